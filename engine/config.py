@@ -1,0 +1,192 @@
+"""THE settings: one row each. Environment, flag, check, help and the README's table are all drawn from these rows.
+
+Read once at start into a frozen `Settings`, which is handed to every process; nothing else looks at the environment.
+All bad settings are told at once, by name, with what would be right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import CannotStart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One row: `name` is the environment variable, and in lower case with dashes the flag."""
+
+    name: str
+    default: str
+    meaning: str
+    parse: Callable[[str], object]
+
+    @property
+    def flag(self) -> str:
+        """`POLL_S` is `--poll-s`."""
+        return "--" + self.name.lower().replace("_", "-")
+
+    @property
+    def attribute(self) -> str:
+        """`POLL_S` is `settings.poll_s`."""
+        return self.name.lower()
+
+
+def _whole(at_least: int, at_most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,18}", text) or not at_least <= int(text) <= at_most:
+            raise ValueError(f"a whole number from {at_least} to {at_most}")
+        return int(text)
+
+    return parse
+
+
+def _number(at_least: float, at_most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or not at_least <= float(text) <= at_most:
+            raise ValueError(f"a number from {at_least:g} to {at_most:g}")
+        return float(text)
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return text
+
+    return parse
+
+
+def _switch(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError("0 or 1")
+    return text == "1"
+
+
+def _address(text: str) -> str:
+    try:
+        return "127.0.0.1" if text == "localhost" else str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        raise ValueError("an IP address to listen on, such as 127.0.0.1 or 0.0.0.0") from None
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise ValueError("a folder")
+    return Path(text).absolute()
+
+
+def _modules(text: str) -> tuple[str, ...]:
+    names = _words(text)
+    if not all(re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name) for name in names):
+        raise ValueError("Python module names with commas between them, such as myapp.tasks,reports")
+    return names
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _optional(text: str) -> str | None:
+    return text or None
+
+
+def _token(text: str) -> str | None:
+    if text and (len(text) < 16 or not re.fullmatch(r"[\x21-\x7e]+", text)):
+        raise ValueError("at least 16 visible ASCII characters without spaces; 32 random hex digits are good")
+    return text or None
+
+
+
+SETTINGS: tuple[Setting, ...] = tuple(
+    Setting(name=name, default=default, parse=parse, meaning=meaning)
+    for name, default, parse, meaning in (
+        ("MONGO_URI", "", _optional, "MongoDB to use; unset: the embedded SQLite database in `DATA_DIR`"),
+        ("MONGO_DB", "job_scheduler", str, "name of the database on MongoDB"),
+        ("DATA_DIR", "var", _folder, "database file, sockets, pid file"),
+        ("HOST", "127.0.0.1", _address, "where to listen"),
+        ("PORT_OFFSET", "0", _whole(0, 50000), "added to every port, so that two copies run side by side"),
+        ("SCHEDULERS", "3", _whole(1, 32), "how many schedulers"),
+        ("WATCHERS", "3", _whole(1, 32), "how many watchers"),
+        ("WORKERS", "3", _whole(1, 64), "how many workers"),
+        ("CONCURRENCY", "5", _whole(1, 256), "jobs that one worker runs at once"),
+        ("TASKS", "", _modules, "comma-separated Python modules that define your tasks; found on `PYTHONPATH` and in the working folder"),
+        ("POLL_S", "2", _number(0.05, 3600), "longest time between two looks of a watcher at the database, jitter comes on top"),
+        ("LEASE_S", "30", _number(1, 86400), "length of a lease; a living worker extends it in time"),
+        ("RETRY_BASE_S", "10", _number(0, 86400), "retry n waits n² × this"),
+        ("MAX_RETRIES", "5", _whole(0, 100), "default of a job's `max_retries`"),
+        ("JOB_TIMEOUT_S", "3600", _number(0.001, 604800), "default of a job's `timeout_s`"),
+        ("DRAIN_S", "30", _number(0, 86400), "how long a stop waits for running jobs before they are handed back"),
+        ("RETENTION_S", "604800", _number(0, 315360000), "how long a finished job is kept; 0 keeps it for ever"),
+        ("MAX_PENDING", "10000000", _whole(1, 10**12), "above this, submissions get 503 with `Retry-After`"),
+        ("MAX_LOST", "5", _whole(1, 1000), "how often a job may be lost to a death of ours before it is `failed`"),
+        ("HANG_S", "10", _number(1, 3600), "a process that shows no sign of life for so long is replaced"),
+        ("MAX_JOBS_PER_CHILD", "0", _whole(0, 10**9), "an executor child is replaced after so many jobs; 0: never"),
+        ("CHILD_MEMORY_MB", "0", _whole(0, 10**7), "an executor child that holds more than this is killed; 0: no limit"),
+        ("ENABLE_SHELL", "0", _switch, "1 registers the built-in `shell` task"),
+        ("HTTP_ALLOW_PRIVATE", "0", _switch, "1 lets the built-in `http` task reach private addresses"),
+        ("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", _words, "values of the `Host` header that are served, `HOST` besides"),
+        ("API_TOKEN", "", _token, "when set, every request but `/health` needs `Authorization: Bearer …`"),
+        ("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error"), "least level that is logged"),
+        ("LOG_FORMAT", "text", _one_of("text", "json"), "`json` gives one JSON object a line"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the rows above say, parsed; the same names in lower case."""
+
+    mongo_uri: str | None
+    mongo_db: str
+    data_dir: Path
+    host: str
+    port_offset: int
+    schedulers: int
+    watchers: int
+    workers: int
+    concurrency: int
+    tasks: tuple[str, ...]
+    poll_s: float
+    lease_s: float
+    retry_base_s: float
+    max_retries: int
+    job_timeout_s: float
+    drain_s: float
+    retention_s: float
+    max_pending: int
+    max_lost: int
+    hang_s: float
+    max_jobs_per_child: int
+    child_memory_mb: int
+    enable_shell: bool
+    http_allow_private: bool
+    allowed_hosts: tuple[str, ...]
+    api_token: str | None = dataclasses.field(repr=False)
+    log_level: str
+    log_format: str
+
+
+def read_settings(environment: Mapping[str, str], flags: Mapping[str, str] | None = None) -> Settings:
+    """The settings that the environment and the flags (which win) ask for; raises `CannotStart` naming every bad one."""
+    asked = dict(environment) | dict(flags or {})
+    values: dict[str, object] = {}
+    faults: list[str] = []
+    for setting in SETTINGS:
+        text = asked.get(setting.name, "") or setting.default
+        try:
+            values[setting.attribute] = setting.parse(text)
+        except ValueError as wrong:
+            shown = "…" if setting.name == "API_TOKEN" else repr(text)
+            faults.append(f"{setting.name} must be {wrong}, not {shown}")
+    if not faults and not ipaddress.ip_address(str(values["host"])).is_loopback and not values["api_token"]:
+        faults.append(f"HOST {values['host']} is not a loopback address, so API_TOKEN must be set: anyone could run jobs here")
+    if faults:
+        raise CannotStart("; ".join(faults))
+    return Settings(**values)  # type: ignore[arg-type]

@@ -1,0 +1,159 @@
+"""The nouns: a job, an execution, a ticket, an outcome. They are values; only `lifecycle` makes the next one from one.
+
+Structs rather than dataclasses, because they are built four times in a job's life and coded at C speed by msgspec.
+Times are aware UTC datetimes cut to milliseconds. `payload` and `result` are JSON text, carried as bytes from the
+request to the task and back, decoded by the task's process only, so that they come back exactly as they were sent.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class Status(StrEnum):
+    """A job's state; `lifecycle` owns the way from one to the next."""
+
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ExecutionStatus(StrEnum):
+    """How one attempt stands or ended."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    LOST = "lost"
+    RELEASED = "released"
+    CANCELLED = "cancelled"
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One job as it is stored. The last two fields are ours alone and never shown."""
+
+    job_id: str
+    task: str
+    payload: bytes = b"null"
+    queue: str = "default"
+    priority: int = 5
+    status: Status = Status.PENDING
+    scheduled_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    claimed_by: str | None = None
+    claimed_at: datetime | None = None
+    queued_at: datetime | None = None
+    locked_by: str | None = None
+    locked_until: datetime | None = None
+    last_run_at: datetime | None = None
+    next_run_at: datetime | None = None
+    finished_at: datetime | None = None
+    attempt: int = 0
+    epoch: int = 0
+    lost_count: int = 0
+    retry_count: int = 0
+    max_retries: int = 5
+    timeout_s: float = 3600
+    idempotency_key: str | None = None
+    result: bytes | None = None
+    error: str | None = None
+    request_digest: bytes | None = None
+    cancel_requested_at: datetime | None = None
+
+    @property
+    def holder(self) -> str | None:
+        """The owner that must be dead before anyone may take the job back: the worker that runs it, or the watcher that claimed it."""
+        return self.locked_by or self.claimed_by
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One attempt at a job, as it is stored; (`job_id`, `attempt`) is unique."""
+
+    execution_id: str
+    job_id: str
+    attempt: int
+    worker_id: str
+    status: ExecutionStatus
+    started_at: datetime
+    finished_at: datetime | None = None
+    duration_ms: int | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+
+
+class Ticket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A queued job as the queue knows it: enough to order it and to show it; the rest stays in the store."""
+
+    job_id: str
+    epoch: int
+    task: str
+    queue: str
+    priority: int
+    scheduled_at: datetime
+    attempt: int
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How an execution ended, before `lifecycle.settle` decides what that means for the job.
+
+    `retry_delay_s` is the task's own wish (`Retry`); `unrecoverable` says that trying again is useless.
+    """
+
+    status: ExecutionStatus
+    result: bytes | None = None
+    error: str | None = None
+    traceback: str | None = None
+    retry_delay_s: float | None = None
+    unrecoverable: bool = False
+
+
+def ticket_for(job: Job) -> Ticket:
+    """The queue's view of a job."""
+    return Ticket(
+        job_id=job.job_id, epoch=job.epoch, task=job.task, queue=job.queue,
+        priority=job.priority, scheduled_at=job.scheduled_at, attempt=job.attempt,
+    )  # fmt: skip
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """`2026-01-04T02:04:20.123Z`: UTC, milliseconds."""
+    return None if at is None else f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
+def to_json(job: Job) -> bytes:
+    """The job as clients see it, payload and result byte for byte."""
+    return _encode(
+        {
+            "job_id": job.job_id, "task": job.task, "payload": msgspec.Raw(job.payload), "queue": job.queue,
+            "priority": job.priority, "status": job.status, "scheduled_at": rfc3339(job.scheduled_at),
+            "created_at": rfc3339(job.created_at), "updated_at": rfc3339(job.updated_at),
+            "claimed_by": job.claimed_by, "claimed_at": rfc3339(job.claimed_at), "queued_at": rfc3339(job.queued_at),
+            "locked_by": job.locked_by, "locked_until": rfc3339(job.locked_until),
+            "last_run_at": rfc3339(job.last_run_at), "next_run_at": rfc3339(job.next_run_at),
+            "finished_at": rfc3339(job.finished_at), "attempt": job.attempt, "epoch": job.epoch,
+            "lost_count": job.lost_count, "retry_count": job.retry_count, "max_retries": job.max_retries,
+            "timeout_s": job.timeout_s, "idempotency_key": job.idempotency_key,
+            "result": None if job.result is None else msgspec.Raw(job.result), "error": job.error,
+        }
+    )  # fmt: skip
+
+
+def execution_to_json(execution: Execution) -> bytes:
+    """The execution as clients see it."""
+    shown = msgspec.structs.asdict(execution)
+    shown["started_at"] = rfc3339(execution.started_at)
+    shown["finished_at"] = rfc3339(execution.finished_at)
+    return _encode(shown)
+
+
+_encode = msgspec.json.Encoder().encode

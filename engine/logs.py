@@ -1,0 +1,92 @@
+"""Events to text or JSON, one a line, on stdout. An event is a past-tense name and fields.
+
+A line is written with one call and only when the reader has room for it, so that a pipe nobody reads cannot stop a
+process; what had no room is counted and told later. Control characters are escaped: no payload can forge a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+
+import msgspec
+
+from engine.job import rfc3339
+from engine.world import World
+
+LEVELS = ("debug", "info", "warning", "error")
+MAX_LINE_BYTES = 4096
+
+
+class Log:
+    """Writes events of its level and above."""
+
+    def __init__(self, world: World, *, level: str = "info", form: str = "text", process: str = "", fd: int = 1) -> None:
+        self._world = world
+        self._least = LEVELS.index(level)
+        self._level = level
+        self._form = form
+        self._process = process
+        self._fd = fd
+        self.dropped = 0
+
+    def named(self, process: str) -> Log:
+        """The same log for another process."""
+        return Log(self._world, level=self._level, form=self._form, process=process, fd=self._fd)
+
+    def debug(self, event: str, **fields: object) -> None:
+        """One line a transition."""
+        self._write(0, event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """What an operator follows."""
+        self._write(1, event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Someone should look."""
+        self._write(2, event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """We are at fault."""
+        self._write(3, event, fields)
+
+    def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
+        if level < self._least:
+            return
+        if self.dropped:
+            fields = fields | {"lines_dropped_before": self.dropped}
+        line = (self._as_json if self._form == "json" else self._as_text)(LEVELS[level], event, fields)
+        data = line.encode("utf-8", "backslashreplace")
+        if len(data) > MAX_LINE_BYTES - 1:
+            data = data[: MAX_LINE_BYTES - 4].decode("utf-8", "ignore").encode() + b"..."
+        if not self._has_room():
+            self.dropped += 1
+            return
+        try:
+            os.write(self._fd, data + b"\n")
+            self.dropped = 0
+        except OSError:  # the reader is gone: there is nobody to tell
+            self.dropped += 1
+
+    def _has_room(self) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        return bool(poll.poll(0))
+
+    def _as_json(self, level: str, event: str, fields: dict[str, object]) -> str:
+        head = {"at": rfc3339(self._world.now()), "level": level, "process": self._process, "event": event}
+        return msgspec.json.encode({**head, **{name: _plain(value) for name, value in fields.items()}}).decode()
+
+    def _as_text(self, level: str, event: str, fields: dict[str, object]) -> str:
+        told = " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
+        return f"{rfc3339(self._world.now())} {level:<7} {self._process:<14} {event} {told}".rstrip()
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return text if text.isascii() and text.isprintable() and text and " " not in text and '"' not in text else json.dumps(text)

@@ -1,0 +1,97 @@
+"""The loop that every role lives in: poll, tick, sleep; signals, sign of life and drain in one place.
+
+A role is a value with a `tick`: it gets what has come since its last turn and says how long it may sleep. It never
+blocks on another process. SIGTERM asks it to drain (it goes on ticking until `drained`), a second one ends the process at once.
+The parent's death ends it too: the kernel sends SIGKILL (`prctl`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+from engine.logs import Log
+from engine.processes.prctl import die_with_parent, set_title
+from engine.processes.pulse import Heartbeat
+from engine.wire.hub import Hub, Letter
+
+EXIT_OK = 0
+EXIT_CANNOT_START = 2
+EXIT_SOFTWARE = 70
+EXIT_STOPPED_AT_ONCE = 130
+
+
+class Role(Protocol):
+    """What a process does."""
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing is left to do after `drain`."""
+
+    def tick(self, inbox: list[Letter]) -> float:
+        """One turn over everything that came; the longest time to sleep before the next, in seconds."""
+
+    def drain(self) -> None:
+        """Take nothing new from now on."""
+
+    def close(self) -> None:
+        """Let go of everything; the last call."""
+
+
+class Signals:
+    """Notes signals and wakes the loop; handlers do nothing else."""
+
+    def __init__(self) -> None:
+        self.stops = 0
+        self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def install(self) -> int:
+        """Begin to listen; the descriptor that becomes readable when a signal came."""
+        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._note)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        return self._read_fd
+
+    def clear(self) -> None:
+        """Empty the wake-up pipe."""
+        try:
+            while os.read(self._read_fd, 4096):
+                pass
+        except BlockingIOError:
+            return
+
+    def _note(self, number: int, frame: object) -> None:
+        self.stops += 1
+        if self.stops > 1:
+            os._exit(EXIT_STOPPED_AT_ONCE)
+
+
+def live(
+    build: Callable[[Hub], Role], *, name: str, parent: int, hub: Hub, heartbeat: Heartbeat, log: Log, longest_sleep_s: float
+) -> int:  # fmt: skip
+    """A child's whole life, from fork to exit status. `build` opens what the role needs, in this process."""
+    die_with_parent(parent)
+    set_title(f"jobyard: {name}")
+    signals = Signals()
+    signal_fd = signals.install()
+    hub.watch(signal_fd)
+    role = build(hub)
+    hub.listen(name)
+    sleep_s = 0.0
+    draining = False
+    while not (draining and role.drained):
+        heartbeat.beat()
+        letters = hub.poll(min(sleep_s, longest_sleep_s))
+        if signals.stops and not draining:
+            draining = True
+            log.info("drain_begun", process=name)
+            role.drain()
+        signals.clear()
+        sleep_s = role.tick(letters)
+    role.close()
+    hub.close()
+    log.info("process_left", process=name)
+    return EXIT_OK

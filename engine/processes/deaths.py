@@ -1,0 +1,79 @@
+"""Proof that an owner is dead; without proof nobody takes a job back. Files in `DATA_DIR/run`, two kinds of proof:
+
+`<boot>.dead`: the boot's supervisor writes an owner's name into it once it has reaped the process and nothing of its group is left.
+`<boot>.lock`: held (flock) by the boot's supervisor and inherited by all its children. When somebody else can take it, or
+it is gone, every process of that boot is gone too: the kernel lets go of it with the last of them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable
+
+from engine.owners import parse_owner
+from engine.wire.run_dir import RunDir
+
+
+class Deaths:
+    """The proofs of one data folder."""
+
+    def __init__(self, run_dir: RunDir, *, boot: str, foreign_hosts: bool) -> None:
+        """`foreign_hosts`: the store is shared, so a boot that this folder does not know may live on another host."""
+        self._run_dir = run_dir
+        self._boot = boot
+        self._foreign_hosts = foreign_hosts
+        self._dead: dict[str, tuple[int, frozenset[str]]] = {}
+
+    def hold(self) -> int:
+        """Take this boot's lock before the first fork; the descriptor stays open in every child."""
+        fd = os.open(self._run_dir.path / f"{self._boot}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fd
+
+    def record(self, owner: str) -> None:
+        """The supervisor has reaped this one and nothing of its group lives."""
+        fd = os.open(self._run_dir.path / f"{self._boot}.dead", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, f"{owner}\n".encode())
+        finally:
+            os.close(fd)
+
+    def proven(self, owners: Iterable[str]) -> list[str]:
+        """Those of the owners that are dead for certain."""
+        return [owner for owner in owners if self._is_dead(owner)]
+
+    def forget_old_boots(self) -> None:
+        """Remove the files of boots that are gone; a boot without files counts as gone."""
+        for path in self._run_dir.path.glob("*.lock"):
+            if path.stem != self._boot and self._boot_is_gone(path.stem):
+                path.with_suffix(".dead").unlink(missing_ok=True)
+                if not self._foreign_hosts:
+                    path.unlink(missing_ok=True)
+
+    def _is_dead(self, owner: str) -> bool:
+        boot = parse_owner(owner).boot
+        return owner in self._recorded(boot) or (boot != self._boot and self._boot_is_gone(boot))
+
+    def _recorded(self, boot: str) -> frozenset[str]:
+        path = self._run_dir.path / f"{boot}.dead"
+        try:
+            size = path.stat().st_size
+            if self._dead.get(boot, (-1, None))[0] != size:
+                self._dead[boot] = (size, frozenset(path.read_text().split("\n")[:-1]))
+        except FileNotFoundError:
+            return frozenset()
+        return self._dead[boot][1]
+
+    def _boot_is_gone(self, boot: str) -> bool:
+        try:
+            fd = os.open(self._run_dir.path / f"{boot}.lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return not self._foreign_hosts
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(fd)
+        return True

@@ -1,0 +1,43 @@
+"""The few Linux process controls that Python has no call for, through the C library's `prctl(2)`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+import setproctitle
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NO_NEW_PRIVS = 38
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(parent: int, signal_number: int = signal.SIGKILL) -> None:
+    """End with the parent (its thread that forked); at once if it is gone already."""
+    _prctl(PR_SET_PDEATHSIG, signal_number)
+    if os.getppid() != parent:
+        os._exit(70)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent dies."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def forbid_new_privileges() -> None:
+    """No set-uid program gains anything from here on."""
+    _prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def set_title(title: str) -> None:
+    """What `ps` shows."""
+    setproctitle.setproctitle(title)
+
+
+def _prctl(option: int, argument: int) -> None:
+    if _libc.prctl(option, argument, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,127 @@
+"""What every store promises. The adapters (`sqlite`, `mongo`) have nothing to add to these words; one suite tests them all.
+
+Values in, values out: no cursor, client or SQL crosses this line, and no store reads a clock or throws dice. Times are
+aware UTC datetimes in milliseconds. Every write is one transaction, whole or not at all, and a guarded one: whoever comes with
+an older epoch changes nothing. A store is opened after the fork by the process that uses it, and never carried over one.
+
+Any method may raise `StoreUnavailable`; then the transaction did not happen, or its reply was lost and the guard tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from engine.job import Execution, Job, Status, Ticket
+from engine.lifecycle import Change
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs to list; None means any."""
+
+    status: Status | None = None
+    task: str | None = None
+    queue: str | None = None
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs, newest first; `cursor` leads to the next page, None when there is none."""
+
+    jobs: list[Job]
+    cursor: str | None
+
+
+class Inserted(msgspec.Struct, frozen=True, kw_only=True):
+    """A request is stored. `job_ids` in the order of its jobs; `repeated` says how many of them were there already."""
+
+    job_ids: list[str]
+    repeated: int = 0
+
+
+class KeyTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing of the request is stored: job number `index` has an idempotency key that an other request body took."""
+
+    index: int
+    job_id: str
+
+
+class Abandoned(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing of the request is stored: its client is no longer waiting."""
+
+
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a claim won; `conflicts` counts the due jobs that it saw and that somebody else took first."""
+
+    tickets: list[Ticket]
+    conflicts: int = 0
+
+
+Insertion = Inserted | KeyTaken | Abandoned
+
+
+class Store(Protocol):
+    """The source of truth."""
+
+    def insert(
+        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False
+    ) -> list[Insertion]:
+        """T1. Store each request's jobs, all of one request or none of it, in one commit that is on disk when this returns.
+
+        A job whose `job_id` is stored already is the same request come again: nothing changes, and it counts as stored
+        (not as repeated). A job whose `idempotency_key` is stored with the same `request_digest` is answered with that job's id
+        (counted in `repeated`), with another digest it refuses its whole request. The same holds between jobs of one call.
+        `abandoned(i)` is asked once for each request when nothing but the commit is left to wait for.
+        """
+
+    def find(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """The jobs of these ids, in this order; None where there is none."""
+
+    def list(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
+        """Newest first, at most `limit`, and no more than the first job past `max_bytes` of payload and result.
+
+        The cursor is opaque text. Jobs that are inserted later never shift or repeat a page.
+        Raises `InvalidRequest` (code `invalid_cursor`) when the cursor is none of ours.
+        """
+
+    def counts(self) -> dict[Status, int]:
+        """Jobs by status, all seven; exact, and cheap however many jobs are stored."""
+
+    def next_due(self) -> datetime | None:
+        """The earliest `scheduled_at` of all pending jobs; None without any."""
+
+    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int]) -> Claimed:
+        """T2 and T3 in one breath, for many: due jobs become `queued`, claimed by `owner`, epoch + 1, atomically: one claimer wins each.
+
+        Highest priority first, then by `scheduled_at`, then in the order of insertion; at most `limits[p]` of priority p. The
+        caller has room for them in its queue. The tickets come in that order. Takes no lock when nothing is due.
+        """
+
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
+        """Each change whole or not at all, all in one commit; True where the guard matched. Later ones see earlier ones.
+
+        A change with an execution stores that row (`job_id`, `attempt`) in the same transaction.
+        """
+
+    def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
+        """Jobs in `claimed`, `queued` or `running` whose `Job.holder` is the owner, by `job_id`, past the id `after`."""
+
+    def holders(self) -> list[str]:
+        """Every owner that holds at least one job now."""
+
+    def cancel_requests(self, owner: str) -> list[str]:
+        """Ids of the jobs that this owner runs and somebody asked to cancel."""
+
+    def executions(self, job_id: str) -> list[Execution]:
+        """The attempts at a job, oldest first."""
+
+    def purge(self, *, before: datetime, limit: int) -> int:
+        """T16. Remove at most `limit` jobs that finished before that time, oldest first, with their executions; how many."""
+
+    def ping(self) -> str:
+        """Proof that the database answers: a few words on which one it is (`SQLite 3.53.4`)."""
+
+    def close(self) -> None:
+        """Let go of the database; the store is of no use afterwards."""

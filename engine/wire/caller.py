@@ -1,0 +1,124 @@
+"""Calls from threads that may wait: a request to a component, its reply, a deadline. For the front and the command line.
+
+Connections are kept and reused, one request at a time on each. A connection whose call failed or ran out of time is closed,
+so that no late reply can be taken for another's.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from engine.wire.frames import MAX_FRAME_BYTES, Damaged, decode, frame
+from engine.wire.messages import Message
+from engine.wire.run_dir import RunDir
+from engine.world import World
+
+KEPT_CONNECTIONS = 64
+
+
+class NoAnswer(Exception):
+    """The component is not there, broke off, or did not answer in time."""
+
+
+class Caller:
+    """Calls components by name; safe to use from many threads."""
+
+    def __init__(self, run_dir: RunDir, world: World) -> None:
+        self._run_dir = run_dir
+        self._world = world
+        self._idle: dict[str, deque[socket.socket]] = {}
+        self._lock = threading.Lock()
+
+    def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
+        """The component's reply; raises `NoAnswer`."""
+        return self.finish(name, self.begin(name, request, timeout_s=timeout_s), self._world.monotonic() + timeout_s)
+
+    def call_all(self, names: Sequence[str], request: Message, *, timeout_s: float) -> dict[str, Message | None]:
+        """Ask all at once; None for whoever has not answered when the time is up."""
+        deadline = self._world.monotonic() + timeout_s
+        begun: dict[str, socket.socket] = {}
+        for name in names:
+            try:
+                begun[name] = self.begin(name, request, timeout_s=timeout_s)
+            except NoAnswer:
+                continue
+        answers: dict[str, Message | None] = dict.fromkeys(names)
+        for name, sock in begun.items():
+            try:
+                answers[name] = self.finish(name, sock, deadline)
+            except NoAnswer:
+                continue
+        return answers
+
+    def begin(self, name: str, request: Message, *, timeout_s: float) -> socket.socket:
+        """Send the request; the socket on which `finish` will wait for the reply."""
+        data = frame(request)
+        sock = self._take(name)
+        if sock is not None:
+            try:
+                sock.settimeout(timeout_s)
+                sock.sendall(data)
+                return sock
+            except OSError:
+                sock.close()  # a kept connection may belong to a predecessor that died: nothing of ours was read there
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout_s)
+            sock.connect(self._run_dir.path_of(f"{name}.sock"))
+            sock.sendall(data)
+        except OSError as gone:
+            sock.close()
+            raise NoAnswer(f"{name} does not answer: {gone}") from gone
+        return sock
+
+    def finish(self, name: str, sock: socket.socket, deadline: float) -> Message:
+        """The reply to a begun call."""
+        try:
+            (length,) = struct.unpack(">I", self._read(sock, 4, deadline))
+            if length > MAX_FRAME_BYTES:
+                raise Damaged(f"a frame of {length} bytes")
+            reply = decode(self._read(sock, length, deadline))
+        except (OSError, Damaged) as broken:
+            sock.close()
+            raise NoAnswer(f"{name} does not answer: {broken or type(broken).__name__}") from broken
+        self._keep(name, sock)
+        return reply
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        with self._lock:
+            for kept in self._idle.values():
+                for sock in kept:
+                    sock.close()
+            self._idle.clear()
+
+    def _read(self, sock: socket.socket, count: int, deadline: float) -> bytes:
+        parts: list[bytes] = []
+        while count:
+            left_s = deadline - self._world.monotonic()
+            if left_s <= 0:
+                raise TimeoutError("no answer in time")
+            sock.settimeout(left_s)
+            data = sock.recv(min(count, 1 << 20))
+            if not data:
+                raise ConnectionResetError("the connection broke off")
+            parts.append(data)
+            count -= len(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _take(self, name: str) -> socket.socket | None:
+        with self._lock:
+            kept = self._idle.get(name)
+            return kept.pop() if kept else None
+
+    def _keep(self, name: str, sock: socket.socket) -> None:
+        with self._lock:
+            kept = self._idle.setdefault(name, deque())
+            if len(kept) < KEPT_CONNECTIONS:
+                kept.append(sock)
+                return
+        sock.close()

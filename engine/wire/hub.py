@@ -1,0 +1,269 @@
+"""A role's ears and mouth: one selector over all its sockets, without threads and without blocking.
+
+`Hub.poll` gives what has come since the last turn as a list of letters, so that a role works on everything that waits in
+one go (one commit, one reply each). A peer that sends a damaged frame, or never reads what it is sent, loses its
+connection; the role hears `Closed` once for it. Nobody outside `RunDir` (mode 0700) can reach these sockets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.wire.frames import Damaged, Unframer, decode, encode, frame
+from engine.wire.messages import Closed, Message, Ready
+from engine.wire.run_dir import RunDir
+
+READ_BYTES = 1 << 18
+READS_A_TURN = 16
+MAX_UNSENT_BYTES = 96 << 20
+BACKLOG = 512
+
+
+class Peer(Protocol):
+    """The other end of a stream, to whoever holds it."""
+
+    def send(self, message: Message) -> bool:
+        """Send without waiting; False when the peer is gone (a `Closed` comes, or has come)."""
+
+    def close(self) -> None:
+        """End the connection; no `Closed` comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message and whom it is from (None: a hint)."""
+
+    peer: Peer | None
+    message: Message
+
+
+class Network(Protocol):
+    """What a role needs of the hub; tests give it a network without sockets."""
+
+    def connect(self, address: str) -> Peer | None:
+        """A stream to the component listening under this name; None when nobody does."""
+
+    def hint(self, address: str, message: Message) -> None:
+        """A datagram to the component of this name, lost if it does not listen or is behind."""
+
+    def adopt(self, sock: socket.socket) -> Peer:
+        """Serve a socket that is connected already, such as one end of a pair."""
+
+    def watch(self, fd: int) -> None:
+        """Deliver `Ready` on every turn on which the descriptor is readable."""
+
+    def forget(self, fd: int) -> None:
+        """Stop watching it."""
+
+
+class Stream:
+    """A connected socket in a hub."""
+
+    def __init__(self, hub: Hub, sock: socket.socket, max_bytes: int | None = None) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self._hub = hub
+        self._unframer = Unframer(max_bytes) if max_bytes else Unframer()
+        self._unsent: list[memoryview] = []
+        self._unsent_bytes = 0
+        self.open = True
+
+    def send(self, message: Message) -> bool:
+        """See `Peer`."""
+        if not self.open:
+            return False
+        data = memoryview(frame(message))
+        if not self._unsent:
+            data = data[self._try_send(data) :]
+        if len(data) and self.open:
+            self._unsent.append(data)
+            self._unsent_bytes += len(data)
+            if self._unsent_bytes > MAX_UNSENT_BYTES:
+                self._hub.lose(self)
+            elif len(self._unsent) == 1:
+                self._hub.await_writable(self, True)
+        return self.open
+
+    def close(self) -> None:
+        """See `Peer`."""
+        self._hub.drop(self)
+
+    def flush(self) -> None:
+        """Send what could not be sent before."""
+        while self._unsent and self.open:
+            sent = self._try_send(self._unsent[0])
+            self._unsent_bytes -= sent
+            if sent < len(self._unsent[0]):
+                self._unsent[0] = self._unsent[0][sent:]
+                return
+            self._unsent.pop(0)
+        if self.open:
+            self._hub.await_writable(self, False)
+
+    def receive(self) -> list[Message]:
+        """Everything whole that has come; raises `Damaged` or `ConnectionError` at the end of the stream."""
+        messages: list[Message] = []
+        for _ in range(READS_A_TURN):
+            try:
+                data = self.sock.recv(READ_BYTES)
+            except BlockingIOError:
+                break
+            if not data:
+                if messages:
+                    break
+                raise ConnectionResetError("the peer closed the connection")
+            messages += self._unframer.feed(data)
+            if len(data) < READ_BYTES:
+                break
+        return messages
+
+    def _try_send(self, data: memoryview) -> int:
+        try:
+            return self.sock.send(data, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._hub.lose(self)
+            return 0
+
+
+class Hub:
+    """All sockets of one process."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._run_dir = run_dir
+        self._selector = selectors.DefaultSelector()
+        self._streams: set[Stream] = set()
+        self._listeners: list[socket.socket] = []
+        self._hints: socket.socket | None = None
+        self._out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._out.setblocking(False)
+        self._lost: list[Stream] = []
+
+    def listen(self, name: str) -> None:
+        """Take connections and hints under this name."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._run_dir.bind(listener, f"{name}.sock")
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+        self._listeners.append(listener)
+        self._selector.register(listener, selectors.EVENT_READ, "accept")
+        self._hints = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._run_dir.bind(self._hints, f"{name}.hints")
+        self._hints.setblocking(False)
+        self._selector.register(self._hints, selectors.EVENT_READ, "hint")
+
+    def connect(self, address: str) -> Stream | None:
+        """See `Network`."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            sock.connect(self._run_dir.path_of(f"{address}.sock"))
+        except OSError:
+            sock.close()
+            return None
+        return self.adopt(sock)
+
+    def adopt(self, sock: socket.socket, max_bytes: int | None = None) -> Stream:
+        """See `Network`; frames over `max_bytes` end the connection."""
+        stream = Stream(self, sock, max_bytes)
+        self._streams.add(stream)
+        self._selector.register(sock, selectors.EVENT_READ, stream)
+        return stream
+
+    def hint(self, address: str, message: Message) -> None:
+        """See `Network`."""
+        with contextlib.suppress(OSError):
+            self._out.sendto(encode(message), self._run_dir.path_of(f"{address}.hints"))
+
+    def watch(self, fd: int) -> None:
+        """See `Network`."""
+        self._selector.register(fd, selectors.EVENT_READ, "ready")
+
+    def forget(self, fd: int) -> None:
+        """See `Network`."""
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(fd)
+
+    def poll(self, timeout_s: float) -> list[Letter]:
+        """What has come, waiting at most so long for it when nothing has."""
+        letters: list[Letter] = []
+        for key, events in self._selector.select(0 if self._lost else max(0.0, timeout_s)):
+            if isinstance(key.data, Stream):
+                self._serve(key.data, events, letters)
+            elif key.data == "accept":
+                self._accept(key.fileobj)  # type: ignore[arg-type]
+            elif key.data == "hint":
+                self._read_hints(letters)
+            else:
+                letters.append(Letter(None, Ready(fd=key.fd)))
+        lost, self._lost = self._lost, []
+        return letters + [Letter(stream, Closed()) for stream in lost]
+
+    def lose(self, stream: Stream) -> None:
+        """The peer is gone or broke the rules: drop it and tell the role on the next turn."""
+        if stream.open:
+            self.drop(stream)
+            self._lost.append(stream)
+
+    def drop(self, stream: Stream) -> None:
+        """Close a stream without a word."""
+        if stream.open:
+            stream.open = False
+            self._streams.discard(stream)
+            self._selector.unregister(stream.sock)
+            stream.sock.close()
+
+    def await_writable(self, stream: Stream, wanted: bool) -> None:
+        """Whether the hub should flush the stream when its peer reads again."""
+        self._selector.modify(stream.sock, selectors.EVENT_READ | (selectors.EVENT_WRITE if wanted else 0), stream)
+
+    def close(self) -> None:
+        """Close every socket; the names stay until a successor binds them."""
+        for stream in list(self._streams):
+            self.drop(stream)
+        for sock in (*self._listeners, self._hints, self._out):
+            if sock is not None:
+                sock.close()
+        self._selector.close()
+
+    def _serve(self, stream: Stream, events: int, letters: list[Letter]) -> None:
+        if events & selectors.EVENT_WRITE:
+            stream.flush()
+        if not (events & selectors.EVENT_READ and stream.open):
+            return
+        try:
+            letters += [Letter(stream, message) for message in stream.receive()]
+        except (OSError, Damaged):
+            self.lose(stream)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(BACKLOG):
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            self.adopt(sock)
+
+    def _read_hints(self, letters: list[Letter]) -> None:
+        assert self._hints is not None
+        for _ in range(1000):
+            try:
+                letters.append(Letter(None, decode(self._hints.recv(1 << 16))))
+            except BlockingIOError:
+                return
+            except Damaged:
+                continue
+
+
+def close_inherited(keep: set[int]) -> None:
+    """In a fresh child: close every descriptor but these and the standard three."""
+    last = 2
+    for fd in sorted(keep | {os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 1 << 20 else 1 << 20}):
+        os.closerange(last + 1, fd)
+        last = max(last, fd)

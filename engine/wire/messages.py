@@ -1,0 +1,258 @@
+"""THE messages between processes. Every one is a frozen value, coded as msgpack with its type's name as tag.
+
+A client of a component sends a request and waits for one reply on the same connection. Watchers and workers keep one
+connection each to the queue, on which either side speaks when it has something to say. Hints are single datagrams that may be
+lost: they only make sooner what the next poll would find anyway.
+
+    front ─ Submit Find List … ─▶ scheduler            front ─ GetStats Ping ─▶ every component
+    scheduler, worker ─ Wake (hint) ─▶ watcher         supervisor ─ OwnersDied (hint) ─▶ watcher
+    scheduler ─ CancelAsked (hint) ─▶ worker           worker ─ Run Interrupt ─▶ executor ─ Done Progressed ─▶ worker
+
+    watcher ─ Reserve ─▶ queue ─ Room ─▶ watcher       worker ─ Want ─▶ queue ─ Leased ─▶ worker
+    watcher ─ Push ────▶ queue ─ Pushed ▶ watcher      worker ─ Extend Ack Release ─▶ queue
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from engine.job import Outcome, Status, Ticket
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """Base of everything that goes over the wire."""
+
+
+# ---- requests to a scheduler -------------------------------------------------------------------------------------
+
+
+class Submit(Message):
+    """Store new jobs. `form` says what `body` is: `job` (one JSON object), `batch` ({"jobs": […]}) or `ndjson`.
+
+    `first_id` begins the run of ids that the sender reserved, so that the same request sent twice stores one job.
+    After `deadline` (monotonic seconds of this host) nobody waits any more, and it must not be stored.
+    """
+
+    form: str
+    body: bytes
+    first_id: str
+    deadline: float
+    idempotency_key: str | None = None
+
+
+class Find(Message):
+    """One job by id; answered with `Json` or `Refused`."""
+
+    job_id: str
+
+
+class List(Message):
+    """A page of jobs; answered with `Json` (an array, with the cursor of the next page)."""
+
+    limit: int = 100
+    cursor: str | None = None
+    status: Status | None = None
+    task: str | None = None
+    queue: str | None = None
+
+
+class ListExecutions(Message):
+    """The attempts at a job; answered with `Json` (an array) or `Refused`."""
+
+    job_id: str
+
+
+class CancelJob(Message):
+    """Cancel a job, or ask its worker to; answered with `Json` (the job) or `Refused`."""
+
+    job_id: str
+
+
+class RetryJob(Message):
+    """Give a failed or cancelled job a fresh set of retries; answered with `Json` (the job) or `Refused`."""
+
+    job_id: str
+
+
+class CountJobs(Message):
+    """Jobs by status; answered with `Json` (an object)."""
+
+
+# ---- requests to every component ------------------------------------------------------------------------------------
+
+
+class Ping(Message):
+    """Are you well? Answered with `Json` (an object of details) or `Refused` with what is wrong."""
+
+
+class GetStats(Message):
+    """The component's own counters; answered with `Json` (an object)."""
+
+
+class GetItems(Message):
+    """What the queue holds, in the order of handing out; answered with `Json` (an object)."""
+
+    limit: int = 100
+
+
+# ---- replies ---------------------------------------------------------------------------------------------------------
+
+
+class Accepted(Message):
+    """The jobs are stored and on disk; `repeated` of them were there before by their idempotency keys."""
+
+    job_ids: list[str]
+    repeated: int = 0
+
+
+class Json(Message):
+    """An answer as JSON text, ready to be sent on."""
+
+    body: bytes
+    cursor: str | None = None
+
+
+class Refused(Message):
+    """An error as `engine.errors` names it. `temporary` with `retry_after_s`: the same request may succeed later."""
+
+    code: str
+    message: str
+    field: str | None = None
+    retry_after_s: int | None = None
+
+
+# ---- the queue ------------------------------------------------------------------------------------------------------
+
+
+class Reserve(Message):
+    """Watcher → queue: keep room for up to so many of each priority 0 to 9. Replaces what was reserved before."""
+
+    wanted: list[int]
+
+
+class Room(Message):
+    """Queue → watcher: so many of each priority may be pushed; also sent unasked when room opens after a refusal."""
+
+    granted: list[int]
+
+
+class Push(Message):
+    """Watcher → queue: these jobs are queued in the store. Idempotent by (`job_id`, `epoch`); uses up the reservation."""
+
+    tickets: list[Ticket]
+
+
+class Pushed(Message):
+    """Queue → watcher: all of the last `Push` is taken (`known`: how many of it the queue had already)."""
+
+    taken: int
+    known: int
+
+
+class Want(Message):
+    """Worker → queue: send up to so many tickets as soon as there are any. Replaces an earlier wish; 0 withdraws it."""
+
+    count: int
+    worker: str
+
+
+class Leased(Message):
+    """Queue → worker: these are yours until the lease runs out."""
+
+    tickets: list[Ticket]
+    lease_s: float
+
+
+class Extend(Message):
+    """Worker → queue: still at work on these (ids of leased tickets)."""
+
+    job_ids: list[str]
+
+
+class Ack(Message):
+    """Worker → queue: done with these, whatever came of them."""
+
+    job_ids: list[str]
+
+
+class Release(Message):
+    """Worker → queue: not begun, take them back."""
+
+    job_ids: list[str]
+
+
+# ---- hints ------------------------------------------------------------------------------------------------------------
+
+
+class Wake(Message):
+    """→ watcher: there is a job due at this time, sooner than you may know."""
+
+    due_at: datetime
+
+
+class CancelAsked(Message):
+    """→ worker: somebody asked to cancel this job."""
+
+    job_id: str
+
+
+class OwnersDied(Message):
+    """→ watcher: the roster has new dead owners (the hint only says: look now)."""
+
+    owners: list[str]
+
+
+# ---- worker and executor -------------------------------------------------------------------------------------------
+
+
+class Run(Message):
+    """Worker → executor: run one attempt. `deadline` is in monotonic seconds."""
+
+    job_id: str
+    attempt: int
+    epoch: int
+    retry_count: int
+    task: str
+    payload: bytes
+    timeout_s: float
+
+
+class Done(Message):
+    """Executor → worker: how the attempt ended, and how long it ran in the child, in seconds."""
+
+    job_id: str
+    attempt: int
+    outcome: Outcome
+    elapsed_s: float
+
+
+class Progressed(Message):
+    """Executor → worker: the task says how far it is (0 to 1) and, in words, where."""
+
+    job_id: str
+    attempt: int
+    fraction: float
+    note: str
+
+
+# ---- what the hub itself tells its role --------------------------------------------------------------------------
+
+
+class Closed(Message):
+    """This peer is gone; nothing more comes from it."""
+
+
+class Ready(Message):
+    """A watched file descriptor is readable."""
+
+    fd: int
+
+
+MESSAGES = (
+    Submit | Find | List | ListExecutions | CancelJob | RetryJob | CountJobs | Ping | GetStats | GetItems | Accepted | Json
+    | Refused | Reserve | Room | Push | Pushed | Want | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
+    | Run | Done | Progressed
+)  # fmt: skip
+"""All that may be decoded; `Closed` and `Ready` never travel."""

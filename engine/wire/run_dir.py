@@ -1,0 +1,57 @@
+"""The folder of sockets through which the processes of one data folder find each other: `DATA_DIR/run`, mode 0700.
+
+Each component binds `<name>.sock` (streams) and `<name>.hints` (datagrams), so the names present are the components that
+should be there. A Unix socket's path may have 107 bytes at most; below a longer folder it is reached through `/proc/self/fd`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+MAX_PATH_BYTES = 107
+
+
+class RunDir:
+    """`DATA_DIR/run`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.path = data_dir / "run"
+        self._fd: int | None = None
+
+    def make(self) -> None:
+        """Create the folder, or make an existing one private."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+
+    def path_of(self, name: str) -> str:
+        """A path by which `connect` and `bind` reach this name from this process."""
+        path = str(self.path / name)
+        if len(os.fsencode(path)) <= MAX_PATH_BYTES:
+            return path
+        if self._fd is None:
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return f"/proc/self/fd/{self._fd}/{name}"
+
+    def bind(self, sock: socket.socket, name: str) -> None:
+        """Bind in place of a dead predecessor, mode 0600."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.path / name).unlink()
+        previous = os.umask(0o177)
+        try:
+            sock.bind(self.path_of(name))
+        finally:
+            os.umask(previous)
+
+    def components(self, role: str = "") -> list[str]:
+        """Names of the components that should be there, of one role or all, in order."""
+        prefix = f"{role}-" if role else ""
+        return sorted(path.stem for path in self.path.glob(f"{prefix}*.sock"))
+
+    def remove(self, name: str) -> None:
+        """The component has left for good."""
+        for suffix in (".sock", ".hints"):
+            with contextlib.suppress(FileNotFoundError):
+                (self.path / (name + suffix)).unlink()

@@ -1,0 +1,1 @@
+"""What tests build with: a world they move, a network without sockets, jobs with good defaults."""

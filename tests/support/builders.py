@@ -1,0 +1,30 @@
+"""Values with good defaults."""
+
+from __future__ import annotations
+
+import itertools
+
+from engine.job import Job, Status, Ticket, ticket_for
+from tests.support.world import START
+
+_numbers = itertools.count(1)
+
+
+def a_job(**fields: object) -> Job:
+    """A pending job that is due; running ones are held by a worker, queued and claimed ones by a watcher."""
+    values: dict[str, object] = {
+        "job_id": f"{next(_numbers):024x}", "task": "echo", "scheduled_at": START, "created_at": START, "updated_at": START,
+    }  # fmt: skip
+    status = fields.get("status", Status.PENDING)
+    if status in (Status.CLAIMED, Status.QUEUED, Status.RUNNING):
+        values |= {"claimed_by": "box:b00t:watcher-9001:1", "claimed_at": START, "epoch": 1}
+    if status in (Status.QUEUED, Status.RUNNING):
+        values |= {"queued_at": START}
+    if status is Status.RUNNING:
+        values |= {"locked_by": "box:b00t:worker-7001:1", "locked_until": START, "last_run_at": START, "attempt": 1, "epoch": 2}
+    return Job(**(values | fields))  # type: ignore[arg-type]
+
+
+def a_ticket(**fields: object) -> Ticket:
+    """The ticket of a queued job."""
+    return ticket_for(a_job(status=Status.QUEUED, **fields))
