@@ -1,0 +1,78 @@
+"""JSON as RFC 8259 has it and both databases can keep it: what Python's decoder lets pass is refused here.
+
+Refused: NaN and Infinity, numbers that become infinite, integers beyond 64 bits, a name twice in one object, lone
+surrogates, bytes that are not UTF-8, nesting beyond what the decoder can follow.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from engine.errors import InvalidRequest
+
+INT64 = range(-(1 << 63), 1 << 63)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_BRACKETS_OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+
+
+def decode(text: bytes) -> object:
+    """The value that the text stands for; raises `InvalidRequest` saying where it is not JSON."""
+    try:
+        value: object = _decoder.decode(text.decode("utf-8"))
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except json.JSONDecodeError as wrong:
+        raise InvalidRequest("invalid_json", f"not JSON: {wrong.msg} at line {wrong.lineno} column {wrong.colno}") from None
+    except UnicodeDecodeError as wrong:
+        raise InvalidRequest("invalid_json", f"not JSON: byte {wrong.start} is not UTF-8") from None
+    except UnicodeEncodeError:
+        raise InvalidRequest("invalid_json", "not JSON that can be kept: a string holds half of a surrogate pair") from None
+    except RecursionError:
+        raise InvalidRequest("invalid_json", "nested too deeply: at most 100 levels") from None
+    return value
+
+
+def depth(text: bytes, *, enough: int) -> int:
+    """How many levels of arrays and objects are in each other; the count may stop once it is past `enough`."""
+    if text.count(b"[") + text.count(b"{") <= enough:
+        return 0
+    level = deepest = 0
+    for found in _BRACKETS_OUTSIDE_STRINGS.finditer(text):
+        if found[1]:
+            level += 1
+            deepest = max(deepest, level)
+            if deepest > enough:
+                break
+        elif found[2]:
+            level -= 1
+    return deepest
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequest("repeated_field", f"{json.dumps(repeated)} stands twice in one object", repeated)
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20 or int(text) not in INT64:
+        raise InvalidRequest("invalid_field", f"the integer {text[:40]} does not fit in 64 bits")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise InvalidRequest("invalid_field", f"the number {text[:40]} is too large for a double")
+    return value
+
+
+def _constant(text: str) -> object:
+    raise InvalidRequest("invalid_json", f"not JSON: {text} is no JSON number")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant)
