@@ -72,7 +72,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def holder(self) -> str | None:
-        """The owner that must be dead before anyone may take the job back: the worker that runs it, or the watcher that claimed it."""
+        """Who must be dead before the job is taken back: the worker that runs it, or the watcher that claimed it."""
         return self.locked_by or self.claimed_by
 
 

@@ -25,6 +25,7 @@ from enum import StrEnum
 import msgspec
 
 from engine.job import Execution, ExecutionStatus, Job, Outcome, Status
+from engine.owners import parse_owner
 
 
 class Verb(StrEnum):
@@ -97,6 +98,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def is_terminal(job: Job) -> bool:
     """Whether nothing more happens to the job by itself."""
     return job.status in TERMINAL
+
+
+def as_held(job: Job, *, boot: str, now: datetime, lease_s: float) -> Job:
+    """The job as its reader should see it: a hold lasts until a lease after its owner's last sign of life.
+
+    Nothing is written for as long as a job runs; an owner of the reader's own boot would be missed at once, so it lives now.
+    """
+    if job.status is not Status.RUNNING or job.locked_by is None or parse_owner(job.locked_by).boot != boot:
+        return job
+    return msgspec.structs.replace(job, locked_until=now + timedelta(seconds=lease_s))
 
 
 def claim(job: Job, *, owner: str, now: datetime) -> Change:

@@ -112,7 +112,7 @@ FIELDS: Mapping[str, Field] = {
     for field in (
         Field(
             name="payload", schema={}, check=lambda value: value,
-            meaning="any JSON, at most 1 MiB and 100 levels deep, integers within 64 bits; the task gets it, and it comes back as sent",
+            meaning="what the task gets: any JSON, at most 1 MiB and 100 levels deep, integers within 64 bits; comes back as sent",
         ),
         Field(
             name="task", schema={"type": "string", "default": "echo"}, meaning="name of a registered task",

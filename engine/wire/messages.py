@@ -166,21 +166,21 @@ class Leased(Message):
 
 
 class Extend(Message):
-    """Worker → queue: still at work on these (ids of leased tickets)."""
+    """Worker → queue: still at work on these leases, each a job_id and its ticket's epoch."""
 
-    job_ids: list[str]
+    leases: list[tuple[str, int]]
 
 
 class Ack(Message):
-    """Worker → queue: done with these, whatever came of them."""
+    """Worker → queue: done with these (job_id, epoch), whatever came of them."""
 
-    job_ids: list[str]
+    leases: list[tuple[str, int]]
 
 
 class Release(Message):
-    """Worker → queue: not begun, take them back."""
+    """Worker → queue: these (job_id, epoch) are not begun, take them back."""
 
-    job_ids: list[str]
+    leases: list[tuple[str, int]]
 
 
 # ---- hints ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,272 @@
+"""Hands queued jobs to workers, by priority then age. All in memory: what it holds stands in the store as `queued`.
+
+At its start it loads what an earlier queue held; afterwards watchers push what they claimed, idempotently by (job, epoch). Every
+lease's length it looks again whether the store has a queued job that it does not know, so that nothing lost on the way stays
+lost. A worker says how many it wants and gets them as soon as there are any; several that wait share evenly. Watchers
+reserve room before they claim.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from engine import lifecycle
+from engine.backlog import PRIORITIES, Backlog, Entry
+from engine.config import Settings
+from engine.errors import StoreUnavailable
+from engine.job import Job, Status, rfc3339, ticket_for
+from engine.logs import Log
+from engine.owners import parse_owner
+from engine.store.port import Store
+from engine.wire.hub import Letter, Network, Peer
+from engine.wire.messages import (
+    Ack,
+    CancelAsked,
+    Closed,
+    Extend,
+    GetItems,
+    GetStats,
+    Json,
+    Leased,
+    Message,
+    Ping,
+    Push,
+    Pushed,
+    Refused,
+    Release,
+    Reserve,
+    Room,
+    Want,
+)
+from engine.world import World
+
+PAGE = 500
+LOOK_S = 1.0
+
+
+class Queue:
+    """The role; see `engine.processes.child.Role`."""
+
+    def __init__(self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log) -> None:
+        self._owner = parse_owner(owner)
+        self._settings = settings
+        self._world = world
+        self._store = store
+        self._log = log
+        self._backlog = Backlog()
+        self._rebuilt = False
+        self._reload_at = world.monotonic()
+        self._wants: dict[Peer, Want] = {}
+        self._reserved: dict[Peer, list[int]] = {}
+        self._wished: dict[Peer, list[int]] = {}
+        self._expired_at = world.monotonic()
+        self._started = world.monotonic()
+        self._counts = dict.fromkeys(("jobs_pushed", "jobs_popped", "jobs_acked", "jobs_released", "jobs_recovered"), 0)
+        self._last_push_time: datetime | None = None
+        self._last_pop_time: datetime | None = None
+        self._draining = False
+        self.drained = False
+        self._steps: dict[type, Callable[[Peer, Message], None]] = {
+            Push: self._push, Reserve: self._reserve, Want: self._want, Extend: self._extend, Ack: self._ack,
+            Release: self._release, Closed: self._forget, GetStats: self._stats, GetItems: self._items, Ping: self._ping,
+        }  # type: ignore[dict-item]  # fmt: skip
+
+    def tick(self, inbox: list[Letter]) -> float:
+        """Take what came, take back what ran out, hand out what is ready, tell who may push."""
+        if self._world.monotonic() >= self._reload_at and not self._draining:
+            self._reload()
+        for letter in inbox:
+            step = self._steps.get(type(letter.message))
+            if step is not None and letter.peer is not None:
+                step(letter.peer, letter.message)
+            elif isinstance(letter.message, CancelAsked):
+                self._backlog.discard(letter.message.job_id)
+        self._expire()
+        self._hand_out()
+        self._offer_room()
+        if self._draining and not self.drained:
+            self._hand_back()
+        return LOOK_S if self._backlog.leased or not self._rebuilt else self._settings.lease_s
+
+    def drain(self) -> None:
+        """Hand out nothing more; what is left goes back to the store."""
+        self._draining = True
+
+    def close(self) -> None:
+        """See `Role`."""
+        self._store.close()
+
+    # ---- what watchers say
+
+    def _push(self, peer: Peer, message: Push) -> None:
+        taken = sum(self._backlog.push(ticket) for ticket in message.tickets)
+        self._reserved.pop(peer, None)
+        self._wished.pop(peer, None)
+        self._counts["jobs_pushed"] += taken
+        if taken:
+            self._last_push_time = self._world.now()
+        peer.send(Pushed(taken=taken, known=len(message.tickets) - taken))
+
+    def _reserve(self, peer: Peer, message: Reserve) -> None:
+        self._wished[peer] = message.wanted
+        self._grant(peer)
+
+    def _grant(self, peer: Peer) -> None:
+        self._reserved[peer] = self._free_for(peer) if self._rebuilt and not self._draining else [0 for _ in PRIORITIES]
+        peer.send(Room(granted=self._reserved[peer]))
+
+    def _free_for(self, peer: Peer) -> list[int]:
+        others = [granted for other, granted in self._reserved.items() if other is not peer]
+        return [
+            max(0, min(wanted, self._backlog.room(priority) - sum(granted[priority] for granted in others)))
+            for priority, wanted in enumerate(self._wished[peer])
+        ]
+
+    def _offer_room(self) -> None:
+        """Room that opened since a watcher got less than it wished for; in halves, so that not every ack is told."""
+        for peer, wished in self._wished.items():
+            granted = self._reserved.get(peer, [])
+            if granted == wished or self._draining or not self._rebuilt:
+                continue
+            free = self._free_for(peer)
+            if any(free[p] > granted[p] and free[p] * 2 >= wished[p] for p in PRIORITIES):
+                self._grant(peer)
+
+    # ---- what workers say
+
+    def _want(self, peer: Peer, message: Want) -> None:
+        self._wants.pop(peer, None)
+        if message.count > 0:
+            self._wants[peer] = message
+
+    def _hand_out(self) -> None:
+        """Each that waits gets an even share; who got something goes to the end of the line."""
+        if self._draining:
+            return
+        while self._wants and self._backlog.ready:
+            peer, want = next(iter(self._wants.items()))
+            share = min(want.count, math.ceil(self._backlog.ready / len(self._wants)))
+            del self._wants[peer]
+            expires_at = self._world.monotonic() + self._settings.lease_s
+            tickets = self._backlog.pop(share, holder=peer, worker=want.worker, expires_at=expires_at)
+            if peer.send(Leased(tickets=tickets, lease_s=self._settings.lease_s)):
+                self._counts["jobs_popped"] += len(tickets)
+                self._last_pop_time = self._world.now()
+            else:
+                self._backlog.release_all(peer)
+
+    def _extend(self, peer: Peer, message: Extend) -> None:
+        self._backlog.extend(message.leases, holder=peer, expires_at=self._world.monotonic() + self._settings.lease_s)
+
+    def _ack(self, peer: Peer, message: Ack) -> None:
+        self._counts["jobs_acked"] += self._backlog.ack(message.leases, holder=peer)
+
+    def _release(self, peer: Peer, message: Release) -> None:
+        self._counts["jobs_released"] += self._backlog.release(message.leases, holder=peer)
+
+    def _forget(self, peer: Peer, message: Closed) -> None:
+        """The connection ended: a worker's leases are free again, and a watcher's room."""
+        self._counts["jobs_recovered"] += self._backlog.release_all(peer)
+        for table in (self._wants, self._reserved, self._wished):
+            table.pop(peer, None)  # type: ignore[attr-defined]
+
+    def _expire(self) -> None:
+        now = self._world.monotonic()
+        if now - self._expired_at >= LOOK_S:
+            self._expired_at = now
+            self._counts["jobs_recovered"] += self._backlog.expire(now)
+
+    # ---- start and end
+
+    def _reload(self) -> None:
+        """Load the queued jobs of this host that are not here; until that was done once nothing is reserved.
+
+        A job that was begun since it was read is loaded in vain: its begin will be refused.
+        """
+        try:
+            loaded = sum(self._backlog.push(ticket_for(job)) for owner in self._owners() for job in self._queued_by(owner))
+        except StoreUnavailable as fault:
+            self._log.warning("queue_reload_postponed", reason=fault.message)
+            self._reload_at = self._world.monotonic() + LOOK_S
+            return
+        self._reload_at = self._world.monotonic() + self._settings.lease_s
+        self._rebuilt = True
+        if loaded:
+            self._log.info("queue_reloaded", jobs=loaded)
+
+    def _owners(self) -> list[str]:
+        return [owner for owner in self._store.holders() if parse_owner(owner).host == self._owner.host]
+
+    def _queued_by(self, owner: str) -> list[Job]:
+        jobs: list[Job] = []
+        after = None
+        while page := self._store.held_by(owner, limit=PAGE, after=after):
+            jobs += [job for job in page if job.status is Status.QUEUED]
+            after = page[-1].job_id
+        return jobs
+
+    def _hand_back(self) -> None:
+        """Queued jobs wait as pending for the next start; guarded, so whatever a worker began meanwhile stays its own."""
+        tickets = self._backlog.tickets()
+        try:
+            for start in range(0, len(tickets), PAGE):
+                epochs = {ticket.job_id: ticket.epoch for ticket in tickets[start : start + PAGE]}
+                jobs = [job for job in self._store.find(list(epochs)) if job and job.status is Status.QUEUED]
+                self._store.apply(
+                    [
+                        lifecycle.recover(job, now=self._world.now(), max_lost=self._settings.max_lost)
+                        for job in jobs
+                        if job.epoch == epochs[job.job_id]
+                    ]
+                )
+        except StoreUnavailable as fault:
+            self._log.warning("queue_not_handed_back", reason=fault.message)  # the next start recovers them
+        self.drained = True
+
+    # ---- questions
+
+    def _stats(self, peer: Peer, message: GetStats) -> None:
+        peer.send(
+            _json(
+                {
+                    "queue_id": self._owner.process, "size": self._backlog.size, "ready": self._backlog.ready,
+                    "leased": self._backlog.leased, **self._counts, "last_push_time": rfc3339(self._last_push_time),
+                    "last_pop_time": rfc3339(self._last_pop_time),
+                    "uptime_s": round(self._world.monotonic() - self._started, 3),
+                }
+            )
+        )  # fmt: skip
+
+    def _items(self, peer: Peer, message: GetItems) -> None:
+        peer.send(
+            _json(
+                {
+                    "size": self._backlog.size, "ready": self._backlog.ready, "leased": self._backlog.leased,
+                    "items": [self._item(entry) for entry in self._backlog.entries(message.limit)],
+                }
+            )
+        )  # fmt: skip
+
+    def _item(self, entry: Entry) -> dict[str, object]:
+        ticket = entry.ticket
+        leased = entry.holder is not None
+        ends_at = self._world.now() + timedelta(seconds=entry.expires_at - self._world.monotonic()) if leased else None
+        return {
+            "job_id": ticket.job_id, "task": ticket.task, "queue": ticket.queue, "priority": ticket.priority,
+            "state": "leased" if leased else "ready", "leased_by": entry.worker, "lease_expires_at": rfc3339(ends_at),
+            "attempt": ticket.attempt,
+        }  # fmt: skip
+
+    def _ping(self, peer: Peer, message: Ping) -> None:
+        if self._rebuilt:
+            peer.send(_json({"status": "healthy"}))
+        else:
+            peer.send(Refused(code="database_unavailable", message="waiting for the database", retry_after_s=1))
+
+
+def _json(value: object) -> Json:
+    return Json(body=msgspec.json.encode(value))
