@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from engine import lifecycle
 from engine.backlog import PRIORITIES, Backlog, Entry
 from engine.config import Settings
 from engine.errors import StoreUnavailable
@@ -22,6 +21,7 @@ from engine.job import Job, Status, rfc3339, ticket_for
 from engine.logs import Log
 from engine.owners import parse_owner
 from engine.store.port import Store
+from engine.upkeep import hand_back
 from engine.wire.hub import Letter, Network, Peer
 from engine.wire.messages import (
     Ack,
@@ -211,18 +211,8 @@ class Queue:
 
     def _hand_back(self) -> None:
         """Queued jobs wait as pending for the next start; guarded, so whatever a worker began meanwhile stays its own."""
-        tickets = self._backlog.tickets()
         try:
-            for start in range(0, len(tickets), PAGE):
-                epochs = {ticket.job_id: ticket.epoch for ticket in tickets[start : start + PAGE]}
-                jobs = [job for job in self._store.find(list(epochs)) if job and job.status is Status.QUEUED]
-                self._store.apply(
-                    [
-                        lifecycle.recover(job, now=self._world.now(), max_lost=self._settings.max_lost)
-                        for job in jobs
-                        if job.epoch == epochs[job.job_id]
-                    ]
-                )
+            hand_back(self._store, self._backlog.tickets(), now=self._world.now(), max_lost=self._settings.max_lost)
         except StoreUnavailable as fault:
             self._log.warning("queue_not_handed_back", reason=fault.message)  # the next start recovers them
         self.drained = True

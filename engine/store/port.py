@@ -89,8 +89,8 @@ class Store(Protocol):
     def counts(self) -> dict[Status, int]:
         """Jobs by status, all seven; exact, and cheap however many jobs are stored."""
 
-    def next_due(self) -> datetime | None:
-        """The earliest `scheduled_at` of all pending jobs; None without any."""
+    def next_due(self, *, limits: Sequence[int]) -> datetime | None:
+        """The earliest `scheduled_at` of the pending jobs of those priorities 0 to 9 whose limit is above 0; None without any."""
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int]) -> Claimed:
         """T2 and T3 in one breath, for many: due jobs become `queued`, claimed by `owner`, epoch + 1, atomically: one claimer wins each.

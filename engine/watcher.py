@@ -1,0 +1,223 @@
+"""Claims due jobs and pushes them to the queue; takes back what dead owners held.
+
+    wake · next due time · poll                       Room           Pushed
+           └──▶ claim_due (as many as there is room) ◀──── queue ────▶ what was claimed is safe there
+                     └── Push + Reserve ──────────────────▶
+
+A claim makes jobs `queued` in the store before they are pushed. Until the queue has said `Pushed`, the watcher keeps the tickets: it
+pushes them again to a new queue, and gives them back to the store when there is none for long. If it dies first, its
+death is proof enough for another watcher to recover them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from engine.backlog import PRIORITIES
+from engine.config import Settings
+from engine.errors import StoreUnavailable
+from engine.job import Ticket, rfc3339
+from engine.logs import Log
+from engine.owners import parse_owner
+from engine.store.port import Store
+from engine.upkeep import Proof, Upkeep, hand_back
+from engine.wire.hub import Letter, Network, Peer
+from engine.wire.messages import (
+    Closed,
+    GetStats,
+    Json,
+    Message,
+    OwnersDied,
+    Ping,
+    Push,
+    Pushed,
+    Refused,
+    Reserve,
+    Room,
+    Wake,
+)
+from engine.world import World
+
+BATCH = 500
+NO_ROOM = [0 for _ in PRIORITIES]
+RECONNECT_S = 0.1
+HAND_BACK_AFTER_S = 3.0
+DUE_SLACK_S = 0.0005
+
+
+class Watcher:
+    """The role; see `engine.processes.child.Role`."""
+
+    def __init__(
+        self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, deaths: Proof,
+        queue_address: str,
+    ) -> None:  # fmt: skip
+        self._owner = owner
+        self._settings = settings
+        self._world = world
+        self._store = store
+        self._network = network
+        self._log = log
+        self._queue_address = queue_address
+        self._upkeep = Upkeep(settings=settings, world=world, store=store, log=log, proof=deaths)
+        self._queue: Peer | None = None
+        self._room = NO_ROOM
+        self._unpushed: list[Ticket] = []
+        self._unreachable_since: float | None = None
+        self._poll_at = world.monotonic()
+        self._look_now = True
+        self._store_fault: str | None = None
+        self._draining = False
+        self._started = world.monotonic()
+        self._counts = dict.fromkeys(("jobs_claimed", "jobs_queued", "claim_conflicts", "polls"), 0)
+        self._last_claim_time: datetime | None = None
+        self._last_queued_time: datetime | None = None
+
+    @property
+    def drained(self) -> bool:
+        """Whether every claim is in the queue or back in the store."""
+        return self._draining and not self._unpushed
+
+    def tick(self, inbox: list[Letter]) -> float:
+        """Read what came, keep the queue connected, do what the poll does, claim and push; sleep until something is due."""
+        for letter in inbox:
+            self._read(letter)
+        self._reach_queue()
+        try:
+            self._poll()
+            self._claim()
+            self._store_fault = None
+            return self._sleep_s()
+        except StoreUnavailable as fault:
+            return self._wait_for_store(fault)
+
+    def drain(self) -> None:
+        """Claim nothing more; what is claimed goes to the queue or back."""
+        self._draining = True
+
+    def close(self) -> None:
+        """See `Role`."""
+        self._store.close()
+
+    def _read(self, letter: Letter) -> None:
+        match letter.message:
+            case Room(granted=granted):
+                self._room = granted
+                self._look_now = True
+            case Pushed():
+                self._counts["jobs_queued"] += len(self._unpushed)
+                self._last_queued_time = self._world.now()
+                self._unpushed = []
+            case Wake():
+                self._look_now = True
+            case OwnersDied():
+                self._poll_at = self._world.monotonic()
+            case Closed() if letter.peer is self._queue:
+                self._queue = None
+            case GetStats() | Ping() if letter.peer is not None:
+                letter.peer.send(self._stats() if isinstance(letter.message, GetStats) else self._health())
+
+    # ---- the queue
+
+    def _reach_queue(self) -> None:
+        if self._queue is not None:
+            return
+        self._room = NO_ROOM
+        self._queue = self._network.connect(self._queue_address)
+        if self._queue is None:
+            self._unreachable_since = self._unreachable_since or self._world.monotonic()
+            self._hand_back()
+            return
+        self._unreachable_since = None
+        if self._unpushed:
+            self._queue.send(Push(tickets=self._unpushed))
+        self._reserve()
+
+    def _reserve(self) -> None:
+        if self._queue is not None and not self._draining:
+            self._queue.send(Reserve(wanted=[BATCH for _ in PRIORITIES]))
+
+    def _hand_back(self) -> None:
+        """No queue for long: the jobs wait as pending, for whoever has one."""
+        assert self._unreachable_since is not None
+        waited_s = self._world.monotonic() - self._unreachable_since
+        if not self._unpushed or (waited_s < HAND_BACK_AFTER_S and not self._draining):
+            return
+        try:
+            jobs = hand_back(self._store, self._unpushed, now=self._world.now(), max_lost=self._settings.max_lost)
+        except StoreUnavailable:
+            return
+        self._log.warning("claims_handed_back", jobs=jobs, reason="no queue")
+        self._unpushed = []
+
+    # ---- the store
+
+    def _poll(self) -> None:
+        """The safety net: everything that a lost wake-up, a death or another host may have left."""
+        if self._draining or self._world.monotonic() < self._poll_at:
+            return
+        self._poll_at = self._world.monotonic() + self._settings.poll_s + self._world.jitter(self._settings.poll_s / 4)
+        self._counts["polls"] += 1
+        self._upkeep.recover()
+        self._upkeep.purge()
+        self._look_now = True
+
+    def _claim(self) -> None:
+        if self._draining or self._unpushed or self._queue is None or not self._look_now or not any(self._room):
+            return
+        claimed = self._store.claim_due(owner=self._owner, now=self._world.now(), limits=self._room)
+        self._look_now = False
+        self._counts["claim_conflicts"] += claimed.conflicts
+        if not claimed.tickets:
+            return
+        self._counts["jobs_claimed"] += len(claimed.tickets)
+        self._last_claim_time = self._world.now()
+        self._log.debug("jobs_claimed", jobs=len(claimed.tickets))
+        self._unpushed = claimed.tickets
+        self._room = NO_ROOM
+        self._queue.send(Push(tickets=claimed.tickets))
+        self._reserve()
+
+    def _sleep_s(self) -> float:
+        if self._draining or self._queue is None:
+            return RECONNECT_S
+        now_s = self._world.monotonic()
+        until_poll_s = self._poll_at - now_s
+        if self._unpushed or not any(self._room):
+            return until_poll_s  # Pushed or Room wakes us
+        next_due = self._store.next_due(limits=self._room)
+        if next_due is None:
+            return until_poll_s
+        until_due_s = (next_due - self._world.now()).total_seconds() + DUE_SLACK_S
+        self._look_now = until_due_s <= until_poll_s
+        return max(0.0, min(until_poll_s, until_due_s))
+
+    def _wait_for_store(self, fault: StoreUnavailable) -> float:
+        if self._store_fault is None:
+            self._log.error("database_lost", reason=fault.message)
+        self._store_fault = fault.message
+        self._look_now = True
+        self._poll_at = self._world.monotonic()
+        return 0.5 + self._world.jitter(0.5)
+
+    # ---- questions
+
+    def _health(self) -> Message:
+        if self._queue is None:
+            return Refused(code="unavailable", message=f"{self._queue_address} does not answer", retry_after_s=1)
+        if self._store_fault is not None:
+            return Refused(code="database_unavailable", message=self._store_fault, retry_after_s=1)
+        return Json(body=msgspec.json.encode({"status": "healthy"}))
+
+    def _stats(self) -> Message:
+        return Json(
+            body=msgspec.json.encode(
+                {
+                    "watcher_id": parse_owner(self._owner).process, **self._counts,
+                    "last_claim_time": rfc3339(self._last_claim_time), "last_queued_time": rfc3339(self._last_queued_time),
+                    "uptime_s": round(self._world.monotonic() - self._started, 3),
+                }
+            )
+        )  # fmt: skip
