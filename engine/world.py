@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 
 class World:
@@ -87,8 +88,48 @@ class World:
             return False
         return True
 
+    def reap(self) -> list[tuple[int, int]]:
+        """Pid and exit status (minus the signal's number, if one ended it) of every child that has ended; no zombie is left."""
+        ended: list[tuple[int, int]] = []
+        while True:
+            try:
+                pid, wait_status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return ended
+            if pid == 0:
+                return ended
+            ended.append((pid, os.waitstatus_to_exitcode(wait_status)))
+
+    def children(self) -> list[int]:
+        """Pids of all children of this (single-threaded) process that are not reaped, orphans that came to it included."""
+        me = os.getpid()
+        try:
+            return [int(pid) for pid in Path(f"/proc/{me}/task/{me}/children").read_text().split()]
+        except FileNotFoundError:  # a kernel without that file
+            pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+            return [pid for pid in pids if _stat(pid)[1:2] == [str(me)]]
+
+    def process_state(self, pid: int) -> str:
+        """One letter as `ps` shows it (`R` `S` `D` `T` `Z`), empty when there is no such process."""
+        return "".join(_stat(pid)[:1])
+
+    def session_of(self, pid: int) -> int:
+        """The session's leader's pid; 0 when there is no such process."""
+        try:
+            return os.getsid(pid)
+        except ProcessLookupError:
+            return 0
+
 
 def later_id(first_id: str, index: int) -> str:
     """The id `index` places after `first_id` in a reserved run: the 24-bit counter rises and wraps, the rest stays."""
     counter = (int(first_id[18:], 16) + index) % (1 << 24)
     return f"{first_id[:18]}{counter:06x}"
+
+
+def _stat(pid: int) -> list[str]:
+    """`/proc/<pid>/stat` from the state on (its name may hold anything); empty when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

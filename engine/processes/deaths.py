@@ -7,11 +7,12 @@ it is gone, every process of that boot is gone too: the kernel lets go of it wit
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from engine.owners import parse_owner
+from engine.processes.locks import is_locked, take_lock
 from engine.wire.run_dir import RunDir
 
 
@@ -27,9 +28,7 @@ class Deaths:
 
     def hold(self) -> int:
         """Take this boot's lock before the first fork; the descriptor stays open in every child."""
-        fd = os.open(self._run_dir.path / f"{self._boot}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return fd
+        return take_lock(self._run_dir.path / f"{self._boot}.lock", wait=True)
 
     def record(self, owner: str) -> None:
         """The supervisor has reaped this one and nothing of its group lives."""
@@ -46,10 +45,19 @@ class Deaths:
     def forget_old_boots(self) -> None:
         """Remove the files of boots that are gone; a boot without files counts as gone."""
         for path in self._run_dir.path.glob("*.lock"):
-            if path.stem != self._boot and self._boot_is_gone(path.stem):
-                path.with_suffix(".dead").unlink(missing_ok=True)
-                if not self._foreign_hosts:
-                    path.unlink(missing_ok=True)
+            if path.stem != self._boot:
+                self._forget(path)
+
+    def _forget(self, path: Path) -> None:
+        """Under the lock, so that a boot that is just beginning cannot lose its file."""
+        try:
+            fd = take_lock(path, create=False)
+        except OSError:
+            return
+        path.with_suffix(".dead").unlink(missing_ok=True)
+        if not self._foreign_hosts:
+            path.unlink(missing_ok=True)
+        os.close(fd)
 
     def _is_dead(self, owner: str) -> bool:
         boot = parse_owner(owner).boot
@@ -66,14 +74,5 @@ class Deaths:
         return self._dead[boot][1]
 
     def _boot_is_gone(self, boot: str) -> bool:
-        try:
-            fd = os.open(self._run_dir.path / f"{boot}.lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return not self._foreign_hosts
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(fd)
-        return True
+        path = self._run_dir.path / f"{boot}.lock"
+        return not is_locked(path) if path.exists() else not self._foreign_hosts
