@@ -100,6 +100,10 @@ class World:
                 return ended
             ended.append((pid, os.waitstatus_to_exitcode(wait_status)))
 
+    def wait(self, pid: int) -> int:
+        """Wait for this child to end; its exit status, or minus the number of the signal that ended it."""
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
     def children(self) -> list[int]:
         """Pids of all children of this (single-threaded) process that are not reaped, orphans that came to it included."""
         me = os.getpid()
@@ -114,11 +118,12 @@ class World:
         return "".join(_stat(pid)[:1])
 
     def session_of(self, pid: int) -> int:
-        """The session's leader's pid; 0 when there is no such process."""
-        try:
-            return os.getsid(pid)
-        except ProcessLookupError:
-            return 0
+        """The pid that leads its session; 0 when there is no such process."""
+        return int("".join(_stat(pid)[3:4]) or 0)
+
+    def group_of(self, pid: int) -> int:
+        """The pid that leads its process group; 0 when there is no such process."""
+        return int("".join(_stat(pid)[2:3]) or 0)
 
 
 def later_id(first_id: str, index: int) -> str:

@@ -1,8 +1,8 @@
 """The loop that every role lives in: poll, tick, sleep; signals, sign of life and drain in one place.
 
 A role is a value with a `tick`: it gets what has come since its last turn and says how long it may sleep. It never
-blocks on another process. SIGTERM asks it to drain (it goes on ticking until `drained`), a second one ends the process at once.
-The parent's death ends it too: the kernel sends SIGKILL (`prctl`).
+blocks on another process. SIGTERM asks it to drain (it goes on ticking until `drained`); how often it comes makes no difference, the
+supervisor sends SIGKILL to whom it will not wait for. The parent's death ends it too: the kernel sends SIGKILL (`prctl`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 from engine.logs import Log
 from engine.processes.prctl import die_with_parent, set_title
 from engine.processes.pulse import Heartbeat
-from engine.wire.hub import Hub, Letter
+from engine.wire.hub import Hub, Letter, close_inherited
 
 EXIT_OK = 0
 EXIT_CANNOT_START = 2
@@ -43,16 +43,18 @@ class Role(Protocol):
 class Signals:
     """Notes signals and wakes the loop; handlers do nothing else."""
 
-    def __init__(self) -> None:
-        self.stops = 0
+    def __init__(self, *noted: signal.Signals) -> None:
+        self.seen = dict.fromkeys(noted, 0)
         self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def install(self) -> int:
-        """Begin to listen; the descriptor that becomes readable when a signal came."""
+        """Begin to listen, to what was held back since the fork too; the descriptor that becomes readable with a signal."""
         signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, self._note)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for ignored in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_IGN)  # Ctrl-C may reach the whole group; our parent decides
+        for number in self.seen:
+            signal.signal(number, self._note)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         return self._read_fd
 
     def clear(self) -> None:
@@ -64,9 +66,17 @@ class Signals:
             return
 
     def _note(self, number: int, frame: object) -> None:
-        self.stops += 1
-        if self.stops > 1:
-            os._exit(EXIT_STOPPED_AT_ONCE)
+        self.seen[signal.Signals(number)] += 1
+
+
+def start_afresh(keep: frozenset[int]) -> None:
+    """First thing in a fork: drop the parent's signal handlers, then its descriptors but these and the standard three."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    close_inherited(set(keep))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def live(
@@ -75,7 +85,7 @@ def live(
     """A child's whole life, from fork to exit status. `build` opens what the role needs, in this process."""
     die_with_parent(parent)
     set_title(f"jobyard: {name}")
-    signals = Signals()
+    signals = Signals(signal.SIGTERM)
     signal_fd = signals.install()
     hub.watch(signal_fd)
     role = build(hub)
@@ -85,7 +95,7 @@ def live(
     while not (draining and role.drained):
         heartbeat.beat()
         letters = hub.poll(min(sleep_s, longest_sleep_s))
-        if signals.stops and not draining:
+        if signals.seen[signal.SIGTERM] and not draining:
             draining = True
             log.info("drain_begun", process=name)
             role.drain()

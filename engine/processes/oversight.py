@@ -1,0 +1,65 @@
+"""The supervisor's life around its state machine: signals, the hub that wakes it, forks that inherit nothing they should not.
+
+    guard ──fork──▶ supervisor ──fork──▶ everything else
+
+Whoever of the three dies, the others follow: children get SIGKILL from the kernel when the supervisor dies (`child.live`), the
+supervisor gets `END` when the guard dies and kills all; the guard ends what the supervisor leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from engine.processes.child import Signals, start_afresh
+from engine.processes.guard import END, STOP
+from engine.processes.prctl import adopt_orphans, die_with_parent, set_title
+from engine.processes.supervisor import Supervisor
+from engine.processes.table import Birth, Post
+from engine.wire.hub import Hub
+from engine.world import World
+
+HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, STOP, END, signal.SIGCHLD)
+
+
+def become_supervisor(guard: int) -> None:
+    """First thing in the guard's fork. A session of its own, so that Ctrl-C and a closed terminal reach the guard alone."""
+    os.setsid()
+    die_with_parent(guard, END)
+    adopt_orphans()
+    set_title("jobyard: supervisor")
+
+
+def oversee(supervisor: Supervisor, *, hub: Hub, name: str, guard: int) -> int:
+    """Turn after turn until everything has left; the exit status."""
+    signals = Signals(signal.SIGTERM, signal.SIGINT, STOP, END, signal.SIGCHLD)
+    hub.watch(signals.install())
+    hub.listen(name)
+    sleep_s = 0.0
+    while not supervisor.has_left:
+        letters = hub.poll(sleep_s)
+        signals.clear()
+        asked = max(signals.seen[number] for number in (signal.SIGTERM, signal.SIGINT, STOP))
+        if asked > 1 or signals.seen[END] or os.getppid() != guard:
+            supervisor.kill_all()
+        elif asked:
+            supervisor.stop()
+        sleep_s = supervisor.tick(letters)
+    hub.close()
+    return supervisor.exit_status
+
+
+def fork_into(world: World, post: Post, birth: Birth, *, keep: frozenset[int]) -> int:
+    """A process on this post; its pid. Signals are held back until it has dropped our handlers, so that none is lost on ours."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        return world.fork(lambda: _live(post, birth, keep))
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+
+
+def _live(post: Post, birth: Birth, keep: frozenset[int]) -> int:
+    start_afresh(post.keeps | keep)
+    return post.main(birth)
+
+

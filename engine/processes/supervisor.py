@@ -1,0 +1,254 @@
+"""Keeps every post of a table filled: starts, reaps, restarts, replaces what hangs, drains, kills.
+
+A state machine like the roles that it watches: `tick` gets what came and says how long it may sleep; it waits for nobody.
+
+    STARTING ──all showed a sign of life──▶ WATCHING ──stop──▶ DRAINING, stage by stage ──▶ left
+        └── one cannot start ──▶ KILLING ◀── second stop, or the guard died ──┘
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from engine.logs import Log
+from engine.owners import Owner
+from engine.processes.burial import Burial
+from engine.processes.child import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE
+from engine.processes.pulse import Pulse
+from engine.processes.table import Birth, Post, Row, Standing
+from engine.wire.hub import Letter
+from engine.wire.messages import GetStats, Json, Message, Ping, Refused
+from engine.world import World
+
+LONGEST_SLEEP_S = 1.0
+SHORT_SLEEP_S = 0.01
+FIRST_SIGN_S = 60.0
+KILL_AGAIN_S = 1.0
+STOPPED = "T"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A step of the drain: whom to ask to leave, and how long to wait before they are killed."""
+
+    roles: frozenset[str]
+    bound_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the supervisor has others do: start a process, tell the watchers who died, say once that all is ready."""
+
+    fork: Callable[[Post, Birth], int]
+    tell_deaths: Callable[[list[str]], None]
+    announce: Callable[[], None]
+
+
+class Supervisor:
+    """The table and what is done about it."""
+
+    def __init__(
+        self, *, posts: Sequence[Post], stages: Sequence[Stage], owner: Owner, pids: dict[str, int], hang_s: float, world: World,
+        log: Log, pulse: Pulse, burial: Burial, hooks: Hooks,
+    ) -> None:  # fmt: skip
+        """`owner` is this boot's, for the children's names; `pids` are the processes to be shown that are not on the table."""
+        self._rows = [Row(post=post, slot=slot) for slot, post in enumerate(posts)]
+        self._stages = stages
+        self._owner = owner
+        self._pids = pids
+        self._hang_s = hang_s
+        self._world = world
+        self._log = log
+        self._pulse = pulse
+        self._burial = burial
+        self._hooks = hooks
+        self._announced = False
+        self._started_at = self._ticked_at = self._watching_since = world.monotonic()
+        self._stage: int | None = None
+        self._stage_ends_at = 0.0
+        self.exit_status = EXIT_OK
+
+    @property
+    def has_left(self) -> bool:
+        """Whether everything has ended after `stop` or `kill_all`."""
+        return self._stage == len(self._stages) and not self._living() and self._burial.is_over
+
+    def tick(self, inbox: list[Letter]) -> float:
+        """One turn; the longest time to sleep before the next, in seconds."""
+        self._notice_own_pause()
+        self._answer(inbox)
+        self._reap()
+        self._bury()
+        self._see_first_signs()
+        self._replace_hung()
+        if self._stage is None:
+            self._start_due()
+        else:
+            self._drain_on()
+        return self._sleep_s()
+
+    def stop(self) -> None:
+        """Drain, stage by stage; each is over when all of its processes are gone, or killed at its bound."""
+        if self._stage is None:
+            self._log.info("stop_begun")
+            self._enter_stage(0)
+
+    def kill_all(self, exit_status: int = EXIT_STOPPED_AT_ONCE) -> None:
+        """End everything now."""
+        if self._stage != len(self._stages) or self.exit_status == EXIT_OK:
+            self._log.warning("kill_begun")
+        self.exit_status = exit_status
+        self._stage = len(self._stages)
+        for row in self._living():
+            self._kill(row)
+
+    # ---- starting
+
+    def _start_due(self) -> None:
+        now = self._world.monotonic()
+        for row in self._rows:
+            if row.pid is None and now >= row.start_at:
+                self._start(row)
+
+    def _start(self, row: Row) -> None:
+        row.generation += 1
+        self._pulse.clear(row.slot)
+        heartbeat = self._pulse.slot(row.slot, self._world)
+        row.born(self._hooks.fork(row.post, Birth(owner=self._owner_of(row), heartbeat=heartbeat)), self._world.monotonic())
+        self._log.info("process_started", name=row.post.name, pid=row.pid, restarts=row.restarts)
+
+    def _see_first_signs(self) -> None:
+        for row in self._living():
+            row.is_ready = row.is_ready or self._pulse.last_beat(row.slot) > 0
+        if not self._announced and self._stage is None and all(row.is_ready for row in self._rows):
+            self._announced = True
+            self._hooks.announce()
+
+    # ---- deaths
+
+    def _reap(self) -> None:
+        rows = {row.pid: row for row in self._living()}
+        for pid, status in self._world.reap():
+            if pid in rows:
+                self._note_death(rows[pid], status)
+
+    def _note_death(self, row: Row, status: int) -> None:
+        now = self._world.monotonic()
+        if row.post.holds_jobs:
+            self._burial.await_proof(self._owner_of(row))
+        lived_s = round(now - row.started_at, 3)
+        pause_s = row.died(now)
+        tell = self._log.info if row.is_asked_to_stop and status == EXIT_OK else self._log.warning
+        tell("process_ended", name=row.post.name, how=words_for(status), lived_s=lived_s, pause_s=pause_s)
+        if status == EXIT_CANNOT_START and not self._announced and self._stage is None:
+            self.kill_all(EXIT_CANNOT_START)
+
+    def _bury(self) -> None:
+        proven = self._burial.go_on({row.pid for row in self._living() if row.pid})
+        if proven and self._stage is None:
+            self._hooks.tell_deaths(proven)
+
+    # ---- hanging
+
+    def _notice_own_pause(self) -> None:
+        """Whoever was stopped itself, or had its machine stopped, has seen nobody hang in that time."""
+        now = self._world.monotonic()
+        if now - self._ticked_at > 2 * LONGEST_SLEEP_S:
+            self._watching_since = now
+        self._ticked_at = now
+
+    def _replace_hung(self) -> None:
+        now = self._world.monotonic()
+        for row in self._living():
+            seen_at = max(self._pulse.last_beat(row.slot), row.started_at, self._watching_since)
+            if now - seen_at > self._patience_s(row) and not self._waits(row):
+                self._log.warning("process_hung", name=row.post.name, pid=row.pid, silent_s=round(now - seen_at, 3))
+                self._kill(row)
+
+    def _patience_s(self, row: Row) -> float:
+        return self._hang_s if row.is_ready else max(FIRST_SIGN_S, self._hang_s)
+
+    def _waits(self, row: Row) -> bool:
+        """For the lock of somebody else, who is the one that hangs, unless it is stopped itself."""
+        return self._pulse.is_waiting(row.slot) and self._world.process_state(row.pid or 0) != STOPPED
+
+    # ---- leaving
+
+    def _enter_stage(self, number: int) -> None:
+        self._stage = number
+        for row in self._in_stage():
+            self._stage_ends_at = self._world.monotonic() + self._stages[number].bound_s
+            row.is_asked_to_stop = True
+            self._world.kill(row.pid or 0, signal.SIGTERM)
+
+    def _drain_on(self) -> None:
+        while self._stage is not None and self._stage < len(self._stages) and not self._in_stage():
+            self._enter_stage(self._stage + 1)
+        if self._world.monotonic() < self._stage_ends_at:
+            return
+        self._stage_ends_at += KILL_AGAIN_S
+        for row in self._in_stage():
+            self._log.warning("drain_overdue", name=row.post.name, pid=row.pid)
+            self._kill(row)
+
+    def _in_stage(self) -> list[Row]:
+        if self._stage is None or self._stage >= len(self._stages):
+            return []
+        return [row for row in self._living() if row.post.role in self._stages[self._stage].roles]
+
+    def _kill(self, row: Row) -> None:
+        if row.pid is not None:
+            self._world.kill(row.pid, signal.SIGKILL)
+
+    # ---- questions
+
+    def _answer(self, inbox: list[Letter]) -> None:
+        for letter in inbox:
+            if letter.peer is not None and isinstance(letter.message, GetStats | Ping):
+                letter.peer.send(self._stats() if isinstance(letter.message, GetStats) else self._health())
+
+    def _stats(self) -> Message:
+        now = self._world.monotonic()
+        me = {
+            "role": "supervisor", "status": Standing.RUNNING if self._stage is None else Standing.STOPPING, "restarts": 0,
+            "uptime_s": round(now - self._started_at, 3),
+        }  # fmt: skip
+        ours = [{"name": name, "pid": pid, **me} for name, pid in self._pids.items()]
+        return Json(body=msgspec.json.encode({"processes": [*ours, *(row.shown(now) for row in self._rows)]}))
+
+    def _health(self) -> Message:
+        down = [f"{row.post.name} is {row.standing}" for row in self._rows if row.standing is not Standing.RUNNING]
+        if down:
+            return Refused(code="unavailable", message=", ".join(down), retry_after_s=1)
+        return Json(body=msgspec.json.encode({"status": "healthy"}))
+
+    # ---- small things
+
+    def _living(self) -> list[Row]:
+        return [row for row in self._rows if row.pid is not None]
+
+    def _owner_of(self, row: Row) -> str:
+        return str(self._owner._replace(process=row.post.name, generation=row.generation))
+
+    def _sleep_s(self) -> float:
+        if not self._burial.is_over or (self._stage is None and not self._announced):
+            return SHORT_SLEEP_S
+        dues = [self._stage_ends_at] if self._in_stage() else []
+        if self._stage is None:
+            dues = [row.start_at for row in self._rows if row.pid is None]
+        now = self._world.monotonic()
+        return min([LONGEST_SLEEP_S, *(max(0.0, due - now) for due in dues)])
+
+
+def words_for(status: int) -> str:
+    """An exit status as a person says it."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"signal {-status}"
