@@ -52,9 +52,9 @@ def queue_name(settings: Settings) -> str:
 
 
 def describe(components: list[Component]) -> str:
-    """`schedulers 8081-8083, queue 6000`: all but the gateway, for the line that says that we are ready."""
+    """`schedulers 8081-8083, queue 6000`: for the line that says that we are ready."""
     parts = []
-    for role in (SCHEDULER, WATCHER, QUEUE, WORKER):
+    for role in ROLES:
         ports = [component.port for component in components if component.role == role]
         if ports:
             parts.append(f"{role} {ports[0]}" if len(ports) == 1 else f"{role}s {ports[0]}-{ports[-1]}")

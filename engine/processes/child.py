@@ -1,8 +1,8 @@
 """The loop that every role lives in: poll, tick, sleep; signals, sign of life and drain in one place.
 
 A role is a value with a `tick`: it gets what has come since its last turn and says how long it may sleep. It never
-blocks on another process. SIGTERM asks it to drain (it goes on ticking until `drained`); how often it comes makes no difference, the
-supervisor sends SIGKILL to whom it will not wait for. The parent's death ends it too: the kernel sends SIGKILL (`prctl`).
+blocks on another process. SIGTERM asks it to drain (it goes on ticking until `drained`); how often it comes makes no difference:
+the supervisor sends SIGKILL to whom it will not wait for. The parent's death ends it too: the kernel sends SIGKILL (`prctl`).
 """
 
 from __future__ import annotations
@@ -105,3 +105,13 @@ def live(
     hub.close()
     log.info("process_left", process=name)
     return EXIT_OK
+
+
+def words_for(status: int) -> str:
+    """An exit status as a person says it."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"signal {-status}"

@@ -19,6 +19,8 @@ from engine.errors import CannotStart
 from engine.processes.locks import is_locked, take_lock
 from engine.wire.run_dir import RunDir
 
+LOCKS = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occupant:
@@ -40,29 +42,37 @@ class DataDir:
         self._pid_path: Path | None = None
         self._locks: list[int] = []
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether we hold it."""
+        return len(self._locks) == LOCKS
+
     def make(self) -> None:
         """Create what is missing; raises `CannotStart`."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.run_dir.make()
-            os.close(os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as fault:
-            raise CannotStart(
-                f"DATA_DIR {self.path} cannot be written ({fault.strerror}): make it a folder of yours, or set DATA_DIR to one"
-            ) from fault
+            raise self._unfit(fault) from fault
 
     def take(self, who: str, *, alone: bool) -> None:
-        """Hold the folder until this process and its heirs end; raises `CannotStart` naming who has it."""
+        """Hold the folder until this process and its heirs end; raises `CannotStart`, naming who has it."""
+        pid_path = self._path_of(who)
         try:
             self._locks.append(take_lock(self.path / "lock", shared=not alone))
-            self._pid_path = self._path_of(who)
-            self._locks.append(take_lock(self._pid_path))
+            self._locks.append(take_lock(pid_path))
+            os.ftruncate(self._locks[-1], 0)
+            os.write(self._locks[-1], f"{os.getpid()}\n".encode())
         except BlockingIOError:
+            self._forget_locks()
             users = ", ".join(map(str, self.occupants())) or "a start that has only just begun"
             raise CannotStart(
                 f"DATA_DIR {self.path} is in use by {users}: stop it with bin/stop-all, or set DATA_DIR to another folder"
             ) from None
-        os.write(self._locks[-1], f"{os.getpid()}\n".encode())
+        except OSError as fault:
+            self._forget_locks()
+            raise self._unfit(fault) from fault
+        self._pid_path = pid_path
         if alone:
             self._remove_remains()
 
@@ -70,12 +80,7 @@ class DataDir:
         """The last of us leaves: no pid file stays."""
         if self._pid_path is not None:
             self._pid_path.unlink(missing_ok=True)
-        self.forget_locks()
-
-    def forget_locks(self) -> None:
-        """Let go; somebody who inherited the locks may still hold them."""
-        while self._locks:
-            os.close(self._locks.pop())
+        self._forget_locks()
 
     def occupants(self) -> list[Occupant]:
         """Who runs on the folder now."""
@@ -85,6 +90,15 @@ class DataDir:
     def is_occupied_by(self, occupant: Occupant) -> bool:
         """Whether that one still runs."""
         return self._occupant(self._path_of(occupant.who)) == occupant
+
+    def _unfit(self, fault: OSError) -> CannotStart:
+        return CannotStart(
+            f"DATA_DIR {self.path} cannot be written ({fault.strerror}): make it a folder of yours, or set DATA_DIR to one that is"
+        )
+
+    def _forget_locks(self) -> None:
+        while self._locks:
+            os.close(self._locks.pop())
 
     def _path_of(self, who: str) -> Path:
         return self.run_dir.path / f"{who}.pid"

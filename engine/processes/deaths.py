@@ -42,6 +42,10 @@ class Deaths:
         """Those of the owners that are dead for certain."""
         return [owner for owner in owners if self._is_dead(owner)]
 
+    def others_live(self) -> bool:
+        """Whether some process of another boot of this folder is there."""
+        return any(is_locked(path) for path in self._run_dir.path.glob("*.lock") if path.stem != self._boot)
+
     def forget_old_boots(self) -> None:
         """Remove the files of boots that are gone; a boot without files counts as gone."""
         for path in self._run_dir.path.glob("*.lock"):

@@ -1,7 +1,7 @@
 """The first process of a start, parent of the supervisor and of whatever the supervisor's death leaves behind.
 
-It does nothing but wait: passes SIGTERM, Ctrl-C and a closed terminal on, and when the supervisor has ended, however it did, it
-kills and reaps every descendant that is left. If the guard itself is killed, the kernel tells the supervisor, which ends everything.
+It does nothing but wait: passes SIGTERM, Ctrl-C and a closed terminal on; when the supervisor has ended, however it did, it kills
+and reaps every descendant that is left. If the guard itself is killed, the kernel tells the supervisor, which ends everything.
 """
 
 from __future__ import annotations

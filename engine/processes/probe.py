@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable
 
 from engine.errors import CannotStart, JobyardError
+from engine.processes.child import words_for
 from engine.processes.prctl import die_with_parent
 from engine.world import World
 
@@ -42,7 +43,7 @@ class Probe:
             return text
         if answer[:1] == BAD:
             raise CannotStart(text)
-        reason = f"its process ended with {status}" if readable else f"no answer within {timeout_s:g} s"
+        reason = f"its process ended with {words_for(status)}" if readable else f"no answer within {timeout_s:g} s"
         raise CannotStart(f"{self._about}: {reason}")
 
 

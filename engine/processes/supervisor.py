@@ -17,7 +17,7 @@ import msgspec
 from engine.logs import Log
 from engine.owners import Owner
 from engine.processes.burial import Burial
-from engine.processes.child import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE
+from engine.processes.child import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE, words_for
 from engine.processes.pulse import Pulse
 from engine.processes.table import Birth, Post, Row, Standing
 from engine.wire.hub import Letter
@@ -242,13 +242,3 @@ class Supervisor:
             dues = [row.start_at for row in self._rows if row.pid is None]
         now = self._world.monotonic()
         return min([LONGEST_SLEEP_S, *(max(0.0, due - now) for due in dues)])
-
-
-def words_for(status: int) -> str:
-    """An exit status as a person says it."""
-    if status >= 0:
-        return f"exit status {status}"
-    try:
-        return f"signal {-status} ({signal.Signals(-status).name})"
-    except ValueError:
-        return f"signal {-status}"

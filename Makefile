@@ -1,0 +1,23 @@
+# One command checks all: `make check`.
+.PHONY: help check format lint types test bench
+python = $(shell bin/environment test)
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+check: lint types test  ## all that a change must pass
+
+format:  ## put imports in order and mend what can be mended
+	$(python) -m ruff check --fix .
+
+lint:  ## rules of the code that need no run
+	$(python) -m ruff check .
+
+types:  ## types of everything
+	$(python) -m mypy
+
+test:  ## the default suite
+	bin/test
+
+bench:  ## the figures
+	bin/bench

@@ -1,0 +1,62 @@
+"""The composition root, the one module that sees everything: `python -m api start-all | start ROLE | stop-all`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from api.command_line import START_ALL, STOP_ALL, Command, help_text, read_command_line
+from api.launch import Plan
+from api.roles import tell_fault
+from api.starting import start
+from api.stopping import stop_all
+from api.topology import all_components, one_component
+from engine.config import Settings, read_settings
+from engine.errors import CannotStart
+from engine.processes.child import EXIT_OK
+from engine.world import World
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def main(words: Sequence[str], environment: Mapping[str, str]) -> int:
+    """What `bin/…` run; the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        command = read_command_line(words)
+        if command.wants_help:
+            print(help_text(command.name))
+            return EXIT_OK
+        settings = read_settings({"DATA_DIR": str(CHECKOUT / "var")} | _given(environment), command.flags)
+        if command.name == STOP_ALL:
+            return stop_all(settings, World())
+        find_tasks_where_the_user_is(environment)
+        return start(_plan(command, environment, settings), settings, World())
+    except CannotStart as fault:
+        return tell_fault(fault.message)
+
+
+def find_tasks_where_the_user_is(environment: Mapping[str, str]) -> None:
+    """`bin/…` run Python isolated, so that nothing of the user's shadows a module of ours; behind ours, theirs are found."""
+    for folder in (*environment.get("PYTHONPATH", "").split(os.pathsep), os.getcwd()):
+        if folder and folder not in sys.path:
+            sys.path.append(folder)
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if value}
+
+
+def _plan(command: Command, environment: Mapping[str, str], settings: Settings) -> Plan:
+    if command.name == START_ALL:
+        return Plan(who=START_ALL, components=all_components(settings), alone=True)
+    port = command.flags.get("PORT") or environment.get("PORT", "")
+    component = one_component(command.role, port, settings)
+    return Plan(who=component.name, components=[component], alone=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

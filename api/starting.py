@@ -1,0 +1,90 @@
+"""A start, from checks to exit status: everything that can be found wrong is told before the first process that stays.
+
+    settings → data folder and its lock → ports → database and task modules (in a probe) → guard → supervisor → the rest
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+from api.launch import Launch, Plan
+from api.roles import tell_fault
+from engine.config import Settings
+from engine.errors import CannotStart
+from engine.processes.data_dir import DataDir
+from engine.processes.deaths import Deaths
+from engine.processes.guard import guard
+from engine.processes.ports import explain, open_ports
+from engine.processes.probe import Probe
+from engine.store import prepare_store
+from engine.wire.run_dir import RunDir
+from engine.world import World
+
+BOOT_BITS = 32
+PREDECESSORS_S = 2.0
+TASKS_S = 120.0
+
+
+def start(plan: Plan, settings: Settings, world: World) -> int:
+    """Check, run until told to stop, leave nothing behind; the exit status."""
+    os.umask(0o077)
+    data_dir = DataDir(settings.data_dir)
+    boot = world.token(BOOT_BITS)
+    deaths = Deaths(data_dir.run_dir, boot=boot, foreign_hosts=settings.mongo_uri is not None)
+    faults = _take(data_dir, plan)
+    if data_dir.is_taken:
+        _forget_predecessors(deaths, world, alone=plan.alone)
+    listeners, closed = open_ports(settings.host, [component.port for component in plan.components])
+    faults += explain(settings.host, closed)
+    if not data_dir.is_taken:
+        return _refuse(faults)
+    try:
+        database = _probe(settings, world, data_dir.run_dir, faults)
+        if faults:
+            return _refuse(faults)
+        launch = Launch(
+            plan=plan, settings=settings, world=world, boot=boot, guard=os.getpid(), listeners=listeners, database=database
+        )  # fmt: skip
+        return guard(world, launch.supervise, title=f"jobyard: {plan.guard}")
+    finally:
+        for name in (plan.supervisor, *(component.name for component in plan.components)):
+            data_dir.run_dir.remove(name)
+        data_dir.release()
+
+
+# ---- checks
+
+
+def _take(data_dir: DataDir, plan: Plan) -> list[str]:
+    try:
+        data_dir.make()
+        data_dir.take(plan.who, alone=plan.alone)
+    except CannotStart as fault:
+        return [fault.message]
+    return []
+
+
+def _forget_predecessors(deaths: Deaths, world: World, *, alone: bool) -> None:
+    """Those of a start whose guard and supervisor were killed need a moment to be gone, and hold the ports until then."""
+    give_up_at = world.monotonic() + PREDECESSORS_S
+    while alone and deaths.others_live() and world.monotonic() < give_up_at:
+        select.select([], [], [], 0.01)
+    deaths.forget_old_boots()
+
+
+def _probe(settings: Settings, world: World, run_dir: RunDir, faults: list[str]) -> str:
+    """What the database calls itself; why it or the task modules cannot be used is added to the faults."""
+    database = Probe(world, "the database", lambda: prepare_store(settings))
+    tasks = Probe(world, "TASKS", lambda: list_tasks(settings, run_dir))
+    answers: list[str] = []
+    for probe, timeout_s in ((database, None), (tasks, TASKS_S)):
+        try:
+            answers.append(probe.finish(timeout_s=timeout_s))
+        except CannotStart as fault:
+            faults.append(fault.message)
+    return answers[0] if answers else ""
+
+
+def _refuse(faults: list[str]) -> int:
+    return max(tell_fault(fault) for fault in faults)

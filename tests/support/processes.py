@@ -1,0 +1,76 @@
+"""A world whose processes are only numbers: what is forked lives until a test ends it or the code under test kills it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from tests.support.world import FakeWorld
+
+FIRST_PID = 100
+
+
+class FakeProcesses(FakeWorld):
+    """Children by pid, with what `ps` would show of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.living: set[int] = set()
+        self.states: dict[int, str] = {}
+        self.strangers: dict[int, str] = {}
+        self.sessions: dict[int, int] = {}
+        self.signals: list[tuple[int, int]] = []
+        self.killed_groups: list[int] = []
+        self.obey_sigterm = True
+        self.undying: set[int] = set()
+        self._ended: list[tuple[int, int]] = []
+        self._next_pid = FIRST_PID
+
+    def fork(self, main: Callable[[], int]) -> int:
+        return self.add()
+
+    def add(self, *, session: int = 0) -> int:
+        """A child that came by itself, such as an orphan; its session is ours unless told otherwise."""
+        pid = self._next_pid
+        self._next_pid += 1
+        self.living.add(pid)
+        self.states[pid] = "S"
+        self.sessions[pid] = session
+        return pid
+
+    def end(self, pid: int, status: int = -signal.SIGKILL) -> None:
+        """It dies; `reap` will tell."""
+        if pid in self.living:
+            self.living.discard(pid)
+            self.states[pid] = "Z"
+            self._ended.append((pid, status))
+
+    def kill(self, pid: int, signal_number: int) -> bool:
+        self.signals.append((pid, signal_number))
+        if signal_number == signal.SIGKILL and pid not in self.undying:
+            self.end(pid)
+        elif signal_number == signal.SIGTERM and self.obey_sigterm:
+            self.end(pid, 0)
+        return pid in self.living
+
+    def kill_group(self, group: int, signal_number: int) -> bool:
+        self.killed_groups.append(group)
+        return True
+
+    def reap(self) -> list[tuple[int, int]]:
+        ended, self._ended = self._ended, []
+        for pid, _ in ended:
+            del self.states[pid]
+        return ended
+
+    def children(self) -> list[int]:
+        return sorted(self.states)
+
+    def process_state(self, pid: int) -> str:
+        return self.states.get(pid) or self.strangers.get(pid, "")
+
+    def session_of(self, pid: int) -> int:
+        return self.sessions.get(pid, 0)
+
+    def group_of(self, pid: int) -> int:
+        return self.sessions.get(pid, 0)

@@ -1,0 +1,300 @@
+"""A real Jobyard in a folder and on ports of its own, for tests that start, ask, kill and stop it.
+
+    with Jobyard(tmp_path, WORKERS=1) as jobyard:
+        job_id = jobyard.submit(payload="hello")
+        jobyard.kill("worker-7001")
+        jobyard.wait_for_job(job_id, status="completed")
+
+Leaving the `with` stops it and fails when anything of it is left: a process, a socket name, a pid file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from api.topology import all_components
+from engine.config import Settings, read_settings
+from tests.support.waiting import wait_for
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+READY = "Jobyard is ready"
+START_S = 20.0
+STOP_S = 45.0
+ASK_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What HTTP gave back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+
+class Jobyard:
+    """One start on one data folder; `settings` are the environment's, by their names."""
+
+    def __init__(self, folder: Path, *, words: tuple[str, ...] = ("start-all",), module: str = "api", **settings: object) -> None:
+        self.data_dir = folder / "data"
+        self.output_path = folder / "output.txt"
+        self._folder = folder
+        self._command = [sys.executable, "-m", module, *words]
+        self._asked = {name: str(value) for name, value in settings.items()}
+        self._seen: set[psutil.Process] = set()
+        self._offset_lock: int | None = None
+        self.port_offset = int(self._asked.get("PORT_OFFSET", 0)) or self._find_ports()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    # ---- life
+
+    def start(self, *, wait_ready: bool = True) -> Jobyard:
+        """Start it; by default come back when it says that it is ready."""
+        with self.output_path.open("ab") as output:
+            start_of_output = output.tell()
+            self.process = subprocess.Popen(
+                self._command, cwd=self._folder, env=self._environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )  # fmt: skip
+        if wait_ready:
+            self.wait_ready(start_of_output)
+        return self
+
+    def wait_ready(self, start_of_output: int = 0) -> None:
+        """Come back when it says so."""
+        wait_for(lambda: READY in self.output()[start_of_output:] or self.has_ended(), within_s=START_S, told="the start")
+        if READY not in self.output()[start_of_output:]:
+            raise AssertionError(f"it did not start:\n{self.output()}")
+        self.look_at_processes()
+
+    def has_ended(self) -> bool:
+        """Whether the process that we started is gone."""
+        return self._started().poll() is not None
+
+    def stop(self, signal_number: int = signal.SIGTERM, *, within_s: float = STOP_S) -> int:
+        """Ask it to stop; its exit status."""
+        self.look_at_processes()
+        self._started().send_signal(signal_number)
+        return self.wait_end(within_s=within_s)
+
+    def wait_end(self, *, within_s: float = STOP_S) -> int:
+        """Its exit status."""
+        return self._started().wait(within_s)
+
+    def __enter__(self) -> Jobyard:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if not self.has_ended():
+                self.stop()
+            self.check_nothing_is_left()
+        except BaseException:
+            self.kill_remains()
+            if kind is None:
+                raise
+        finally:
+            self.release_ports()
+            if kind is not None:
+                print(f"---- what it said\n{self.output()[-20_000:]}")
+
+    def release_ports(self) -> None:
+        """Others may use them."""
+        if self._offset_lock is not None:
+            os.close(self._offset_lock)
+            self._offset_lock = None
+
+    def output(self) -> str:
+        """Everything that it wrote to stdout and stderr."""
+        return self.output_path.read_text(errors="replace")
+
+    # ---- processes
+
+    @property
+    def guard_pid(self) -> int:
+        """The process that we started."""
+        return self._started().pid
+
+    def stats(self) -> Any:
+        """`/stats` of the gateway."""
+        return self.get("/stats").json
+
+    def processes(self) -> dict[str, Any]:
+        """The entries of `/stats` by name, documented ports (without the offset)."""
+        return {self._documented(entry["name"]): entry for entry in self.stats()["processes"]}
+
+    def pid(self, name: str) -> int:
+        """The pid of `worker-7001` (documented ports) as `/stats` has it."""
+        return int(self.processes()[name]["pid"])
+
+    def kill(self, name: str, signal_number: int = signal.SIGKILL) -> int:
+        """Send a signal to a process by its documented name; the pid."""
+        pid = self.pid(name)
+        os.kill(pid, signal_number)
+        return pid
+
+    def wait_replaced(self, name: str, pid: int, *, within_s: float = 10.0) -> int:
+        """Come back when another process has taken this one's place and runs; its pid."""
+        told = f"a successor of {name}"
+        wait_for(
+            lambda: self.processes()[name]["pid"] not in (None, pid) and self.processes()[name]["status"] == "running",
+            within_s=within_s, told=told,
+        )  # fmt: skip
+        return self.pid(name)
+
+    def look_at_processes(self) -> set[psutil.Process]:
+        """Every process of it that lives now: whatever works in its folder, with its descendants, and all that were seen before."""
+        found: set[psutil.Process] = set()
+        for process in psutil.process_iter():
+            try:
+                if process.pid == self._started().pid or Path(process.cwd()).is_relative_to(self._folder):
+                    found.update([process, *process.children(recursive=True)])
+            except (psutil.Error, OSError):
+                continue
+        self._seen |= found
+        return {process for process in self._seen if _lives(process)}
+
+    def remains(self) -> list[str]:
+        """What is left of it: processes, names, pid files."""
+        processes = [f"{process.pid} {_words(process)}" for process in self.look_at_processes()]
+        run_dir = self.data_dir / "run"
+        return processes + [path.name for path in run_dir.glob("*") if path.suffix in (".sock", ".hints", ".pid")]
+
+    def check_nothing_is_left(self, *, within_s: float = 2.0) -> None:
+        """Fails when something is."""
+        wait_for(lambda: not self.look_at_processes(), within_s=within_s, told=f"the end of {self.remains()}")
+        assert not self.remains()
+
+    def kill_remains(self) -> None:
+        """For the end of a test that failed: only what is ours."""
+        for process in self.look_at_processes():
+            try:
+                process.kill()
+            except psutil.Error:
+                continue
+        if self.process is not None:
+            self.process.wait(10)
+
+    # ---- HTTP
+
+    def port(self, documented: int = 8080) -> int:
+        """Where a documented port is here."""
+        return documented + self.port_offset
+
+    def ask(
+        self, method: str, path: str, body: object = None, *, port: int = 8080, headers: dict[str, str] | None = None
+    ) -> Answer:  # fmt: skip
+        """One request; `body` is sent as JSON unless it is bytes."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port(port), timeout=ASK_S)
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        kind = {} if data is None else {"Content-Type": "application/json"}
+        try:
+            connection.request(method, path, data, kind | (headers or {}))
+            response = connection.getresponse()
+            return Answer(status=response.status, headers=dict(response.getheaders()), body=response.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, *, port: int = 8080) -> Answer:
+        """One GET."""
+        return self.ask("GET", path, port=port)
+
+    def submit(self, payload: object = None, **fields: object) -> str:
+        """A new job; its id."""
+        answer = self.ask("POST", "/api/jobs", {"payload": payload, **fields})
+        assert answer.status == 201, answer
+        return str(answer.json["job_id"])
+
+    def job(self, job_id: str) -> Any:
+        """A job as it is stored."""
+        return self.get(f"/api/jobs/{job_id}").json
+
+    def executions(self, job_id: str) -> Any:
+        """The attempts at a job."""
+        return self.get(f"/api/jobs/{job_id}/executions").json
+
+    def wait_for_job(self, job_id: str, *, status: str = "completed", within_s: float = 10.0) -> Any:
+        """The job, once it has this status."""
+        wait_for(lambda: self.job(job_id)["status"] == status, within_s=within_s, told=f"job {job_id} {status}")
+        return self.job(job_id)
+
+    # ---- small things
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        assert self.process is not None, "it was not started"
+        return self.process
+
+    def _environment(self) -> dict[str, str]:
+        search = [str(CHECKOUT), str(self._folder), os.environ.get("PYTHONPATH", "")]
+        return {
+            **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
+            "PYTHONPATH": os.pathsep.join(filter(None, search)), "PYTHONWARNINGS": "default", "DATA_DIR": str(self.data_dir),
+            **self._asked, "PORT_OFFSET": str(self.port_offset),
+        }  # fmt: skip
+
+    def _documented(self, name: str) -> str:
+        role, dash, port = name.rpartition("-")
+        return f"{role}-{int(port) - self.port_offset}" if dash and port.isdigit() else name
+
+    def _find_ports(self) -> int:
+        """An offset at which all our ports are free, kept from other tests by a lock for as long as we want it."""
+        for offset in random.sample(range(10_000, 40_000, 10), 200):
+            fd = os.open(Path(tempfile.gettempdir()) / f"jobyard-test-{os.getuid()}-{offset}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                continue
+            settings = read_settings({**self._asked, "PORT_OFFSET": str(offset)})
+            if all(_is_free(port) for port in _ports(settings)):
+                self._offset_lock = fd
+                return offset
+            os.close(fd)
+        raise AssertionError("no free ports")
+
+
+def _ports(settings: Settings) -> list[int]:
+    return [component.port for component in all_components(settings)]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _words(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline()) or process.name()
+    except psutil.Error:
+        return "gone"

@@ -1,0 +1,122 @@
+"""A start with roles that do next to nothing, under the real guard and supervisor: `python -m tests.support.tiny`.
+
+`worker-7001` has an executor, in a session of its own, that has started a process of its own: both only sleep. Each role writes
+its name into `left` when it leaves in peace. `CRASHES` names one that ends as soon as it has begun, `CLINGS` one that never drains.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from api.drain import drain_stages
+from engine.logs import Log
+from engine.owners import Owner
+from engine.processes.burial import Burial, Orphans
+from engine.processes.child import live, start_afresh
+from engine.processes.data_dir import DataDir
+from engine.processes.deaths import Deaths
+from engine.processes.guard import guard
+from engine.processes.oversight import become_supervisor, fork_into, oversee
+from engine.processes.prctl import die_with_parent
+from engine.processes.pulse import Pulse
+from engine.processes.supervisor import Hooks, Supervisor
+from engine.processes.table import Birth, Post
+from engine.wire.hub import Hub, Letter
+from engine.wire.run_dir import RunDir
+from engine.world import World
+
+NAMES = ("queue-6000", "scheduler-8081", "watcher-9001", "worker-7001", "gateway-8080")
+WORLD = World()
+DATA = Path(os.environ["DATA_DIR"])
+
+
+class Tiny:
+    """A role without work."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.drained = False
+        if name == os.environ.get("CRASHES"):
+            raise SystemExit(1)
+        if name.startswith("worker"):
+            parent = os.getpid()
+            WORLD.fork(lambda: _execute(parent))
+
+    def tick(self, inbox: list[Letter]) -> float:
+        return 60.0
+
+    def drain(self) -> None:
+        self.drained = self._name != os.environ.get("CLINGS")
+
+    def close(self) -> None:
+        with (DATA / "left").open("a") as left:
+            left.write(f"{self._name}\n")
+
+
+def _execute(parent: int) -> int:
+    start_afresh(frozenset())
+    die_with_parent(parent)
+    os.setsid()
+    me = os.getpid()
+    WORLD.fork(_rest)
+    (DATA / "executor").write_text(str(me))
+    return _rest()
+
+
+def _rest() -> int:
+    signal.pause()
+    return 0
+
+
+def _main_of(name: str, supervisor: int, log: Log) -> Post:
+    hang_s = float(os.environ.get("HANG_S", "10"))
+    return Post(
+        name=name, role=name.split("-")[0],
+        main=lambda birth: live(
+            lambda hub: Tiny(name), name=name, parent=supervisor, hub=Hub(RunDir(DATA)), heartbeat=birth.heartbeat,
+            log=log.named(name), longest_sleep_s=hang_s / 4,
+        ),
+    )  # fmt: skip
+
+
+def supervise(guard_pid: int) -> int:
+    """See `api.launch.Launch.supervise`."""
+    become_supervisor(guard_pid)
+    log = Log(WORLD, process="supervisor")
+    run_dir = RunDir(DATA)
+    deaths = Deaths(run_dir, boot="b00t", foreign_hosts=False)
+    boot_lock = deaths.hold()
+    hub = Hub(run_dir)
+
+    def fork(post: Post, birth: Birth) -> int:
+        return fork_into(WORLD, post, birth, keep=frozenset({boot_lock}))
+
+    supervisor = Supervisor(
+        posts=[_main_of(name, os.getpid(), log) for name in NAMES], stages=drain_stages(float(os.environ.get("DRAIN_S", "30"))),
+        owner=Owner("box", "b00t", "supervisor", 1), pids={"supervisor": os.getpid()},
+        hang_s=float(os.environ.get("HANG_S", "10")), world=WORLD, log=log, pulse=Pulse(len(NAMES)),
+        burial=Burial(record=deaths.record, orphans=Orphans(WORLD), log=log),
+        hooks=Hooks(fork=fork, tell_deaths=lambda owners: None, announce=lambda: print("Jobyard is ready", flush=True)),
+    )  # fmt: skip
+    return oversee(supervisor, hub=hub, name="supervisor", guard=guard_pid)
+
+
+def main() -> int:
+    """As `api.starting.start` does it."""
+    data_dir = DataDir(DATA)
+    data_dir.make()
+    data_dir.take("start-all", alone=True)
+    guard_pid = os.getpid()
+    try:
+        return guard(WORLD, lambda: supervise(guard_pid), title="tiny guard")
+    finally:
+        for name in ("supervisor", *NAMES):
+            data_dir.run_dir.remove(name)
+        data_dir.release()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
