@@ -24,7 +24,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 def main(words: Sequence[str], environment: Mapping[str, str]) -> int:
     """What `bin/…` run; the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the guard waits for it, a stop is Ctrl-C
     try:
         command = read_command_line(words)
         if command.wants_help:
@@ -37,6 +37,8 @@ def main(words: Sequence[str], environment: Mapping[str, str]) -> int:
         return start(_plan(command, environment, settings), settings, World())
     except CannotStart as fault:
         return tell_fault(fault.message)
+    except KeyboardInterrupt:
+        return EXIT_OK
 
 
 def find_tasks_where_the_user_is(environment: Mapping[str, str]) -> None:

@@ -39,6 +39,11 @@ class Start:
     supervisor: int
     """The pid that they end with."""
 
+    def queue_address(self) -> str:
+        """The queue of our data folder; where one is by default, when none is there yet."""
+        found = RunDir(self.settings.data_dir).components(QUEUE)
+        return found[0] if found else queue_name(self.settings)
+
     def deaths(self) -> Deaths:
         """The proofs of death in our data folder."""
         return Deaths(RunDir(self.settings.data_dir), boot=self.boot, foreign_hosts=self.settings.mongo_uri is not None)
@@ -107,7 +112,7 @@ def _scheduler(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
 def _watcher(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
     return Watcher(
         owner=birth.owner, settings=start.settings, world=start.world, network=hub, log=log, deaths=start.deaths(),
-        queue_address=queue_name(start.settings),
+        queue_address=start.queue_address(),
         store=open_store(start.settings, durable=False, waiting=birth.heartbeat.waiting),
     )  # fmt: skip
 
@@ -115,7 +120,7 @@ def _watcher(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
 def _worker(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
     return Worker(
         owner=birth.owner, settings=start.settings, world=start.world, network=hub, log=log,
-        queue_address=queue_name(start.settings),
+        queue_address=start.queue_address(),
         store=open_store(start.settings, durable=False, waiting=birth.heartbeat.waiting),
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 
 from engine.errors import CannotStart, JobyardError
-from engine.processes.child import words_for
+from engine.processes.child import start_afresh, words_for
 from engine.processes.prctl import die_with_parent
 from engine.world import World
 
@@ -48,6 +48,7 @@ class Probe:
 
 
 def _answer(ask: Callable[[], str], write_fd: int, parent: int) -> int:
+    start_afresh(frozenset({write_fd}))
     die_with_parent(parent)
     try:
         answer = GOOD + ask().encode()
