@@ -1,0 +1,93 @@
+"""`bin/bench`: starts a system, measures, prints the table, writes the JSON, leaves nothing behind."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tests.bench import calibration, cost, latency, recovery, report, speed
+from tests.bench.effort import FULL, QUICK, Effort
+from tests.bench.figures import KINDS, Figure, figure
+from tests.bench.guestbook import Guestbook
+from tests.bench.system import System, running_system
+
+EXIT_OK, EXIT_FAILED, EXIT_STOPPED = 0, 1, 130
+
+Measure = Callable[[System, Guestbook, Effort], Iterator[Figure]]
+
+MEASURES: dict[str, Measure] = {
+    "idle": cost.measure_idle,
+    "latency": latency.measure_latency,
+    "lateness": latency.measure_lateness,
+    "single": speed.measure_single,
+    "batch": speed.measure_batch,
+    "end-to-end": speed.measure_end_to_end,
+    "single-end-to-end": speed.measure_single_end_to_end,
+    "drain": speed.measure_drain,
+    "slots": cost.measure_slots,
+    "recovery": recovery.measure_recovery,
+    "memory": cost.measure_memory,
+}
+"""In the order in which they are taken: what wants a fresh system first, what leaves traces last."""
+
+
+def main(words: Sequence[str]) -> int:
+    """The exit status: 0 when everything could be measured, whatever came out."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options = _read(words)
+    figures: list[Figure] = []
+    print(report.head(), flush=True)
+    try:
+        for measured in _measure(options):
+            figures.append(measured)
+            print(report.row(measured), flush=True)
+    except KeyboardInterrupt:
+        return EXIT_STOPPED
+    except Exception as fault:
+        print(f"cannot go on measuring: {fault}", file=sys.stderr)
+        return EXIT_FAILED
+    finally:
+        report.write_json(options.json, figures, options={"only": options.only, "quick": options.quick, "jobs": options.jobs})
+    return EXIT_OK
+
+
+def _measure(options: argparse.Namespace) -> Iterator[Figure]:
+    effort = _effort(options)
+    with running_system() as system:
+        yield figure("calibration_loop_per_s", calibration.loop_per_s())
+        yield figure("calibration_fsync_per_s", calibration.fsync_per_s(system.folder))
+        guestbook = Guestbook(system.folder)
+        try:
+            for name in options.only or MEASURES:
+                yield from MEASURES[name](system, guestbook, effort)
+        finally:
+            guestbook.close()
+        yield figure("stop_s", system.stop())
+
+
+def _effort(options: argparse.Namespace) -> Effort:
+    effort = QUICK if options.quick else FULL
+    return dataclasses.replace(effort, jobs=options.jobs) if options.jobs else effort
+
+
+def _read(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bin/bench", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Starts a system of its own on free ports, measures it, prints a table and writes JSON.",
+        epilog="figures:\n" + "\n".join(f"  {kind.name:<34}{kind.meaning} ({kind.unit})" for kind in KINDS.values()),
+    )  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="small counts: shows that all works, the figures are rough")
+    names = ", ".join(MEASURES)
+    parser.add_argument("--only", action="append", choices=list(MEASURES), metavar="NAME", help=f"one of {names}; again for more")
+    jobs = f"jobs in each measure by the thousand ({FULL.jobs}, quick {QUICK.jobs})"
+    parser.add_argument("--jobs", type=int, metavar="N", help=jobs)
+    parser.add_argument("--json", type=Path, default=Path("bench.json"), metavar="FILE", help="where to write them (bench.json)")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,22 @@
+"""How much of each is done: the full run, or the quick one that only shows that all of it works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """Counts and lengths of one run."""
+
+    jobs: int = 20_000
+    single_jobs: int = 4_000
+    latency_jobs: int = 300
+    scheduled_jobs: int = 100
+    slot_rounds: int = 6
+    recoveries: int = 3
+    idle_s: float = 10.0
+
+
+FULL = Effort()
+QUICK = Effort(jobs=3_000, single_jobs=600, latency_jobs=40, scheduled_jobs=20, slot_rounds=2, recoveries=1, idle_s=2.0)

@@ -1,0 +1,80 @@
+"""What the benchmark tells: one row a figure, with its unit and the goal that it is held to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A figure that can be measured; `goal` is the least or the most that it should be, in its unit."""
+
+    name: str
+    meaning: str
+    unit: str
+    goal: float | None = None
+    higher_is_better: bool = False
+
+    def is_met_by(self, value: float) -> bool | None:
+        """Whether the goal is reached; None when there is none."""
+        if self.goal is None:
+            return None
+        return value >= self.goal if self.higher_is_better else value <= self.goal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One measured value; `note` tells what makes it doubtful or what it hides."""
+
+    kind: Kind
+    value: float
+    note: str = ""
+
+
+def _fast(name: str, meaning: str, goal: float | None = None, unit: str = "jobs/s") -> Kind:
+    return Kind(name=name, meaning=meaning, unit=unit, goal=goal, higher_is_better=True)
+
+
+def _small(name: str, meaning: str, unit: str, goal: float | None = None) -> Kind:
+    return Kind(name=name, meaning=meaning, unit=unit, goal=goal)
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        _small("start_s", "bin/start-all until its ready line", "s"),
+        _small("memory_idle_mib", "summed PSS of all processes, fresh", "MiB", 400),
+        _small("idle_cpu_percent", "CPU of all processes with nothing to do", "% core", 2),
+        _small("latency_p50_ms", "request sent to first line of the task, idle", "ms", 15),
+        _small("latency_p99_ms", "the same, one in a hundred is slower", "ms"),
+        _small("lateness_p50_ms", "scheduled_at to first line of the task, idle", "ms", 50),
+        _small("lateness_p99_ms", "the same, one in a hundred is later", "ms"),
+        _small("earliest_ms", "the least lateness; below 0 one ran too early", "ms"),
+        _fast("single_per_s", "jobs for later submitted one by one", 800),
+        _small("single_p50_ms", "how long such a request takes", "ms"),
+        _small("single_p99_ms", "the same, one in a hundred takes longer", "ms"),
+        _fast("batch_per_s", "jobs for later submitted by the thousand", 8000),
+        _fast("end_to_end_per_s", "no-op jobs by the thousand, first request to last completed", 2500),
+        _fast("end_to_end_batch_per_s", "how fast those were accepted meanwhile", 8000),
+        _fast("single_end_to_end_per_s", "no-op jobs one by one, first request to last completed"),
+        _fast("single_end_to_end_accepted_per_s", "how fast those were accepted meanwhile", 800),
+        _fast("drain_per_s", "no-op jobs that all come due at one moment", 2500),
+        _fast("busy_slots_percent", "of the slots' time that one-second jobs fill", None, "%"),
+        _small("recovery_worker_s", "kill -9 of a worker until all its jobs run again", "s", 2),
+        _small("recovery_executor_s", "kill -9 of an executor until its job runs again", "s", 2),
+        _small("recovery_queue_s", "kill -9 of the queue until a new job runs", "s", 2),
+        _small("recovery_watcher_s", "kill -9 of all watchers until a new job runs", "s", 2),
+        _small("recovery_scheduler_s", "kill -9 of all schedulers until a new job runs", "s", 2),
+        _small("recovery_gateway_s", "kill -9 of the front until a new job runs", "s", 2),
+        _small("memory_mib", "summed PSS of all processes after all that", "MiB", 400),
+        _small("stop_s", "SIGTERM until everything has ended", "s"),
+        _fast("calibration_loop_per_s", "turns of an empty Python loop on one core here", None, "1/s"),
+        _fast("calibration_fsync_per_s", "4 KiB writes with fsync in the data folder", None, "1/s"),
+    )
+}
+"""By name, in the order of the table."""
+
+
+def figure(name: str, value: float, note: str = "") -> Figure:
+    """A value of the kind that has this name."""
+    return Figure(kind=KINDS[name], value=value, note=note)

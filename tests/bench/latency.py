@@ -1,0 +1,55 @@
+"""How soon a job begins on an idle system, and how well its time is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from tests.bench.client import Client, rfc3339_at
+from tests.bench.effort import Effort
+from tests.bench.figures import Figure, figure
+from tests.bench.guestbook import Guestbook
+from tests.bench.spread import percentile
+from tests.bench.system import System
+
+PAUSE_S = 0.02
+FIRST_DUE_S = 1.0
+SPREAD_S = 0.03
+WARM_UP_JOBS = 20
+
+
+def measure_latency(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
+    """One job at a time, each on a system that has come to rest."""
+    client = Client(system.port)
+    for _ in range(WARM_UP_JOBS):
+        _submit_to_start_ms(client, guestbook)
+    waits_ms = [_submit_to_start_ms(client, guestbook) for _ in range(effort.latency_jobs)]
+    client.close()
+    yield figure("latency_p50_ms", percentile(waits_ms, 50))
+    yield figure("latency_p99_ms", percentile(waits_ms, 99))
+
+
+def measure_lateness(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
+    """Jobs due one after the other, submitted well before."""
+    client = Client(system.port)
+    first_due_ns = time.time_ns() + int(FIRST_DUE_S * 1e9)
+    due_ns = {}
+    for index in range(effort.scheduled_jobs):
+        payload = guestbook.invite()
+        at_ns = (first_due_ns + int(index * SPREAD_S * 1e9)) // 1_000_000 * 1_000_000
+        due_ns[payload["number"]] = at_ns
+        client.submit("bench_start", payload, scheduled_at=rfc3339_at(at_ns))
+    client.close()
+    guests = guestbook.wait_for(list(due_ns))
+    lateness_ms = [(guest.wall_ns - due_ns[guest.number]) / 1e6 for guest in guests]
+    yield figure("lateness_p50_ms", percentile(lateness_ms, 50))
+    yield figure("lateness_p99_ms", percentile(lateness_ms, 99))
+    yield figure("earliest_ms", min(lateness_ms), "a job ran before its time" if min(lateness_ms) < 0 else "")
+
+
+def _submit_to_start_ms(client: Client, guestbook: Guestbook) -> float:
+    payload = guestbook.invite()
+    sent_ns = client.submit("bench_start", payload)
+    [guest] = guestbook.wait_for([payload["number"]])
+    time.sleep(PAUSE_S)
+    return (guest.monotonic_ns - sent_ns) / 1e6

@@ -1,0 +1,91 @@
+"""How soon work goes on after kill -9 of a process: all slots of the workers are full, then one dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from http.client import HTTPException
+
+from tests.bench.client import Client, Refused
+from tests.bench.effort import Effort
+from tests.bench.figures import Figure, figure
+from tests.bench.guestbook import Guest, Guestbook, Invitation
+from tests.bench.system import System
+
+SLOTS = 15
+AGAIN_S = 0.01
+
+
+def measure_recovery(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
+    """The worst of a few deaths of each."""
+    rounds = range(effort.recoveries)
+    yield figure("recovery_worker_s", max(_worker(system, guestbook) for _ in rounds))
+    yield figure("recovery_executor_s", max(_executor(system, guestbook) for _ in rounds))
+    for role in ("queue", "watcher", "scheduler", "gateway"):
+        yield figure(f"recovery_{role}_s", max(_until_a_new_job_runs(system, guestbook, role) for _ in rounds))
+
+
+def _worker(system: System, guestbook: Guestbook) -> float:
+    """Until the last of its jobs runs again, with no slot free but its successor's."""
+    guests = _fill_all_slots(system, guestbook)
+    worker = system.jobyard.get("/stats", port=7001).json
+    executors = {executor["pid"] for executor in worker["executors"]}
+    struck = [guest.number for guest in guests if guest.pid in executors]
+    killed_ns = _kill(system.jobyard.pid("worker-7001"))
+    again = guestbook.wait_for(struck, attempt=2)
+    _let_all_go(system, guestbook)
+    return (max(guest.monotonic_ns for guest in again) - killed_ns) / 1e9
+
+
+def _executor(system: System, guestbook: Guestbook) -> float:
+    """Until its job runs again: `RETRY_BASE_S` is 0 here."""
+    guests = _fill_all_slots(system, guestbook)
+    killed_ns = _kill(guests[0].pid)
+    [again] = guestbook.wait_for([guests[0].number], attempt=2)
+    _let_all_go(system, guestbook)
+    return (again.monotonic_ns - killed_ns) / 1e9
+
+
+def _until_a_new_job_runs(system: System, guestbook: Guestbook, role: str) -> float:
+    """A job submitted at once, again and again until it is taken."""
+    system.wait_whole()
+    killed_ns = max(_kill(pid) for pid in system.pids(role))
+    payload = guestbook.invite()
+    _insist(system, payload)
+    [guest] = guestbook.wait_for([payload["number"]])
+    return (guest.monotonic_ns - killed_ns) / 1e9
+
+
+def _insist(system: System, payload: Invitation) -> None:
+    while True:
+        client = Client(system.port)
+        try:
+            client.submit("bench_start", payload, idempotency_key=f"number {payload['number']}")
+            return
+        except (OSError, HTTPException, Refused):
+            time.sleep(AGAIN_S)
+        finally:
+            client.close()
+
+
+def _fill_all_slots(system: System, guestbook: Guestbook) -> list[Guest]:
+    system.wait_whole()
+    client = Client(system.port)
+    payloads = [guestbook.invite() for _ in range(SLOTS)]
+    for payload in payloads:
+        client.submit("bench_hold", payload)
+    client.close()
+    return guestbook.wait_for([payload["number"] for payload in payloads])
+
+
+def _let_all_go(system: System, guestbook: Guestbook) -> None:
+    guestbook.let_all_go()
+    system.wait_quiet()
+
+
+def _kill(pid: int) -> int:
+    """The time of its death."""
+    os.kill(pid, signal.SIGKILL)
+    return time.monotonic_ns()

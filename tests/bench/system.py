@@ -1,0 +1,138 @@
+"""The system under test: the default topology, started as a user starts it, in a folder and on ports of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from tests.support.system import Jobyard
+from tests.support.waiting import wait_for
+
+MIB = 1 << 20
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+LOOK_EVERY_S = 0.05
+HEALTHY = 200
+
+
+class StoodStill(Exception):
+    """The system got no further with its jobs."""
+
+
+class System:
+    """A running system, as the measures see it."""
+
+    def __init__(self, jobyard: Jobyard, folder: Path) -> None:
+        self.jobyard = jobyard
+        self.folder = folder
+        self.port = jobyard.port()
+        self.start_s = 0.0
+
+    def completed(self) -> int:
+        """How many jobs have ended well, as `/stats` says."""
+        return int(self.jobyard.stats()["jobs"].get("completed", 0))
+
+    def wait_completed(self, count: int, *, stands_still_s: float = 20.0) -> int:
+        """Come back when so many have; the monotonic time of that look in ns. Raises when there is no progress for long."""
+        seen, progress_at = -1, time.monotonic()
+        while True:
+            looked_ns = time.monotonic_ns()
+            now_completed = self.completed()
+            if now_completed >= count:
+                return looked_ns
+            if now_completed != seen:
+                seen, progress_at = now_completed, time.monotonic()
+            if time.monotonic() - progress_at > stands_still_s:
+                raise StoodStill(f"{count - seen} jobs are missing: {self.jobyard.stats()['jobs']}")
+            time.sleep(LOOK_EVERY_S)
+
+    def wait_quiet(self) -> None:
+        """Come back when nothing waits for a worker and nothing runs."""
+        wait_for(self._is_quiet, within_s=60, told="the end of all jobs")
+
+    def pids(self, role: str) -> list[int]:
+        """All processes of a role."""
+        return [entry["pid"] for entry in self.jobyard.stats()["processes"] if entry["role"] == role]
+
+    def wait_whole(self) -> None:
+        """Come back when every process is there, is the one that `/stats` means, and answers."""
+        wait_for(self._is_whole, within_s=30, told="a whole system")
+
+    def stop(self) -> float:
+        """End it; the seconds that took."""
+        began = time.monotonic()
+        self.jobyard.stop()
+        return time.monotonic() - began
+
+    def memory_mib(self) -> float:
+        """PSS of the whole process tree."""
+        return sum(_pss(process.pid) for process in self._tree()) / MIB
+
+    def cpu_s(self) -> float:
+        """CPU that the living processes of the tree have used so far."""
+        return sum(_cpu_ticks(process.pid) for process in self._tree()) / TICKS_A_SECOND
+
+    def process_count(self) -> int:
+        """How many processes it is made of."""
+        return len(self._tree())
+
+    def _is_quiet(self) -> bool:
+        jobs = self.jobyard.stats()["jobs"]
+        return not any(jobs.get(status) for status in ("claimed", "queued", "running"))
+
+    def _is_whole(self) -> bool:
+        entries = self.jobyard.stats()["processes"]
+        living = all(entry["status"] == "running" and psutil.pid_exists(entry["pid"]) for entry in entries)
+        return living and self.jobyard.get("/health").status == HEALTHY
+
+    def _tree(self) -> list[psutil.Process]:
+        guard = psutil.Process(self.jobyard.guard_pid)
+        return [guard, *guard.children(recursive=True)]
+
+
+@contextmanager
+def running_system() -> Iterator[System]:
+    """A system that is there, and gone with everything of it afterwards, whatever happens in between."""
+    folder = Path(tempfile.mkdtemp(prefix="jobyard-bench-"))
+    jobyard = Jobyard(folder, TASKS="tests.bench.tasks", RETRY_BASE_S=0, LOG_LEVEL="warning")
+    system = System(jobyard, folder)
+    try:
+        began = time.monotonic()
+        jobyard.start()
+        system.start_s = time.monotonic() - began
+        yield system
+    finally:
+        _end(jobyard)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(jobyard: Jobyard) -> None:
+    try:
+        if jobyard.process is not None and not jobyard.has_ended():
+            jobyard.stop()
+    finally:
+        if jobyard.process is not None:
+            jobyard.kill_remains()
+        jobyard.release_ports()
+
+
+def _pss(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")), 0)
+
+
+def _cpu_ticks(pid: int) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])

@@ -1,0 +1,78 @@
+"""The load generator against a server that says what each test wants."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.bench.load import Generator, Load, Sent
+
+CREATED = b"HTTP/1.1 201 CREATED\r\nContent-Length: 2\r\n\r\n{}"
+BUSY = b"HTTP/1.1 503 BUSY\r\ncontent-length: 0\r\n\r\n"
+LAST = b"HTTP/1.1 201 CREATED\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@contextmanager
+def server(answer: Callable[[int], bytes]) -> Iterator[int]:
+    """Its port; `answer` gets the number of the request, and nothing said means hang up."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    answered = iter(range(1_000_000))
+
+    def converse(line: socket.socket) -> None:
+        with line:
+            while line.recv(65536):
+                said = answer(next(answered))
+                if not said:
+                    return
+                for part in (said[:30], said[30:]):
+                    line.sendall(part)
+
+    def accept() -> None:
+        while True:
+            try:
+                line, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=converse, args=(line,), daemon=True).start()
+
+    accepting = threading.Thread(target=accept)
+    accepting.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        accepting.join()
+
+
+def load(answer: Callable[[int], bytes], *, requests: int = 20, connections: int = 3) -> Sent:
+    with server(answer) as port:
+        return Generator(Load(port=port, path="/", body="{}", requests=requests, connections=connections, within_s=10)).run()
+
+
+def test_every_request_is_answered_once() -> None:
+    sent = load(lambda number: CREATED)
+
+    assert (sent.accepted, len(sent.waits_ms), sent.note) == (20, 20, "")
+    assert sent.seconds > 0
+
+
+def test_fewer_requests_than_connections_are_enough() -> None:
+    assert load(lambda number: CREATED, requests=1, connections=3).accepted == 1
+
+
+def test_a_refused_request_is_told_and_sent_again() -> None:
+    sent = load(lambda number: BUSY if number in (3, 4) else CREATED)
+
+    assert (sent.accepted, sent.note) == (20, "2 answers 503")
+
+
+@pytest.mark.parametrize(("answer", "note"), [(b"", "1 connections broken"), (LAST, "")])
+def test_a_closed_connection_is_opened_again(answer: bytes, note: str) -> None:
+    sent = load(lambda number: answer if number == 5 else CREATED)
+
+    assert (sent.accepted, sent.note) == (20, note)
