@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from api.task_modules import load_tasks
 from api.topology import QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_name
 from engine.config import Settings
 from engine.errors import CannotStart
+from engine.executor import Ends, run_executor
 from engine.logs import Log
-from engine.processes.child import EXIT_CANNOT_START, Role, live
+from engine.owners import parse_owner
+from engine.processes.child import EXIT_CANNOT_START, EXIT_SOFTWARE, Role, live
 from engine.processes.deaths import Deaths
 from engine.processes.table import Birth, Post
 from engine.queue import Queue
@@ -81,6 +85,9 @@ def _live_as(component: Component, start: Start, birth: Birth) -> int:
         )  # fmt: skip
     except CannotStart as fault:
         return tell_fault(fault.message)
+    except Exception as bug:  # nobody knows what state it is in: the supervisor starts a new one
+        log.error("process_failed", error=repr(bug), traceback=traceback.format_exc())
+        return EXIT_SOFTWARE
 
 
 def _serve(
@@ -118,10 +125,20 @@ def _watcher(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
 
 
 def _worker(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
+    """The user's modules are imported here, once, before the first executor is forked."""
+    settings, world = start.settings, start.world
+    registry = load_tasks(settings)
+    title = f"jobyard: {parse_owner(birth.owner).process} executor"
+    me = os.getpid()
+
+    def child(ends: Ends) -> int:
+        folder = str(settings.data_dir / "tmp")
+        return run_executor(ends, registry=registry, world=world, parent=me, title=title, folder=folder)
+
     return Worker(
-        owner=birth.owner, settings=start.settings, world=start.world, network=hub, log=log,
-        queue_address=start.queue_address(),
-        store=open_store(start.settings, durable=False, waiting=birth.heartbeat.waiting),
+        owner=birth.owner, settings=settings, world=world, network=hub, log=log, queue_address=queue_name(settings),
+        run_dir=RunDir(settings.data_dir), child=child,
+        store=open_store(settings, durable=False, waiting=birth.heartbeat.waiting),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import select
 
 from api.launch import Launch, Plan
 from api.roles import tell_fault
+from api.task_modules import list_tasks
 from engine.config import Settings
 from engine.errors import CannotStart
 from engine.processes.data_dir import DataDir
@@ -50,6 +51,7 @@ def start(plan: Plan, settings: Settings, world: World) -> int:
     finally:
         for name in (plan.supervisor, *(component.name for component in plan.components)):
             data_dir.run_dir.remove(name)
+        deaths.leave()
         data_dir.release()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from engine.tasks.catalog import Catalog
 
 from engine import lifecycle
 from engine.config import Settings
@@ -19,6 +18,7 @@ from engine.logs import Log
 from engine.owners import parse_owner
 from engine.store.port import Abandoned, Inserted, Insertion, JobFilter, Store
 from engine.submission import Defaults, TaskDefaults, parse
+from engine.tasks.catalog import Catalog
 from engine.wire.hub import Letter, Network
 from engine.wire.messages import (
     Accepted,

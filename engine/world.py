@@ -113,6 +113,13 @@ class World:
             pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
             return [pid for pid in pids if _stat(pid)[1:2] == [str(me)]]
 
+    def memory_of(self, pid: int) -> int:
+        """Resident bytes of a process; 0 when there is no such process."""
+        try:
+            return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, IndexError):
+            return 0
+
     def process_state(self, pid: int) -> str:
         """One letter as `ps` shows it (`R` `S` `D` `T` `Z`), empty when there is no such process."""
         return "".join(_stat(pid)[:1])

@@ -1,7 +1,7 @@
 """What is done for the dead: kill what they left, reap it, and only then record that they are dead for certain.
 
 Orphans (executors of a dead worker, what a task left running, gunicorn's workers) come to the nearest subreaper
-(`prctl.adopt_orphans`). Nothing of ours may outlive us, so each is killed with its process group, unless the session that
+(`process_control.adopt_orphans`). Nothing of ours may outlive us, so each is killed with its process group, unless the session that
 it belongs to is led by a living executor: then its worker will end it with the job.
 
 Our own children stay in our list until we reap them, and the kernel hands a dead process's children over before it reports the

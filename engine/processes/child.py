@@ -2,7 +2,7 @@
 
 A role is a value with a `tick`: it gets what has come since its last turn and says how long it may sleep. It never
 blocks on another process. SIGTERM asks it to drain (it goes on ticking until `drained`); how often it comes makes no difference:
-the supervisor sends SIGKILL to whom it will not wait for. The parent's death ends it too: the kernel sends SIGKILL (`prctl`).
+the supervisor sends SIGKILL to whom it will not wait for. The parent's death ends it too: the kernel sends SIGKILL (`process_control`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from engine.logs import Log
-from engine.processes.prctl import die_with_parent, set_title
+from engine.process_control import close_descriptors, die_with_parent, set_title
 from engine.processes.pulse import Heartbeat
-from engine.wire.hub import Hub, Letter, close_inherited
+from engine.wire.hub import Hub, Letter
 
 EXIT_OK = 0
 EXIT_CANNOT_START = 2
@@ -75,7 +75,7 @@ def start_afresh(keep: frozenset[int]) -> None:
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
-    close_inherited(set(keep))
+    close_descriptors(keep=set(keep))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
@@ -93,7 +93,6 @@ def live(
     sleep_s = 0.0
     draining = False
     while not (draining and role.drained):
-        heartbeat.beat()
         letters = hub.poll(min(sleep_s, longest_sleep_s))
         if signals.seen[signal.SIGTERM] and not draining:
             draining = True
@@ -101,6 +100,7 @@ def live(
             role.drain()
         signals.clear()
         sleep_s = role.tick(letters)
+        heartbeat.beat()
     role.close()
     hub.close()
     log.info("process_left", process=name)

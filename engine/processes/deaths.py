@@ -52,6 +52,12 @@ class Deaths:
             if path.stem != self._boot:
                 self._forget(path)
 
+    def leave(self) -> None:
+        """Everything of this boot has ended; of a boot without files everybody here knows that it is gone."""
+        (self._run_dir.path / f"{self._boot}.dead").unlink(missing_ok=True)
+        if not self._foreign_hosts:
+            (self._run_dir.path / f"{self._boot}.lock").unlink(missing_ok=True)
+
     def _forget(self, path: Path) -> None:
         """Under the lock, so that a boot that is just beginning cannot lose its file."""
         try:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
+from engine.process_control import adopt_orphans, set_title
 from engine.processes.burial import Orphans
-from engine.processes.prctl import adopt_orphans, set_title
 from engine.world import World
 
 STOP = signal.SIGUSR1

@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import signal
 
+from engine.process_control import adopt_orphans, die_with_parent, set_title
 from engine.processes.child import Signals, start_afresh
 from engine.processes.guard import END, STOP
-from engine.processes.prctl import adopt_orphans, die_with_parent, set_title
 from engine.processes.supervisor import Supervisor
 from engine.processes.table import Birth, Post
 from engine.wire.hub import Hub

@@ -11,8 +11,8 @@ import signal
 from collections.abc import Callable
 
 from engine.errors import CannotStart, JobyardError
+from engine.process_control import die_with_parent
 from engine.processes.child import start_afresh, words_for
-from engine.processes.prctl import die_with_parent
 from engine.world import World
 
 MAX_ANSWER_BYTES = 4096

@@ -8,7 +8,6 @@ connection; the role hears `Closed` once for it. Nobody outside `RunDir` (mode 0
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
 import socket
 from dataclasses import dataclass
@@ -259,11 +258,3 @@ class Hub:
                 return
             except Damaged:
                 continue
-
-
-def close_inherited(keep: set[int]) -> None:
-    """In a fresh child: close every descriptor but these and the standard three."""
-    last = 2
-    for fd in sorted(keep | {os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 1 << 20 else 1 << 20}):
-        os.closerange(last + 1, fd)
-        last = max(last, fd)

@@ -20,7 +20,7 @@ from engine.processes.data_dir import DataDir
 from engine.processes.deaths import Deaths
 from engine.processes.guard import guard
 from engine.processes.oversight import become_supervisor, fork_into, oversee
-from engine.processes.prctl import die_with_parent
+from engine.process_control import die_with_parent
 from engine.processes.pulse import Pulse
 from engine.processes.supervisor import Hooks, Supervisor
 from engine.processes.table import Birth, Post

@@ -37,6 +37,14 @@ def set_title(title: str) -> None:
     setproctitle.setproctitle(title)
 
 
+def close_descriptors(*, keep: set[int]) -> None:
+    """In a fresh child: close every descriptor but these and the standard three."""
+    last = 2
+    for fd in sorted(keep | {os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 1 << 20 else 1 << 20}):
+        os.closerange(last + 1, fd)
+        last = max(last, fd)
+
+
 def _prctl(option: int, argument: int) -> None:
     if _libc.prctl(option, argument, 0, 0, 0) != 0:
         number = ctypes.get_errno()

@@ -1,0 +1,22 @@
+"""The tasks of a start: the built-in ones and the user's modules, loaded where they are executed, listed where they are checked."""
+
+from __future__ import annotations
+
+from engine.config import Settings
+from engine.tasks.builtin import register_builtin
+from engine.tasks.catalog import write_catalog
+from engine.tasks.registry import Registry, load
+from engine.wire.run_dir import RunDir
+
+
+def load_tasks(settings: Settings) -> Registry:
+    """Import them into this process; raises `CannotStart`."""
+    register_builtin(enable_shell=settings.enable_shell, http_allow_private=settings.http_allow_private)
+    return load(settings.tasks)
+
+
+def list_tasks(settings: Settings, run_dir: RunDir) -> str:
+    """Write down for the schedulers what the workers will know; how many that are, in words."""
+    options = load_tasks(settings).options()
+    write_catalog(run_dir, options)
+    return f"{len(options)} tasks"

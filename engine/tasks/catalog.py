@@ -1,0 +1,44 @@
+"""Which tasks the workers of this data folder know: a file that they write at start and schedulers read.
+
+So a scheduler can refuse an unknown task and knows a task's defaults without importing anybody's modules.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from engine.tasks.registry import TaskOptions
+from engine.wire.run_dir import RunDir
+
+FILE = "tasks.json"
+
+
+def write_catalog(run_dir: RunDir, options: Mapping[str, TaskOptions]) -> None:
+    """Replace the file whole."""
+    path = run_dir.path / FILE
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_bytes(msgspec.json.encode(options))
+    fresh.replace(path)
+
+
+class Catalog:
+    """The file, read again when it was replaced."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._path = run_dir.path / FILE
+        self._read: tuple[int, int] | None = None
+        self._options: Mapping[str, TaskOptions] = {}
+
+    def options(self) -> Mapping[str, TaskOptions]:
+        """Every known task; none while no worker has been started on this data folder."""
+        try:
+            found = self._path.stat()
+            if self._read != (found.st_mtime_ns, found.st_ino):
+                self._options = msgspec.json.decode(self._path.read_bytes(), type=dict[str, TaskOptions])
+                self._read = (found.st_mtime_ns, found.st_ino)
+        except FileNotFoundError:
+            self._options = {}
+        return self._options

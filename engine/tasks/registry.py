@@ -1,0 +1,91 @@
+"""The tasks that this process knows: `@task` notes a function under a name, `load` imports the user's modules.
+
+A task function stays an ordinary function that can be called and tested directly.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from engine.errors import CannotStart
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """What `@task` said of a task's jobs; None: the setting's default."""
+
+    max_retries: int | None = None
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A registered function."""
+
+    name: str
+    function: Callable[..., Any]
+    options: TaskOptions
+
+
+class Registry:
+    """Tasks by name."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task] = {}
+
+    def add(self, task: Task) -> None:
+        """Note it; raises `ValueError` when another function has the name."""
+        known = self._tasks.get(task.name)
+        if known is not None and _place(known) != _place(task):
+            raise ValueError(f"task {task.name!r} is defined twice: in {_place(known)} and in {_place(task)}")
+        self._tasks[task.name] = task
+
+    def get(self, name: str) -> Task | None:
+        """The task of this name."""
+        return self._tasks.get(name)
+
+    def options(self) -> Mapping[str, TaskOptions]:
+        """What schedulers must know of every task."""
+        return {name: task.options for name, task in self._tasks.items()}
+
+
+DEFINED = Registry()
+"""What `@task` has noted in this process; a module is executed once in a process, and so are its decorators."""
+
+
+def task(name: str, *, max_retries: int | None = None, timeout_s: float | None = None) -> Callable[[Function], Function]:
+    """Register a function, plain or `async`, under a name. It gets the payload; what it returns (JSON) is the job's result."""
+    if not isinstance(name, str) or not 0 < len(name) <= 255 or not name.isprintable():
+        raise ValueError(f"a task's name must be a printable string of 1 to 255 characters, not {name!r}")
+    if max_retries is not None and (isinstance(max_retries, bool) or max_retries not in range(101)):
+        raise ValueError(f"max_retries of task {name!r} must be an integer from 0 to 100, not {max_retries!r}")
+    if timeout_s is not None and (isinstance(timeout_s, bool) or not 0 < timeout_s <= 604800 or math.isnan(timeout_s)):
+        raise ValueError(f"timeout_s of task {name!r} must be a number above 0, at most 604800, not {timeout_s!r}")
+
+    def note(function: Function) -> Function:
+        DEFINED.add(Task(name=name, function=function, options=TaskOptions(max_retries=max_retries, timeout_s=timeout_s)))
+        return function
+
+    return note
+
+
+def load(modules: tuple[str, ...]) -> Registry:
+    """Import the user's modules; raises `CannotStart` naming the module that cannot be imported, and why."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except BaseException as wrong:  # a user's module may do anything, sys.exit() included
+            reason = str(wrong).split("\n")[0]
+            raise CannotStart(f"TASKS: module {module} cannot be imported: {type(wrong).__name__}: {reason}") from wrong
+    return DEFINED
+
+
+def _place(task: Task) -> str:
+    function = task.function
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', repr(function))}"
