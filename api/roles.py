@@ -136,7 +136,7 @@ def _worker(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
         return run_executor(ends, registry=registry, world=world, parent=me, title=title, folder=folder)
 
     return Worker(
-        owner=birth.owner, settings=settings, world=world, network=hub, log=log, queue_address=queue_name(settings),
+        owner=birth.owner, settings=settings, world=world, network=hub, log=log, queue_address=start.queue_address(),
         run_dir=RunDir(settings.data_dir), child=child,
         store=open_store(settings, durable=False, waiting=birth.heartbeat.waiting),
     )  # fmt: skip

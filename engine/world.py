@@ -105,11 +105,12 @@ class World:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def children(self) -> list[int]:
-        """Pids of all children of this (single-threaded) process that are not reaped, orphans that came to it included."""
+        """Pids of all children of this process that are not reaped, orphans that came to it included."""
         me = os.getpid()
         try:
-            return [int(pid) for pid in Path(f"/proc/{me}/task/{me}/children").read_text().split()]
-        except FileNotFoundError:  # a kernel without that file
+            lists = [Path(f"/proc/{me}/task/{thread}/children").read_text() for thread in os.listdir(f"/proc/{me}/task")]
+            return [int(pid) for pids in lists for pid in pids.split()]
+        except FileNotFoundError:  # a kernel without that file, or a thread that has just ended
             pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
             return [pid for pid in pids if _stat(pid)[1:2] == [str(me)]]
 

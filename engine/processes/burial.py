@@ -1,8 +1,8 @@
 """What is done for the dead: kill what they left, reap it, and only then record that they are dead for certain.
 
-Orphans (executors of a dead worker, what a task left running, gunicorn's workers) come to the nearest subreaper
-(`process_control.adopt_orphans`). Nothing of ours may outlive us, so each is killed with its process group, unless the session that
-it belongs to is led by a living executor: then its worker will end it with the job.
+Orphans come to the nearest subreaper (`process_control.adopt_orphans`): what a task left to its executor; executors of a dead worker,
+what a dead executor left, and gunicorn's workers to the supervisor. There nobody waits for them any more, and nothing of ours
+may outlive us: each is killed with its process group.
 
 Our own children stay in our list until we reap them, and the kernel hands a dead process's children over before it reports the
 death. So when everything is reaped and `sweep` finds nobody, nothing is left of whoever was reaped.
@@ -16,8 +16,6 @@ from collections.abc import Callable
 
 from engine.logs import Log
 from engine.world import World
-
-DEAD = ("Z", "X", "")
 
 
 class Burial:
@@ -67,14 +65,9 @@ class Orphans:
     def sweep(self, known: set[int]) -> set[int]:
         """Kill all children but the known ones; those that are not gone yet."""
         orphans = set(self._world.children()) - known
-        homeless = {pid for pid in orphans if self._has_no_home(pid, orphans)}
-        for pid in homeless:
+        for pid in orphans:
             self._end(pid)
-        return homeless
-
-    def _has_no_home(self, pid: int, orphans: set[int]) -> bool:
-        leader = self._world.session_of(pid)
-        return leader == self._session or leader in orphans or self._world.process_state(leader) in DEAD
+        return orphans
 
     def _end(self, pid: int) -> None:
         """It and its group; never our own group, which the living share."""

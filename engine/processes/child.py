@@ -2,7 +2,7 @@
 
 A role is a value with a `tick`: it gets what has come since its last turn and says how long it may sleep. It never
 blocks on another process. SIGTERM asks it to drain (it goes on ticking until `drained`); how often it comes makes no difference:
-the supervisor sends SIGKILL to whom it will not wait for. The parent's death ends it too: the kernel sends SIGKILL (`process_control`).
+the supervisor sends SIGKILL to whom it will not wait for. The parent's death ends it too: then the kernel sends SIGKILL.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ class FakeProcesses(FakeWorld):
         super().__init__()
         self.living: set[int] = set()
         self.states: dict[int, str] = {}
-        self.strangers: dict[int, str] = {}
         self.sessions: dict[int, int] = {}
         self.signals: list[tuple[int, int]] = []
         self.killed_groups: list[int] = []
@@ -67,7 +66,7 @@ class FakeProcesses(FakeWorld):
         return sorted(self.states)
 
     def process_state(self, pid: int) -> str:
-        return self.states.get(pid) or self.strangers.get(pid, "")
+        return self.states.get(pid, "")
 
     def session_of(self, pid: int) -> int:
         return self.sessions.get(pid, 0)

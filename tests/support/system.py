@@ -32,6 +32,7 @@ from engine.config import Settings, read_settings
 from tests.support.waiting import wait_for
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+REMOVED = (".sock", ".hints", ".pid")
 READY = "Jobyard is ready"
 START_S = 20.0
 STOP_S = 45.0
@@ -177,7 +178,7 @@ class Jobyard:
         """What is left of it: processes, names, pid files."""
         processes = [f"{process.pid} {_words(process)}" for process in self.look_at_processes()]
         run_dir = self.data_dir / "run"
-        return processes + [path.name for path in run_dir.glob("*") if path.suffix in (".sock", ".hints", ".pid")]
+        return processes + [path.name for path in run_dir.glob("*") if path.suffix in REMOVED]
 
     def check_nothing_is_left(self, *, within_s: float = 2.0) -> None:
         """Fails when something is."""

@@ -14,13 +14,13 @@ from pathlib import Path
 from api.drain import drain_stages
 from engine.logs import Log
 from engine.owners import Owner
+from engine.process_control import die_with_parent
 from engine.processes.burial import Burial, Orphans
 from engine.processes.child import live, start_afresh
 from engine.processes.data_dir import DataDir
 from engine.processes.deaths import Deaths
 from engine.processes.guard import guard
 from engine.processes.oversight import become_supervisor, fork_into, oversee
-from engine.process_control import die_with_parent
 from engine.processes.pulse import Pulse
 from engine.processes.supervisor import Hooks, Supervisor
 from engine.processes.table import Birth, Post

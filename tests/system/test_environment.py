@@ -12,7 +12,6 @@ import pytest
 from tests.support.system import CHECKOUT
 
 
-
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout without an environment, in a folder whose name has a space."""

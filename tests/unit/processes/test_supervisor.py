@@ -222,13 +222,13 @@ def test_an_orphan_that_was_there_before_stands_against_no_later_death(office: O
     assert office.proven == ["box:b00t:worker-7001:1"]
 
 
-def test_an_orphan_in_the_session_of_a_living_executor_is_left_to_its_worker(office: Office) -> None:
-    office.world.strangers[555] = "S"
-    office.world.add(session=555)
+def test_an_orphan_in_our_own_group_is_killed_without_the_group(office: Office) -> None:
+    orphan = office.world.add(session=os.getsid(0))
 
-    office.pass_time(3)
+    office.supervisor.tick([])
 
-    assert not office.world.signals
+    assert (orphan, signal.SIGKILL) in office.world.signals
+    assert office.world.killed_groups == []
 
 
 def test_a_death_that_cannot_be_written_down_is_written_down_later(office: Office) -> None:
