@@ -1,71 +1,179 @@
-import json
-import threading
+"""The front: one gunicorn on all documented ports, the app picked by the port that a request came in on.
 
-from flask import Flask, Response, request
+    supervisor ──fork──▶ arbiter ──fork──▶ HTTP workers: threads, connections to the components, one thread for health checks
+
+The listening sockets are the supervisor's, so that no connection is refused while a front is replaced. A connection waits in
+the poller, without a thread, until its request begins to arrive; from then on every read and write has a time limit.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.http import errors as http_errors
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from engine.process_control import die_with_parent
-from engine.wire.caller import Caller, NoAnswer
-from engine.wire.messages import *
+from api.app import create_app
+from api.balancer import LoadBalancer, OneScheduler
+from api.component import Component
+from api.gateway import Gateway
+from api.guards import Guards
+from api.jobs import Jobs
+from api.processes import ProcessMeter
+from api.reply import STATUS_OF, error_body
+from api.routes import GATEWAY, SCHEDULER
+from engine.config import Settings
+from engine.logs import Log
+from engine.process_control import die_with_parent, set_title
+from engine.processes.pulse import Heartbeat
+from engine.wire.caller import Caller
+from engine.wire.run_dir import RunDir
 from engine.world import World
 
+HTTP_WORKERS = 2
+THREADS = 64
+CONNECTIONS = 2_000
+KEEP_ALIVE_S = 75
+SOCKET_S = 15
+LEAVE_S = 15
+OTHER_SIGNALS = (
+    signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGINT,
+)  # fmt: skip
+REASONS = {
+    400: "Bad Request", 403: "Forbidden", 413: "Content Too Large", 414: "URI Too Long", 417: "Expectation Failed",
+    431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented",
+}  # fmt: skip
+CODES: tuple[tuple[type[Exception], str], ...] = (
+    (http_errors.LimitRequestLine, "uri_too_long"), (http_errors.LimitRequestHeaders, "headers_too_large"),
+    (http_errors.ExpectationFailed, "expectation_failed"), (http_errors.UnsupportedTransferCoding, "not_implemented"),
+    (http_errors.ParseException, "invalid_request"),
+)  # fmt: skip
 
-def make(settings,ports,run_dir):
-    app=Flask(__name__); w=World(); c=Caller(run_dir,w); lock=threading.Lock(); n=[0]
-    def sched():
-        n[0]+=1; s=run_dir.components("scheduler"); return s[n[0]%len(s)]
-    def ans(r,ok=200):
-        if isinstance(r,Json): return Response(r.body,ok,mimetype="application/json")
-        if isinstance(r,Refused): return Response(json.dumps({"error":{"code":r.code,"message":r.message,"field":r.field}}),{"not_found":404,"conflict":409}.get(r.code,503 if r.retry_after_s else 400),mimetype="application/json")
-    def submit(form,cnt):
-        with lock: fid=w.reserve_ids(cnt)
-        m=Submit(form=form,body=request.get_data(),first_id=fid,deadline=w.monotonic()+8,idempotency_key=request.headers.get("Idempotency-Key"))
-        for _ in range(3):
-            try: r=c.call(sched(),m,timeout_s=3); break
-            except NoAnswer as e: r=Refused(code="no_scheduler",message=str(e),retry_after_s=1)
-        if isinstance(r,Accepted): return Response(json.dumps({"job_id":r.job_ids[0],"status":"pending","message":"ok"} if form=="job" else {"job_ids":r.job_ids}),201,mimetype="application/json")
-        return ans(r)
-    @app.post("/api/jobs")
-    def a(): return submit("job",1)
-    @app.post("/api/jobs/batch")
-    def b(): return submit("batch",10000)
-    @app.get("/jobs")
-    def l(): return ans(c.call(sched(),List(limit=int(request.args.get("limit",100)),status=request.args.get("status"),cursor=request.args.get("cursor")),timeout_s=3))
-    @app.get("/job")
-    def f(): return ans(c.call(sched(),Find(job_id=request.args["job_id"]),timeout_s=3))
-    @app.get("/stats")
-    def s():
-        name=ports[int(request.environ["SERVER_PORT"])]
-        if not name.startswith("gateway"): return ans(c.call(name,GetStats(),timeout_s=1))
-        o={"jobs":json.loads(c.call(sched(),CountJobs(),timeout_s=2).body),"processes":[],"components":{}}
-        for k,v in c.call_all(run_dir.components(),GetStats(),timeout_s=1).items():
-            if k.startswith("supervisor"): o["processes"]=json.loads(v.body)["processes"]
-            else: o["components"][k]=json.loads(v.body) if v else {"error":"no answer"}
-        return o
-    @app.get("/queue")
-    def q(): return ans(c.call(run_dir.components("queue")[0],GetItems(limit=100),timeout_s=1))
-    @app.get("/health")
-    def h(): 
-        o={k:v and (v.body.decode() if isinstance(v,Json) else v.message) for k,v in c.call_all(run_dir.components(),Ping(),timeout_s=1).items()}
-        return o,200 if all(o.values()) else 503
-    @app.post("/api/jobs/<j>/cancel")
-    def ca(j): return ans(c.call(sched(),CancelJob(job_id=j),timeout_s=3))
-    @app.post("/api/jobs/<j>/retry")
-    def re(j): return ans(c.call(sched(),RetryJob(job_id=j),timeout_s=3))
-    @app.get("/api/jobs/<j>/executions")
-    def ex(j): return ans(c.call(sched(),ListExecutions(job_id=j),timeout_s=3))
-    return app
-def serve_front(*,settings,ports,listeners,run_dir,world,log,heartbeat,parent,name):
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def serve_front(
+    *, settings: Settings, ports: Mapping[int, str], listeners: Mapping[int, socket.socket], run_dir: RunDir, world: World,
+    log: Log, heartbeat: Heartbeat, parent: int, name: str,
+) -> int:  # fmt: skip
+    """The life of a front, in a process that was forked for it; never returns normally (gunicorn leaves by `SystemExit`)."""
     die_with_parent(parent)
-    class Ar(Arbiter):
-        def murder_workers(self): heartbeat.beat(); super().murder_workers()
-    class App(BaseApplication):
-        def load_config(self):
-            c=self.cfg.set
-            c("bind",[f"fd://{s.fileno()}" for s in listeners.values()]); c("workers",2); c("threads",32); c("worker_class","gthread"); c("keepalive",75); c("timeout",10); c("loglevel","error")
-            try: c("control_socket_disable",True)
-            except Exception: pass
-            c("post_fork",lambda s,wk:die_with_parent(wk.ppid))
-        def load(self): return make(settings,ports,run_dir)
-    Ar(App()).run(); return 0
+    set_title(f"jobyard: {name}")
+    front = Front(settings=settings, ports=ports, listeners=listeners, run_dir=run_dir, log=log, heartbeat=heartbeat, name=name)
+    BeatingArbiter(front, heartbeat).run()
+    return 0
+
+
+class Front(BaseApplication):  # type: ignore[misc]
+    """Our settings for gunicorn, and the WSGI app of one of its workers."""
+
+    def __init__(
+        self, *, settings: Settings, ports: Mapping[int, str], listeners: Mapping[int, socket.socket], run_dir: RunDir, log: Log,
+        heartbeat: Heartbeat, name: str,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._ports = ports
+        self._listeners = listeners
+        self._run_dir = run_dir
+        self._log = log
+        self._heartbeat = heartbeat
+        self._name = name
+        super().__init__()
+
+    def load_config(self) -> None:
+        """See gunicorn's `BaseApplication`."""
+        options = {
+            "bind": [f"fd://{listener.fileno()}" for listener in self._listeners.values()], "workers": HTTP_WORKERS,
+            "worker_class": JsonWorker, "threads": THREADS, "worker_connections": CONNECTIONS, "keepalive": KEEP_ALIVE_S,
+            "timeout": max(1, round(self._settings.hang_s)), "graceful_timeout": LEAVE_S, "control_socket_disable": True,
+            "proc_name": self._name, "loglevel": "critical", "limit_request_fields": 100, "limit_request_field_size": 8190,
+            "post_fork": self._after_fork, "post_worker_init": lambda worker: self._heartbeat.beat(),
+        }  # fmt: skip
+        for option, value in options.items():
+            self.cfg.set(option, value)
+
+    def load(self) -> WsgiApp:
+        """Called in each HTTP worker, after its fork."""
+        world = World()
+        caller = Caller(self._run_dir, world)
+        balancer = LoadBalancer(caller, schedulers=lambda: self._run_dir.components(SCHEDULER), world=world)
+        threading.Thread(target=balancer.check_for_ever, name="health checks", daemon=True).start()
+        guards = Guards(self._settings)
+        apps: dict[str, WsgiApp] = {}
+        for port, name in self._ports.items():
+            kind = name.rpartition("-")[0]
+            line = balancer if kind == GATEWAY else OneScheduler(caller, name, world)
+            views = {
+                "jobs": Jobs(line, world), "component": Component(caller, name),
+                "gateway": Gateway(caller, line, components=self._run_dir.components, meter=ProcessMeter(world)),
+            }  # fmt: skip
+            apps[str(port)] = create_app(kind, views, guards=guards, world=world, log=self._log)
+        return lambda environ, start_response: apps[environ["SERVER_PORT"]](environ, start_response)
+
+    def _after_fork(self, arbiter: Arbiter, worker: ThreadWorker) -> None:
+        die_with_parent(worker.ppid)
+        set_title(f"jobyard: {self._name} http")
+
+
+class BeatingArbiter(Arbiter):  # type: ignore[misc]
+    """gunicorn's arbiter, showing the supervisor that it lives. It is reloaded and upgraded by its supervisor only."""
+
+    def __init__(self, app: Front, heartbeat: Heartbeat) -> None:
+        self._heartbeat = heartbeat
+        super().__init__(app)
+
+    def murder_workers(self) -> None:
+        """Called on every turn of its loop; the first sign of life is an HTTP worker's, which can serve then."""
+        if self._heartbeat.has_begun():
+            self._heartbeat.beat()
+        super().murder_workers()
+
+    def init_signals(self) -> None:
+        """Only to stop and to reap."""
+        super().init_signals()
+        for number in OTHER_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+class JsonWorker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threaded worker: no thread for a connection without a request, time limits, and every error as JSON."""
+
+    def accept(self, listener: socket.socket) -> None:
+        """Let the poller wait for the first byte."""
+        try:
+            sock, client = listener.accept()
+        except OSError:
+            return
+        self.nr_conns += 1
+        limit = struct.pack("ll", SOCKET_S, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = TConn(self.cfg, sock, client, listener.getsockname())
+        connection.timeout = time.monotonic() + KEEP_ALIVE_S
+        self.pending_conns.append(connection)
+        self.poller.register(sock, 1, partial(self.on_pending_socket_readable, connection))
+
+    def handle_error(self, req: object, client: socket.socket, addr: object, exc: Exception) -> None:
+        """What gunicorn itself refuses, before any app sees it."""
+        code = next((code for kind, code in CODES if isinstance(exc, kind)), "internal_error")
+        message = str(exc)[:200] if code != "internal_error" else "the request could not be served"
+        body = error_body(code, f"not a request that can be served: {message}")
+        status = STATUS_OF[code]
+        head = (
+            f"HTTP/1.1 {status} {REASONS[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )  # fmt: skip
+        try:
+            client.sendall(head.encode() + body)
+        except OSError:
+            return  # the client is gone, which is what it asked for

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 import select
+import socket
+from collections.abc import Iterable
+from contextlib import ExitStack
 
 from api.launch import Launch, Plan
 from api.roles import tell_fault
@@ -33,26 +36,21 @@ def start(plan: Plan, settings: Settings, world: World) -> int:
     data_dir = DataDir(settings.data_dir)
     boot = world.token(BOOT_BITS)
     deaths = Deaths(data_dir.run_dir, boot=boot, foreign_hosts=settings.mongo_uri is not None)
-    faults = _take(data_dir, plan)
-    if data_dir.is_taken:
-        _forget_predecessors(deaths, world, alone=plan.alone)
-    listeners, closed = open_ports(settings.host, [component.port for component in plan.components])
-    faults += explain(settings.host, closed)
-    if not data_dir.is_taken:
-        return _refuse(faults)
-    try:
-        database = _probe(settings, world, data_dir.run_dir, faults)
+    with ExitStack() as at_the_end:
+        faults = _take(data_dir, plan)
+        if data_dir.is_taken:
+            at_the_end.callback(_leave, data_dir, plan, deaths)
+            _forget_predecessors(deaths, world, alone=plan.alone)
+        listeners, closed = open_ports(settings.host, [component.port for component in plan.components])
+        at_the_end.callback(_close, listeners.values())
+        faults += explain(settings.host, closed)
+        database = _probe(settings, world, data_dir.run_dir, faults) if data_dir.is_taken else ""
         if faults:
-            return _refuse(faults)
+            return max(tell_fault(fault) for fault in faults)
         launch = Launch(
             plan=plan, settings=settings, world=world, boot=boot, guard=os.getpid(), listeners=listeners, database=database
         )  # fmt: skip
         return guard(world, launch.supervise, title=f"jobyard: {plan.guard}")
-    finally:
-        for name in (plan.supervisor, *(component.name for component in plan.components)):
-            data_dir.run_dir.remove(name)
-        deaths.leave()
-        data_dir.release()
 
 
 # ---- checks
@@ -88,5 +86,16 @@ def _probe(settings: Settings, world: World, run_dir: RunDir, faults: list[str])
     return answers[0] if answers else ""
 
 
-def _refuse(faults: list[str]) -> int:
-    return max(tell_fault(fault) for fault in faults)
+# ---- the end
+
+
+def _leave(data_dir: DataDir, plan: Plan, deaths: Deaths) -> None:
+    for name in (plan.supervisor, *(component.name for component in plan.components)):
+        data_dir.run_dir.remove(name)
+    deaths.leave()
+    data_dir.release()
+
+
+def _close(listeners: Iterable[socket.socket]) -> None:
+    for sock in listeners:
+        sock.close()

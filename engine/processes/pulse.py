@@ -49,6 +49,10 @@ class Heartbeat:
         """I live."""
         _SLOT.pack_into(self._page, self._at, self._world.monotonic(), False)
 
+    def has_begun(self) -> bool:
+        """Whether this slot has shown a sign of life since it was cleared; another process may have shown it for us."""
+        return bool(_SLOT.unpack_from(self._page, self._at)[0])
+
     def waiting(self, for_a_lock: bool) -> None:
         """I wait for somebody else (or no longer)."""
         _SLOT.pack_into(self._page, self._at, self._world.monotonic(), for_a_lock)

@@ -21,7 +21,11 @@ KEPT_CONNECTIONS = 64
 
 
 class NoAnswer(Exception):
-    """The component is not there, broke off, or did not answer in time."""
+    """The component is not there, broke off, or did not answer in time. `was_sent`: it may have got the whole request."""
+
+    def __init__(self, message: str, *, was_sent: bool) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
 
 
 class Caller:
@@ -72,7 +76,7 @@ class Caller:
             sock.sendall(data)
         except OSError as gone:
             sock.close()
-            raise NoAnswer(f"{name} does not answer: {gone}") from gone
+            raise NoAnswer(f"{name} does not answer: {gone}", was_sent=False) from gone
         return sock
 
     def finish(self, name: str, sock: socket.socket, deadline: float) -> Message:
@@ -84,7 +88,7 @@ class Caller:
             reply = decode(self._read(sock, length, deadline))
         except (OSError, Damaged) as broken:
             sock.close()
-            raise NoAnswer(f"{name} does not answer: {broken or type(broken).__name__}") from broken
+            raise NoAnswer(f"{name} does not answer: {broken or type(broken).__name__}", was_sent=True) from broken
         self._keep(name, sock)
         return reply
 

@@ -1,0 +1,62 @@
+"""A Flask app for one component: its routes from the table, the guards before them, one form for every error.
+
+Nothing here or in the views knows a rule of the scheduler, and no app, client or store exists before `create_app` is called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from api.guards import Guards
+from api.reply import CODE_OF, STATUS_OF, error_body, error_reply, json_reply
+from api.routes import routes_of
+from engine.errors import JobyardError
+from engine.logs import Log
+from engine.world import World
+
+
+def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, world: World, log: Log) -> Flask:
+    """The app of a gateway, scheduler, queue, watcher or worker; `views` by the names that the table uses."""
+    app = Flask(f"jobyard-{kind}", static_folder=None)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    for (method, path), route in routes_of(kind).items():
+        owner, _, name = route.view.partition(".")
+        view = getattr(views[owner], name)
+        app.add_url_rule(path, f"{method} {path}", view, methods=[method], provide_automatic_options=False)
+    app.before_request(lambda: guards.check(request.environ))
+    app.register_error_handler(JobyardError, _tell)
+    app.register_error_handler(HTTPException, _tell_http)
+    app.register_error_handler(Exception, lambda bug: _tell_bug(bug, world, log))
+    return app
+
+
+def _tell(error: JobyardError) -> Response:
+    return error_reply(error, {"WWW-Authenticate": "Bearer"} if error.code == "unauthorized" else None)
+
+
+def _tell_http(error: HTTPException) -> Response:
+    """What Flask itself refuses: unknown paths, wrong methods, broken bodies."""
+    status = error.code or 500
+    code = CODE_OF.get(status, "invalid_request" if status < 500 else "internal_error")
+    if code == "method_not_allowed":
+        message = f"{request.method} is not allowed on {request.path[:200]}"
+    elif code == "not_found":
+        message = f"there is nothing at {request.path[:200]}"
+    else:
+        message = error.description or error.name
+    headers = {}
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return json_reply(error_body(code, message), STATUS_OF[code] if status < 500 else 500, headers)
+
+
+def _tell_bug(bug: Exception, world: World, log: Log) -> Response:
+    error_id = world.token()
+    with contextlib.suppress(Exception):
+        log.error("request_failed", error_id=error_id, path=request.path, error=repr(bug))
+    return json_reply(error_body("internal_error", f"this is our fault, not yours; the log knows it as {error_id}"), 500)

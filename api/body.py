@@ -1,0 +1,43 @@
+"""Request bodies: their type and their size, nothing of their meaning. They go on to a scheduler as they came."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from flask import Request
+
+from engine.errors import InvalidRequest, Rejected, TooLarge
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+MAX_BODY_BYTES = 16 << 20
+
+
+def media_type(request: Request, allowed: Collection[str]) -> str:
+    """The body's media type; raises `Rejected` unless it is one of these, in UTF-8."""
+    given = request.mimetype
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if given not in allowed or charset not in ("utf-8", "utf8", "us-ascii"):
+        shown = request.headers.get("Content-Type", "")[:100]
+        wanted = " or ".join(sorted(allowed))
+        raise Rejected("unsupported_media_type", f"Content-Type must be {wanted}, not {shown!r}")
+    return given
+
+
+def read_body(request: Request) -> bytes:
+    """The whole body; raises `TooLarge` past the limit, without reading on, and `InvalidRequest` when there is none."""
+    length = request.content_length
+    if length is not None and length > MAX_BODY_BYTES:
+        raise _too_large()
+    body = request.stream.read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        raise _too_large()
+    if length is not None and len(body) < length:
+        raise InvalidRequest("invalid_request", f"the body ended after {len(body)} of {length} bytes")
+    if not body:
+        raise InvalidRequest("invalid_json", "there is no body; a JSON object is expected")
+    return body
+
+
+def _too_large() -> TooLarge:
+    return TooLarge("body_too_large", f"the body is longer than {MAX_BODY_BYTES} bytes; send several requests")

@@ -1,0 +1,78 @@
+"""What only the gateway answers: the health and the counters of the whole, and the description of the interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from flask import Response, request
+
+from api.jobs import Line
+from api.openapi import document
+from api.processes import ProcessMeter
+from api.query import read_query
+from api.reply import json_reply, value_reply
+from engine.errors import Unavailable
+from engine.wire.caller import Caller
+from engine.wire.messages import CountJobs, GetStats, Json, Message, Ping, Refused
+
+ANSWER_S = 1.0
+SUPERVISORS = "supervisor"
+
+
+class Gateway:
+    """The views."""
+
+    def __init__(self, caller: Caller, line: Line, *, components: Callable[[], list[str]], meter: ProcessMeter) -> None:
+        self._caller = caller
+        self._line = line
+        self._components = components
+        self._meter = meter
+
+    def health(self) -> Response:
+        """200 when everything answers and is well, else 503 that names what is not."""
+        read_query(request.args, ())
+        answers = self._caller.call_all(self._components(), Ping(), timeout_s=ANSWER_S)
+        told = {name: _health_of(answer) for name, answer in answers.items()}
+        down = {name: state for name, state in told.items() if state["status"] != "healthy"}
+        if not any(name.startswith("scheduler") for name in told):
+            down["scheduler"] = {"status": "down", "reason": "there is none"}
+        if not down:
+            return value_reply({"status": "healthy", "components": told})
+        words = "; ".join(f"{name}: {state.get('reason', 'down')}" for name, state in down.items())
+        error = {"code": "unavailable", "message": f"not healthy: {words}"}
+        body = {"status": "unhealthy", "down": sorted(down), "components": told, "error": error}
+        return value_reply(body, 503, {"Retry-After": "1"})
+
+    def stats(self) -> Response:
+        """Jobs by status, processes, every component's counters."""
+        read_query(request.args, ())
+        answers = self._caller.call_all(self._components(), GetStats(), timeout_s=ANSWER_S)
+        components = {name: _stats_of(answer) for name, answer in answers.items() if not name.startswith(SUPERVISORS)}
+        supervisors = [_stats_of(answer) for name, answer in answers.items() if name.startswith(SUPERVISORS)]
+        processes = [process for told in supervisors for process in told.get("processes", [])]
+        return value_reply({"jobs": self._jobs(), "processes": self._meter.measured(processes), "components": components})
+
+    def openapi(self) -> Response:
+        """The OpenAPI document."""
+        read_query(request.args, ())
+        return json_reply(document())
+
+    def _jobs(self) -> object:
+        try:
+            answer = self._line.send(CountJobs())
+        except Unavailable as fault:
+            return {"error": fault.message}
+        return msgspec.Raw(answer.body) if isinstance(answer, Json) else {"error": getattr(answer, "message", "no answer")}
+
+
+def _health_of(answer: Message | None) -> dict[str, object]:
+    if isinstance(answer, Json):
+        return {"status": "healthy"} | dict(msgspec.json.decode(answer.body))
+    return {"status": "down", "reason": answer.message if isinstance(answer, Refused) else "does not answer"}
+
+
+def _stats_of(answer: Message | None) -> dict[str, object]:
+    if isinstance(answer, Json):
+        return dict(msgspec.json.decode(answer.body))
+    return {"error": answer.message if isinstance(answer, Refused) else "does not answer"}

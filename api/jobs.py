@@ -1,0 +1,134 @@
+"""The requests about jobs, the same at the gateway (through the load balancer) and at a scheduler's own port.
+
+Each view reads, asks one thing and replies; a body is not decoded here and a job is not encoded.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+from urllib.parse import urlencode
+
+import msgspec
+from flask import Request, Response, request
+
+from api.body import JSON, NDJSON, media_type, read_body
+from api.query import DEFAULT_LIMIT, read_job_id, read_query
+from api.reply import error_reply, json_reply, unexpected, value_reply
+from engine.errors import InvalidRequest
+from engine.submission import MAX_BATCH
+from engine.wire.messages import Accepted, CancelJob, Find, Json, List, ListExecutions, Message, Refused, RetryJob, Submit
+from engine.world import World
+
+LIST_QUERY = ("status", "task", "queue", "limit", "cursor")
+
+
+class Line(Protocol):
+    """The way to a scheduler."""
+
+    def submit_deadline(self) -> float:
+        """Until when a submission that is sent now may be stored, in monotonic seconds."""
+
+    def send(self, request: Message) -> Message:
+        """The reply; raises `Unavailable`."""
+
+
+class Jobs:
+    """The views."""
+
+    def __init__(self, line: Line, world: World) -> None:
+        self._line = line
+        self._world = world
+        self._lock = threading.Lock()
+
+    def create(self) -> Response:
+        """One job."""
+        read_query(request.args, ())
+        media_type(request, (JSON,))
+        answer = self._line.send(self._submit("job", 1))
+        if not isinstance(answer, Accepted):
+            return _told(answer)
+        job_id = answer.job_ids[0]
+        location = {"Location": f"/api/jobs/{job_id}"}
+        if answer.repeated:
+            status = self._status_of(job_id)
+            return value_reply({"job_id": job_id, "status": status, "message": "this job was accepted before"}, 200, location)
+        return value_reply({"job_id": job_id, "status": "pending", "message": "job accepted"}, 201, location)
+
+    def create_batch(self) -> Response:
+        """Many, all or none."""
+        read_query(request.args, ())
+        form = "ndjson" if media_type(request, (JSON, NDJSON)) == NDJSON else "batch"
+        if "Idempotency-Key" in request.headers:
+            raise InvalidRequest(
+                "invalid_field", "the Idempotency-Key header is for one job; give each job of a batch its idempotency_key",
+                "idempotency_key",
+            )  # fmt: skip
+        answer = self._line.send(self._submit(form, MAX_BATCH))
+        return value_reply({"job_ids": answer.job_ids}, 201) if isinstance(answer, Accepted) else _told(answer)
+
+    def list(self) -> Response:
+        """A page."""
+        query = read_query(request.args, LIST_QUERY)
+        answer = self._line.send(msgspec.convert({"limit": DEFAULT_LIMIT, **query}, List))
+        if not isinstance(answer, Json) or answer.cursor is None:
+            return _told(answer)
+        return json_reply(answer.body, headers={"Link": _next_link(request, answer.cursor)})
+
+    def find(self) -> Response:
+        """One job, by query."""
+        query = read_query(request.args, ("job_id",))
+        if "job_id" not in query:
+            raise InvalidRequest("invalid_job_id", "job_id is missing: /job?job_id=… takes a job's 24 hexadecimal digits", "job_id")
+        return _told(self._line.send(Find(job_id=str(query["job_id"]))))
+
+    def show(self, job_id: str) -> Response:
+        """One job, by path."""
+        read_query(request.args, ())
+        return _told(self._line.send(Find(job_id=read_job_id(job_id))))
+
+    def executions(self, job_id: str) -> Response:
+        """Its attempts."""
+        read_query(request.args, ())
+        return _told(self._line.send(ListExecutions(job_id=read_job_id(job_id))))
+
+    def cancel(self, job_id: str) -> Response:
+        """Cancel it."""
+        read_query(request.args, ())
+        return _told(self._line.send(CancelJob(job_id=read_job_id(job_id))))
+
+    def retry(self, job_id: str) -> Response:
+        """Give it a fresh set of retries."""
+        read_query(request.args, ())
+        return _told(self._line.send(RetryJob(job_id=read_job_id(job_id))))
+
+    def _submit(self, form: str, count: int) -> Submit:
+        body = read_body(request)
+        with self._lock:
+            first_id = self._world.reserve_ids(count)
+        return Submit(
+            form=form, body=body, first_id=first_id, deadline=self._line.submit_deadline(),
+            idempotency_key=_header_key(request),
+        )  # fmt: skip
+
+    def _status_of(self, job_id: str) -> str:
+        answer = self._line.send(Find(job_id=job_id))
+        return str(msgspec.json.decode(answer.body)["status"]) if isinstance(answer, Json) else "pending"
+
+
+def _told(answer: Message) -> Response:
+    if isinstance(answer, Json):
+        return json_reply(answer.body)
+    return error_reply(answer) if isinstance(answer, Refused) else unexpected(answer)
+
+
+def _header_key(given: Request) -> str | None:
+    keys = given.headers.getlist("Idempotency-Key")
+    if len(keys) > 1 or any(not 1 <= len(key) <= 255 or not key.isprintable() for key in keys):
+        raise InvalidRequest("invalid_field", "the Idempotency-Key header must be 1 to 255 printable characters", "idempotency_key")
+    return keys[0] if keys else None
+
+
+def _next_link(given: Request, cursor: str) -> str:
+    query = {name: value for name, value in given.args.items() if name != "cursor"} | {"cursor": cursor}
+    return f'<{given.path}?{urlencode(query)}>; rel="next"'

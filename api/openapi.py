@@ -1,0 +1,125 @@
+"""The OpenAPI 3.1 document, drawn from the tables: routes, query parameters, fields of a new job, statuses, error codes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+import msgspec
+
+from api.query import PARAMETERS, Parameter
+from api.reply import STATUS_OF
+from api.routes import GATEWAY, ROUTES, Route
+from engine.job import ExecutionStatus, Status
+from engine.submission import FIELDS, MAX_BATCH
+
+JOB_ID = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
+TIME = {"type": "string", "format": "date-time"}
+MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
+MAYBE_TEXT = {"type": ["string", "null"]}
+OBJECTS = {"type": "array", "items": {"type": "object"}}
+COUNT = {"type": "integer", "minimum": 0}
+EVERYWHERE = (401, 403, 421, 500)
+MEANINGS = {
+    200: "The same request was accepted before; nothing new is stored", 400: "Malformed or out of bounds",
+    401: "No token, or a wrong one", 403: "An Origin that is not ours", 404: "There is no such job", 409: "The job's state or an idempotency key stands against it",
+    413: "Too large", 415: "Another type of body is expected", 421: "A Host that is not ours", 500: "Our fault; the log has the id",
+    503: "Try again after Retry-After seconds; nothing was stored",
+}  # fmt: skip
+
+JOB: Mapping[str, Mapping[str, object]] = {
+    "job_id": JOB_ID, "task": {"type": "string"}, "payload": {}, "queue": {"type": "string"},
+    "priority": {"type": "integer", "minimum": 0, "maximum": 9}, "status": {"type": "string", "enum": list(Status)},
+    "scheduled_at": TIME, "created_at": TIME, "updated_at": TIME, "claimed_by": MAYBE_TEXT, "claimed_at": MAYBE_TIME,
+    "queued_at": MAYBE_TIME, "locked_by": MAYBE_TEXT, "locked_until": MAYBE_TIME, "last_run_at": MAYBE_TIME,
+    "next_run_at": MAYBE_TIME, "finished_at": MAYBE_TIME, "attempt": COUNT, "epoch": COUNT, "lost_count": COUNT,
+    "retry_count": COUNT, "max_retries": COUNT, "timeout_s": {"type": "number"}, "idempotency_key": MAYBE_TEXT, "result": {},
+    "error": MAYBE_TEXT,
+}  # fmt: skip
+EXECUTION: Mapping[str, Mapping[str, object]] = {
+    "execution_id": {"type": "string"}, "job_id": JOB_ID, "attempt": COUNT, "worker_id": {"type": "string"},
+    "status": {"type": "string", "enum": list(ExecutionStatus)}, "started_at": TIME, "finished_at": MAYBE_TIME,
+    "duration_ms": {"type": ["integer", "null"]}, "error_message": MAYBE_TEXT, "traceback": MAYBE_TEXT,
+}  # fmt: skip
+
+
+@functools.cache
+def document() -> bytes:
+    """The document as JSON text."""
+    paths: dict[str, dict[str, object]] = {}
+    for route in ROUTES:
+        if GATEWAY in route.kinds:
+            path = route.path.replace("<job_id>", "{job_id}")
+            paths.setdefault(path, {})[route.method.lower()] = _operation(route)
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "Jobyard", "version": "0.1.0", "description": "A durable job scheduler: the gateway's interface."},
+            "paths": paths,
+            "components": {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+            "security": [{}, {"token": []}],
+        }
+    )
+
+
+def _operation(route: Route) -> dict[str, object]:
+    parameters = [_parameter(PARAMETERS[name]) for name in route.query]
+    if "<job_id>" in route.path:
+        parameters.append({"name": "job_id", "in": "path", "required": True, "schema": PARAMETERS["job_id"].schema})
+    operation: dict[str, object] = {
+        "operationId": f"{route.method.lower()}_{route.path.strip('/').replace('/', '_').replace('<job_id>', 'id') or 'root'}",
+        "summary": route.summary, "parameters": parameters, "responses": _responses(route),
+    }  # fmt: skip
+    if route.body is not None:
+        operation["requestBody"] = {"required": True, "content": _bodies(route.body)}
+    return operation
+
+
+def _parameter(row: Parameter) -> dict[str, object]:
+    required = row.name == "job_id"
+    return {"name": row.name, "in": "query", "required": required, "schema": row.schema, "description": row.meaning}
+
+
+def _bodies(body: str) -> dict[str, object]:
+    if body == "job":
+        return {"application/json": {"schema": _ref("NewJob")}}
+    return {"application/json": {"schema": _ref("NewBatch")}, "application/x-ndjson": {"schema": {"type": "string"}}}
+
+
+def _responses(route: Route) -> dict[str, object]:
+    answer = {"content": {"application/json": {"schema": _ref(route.answer)}}}
+    responses: dict[str, object] = {str(route.status): {"description": route.summary, **answer}}
+    for status in sorted({*route.errors, *EVERYWHERE} - {route.status}):
+        schema = answer["content"] if status == 200 else {"application/json": {"schema": _ref("Error")}}
+        responses[str(status)] = {"description": MEANINGS[status], "content": schema}
+    return responses
+
+
+def _schemas() -> dict[str, object]:
+    fields = {name: {**field.schema, "description": field.meaning} for name, field in FIELDS.items()}
+    accepted = {"job_id": JOB_ID, "status": {"type": "string", "enum": list(Status)}, "message": {"type": "string"}}
+    counts = {"type": "object", "properties": {status: COUNT for status in Status}}
+    error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": {"type": "string"}}
+    return {
+        "NewJob": {"type": "object", "properties": fields, "additionalProperties": False},
+        "NewBatch": _whole({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
+        "Job": _whole(JOB), "Jobs": _list_of("Job"), "Execution": _whole(EXECUTION),
+        "Executions": _list_of("Execution"), "Accepted": _whole(accepted),
+        "AcceptedBatch": _whole({"job_ids": {"type": "array", "items": JOB_ID}}),
+        "Health": _whole({"status": {"type": "string"}}), "Counters": {"type": "object"}, "Document": {"type": "object"},
+        "Stats": _whole({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
+        "Queue": _whole({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
+        "Error": _whole({"error": {"type": "object", "properties": error, "required": ["code", "message"]}}),
+    }  # fmt: skip
+
+
+def _whole(properties: Mapping[str, object]) -> dict[str, object]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _list_of(name: str) -> dict[str, object]:
+    return {"type": "array", "items": _ref(name)}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}

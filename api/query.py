@@ -1,0 +1,100 @@
+"""THE query parameters: one table. What is read, what is refused and what the OpenAPI document says come from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from werkzeug.datastructures import MultiDict
+
+from engine.errors import InvalidRequest
+from engine.job import Status
+from engine.submission import QUEUE_PATTERN
+
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One row; `read` gives the value, or raises `ValueError` with what would be right."""
+
+    name: str
+    schema: Mapping[str, object]
+    meaning: str
+    read: Callable[[str], object]
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or not 1 <= int(text) <= MAX_LIMIT:
+        raise ValueError(f"an integer from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def _status(text: str) -> Status:
+    try:
+        return Status(text)
+    except ValueError:
+        raise ValueError("one of " + ", ".join(Status)) from None
+
+
+def _queue(text: str) -> str:
+    if not re.fullmatch(QUEUE_PATTERN, text):
+        raise ValueError("1 to 64 of the characters A-Z a-z 0-9 _ . -")
+    return text
+
+
+def _some_text(text: str) -> str:
+    if not text:
+        raise ValueError("not empty")
+    return text
+
+
+PARAMETERS: Mapping[str, Parameter] = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter(
+            name="status", read=_status, meaning="only jobs of this status", schema={"type": "string", "enum": list(Status)}
+        ),
+        Parameter(name="task", read=_some_text, meaning="only jobs of this task", schema={"type": "string", "minLength": 1}),
+        Parameter(
+            name="queue", read=_queue, meaning="only jobs of this queue", schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$"}
+        ),
+        Parameter(
+            name="limit", read=_limit, meaning="how many at most",
+            schema={"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        ),
+        Parameter(
+            name="cursor", read=_some_text, meaning="where the page before ended: the Link header has it",
+            schema={"type": "string", "minLength": 1},
+        ),
+        Parameter(
+            name="job_id", read=lambda text: read_job_id(text), meaning="the job's id",
+            schema={"type": "string", "pattern": "^[0-9a-fA-F]{24}$"},
+        ),
+    )
+}  # fmt: skip
+
+
+def read_query(given: MultiDict[str, str], known: Collection[str]) -> dict[str, object]:
+    """The parameters by name; raises `InvalidRequest` for one that is unknown, repeated or wrong."""
+    values: dict[str, object] = {}
+    for name, texts in given.lists():
+        if name not in known:
+            told = f"known: {', '.join(known)}" if known else "there are none here"
+            raise InvalidRequest("unknown_field", f"{name[:100]!r} is no query parameter of this request; {told}", name[:100])
+        if len(texts) > 1:
+            raise InvalidRequest("repeated_field", f"the query parameter {name} is given {len(texts)} times", name)
+        try:
+            values[name] = PARAMETERS[name].read(texts[0])
+        except ValueError as wrong:
+            raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {texts[0][:100]!r}", name) from None
+    return values
+
+
+def read_job_id(text: str) -> str:
+    """A job's id, in lower case; raises `InvalidRequest` when it is none."""
+    if not re.fullmatch(r"[0-9a-fA-F]{24}", text, re.ASCII):
+        raise InvalidRequest("invalid_job_id", f"job_id must be 24 hexadecimal digits, not {text[:100]!r}", "job_id")
+    return text.lower()

@@ -1,0 +1,101 @@
+"""THE routes: one table of what is served where. The apps and the OpenAPI document are both made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from api.jobs import LIST_QUERY
+
+GATEWAY, SCHEDULER, QUEUE, WATCHER, WORKER = KINDS = ("gateway", "scheduler", "queue", "watcher", "worker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One row. `view` is `<views>.<method>`; `answers` says what each status means, errors that all have left out."""
+
+    method: str
+    path: str
+    view: str
+    kinds: tuple[str, ...]
+    summary: str
+    answer: str
+    query: tuple[str, ...] = ()
+    body: str | None = None
+    status: int = 200
+    errors: tuple[int, ...] = ()
+
+
+_JOB_ERRORS = (400, 404, 503)
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="POST", path="/api/jobs", view="jobs.create", kinds=(GATEWAY,), body="job", status=201, answer="Accepted",
+        errors=(200, 400, 409, 413, 415, 503), summary="Submit a job",
+    ),
+    Route(
+        method="POST", path="/schedule", view="jobs.create", kinds=(SCHEDULER,), body="job", status=201, answer="Accepted",
+        errors=(200, 400, 409, 413, 415, 503), summary="Submit a job to this scheduler",
+    ),
+    Route(
+        method="POST", path="/api/jobs/batch", view="jobs.create_batch", kinds=(GATEWAY,), body="batch", status=201,
+        answer="AcceptedBatch", errors=(400, 409, 413, 415, 503), summary="Submit many jobs, all or none",
+    ),
+    Route(
+        method="GET", path="/jobs", view="jobs.list", kinds=(GATEWAY, SCHEDULER), query=LIST_QUERY, answer="Jobs",
+        errors=(400, 503), summary="Jobs, newest first",
+    ),
+    Route(
+        method="GET", path="/api/jobs", view="jobs.list", kinds=(GATEWAY,), query=LIST_QUERY, answer="Jobs", errors=(400, 503),
+        summary="Jobs, newest first",
+    ),
+    Route(
+        method="GET", path="/job", view="jobs.find", kinds=(GATEWAY, SCHEDULER), query=("job_id",), answer="Job",
+        errors=_JOB_ERRORS, summary="One job",
+    ),
+    Route(
+        method="GET", path="/api/jobs/<job_id>", view="jobs.show", kinds=(GATEWAY,), answer="Job", errors=_JOB_ERRORS,
+        summary="One job",
+    ),
+    Route(
+        method="GET", path="/api/jobs/<job_id>/executions", view="jobs.executions", kinds=(GATEWAY,), answer="Executions",
+        errors=_JOB_ERRORS, summary="The attempts at a job, oldest first",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/cancel", view="jobs.cancel", kinds=(GATEWAY,), answer="Job",
+        errors=(*_JOB_ERRORS, 409), summary="Cancel a job: at once, or by telling the task that runs",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/retry", view="jobs.retry", kinds=(GATEWAY,), answer="Job",
+        errors=(*_JOB_ERRORS, 409), summary="Give a failed or cancelled job a fresh set of retries",
+    ),
+    Route(
+        method="GET", path="/health", view="gateway.health", kinds=(GATEWAY,), answer="Health", errors=(400, 503),
+        summary="Whether everything is well",
+    ),
+    Route(
+        method="GET", path="/stats", view="gateway.stats", kinds=(GATEWAY,), answer="Stats", errors=(400, 503),
+        summary="Jobs by status, processes, every component's counters",
+    ),
+    Route(
+        method="GET", path="/openapi.json", view="gateway.openapi", kinds=(GATEWAY,), answer="Document", errors=(400,),
+        summary="This document",
+    ),
+    Route(
+        method="GET", path="/health", view="component.health", kinds=(SCHEDULER, QUEUE, WATCHER, WORKER), answer="Health",
+        errors=(400, 503), summary="Whether the component is well",
+    ),
+    Route(
+        method="GET", path="/stats", view="component.stats", kinds=(SCHEDULER, QUEUE, WATCHER, WORKER), answer="Counters",
+        errors=(400, 503), summary="The component's own counters",
+    ),
+    Route(
+        method="GET", path="/queue", view="component.items", kinds=(QUEUE,), query=("limit",), answer="Queue", errors=(400, 503),
+        summary="What the queue holds, in the order of handing out",
+    ),
+)  # fmt: skip
+
+
+def routes_of(kind: str) -> Mapping[tuple[str, str], Route]:
+    """The rows of one kind of component, by method and path."""
+    return {(route.method, route.path): route for route in ROUTES if kind in route.kinds}
