@@ -27,7 +27,7 @@ class Probe:
         self._about = about
         self._read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
         parent = os.getpid()
-        self._pid = world.fork(lambda: _answer(ask, write_fd, parent))
+        self._pid = world.fork(lambda: _answer(about, ask, write_fd, parent))
         os.close(write_fd)
 
     def finish(self, *, timeout_s: float | None = None) -> str:
@@ -47,12 +47,14 @@ class Probe:
         raise CannotStart(f"{self._about}: {reason}")
 
 
-def _answer(ask: Callable[[], str], write_fd: int, parent: int) -> int:
+def _answer(about: str, ask: Callable[[], str], write_fd: int, parent: int) -> int:
     start_afresh(frozenset({write_fd}))
     die_with_parent(parent)
     try:
         answer = GOOD + ask().encode()
     except JobyardError as fault:
         answer = BAD + fault.message.encode("utf-8", "replace")
+    except Exception as surprise:  # whatever it is, it would come again in the process that stays
+        answer = BAD + f"{about}: {type(surprise).__name__}: {surprise}".encode("utf-8", "replace")
     os.write(write_fd, answer[:MAX_ANSWER_BYTES])
     return 0

@@ -24,6 +24,14 @@ def test_why_it_cannot_comes_back_as_the_fault() -> None:
         Probe(World(), "TASKS", ask).finish()
 
 
+def test_what_nobody_expected_comes_back_in_one_line_too() -> None:
+    def ask() -> str:
+        raise IsADirectoryError(21, "Is a directory", "jobyard.sqlite")
+
+    with pytest.raises(CannotStart, match=r"^the database: IsADirectoryError: \[Errno 21\] Is a directory: 'jobyard.sqlite'$"):
+        Probe(World(), "the database", ask).finish()
+
+
 def test_a_child_that_dies_is_told_with_what_it_was_asked() -> None:
     def ask() -> str:
         os.kill(os.getpid(), signal.SIGKILL)
