@@ -6,7 +6,8 @@ from api.topology import FRONT, GATEWAY, QUEUE, SCHEDULER, WATCHER, WORKER
 from engine.processes.supervisor import Stage
 
 LEAVE_S = 5.0
-FRONT_LEAVES_S = 10.0
+FRONT_LEAVES_S = 20.0
+"""Longer than gunicorn's own time for what it has accepted."""
 
 
 def drain_stages(drain_s: float) -> list[Stage]:

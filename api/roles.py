@@ -64,7 +64,7 @@ def front_post(
     """The post of the process that serves HTTP on all of these ports, for the component named at each."""
     fds = frozenset(sock.fileno() for sock in listeners.values())
     return Post(
-        name=front.name, role=front.role, keeps=fds, holds_jobs=False,
+        name=front.name, role=front.role, keeps=fds, lives_by_ticks=False,
         main=lambda birth: _serve(front.name, start, birth, ports=ports, listeners=listeners),
     )  # fmt: skip
 

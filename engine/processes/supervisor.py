@@ -138,7 +138,7 @@ class Supervisor:
 
     def _note_death(self, row: Row, status: int) -> None:
         now = self._world.monotonic()
-        if row.post.holds_jobs:
+        if row.post.lives_by_ticks:
             self._burial.await_proof(self._owner_of(row))
         lived_s = round(now - row.started_at, 3)
         pause_s = row.died(now)
@@ -165,7 +165,7 @@ class Supervisor:
         now = self._world.monotonic()
         for row in self._living():
             seen_at = max(self._pulse.last_beat(row.slot), row.started_at, self._watching_since)
-            if now - seen_at > self._patience_s(row) and not self._waits(row):
+            if now - seen_at > self._patience_s(row) and not self._waits(row) and not self._leaves(row):
                 self._log.warning("process_hung", name=row.post.name, pid=row.pid, silent_s=round(now - seen_at, 3))
                 self._kill(row)
 
@@ -175,6 +175,10 @@ class Supervisor:
     def _waits(self, row: Row) -> bool:
         """For the lock of somebody else, who is the one that hangs, unless it is stopped itself."""
         return self._pulse.is_waiting(row.slot) and self._world.process_state(row.pid or 0) != STOPPED
+
+    def _leaves(self, row: Row) -> bool:
+        """In its own way, without turns in which to beat; its stage's bound is what counts then."""
+        return row.is_asked_to_stop and not row.post.lives_by_ticks
 
     # ---- leaving
 

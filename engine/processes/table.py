@@ -40,14 +40,15 @@ class Birth:
 class Post:
     """What should run: `main` lives a process's whole life, in a fork that keeps only the descriptors `keeps` of ours.
 
-    `holds_jobs`: its death must be proven before somebody takes back the jobs that its owner's name stands in.
+    `lives_by_ticks` (`child.live`): it beats until its last turn, and its owner's name may stand in jobs, so that its death must
+    be proven before somebody takes them back.
     """
 
     name: str
     role: str
     main: Callable[[Birth], int]
     keeps: frozenset[int] = frozenset()
-    holds_jobs: bool = True
+    lives_by_ticks: bool = True
 
 
 @dataclass(slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from typing import Any
 import psutil
 
 from api.topology import all_components
-from engine.config import Settings, read_settings
+from engine.config import read_settings
 from tests.support.waiting import wait_for
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -61,10 +61,11 @@ class Jobyard:
         self.output_path = folder / "output.txt"
         self._folder = folder
         self._command = [sys.executable, "-m", module, *words]
-        self._asked = {name: str(value) for name, value in settings.items()}
+        asked = {name: str(value) for name, value in settings.items()}
         self._seen: set[psutil.Process] = set()
         self._offset_lock: int | None = None
-        self.port_offset = int(self._asked.get("PORT_OFFSET", 0)) or self._find_ports()
+        self.port_offset = int(asked.get("PORT_OFFSET", 0)) or self._find_ports(asked)
+        self._environment = self.environment_for(folder) | asked | {"PORT_OFFSET": str(self.port_offset)}
         self.process: subprocess.Popen[bytes] | None = None
 
     # ---- life
@@ -74,7 +75,7 @@ class Jobyard:
         with self.output_path.open("ab") as output:
             start_of_output = output.tell()
             self.process = subprocess.Popen(
-                self._command, cwd=self._folder, env=self._environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                self._command, cwd=self._folder, env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )  # fmt: skip
         if wait_ready:
             self.wait_ready(start_of_output)
@@ -244,19 +245,20 @@ class Jobyard:
         assert self.process is not None, "it was not started"
         return self.process
 
-    def _environment(self) -> dict[str, str]:
-        search = [str(CHECKOUT), str(self._folder), os.environ.get("PYTHONPATH", "")]
-        return {
-            **{name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
-            "PYTHONPATH": os.pathsep.join(filter(None, search)), "PYTHONWARNINGS": "default", "DATA_DIR": str(self.data_dir),
-            **self._asked, "PORT_OFFSET": str(self.port_offset),
+    @staticmethod
+    def environment_for(folder: Path) -> dict[str, str]:
+        """That of a command on the data folder below this one: little of ours, tasks found in the checkout and the folder."""
+        search = [str(CHECKOUT), str(folder), os.environ.get("PYTHONPATH", "")]
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        return inherited | {
+            "PYTHONPATH": os.pathsep.join(filter(None, search)), "DATA_DIR": str(folder / "data"),
         }  # fmt: skip
 
     def _documented(self, name: str) -> str:
         role, dash, port = name.rpartition("-")
         return f"{role}-{int(port) - self.port_offset}" if dash and port.isdigit() else name
 
-    def _find_ports(self) -> int:
+    def _find_ports(self, asked: dict[str, str]) -> int:
         """An offset at which all our ports are free, kept from other tests by a lock for as long as we want it."""
         for offset in random.sample(range(10_000, 40_000, 10), 200):
             fd = os.open(Path(tempfile.gettempdir()) / f"jobyard-test-{os.getuid()}-{offset}.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -265,16 +267,16 @@ class Jobyard:
             except BlockingIOError:
                 os.close(fd)
                 continue
-            settings = read_settings({**self._asked, "PORT_OFFSET": str(offset)})
-            if all(_is_free(port) for port in _ports(settings)):
+            if all(_is_free(port) for port in _ports(offset, asked)):
                 self._offset_lock = fd
                 return offset
             os.close(fd)
         raise AssertionError("no free ports")
 
 
-def _ports(settings: Settings) -> list[int]:
-    return [component.port for component in all_components(settings)]
+def _ports(offset: int, asked: dict[str, str]) -> list[int]:
+    counts = {name: asked[name] for name in ("SCHEDULERS", "WATCHERS", "WORKERS") if name in asked}
+    return [component.port for component in all_components(read_settings({**counts, "PORT_OFFSET": str(offset)}))]
 
 
 def _is_free(port: int) -> bool:

@@ -26,7 +26,8 @@ WORKER, QUEUE = "worker-7001", "queue-6000"
 class Office:
     """A supervisor of one worker and one queue, and what it did."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lives_by_ticks: bool = True) -> None:
+        self.lives_by_ticks = lives_by_ticks
         self.world = FakeProcesses()
         self.world.sessions[0] = os.getsid(0)
         self.pulse = Pulse(2)
@@ -38,7 +39,10 @@ class Office:
         self.pids: dict[str, int] = {}
         log = Log(self.world, level="error")
         self.supervisor = Supervisor(
-            posts=[Post(name=name, role=name.split("-")[0], main=lambda birth: 0) for name in (WORKER, QUEUE)],
+            posts=[
+                Post(name=name, role=name.split("-")[0], main=lambda birth: 0, lives_by_ticks=self.lives_by_ticks)
+                for name in (WORKER, QUEUE)
+            ],
             stages=[Stage(roles=frozenset({"worker"}), bound_s=35), Stage(roles=frozenset({"queue"}), bound_s=5)],
             owner=Owner("box", "b00t", "supervisor", 1), pids={"supervisor": 1}, hang_s=HANG_S, world=self.world, log=log,
             pulse=self.pulse, burial=Burial(record=self._record, orphans=Orphans(self.world), log=log),
@@ -177,6 +181,18 @@ def test_a_stopped_process_is_replaced_even_when_it_was_waiting_for_a_lock(offic
     office.pass_time(HANG_S + 1, beating=(QUEUE,))
 
     assert (stopped, signal.SIGKILL) in office.world.signals
+
+
+@pytest.mark.parametrize("lives_by_ticks", [True, False])
+def test_one_that_hangs_while_it_leaves_is_killed_early_only_if_it_should_beat(lives_by_ticks: bool) -> None:
+    office = Office(lives_by_ticks=lives_by_ticks)
+    office.start()
+    office.world.obey_sigterm = False
+
+    office.supervisor.stop()
+    office.pass_time(HANG_S + 1, beating=(QUEUE,))
+
+    assert ((office.pids[WORKER], signal.SIGKILL) in office.world.signals) is lives_by_ticks
 
 
 def test_a_supervisor_that_was_stopped_itself_takes_nobody_for_hung(office: Office) -> None:

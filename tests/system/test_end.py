@@ -1,0 +1,80 @@
+"""Whatever is killed: nothing of ours survives us, and the next start goes on with every job."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.notes import Notes, is_alive
+from tests.support.system import Jobyard
+from tests.support.waiting import wait_for
+
+TASKS = "tests.system.tasks"
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "guard"])
+def test_killed_at_the_head_everything_is_gone_in_a_second_and_the_next_start_goes_on(tmp_path: Path, victim: str) -> None:
+    notes = Notes(tmp_path)
+    first = Jobyard(tmp_path, TASKS=TASKS).start()
+    clinging = first.submit(notes.payload(), task="cling")
+    note = notes.wait(clinging)
+    waiting = first.submit(notes.payload(), task="run", delay_s=0.5)
+
+    os.kill(first.pid(victim), signal.SIGKILL)
+    wait_for(lambda: not first.look_at_processes(), within_s=1, told="the end of all processes")
+    first.wait_end()
+    first.release_ports()
+
+    assert not is_alive(note.child)
+    with Jobyard(tmp_path, TASKS=TASKS, DRAIN_S=0) as second:
+        second.wait_for_job(waiting)
+        notes.wait(clinging, count=2)
+        assert second.job(clinging)["lost_count"] == 1
+        assert second.job(clinging)["retry_count"] == 0
+        assert [execution["status"] for execution in second.executions(clinging)] == ["lost", "running"]
+
+
+def test_a_killed_front_is_replaced_and_a_request_meanwhile_waits_for_the_next(tmp_path: Path) -> None:
+    with Jobyard(tmp_path) as jobyard:
+        front = psutil.Process(jobyard.pid("gateway-8080"))
+        http_workers = front.children()
+
+        pid = jobyard.kill("gateway-8080")
+        psutil.wait_procs(http_workers, timeout=1)
+        job_id = jobyard.submit("while nobody listens")
+        jobyard.wait_replaced("gateway-8080", pid)
+
+        assert jobyard.wait_for_job(job_id)["result"] == "while nobody listens"
+
+
+def test_a_stop_with_a_second_signal_ends_at_once_what_would_take_long(tmp_path: Path) -> None:
+    notes = Notes(tmp_path)
+    with Jobyard(tmp_path, TASKS=TASKS) as jobyard:
+        notes.wait(jobyard.submit(notes.payload(), task="cling"))
+        os.kill(jobyard.guard_pid, signal.SIGTERM)
+        wait_for(lambda: "stop_begun" in jobyard.output())
+
+        status = jobyard.stop(within_s=2)
+
+    assert status == 130
+
+
+def test_a_stop_hands_back_what_runs_too_long_and_the_next_start_runs_it_without_a_retry(tmp_path: Path) -> None:
+    notes = Notes(tmp_path)
+    with Jobyard(tmp_path, TASKS=TASKS, DRAIN_S=0.2) as first:
+        clinging = first.submit(notes.payload(), task="cling")
+        notes.wait(clinging)
+        status = first.stop(within_s=10)
+
+    with Jobyard(tmp_path, TASKS=TASKS, DRAIN_S=0.2) as second:
+        notes.wait(clinging, count=2)
+        job = second.job(clinging)
+        executions = second.executions(clinging)
+
+    assert status == 0
+    assert (job["retry_count"], job["lost_count"]) == (0, 0)
+    assert [execution["status"] for execution in executions] == ["released", "running"]

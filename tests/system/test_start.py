@@ -1,0 +1,123 @@
+"""Starting and not starting: `bin/start-all`'s program with everything real behind it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.system import Jobyard
+from tests.support.waiting import wait_for
+
+CANNOT_START = 2
+ONE_OF_EACH = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
+
+
+def refused(jobyard: Jobyard) -> list[str]:
+    """The lines that a start which cannot be says before it ends with status 2 and leaves nothing."""
+    jobyard.start(wait_ready=False)
+    assert jobyard.wait_end(within_s=10) == CANNOT_START
+    jobyard.check_nothing_is_left()
+    return jobyard.output().splitlines()
+
+
+def test_all_faults_are_told_at_once_each_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import nowhere\n")
+    jobyard = Jobyard(tmp_path, TASKS="broken")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "jobyard.sqlite").mkdir()
+    with socket.create_server(("127.0.0.1", jobyard.port(6000))), socket.create_server(("127.0.0.1", jobyard.port(7002))):
+        lines = refused(jobyard)
+
+    assert len(lines) == 3
+    assert f"ports {jobyard.port(6000)}, {jobyard.port(7002)} on 127.0.0.1 in use by pid {os.getpid()}" in lines[0]
+    assert "PORT_OFFSET" in lines[0]
+    assert "jobyard.sqlite" in lines[1] or "database" in lines[1]
+    assert "broken" in lines[2] and "nowhere" in lines[2]
+
+
+def test_all_bad_settings_are_told_in_one_line(tmp_path: Path) -> None:
+    lines = refused(Jobyard(tmp_path, words=("start-all", "--workers", "none", "--log-level=loud"), POLL_S="often"))
+
+    assert len(lines) == 1
+    assert all(told in lines[0] for told in ("WORKERS must be", "LOG_LEVEL must be", "POLL_S must be"))
+
+
+def test_a_folder_in_use_is_told_with_whose_it_is(tmp_path: Path) -> None:
+    with Jobyard(tmp_path, **ONE_OF_EACH) as first:
+        second = Jobyard(tmp_path, **ONE_OF_EACH)
+        second.start(wait_ready=False)
+
+        assert second.wait_end(within_s=10) == CANNOT_START
+        second.release_ports()
+        assert f"in use by pid {first.guard_pid} (start-all): stop it with bin/stop-all" in first.output()
+        assert first.get("/health").status == 200
+
+
+def test_task_modules_are_found_in_the_working_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from engine import task\n\n@task('double')\ndef double(payload):\n    return payload * 2\n")
+
+    with Jobyard(tmp_path, TASKS="mine", **ONE_OF_EACH) as jobyard:
+        job_id = jobyard.submit(21, task="double")
+
+        assert jobyard.wait_for_job(job_id)["result"] == 42
+
+
+def test_a_stop_before_the_start_is_done_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(60)\n")
+    jobyard = Jobyard(tmp_path, TASKS="slow", **ONE_OF_EACH)
+    jobyard.start(wait_ready=False)
+    wait_for(lambda: (jobyard.data_dir / "run" / "start-all.pid").read_text())
+
+    status = jobyard.stop(within_s=5)
+
+    assert status == 0
+    jobyard.check_nothing_is_left()
+
+
+@pytest.mark.parametrize("word", ["--pol-s", "everything"])
+def test_a_wrong_word_is_told_with_status_2(tmp_path: Path, word: str) -> None:
+    lines = refused(Jobyard(tmp_path, words=("start-all", word)))
+
+    assert lines == [f"jobyard cannot start: unknown word '{word}'; see bin/start-all --help"]
+
+
+def test_components_that_are_started_one_by_one_find_each_other(tmp_path: Path) -> None:
+    roles = ("queue", "scheduler", "watcher", "worker", "gateway")
+    first = Jobyard(tmp_path, words=("start", "queue"))
+    others = [Jobyard(tmp_path, words=("start", role), PORT_OFFSET=first.port_offset) for role in roles[1:]]
+    started = [first, *others]
+    try:
+        for component in started:
+            component.start()
+        gateway = started[-1]
+        job_id = gateway.submit("alone together")
+
+        assert gateway.wait_for_job(job_id)["status"] == "completed"
+        assert gateway.get("/stats", port=7001).json["jobs_succeeded"] == 1
+        assert gateway.get("/health").status == 200
+    finally:
+        stopped = stop_all(tmp_path)
+        statuses = [component.wait_end() for component in started]
+        first.release_ports()
+
+    assert statuses == [0] * len(roles)
+    assert all(f"(worker-{first.port(7001)})" in line for line in stopped if "worker" in line)
+    first.check_nothing_is_left()
+
+
+def test_stop_all_without_anything_says_so(tmp_path: Path) -> None:
+    assert stop_all(tmp_path) == [f"nothing runs on {tmp_path / 'data'}"]
+
+
+def stop_all(folder: Path) -> list[str]:
+    """What `bin/stop-all` says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "api", "stop-all"], cwd=folder, env=Jobyard.environment_for(folder), capture_output=True, text=True,
+        check=True, timeout=60,
+    )  # fmt: skip
+    return done.stdout.splitlines()
