@@ -8,6 +8,7 @@ JobyardError                 code, message, field
 │   └── Conflict             the job's state, or an idempotency key, stands against it
 ├── Unavailable              nothing wrong with the request: try again after `retry_after_s`
 │   └── StoreUnavailable     the database cannot be reached, is locked, or is full
+├── StoreBroken              the database is damaged, or its disk fails: the process ends
 └── CannotStart              a setting, port, folder, module or database at start; exit status 2
 
 The codes are part of the HTTP contract; `api/reply.py` gives each its status. Nothing here knows HTTP.
@@ -59,6 +60,13 @@ class StoreUnavailable(Unavailable):
 
     def __init__(self, message: str) -> None:
         super().__init__("database_unavailable", message)
+
+
+class StoreBroken(JobyardError):
+    """The database is damaged or its disk fails: the process must end and never go on in memory."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("database_broken", message)
 
 
 class CannotStart(JobyardError):

@@ -12,7 +12,7 @@ import msgspec
 
 from engine import lifecycle
 from engine.config import Settings
-from engine.errors import Conflict, JobyardError, NotFound, Unavailable
+from engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable
 from engine.job import Job, Status, execution_to_json, to_json
 from engine.logs import Log
 from engine.owners import parse_owner
@@ -190,6 +190,8 @@ class Scheduler:
     def _guarded(self, answer: Callable[..., Message], message: Message) -> Message:
         try:
             return answer(message)
+        except StoreBroken:
+            raise
         except JobyardError as wrong:
             return _refused(wrong)
         except Exception as bug:  # the next request must be answered as if nothing had happened
@@ -200,7 +202,7 @@ class Scheduler:
 
     def _list(self, message: List) -> Message:
         wanted = JobFilter(status=message.status, task=message.task, queue=message.queue)
-        page = self._store.list(wanted, limit=message.limit, cursor=message.cursor)
+        page = self._store.list_jobs(wanted, limit=message.limit, cursor=message.cursor)
         return Json(body=b"[" + b",".join([to_json(self._shown(job)) for job in page.jobs]) + b"]", cursor=page.cursor)
 
     def _list_executions(self, message: ListExecutions) -> Message:

@@ -79,7 +79,7 @@ class Store(Protocol):
     def find(self, job_ids: Sequence[str]) -> list[Job | None]:
         """The jobs of these ids, in this order; None where there is none."""
 
-    def list(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
+    def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
         """Newest first, at most `limit`, and no more than the first job past `max_bytes` of payload and result.
 
         The cursor is opaque text. Jobs that are inserted later never shift or repeat a page.

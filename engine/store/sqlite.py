@@ -1,172 +1,266 @@
+"""The store on SQLite: one connection a process, WAL, every commit behind `CommitLock`; readers never wait.
+
+`durable` stores (the schedulers') sync every commit to the disk before they answer. What other processes commit may be lost
+with the power, never with a process, and is then done again. A full or locked database is `StoreUnavailable`; an I/O error or a
+damaged file is `StoreBroken`, which ends the process: nothing goes on in memory only.
+"""
+
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-try:
-    import pysqlite3.dbapi2 as sqlite3
-except ImportError:
-    import sqlite3
-from engine.errors import InvalidRequest, StoreUnavailable
-from engine.job import Execution, ExecutionStatus, Job, Status, Ticket
-from engine.store.port import Abandoned, Claimed, Inserted, KeyTaken, Page
+from engine.errors import InvalidRequest, StoreBroken, StoreUnavailable, Unavailable
+from engine.job import Execution, Job, Status
+from engine.lifecycle import Change
+from engine.store import rows, statements
+from engine.store.commit_lock import CommitLock
+from engine.store.port import Abandoned, Claimed, Inserted, Insertion, JobFilter, KeyTaken, Page
+from engine.store.sqlite_engine import sqlite3, words
 
-EPOCH = datetime(1970,1,1,tzinfo=UTC)
-MS = timedelta(milliseconds=1)
-def ms(at): return None if at is None else round((at-EPOCH)/MS)
-def at(v): return None if v is None else datetime.fromtimestamp(v/1000,UTC)
-TIMES={"scheduled_at","created_at","updated_at","claimed_at","queued_at","locked_until","last_run_at","next_run_at","finished_at","cancel_requested_at"}
-COLS=[f for f in Job.__struct_fields__]
-ENC=[("t" if c in TIMES else "id" if c=="job_id" else "s" if c=="status" else "") for c in COLS]
-def to_row(j):
-    out=[]
-    for c,e in zip(COLS,ENC):
-        v=getattr(j,c)
-        out.append(ms(v) if e=="t" else bytes.fromhex(v) if e=="id" else str(v) if e=="s" else v)
-    return out
-def to_job(r):
-    kw={}
-    for c,e,v in zip(COLS,ENC,r):
-        kw[c]=at(v) if e=="t" else bytes(v).hex() if e=="id" else Status(v) if e=="s" else v
-    return Job(**kw)
-SEL="SELECT "+",".join(COLS)+" FROM jobs "
+FOREIGN_LOCK_S = 2.0
+CHECKPOINT_BYTES = 4 << 20
+CACHE_KIB = 4_096
+LIST_STEPS = 20_000_000
+STEPS_A_LOOK = 100_000
+FILTERS = ("status", "task", "queue")
+BROKEN = ("disk I/O error", "malformed", "not a database", "corrupt")
+
+
 class SqliteStore:
-    def __init__(self, path:Path, *, durable:bool, waiting=lambda w:None):
-        self._lock=os.open(path.with_suffix(".lock"),os.O_RDWR|os.O_CREAT|os.O_CLOEXEC,0o600)
-        self._waiting=waiting
-        self._db=sqlite3.connect(str(path),isolation_level=None,timeout=2,cached_statements=256)
-        self._path=path
-        x=self._db.execute
-        x("PRAGMA journal_mode=WAL"); x("PRAGMA wal_autocheckpoint=0"); x(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}"); x("PRAGMA cache_size=-8000")
-        if x("PRAGMA user_version").fetchone()[0]==0:
-            with self._tx():
-                if x("PRAGMA user_version").fetchone()[0]==0:
-                    for st in Path(__file__).with_name("schema.sql").read_text().split(";"):
-                        if st.strip(): x(st)
-                    x("PRAGMA user_version=1")
-    @contextlib.contextmanager
-    def _tx(self):
-        try: fcntl.flock(self._lock,fcntl.LOCK_EX|fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._waiting(True); fcntl.flock(self._lock,fcntl.LOCK_EX); self._waiting(False)
-        try:
-            self._deltas={}
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield
-                for s,n in self._deltas.items():
-                    if n: self._db.execute("UPDATE counts SET jobs=jobs+? WHERE status=?",(n,s))
-                self._db.execute("COMMIT")
-            except BaseException as e:
-                if self._db.in_transaction: self._db.execute("ROLLBACK")
-                if isinstance(e,sqlite3.OperationalError): raise StoreUnavailable(str(e)) from e
-                raise
-            try:
-                if os.stat(str(self._path)+"-wal").st_size>4<<20: self._db.execute("PRAGMA wal_checkpoint(RESTART)")
-            except OSError: pass
-        finally: fcntl.flock(self._lock,fcntl.LOCK_UN)
-    def _delta(self,s,n): self._deltas[str(s)]=self._deltas.get(str(s),0)+n
-    def insert(self, requests, *, abandoned=lambda n:False):
-        res=[]
-        with self._tx():
-            for i,jobs in enumerate(requests):
-                if abandoned(i): res.append(Abandoned()); continue
-                ids=[];new=[];rep=0;bad=None;seen={}
-                for k,j in enumerate(jobs):
-                    if j.idempotency_key is not None:
-                        f=seen.get(j.idempotency_key) or self._db.execute("SELECT job_id,request_digest FROM jobs WHERE idempotency_key=?",(j.idempotency_key,)).fetchone()
-                        if f:
-                            if bytes(f[1])!=j.request_digest: bad=KeyTaken(index=k,job_id=bytes(f[0]).hex()); break
-                            fid=bytes(f[0]).hex(); ids.append(fid); rep+=fid!=j.job_id; continue
-                        seen[j.idempotency_key]=(bytes.fromhex(j.job_id),j.request_digest)
-                    ids.append(j.job_id); new.append(to_row(j))
-                if bad: res.append(bad); continue
-                c=self._db.executemany(INSERT,new)
-                self._delta("pending",c.rowcount if new else 0)
-                res.append(Inserted(job_ids=ids,repeated=rep))
-        return res
-    def find(self,job_ids):
-        out=[]
-        for j in job_ids:
-            r=self._db.execute(SEL+"WHERE job_id=?",(bytes.fromhex(j),)).fetchone()
-            out.append(to_job(r) if r else None)
-        return out
-    def list(self,wanted,*,limit,cursor=None,max_bytes=8<<20):
-        q="SELECT seq,"+",".join(COLS)+" FROM jobs WHERE seq<?";a=[1<<62]
-        if cursor is not None:
-            if not cursor.isdigit() or len(cursor)>18: raise InvalidRequest("invalid_cursor","no cursor of ours","cursor")
-            a[0]=int(cursor)
-        for n in ("status","task","queue"):
-            v=getattr(wanted,n)
-            if v is not None: q+=f" AND {n}=?"; a.append(str(v))
-        q+=" ORDER BY seq DESC LIMIT ?"; a.append(limit+1)
-        jobs=[];size=0;last=None
-        for r in self._db.execute(q,a):
-            if len(jobs)>=limit or size>max_bytes: return Page(jobs=jobs,cursor=str(last))
-            j=to_job(r[1:]); jobs.append(j); last=r[0]; size+=len(j.payload)+len(j.result or b"")
-        return Page(jobs=jobs,cursor=None)
-    def counts(self): return {Status(s):n for s,n in self._db.execute("SELECT status,jobs FROM counts")}
-    def next_due(self,*,limits):
-        best=None
-        for p,l in enumerate(limits):
-            if l>0:
-                v=self._db.execute("SELECT MIN(scheduled_at) FROM jobs INDEXED BY jobs_due WHERE status='pending' AND priority=?",(p,)).fetchone()[0]
-                if v is not None and (best is None or v<best): best=v
-        return at(best)
-    def claim_due(self,*,owner,now,limits):
-        n=ms(now)
-        if not any(l>0 and self._db.execute("SELECT 1 FROM jobs INDEXED BY jobs_due WHERE status='pending' AND priority=? AND scheduled_at<=? LIMIT 1",(p,n)).fetchone() for p,l in enumerate(limits)):
+    """See `Store`."""
+
+    def __init__(self, path: Path, *, durable: bool, waiting: Callable[[bool], None]) -> None:
+        self._wal = path.with_name(path.name + "-wal")
+        self._lock = CommitLock(path.with_name(path.name + "-lock"), waiting)
+        self._deltas: Counter[str] = Counter()
+        self._steps_left = 0
+        self._checkpoint_at = CHECKPOINT_BYTES
+        with _told_plainly():
+            self._connection = sqlite3.connect(
+                str(path), isolation_level=None, timeout=FOREIGN_LOCK_S, cached_statements=256, check_same_thread=True
+            )
+            self._run = self._connection.execute
+            self._run("PRAGMA wal_autocheckpoint = 0")
+            self._run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._run(f"PRAGMA cache_size = -{CACHE_KIB}")
+            self._run("PRAGMA mmap_size = 0")
+
+    # ---- writing
+
+    def insert(
+        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False
+    ) -> list[Insertion]:
+        with self._commit():
+            return [self._insert(jobs) if not abandoned(number) else Abandoned() for number, jobs in enumerate(requests)]
+
+    def _insert(self, jobs: Sequence[Job]) -> Insertion:
+        job_ids: list[str] = []
+        fresh: list[Job] = []
+        seen: dict[str, tuple[str, bytes | None]] = {}
+        repeated = 0
+        for index, job in enumerate(jobs):
+            known = self._find_by_key(job.idempotency_key, seen)
+            if known is None:
+                fresh.append(job)
+                job_ids.append(job.job_id)
+                continue
+            first_id, digest = known
+            if digest != job.request_digest:
+                return KeyTaken(index=index, job_id=first_id)
+            job_ids.append(first_id)
+            repeated += first_id != job.job_id
+            seen[str(job.idempotency_key)] = known
+        inserted = self._connection.executemany(statements.INSERT_JOB, map(rows.job_to_row, fresh)).rowcount if fresh else 0
+        self._deltas[Status.PENDING] += inserted
+        return Inserted(job_ids=job_ids, repeated=repeated)
+
+    def _find_by_key(self, key: str | None, seen: dict[str, tuple[str, bytes | None]]) -> tuple[str, bytes | None] | None:
+        if key is None:
+            return None
+        if key in seen:
+            return seen[key]
+        found = self._run(statements.FIND_BY_KEY, (key,)).fetchone()
+        return None if found is None else (found[0].hex(), found[1])
+
+    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int]) -> Claimed:
+        now_ms = rows.to_ms(now)
+        with _told_plainly():
+            seen = sum(
+                self._run(statements.COUNT_DUE, (priority, now_ms, limit)).fetchone()[0]
+                for priority, limit in enumerate(limits)
+                if limit > 0
+            )
+        if not seen:
             return Claimed(tickets=[])
-        ts=[]
-        with self._tx():
-            for p in range(9,-1,-1):
-                if limits[p]<=0: continue
-                rows=self._db.execute("SELECT seq,job_id,epoch,task,queue,priority,scheduled_at,attempt FROM jobs INDEXED BY jobs_due WHERE status='pending' AND priority=? AND scheduled_at<=? ORDER BY scheduled_at,seq LIMIT ?",(p,n,limits[p])).fetchall()
-                self._db.executemany("UPDATE jobs SET status='queued',epoch=epoch+1,claimed_by=?,claimed_at=?,queued_at=?,updated_at=? WHERE seq=?",[(owner,n,n,n,r[0]) for r in rows])
-                ts+=[Ticket(job_id=bytes(r[1]).hex(),epoch=r[2]+1,task=r[3],queue=r[4],priority=r[5],scheduled_at=at(r[6]),attempt=r[7]) for r in rows]
-            self._delta("pending",-len(ts)); self._delta("queued",len(ts))
-        return Claimed(tickets=ts)
-    def apply(self,changes):
-        if not changes: return []
-        out=[]
-        with self._tx():
-            for c in changes:
-                names=tuple(c.fields)
-                q="UPDATE jobs SET "+",".join(f"{n}=?" for n in names)+" WHERE job_id=? AND status=? AND epoch=?"+(" AND cancel_requested_at IS NULL" if c.unless_cancelled else "")
-                vals=[ms(v) if n in TIMES else str(v) if n=="status" else v for n,v in c.fields.items()]
-                ok=self._db.execute(q,(*vals,bytes.fromhex(c.job_id),str(c.status),c.epoch)).rowcount==1
-                out.append(ok)
-                if ok:
-                    self._delta(c.status,-1); self._delta(c.fields["status"],1)
-                    e=c.execution
-                    if e: self._db.execute("INSERT OR REPLACE INTO job_executions VALUES (?,?,?,?,?,?,?,?,?)",(bytes.fromhex(e.job_id),e.attempt,e.worker_id,str(e.status),ms(e.started_at),ms(e.finished_at),e.duration_ms,e.error_message,e.traceback))
-        return out
-    H="status IN ('claimed','queued','running')"
-    def held_by(self,owner,*,limit,after=None):
-        return [to_job(r) for r in self._db.execute(SEL+f"WHERE COALESCE(locked_by,claimed_by)=? AND {self.H} AND job_id>? ORDER BY job_id LIMIT ?",(owner,bytes.fromhex(after) if after else b"",limit))]
-    def holders(self):
-        out=[];cur=""
-        while True:
-            r=self._db.execute(f"SELECT MIN(COALESCE(locked_by,claimed_by)) FROM jobs WHERE {self.H} AND COALESCE(locked_by,claimed_by)>?",(cur,)).fetchone()[0]
-            if r is None: return out
-            out.append(r);cur=r
-    def cancel_requests(self,owner):
-        return [bytes(r[0]).hex() for r in self._db.execute(f"SELECT job_id FROM jobs WHERE COALESCE(locked_by,claimed_by)=? AND {self.H} AND cancel_requested_at IS NOT NULL",(owner,))]
-    def executions(self,job_id):
-        return [Execution(execution_id=f"{job_id}-{r[1]}",job_id=job_id,attempt=r[1],worker_id=r[2],status=ExecutionStatus(r[3]),started_at=at(r[4]),finished_at=at(r[5]),duration_ms=r[6],error_message=r[7],traceback=r[8]) for r in self._db.execute("SELECT * FROM job_executions WHERE job_id=? ORDER BY attempt",(bytes.fromhex(job_id),))]
-    def purge(self,*,before,limit):
-        rows=self._db.execute("SELECT seq,job_id,status FROM jobs WHERE finished_at<? ORDER BY finished_at LIMIT ?",(ms(before),limit)).fetchall()
-        if not rows: return 0
-        n=0
-        with self._tx():
-            for s,j,st in rows:
-                if self._db.execute("DELETE FROM jobs WHERE seq=? AND finished_at<?",(s,ms(before))).rowcount:
-                    n+=1; self._delta(st,-1); self._db.execute("DELETE FROM job_executions WHERE job_id=?",(j,))
-        return n
-    def ping(self):
-        self._db.execute("SELECT 1 FROM counts LIMIT 1").fetchone(); return f"SQLite {sqlite3.sqlite_version}"
-    def close(self): self._db.close(); os.close(self._lock)
-INSERT="INSERT INTO jobs ("+",".join(COLS)+") VALUES ("+",".join("?"*len(COLS))+") ON CONFLICT(job_id) DO NOTHING"
+        with self._commit():
+            found = [row for priority in reversed(range(len(limits))) for row in self._claimable(priority, now_ms, limits[priority])]
+            self._connection.executemany(statements.CLAIM, [(owner, now_ms, now_ms, now_ms, row[0]) for row in found])
+            self._deltas[Status.PENDING] -= len(found)
+            self._deltas[Status.QUEUED] += len(found)
+        return Claimed(tickets=[rows.row_to_ticket(row, row[7] + 1) for row in found], conflicts=max(0, seen - len(found)))
+
+    def _claimable(self, priority: int, now_ms: int | None, limit: int) -> list[rows.Row]:
+        return self._run(statements.CLAIMABLE, (priority, now_ms, limit)).fetchall() if limit > 0 else []
+
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
+        if not changes:
+            return []
+        with self._commit():
+            return [self._apply(change) for change in changes]
+
+    def _apply(self, change: Change) -> bool:
+        statement = statements.change_job(tuple(change.fields), change.unless_cancelled)
+        values = [rows.field_to_column(name, value) for name, value in change.fields.items()]
+        guard = (rows.to_blob(change.job_id), change.status.value, change.epoch)
+        if self._run(statement, (*values, *guard)).rowcount != 1:
+            return False
+        self._deltas[change.status] -= 1
+        self._deltas[str(change.fields["status"])] += 1
+        if change.execution is not None:
+            self._run(statements.STORE_EXECUTION, rows.execution_to_row(change.execution))
+        return True
+
+    def purge(self, *, before: datetime, limit: int) -> int:
+        before_ms = rows.to_ms(before)
+        with _told_plainly():
+            if self._run(statements.PURGEABLE, (before_ms, 1)).fetchone() is None:
+                return 0
+        with self._commit():
+            found = self._run(statements.PURGEABLE, (before_ms, limit)).fetchall()
+            for seq, job_id, status in found:
+                self._run(statements.PURGE_JOB, (seq, before_ms))
+                self._run(statements.PURGE_EXECUTIONS, (job_id,))
+                self._deltas[status] -= 1
+        return len(found)
+
+    # ---- reading
+
+    def find(self, job_ids: Sequence[str]) -> list[Job | None]:
+        with _told_plainly():
+            found = (self._run(statements.FIND, (rows.to_blob(job_id),)).fetchone() for job_id in job_ids)
+            return [None if row is None else rows.row_to_job(row) for row in found]
+
+    def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
+        filters = tuple(name for name in FILTERS if getattr(wanted, name) is not None)
+        values = [str(getattr(wanted, name)) for name in filters]
+        jobs: list[Job] = []
+        size = 0
+        with _told_plainly(), self._bounded_work():
+            for seq, *row in self._run(statements.list_jobs(filters), (_read_cursor(cursor), *values, limit + 1)):
+                if len(jobs) == limit or size > max_bytes:
+                    return Page(jobs=jobs, cursor=str(last_seq))
+                jobs.append(rows.row_to_job(row))
+                size += len(jobs[-1].payload) + len(jobs[-1].result or b"")
+                last_seq = seq
+        return Page(jobs=jobs, cursor=None)
+
+    def counts(self) -> dict[Status, int]:
+        with _told_plainly():
+            return {rows.STATUSES[status]: jobs for status, jobs in self._run(statements.COUNTS)}
+
+    def next_due(self, *, limits: Sequence[int]) -> datetime | None:
+        with _told_plainly():
+            dues = [self._run(statements.NEXT_DUE, (p,)).fetchone()[0] for p, limit in enumerate(limits) if limit > 0]
+        return rows.from_ms(min((due for due in dues if due is not None), default=None))
+
+    def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
+        with _told_plainly():
+            found = self._run(statements.HELD_BY, (owner, rows.to_blob(after or ""), limit)).fetchall()
+        return [rows.row_to_job(row) for row in found]
+
+    def holders(self) -> list[str]:
+        found: list[str] = []
+        with _told_plainly():
+            while (row := self._run(statements.NEXT_HOLDER, (found[-1] if found else "",)).fetchone())[0] is not None:
+                found.append(row[0])
+        return found
+
+    def cancel_requests(self, owner: str) -> list[str]:
+        with _told_plainly():
+            return [row[0].hex() for row in self._run(statements.CANCEL_REQUESTS, (owner,))]
+
+    def executions(self, job_id: str) -> list[Execution]:
+        with _told_plainly():
+            return [rows.row_to_execution(row) for row in self._run(statements.EXECUTIONS, (rows.to_blob(job_id),))]
+
+    def ping(self) -> str:
+        self.counts()
+        return words()
+
+    def close(self) -> None:
+        self._connection.close()
+        self._lock.close()
+
+    # ---- transactions
+
+    @contextlib.contextmanager
+    def _commit(self) -> Iterator[None]:
+        """One transaction with the counts that it moved, alone among all processes; then a checkpoint if one is due."""
+        with self._lock, _told_plainly():
+            self._deltas.clear()
+            self._run("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.executemany(statements.COUNT_ON, [(n, str(status)) for status, n in self._deltas.items() if n])
+                self._run("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._run("ROLLBACK")
+                raise
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Nobody commits while we hold the lock, so the log can begin anew, unless somebody still reads: then when it has grown."""
+        with contextlib.suppress(FileNotFoundError):
+            size = self._wal.stat().st_size
+            if size < self._checkpoint_at:
+                return
+            self._run("PRAGMA busy_timeout = 0")
+            was_busy = self._run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            self._run(f"PRAGMA busy_timeout = {round(FOREIGN_LOCK_S * 1000)}")
+            self._checkpoint_at = CHECKPOINT_BYTES + (size if was_busy else 0)
+
+    @contextlib.contextmanager
+    def _bounded_work(self) -> Iterator[None]:
+        """A question over millions of rows must not keep the others waiting: counted in SQLite's own steps, no clock."""
+        self._steps_left = LIST_STEPS
+        self._connection.set_progress_handler(self._count_steps, STEPS_A_LOOK)
+        try:
+            yield
+        except sqlite3.OperationalError as fault:
+            if self._steps_left > 0:
+                raise
+            raise Unavailable("query_too_broad", "too many jobs had to be looked at; ask with fewer or rarer filters") from fault
+        finally:
+            self._connection.set_progress_handler(None, 0)
+
+    def _count_steps(self) -> bool:
+        self._steps_left -= STEPS_A_LOOK
+        return self._steps_left <= 0
+
+
+@contextlib.contextmanager
+def _told_plainly() -> Iterator[None]:
+    """SQLite's errors in our words."""
+    try:
+        yield
+    except sqlite3.DatabaseError as fault:
+        if any(sign in str(fault) for sign in BROKEN):
+            raise StoreBroken(f"the database file is damaged or its disk fails: {fault}") from fault
+        if isinstance(fault, sqlite3.OperationalError):
+            raise StoreUnavailable(f"the database is not available: {fault}") from fault
+        raise
+
+
+def _read_cursor(cursor: str | None) -> Any:
+    if cursor is None:
+        return 1 << 62
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
+        shown = cursor[:100]
+        raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is none of ours; take the one of the Link header", "cursor")
+    return int(cursor)

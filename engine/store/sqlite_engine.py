@@ -1,0 +1,31 @@
+"""Which SQLite is used: the standard library's where it is sound, else the one that comes with `pysqlite3`.
+
+Versions 3.7.0 to 3.51.2 can lose a committed transaction when a checkpoint races a commit (the "WAL-reset" bug, fixed in 3.51.3:
+https://sqlite.org/wal.html#walresetbug). Commits and checkpoints never overlap here anyhow; this is the second line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sqlite3 as standard
+from types import ModuleType
+
+SOUND_SINCE = (3, 51, 3)
+
+
+def _choose() -> ModuleType:
+    if standard.sqlite_version_info >= SOUND_SINCE:
+        return standard
+    try:
+        return importlib.import_module("pysqlite3.dbapi2")
+    except ImportError:
+        return standard
+
+
+sqlite3 = _choose()
+
+
+def words() -> str:
+    """`SQLite 3.53.4`, and what is to be said of an old one."""
+    old = "" if sqlite3.sqlite_version_info >= SOUND_SINCE else " (has the WAL-reset bug; install pysqlite3)"
+    return f"SQLite {sqlite3.sqlite_version}{old}"

@@ -1,0 +1,74 @@
+"""Every statement of the SQLite store, whole and named. The index that each needs stands in `schema.sql`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from engine.store.rows import JOB_COLUMNS
+
+_ALL = ", ".join(JOB_COLUMNS)
+_HELD = "status IN ('claimed', 'queued', 'running')"
+_HOLDER = "COALESCE(locked_by, claimed_by)"
+
+INSERT_JOB = f"""
+    INSERT INTO jobs ({_ALL}) VALUES ({", ".join("?" for _ in JOB_COLUMNS)})
+    ON CONFLICT (job_id) DO NOTHING
+"""
+FIND_BY_KEY = "SELECT job_id, request_digest FROM jobs WHERE idempotency_key = ?"
+FIND = f"SELECT {_ALL} FROM jobs WHERE job_id = ?"
+
+COUNTS = "SELECT status, jobs FROM counts"
+COUNT_ON = "UPDATE counts SET jobs = jobs + ? WHERE status = ?"
+
+NEXT_DUE = "SELECT MIN(scheduled_at) FROM jobs INDEXED BY jobs_due WHERE status = 'pending' AND priority = ?"
+COUNT_DUE = """
+    SELECT COUNT(*) FROM (
+        SELECT 1 FROM jobs INDEXED BY jobs_due WHERE status = 'pending' AND priority = ? AND scheduled_at <= ? LIMIT ?
+    )
+"""
+CLAIMABLE = """
+    SELECT seq, job_id, task, queue, priority, scheduled_at, attempt, epoch FROM jobs INDEXED BY jobs_due
+    WHERE status = 'pending' AND priority = ? AND scheduled_at <= ? ORDER BY scheduled_at, seq LIMIT ?
+"""
+CLAIM = """
+    UPDATE jobs SET status = 'queued', epoch = epoch + 1, claimed_by = ?, claimed_at = ?, queued_at = ?, updated_at = ?
+    WHERE seq = ?
+"""
+
+HELD_BY = f"SELECT {_ALL} FROM jobs INDEXED BY jobs_held WHERE {_HOLDER} = ? AND {_HELD} AND job_id > ? ORDER BY job_id LIMIT ?"
+NEXT_HOLDER = f"SELECT MIN({_HOLDER}) FROM jobs INDEXED BY jobs_held WHERE {_HELD} AND {_HOLDER} > ?"
+CANCEL_REQUESTS = f"""
+    SELECT job_id FROM jobs INDEXED BY jobs_held WHERE {_HOLDER} = ? AND {_HELD} AND cancel_requested_at IS NOT NULL
+"""
+
+STORE_EXECUTION = "INSERT OR REPLACE INTO job_executions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+EXECUTIONS = "SELECT * FROM job_executions WHERE job_id = ? ORDER BY attempt"
+
+PURGEABLE = "SELECT seq, job_id, status FROM jobs WHERE finished_at < ? ORDER BY finished_at LIMIT ?"
+PURGE_JOB = "DELETE FROM jobs WHERE seq = ? AND finished_at < ?"
+PURGE_EXECUTIONS = "DELETE FROM job_executions WHERE job_id = ?"
+
+_LIST_INDEXES = {"status": "jobs_by_status", "task": "jobs_by_task", "queue": "jobs_by_queue"}
+
+
+@functools.cache
+def change_job(fields: tuple[str, ...], unless_cancelled: bool) -> str:
+    """The guarded write of one verb; its fields are the lifecycle's, never a client's."""
+    values = ", ".join(f"{name} = ?" for name in fields)
+    also = "AND cancel_requested_at IS NULL" if unless_cancelled else ""
+    return f"UPDATE jobs SET {values} WHERE job_id = ? AND status = ? AND epoch = ? {also}"
+
+
+@functools.cache
+def list_jobs(filters: tuple[str, ...]) -> str:
+    """A page, newest first; the first filter names the index, so that a rare status is found at once among millions."""
+    index = f"INDEXED BY {_LIST_INDEXES[filters[0]]}" if filters else "NOT INDEXED"
+    wanted = "".join(f" AND {name} = ?" for name in filters)
+    return f"SELECT seq, {_ALL} FROM jobs {index} WHERE seq < ?{wanted} ORDER BY seq DESC LIMIT ?"
+
+
+def split_script(script: str) -> Iterable[str]:
+    """The statements of `schema.sql`, without comments."""
+    lines = (line for line in script.split("\n") if not line.startswith("--"))
+    return (statement for statement in "\n".join(lines).split(";") if statement.strip())
