@@ -1,0 +1,35 @@
+"""Running systems that tests share which do not disturb them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.notes import Notes
+from tests.support.system import Jobyard
+
+RETRY_BASE_S = 0.1
+TASKS = "tests.system.tasks"
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Notes:
+    """Where the tasks of this test write."""
+    return Notes(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def jobyard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
+    """The default topology. Tests may fill its slots for a moment, and kill nothing but tasks."""
+    with Jobyard(tmp_path_factory.mktemp("shared"), TASKS=TASKS, RETRY_BASE_S=RETRY_BASE_S) as jobyard:
+        yield jobyard
+
+
+@pytest.fixture(scope="session")
+def one_slot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
+    """One worker that runs one job at a time."""
+    settings = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
+    with Jobyard(tmp_path_factory.mktemp("narrow"), TASKS=TASKS, RETRY_BASE_S=RETRY_BASE_S, **settings) as jobyard:
+        yield jobyard
