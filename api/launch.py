@@ -91,9 +91,9 @@ class Launch:
 
     def _posts(self, log: Log) -> list[Post]:
         start = Start(settings=self.settings, world=self.world, log=log, boot=self.boot, supervisor=os.getpid())
-        posts = [post_for(component, start) for component in self.plan.components if component.role != GATEWAY]
         ports = {component.port: component.name for component in self.plan.components}
-        return [*posts, front_post(self.plan.front, start, ports=ports, listeners=self.listeners)]
+        front = front_post(self.plan.front, start, ports=ports, listeners=self.listeners)
+        return [front, *(post_for(component, start) for component in self.plan.components if component.role != GATEWAY)]
 
     def _announce(self) -> None:
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host

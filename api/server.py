@@ -120,6 +120,8 @@ class Front(BaseApplication):  # type: ignore[misc]
         return lambda environ, start_response: apps[environ["SERVER_PORT"]](environ, start_response)
 
     def _after_fork(self, arbiter: Arbiter, worker: ThreadWorker) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         die_with_parent(worker.ppid)
         set_title(f"jobyard: {self._name} http")
 
@@ -136,6 +138,19 @@ class BeatingArbiter(Arbiter):  # type: ignore[misc]
         if self._heartbeat.has_begun():
             self._heartbeat.beat()
         super().murder_workers()
+
+    def manage_workers(self) -> None:
+        """Called first after gunicorn has given the process a title of its own."""
+        set_title(f"jobyard: {self.proc_name}")
+        super().manage_workers()
+
+    def spawn_worker(self) -> int:
+        """SIGTERM waits until the child has dropped our handler: with that it would be lost, and we would wait for the child in vain."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            return int(super().spawn_worker())
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def init_signals(self) -> None:
         """Only to stop and to reap."""

@@ -29,8 +29,8 @@ class Component:
 
 
 def all_components(settings: Settings) -> list[Component]:
-    """What `start-all` starts, in the order of starting."""
-    counts = {QUEUE: 1, SCHEDULER: settings.schedulers, WATCHER: settings.watchers, WORKER: settings.workers, GATEWAY: 1}
+    """What `start-all` starts, in the order of starting: who takes long first, and the queue before those who look for it."""
+    counts = {GATEWAY: 1, QUEUE: 1, SCHEDULER: settings.schedulers, WATCHER: settings.watchers, WORKER: settings.workers}
     return [
         Component(role=role, port=FIRST_PORTS[role] + settings.port_offset + number)
         for role, count in counts.items()
