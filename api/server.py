@@ -145,7 +145,7 @@ class BeatingArbiter(Arbiter):  # type: ignore[misc]
         super().manage_workers()
 
     def spawn_worker(self) -> int:
-        """SIGTERM waits until the child has dropped our handler: with that it would be lost, and we would wait for the child in vain."""
+        """SIGTERM waits until the child has dropped our handler, on which it would be lost: we would wait for the child in vain."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             return int(super().spawn_worker())

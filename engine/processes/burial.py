@@ -1,8 +1,8 @@
 """What is done for the dead: kill what they left, reap it, and only then record that they are dead for certain.
 
 Orphans come to the nearest subreaper (`process_control.adopt_orphans`): what a task left to its executor; executors of a dead
-worker, what a dead executor left, and gunicorn's workers to the supervisor. There nobody waits for them any more, and nothing of ours
-may outlive us: each is killed with its process group.
+worker, what a dead executor left, and gunicorn's workers to the supervisor. There nobody waits for them any more, and nothing
+of ours may outlive us: each is killed with its process group.
 
 Our own children stay in our list until we reap them, and the kernel hands a dead process's children over before it reports the
 death. So when everything is reaped and `sweep` finds nobody, nothing is left of whoever was reaped.
