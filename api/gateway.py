@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from flask import Response, request
@@ -50,7 +51,7 @@ class Gateway:
         answers = self._caller.call_all(self._components(), GetStats(), timeout_s=ANSWER_S)
         components = {name: _stats_of(answer) for name, answer in answers.items() if not name.startswith(SUPERVISORS)}
         supervisors = [_stats_of(answer) for name, answer in answers.items() if name.startswith(SUPERVISORS)]
-        processes = [process for told in supervisors for process in told.get("processes", [])]
+        processes = [process for told in supervisors for process in told.get("processes", ())]
         return value_reply({"jobs": self._jobs(), "processes": self._meter.measured(processes), "components": components})
 
     def openapi(self) -> Response:
@@ -66,13 +67,14 @@ class Gateway:
         return msgspec.Raw(answer.body) if isinstance(answer, Json) else {"error": getattr(answer, "message", "no answer")}
 
 
-def _health_of(answer: Message | None) -> dict[str, object]:
+def _health_of(answer: Message | None) -> dict[str, Any]:
     if isinstance(answer, Json):
         return {"status": "healthy"} | dict(msgspec.json.decode(answer.body))
     return {"status": "down", "reason": answer.message if isinstance(answer, Refused) else "does not answer"}
 
 
-def _stats_of(answer: Message | None) -> dict[str, object]:
+def _stats_of(answer: Message | None) -> dict[str, Any]:
     if isinstance(answer, Json):
         return dict(msgspec.json.decode(answer.body))
-    return {"error": answer.message if isinstance(answer, Refused) else "does not answer"}
+    fault: dict[str, Any] = {"error": answer.message if isinstance(answer, Refused) else "does not answer"}
+    return fault

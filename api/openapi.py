@@ -22,7 +22,8 @@ COUNT = {"type": "integer", "minimum": 0}
 EVERYWHERE = (401, 403, 421, 500)
 MEANINGS = {
     200: "The same request was accepted before; nothing new is stored", 400: "Malformed or out of bounds",
-    401: "No token, or a wrong one", 403: "An Origin that is not ours", 404: "There is no such job", 409: "The job's state or an idempotency key stands against it",
+    401: "No token, or a wrong one", 403: "An Origin that is not ours", 404: "There is no such job",
+    409: "The job's state or an idempotency key stands against it",
     413: "Too large", 415: "Another type of body is expected", 421: "A Host that is not ours", 500: "Our fault; the log has the id",
     503: "Try again after Retry-After seconds; nothing was stored",
 }  # fmt: skip

@@ -13,7 +13,7 @@ NEVER = float("inf")
 
 
 class Deadlines:
-    """Time-outs, cancellations and the end of a drain, step by step: an exception, a second later SIGTERM, a second later SIGKILL."""
+    """Time-outs, cancellations, the end of a drain: an exception, a second later SIGTERM, a second later SIGKILL."""
 
     def __init__(self, world: World, *, drain_s: float) -> None:
         self._world = world
@@ -49,7 +49,8 @@ class Deadlines:
     def outcome_of(self, attempt: Attempt, told: Outcome) -> Outcome:
         """What its end is called, given what the child said or died of."""
         if attempt.ending is ExecutionStatus.TIMEOUT:
-            return Outcome(status=ExecutionStatus.TIMEOUT, error=f"timed out after {attempt.job.timeout_s:g} s", traceback=told.traceback)
+            words = f"timed out after {attempt.job.timeout_s:g} s"
+            return Outcome(status=ExecutionStatus.TIMEOUT, error=words, traceback=told.traceback)
         if attempt.ending is None or told.status is ExecutionStatus.SUCCESS:
             return told
         words = "cancelled while it ran" if attempt.ending is ExecutionStatus.CANCELLED else "handed back by a stop"

@@ -116,7 +116,7 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("WATCHERS", "3", _whole(1, 32), "how many watchers"),
         ("WORKERS", "3", _whole(1, 64), "how many workers"),
         ("CONCURRENCY", "5", _whole(1, 256), "jobs that one worker runs at once"),
-        ("TASKS", "", _modules, "modules that define your tasks, with commas between; found on `PYTHONPATH` and in the working folder"),
+        ("TASKS", "", _modules, "modules with your tasks, commas between; found on `PYTHONPATH` and in the working folder"),
         ("POLL_S", "2", _number(0.05, 3600), "longest time between two looks of a watcher at the database, jitter comes on top"),
         ("LEASE_S", "30", _number(1, 86400), "length of a lease; a living worker extends it in time"),
         ("RETRY_BASE_S", "10", _number(0, 86400), "retry n waits n² × this"),

@@ -142,10 +142,15 @@ def to_json(job: Job) -> bytes:
             "last_run_at": rfc3339(job.last_run_at), "next_run_at": rfc3339(job.next_run_at),
             "finished_at": rfc3339(job.finished_at), "attempt": job.attempt, "epoch": job.epoch,
             "lost_count": job.lost_count, "retry_count": job.retry_count, "max_retries": job.max_retries,
-            "timeout_s": int(job.timeout_s) if job.timeout_s == int(job.timeout_s) else job.timeout_s, "idempotency_key": job.idempotency_key,
+            "timeout_s": _number(job.timeout_s), "idempotency_key": job.idempotency_key,
             "result": None if job.result is None else msgspec.Raw(job.result), "error": job.error,
         }
     )  # fmt: skip
+
+
+def _number(seconds: float) -> float:
+    """3600 and not 3600.0, as it was most likely sent."""
+    return int(seconds) if seconds == int(seconds) else seconds
 
 
 def execution_to_json(execution: Execution) -> bytes:

@@ -92,7 +92,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def after(self, job: Job) -> Job:
         """The job as it stands once this change is applied."""
-        return msgspec.structs.replace(job, **self.fields)  # type: ignore[arg-type]
+        return msgspec.structs.replace(job, **self.fields)
+
+
+def may(job: Job, verb: Verb) -> bool:
+    """Whether the job's state knows the verb."""
+    return (job.status, verb) in TABLE
 
 
 def is_terminal(job: Job) -> bool:

@@ -32,7 +32,6 @@ from engine.wire.messages import (
     GetStats,
     Json,
     Leased,
-    Message,
     Ping,
     Push,
     Pushed,
@@ -70,10 +69,10 @@ class Queue:
         self._last_pop_time: datetime | None = None
         self._draining = False
         self.drained = False
-        self._steps: dict[type, Callable[[Peer, Message], None]] = {
+        self._steps: dict[type, Callable[..., None]] = {
             Push: self._push, Reserve: self._reserve, Want: self._want, Extend: self._extend, Ack: self._ack,
             Release: self._release, Closed: self._forget, GetStats: self._stats, GetItems: self._items, Ping: self._ping,
-        }  # type: ignore[dict-item]  # fmt: skip
+        }  # fmt: skip
 
     def tick(self, inbox: list[Letter]) -> float:
         """Take what came, take back what ran out, hand out what is ready, tell who may push."""
@@ -171,8 +170,9 @@ class Queue:
     def _forget(self, peer: Peer, message: Closed) -> None:
         """The connection ended: a worker's leases are free again, and a watcher's room."""
         self._counts["jobs_recovered"] += self._backlog.release_all(peer)
-        for table in (self._wants, self._reserved, self._wished):
-            table.pop(peer, None)  # type: ignore[attr-defined]
+        self._wants.pop(peer, None)
+        self._reserved.pop(peer, None)
+        self._wished.pop(peer, None)
 
     def _expire(self) -> None:
         now = self._world.monotonic()

@@ -262,7 +262,7 @@ class Scheduler:
         return lifecycle.cancel(job, now=self._world.now())
 
     def _retried(self, job: Job) -> lifecycle.Change:
-        if (job.status, lifecycle.Verb.RETRY) not in lifecycle.TABLE:
+        if not lifecycle.may(job, lifecycle.Verb.RETRY):
             raise Conflict("conflict", f"job {job.job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
         return lifecycle.retry(job, now=self._world.now())
 

@@ -12,14 +12,19 @@ import re
 from engine.errors import InvalidRequest
 
 INT64 = range(-(1 << 63), 1 << 63)
+LONGEST_SHOWN = 60
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_BRACKETS_OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_MAY_BE_TOO_LARGE = re.compile(rb"[0-9]{19}|[eE]\+?[0-9]{3}")
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def decode(text: bytes) -> object:
     """The value that the text stands for; raises `InvalidRequest` saying where it is not JSON."""
     try:
-        value: object = _decoder.decode(text.decode("utf-8"))
+        decoder = _careful_decoder if _MAY_BE_TOO_LARGE.search(text) else _decoder
+        value: object = decoder.decode(text.decode("utf-8"))
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as wrong:
@@ -34,27 +39,29 @@ def decode(text: bytes) -> object:
 
 
 def depth(text: bytes, *, enough: int) -> int:
-    """How many levels of arrays and objects are in each other; the count may stop once it is past `enough`."""
+    """How many levels of arrays and objects are in each other in this (valid) JSON; the count may stop once it is past `enough`."""
     if text.count(b"[") + text.count(b"{") <= enough:
         return 0
-    level = deepest = 0
-    for found in _BRACKETS_OUTSIDE_STRINGS.finditer(text):
-        if found[1]:
-            level += 1
-            deepest = max(deepest, level)
-            if deepest > enough:
-                break
-        elif found[2]:
-            level -= 1
-    return deepest
+    brackets = _STRING.sub(b"", text).translate(_ONE_KIND, _ALL_BUT_BRACKETS)
+    levels = 0
+    while brackets and levels <= enough:
+        brackets = brackets.replace(b"[]", b"")  # the innermost of each
+        levels += 1
+    return levels
+
+
+def shown(value: object) -> str:
+    """The value as it stands in the words of an error: as JSON, cut short."""
+    text = json.dumps(value[:LONGEST_SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequest("repeated_field", f"{json.dumps(repeated)} stands twice in one object", repeated)
+        seen: set[str] = set()
+        repeated = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise InvalidRequest("repeated_field", f"{shown(repeated)} stands twice in one object", repeated[:LONGEST_SHOWN])
     return value
 
 
@@ -75,4 +82,5 @@ def _constant(text: str) -> object:
     raise InvalidRequest("invalid_json", f"not JSON: {text} is no JSON number")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant)
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+_careful_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_number)

@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
+from typing import Any
 
 import msgspec
 
 from engine import strict_json
 from engine.errors import InvalidRequest, TooLarge
 from engine.job import Job
+from engine.strict_json import LONGEST_SHOWN, shown
 from engine.world import later_id
 
 MAX_BATCH = 10_000
@@ -27,7 +29,7 @@ MAX_DEPTH = 100
 MAX_DELAY_S = 315_360_000
 PRIORITIES = {"low": 1, "normal": 5, "high": 9}
 QUEUE_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(?:\.(\d{1,12}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(?:\.(\d{1,12}))?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,9 +183,9 @@ def parse(
     if len(objects) > MAX_BATCH:
         raise InvalidRequest("too_many_jobs", f"a batch holds at most {MAX_BATCH} jobs, not {len(objects)}", "jobs")
     jobs = []
-    for index, (fields, payload) in enumerate(zip(objects, payloads, strict=True)):
+    for index, (asked, payload) in enumerate(zip(objects, payloads, strict=True)):
         try:
-            jobs.append(_make(_object(fields, "a job"), payload, later_id(first_id, index), now, defaults))
+            jobs.append(_make(_object(asked, "a job"), payload, later_id(first_id, index), now, defaults))
         except (InvalidRequest, TooLarge) as wrong:
             raise _located(wrong, index) from None
     return jobs
@@ -197,7 +199,7 @@ def _read_batch(body: bytes) -> tuple[list[object], list[bytes]]:
         raise
     for name in batch:
         if name != "jobs":
-            raise InvalidRequest("unknown_field", f"{json.dumps(name)} is no field of a batch; known: jobs", name)
+            raise InvalidRequest("unknown_field", f"{shown(name)} is no field of a batch; known: jobs", name[:LONGEST_SHOWN])
     objects = batch.get("jobs")
     if not isinstance(objects, list):
         raise InvalidRequest("invalid_field", "jobs must be an array of jobs", "jobs")
@@ -241,7 +243,7 @@ def _located(wrong: InvalidRequest | TooLarge, index: int) -> InvalidRequest | T
 
 def _object(value: object, what: str) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise InvalidRequest("invalid_json", f"{what} must be a JSON object, not {_shown(value)}")
+        raise InvalidRequest("invalid_json", f"{what} must be a JSON object, not {shown(value)}")
     return value
 
 
@@ -254,14 +256,14 @@ def _take_header_key(fields: dict[str, object], key: str | None) -> None:
         )
 
 
-def _make(fields: dict[str, object], payload: bytes, job_id: str, now: datetime, defaults: Defaults) -> Job:
-    values = {name: _checked(name, value) for name, value in fields.items()}
+def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: datetime, defaults: Defaults) -> Job:
+    values: dict[str, Any] = {name: _checked(name, value) for name, value in fields.items()}
     _check_payload(payload)
     task = str(values.pop("task", "echo"))
     wishes = defaults.tasks.get(task)
     if wishes is None:
         known = ", ".join(sorted(defaults.tasks))
-        raise InvalidRequest("unknown_task", f"there is no task {json.dumps(task)}; known: {known}", "task")
+        raise InvalidRequest("unknown_task", f"there is no task {shown(task)}; known: {known}", "task")
     values.pop("payload", None)
     values.setdefault("max_retries", defaults.max_retries if wishes.max_retries is None else wishes.max_retries)
     values.setdefault("timeout_s", defaults.timeout_s if wishes.timeout_s is None else wishes.timeout_s)
@@ -269,17 +271,18 @@ def _make(fields: dict[str, object], payload: bytes, job_id: str, now: datetime,
     return Job(
         job_id=job_id, task=task, payload=payload, created_at=now, updated_at=now,
         request_digest=_digest(fields) if "idempotency_key" in values else None, **values,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 def _checked(name: str, value: object) -> object:
     field = FIELDS.get(name)
     if field is None:
-        raise InvalidRequest("unknown_field", f"{json.dumps(name)} is no field of a job; known: {', '.join(FIELDS)}", name)
+        known = ", ".join(FIELDS)
+        raise InvalidRequest("unknown_field", f"{shown(name)} is no field of a job; known: {known}", name[:LONGEST_SHOWN])
     try:
         return field.check(value)
     except ValueError as wrong:
-        raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {_shown(value)}", name) from None
+        raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {shown(value)}", name) from None
 
 
 def _check_payload(payload: bytes) -> None:
@@ -298,12 +301,7 @@ def _due(values: dict[str, object], now: datetime) -> datetime:
     return now if delay_s is None else now + timedelta(milliseconds=ceil(float(delay_s) * 1000))  # type: ignore[arg-type]
 
 
-def _digest(fields: dict[str, object]) -> bytes:
+def _digest(fields: Mapping[str, object]) -> bytes:
     """Of what was asked for, whatever the order of the fields; the key itself is not part of it."""
     asked = {name: value for name, value in fields.items() if name != "idempotency_key"}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()[:16]
-
-
-def _shown(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."

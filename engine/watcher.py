@@ -4,9 +4,9 @@
            └──▶ claim_due (as many as there is room) ◀──── queue ────▶ what was claimed is safe there
                      └── Push + Reserve ──────────────────▶
 
-A claim makes jobs `queued` in the store before they are pushed. Until the queue has said `Pushed`, the watcher keeps the tickets: it
-pushes them again to a new queue, and gives them back to the store when there is none for long. If it dies first, its
-death is proof enough for another watcher to recover them.
+A claim makes jobs `queued` in the store before they are pushed. Until the queue has said `Pushed`, the watcher keeps the
+tickets: it pushes them again to a new queue, and gives them back to the store when there is none for long. If it dies first,
+its death is proof enough for another watcher to recover them.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ DATABASE_FILE = "jobyard.sqlite"
 
 
 def open_store(settings: Settings, *, durable: bool, waiting: Callable[[bool], None] = lambda waits: None) -> Store:
-    """This process's own store. `durable`: what it commits is on the disk when it says so; `waiting` is told of waits for a lock."""
+    """This process's own. `durable`: what it commits is on the disk when it says so; `waiting` is told of waits for a lock."""
     return SqliteStore(settings.data_dir / DATABASE_FILE, durable=durable, waiting=waiting)
 
 

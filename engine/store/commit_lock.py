@@ -1,7 +1,7 @@
 """The one lock behind which every commit and every checkpoint happens, in all processes of a data folder.
 
-SQLite's own way of waiting lets the slowest of nine writers wait for seconds; behind a blocking flock they take turns. The kernel frees
-it with its holder's death, so that nobody who is killed can keep it.
+SQLite's own way of waiting lets the slowest of nine writers wait for seconds; behind a blocking flock they take turns. The
+kernel frees it with its holder's death, so that nobody who is killed can keep it.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class Store(Protocol):
         """The earliest `scheduled_at` of the pending jobs of those priorities 0 to 9 whose limit is above 0; None without any."""
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int]) -> Claimed:
-        """T2 and T3 in one breath, for many: due jobs become `queued`, claimed by `owner`, epoch + 1, atomically: one claimer wins each.
+        """T2 and T3 in one breath, for many: due jobs become `queued`, claimed by `owner`, epoch + 1; one claimer wins each.
 
         Highest priority first, then by `scheduled_at`, then in the order of insertion; at most `limits[p]` of priority p. The
         caller has room for them in its queue. The tickets come in that order. Takes no lock when nothing is due.

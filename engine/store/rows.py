@@ -1,4 +1,4 @@
-"""How the nouns lie in SQLite's rows. Times are integer milliseconds since 1970, ids are 12 bytes; converted here and nowhere else."""
+"""How the nouns lie in SQLite's rows. Times are integer milliseconds since 1970, ids 12 bytes; converted here and nowhere else."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from engine.errors import InvalidRequest, StoreBroken, StoreUnavailable, Unavailable
 from engine.job import Execution, Job, Status
@@ -98,7 +97,8 @@ class SqliteStore:
         if not seen:
             return Claimed(tickets=[])
         with self._commit():
-            found = [row for priority in reversed(range(len(limits))) for row in self._claimable(priority, now_ms, limits[priority])]
+            highest_first = reversed(list(enumerate(limits)))
+            found = [row for priority, limit in highest_first for row in self._claimable(priority, now_ms, limit)]
             self._connection.executemany(statements.CLAIM, [(owner, now_ms, now_ms, now_ms, row[0]) for row in found])
             self._deltas[Status.PENDING] -= len(found)
             self._deltas[Status.QUEUED] += len(found)
@@ -149,9 +149,10 @@ class SqliteStore:
         filters = tuple(name for name in FILTERS if getattr(wanted, name) is not None)
         values = [str(getattr(wanted, name)) for name in filters]
         jobs: list[Job] = []
+        last_seq = _read_cursor(cursor)
         size = 0
         with _told_plainly(), self._bounded_work():
-            for seq, *row in self._run(statements.list_jobs(filters), (_read_cursor(cursor), *values, limit + 1)):
+            for seq, *row in self._run(statements.list_jobs(filters), (last_seq, *values, limit + 1)):
                 if len(jobs) == limit or size > max_bytes:
                     return Page(jobs=jobs, cursor=str(last_seq))
                 jobs.append(rows.row_to_job(row))
@@ -257,7 +258,7 @@ def _told_plainly() -> Iterator[None]:
         raise
 
 
-def _read_cursor(cursor: str | None) -> Any:
+def _read_cursor(cursor: str | None) -> int:
     if cursor is None:
         return 1 << 62
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):

@@ -47,7 +47,7 @@ def _migrate(run: Callable[..., Any], path: Path, is_new: bool) -> None:
     """Forward, step by step, in one transaction."""
     version = run("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
-        raise CannotStart(f"the database {path} was written by a newer Jobyard (schema {version}, this one knows {VERSION}): upgrade")
+        raise CannotStart(f"the database {path} is a newer Jobyard's (schema {version}, this one knows {VERSION}): upgrade")
     if version == 0 and not is_new and run("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
         raise CannotStart(f"the database {path} is another program's: set DATA_DIR to another folder")
     run("BEGIN IMMEDIATE")

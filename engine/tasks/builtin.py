@@ -44,12 +44,10 @@ def shell(payload: Any) -> dict[str, Any]:
         )  # fmt: skip
     except FileNotFoundError:
         raise Unrecoverable(f"there is no program {command[0]!r}") from None
-    told = {
-        "returncode": ended.returncode, "stdout": _shown(ended.stdout), "stderr": _shown(ended.stderr),
-    }  # fmt: skip
+    stdout, stderr = _shown(ended.stdout), _shown(ended.stderr)
     if ended.returncode:
-        raise RuntimeError(f"{command[0]} ended with {ended.returncode}: {told['stderr'][-1000:].strip()}")
-    return told
+        raise RuntimeError(f"{command[0]} ended with {ended.returncode}: {stderr[-1000:].strip()}")
+    return {"returncode": ended.returncode, "stdout": stdout, "stderr": stderr}
 
 
 def _shown(output: bytes) -> str:

@@ -1,7 +1,7 @@
 """The `http` task's request: to public addresses only, unless the operator allows others.
 
-The name is resolved once, every address must be allowed, and the connection goes to an address that was checked, so that a name which
-resolves differently a moment later gains nothing. Redirects are not followed. Metadata services are never reached.
+The name is resolved once, every address must be allowed, and the connection goes to an address that was checked, so that a name
+which resolves differently a moment later gains nothing. Redirects are not followed. Metadata services are never reached.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def send_request(payload: Any, *, allow_private: bool) -> dict[str, Any]:
 
 def _read(payload: Any) -> tuple[SplitResult, str, dict[str, str], bytes | None, float]:
     if not isinstance(payload, dict) or not isinstance(payload.get("url"), str) or set(payload) - FIELDS:
-        raise Unrecoverable('the payload of http must be {"url": "https://…"} with "method", "headers", "body", "timeout_s" as you like')
+        raise Unrecoverable('the payload of http must be {"url": "https://…"}, and as wanted "method", "headers", "body", "timeout_s"')
     url = urlsplit(payload["url"])
     if url.scheme not in ("http", "https") or not url.hostname:
         raise Unrecoverable(f"url must begin with http:// or https:// and name a host, not {payload['url'][:200]!r}")
@@ -79,7 +79,7 @@ def _resolve(url: SplitResult, *, allow_private: bool) -> tuple[str, int]:
     addresses = [_plain(ipaddress.ip_address(str(item[4][0]).partition("%")[0])) for item in found]
     for address in addresses:
         if address in METADATA or not (allow_private or (address.is_global and not address.is_multicast)):
-            raise Unrecoverable(f"{url.hostname} is at {address}, which is no public address (HTTP_ALLOW_PRIVATE=1 allows private ones)")
+            raise Unrecoverable(f"{url.hostname} is at {address}, no public address (HTTP_ALLOW_PRIVATE=1 allows private ones)")
     return str(addresses[0]), port
 
 

@@ -31,7 +31,8 @@ def encode(message: Message) -> bytes:
 def decode(body: bytes | bytearray | memoryview) -> Message:
     """The message that `encode` made this of."""
     try:
-        return _decoder.decode(body)
+        message: Message = _decoder.decode(body)
+        return message
     except (msgspec.DecodeError, ValueError) as wrong:
         raise Damaged(str(wrong)) from wrong
 

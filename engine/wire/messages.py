@@ -28,7 +28,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
 # ---- requests to a scheduler -------------------------------------------------------------------------------------
 
 
-class Submit(Message):
+class Submit(Message, frozen=True):
     """Store new jobs. `form` says what `body` is: `job` (one JSON object), `batch` ({"jobs": […]}) or `ndjson`.
 
     `first_id` begins the run of ids that the sender reserved, so that the same request sent twice stores one job.
@@ -42,13 +42,13 @@ class Submit(Message):
     idempotency_key: str | None = None
 
 
-class Find(Message):
+class Find(Message, frozen=True):
     """One job by id; answered with `Json` or `Refused`."""
 
     job_id: str
 
 
-class List(Message):
+class List(Message, frozen=True):
     """A page of jobs; answered with `Json` (an array, with the cursor of the next page)."""
 
     limit: int = 100
@@ -58,40 +58,40 @@ class List(Message):
     queue: str | None = None
 
 
-class ListExecutions(Message):
+class ListExecutions(Message, frozen=True):
     """The attempts at a job; answered with `Json` (an array) or `Refused`."""
 
     job_id: str
 
 
-class CancelJob(Message):
+class CancelJob(Message, frozen=True):
     """Cancel a job, or ask its worker to; answered with `Json` (the job) or `Refused`."""
 
     job_id: str
 
 
-class RetryJob(Message):
+class RetryJob(Message, frozen=True):
     """Give a failed or cancelled job a fresh set of retries; answered with `Json` (the job) or `Refused`."""
 
     job_id: str
 
 
-class CountJobs(Message):
+class CountJobs(Message, frozen=True):
     """Jobs by status; answered with `Json` (an object)."""
 
 
 # ---- requests to every component ------------------------------------------------------------------------------------
 
 
-class Ping(Message):
+class Ping(Message, frozen=True):
     """Are you well? Answered with `Json` (an object of details) or `Refused` with what is wrong."""
 
 
-class GetStats(Message):
+class GetStats(Message, frozen=True):
     """The component's own counters; answered with `Json` (an object)."""
 
 
-class GetItems(Message):
+class GetItems(Message, frozen=True):
     """What the queue holds, in the order of handing out; answered with `Json` (an object)."""
 
     limit: int = 100
@@ -100,21 +100,21 @@ class GetItems(Message):
 # ---- replies ---------------------------------------------------------------------------------------------------------
 
 
-class Accepted(Message):
+class Accepted(Message, frozen=True):
     """The jobs are stored and on disk; `repeated` of them were there before by their idempotency keys."""
 
     job_ids: list[str]
     repeated: int = 0
 
 
-class Json(Message):
+class Json(Message, frozen=True):
     """An answer as JSON text, ready to be sent on."""
 
     body: bytes
     cursor: str | None = None
 
 
-class Refused(Message):
+class Refused(Message, frozen=True):
     """An error as `engine.errors` names it. `temporary` with `retry_after_s`: the same request may succeed later."""
 
     code: str
@@ -126,58 +126,58 @@ class Refused(Message):
 # ---- the queue ------------------------------------------------------------------------------------------------------
 
 
-class Reserve(Message):
+class Reserve(Message, frozen=True):
     """Watcher → queue: keep room for up to so many of each priority 0 to 9. Replaces what was reserved before."""
 
     wanted: list[int]
 
 
-class Room(Message):
+class Room(Message, frozen=True):
     """Queue → watcher: so many of each priority may be pushed; also sent unasked when room opens after a refusal."""
 
     granted: list[int]
 
 
-class Push(Message):
+class Push(Message, frozen=True):
     """Watcher → queue: these jobs are queued in the store. Idempotent by (`job_id`, `epoch`); uses up the reservation."""
 
     tickets: list[Ticket]
 
 
-class Pushed(Message):
+class Pushed(Message, frozen=True):
     """Queue → watcher: all of the last `Push` is taken (`known`: how many of it the queue had already)."""
 
     taken: int
     known: int
 
 
-class Want(Message):
+class Want(Message, frozen=True):
     """Worker → queue: send up to so many tickets as soon as there are any. Replaces an earlier wish; 0 withdraws it."""
 
     count: int
     worker: str
 
 
-class Leased(Message):
+class Leased(Message, frozen=True):
     """Queue → worker: these are yours until the lease runs out."""
 
     tickets: list[Ticket]
     lease_s: float
 
 
-class Extend(Message):
+class Extend(Message, frozen=True):
     """Worker → queue: still at work on these leases, each a job_id and its ticket's epoch."""
 
     leases: list[tuple[str, int]]
 
 
-class Ack(Message):
+class Ack(Message, frozen=True):
     """Worker → queue: done with these (job_id, epoch), whatever came of them."""
 
     leases: list[tuple[str, int]]
 
 
-class Release(Message):
+class Release(Message, frozen=True):
     """Worker → queue: these (job_id, epoch) are not begun, take them back."""
 
     leases: list[tuple[str, int]]
@@ -186,19 +186,19 @@ class Release(Message):
 # ---- hints ------------------------------------------------------------------------------------------------------------
 
 
-class Wake(Message):
+class Wake(Message, frozen=True):
     """→ watcher: there is a job due at this time, sooner than you may know."""
 
     due_at: datetime
 
 
-class CancelAsked(Message):
+class CancelAsked(Message, frozen=True):
     """→ worker: somebody asked to cancel this job."""
 
     job_id: str
 
 
-class OwnersDied(Message):
+class OwnersDied(Message, frozen=True):
     """→ watcher: the roster has new dead owners (the hint only says: look now)."""
 
     owners: list[str]
@@ -207,7 +207,7 @@ class OwnersDied(Message):
 # ---- worker and executor -------------------------------------------------------------------------------------------
 
 
-class Run(Message):
+class Run(Message, frozen=True):
     """Worker → executor: run one attempt. `deadline` is in monotonic seconds."""
 
     job_id: str
@@ -219,7 +219,7 @@ class Run(Message):
     timeout_s: float
 
 
-class Done(Message):
+class Done(Message, frozen=True):
     """Executor → worker: how the attempt ended, and how long it ran in the child, in seconds."""
 
     job_id: str
@@ -228,7 +228,7 @@ class Done(Message):
     elapsed_s: float
 
 
-class Progressed(Message):
+class Progressed(Message, frozen=True):
     """Executor → worker: the task says how far it is (0 to 1) and, in words, where."""
 
     job_id: str
@@ -240,11 +240,11 @@ class Progressed(Message):
 # ---- what the hub itself tells its role --------------------------------------------------------------------------
 
 
-class Closed(Message):
+class Closed(Message, frozen=True):
     """This peer is gone; nothing more comes from it."""
 
 
-class Ready(Message):
+class Ready(Message, frozen=True):
     """A watched file descriptor is readable."""
 
     fd: int

@@ -1,0 +1,71 @@
+"""A worker's connection to the queue: what it wants, what it holds, what it is done with. Made again whenever it breaks.
+
+What is said while there is no connection is lost, and that is harmless: a new queue knows none of our leases, and an old one
+takes them back with the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine.job import Ticket
+from engine.wire.hub import Network, Peer
+from engine.wire.messages import Ack, Extend, Message, Release, Want
+
+
+class QueueLine:
+    """The line of one worker."""
+
+    def __init__(self, *, network: Network, address: str, worker: str) -> None:
+        self.address = address
+        self._network = network
+        self._worker = worker
+        self._peer: Peer | None = None
+        self._wanted = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a queue."""
+        return self._peer is not None
+
+    def reach(self) -> None:
+        """Connect if we are not."""
+        if self._peer is None:
+            self._peer = self._network.connect(self.address)
+            self._wanted = 0
+
+    def lost(self, peer: Peer | None) -> bool:
+        """This peer is gone; whether it was the queue."""
+        if self._peer is None or peer is not self._peer:
+            return False
+        self._peer = None
+        return True
+
+    def was_answered(self) -> None:
+        """A wish is over with what came for it."""
+        self._wanted = 0
+
+    def want(self, count: int) -> None:
+        """Ask for so many tickets in all; said again only when it is more than before, or nothing any more."""
+        if (count > self._wanted or count == 0 < self._wanted) and self._say(Want(count=count, worker=self._worker)):
+            self._wanted = count
+
+    def extend(self, tickets: Iterable[Ticket]) -> None:
+        """Still at work on these."""
+        self._say_of(Extend, tickets)
+
+    def ack(self, tickets: Iterable[Ticket]) -> None:
+        """Done with these."""
+        self._say_of(Ack, tickets)
+
+    def release(self, tickets: Iterable[Ticket]) -> None:
+        """These have not begun."""
+        self._say_of(Release, tickets)
+
+    def _say_of(self, kind: type[Extend] | type[Ack] | type[Release], tickets: Iterable[Ticket]) -> None:
+        leases = [(ticket.job_id, ticket.epoch) for ticket in tickets]
+        if leases:
+            self._say(kind(leases=leases))
+
+    def _say(self, message: Message) -> bool:
+        return self._peer is not None and self._peer.send(message)
