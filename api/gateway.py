@@ -41,7 +41,7 @@ class Gateway:
         if not down:
             return value_reply({"status": "healthy", "components": told})
         words = "; ".join(f"{name}: {state.get('reason', 'down')}" for name, state in down.items())
-        error = {"code": "unavailable", "message": f"not healthy: {words}"}
+        error = {"code": "unavailable", "message": f"not healthy: {words}", "field": None}
         body = {"status": "unhealthy", "down": sorted(down), "components": told, "error": error}
         return value_reply(body, 503, {"Retry-After": "1"})
 

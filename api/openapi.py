@@ -100,7 +100,7 @@ def _schemas() -> dict[str, object]:
     fields = {name: {**field.schema, "description": field.meaning} for name, field in FIELDS.items()}
     accepted = {"job_id": JOB_ID, "status": {"type": "string", "enum": list(Status)}, "message": {"type": "string"}}
     counts = {"type": "object", "properties": {status: COUNT for status in Status}}
-    error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": {"type": "string"}}
+    error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
     return {
         "NewJob": {"type": "object", "properties": fields, "additionalProperties": False},
         "NewBatch": _whole({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
@@ -110,7 +110,7 @@ def _schemas() -> dict[str, object]:
         "Health": _whole({"status": {"type": "string"}}), "Counters": {"type": "object"}, "Document": {"type": "object"},
         "Stats": _whole({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
         "Queue": _whole({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
-        "Error": _whole({"error": {"type": "object", "properties": error, "required": ["code", "message"]}}),
+        "Error": _whole({"error": {"type": "object", "properties": error, "required": list(error)}}),
     }  # fmt: skip
 
 

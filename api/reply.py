@@ -37,8 +37,7 @@ def value_reply(value: object, status: int = 200, headers: Mapping[str, str] | N
 
 def error_body(code: str, message: str, field: str | None = None) -> bytes:
     """The one form that every error has."""
-    error = {"code": code, "message": message} | ({} if field is None else {"field": field})
-    return msgspec.json.encode({"error": error})
+    return msgspec.json.encode({"error": {"code": code, "message": message, "field": field}})
 
 
 def error_reply(error: JobyardError | Refused, headers: Mapping[str, str] | None = None) -> Response:

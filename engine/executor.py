@@ -184,9 +184,9 @@ def _success(value: object) -> Outcome:
     try:
         result = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as wrong:
-        return _failure(f"the task returned what is not JSON: {wrong}")
+        return _failure(f"its result is not JSON: {wrong}")
     if len(result) > MAX_RESULT_BYTES:
-        return _failure(f"the task returned {len(result)} bytes of JSON; at most {MAX_RESULT_BYTES} are kept")
+        return _failure(f"its result is {len(result)} bytes of JSON; at most {MAX_RESULT_BYTES} are kept")
     return Outcome(status=ExecutionStatus.SUCCESS, result=result)
 
 

@@ -46,8 +46,8 @@ class QueueLine:
         self._wanted = 0
 
     def want(self, count: int) -> None:
-        """Ask for so many tickets in all; said again only when it is more than before, or nothing any more."""
-        if (count > self._wanted or count == 0 < self._wanted) and self._say(Want(count=count, worker=self._worker)):
+        """Ask for so many tickets in all; said again only when it is more than before, or much less."""
+        if (count > self._wanted or 2 * count < self._wanted) and self._say(Want(count=count, worker=self._worker)):
             self._wanted = count
 
     def extend(self, tickets: Iterable[Ticket]) -> None:

@@ -135,6 +135,7 @@ class Worker:
             return
         now = self._world.monotonic()
         self._tickets.extend((ticket, now) for ticket in tickets)
+        self._tickets = deque(sorted(self._tickets, key=lambda waiting: (-waiting[0].priority, waiting[0].scheduled_at)))
 
     def _drop_tickets(self) -> list[Ticket]:
         dropped = [ticket for ticket, _ in self._tickets]
@@ -169,10 +170,15 @@ class Worker:
                 break
             room[slot] += 1
             chosen.append(self._tickets.popleft()[0])
-        overdue = self._world.monotonic() - TICKETS_WAIT_S
-        while self._tickets and self._tickets[0][1] < overdue:
-            self._queue.release([self._tickets.popleft()[0]])
+        self._release_overdue()
         return chosen
+
+    def _release_overdue(self) -> None:
+        overdue = self._world.monotonic() - TICKETS_WAIT_S
+        late = [ticket for ticket, since in self._tickets if since < overdue]
+        if late:
+            self._tickets = deque((ticket, since) for ticket, since in self._tickets if since >= overdue)
+            self._queue.release(late)
 
     def _commit(self, tickets: list[Ticket]) -> None:
         now = self._world.now()
@@ -251,11 +257,7 @@ class Worker:
     def _ask_for_more(self) -> None:
         if self._draining or self._store_fault is not None:
             return
-        takers = self._workshop.takers
-        each = self._workshop.pace.expected()
-        ahead = len(takers) * each if each > 1 else 0
-        free = sum(max(0, each - len(slot.attempts)) for slot in takers)
-        self._queue.want(max(0, free + ahead - len(self._tickets)))
+        self._queue.want(max(0, self._workshop.appetite() - len(self._tickets)))
 
     def _keep_hold(self) -> None:
         """Extend the leases; and see what was asked to be cancelled: the safety net under the hint, and how another host asks."""

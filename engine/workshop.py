@@ -80,6 +80,17 @@ class Workshop:
         """How many attempts a slot may have at all, given how many of the next kind: one, behind a job that is or may be long."""
         return min([ahead, *(self.pace.ahead(attempt.job.task) for attempt in slot.attempts)])
 
+    def appetite(self) -> int:
+        """How many more attempts are of use now: for free slots, and ahead for those that are busy with short jobs."""
+        now = self._world.monotonic()
+        expected = self.pace.expected()
+        wanted = 0
+        for slot in self.takers:
+            if slot.current is None or not self._is_long(slot.current, now):
+                depth = self.depth(slot, expected)
+                wanted += max(0, depth - len(slot.attempts)) + (depth if depth > 1 else 0)
+        return wanted
+
     def collect(self) -> list[Ended]:
         """What has ended since the last time."""
         ended, self._ended = self._ended, []
@@ -166,7 +177,7 @@ class Workshop:
         for slot in self.slots:
             if slot.attempts:
                 dues.append(self._deadlines.next_step_at(slot.attempts[0], self._draining_since))
-            if len(slot.attempts) > 1:
+            if len(slot.attempts) > 1 or (slot.attempts and not self._is_long(slot.attempts[0], now)):
                 dues.append(now + STUCK_S)
         if self._homeless:
             dues.append(now + STUCK_S)
@@ -175,8 +186,10 @@ class Workshop:
         return min(dues)
 
     def _is_stuck(self, slot: Slot, now: float) -> bool:
-        started_at = slot.attempts[0].started_at
-        return len(slot.attempts) > 1 and started_at is not None and now - started_at > STUCK_S
+        return len(slot.attempts) > 1 and self._is_long(slot.attempts[0], now)
+
+    def _is_long(self, attempt: Attempt, now: float) -> bool:
+        return attempt.started_at is not None and now - attempt.started_at > STUCK_S
 
     def _look_at_memory(self, now: float) -> None:
         limit_mb = self._settings.child_memory_mb
