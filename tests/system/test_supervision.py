@@ -142,6 +142,17 @@ def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
         tiny.check_nothing_is_left()
 
 
+def test_a_second_signal_ends_even_a_supervisor_that_hangs(tmp_path: Path) -> None:
+    with Tiny(tmp_path) as tiny:
+        tiny.kill("supervisor", signal.SIGSTOP)
+        os.kill(tiny.guard_pid, signal.SIGTERM)
+
+        os.kill(tiny.guard_pid, signal.SIGINT)
+
+        assert tiny.wait_end(within_s=1) == 130
+        tiny.check_nothing_is_left()
+
+
 def test_a_second_start_on_the_folder_is_refused_naming_the_first(tiny: Tiny, tmp_path: Path) -> None:
     second = Tiny(tmp_path)
 
