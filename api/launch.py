@@ -41,7 +41,7 @@ class Plan:
 
     @property
     def guard(self) -> str:
-        """The name under which its guard is shown."""
+        """What `ps` shows of its guard."""
         return "guard" if self.alone else f"guard-{self.who}"
 
     @property
@@ -81,7 +81,7 @@ class Launch:
         supervisor = Supervisor(
             posts=posts, stages=drain_stages(self.settings.drain_s), hang_s=self.settings.hang_s, world=self.world, log=log,
             owner=Owner(host=self.world.host(), boot=self.boot, process=self.plan.supervisor, generation=1),
-            pids={self.plan.supervisor: os.getpid(), self.plan.guard: self.guard}, pulse=Pulse(len(posts)),
+            pid=os.getpid(), pulse=Pulse(len(posts)),
             burial=Burial(record=deaths.record, orphans=Orphans(self.world), log=log), hooks=hooks,
         )  # fmt: skip
         return oversee(supervisor, hub=hub, name=self.plan.supervisor, guard=self.guard)

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from api.launch import Launch, Plan
 from api.roles import tell_fault
 from api.task_modules import list_tasks
+from api.topology import WORKER
 from engine.config import Settings
 from engine.errors import CannotStart
 from engine.processes.data_dir import DataDir
@@ -44,7 +45,7 @@ def start(plan: Plan, settings: Settings, world: World) -> int:
         listeners, closed = open_ports(settings.host, [component.port for component in plan.components])
         at_the_end.callback(_close, listeners.values())
         faults += explain(settings.host, closed)
-        database = _probe(settings, world, data_dir.run_dir, faults) if data_dir.is_taken else ""
+        database = _probe(plan, settings, world, faults) if data_dir.is_taken else ""
         if faults:
             return max(tell_fault(fault) for fault in faults)
         launch = Launch(
@@ -73,10 +74,11 @@ def _forget_predecessors(deaths: Deaths, world: World, *, alone: bool) -> None:
     deaths.forget_old_boots()
 
 
-def _probe(settings: Settings, world: World, run_dir: RunDir, faults: list[str]) -> str:
+def _probe(plan: Plan, settings: Settings, world: World, faults: list[str]) -> str:
     """What the database calls itself; why it or the task modules cannot be used is added to the faults."""
     database = Probe(world, "the database", lambda: prepare_store(settings))
-    tasks = Probe(world, "TASKS", lambda: list_tasks(settings, run_dir))
+    has_workers = any(component.role == WORKER for component in plan.components)
+    tasks = Probe(world, "TASKS", lambda: list_tasks(settings, RunDir(settings.data_dir), for_workers=has_workers))
     answers: list[str] = []
     for probe, timeout_s in ((database, None), (tasks, TASKS_S)):
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.config import Settings
 from engine.tasks.builtin import register_builtin
-from engine.tasks.catalog import write_catalog
+from engine.tasks.catalog import Catalog, write_catalog
 from engine.tasks.registry import Registry, load
 from engine.wire.run_dir import RunDir
 
@@ -15,8 +15,12 @@ def load_tasks(settings: Settings) -> Registry:
     return load(settings.tasks)
 
 
-def list_tasks(settings: Settings, run_dir: RunDir) -> str:
-    """Write down for the schedulers what the workers will know; how many that are, in words."""
+def list_tasks(settings: Settings, run_dir: RunDir, *, for_workers: bool) -> str:
+    """Write down for the schedulers what the workers will know; how many that are, in words.
+
+    A start without workers leaves the list to those who have them, but makes sure that there is one.
+    """
     options = load_tasks(settings).options()
-    write_catalog(run_dir, options)
+    if for_workers or not Catalog(run_dir).options():
+        write_catalog(run_dir, options)
     return f"{len(options)} tasks"

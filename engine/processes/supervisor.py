@@ -52,14 +52,14 @@ class Supervisor:
     """The table and what is done about it."""
 
     def __init__(
-        self, *, posts: Sequence[Post], stages: Sequence[Stage], owner: Owner, pids: dict[str, int], hang_s: float, world: World,
-        log: Log, pulse: Pulse, burial: Burial, hooks: Hooks,
+        self, *, posts: Sequence[Post], stages: Sequence[Stage], owner: Owner, pid: int, hang_s: float, world: World, log: Log,
+        pulse: Pulse, burial: Burial, hooks: Hooks,
     ) -> None:  # fmt: skip
-        """`owner` is this boot's, for the children's names; `pids` are the processes to be shown that are not on the table."""
+        """`owner` and `pid` are its own; the owners of its children differ in process and generation."""
         self._rows = [Row(post=post, slot=slot) for slot, post in enumerate(posts)]
         self._stages = stages
         self._owner = owner
-        self._pids = pids
+        self._pid = pid
         self._hang_s = hang_s
         self._world = world
         self._log = log
@@ -117,8 +117,14 @@ class Supervisor:
     def _start(self, row: Row) -> None:
         row.generation += 1
         self._pulse.clear(row.slot)
-        heartbeat = self._pulse.slot(row.slot, self._world)
-        row.born(self._hooks.fork(row.post, Birth(owner=self._owner_of(row), heartbeat=heartbeat)), self._world.monotonic())
+        birth = Birth(owner=self._owner_of(row), heartbeat=self._pulse.slot(row.slot, self._world))
+        row.started_at = self._world.monotonic()
+        try:
+            row.pid = self._hooks.fork(row.post, birth)
+        except OSError as fault:  # no memory, or too many processes: that may pass
+            pause_s = row.died(row.started_at)
+            self._log.error("process_not_started", name=row.post.name, reason=fault.strerror, pause_s=pause_s)
+            return
         self._log.info("process_started", name=row.post.name, pid=row.pid, restarts=row.restarts)
 
     def _see_first_signs(self) -> None:
@@ -218,11 +224,10 @@ class Supervisor:
     def _stats(self) -> Message:
         now = self._world.monotonic()
         me = {
-            "role": "supervisor", "status": Standing.RUNNING if self._stage is None else Standing.STOPPING, "restarts": 0,
-            "uptime_s": round(now - self._started_at, 3),
+            "name": self._owner.process, "role": "supervisor", "pid": self._pid, "restarts": 0,
+            "status": Standing.RUNNING if self._stage is None else Standing.STOPPING, "uptime_s": round(now - self._started_at, 3),
         }  # fmt: skip
-        ours = [{"name": name, "pid": pid, **me} for name, pid in self._pids.items()]
-        return Json(body=msgspec.json.encode({"processes": [*ours, *(row.shown(now) for row in self._rows)]}))
+        return Json(body=msgspec.json.encode({"processes": [me, *(row.shown(now) for row in self._rows)]}))
 
     def _health(self) -> Message:
         down = [f"{row.post.name} is {row.standing}" for row in self._rows if row.standing is not Standing.RUNNING]

@@ -86,12 +86,6 @@ class Row:
             "uptime_s": 0.0 if self.pid is None else round(now - self.started_at, 3),
         }  # fmt: skip
 
-    def born(self, pid: int, now: float) -> None:
-        """A process fills the post."""
-        self.pid = pid
-        self.started_at = now
-        self.is_ready = False
-
     def died(self, now: float) -> float:
         """It is gone; the pause before the next one, in seconds."""
         if now - self.started_at >= LIVED_WELL_S:

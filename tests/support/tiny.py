@@ -96,7 +96,7 @@ def supervise(guard_pid: int) -> int:
 
     supervisor = Supervisor(
         posts=[_main_of(name, os.getpid(), log) for name in NAMES], stages=drain_stages(float(os.environ.get("DRAIN_S", "30"))),
-        owner=Owner("box", "b00t", "supervisor", 1), pids={"supervisor": os.getpid()},
+        owner=Owner("box", "b00t", "supervisor", 1), pid=os.getpid(),
         hang_s=float(os.environ.get("HANG_S", "10")), world=WORLD, log=log, pulse=Pulse(len(NAMES)),
         burial=Burial(record=deaths.record, orphans=Orphans(WORLD), log=log),
         hooks=Hooks(fork=fork, tell_deaths=lambda owners: None, announce=lambda: print("Jobyard is ready", flush=True)),

@@ -24,7 +24,7 @@ def test_killed_at_the_head_everything_is_gone_in_a_second_and_the_next_start_go
     note = notes.wait(clinging)
     waiting = first.submit(notes.payload(), task="run", delay_s=0.5)
 
-    os.kill(first.pid(victim), signal.SIGKILL)
+    os.kill(first.guard_pid if victim == "guard" else first.pid(victim), signal.SIGKILL)
     wait_for(lambda: not first.look_at_processes(), within_s=1, told="the end of all processes")
     first.wait_end()
     first.release_ports()

@@ -14,6 +14,7 @@ from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
 
 CANNOT_START = 2
+DOUBLE = "from engine import task\n\n@task('double')\ndef double(payload):\n    return payload * 2\n"
 ONE_OF_EACH = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
 
 
@@ -59,7 +60,7 @@ def test_a_folder_in_use_is_told_with_whose_it_is(tmp_path: Path) -> None:
 
 
 def test_task_modules_are_found_in_the_working_folder(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("from engine import task\n\n@task('double')\ndef double(payload):\n    return payload * 2\n")
+    (tmp_path / "mine.py").write_text(DOUBLE)
 
     with Jobyard(tmp_path, TASKS="mine", **ONE_OF_EACH) as jobyard:
         job_id = jobyard.submit(21, task="double")
@@ -87,17 +88,17 @@ def test_a_wrong_word_is_told_with_status_2(tmp_path: Path, word: str) -> None:
 
 
 def test_components_that_are_started_one_by_one_find_each_other(tmp_path: Path) -> None:
-    roles = ("queue", "scheduler", "watcher", "worker", "gateway")
-    first = Jobyard(tmp_path, words=("start", "queue"))
-    others = [Jobyard(tmp_path, words=("start", role), PORT_OFFSET=first.port_offset) for role in roles[1:]]
-    started = [first, *others]
+    roles = ("worker", "queue", "scheduler", "watcher", "gateway")
+    (tmp_path / "mine.py").write_text(DOUBLE)
+    first = Jobyard(tmp_path, words=("start", "worker"), TASKS="mine")
+    started = [first, *(Jobyard(tmp_path, words=("start", role), PORT_OFFSET=first.port_offset) for role in roles[1:])]
     try:
         for component in started:
             component.start()
         gateway = started[-1]
-        job_id = gateway.submit("alone together")
+        job_id = gateway.submit(21, task="double")
 
-        assert gateway.wait_for_job(job_id)["status"] == "completed"
+        assert gateway.wait_for_job(job_id)["result"] == 42
         assert gateway.get("/stats", port=7001).json["jobs_succeeded"] == 1
         assert gateway.get("/health").status == 200
     finally:

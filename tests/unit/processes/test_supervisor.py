@@ -36,6 +36,7 @@ class Office:
         self.owners: list[str] = []
         self.announced = 0
         self.disk_is_full = False
+        self.forks_fail = False
         self.pids: dict[str, int] = {}
         log = Log(self.world, level="error")
         self.supervisor = Supervisor(
@@ -44,7 +45,7 @@ class Office:
                 for name in (WORKER, QUEUE)
             ],
             stages=[Stage(roles=frozenset({"worker"}), bound_s=35), Stage(roles=frozenset({"queue"}), bound_s=5)],
-            owner=Owner("box", "b00t", "supervisor", 1), pids={"supervisor": 1}, hang_s=HANG_S, world=self.world, log=log,
+            owner=Owner("box", "b00t", "supervisor", 1), pid=1, hang_s=HANG_S, world=self.world, log=log,
             pulse=self.pulse, burial=Burial(record=self._record, orphans=Orphans(self.world), log=log),
             hooks=Hooks(fork=self._fork, tell_deaths=self.told.extend, announce=self._announce),
         )  # fmt: skip
@@ -77,6 +78,8 @@ class Office:
         return answer
 
     def _fork(self, post: Post, birth: Birth) -> int:
+        if self.forks_fail:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
         self.owners.append(birth.owner)
         self.pids[post.name] = self.world.add(session=os.getsid(0))
         return self.pids[post.name]
@@ -133,6 +136,18 @@ def test_a_crash_loop_is_slowed_down_to_a_start_every_five_seconds_and_hurts_nob
     starts = sum("worker" in owner for owner in office.owners)
     assert 12 <= starts <= 20
     assert office.pids[QUEUE] == queue
+
+
+def test_a_fork_that_fails_is_tried_again(office: Office) -> None:
+    office.forks_fail = True
+    office.world.end(office.pids[WORKER])
+    office.pass_time(3)
+
+    office.forks_fail = False
+    office.pass_time(5)
+
+    assert office.pids[WORKER] in office.world.living
+    assert not office.supervisor.has_left
 
 
 def test_the_pause_is_forgotten_after_a_life_of_ten_seconds(office: Office) -> None:
