@@ -121,7 +121,7 @@ class World:
         except (OSError, IndexError):
             return 0
 
-    def process_state(self, pid: int) -> str:
+    def state_of(self, pid: int) -> str:
         """One letter as `ps` shows it (`R` `S` `D` `T` `Z`), empty when there is no such process."""
         return "".join(_stat(pid)[:1])
 

@@ -180,7 +180,7 @@ class Supervisor:
 
     def _waits(self, row: Row) -> bool:
         """For the lock of somebody else, who is the one that hangs, unless it is stopped itself."""
-        return self._pulse.is_waiting(row.slot) and self._world.process_state(row.pid or 0) != STOPPED
+        return self._pulse.is_waiting(row.slot) and self._world.state_of(row.pid or 0) != STOPPED
 
     def _leaves(self, row: Row) -> bool:
         """In its own way, without turns in which to beat; its stage's bound is what counts then."""

@@ -65,7 +65,7 @@ class FakeProcesses(FakeWorld):
     def children(self) -> list[int]:
         return sorted(self.states)
 
-    def process_state(self, pid: int) -> str:
+    def state_of(self, pid: int) -> str:
         return self.states.get(pid, "")
 
     def session_of(self, pid: int) -> int:
