@@ -109,7 +109,7 @@ class Backlog:
 
     def release_all(self, holder: object) -> int:
         """The holder is gone; how many it held."""
-        return sum(self._give_back(entry) for entry in list(self._entries.values()) if entry.holder is holder)
+        return sum(self._give_back(entry) for entry in list(self._entries.values()) if entry.holder == holder)
 
     def expire(self, now: float) -> int:
         """Take back the leases that ran out; how many."""
@@ -138,7 +138,7 @@ class Backlog:
     def _held(self, leases: Iterable[Lease], holder: object) -> list[Entry]:
         """Those of the leases that stand; a late word on an earlier epoch must not end the present one."""
         entries = ((self._entries.get(job_id), epoch) for job_id, epoch in leases)
-        return [entry for entry, epoch in entries if entry and entry.holder is holder and entry.ticket.epoch == epoch]
+        return [entry for entry, epoch in entries if entry and entry.holder == holder and entry.ticket.epoch == epoch]
 
     def _is_ready(self, entry: Entry) -> bool:
         return entry.holder is None and self._entries.get(entry.ticket.job_id) is entry

@@ -67,13 +67,14 @@ class SqliteStore:
             if known is None:
                 fresh.append(job)
                 job_ids.append(job.job_id)
+                if job.idempotency_key is not None:
+                    seen[job.idempotency_key] = (job.job_id, job.request_digest)
                 continue
             first_id, digest = known
             if digest != job.request_digest:
                 return KeyTaken(index=index, job_id=first_id)
             job_ids.append(first_id)
             repeated += first_id != job.job_id
-            seen[str(job.idempotency_key)] = known
         inserted = self._connection.executemany(statements.INSERT_JOB, map(rows.job_to_row, fresh)).rowcount if fresh else 0
         self._deltas[Status.PENDING] += inserted
         return Inserted(job_ids=job_ids, repeated=repeated)

@@ -43,7 +43,7 @@ def send_request(payload: Any, *, allow_private: bool) -> dict[str, Any]:
 
 def _read(payload: Any) -> tuple[SplitResult, str, dict[str, str], bytes | None, float]:
     if not isinstance(payload, dict) or not isinstance(payload.get("url"), str) or set(payload) - FIELDS:
-        raise Unrecoverable('the payload of http must be {"url": "https://…"}; "method", "headers", "body", "timeout_s" may be added')
+        raise Unrecoverable('the payload of http must be {"url": "https://…"} and maybe "method", "headers", "body", "timeout_s"')
     url = urlsplit(payload["url"])
     if url.scheme not in ("http", "https") or not url.hostname:
         raise Unrecoverable(f"url must begin with http:// or https:// and name a host, not {payload['url'][:200]!r}")

@@ -1,0 +1,1 @@
+"""What `engine/store/port.py` promises, tested on every store: a second adapter adds one line to `conftest.STORES`."""

@@ -1,0 +1,116 @@
+"""T2 and T3: due jobs go to one claimer each, the most urgent first, never more than there is room for."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from engine.job import Job, Status
+from engine.store.port import Store
+from tests.contract.conftest import Open
+from tests.support.builders import a_job
+from tests.support.world import START
+
+OWNER = "box:b00t:watcher-9001:1"
+PLENTY = [1000] * 10
+
+
+def claim(store: Store, limits: list[int] = PLENTY, owner: str = OWNER) -> list[str]:
+    return [ticket.job_id for ticket in store.claim_due(owner=owner, now=START, limits=limits).tickets]
+
+
+def put(store: Store, *jobs: Job) -> list[str]:
+    store.insert([list(jobs)])
+    return [job.job_id for job in jobs]
+
+
+def test_the_highest_priority_goes_first_then_the_earliest_due_then_the_first_come(store: Store) -> None:
+    earlier = START - timedelta(seconds=1)
+    low, middle, high, older, second = put(
+        store, a_job(priority=1), a_job(priority=5), a_job(priority=9), a_job(priority=5, scheduled_at=earlier), a_job(priority=5)
+    )
+
+    assert claim(store) == [high, older, middle, second, low]
+
+
+def test_nothing_is_claimed_before_its_time(store: Store) -> None:
+    put(store, a_job(scheduled_at=START + timedelta(milliseconds=1)))
+
+    assert claim(store) == []
+
+
+def test_a_priority_without_room_is_left_where_it_is(store: Store) -> None:
+    low, high, higher = put(store, a_job(priority=0), a_job(priority=9), a_job(priority=9))
+    limits = [5, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+
+    assert claim(store, limits) == [high, low]
+
+    assert store.find([higher])[0].status is Status.PENDING  # type: ignore[union-attr]
+
+
+def test_a_claimed_job_is_queued_in_the_claimers_name_with_a_new_epoch(store: Store) -> None:
+    job = a_job(task="echo", queue="mail")
+    put(store, job)
+
+    (ticket,) = store.claim_due(owner=OWNER, now=START, limits=PLENTY).tickets
+
+    (stored,) = store.find([job.job_id])
+    assert stored is not None
+    assert (stored.status, stored.claimed_by, stored.claimed_at, stored.queued_at) == (Status.QUEUED, OWNER, START, START)
+    assert (ticket.epoch, ticket.queue, ticket.attempt, ticket.scheduled_at) == (stored.epoch, "mail", 0, job.scheduled_at)
+    assert stored.epoch == job.epoch + 1
+
+
+def test_who_comes_second_finds_nothing(store: Store, open_another: Open) -> None:
+    put(store, a_job())
+    other = open_another()
+
+    assert len(claim(store)) == 1
+
+    assert claim(other, owner="box:b00t:watcher-9002:1") == []
+
+
+def test_four_processes_claim_every_job_once(store: Store, open_another: Open) -> None:
+    for _ in range(4):
+        put(store, *(a_job(priority=number % 10) for number in range(500)))
+
+    claimed = [job_id for pipe in [claim_in_a_child(open_another, number) for number in range(4)] for job_id in drain(pipe)]
+
+    assert (len(claimed), len(set(claimed))) == (2000, 2000)
+    assert store.counts()[Status.QUEUED] == 2000
+
+
+def claim_in_a_child(open_another: Open, number: int) -> tuple[int, int]:
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        store = open_another()
+        with open(write_fd, "w") as pipe:
+            while claimed := claim(store, [7] * 10, f"box:b00t:watcher-900{number}:1"):
+                pipe.write("\n".join(claimed) + "\n")
+        os._exit(0)
+    os.close(write_fd)
+    return pid, read_fd
+
+
+def drain(child: tuple[int, int]) -> list[str]:
+    with open(child[1]) as pipe:
+        claimed = pipe.read().split()
+    os.waitpid(child[0], 0)
+    return claimed
+
+
+def test_next_due_is_the_earliest_of_the_priorities_with_room(store: Store) -> None:
+    soon, later = START + timedelta(seconds=1), START + timedelta(seconds=2)
+    put(store, a_job(priority=0, scheduled_at=soon), a_job(priority=9, scheduled_at=later))
+
+    assert store.next_due(limits=PLENTY) == soon
+    assert store.next_due(limits=[0] * 9 + [1]) == later
+    assert store.next_due(limits=[0] * 10) is None
+
+
+def test_next_due_forgets_what_is_claimed(store: Store) -> None:
+    put(store, a_job())
+    claim(store)
+
+    assert store.next_due(limits=PLENTY) is None

@@ -1,0 +1,120 @@
+"""T1: a request is stored whole or not at all, and once however often it comes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from engine.job import Job, Status
+from engine.store.port import Abandoned, Inserted, KeyTaken, Store
+from tests.contract.conftest import Open
+from tests.support.builders import a_job
+
+
+def keyed(key: str, body: bytes = b"body", **fields: object) -> Job:
+    return a_job(idempotency_key=key, request_digest=body, **fields)
+
+
+def test_a_stored_job_comes_back_as_it_was(store: Store) -> None:
+    job = a_job(
+        payload=b'{"a" : [1.0, 1e5, "\\u0000\\u00e9"]}', scheduled_at=datetime(2026, 2, 3, 4, 5, 6, 7000, tzinfo=UTC), priority=9,
+        queue="mail", max_retries=0, timeout_s=0.25, idempotency_key="k", request_digest=b"\x00\xff",
+    )  # fmt: skip
+
+    store.insert([[job]])
+
+    assert store.find([job.job_id]) == [job]
+
+
+@pytest.mark.parametrize("year", [1, 1969, 2038, 9999])
+def test_far_times_are_kept_to_the_millisecond(store: Store, year: int) -> None:
+    job = a_job(scheduled_at=datetime(year, 12, 31, 23, 59, 59, 999000, tzinfo=UTC))
+
+    store.insert([[job]])
+
+    assert store.find([job.job_id]) == [job]
+
+
+def test_ids_are_answered_in_the_order_of_the_jobs(store: Store) -> None:
+    first, second = [a_job(), a_job()], [a_job()]
+
+    answers = store.insert([first, second])
+
+    assert answers == [Inserted(job_ids=[job.job_id for job in first]), Inserted(job_ids=[second[0].job_id])]
+
+
+def test_an_empty_request_stores_nothing_and_is_fine(store: Store) -> None:
+    assert store.insert([[]]) == [Inserted(job_ids=[])]
+
+
+def test_the_same_request_come_again_stores_one_job(store: Store, open_another: Open) -> None:
+    job = a_job()
+    store.insert([[job]])
+
+    answer = open_another().insert([[job]])
+
+    assert answer == [Inserted(job_ids=[job.job_id])]
+    assert store.counts()[Status.PENDING] == 1
+
+
+def test_the_same_keyed_request_come_again_is_no_repetition_of_another(store: Store) -> None:
+    job = keyed("k")
+    store.insert([[job]])
+
+    assert store.insert([[job]]) == [Inserted(job_ids=[job.job_id], repeated=0)]
+
+
+def test_a_known_key_with_the_same_body_is_answered_with_the_first_job(store: Store) -> None:
+    first = keyed("k")
+    store.insert([[first]])
+
+    answer = store.insert([[keyed("k")]])
+
+    assert answer == [Inserted(job_ids=[first.job_id], repeated=1)]
+    assert store.counts()[Status.PENDING] == 1
+
+
+def test_a_known_key_with_another_body_refuses_its_whole_request(store: Store) -> None:
+    first = keyed("k")
+    store.insert([[first]])
+    innocent = a_job()
+
+    answers = store.insert([[innocent, keyed("k", b"other")], [a_job()]])
+
+    assert answers[0] == KeyTaken(index=1, job_id=first.job_id)
+    assert isinstance(answers[1], Inserted)
+    assert store.find([innocent.job_id]) == [None]
+
+
+def test_keys_hold_between_the_jobs_of_one_call(store: Store) -> None:
+    first = keyed("k")
+
+    answers = store.insert([[first, keyed("k")], [keyed("k")], [keyed("k", b"other")]])
+
+    assert answers[:2] == [Inserted(job_ids=[first.job_id] * 2, repeated=1), Inserted(job_ids=[first.job_id], repeated=1)]
+    assert isinstance(answers[2], KeyTaken)
+    assert store.counts()[Status.PENDING] == 1
+
+
+def test_two_different_bodies_of_one_key_in_one_request_store_nothing(store: Store) -> None:
+    answer = store.insert([[keyed("k"), keyed("k", b"other")]])
+
+    assert isinstance(answer[0], KeyTaken) and answer[0].index == 1
+    assert store.counts()[Status.PENDING] == 0
+
+
+def test_an_abandoned_request_is_not_stored_and_hurts_no_other(store: Store) -> None:
+    late, waiting = a_job(), a_job()
+
+    answers = store.insert([[late], [waiting]], abandoned=lambda number: number == 0)
+
+    assert answers == [Abandoned(), Inserted(job_ids=[waiting.job_id])]
+    assert store.find([late.job_id, waiting.job_id]) == [None, waiting]
+
+
+def test_unknown_ids_are_answered_in_their_places(store: Store) -> None:
+    job = a_job()
+    store.insert([[job]])
+
+    assert store.find(["f" * 24, job.job_id, "e" * 24]) == [None, job, None]
