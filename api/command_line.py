@@ -13,7 +13,7 @@ START_ALL, START, STOP_ALL = "start-all", "start", "stop-all"
 
 SUMMARIES = {
     START_ALL: "Starts the whole system in the foreground. SIGTERM or Ctrl-C drains and ends it, a second one ends it at once.",
-    START: "Starts one component; those of one data folder find each other through it. PORT says where it listens.",
+    START: "Starts one component; those of one data folder find each other through it. It listens on PORT + PORT_OFFSET.",
     STOP_ALL: "Stops whatever runs on the data folder, and waits until it has ended.",
 }
 NAME_WIDTH = 20
