@@ -80,6 +80,8 @@ def _settle_in(ends: Ends, *, parent: int, title: str, folder: str) -> None:
     os.dup2(ends.output, 1)
     os.dup2(ends.output, 2)
     close_descriptors(keep={ends.inbox.fileno(), ends.outbox.fileno()})
+    sys.stdin = open(0, closefd=False)
+    sys.stdout, sys.stderr = (open(fd, "w", buffering=1, errors="backslashreplace", closefd=False) for fd in (1, 2))
     set_title(title)
     for name in SECRETS:
         os.environ.pop(name, None)

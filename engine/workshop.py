@@ -208,7 +208,7 @@ class Workshop:
         """Attempts that were taken back go to whoever is free, or are given back free of charge."""
         while self._homeless:
             attempt, since = self._homeless[0]
-            slot = next((slot for slot in self.takers if not slot.attempts), None)
+            slot = self._home_for(attempt, now)
             may_run = self._draining_since is None and attempt.ending is None
             if may_run and slot is not None and slot.hand(attempt):
                 self._homeless.popleft()
@@ -218,6 +218,13 @@ class Workshop:
                 self._end(attempt, Outcome(status=ending, error="given back before it began to run"))
             else:
                 return
+
+    def _home_for(self, attempt: Attempt, now: float) -> Slot | None:
+        """A slot that does not run a long job and has room for one more of this kind."""
+        ahead = self.pace.ahead(attempt.job.task)
+        quick = [slot for slot in self.takers if slot.current is None or not self._is_long(slot.current, now)]
+        slot = min(quick, key=lambda slot: len(slot.attempts), default=None)
+        return slot if slot is not None and len(slot.attempts) < self.depth(slot, ahead) else None
 
     def _shelter(self, attempts: list[Attempt]) -> None:
         now = self._world.monotonic()

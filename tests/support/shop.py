@@ -1,0 +1,145 @@
+"""A real worker with real children over real sockets, on a real store; the test plays the queue."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from engine import lifecycle
+from engine.config import read_settings
+from engine.errors import StoreUnavailable
+from engine.executor import Ends, run_executor
+from engine.job import Execution, Job, Status, ticket_for
+from engine.lifecycle import Change
+from engine.logs import Log
+from engine.store.sqlite import SqliteStore
+from engine.store.sqlite_file import prepare_file
+from engine.tasks.registry import Registry, Task, TaskOptions
+from engine.wire.hub import Hub, Letter, Stream
+from engine.wire.messages import Ack, Leased, Message, Release, Want
+from engine.wire.run_dir import RunDir
+from engine.worker import Worker
+from engine.world import World
+from tests.support.builders import a_job
+from tests.support.waiting import wait_for
+
+QUEUE, WORKER, WATCHER = "queue-6000", "box:b00t:worker-7001:1", "box:b00t:watcher-9001:1"
+
+
+class FailingStore(SqliteStore):
+    """Is unavailable while it is told to be."""
+
+    is_down = False
+
+    def apply(self, changes: list[Change]) -> list[bool]:  # type: ignore[override]
+        if self.is_down:
+            raise StoreUnavailable("told to be down")
+        return super().apply(changes)
+
+
+class Shop:
+    """See the module."""
+
+    def __init__(self, folder: Path, tasks: dict[str, Callable[..., object]], **asked: str) -> None:
+        self.settings = read_settings({"DATA_DIR": str(folder), "CONCURRENCY": "2", "RETRY_BASE_S": "10", **asked})
+        self.world = World()
+        prepare_file(folder / "jobs.sqlite")
+        self.store = FailingStore(folder / "jobs.sqlite", durable=False, waiting=lambda waits: None)
+        run_dir = RunDir(folder)
+        run_dir.make()
+        self.queue_hub, self.hub = Hub(run_dir), Hub(run_dir)
+        self.queue_hub.listen(QUEUE)
+        self.peer: Stream | None = None
+        self.heard: list[Message] = []
+        self.log_path = folder / "log"
+        log_fd = os.open(self.log_path, os.O_WRONLY | os.O_CREAT)
+        registry = Registry()
+        for name, function in tasks.items():
+            registry.add(Task(name=name, function=function, options=TaskOptions()))
+        parent = os.getpid()
+
+        def child(ends: Ends) -> int:
+            return run_executor(
+                ends, registry=registry, world=self.world, parent=parent, title="jobyard: test executor", folder=str(folder / "tmp")
+            )  # fmt: skip
+
+        self.worker = Worker(
+            owner=WORKER, settings=self.settings, world=self.world, store=self.store, network=self.hub,
+            log=Log(self.world, process="worker-7001", fd=log_fd), queue_address=QUEUE, run_dir=run_dir, child=child,
+        )  # fmt: skip
+        self.turn()
+
+    def turn(self, within_s: float = 0.01) -> None:
+        """One turn of the worker and of the queue that the test plays."""
+        self.worker.tick(self.hub.poll(within_s))
+        for letter in self.queue_hub.poll(0):
+            self.hear(letter)
+
+    def hear(self, letter: Letter) -> None:
+        if isinstance(letter.peer, Stream):
+            self.peer = letter.peer
+        self.heard.append(letter.message)
+
+    def offer(self, *jobs: Job) -> list[str]:
+        """Queue jobs in the store and lease them to the worker."""
+        self.store.insert([list(jobs)])
+        self.store.claim_due(owner=WATCHER, now=self.world.now(), limits=[1000] * 10)
+        self.until(lambda: self.peer is not None)
+        found = [job for job in self.store.find([job.job_id for job in jobs]) if job is not None]
+        assert self.peer is not None
+        self.peer.send(Leased(tickets=[ticket_for(job) for job in found], lease_s=30))
+        return [job.job_id for job in found]
+
+    def run(self, task: str, payload: bytes = b"null", **fields: object) -> Job:
+        """One job of the task, until its attempt has ended."""
+        (job_id,) = self.offer(a_job(task=task, payload=payload, **fields))
+        self.until(lambda: self.job(job_id).attempt > 0 and self.job(job_id).status is not Status.RUNNING)
+        return self.job(job_id)
+
+    def until(self, holds: Callable[[], object], within_s: float = 15) -> None:
+        """Turn after turn."""
+
+        def turned() -> object:
+            self.turn()
+            return holds()
+
+        wait_for(turned, within_s=within_s)
+
+    def job(self, job_id: str) -> Job:
+        job = self.store.find([job_id])[0]
+        assert job is not None
+        return job
+
+    def execution(self, job: Job) -> Execution:
+        return self.store.executions(job.job_id)[-1]
+
+    def acked(self) -> list[str]:
+        return [lease[0] for message in self.heard if isinstance(message, Ack) for lease in message.leases]
+
+    def released(self) -> list[str]:
+        return [lease[0] for message in self.heard if isinstance(message, Release) for lease in message.leases]
+
+    def last_want(self) -> int:
+        return [message.count for message in self.heard if isinstance(message, Want)][-1]
+
+    def pids(self) -> list[int]:
+        return [slot.pid for slot in self.worker._workshop.slots]
+
+    def log_text(self) -> str:
+        return self.log_path.read_text()
+
+    def close(self) -> None:
+        """Drain at once and let go of everything."""
+        for slot in self.worker._workshop.slots:
+            slot.kill()
+        self.worker.drain()
+        self.until(lambda: self.worker.drained)
+        self.worker.close()
+        self.hub.close()
+        self.queue_hub.close()
+
+
+def cancel(shop: Shop, job_id: str) -> None:
+    """What a scheduler does, without its hint."""
+    assert shop.store.apply([lifecycle.cancel(shop.job(job_id), now=shop.world.now())]) == [True]
