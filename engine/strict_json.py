@@ -52,7 +52,10 @@ def depth(text: bytes, *, enough: int) -> int:
 
 def shown(value: object) -> str:
     """The value as it stands in the words of an error: as JSON, cut short."""
-    text = json.dumps(value[:LONGEST_SHOWN] if isinstance(value, str) else value)
+    try:
+        text = json.dumps(value[:LONGEST_SHOWN] if isinstance(value, str) else value)
+    except RecursionError:  # as deep as the decoder could just follow
+        text = "a value nested too deeply"
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
