@@ -209,15 +209,23 @@ def _read_batch(body: bytes) -> tuple[list[object], list[bytes]]:
 
 
 def _find_bad_job(body: bytes) -> None:
-    try:
-        raws = msgspec.json.decode(body, type=_RawBatch).jobs
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return
-    for index, raw in enumerate(raws):
+    """Raise the first fault again with its job's index, as far as the body can be taken apart."""
+    for index, job in enumerate(_apart(body)):
         try:
-            strict_json.decode(bytes(raw))
+            strict_json.decode(job)
         except InvalidRequest as wrong:
             raise _located(wrong, index) from None
+
+
+def _apart(body: bytes) -> list[bytes]:
+    try:
+        return [bytes(raw) for raw in msgspec.json.decode(body, type=_RawBatch).jobs]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass  # half of a surrogate pair, say, which only Python's decoder lets pass
+    try:
+        return [json.dumps(job).encode() for job in json.loads(body)["jobs"]]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return []
 
 
 def _read_ndjson(body: bytes) -> tuple[list[object], list[bytes]]:
