@@ -1,0 +1,104 @@
+"""The apps of one start, answered by roles that live in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from api.app import create_app
+from api.balancer import OneScheduler
+from api.component import Component
+from api.gateway import Gateway
+from api.guards import Guards
+from api.jobs import Jobs
+from api.processes import ProcessMeter
+from engine.config import read_settings
+from engine.logs import Log
+from engine.queue import Queue
+from engine.scheduler import Scheduler
+from engine.store.sqlite import SqliteStore
+from engine.store.sqlite_file import prepare_file
+from engine.tasks.catalog import write_catalog
+from engine.tasks.registry import TaskOptions
+from engine.watcher import Watcher
+from engine.wire.caller import NoAnswer
+from engine.wire.messages import GetStats, Json, Message, Ping
+from engine.wire.run_dir import RunDir
+from engine.world import World
+from tests.support.network import FakeNetwork, FakePeer
+
+NAMES = ("queue-6000", "scheduler-8081", "watcher-9001", "supervisor")
+TASKS = {"echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=60)}
+
+
+class Site:
+    """Everything behind the apps; a name in `silent` does not answer."""
+
+    def __init__(self, folder: Path, **asked: str) -> None:
+        self.settings = read_settings({"DATA_DIR": str(folder), **asked})
+        self.world = World()
+        self.log = Log(self.world, level="error")
+        prepare_file(folder / "jobs.sqlite")
+        self.store = SqliteStore(folder / "jobs.sqlite", durable=False, waiting=lambda waits: None)
+        run_dir = RunDir(folder)
+        run_dir.make()
+        write_catalog(run_dir, TASKS)
+        network = FakeNetwork()
+        common = {"settings": self.settings, "world": self.world, "store": self.store, "network": network, "log": self.log}
+        self.roles = {
+            "scheduler-8081": Scheduler(owner="box:b00t:scheduler-8081:1", run_dir=run_dir, **common),  # type: ignore[arg-type]
+            "queue-6000": Queue(owner="box:b00t:queue-6000:1", **common),  # type: ignore[arg-type]
+            "watcher-9001": Watcher(
+                owner="box:b00t:watcher-9001:1", deaths=NobodyIsDead(), queue_address="queue-6000", **common  # type: ignore[arg-type]
+            ),
+        }  # fmt: skip
+        network.add("queue-6000")
+        for role in self.roles.values():
+            role.tick([])
+        self.silent: set[str] = set()
+        self.asked: list[Message] = []
+
+    def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
+        self.asked.append(request)
+        if name in self.silent:
+            raise NoAnswer(f"{name} does not answer", was_sent=True)
+        if name == "supervisor":
+            return Json(body=b'{"processes": [{"name": "supervisor", "role": "supervisor", "pid": 1, "status": "running"}]}')
+        peer = FakePeer()
+        self.roles[name].tick([peer.says(request)])
+        return peer.received[-1]
+
+    def call_all(self, names: Sequence[str], request: Ping | GetStats, *, timeout_s: float) -> dict[str, Message | None]:
+        return {name: None if name in self.silent else self.call(name, request, timeout_s=timeout_s) for name in names}
+
+    def client(self, name: str = "gateway-8080") -> FlaskClient:
+        """Asks the app of this component."""
+        caller = self
+        line = OneScheduler(caller, "scheduler-8081", self.world)  # type: ignore[arg-type]
+        meter = ProcessMeter(self.world)
+        views = {
+            "jobs": Jobs(line, self.world), "component": Component(caller, name),  # type: ignore[arg-type]
+            "gateway": Gateway(caller, line, components=lambda: list(NAMES), meter=meter),  # type: ignore[arg-type]
+        }  # fmt: skip
+        app = create_app(name.rpartition("-")[0], views, guards=Guards(self.settings), world=self.world, log=self.log)
+        return app.test_client()
+
+
+class NobodyIsDead:
+    """No proof of anything."""
+
+    def proven(self, owners: object) -> list[str]:
+        return []
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def client(site: Site) -> FlaskClient:
+    return site.client()

@@ -1,0 +1,244 @@
+"""Submitting, reading, cancelling, retrying."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from flask.testing import FlaskClient
+
+from engine import lifecycle
+from engine.job import ExecutionStatus, Outcome
+from tests.http.conftest import Site
+from tests.support.world import START
+
+NOBODY = "f" * 24
+JOB_FIELDS = [
+    "job_id", "task", "payload", "queue", "priority", "status", "scheduled_at", "created_at", "updated_at", "claimed_by",
+    "claimed_at", "queued_at", "locked_by", "locked_until", "last_run_at", "next_run_at", "finished_at", "attempt", "epoch", "lost_count",
+    "retry_count", "max_retries", "timeout_s", "idempotency_key", "result", "error",
+]  # fmt: skip
+
+
+def submit(client: FlaskClient, **fields: object) -> str:
+    answer = client.post("/api/jobs", json=fields)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json["job_id"])  # type: ignore[index]
+
+
+def error_of(answer: object) -> tuple[int, str, object]:
+    body = answer.json["error"]  # type: ignore[attr-defined]
+    assert set(body) == {"code", "message", "field"}
+    return answer.status_code, body["code"], body["field"]  # type: ignore[attr-defined]
+
+
+def test_a_submitted_job_is_answered_with_its_place(client: FlaskClient) -> None:
+    answer = client.post("/api/jobs", json={"payload": "test job"})
+
+    assert (answer.status_code, answer.json["status"]) == (201, "pending")
+    assert set(answer.json) == {"job_id", "status", "message"}
+    assert answer.headers["Location"] == f"/api/jobs/{answer.json['job_id']}"
+
+
+def test_a_job_is_shown_with_exactly_its_fields(client: FlaskClient) -> None:
+    job_id = submit(client, payload={"a": [1.0, None]}, queue="mail", priority="high", timeout_s=2.5)
+
+    shown = client.get(f"/job?job_id={job_id}")
+
+    assert shown.status_code == 200 and list(shown.json) == JOB_FIELDS
+    assert b'"payload":{"a": [1.0, null]}' in shown.data
+    assert (shown.json["queue"], shown.json["priority"], shown.json["timeout_s"], shown.json["max_retries"]) == ("mail", 9, 2.5, 5)
+    assert client.get(f"/api/jobs/{job_id.upper()}").json == shown.json
+
+
+def test_an_empty_object_is_a_job_with_all_defaults(client: FlaskClient) -> None:
+    job = client.get(f"/job?job_id={submit(client)}").json
+
+    assert (job["task"], job["payload"], job["queue"], job["priority"], job["timeout_s"]) == ("echo", None, "default", 5, 3600)
+
+
+def test_a_tasks_own_defaults_come_before_the_settings(client: FlaskClient) -> None:
+    job = client.get(f"/job?job_id={submit(client, task='resize')}").json
+
+    assert (job["max_retries"], job["timeout_s"]) == (3, 60)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        ('{"priority": "urgent"}', "invalid_field", "priority"), ('{"priority": 10}', "invalid_field", "priority"),
+        ('{"priority": true}', "invalid_field", "priority"), ('{"colour": 1}', "unknown_field", "colour"),
+        ('{"task": "x"}', "unknown_task", "task"), ('{"task": 1}', "invalid_field", "task"),
+        ('{"queue": "a b"}', "invalid_field", "queue"), ('{"queue": ""}', "invalid_field", "queue"),
+        ('{"delay_s": -1}', "invalid_field", "delay_s"), ('{"delay_s": 315360001}', "invalid_field", "delay_s"),
+        ('{"scheduled_at": "2026-01-01T00:00:00"}', "invalid_field", "scheduled_at"),
+        ('{"scheduled_at": "2026-01-01T00:00:00Z", "delay_s": 1}', "invalid_field", "delay_s"),
+        ('{"max_retries": 101}', "invalid_field", "max_retries"), ('{"timeout_s": 0}', "invalid_field", "timeout_s"),
+        ('{"idempotency_key": ""}', "invalid_field", "idempotency_key"),
+        ('{"payload": 1, "payload": 2}', "repeated_field", "payload"),
+        ('{"payload": NaN}', "invalid_json", None), ("[]", "invalid_json", None), ("{", "invalid_json", None),
+        ('{"payload": 18446744073709551616}', "invalid_field", None), ('"x"', "invalid_json", None),
+    ],
+)  # fmt: skip
+def test_a_bad_job_is_refused_with_the_field_named(client: FlaskClient, body: str, code: str, field: str | None) -> None:
+    answer = client.post("/api/jobs", data=body, content_type="application/json")
+
+    assert error_of(answer) == (400, code, field)
+    assert client.get("/jobs").json == []
+
+
+def test_the_words_of_an_error_are_those_of_the_contract(client: FlaskClient) -> None:
+    answer = client.post("/api/jobs", json={"priority": "urgent"})
+
+    assert answer.json["error"] == {
+        "code": "invalid_field", "message": 'priority must be an integer from 0 to 9, not "urgent"', "field": "priority",
+    }  # fmt: skip
+
+
+def test_a_large_payload_and_a_large_body_are_told_apart(client: FlaskClient) -> None:
+    payload = client.post("/api/jobs", json={"payload": "x" * (1 << 20)})
+    body = client.post("/api/jobs", data=b"x" * ((16 << 20) + 1), content_type="application/json")
+
+    assert error_of(payload) == (413, "payload_too_large", "payload")
+    assert error_of(body) == (413, "body_too_large", None)
+
+
+def test_the_same_key_and_body_is_the_same_job(client: FlaskClient) -> None:
+    headers = {"Idempotency-Key": "invoice 1"}
+    first = client.post("/api/jobs", json={"payload": 1, "priority": 3}, headers=headers)
+
+    again = client.post("/api/jobs", json={"priority": 3, "payload": 1, "idempotency_key": "invoice 1"})
+    other = client.post("/api/jobs", json={"payload": 2, "priority": 3}, headers=headers)
+
+    assert (again.status_code, again.json["job_id"]) == (200, first.json["job_id"])
+    assert error_of(other) == (409, "idempotency_conflict", "idempotency_key")
+    assert len(client.get("/jobs").json) == 1
+
+
+def test_a_key_in_the_header_and_another_in_the_body_is_refused(client: FlaskClient) -> None:
+    answer = client.post("/api/jobs", json={"idempotency_key": "a"}, headers={"Idempotency-Key": "b"})
+
+    assert error_of(answer) == (400, "invalid_field", "idempotency_key")
+
+
+def test_a_batch_is_stored_in_order(client: FlaskClient) -> None:
+    answer = client.post("/api/jobs/batch", json={"jobs": [{"payload": number} for number in range(5)]})
+
+    assert answer.status_code == 201
+    assert [client.get(f"/job?job_id={job_id}").json["payload"] for job_id in answer.json["job_ids"]] == [0, 1, 2, 3, 4]
+
+
+def test_a_batch_may_be_lines(client: FlaskClient) -> None:
+    answer = client.post("/api/jobs/batch", data='{"payload": 1}\n\n{"payload": 2}\n', content_type="application/x-ndjson")
+
+    assert (answer.status_code, len(answer.json["job_ids"])) == (201, 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        ('{"jobs": [{}, {"priority": 11}]}', "invalid_field", "jobs[1].priority"), ('{"jobs": [{}, 3]}', "invalid_json", "jobs[1]"),
+        ('{"jobs": {}}', "invalid_field", "jobs"), ("{}", "invalid_field", "jobs"), ('{"jobs": [], "x": 1}', "unknown_field", "x"),
+        ('{"jobs": [{}, {"payload": 1e999}]}', "invalid_field", "jobs[1]"),
+    ],
+)  # fmt: skip
+def test_one_bad_job_refuses_the_batch_with_its_index(client: FlaskClient, body: str, code: str, field: str) -> None:
+    answer = client.post("/api/jobs/batch", data=body, content_type="application/json")
+
+    assert error_of(answer) == (400, code, field)
+    assert client.get("/jobs").json == []
+
+
+def test_a_batch_of_more_than_ten_thousand_is_refused(client: FlaskClient) -> None:
+    answer = client.post("/api/jobs/batch", json={"jobs": [{}] * 10_001})
+
+    assert error_of(answer) == (400, "too_many_jobs", "jobs")
+
+
+def test_lists_are_paged_by_links(client: FlaskClient) -> None:
+    job_ids = client.post("/api/jobs/batch", json={"jobs": [{"queue": "a"}] * 5}).json["job_ids"]
+    seen: list[str] = []
+    where: str | None = "/jobs?queue=a&limit=2"
+    while where:
+        page = client.get(where)
+        seen += [job["job_id"] for job in page.json]
+        where = page.headers["Link"].partition(">")[0][1:] if "Link" in page.headers else None
+
+    assert seen == job_ids[::-1]
+    assert client.get("/api/jobs?queue=a").json == client.get("/jobs?queue=a").json
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "field"),
+    [
+        ("limit=0", "invalid_field", "limit"), ("limit=1001", "invalid_field", "limit"), ("limit=x", "invalid_field", "limit"),
+        ("status=done", "invalid_field", "status"), ("status[$ne]=pending", "unknown_field", "status[$ne]"),
+        ("queue=a%20b", "invalid_field", "queue"), ("task=", "invalid_field", "task"), ("cursor=x", "invalid_cursor", "cursor"),
+        ("status=failed&status=failed", "repeated_field", "status"), ("page=2", "unknown_field", "page"),
+    ],
+)  # fmt: skip
+def test_a_bad_query_is_refused(client: FlaskClient, query: str, code: str, field: str) -> None:
+    assert error_of(client.get(f"/jobs?{query}")) == (400, code, field)
+
+
+@pytest.mark.parametrize("path", ["/job", "/job?job_id=", "/job?job_id=123", "/api/jobs/xyz", "/api/jobs/123/executions"])
+def test_a_malformed_id_is_told_from_an_unknown_one(client: FlaskClient, path: str) -> None:
+    assert error_of(client.get(path)) == (400, "invalid_job_id", "job_id")
+
+
+@pytest.mark.parametrize("path", [f"/job?job_id={NOBODY}", f"/api/jobs/{NOBODY}", f"/api/jobs/{NOBODY}/executions"])
+def test_an_unknown_job_is_not_found(client: FlaskClient, path: str) -> None:
+    assert error_of(client.get(path))[:2] == (404, "not_found")
+
+
+def test_a_waiting_job_is_cancelled_once_and_may_be_retried(client: FlaskClient) -> None:
+    job_id = submit(client, delay_s=60)
+
+    cancelled = client.post(f"/api/jobs/{job_id}/cancel")
+    second = client.post(f"/api/jobs/{job_id}/cancel")
+    again = client.post(f"/api/jobs/{job_id}/retry")
+    too_soon = client.post(f"/api/jobs/{job_id}/retry")
+
+    assert (cancelled.status_code, cancelled.json["status"]) == (200, "cancelled")
+    assert error_of(second)[:2] == (409, "conflict")
+    assert (again.status_code, again.json["status"]) == (200, "pending")
+    assert error_of(too_soon)[:2] == (409, "conflict")
+
+
+def test_the_attempts_are_shown_oldest_first(site: Site, client: FlaskClient) -> None:
+    job_id = submit(client)
+    site.store.claim_due(owner="box:b00t:watcher-9001:1", now=site.world.now(), limits=[10] * 10)
+    job = site.store.find([job_id])[0]
+    assert job is not None
+    begun = lifecycle.begin(job, owner="box:b00t:worker-7001:1", now=START, lease_s=30)
+    ended = lifecycle.settle(
+        begun.after(job), Outcome(status=ExecutionStatus.FAILED, error="no"), now=START, retry_base_s=10
+    )
+    site.store.apply([begun, ended])
+
+    (execution,) = client.get(f"/api/jobs/{job_id}/executions").json
+
+    assert execution == {
+        "execution_id": f"{job_id}-1", "job_id": job_id, "attempt": 1, "worker_id": "box:b00t:worker-7001:1", "status": "failed",
+        "started_at": "2026-01-04T02:04:20.123Z", "finished_at": "2026-01-04T02:04:20.123Z", "duration_ms": 0,
+        "error_message": "no", "traceback": None,
+    }  # fmt: skip
+
+
+def test_a_scheduler_serves_the_same_on_its_own_port(site: Site) -> None:
+    scheduler = site.client("scheduler-8081")
+
+    answer = scheduler.post("/schedule", data=json.dumps({"payload": 1}), content_type="application/json")
+
+    assert answer.status_code == 201
+    assert scheduler.get("/jobs").json[0]["job_id"] == answer.json["job_id"]
+    assert scheduler.get(f"/job?job_id={answer.json['job_id']}").status_code == 200
+
+
+def test_a_scheduler_that_does_not_answer_is_told_with_a_time_to_try_again(site: Site, client: FlaskClient) -> None:
+    site.silent.add("scheduler-8081")
+
+    answer = client.post("/api/jobs", json={})
+
+    assert error_of(answer)[:2] == (503, "unavailable")
+    assert int(answer.headers["Retry-After"]) > 0

@@ -1,0 +1,227 @@
+"""Health, counters, guards, and the form of every error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from api.app import create_app
+from api.routes import KINDS, ROUTES, routes_of
+from engine.errors import StoreUnavailable
+from tests.http.conftest import NAMES, Site
+from tests.http.test_jobs import error_of
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+def test_health_is_good_when_everything_answers(client: FlaskClient) -> None:
+    answer = client.get("/health")
+
+    assert (answer.status_code, answer.json["status"]) == (200, "healthy")
+    assert set(answer.json["components"]) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", ["queue-6000", "scheduler-8081", "watcher-9001"])
+def test_health_names_what_is_down(site: Site, client: FlaskClient, name: str) -> None:
+    site.silent.add(name)
+
+    answer = client.get("/health")
+
+    assert (answer.status_code, answer.json["status"]) == (503, "unhealthy")
+    assert name in answer.json["down"]
+    assert "Retry-After" in answer.headers
+
+
+def test_stats_hold_jobs_processes_and_components(client: FlaskClient) -> None:
+    client.post("/api/jobs", json={"delay_s": 60})
+
+    stats = client.get("/stats").json
+
+    assert stats["jobs"] == {
+        "pending": 1, "claimed": 0, "queued": 0, "running": 0, "completed": 0, "failed": 0, "cancelled": 0,
+    }  # fmt: skip
+    assert stats["processes"][0]["name"] == "supervisor"
+    assert {"rss_bytes", "cpu_percent"} <= set(stats["processes"][0])
+    assert stats["components"]["scheduler-8081"]["jobs_accepted"] == 1
+
+
+def test_stats_come_without_the_silent_ones(site: Site, client: FlaskClient) -> None:
+    site.silent.add("queue-6000")
+
+    assert "error" in client.get("/stats").json["components"]["queue-6000"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("watcher-9001", "watcher_id jobs_claimed jobs_queued claim_conflicts last_claim_time last_queued_time polls uptime_s"),
+        ("scheduler-8081", "scheduler_id jobs_accepted requests uptime_s"),
+        ("queue-6000", "queue_id size ready leased jobs_pushed jobs_popped jobs_acked jobs_released jobs_recovered last_push_time "
+                       "last_pop_time uptime_s"),
+    ],
+)  # fmt: skip
+def test_a_component_tells_its_counters(site: Site, name: str, fields: str) -> None:
+    assert set(site.client(name).get("/stats").json) == set(fields.split())
+
+
+def test_the_queue_shows_what_it_holds(site: Site) -> None:
+    queue = site.client("queue-6000")
+
+    assert queue.get("/queue").json == {"size": 0, "ready": 0, "leased": 0, "items": []}
+    assert error_of(queue.get("/queue?limit=0")) == (400, "invalid_field", "limit")
+
+
+def test_a_component_that_does_not_answer_is_unavailable(site: Site) -> None:
+    site.silent.add("queue-6000")
+
+    assert error_of(site.client("queue-6000").get("/health"))[:2] == (503, "unavailable")
+
+
+def test_a_database_that_is_away_refuses_and_stores_nothing(site: Site, client: FlaskClient) -> None:
+    real = site.store.insert
+    site.store.insert = raise_away  # type: ignore[method-assign]
+
+    answer = client.post("/api/jobs", json={})
+
+    assert error_of(answer)[:2] == (503, "database_unavailable")
+    site.store.insert = real  # type: ignore[method-assign]
+    assert client.get("/jobs").json == []
+
+
+def raise_away(*requests: object, **more: object) -> None:
+    raise StoreUnavailable("away")
+
+
+def test_too_many_pending_jobs_refuse_more(tmp_path: Path) -> None:
+    client = Site(tmp_path, MAX_PENDING="1").client()
+    client.post("/api/jobs", json={"delay_s": 9})
+
+    assert error_of(client.post("/api/jobs", json={}))[:2] == (503, "overloaded")
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/", "/metrics", "/api", "/jobs/", "/api/jobs/a/b/c", "/../etc/passwd", "/schedule"])
+def test_what_is_not_there_is_told_in_json(client: FlaskClient, path: str) -> None:
+    answer = client.get(path)
+
+    assert answer.status_code in (404, 405) or path == "/jobs/"
+    assert answer.content_type == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/jobs", "GET, HEAD"), ("GET", "/api/jobs/batch", None), ("DELETE", "/api/jobs", "GET, HEAD, POST"),
+        ("OPTIONS", "/health", "GET, HEAD"), ("BREW", "/stats", "GET, HEAD"),
+    ],
+)  # fmt: skip
+def test_a_wrong_method_is_told_with_the_right_ones(client: FlaskClient, method: str, path: str, allowed: str | None) -> None:
+    answer = client.open(path, method=method)
+
+    if allowed is None:  # it reads as a job's id
+        assert error_of(answer)[0] in (400, 405)
+        return
+    assert error_of(answer)[:2] == (405, "method_not_allowed")
+    assert answer.headers["Allow"] == allowed
+
+
+def test_head_is_get_without_a_body(client: FlaskClient) -> None:
+    answer = client.head("/jobs")
+
+    assert (answer.status_code, answer.data) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    "kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", "application/x-ndjson"]
+)
+def test_another_type_of_body_is_refused(client: FlaskClient, kind: str) -> None:
+    answer = client.post("/api/jobs", data="{}", content_type=kind or None)
+
+    assert error_of(answer)[:2] == (415, "unsupported_media_type")
+
+
+def test_json_may_say_that_it_is_utf8(client: FlaskClient) -> None:
+    assert client.post("/api/jobs", data="{}", content_type="Application/JSON; charset=UTF-8").status_code == 201
+
+
+def test_no_body_is_no_json(client: FlaskClient) -> None:
+    assert error_of(client.post("/api/jobs", content_type="application/json"))[:2] == (400, "invalid_json")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "localhost:80:80", "[::2]"])
+def test_another_host_is_misdirected(client: FlaskClient, host: str) -> None:
+    for path in ("/jobs", "/nothing", "/health"):
+        assert error_of(client.get(path, headers={"Host": host}))[:2] == (421, "misdirected_host")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "[::1]"])
+def test_our_hosts_are_served_with_any_port(client: FlaskClient, host: str) -> None:
+    assert client.get("/jobs", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost.evil.example", "file://", "http://[", ""])
+def test_another_origin_is_forbidden(client: FlaskClient, origin: str) -> None:
+    assert error_of(client.post("/api/jobs", json={}, headers={"Origin": origin}))[:2] == (403, "origin_not_allowed")
+
+
+def test_our_own_origin_is_served(client: FlaskClient) -> None:
+    assert client.post("/api/jobs", json={}, headers={"Origin": "http://localhost:8080"}).status_code == 201
+
+
+@pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xff"])
+def test_a_token_is_asked_for_where_one_is_set(tmp_path: Path, given: str | None) -> None:
+    client = Site(tmp_path, API_TOKEN=TOKEN).client()
+
+    answer = client.get("/nothing", headers={} if given is None else {"Authorization": given})
+
+    assert error_of(answer)[:2] == (401, "unauthorized")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_the_right_token_and_health_without_one_are_served(tmp_path: Path) -> None:
+    client = Site(tmp_path, API_TOKEN=TOKEN).client()
+
+    assert client.get("/jobs", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert client.get("/health").status_code == 200
+
+
+def test_a_fault_of_ours_is_told_without_its_words(site: Site, client: FlaskClient) -> None:
+    site.roles["scheduler-8081"].tick = raise_secret  # type: ignore[method-assign]
+
+    answer = client.get("/jobs")
+
+    assert error_of(answer)[:2] == (500, "internal_error")
+    assert "secret" not in answer.text
+
+
+def raise_secret(inbox: object) -> float:
+    raise RuntimeError("secret")
+
+
+def test_the_document_describes_every_route_and_no_other(client: FlaskClient) -> None:
+    document = json.loads(client.get("/openapi.json").data)
+
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+
+    assert document["openapi"] == "3.1.0"
+    assert described == {(method, path.replace("<job_id>", "{job_id}")) for method, path in routes_of("gateway")}
+    assert all(ref in document["components"]["schemas"] for ref in (route.answer for route in ROUTES if "gateway" in route.kinds))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_app_serves_exactly_its_rows(site: Site, kind: str) -> None:
+    views = {name: AnyView() for name in ("jobs", "component", "gateway")}
+    app = create_app(kind, views, guards=None, world=site.world, log=site.log)  # type: ignore[arg-type]
+
+    served = {(method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods or () if method != "HEAD"}
+
+    assert served == set(routes_of(kind))
+
+
+class AnyView:
+    """Has every view."""
+
+    def __getattr__(self, name: str) -> object:
+        return lambda **more: "{}"
