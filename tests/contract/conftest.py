@@ -10,6 +10,7 @@ import pytest
 from engine.store.port import Store
 from engine.store.sqlite import SqliteStore
 from engine.store.sqlite_file import prepare_file
+from tests.support.memory_store import MemoryStore
 
 Open = Callable[[], Store]
 
@@ -19,7 +20,13 @@ def open_sqlite(folder: Path) -> Open:
     return lambda: SqliteStore(folder / "jobs.sqlite", durable=False, waiting=lambda waits: None)
 
 
-STORES: dict[str, Callable[[Path], Open]] = {"sqlite": open_sqlite}
+def open_memory(folder: Path) -> Open:
+    """The store of the unit tests keeps to the contract too."""
+    store = MemoryStore()
+    return lambda: store
+
+
+STORES: dict[str, Callable[[Path], Open]] = {"sqlite": open_sqlite, "memory": open_memory}
 
 
 @pytest.fixture(params=sorted(STORES))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
+import pytest
+
 from engine.job import Job, Status
 from engine.store.port import Store
 from tests.contract.conftest import Open
@@ -70,6 +72,7 @@ def test_who_comes_second_finds_nothing(store: Store, open_another: Open) -> Non
     assert claim(other, owner="box:b00t:watcher-9002:1") == []
 
 
+@pytest.mark.parametrize("open_another", ["sqlite"], indirect=True)  # the store in memory is one process's
 def test_four_processes_claim_every_job_once(store: Store, open_another: Open) -> None:
     for _ in range(4):
         put(store, *(a_job(priority=number % 10) for number in range(500)))

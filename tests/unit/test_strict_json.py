@@ -40,8 +40,11 @@ def test_bytes_of_any_kind_are_decoded_or_refused(text: bytes) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"nul", b"{", b"[1,]", b"{'a':1}", b"01", b"1 2", b"\xef\xbb\xbf1", b'"\x01"', b'"\\x"', b"NaN", b"[Infinity]", b"-Infinity"],
-)
+    [
+        b"", b"nul", b"{", b"[1,]", b"{'a':1}", b"01", b"1 2", b"\xef\xbb\xbf1", b'"\x01"', b'"\\x"', b"NaN", b"[Infinity]",
+        b"-Infinity",
+    ],
+)  # fmt: skip
 def test_what_is_not_json_is_refused(text: bytes) -> None:
     assert refusal(text).code == "invalid_json"
 

@@ -1,0 +1,167 @@
+"""A store in memory: all of the port, in the plainest way that can be right. For tests that need no database.
+
+Rows stand in the order of insertion. A write is prepared on a copy and put in place whole, as a transaction would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from engine import lifecycle
+from engine.errors import InvalidRequest, StoreUnavailable
+from engine.job import Execution, Job, Status, ticket_for
+from engine.lifecycle import HELD, TERMINAL, Change
+from engine.store.port import Abandoned, Claimed, Inserted, Insertion, JobFilter, KeyTaken, Page
+
+
+class MemoryStore:
+    """See `engine.store.port.Store`. `is_down` makes every call fail, as an outage does."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._executions: dict[tuple[str, int], Execution] = {}
+        self.is_down = False
+        self.stale_writes = 0
+        self.commits = 0
+
+    def insert(
+        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False
+    ) -> list[Insertion]:  # fmt: skip
+        self._reach()
+        self.commits += 1
+        return [Abandoned() if abandoned(number) else self._insert_request(jobs) for number, jobs in enumerate(requests)]
+
+    def find(self, job_ids: Sequence[str]) -> list[Job | None]:
+        self._reach()
+        return [self._jobs.get(job_id) for job_id in job_ids]
+
+    def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
+        self._reach()
+        newest_first = list(reversed(self._jobs.values()))
+        ids = [job.job_id for job in newest_first]
+        if cursor is not None and cursor not in ids:
+            raise InvalidRequest("invalid_cursor", "the cursor is none of ours", "cursor")
+        rest = newest_first[ids.index(cursor) + 1 if cursor else 0 :]
+        matching = [job for job in rest if _matches(job, wanted)]
+        page: list[Job] = []
+        for job in matching[:limit]:
+            page.append(job)
+            if sum(len(job.payload) + len(job.result or b"") for job in page) > max_bytes:
+                break
+        return Page(jobs=page, cursor=page[-1].job_id if len(page) < len(matching) else None)
+
+    def counts(self) -> dict[Status, int]:
+        self._reach()
+        return {status: sum(job.status is status for job in self._jobs.values()) for status in Status}
+
+    def next_due(self, *, limits: Sequence[int]) -> datetime | None:
+        self._reach()
+        return min((job.scheduled_at for job in self._pending() if limits[job.priority] > 0), default=None)
+
+    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int]) -> Claimed:
+        self._reach()
+        tickets = []
+        left = list(limits)
+        for job in sorted(self._pending(), key=lambda job: (-job.priority, job.scheduled_at)):
+            if job.scheduled_at <= now and left[job.priority] > 0:
+                left[job.priority] -= 1
+                claimed = lifecycle.claim(job, owner=owner, now=now).after(job)
+                queued = lifecycle.enqueue(claimed, now=now).after(claimed)
+                self._jobs[job.job_id] = queued
+                tickets.append(ticket_for(queued))
+        self.commits += bool(tickets)
+        return Claimed(tickets=tickets)
+
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
+        self._reach()
+        self.commits += 1
+        return [self._apply_one(change) for change in changes]
+
+    def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
+        self._reach()
+        held = sorted((job for job in self._held() if job.holder == owner), key=lambda job: job.job_id)
+        return [job for job in held if after is None or job.job_id > after][:limit]
+
+    def holders(self) -> list[str]:
+        self._reach()
+        return sorted({job.holder for job in self._held() if job.holder is not None})
+
+    def cancel_requests(self, owner: str) -> list[str]:
+        self._reach()
+        running = (job for job in self._held() if job.status is Status.RUNNING and job.locked_by == owner)
+        return [job.job_id for job in running if job.cancel_requested_at is not None]
+
+    def executions(self, job_id: str) -> list[Execution]:
+        self._reach()
+        return [self._executions[key] for key in sorted(self._executions) if key[0] == job_id]
+
+    def purge(self, *, before: datetime, limit: int) -> int:
+        self._reach()
+        finished = [(job.finished_at, job) for job in self._jobs.values() if job.status in TERMINAL and job.finished_at is not None]
+        old = sorted((pair for pair in finished if pair[0] < before), key=lambda pair: pair[0])[:limit]
+        for _, job in old:
+            del self._jobs[job.job_id]
+            for execution in self.executions(job.job_id):
+                del self._executions[execution.job_id, execution.attempt]
+        return len(old)
+
+    def ping(self) -> str:
+        self._reach()
+        return "memory"
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def all_jobs(self) -> list[Job]:
+        """For tests: every job, in the order of insertion."""
+        return list(self._jobs.values())
+
+    def _reach(self) -> None:
+        if self.is_down:
+            raise StoreUnavailable("the database was told to be down")
+
+    def _insert_request(self, jobs: Sequence[Job]) -> Insertion:
+        new: dict[str, Job] = {}
+        job_ids = []
+        repeated = 0
+        for index, job in enumerate(jobs):
+            if job.job_id in self._jobs:
+                job_ids.append(job.job_id)
+                continue
+            same_key = self._with_key(job.idempotency_key, [*self._jobs.values(), *new.values()])
+            if same_key is None:
+                new[job.job_id] = job
+            elif same_key.request_digest == job.request_digest:
+                repeated += 1
+            else:
+                return KeyTaken(index=index, job_id=same_key.job_id)
+            job_ids.append((same_key or job).job_id)
+        self._jobs |= new
+        return Inserted(job_ids=job_ids, repeated=repeated)
+
+    def _with_key(self, key: str | None, jobs: Sequence[Job]) -> Job | None:
+        return next((job for job in jobs if key is not None and job.idempotency_key == key), None)
+
+    def _apply_one(self, change: Change) -> bool:
+        job = self._jobs.get(change.job_id)
+        stands = job is not None and (job.status, job.epoch) == (change.status, change.epoch)
+        if job is None or not stands or (change.unless_cancelled and job.cancel_requested_at is not None):
+            self.stale_writes += 1
+            return False
+        self._jobs[job.job_id] = change.after(job)
+        if change.execution is not None:
+            self._executions[change.execution.job_id, change.execution.attempt] = change.execution
+        return True
+
+    def _pending(self) -> list[Job]:
+        return [job for job in self._jobs.values() if job.status is Status.PENDING]
+
+    def _held(self) -> list[Job]:
+        return [job for job in self._jobs.values() if job.status in HELD]
+
+
+def _matches(job: Job, wanted: JobFilter) -> bool:
+    return (
+        wanted.status in (None, job.status) and wanted.task in (None, job.task) and wanted.queue in (None, job.queue)
+    )  # fmt: skip
