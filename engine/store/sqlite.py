@@ -217,15 +217,23 @@ class SqliteStore:
             self._checkpoint()
 
     def _checkpoint(self) -> None:
-        """Nobody commits while we hold the lock, so the log can begin anew, unless somebody still reads: then when it has grown."""
+        """Nobody commits while we hold the lock, so the log can begin anew, unless somebody still reads: then when it has grown.
+
+        What was committed stands whatever comes of this: without room on the disk it is tried again later.
+        """
         with contextlib.suppress(FileNotFoundError):
             size = self._wal.stat().st_size
             if size < self._checkpoint_at:
                 return
             self._run("PRAGMA busy_timeout = 0")
-            was_busy = self._run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            try:
+                is_undone = bool(self._run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+            except sqlite3.OperationalError as fault:
+                if _is_broken(fault):
+                    raise
+                is_undone = True
             self._run(f"PRAGMA busy_timeout = {round(FOREIGN_LOCK_S * 1000)}")
-            self._checkpoint_at = CHECKPOINT_BYTES + (size if was_busy else 0)
+            self._checkpoint_at = CHECKPOINT_BYTES + (size if is_undone else 0)
 
     @contextlib.contextmanager
     def _bounded_work(self) -> Iterator[None]:
@@ -252,11 +260,15 @@ def _told_plainly() -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as fault:
-        if any(sign in str(fault) for sign in BROKEN):
+        if _is_broken(fault):
             raise StoreBroken(f"the database file is damaged or its disk fails: {fault}") from fault
         if isinstance(fault, sqlite3.OperationalError):
             raise StoreUnavailable(f"the database is not available: {fault}") from fault
         raise
+
+
+def _is_broken(fault: Exception) -> bool:
+    return any(sign in str(fault) for sign in BROKEN)
 
 
 def _read_cursor(cursor: str | None) -> int:
