@@ -7,7 +7,8 @@ request to the task and back, decoded by the task's process only, so that they c
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import math
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 import msgspec
@@ -123,6 +124,11 @@ def ticket_for(job: Job) -> Ticket:
         job_id=job.job_id, epoch=job.epoch, task=job.task, queue=job.queue,
         priority=job.priority, scheduled_at=job.scheduled_at, attempt=job.attempt,
     )  # fmt: skip
+
+
+def at_least(seconds: float) -> timedelta:
+    """So long, rounded up to a millisecond, so that whoever waits for it is never early; below a nanosecond is noise of floats."""
+    return timedelta(milliseconds=math.ceil(round(seconds * 1000, 6)))
 
 
 def rfc3339(at: datetime | None) -> str | None:

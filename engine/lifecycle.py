@@ -18,13 +18,12 @@ A worker or host of ours that dies costs the job no retry: `recover` counts `los
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
 
-from engine.job import Execution, ExecutionStatus, Job, Outcome, Status
+from engine.job import Execution, ExecutionStatus, Job, Outcome, Status, at_least
 from engine.owners import parse_owner
 
 
@@ -160,9 +159,8 @@ def execution_id(job_id: str, attempt: int) -> str:
 
 
 def retry_delay(retry_count: int, *, retry_base_s: float, wish_s: float | None = None) -> timedelta:
-    """Retry n waits n² × base, or what the task asked for; rounded up to a millisecond, so that it is never early."""
-    delay_s = retry_count**2 * retry_base_s if wish_s is None else wish_s
-    return timedelta(milliseconds=math.ceil(delay_s * 1000))
+    """Retry n waits n² × base, or what the task asked for."""
+    return at_least(retry_count**2 * retry_base_s if wish_s is None else wish_s)
 
 
 def cancel(job: Job, *, now: datetime) -> Change:
@@ -202,10 +200,10 @@ def recover(job: Job, *, now: datetime, max_lost: int) -> Change:
         status = Status.FAILED
     ended = status is not Status.PENDING
     return _change(
-        job, Verb.RECOVER, status, now, execution=execution, epoch=job.epoch + 1, lost_count=lost_count,
-        claimed_by=job.claimed_by if ended else None, claimed_at=job.claimed_at if ended else None,
-        queued_at=job.queued_at if ended else None, locked_by=None, locked_until=None,
-        scheduled_at=job.scheduled_at if ended else now, finished_at=now if ended else None, error=error,
+        job, Verb.RECOVER, status, now, execution=execution, unless_cancelled=status is not Status.CANCELLED,
+        epoch=job.epoch + 1, lost_count=lost_count, claimed_by=job.claimed_by if ended else None,
+        claimed_at=job.claimed_at if ended else None, queued_at=job.queued_at if ended else None, locked_by=None,
+        locked_until=None, scheduled_at=job.scheduled_at if ended else now, finished_at=now if ended else None, error=error,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import msgspec
 
 from engine import strict_json
 from engine.errors import InvalidRequest, TooLarge
-from engine.job import Job
+from engine.job import Job, at_least
 from engine.strict_json import LONGEST_SHOWN, shown
 from engine.world import later_id
 
@@ -306,7 +306,7 @@ def _due(values: dict[str, object], now: datetime) -> datetime:
         raise InvalidRequest("invalid_field", "give either scheduled_at or delay_s, not both", "delay_s")
     if isinstance(scheduled_at, datetime):
         return max(scheduled_at, now)
-    return now if delay_s is None else now + timedelta(milliseconds=ceil(float(delay_s) * 1000))  # type: ignore[arg-type]
+    return now if delay_s is None else now + at_least(float(delay_s))  # type: ignore[arg-type]
 
 
 def _digest(fields: Mapping[str, object]) -> bytes:

@@ -76,10 +76,14 @@ def test_the_epoch_rises_whenever_a_job_changes_hands(verb: Verb) -> None:
         assert ACTS[verb](job).after(job).epoch == job.epoch + 1
 
 
-def test_every_change_of_a_verb_has_the_same_fields() -> None:
-    recovered = [recover(a_job(status=status)) for status in lifecycle.HELD]
+@pytest.mark.parametrize("verb", Verb)
+def test_every_change_of_a_verb_has_the_same_fields(verb: Verb) -> None:
+    facts: list[dict[str, object]] = [{}, {"error": "e", "retry_count": 1}, {"cancel_requested_at": START}, {"lost_count": 4}]
+    jobs = [a_job(status=status, **more) for status, known in TABLE if known is verb for more in facts]
+    changes = [change for change in map(ACTS[verb], jobs) if change.verb is verb]
 
-    assert len({frozenset(change.fields) for change in recovered}) == 1
+    assert len({frozenset(change.fields) for change in changes}) == 1
+    assert not {name for name in changes[0].fields if name not in Job.__struct_fields__ or name == "job_id"}
 
 
 def test_beginning_counts_an_attempt_and_opens_its_execution() -> None:
@@ -103,6 +107,11 @@ def test_retry_n_waits_n_squared_times_the_base(retry_count: int, wait_s: int) -
     assert (again.status, again.retry_count) == (Status.PENDING, retry_count + 1)
     assert again.scheduled_at == again.next_run_at == NOW + timedelta(seconds=wait_s)
     assert (again.locked_by, again.claimed_by, again.queued_at) == (None, None, None)
+
+
+@pytest.mark.parametrize(("base_s", "retry", "wait_ms"), [(0.001, 3, 9), (0.007, 10, 700), (0.1, 7, 4900), (0.0004, 1, 1)])
+def test_the_wait_is_exact_to_the_millisecond_and_never_short(base_s: float, retry: int, wait_ms: int) -> None:
+    assert lifecycle.retry_delay(retry, retry_base_s=base_s) == timedelta(milliseconds=wait_ms)
 
 
 def test_one_attempt_and_max_retries_more_are_made() -> None:
@@ -173,6 +182,12 @@ def test_a_lost_job_that_somebody_cancelled_is_cancelled() -> None:
     job = a_job(status=Status.RUNNING, cancel_requested_at=START)
 
     assert recover(job).after(job).status is Status.CANCELLED
+
+
+def test_a_recovery_yields_to_a_request_to_cancel_that_comes_meanwhile() -> None:
+    assert recover(a_job(status=Status.RUNNING)).unless_cancelled
+    assert recover(a_job(status=Status.RUNNING, lost_count=4)).unless_cancelled
+    assert not recover(a_job(status=Status.RUNNING, cancel_requested_at=START)).unless_cancelled
 
 
 def test_cancelling_a_running_job_only_notes_it() -> None:

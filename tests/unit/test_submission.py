@@ -239,7 +239,7 @@ def test_a_time_is_read_in_every_form_of_rfc_3339(text: str, due: datetime) -> N
 
 @pytest.mark.parametrize(
     ("text", "microsecond", "second"),
-    [("20.0000001", 1000, 20), ("20.123000000001", 124_000, 20), ("20.1239", 124_000, 20), ("20.9999", 0, 21), ("20.9", 900_000, 20)],
+    [("20.0000001", 1000, 20), ("20.123000001", 124_000, 20), ("20.1239", 124_000, 20), ("20.9999", 0, 21), ("20.9", 900_000, 20)],
 )
 def test_a_fraction_is_rounded_up_so_that_nothing_starts_early(text: str, microsecond: int, second: int) -> None:
     due = parse_one({"scheduled_at": f"2026-02-01T00:00:{text}Z"}).scheduled_at
