@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from types import TracebackType
 
 from engine.job import ExecutionStatus, Outcome
 from engine.process_control import adopt_orphans, close_descriptors, die_with_parent, forbid_new_privileges, set_title
@@ -201,7 +202,7 @@ def _wished(wish: Retry) -> Outcome:
 
 def _failed(wrong: BaseException, *, unrecoverable: bool = False) -> Outcome:
     try:
-        words = "".join(traceback.format_exception(wrong))
+        words = "".join(traceback.format_exception(type(wrong), wrong, _from_the_task_on(wrong.__traceback__)))
         error = f"{type(wrong).__name__}: {wrong}"
     except BaseException:  # an exception that cannot even be shown
         words, error = "", type(wrong).__name__
@@ -209,6 +210,13 @@ def _failed(wrong: BaseException, *, unrecoverable: bool = False) -> Outcome:
         status=ExecutionStatus.FAILED, error=_bounded(error, MAX_ERROR_CHARS), unrecoverable=unrecoverable,
         traceback=words if len(words) <= MAX_TRACEBACK_CHARS else "…" + _bounded(words[-MAX_TRACEBACK_CHARS:], MAX_TRACEBACK_CHARS),
     )  # fmt: skip
+
+
+def _from_the_task_on(trace: TracebackType | None) -> TracebackType | None:
+    """Without our own frames before it: they tell the task's author nothing."""
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
 
 
 def _failure(words: str) -> Outcome:
