@@ -40,7 +40,7 @@ class Pulse:
 class Heartbeat:
     """One child's slot, as the child sees it."""
 
-    def __init__(self, page: memoryview, index: int, world: World) -> None:
+    def __init__(self, page: memoryview[float], index: int, world: World) -> None:
         self._page = page
         self._index = index
         self._world = world
