@@ -135,10 +135,12 @@ class Backlog:
             waiting = (item for item in self._ready[priority] if self._is_ready(item[2]))
             yield from (item[2] for item in heapq.nsmallest(limit, waiting))
 
-    def _held(self, leases: Iterable[Lease], holder: object) -> list[Entry]:
-        """Those of the leases that stand; a late word on an earlier epoch must not end the present one."""
-        entries = ((self._entries.get(job_id), epoch) for job_id, epoch in leases)
-        return [entry for entry, epoch in entries if entry and entry.holder == holder and entry.ticket.epoch == epoch]
+    def _held(self, leases: Iterable[Lease], holder: object) -> Iterator[Entry]:
+        """Those of the leases that stand, one by one; a late word on an earlier epoch must not end the present one."""
+        for job_id, epoch in leases:
+            entry = self._entries.get(job_id)
+            if entry is not None and entry.holder is holder and entry.ticket.epoch == epoch:
+                yield entry
 
     def _is_ready(self, entry: Entry) -> bool:
         return entry.holder is None and self._entries.get(entry.ticket.job_id) is entry

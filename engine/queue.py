@@ -45,6 +45,7 @@ from engine.world import World
 
 PAGE = 500
 LOOK_S = 1.0
+LEAST_GRANT = 50
 
 
 class Queue:
@@ -119,11 +120,14 @@ class Queue:
         peer.send(Room(granted=self._reserved[peer]))
 
     def _free_for(self, peer: Peer) -> list[int]:
+        """What the others have not reserved; a little in any case, or one that is woken could do nothing while they sleep."""
         others = [granted for other, granted in self._reserved.items() if other is not peer]
-        return [
-            max(0, min(wanted, self._backlog.room(priority) - sum(granted[priority] for granted in others)))
-            for priority, wanted in enumerate(self._wished[peer])
-        ]
+        free = []
+        for priority, wanted in enumerate(self._wished[peer]):
+            room = self._backlog.room(priority)
+            unreserved = room - sum(granted[priority] for granted in others)
+            free.append(min(wanted, max(unreserved, min(room, LEAST_GRANT))))
+        return free
 
     def _offer_room(self) -> None:
         """Room that opened since a watcher got less than it wished for; in halves, so that not every ack is told."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 from engine.job import Job, Status, Ticket, ticket_for
-from tests.support.world import START
+from engine.logs import Log
+from tests.support.world import START, FakeWorld
 
 _numbers = itertools.count(1)
+_nowhere = os.open(os.devnull, os.O_WRONLY)
 
 
 def a_job(**fields: object) -> Job:
@@ -28,3 +31,8 @@ def a_job(**fields: object) -> Job:
 def a_ticket(**fields: object) -> Ticket:
     """The ticket of a queued job."""
     return ticket_for(a_job(status=Status.QUEUED, **fields))
+
+
+def a_log() -> Log:
+    """A log that nobody reads."""
+    return Log(FakeWorld(), fd=_nowhere)
