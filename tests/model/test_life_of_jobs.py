@@ -7,6 +7,7 @@ not its turn. In the end everything is let go and every job must reach an end.
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
@@ -217,7 +218,8 @@ class LifeOfJobs(RuleBasedStateMachine):
     # ---- how it is done
 
     def owner(self, name: str) -> str:
-        return f"box:b00t:{name}:{self.generation[name]}"
+        """The backlog knows holders by identity, as it knows connections."""
+        return sys.intern(f"box:b00t:{name}:{self.generation[name]}")
 
     def jobs(self) -> list[Job]:
         return [job for job in self.store.find(self.job_ids) if job is not None]
