@@ -22,6 +22,7 @@ from engine.world import World
 PAGE = 500
 PURGE_EVERY_S = 60.0
 PURGE_BATCH = 200
+PURGE_BATCHES = 10
 CLOCK_STEP_S = 300.0
 CLOCK_TRUSTED_AFTER_S = 3600.0
 
@@ -57,7 +58,8 @@ class Upkeep:
         self._store = store
         self._log = log
         self._proof = proof
-        self._purge_at = world.monotonic() + world.jitter(PURGE_EVERY_S)
+        self._purge_every_s = min(PURGE_EVERY_S, settings.retention_s / 10)
+        self._purge_at = world.monotonic() + world.jitter(self._purge_every_s)
         self._clock = WallClock(world)
         self.jobs_recovered = 0
 
@@ -67,17 +69,21 @@ class Upkeep:
         return sum(self._recover_from(owner) for owner in dead)
 
     def purge(self) -> int:
-        """Remove finished jobs older than the retention time, a few at a time; how many."""
+        """Remove finished jobs older than the retention time, some small batches at a time; how many."""
         if not self._settings.retention_s or self._world.monotonic() < self._purge_at:
             return 0
         if not self._clock.is_trusted():
             self._log.warning("purge_postponed", reason="the wall clock was set by more than five minutes less than an hour ago")
-            self._purge_at = self._world.monotonic() + PURGE_EVERY_S
+            self._purge_at = self._world.monotonic() + self._purge_every_s
             return 0
         before = self._world.now() - timedelta(seconds=self._settings.retention_s)
-        purged = self._store.purge(before=before, limit=PURGE_BATCH)
-        if purged < PURGE_BATCH:
-            self._purge_at = self._world.monotonic() + PURGE_EVERY_S + self._world.jitter(PURGE_EVERY_S)
+        purged = 0
+        for _ in range(PURGE_BATCHES):
+            batch = self._store.purge(before=before, limit=PURGE_BATCH)
+            purged += batch
+            if batch < PURGE_BATCH:
+                self._purge_at = self._world.monotonic() + self._purge_every_s + self._world.jitter(self._purge_every_s)
+                break
         return purged
 
     def _recover_from(self, owner: str) -> int:
