@@ -29,7 +29,10 @@ def read_body(request: Request) -> bytes:
     length = request.content_length
     if length is not None and length > MAX_BODY_BYTES:
         raise _too_large()
-    body = request.stream.read(MAX_BODY_BYTES + 1)
+    try:
+        body = request.stream.read(MAX_BODY_BYTES + 1)
+    except OSError as broken:  # a damaged chunk, or a client that is too slow
+        raise InvalidRequest("invalid_request", f"the body cannot be read: {str(broken) or 'it did not come in time'}") from None
     if len(body) > MAX_BODY_BYTES:
         raise _too_large()
     if length is not None and len(body) < length:

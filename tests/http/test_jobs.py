@@ -15,8 +15,8 @@ from tests.support.world import START
 NOBODY = "f" * 24
 JOB_FIELDS = [
     "job_id", "task", "payload", "queue", "priority", "status", "scheduled_at", "created_at", "updated_at", "claimed_by",
-    "claimed_at", "queued_at", "locked_by", "locked_until", "last_run_at", "next_run_at", "finished_at", "attempt", "epoch", "lost_count",
-    "retry_count", "max_retries", "timeout_s", "idempotency_key", "result", "error",
+    "claimed_at", "queued_at", "locked_by", "locked_until", "last_run_at", "next_run_at", "finished_at", "attempt", "epoch",
+    "lost_count", "retry_count", "max_retries", "timeout_s", "idempotency_key", "result", "error",
 ]  # fmt: skip
 
 

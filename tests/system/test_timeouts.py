@@ -1,0 +1,47 @@
+"""Tasks that take too long."""
+
+from __future__ import annotations
+
+from tests.support.notes import Notes, wait_gone
+from tests.support.system import Jobyard
+from tests.support.waiting import wait_for
+
+
+def test_a_task_whose_time_is_over_may_tidy_up(jobyard: Jobyard, notes: Notes) -> None:
+    job_id = jobyard.submit(notes.payload(), task="tidy", timeout_s=0.3, max_retries=0)
+
+    job = jobyard.wait_for_job(job_id, status="failed")
+
+    begun, tidied = notes.wait(job_id), notes.wait(job_id, what="tidied")
+    assert 0.3 <= tidied.monotonic_s - begun.monotonic_s < 0.8
+    assert [execution["status"] for execution in jobyard.executions(job_id)] == ["timeout"]
+    assert "0.3" in job["error"]
+
+
+def test_a_task_that_ignores_everything_is_killed_with_its_children(jobyard: Jobyard, notes: Notes) -> None:
+    job_id = jobyard.submit(notes.payload(), task="cling", timeout_s=0.3, max_retries=0)
+    begun = notes.wait(job_id)
+
+    jobyard.wait_for_job(job_id, status="failed")
+
+    wait_gone(begun.pid, begun.child, within_s=1)
+    assert len(notes.read("asked", job_id)) >= 1
+    assert [execution["status"] for execution in jobyard.executions(job_id)] == ["timeout"]
+
+
+def test_a_timeout_is_charged_to_the_retries(jobyard: Jobyard, notes: Notes) -> None:
+    job_id = jobyard.submit(notes.payload(), task="tidy", timeout_s=0.1, max_retries=1)
+
+    job = jobyard.wait_for_job(job_id, status="failed")
+
+    assert (job["attempt"], job["retry_count"]) == (2, 1)
+
+
+def test_a_slot_is_free_again_after_a_timeout(one_slot: Jobyard, notes: Notes) -> None:
+    job_id = one_slot.submit(notes.payload(), task="cling", timeout_s=0.2, max_retries=0)
+    notes.wait(job_id)
+
+    next_id = one_slot.submit(notes.payload(), task="run")
+
+    one_slot.wait_for_job(next_id)
+    wait_for(lambda: one_slot.get("/stats", port=7001).json["currently_running"] == 0)
