@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from flask import Request
+from gunicorn.http.errors import ParseException
 
 from engine.errors import InvalidRequest, Rejected, TooLarge
 
@@ -31,7 +32,7 @@ def read_body(request: Request) -> bytes:
         raise _too_large()
     try:
         body = request.stream.read(MAX_BODY_BYTES + 1)
-    except OSError as broken:  # a damaged chunk, or a client that is too slow
+    except (OSError, ParseException) as broken:  # a client that is too slow, or a damaged chunk
         raise InvalidRequest("invalid_request", f"the body cannot be read: {str(broken) or 'it did not come in time'}") from None
     if len(body) > MAX_BODY_BYTES:
         raise _too_large()

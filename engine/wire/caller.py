@@ -39,7 +39,8 @@ class Caller:
 
     def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
         """The component's reply; raises `NoAnswer`."""
-        return self.finish(name, self.begin(name, request, timeout_s=timeout_s), self._world.monotonic() + timeout_s)
+        deadline = self._world.monotonic() + timeout_s
+        return self._finish(name, self._begin(name, request, deadline), deadline)
 
     def call_all(self, names: Sequence[str], request: Message, *, timeout_s: float) -> dict[str, Message | None]:
         """Ask all at once; None for whoever has not answered when the time is up."""
@@ -47,39 +48,53 @@ class Caller:
         begun: dict[str, socket.socket] = {}
         for name in names:
             try:
-                begun[name] = self.begin(name, request, timeout_s=timeout_s)
+                begun[name] = self._begin(name, request, deadline)
             except NoAnswer:
                 continue
         answers: dict[str, Message | None] = dict.fromkeys(names)
         for name, sock in begun.items():
             try:
-                answers[name] = self.finish(name, sock, deadline)
+                answers[name] = self._finish(name, sock, deadline)
             except NoAnswer:
                 continue
         return answers
 
-    def begin(self, name: str, request: Message, *, timeout_s: float) -> socket.socket:
-        """Send the request; the socket on which `finish` will wait for the reply."""
+    def close(self) -> None:
+        """Close the kept connections."""
+        with self._lock:
+            for kept in self._idle.values():
+                for sock in kept:
+                    sock.close()
+            self._idle.clear()
+
+    def _begin(self, name: str, request: Message, deadline: float) -> socket.socket:
+        """Send the request; the socket on which `_finish` will wait for the reply."""
         data = frame(request)
-        sock = self._take(name)
-        if sock is not None:
+        kept = self._take(name)
+        if kept is not None:
             try:
-                sock.settimeout(timeout_s)
-                sock.sendall(data)
-                return sock
+                return self._send(kept, data, deadline)
             except OSError:
-                sock.close()  # a kept connection may belong to a predecessor that died: nothing of ours was read there
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                pass  # it may belong to a predecessor that died: nothing of ours was read there whole
         try:
-            sock.settimeout(timeout_s)
-            sock.connect(self._run_dir.path_of(f"{name}.sock"))
-            sock.sendall(data)
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            return self._send(sock, data, deadline, connect_to=self._run_dir.path_of(f"{name}.sock"))
         except OSError as gone:
-            sock.close()
             raise NoAnswer(f"{name} does not answer: {gone}", was_sent=False) from gone
+
+    def _send(self, sock: socket.socket, data: bytes, deadline: float, *, connect_to: str | None = None) -> socket.socket:
+        try:
+            if connect_to is not None:
+                sock.settimeout(self._left_s(deadline))
+                sock.connect(connect_to)
+            sock.settimeout(self._left_s(deadline))
+            sock.sendall(data)
+        except OSError:
+            sock.close()
+            raise
         return sock
 
-    def finish(self, name: str, sock: socket.socket, deadline: float) -> Message:
+    def _finish(self, name: str, sock: socket.socket, deadline: float) -> Message:
         """The reply to a begun call."""
         try:
             (length,) = struct.unpack(">I", self._read(sock, 4, deadline))
@@ -92,24 +107,20 @@ class Caller:
         self._keep(name, sock)
         return reply
 
-    def close(self) -> None:
-        """Close the kept connections."""
-        with self._lock:
-            for kept in self._idle.values():
-                for sock in kept:
-                    sock.close()
-            self._idle.clear()
-
     def _read(self, sock: socket.socket, count: int, deadline: float) -> bytes:
         parts: list[bytes] = []
         while count:
-            sock.settimeout(max(0.0, deadline - self._world.monotonic()))  # what has come is read even when the time is up
+            sock.settimeout(self._left_s(deadline))
             data = sock.recv(min(count, 1 << 20))
             if not data:
                 raise ConnectionResetError("the connection broke off")
             parts.append(data)
             count -= len(data)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _left_s(self, deadline: float) -> float:
+        """With nothing left it is not waited, but what has come is read, and what there is room for is sent."""
+        return max(0.0, deadline - self._world.monotonic())
 
     def _take(self, name: str) -> socket.socket | None:
         with self._lock:

@@ -6,6 +6,7 @@ A frame that is too long or cannot be decoded raises `Damaged`; whoever reads en
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import msgspec
 
@@ -33,7 +34,7 @@ def decode(body: bytes | bytearray | memoryview) -> Message:
     try:
         message: Message = _decoder.decode(body)
         return message
-    except (msgspec.DecodeError, ValueError) as wrong:
+    except (msgspec.DecodeError, ValueError, RecursionError) as wrong:
         raise Damaged(str(wrong)) from wrong
 
 
@@ -52,20 +53,19 @@ class Unframer:
         self._max_bytes = max_bytes
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[Message]:
-        """The messages that these bytes complete; raises `Damaged`."""
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """The messages that these bytes complete, one by one; raises `Damaged` after those that came before the damage."""
         self._buffer += data
-        messages = []
         start = 0
-        while len(self._buffer) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._buffer, start)
-            if length > self._max_bytes:
-                raise Damaged(f"a frame of {length} bytes is over the limit of {self._max_bytes}")
-            end = start + _LENGTH.size + length
-            if len(self._buffer) < end:
-                break
-            messages.append(decode(bytes(self._buffer[start + _LENGTH.size : end])))
-            start = end
-        if start:
+        try:
+            while len(self._buffer) - start >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(self._buffer, start)
+                if length > self._max_bytes:
+                    raise Damaged(f"a frame of {length} bytes is over the limit of {self._max_bytes}")
+                end = start + _LENGTH.size + length
+                if len(self._buffer) < end:
+                    break
+                yield decode(bytes(self._buffer[start + _LENGTH.size : end]))
+                start = end
+        finally:
             del self._buffer[:start]
-        return messages

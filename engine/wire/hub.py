@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,7 +70,7 @@ class Stream:
         self.sock = sock
         self._hub = hub
         self._unframer = Unframer(max_bytes) if max_bytes else Unframer()
-        self._unsent: list[memoryview] = []
+        self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0
         self.open = True
 
@@ -100,26 +102,22 @@ class Stream:
             if sent < len(self._unsent[0]):
                 self._unsent[0] = self._unsent[0][sent:]
                 return
-            self._unsent.pop(0)
+            self._unsent.popleft()
         if self.open:
             self._hub.await_writable(self, False)
 
-    def receive(self) -> list[Message]:
-        """Everything whole that has come; raises `Damaged` or `ConnectionError` at the end of the stream."""
-        messages: list[Message] = []
+    def receive(self) -> Iterator[Message]:
+        """Everything whole that has come; then raises `Damaged` or an `OSError` if nothing more can come."""
         for _ in range(READS_A_TURN):
             try:
                 data = self.sock.recv(READ_BYTES)
             except BlockingIOError:
-                break
+                return
             if not data:
-                if messages:
-                    break
                 raise ConnectionResetError("the peer closed the connection")
-            messages += self._unframer.feed(data)
+            yield from self._unframer.feed(data)
             if len(data) < READ_BYTES:
-                break
-        return messages
+                return
 
     def _try_send(self, data: memoryview) -> int:
         try:
@@ -237,7 +235,8 @@ class Hub:
         if not (events & selectors.EVENT_READ and stream.open):
             return
         try:
-            letters += [Letter(stream, message) for message in stream.receive()]
+            for message in stream.receive():
+                letters.append(Letter(stream, message))
         except (OSError, Damaged):
             self.lose(stream)
 
