@@ -16,6 +16,10 @@ from pathlib import Path
 from engine.errors import CannotStart
 
 
+LONG_TOKEN = 32
+"""128 bits in hexadecimal digits: what a token must have before other hosts can try their luck."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """One row: `name` is the environment variable, and in lower case with dashes the flag."""
@@ -98,8 +102,8 @@ def _optional(text: str) -> str | None:
 
 
 def _token(text: str) -> str | None:
-    if text and (len(text) < 16 or not re.fullmatch(r"[\x21-\x7e]+", text)):
-        raise ValueError("at least 16 visible ASCII characters without spaces; 32 random hex digits are good")
+    if text and not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise ValueError("visible ASCII characters without spaces; 32 random hex digits are good")
     return text or None
 
 
@@ -185,8 +189,11 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, str] | Non
         except ValueError as wrong:
             shown = "…" if setting.name == "API_TOKEN" else repr(text)
             faults.append(f"{setting.name} must be {wrong}, not {shown}")
-    if not faults and not ipaddress.ip_address(str(values["host"])).is_loopback and not values["api_token"]:
-        faults.append(f"HOST {values['host']} is not a loopback address, so API_TOKEN must be set: anyone could run jobs here")
+    if not faults and not ipaddress.ip_address(str(values["host"])).is_loopback and len(str(values["api_token"] or "")) < LONG_TOKEN:
+        faults.append(
+            f"HOST {values['host']} is not a loopback address, so API_TOKEN must be set, with {LONG_TOKEN} characters or more:"
+            " anyone could run jobs here"
+        )
     if faults:
         raise CannotStart("; ".join(faults))
     return Settings(**values)  # type: ignore[arg-type]
