@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -19,6 +20,7 @@ class World:
         self._random = random.Random()
         self._process_bits = self._random.getrandbits(40).to_bytes(5, "big")
         self._id_counter = self._random.getrandbits(24)
+        self._id_lock = threading.Lock()  # the front's threads share one world
 
     def now(self) -> datetime:
         """Wall time, aware, UTC, cut to milliseconds: for what is stored."""
@@ -45,8 +47,9 @@ class World:
 
         Layout of the BSON ObjectId specification: 4 bytes of seconds, 5 of process, a 3-byte counter.
         """
-        first = self._id_counter
-        self._id_counter = (first + count) % (1 << 24)
+        with self._id_lock:
+            first = self._id_counter
+            self._id_counter = (first + count) % (1 << 24)
         return (int(time.time()).to_bytes(4, "big") + self._process_bits + first.to_bytes(3, "big")).hex()
 
     def object_id(self) -> str:
