@@ -189,7 +189,8 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, str] | Non
         except ValueError as wrong:
             shown = "…" if setting.name == "API_TOKEN" else repr(text)
             faults.append(f"{setting.name} must be {wrong}, not {shown}")
-    if not faults and not ipaddress.ip_address(str(values["host"])).is_loopback and len(str(values["api_token"] or "")) < LONG_TOKEN:
+    is_open = not faults and not ipaddress.ip_address(str(values["host"])).is_loopback
+    if is_open and len(str(values["api_token"] or "")) < LONG_TOKEN:
         faults.append(
             f"HOST {values['host']} is not a loopback address, so API_TOKEN must be set, with {LONG_TOKEN} characters or more:"
             " anyone could run jobs here"
