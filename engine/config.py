@@ -15,7 +15,6 @@ from pathlib import Path
 
 from engine.errors import CannotStart
 
-
 LONG_TOKEN = 32
 """128 bits in hexadecimal digits: what a token must have before other hosts can try their luck."""
 
