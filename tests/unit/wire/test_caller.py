@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from engine.wire.caller import Caller, NoAnswer
 from engine.wire.frames import frame
-from engine.wire.messages import Json, Ping
+from engine.wire.messages import Json, Message, Ping
 from engine.wire.run_dir import RunDir
 from engine.world import World
 
@@ -27,31 +28,50 @@ class Components:
         self.caller = Caller(self.run_dir, World())
         self._socks: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
+        self._closing = threading.Event()
 
-    def add(self, name: str, *, answers: int) -> None:
-        """One that takes a connection, answers so many requests, then hangs up; without any it only listens."""
+    def add(
+        self, name: str, *, answers: int, reply: Message | bytes = WELL, once: threading.Event | None = None,
+        hangs_after: bool = False,
+    ) -> None:  # fmt: skip
+        """One that takes a connection, answers so many requests, then hangs up or hangs; without any it only listens."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.run_dir.bind(listener, f"{name}.sock")
         listener.listen()
         self._socks.append(listener)
-        if answers:
-            self._threads.append(threading.Thread(target=_answer, args=(listener, answers)))
-            self._threads[-1].start()
+        if not answers:
+            return
+        data = reply if isinstance(reply, bytes) else frame(reply)
+        until = self._closing if hangs_after else None
+        thread = threading.Thread(target=_answer, args=(listener, answers, data, once, until))
+        self._threads.append(thread)
+        thread.start()
 
-    def close(self) -> None:
-        self.caller.close()
+    def join(self) -> None:
+        """Until all that were added have hung up."""
         for thread in self._threads:
             thread.join(5)
+
+    def close(self) -> None:
+        self._closing.set()
+        self.join()
+        self.caller.close()
         for sock in self._socks:
             sock.close()
 
 
-def _answer(listener: socket.socket, count: int) -> None:
+def _answer(
+    listener: socket.socket, count: int, reply: bytes, once: threading.Event | None, until: threading.Event | None
+) -> None:  # fmt: skip
     sock, _ = listener.accept()
-    with sock:
+    with sock, contextlib.suppress(BrokenPipeError):
         for _ in range(count):
             sock.recv(1 << 16)
-            sock.sendall(frame(WELL))
+            if once is not None:
+                once.wait(5)
+            sock.sendall(reply)
+        if until is not None:
+            until.wait(5)
 
 
 @pytest.fixture
@@ -83,3 +103,82 @@ def test_one_that_is_silent_is_given_up_when_the_time_is_up(components: Componen
 
     with pytest.raises(NoAnswer, match="silent does not answer"):
         components.caller.call("silent", Ping(), timeout_s=0.05)
+
+
+def test_nobody_listening_is_no_answer_and_nothing_was_sent(components: Components) -> None:
+    with pytest.raises(NoAnswer) as raised:
+        components.caller.call("nobody", Ping(), timeout_s=5)
+
+    assert not raised.value.was_sent
+
+
+def test_a_kept_connection_to_a_predecessor_is_replaced_by_one_to_its_successor(components: Components) -> None:
+    components.add("well", answers=1)
+    components.caller.call("well", Ping(), timeout_s=5)
+    components.join()
+    components.add("well", answers=1)
+
+    assert components.caller.call("well", Ping(), timeout_s=5) == WELL
+
+
+def test_a_late_reply_is_never_taken_for_anothers(components: Components) -> None:
+    go_on = threading.Event()
+    components.add("late", answers=1, once=go_on)
+    with pytest.raises(NoAnswer):
+        components.caller.call("late", Ping(), timeout_s=0.05)
+    go_on.set()
+    components.join()
+    components.add("late", answers=1, reply=Json(body=b"2"))
+
+    assert components.caller.call("late", Ping(), timeout_s=5) == Json(body=b"2")
+
+
+def test_a_request_that_nobody_reads_is_given_up_when_the_time_is_up(components: Components) -> None:
+    components.add("silent", answers=0)
+    began = World().monotonic()
+
+    with pytest.raises(NoAnswer) as raised:
+        components.caller.call("silent", Json(body=b"x" * (4 << 20)), timeout_s=0.1)
+
+    assert not raised.value.was_sent
+    assert World().monotonic() - began < 1
+
+
+def test_a_kept_connection_that_hangs_does_not_double_the_time(components: Components) -> None:
+    components.add("hangs", answers=1, hangs_after=True)
+    components.caller.call("hangs", Ping(), timeout_s=5)
+    began = World().monotonic()
+
+    with pytest.raises(NoAnswer):
+        components.caller.call("hangs", Json(body=b"x" * (4 << 20)), timeout_s=0.4)
+
+    assert World().monotonic() - began < 0.75
+
+
+@pytest.mark.parametrize("garbage", [b"\xff" * 64, b"\0\0\0\1\xc1", b"\0\0\0\0", b"\0\0"])
+def test_a_damaged_reply_is_no_answer(components: Components, garbage: bytes) -> None:
+    components.add("mad", answers=1, reply=garbage)
+
+    with pytest.raises(NoAnswer) as raised:
+        components.caller.call("mad", Ping(), timeout_s=5)
+
+    assert raised.value.was_sent
+
+
+def test_many_threads_call_at_once_and_each_gets_its_own_answer(components: Components) -> None:
+    for number in range(4):
+        components.add(f"c-{number}", answers=25, reply=Json(body=str(number).encode()))
+    wrong: list[int] = []
+
+    def ask(number: int) -> None:
+        for _ in range(25):
+            if components.caller.call(f"c-{number}", Ping(), timeout_s=5) != Json(body=str(number).encode()):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert wrong == []
