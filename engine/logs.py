@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
-
-import msgspec
+from math import isfinite
 
 from engine.job import rfc3339
 from engine.world import World
@@ -56,10 +55,7 @@ class Log:
             return
         if self.dropped:
             fields = fields | {"lines_dropped_before": self.dropped}
-        line = (self._as_json if self._form == "json" else self._as_text)(LEVELS[level], event, fields)
-        data = line.encode("utf-8", "backslashreplace")
-        if len(data) > MAX_LINE_BYTES - 1:
-            data = data[: MAX_LINE_BYTES - 4].decode("utf-8", "ignore").encode() + b"..."
+        data = self._fitting(LEVELS[level], event, fields)
         if not self._has_room():
             self.dropped += 1
             return
@@ -69,6 +65,16 @@ class Log:
         except OSError:  # the reader is gone: there is nobody to tell
             self.dropped += 1
 
+    def _fitting(self, level: str, event: str, fields: dict[str, object]) -> bytes:
+        """The line, its values cut as short as needed, so that what is cut is still a line of its form."""
+        form = self._as_json if self._form == "json" else self._as_text
+        limit = MAX_LINE_BYTES
+        while True:
+            data = form(level, event, {name: _cut(value, limit) for name, value in fields.items()}).encode()
+            if len(data) < MAX_LINE_BYTES or not limit:
+                return data[: MAX_LINE_BYTES - 1]
+            limit //= 2
+
     def _has_room(self) -> bool:
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
@@ -76,15 +82,19 @@ class Log:
 
     def _as_json(self, level: str, event: str, fields: dict[str, object]) -> str:
         head = {"at": rfc3339(self._world.now()), "level": level, "process": self._process, "event": event}
-        return msgspec.json.encode({**head, **{name: _plain(value) for name, value in fields.items()}}).decode()
+        return json.dumps(head | fields, separators=(",", ":"))
 
     def _as_text(self, level: str, event: str, fields: dict[str, object]) -> str:
         told = " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
         return f"{rfc3339(self._world.now())} {level:<7} {self._process:<14} {event} {told}".rstrip()
 
 
-def _plain(value: object) -> object:
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+def _cut(value: object, limit: int) -> object:
+    """What JSON has a word for, as it is; of everything else its words, at most so many characters."""
+    if isinstance(value, int | None) or (isinstance(value, float) and isfinite(value)):
+        return value
+    text = str(value)
+    return text if len(text) <= limit else text[:limit] + "..."
 
 
 def _quoted(value: object) -> str:

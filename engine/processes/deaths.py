@@ -7,6 +7,7 @@ it is gone, every process of that boot is gone too: the kernel lets go of it wit
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,10 +32,12 @@ class Deaths:
         return take_lock(self._run_dir.path / f"{self._boot}.lock", wait=True)
 
     def record(self, owner: str) -> None:
-        """The supervisor has reaped this one and nothing of its group lives."""
+        """The supervisor has reaped this one and nothing of its group lives. Raises `OSError` unless it stands there whole."""
+        line = f"\n{owner}\n".encode()  # the first end of line ends what a full disk may have cut short before
         fd = os.open(self._run_dir.path / f"{self._boot}.dead", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, f"{owner}\n".encode())
+            if os.write(fd, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(fd)
 

@@ -60,3 +60,44 @@ def test_files_of_boots_that_are_gone_are_removed_and_those_of_the_living_stay(t
 
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"l1ve.lock"}
     assert new.others_live()
+
+
+def test_a_lock_lives_as_long_as_the_last_child_that_inherited_it(tmp_path: Path) -> None:
+    old, new = deaths_of(tmp_path, "0ld"), deaths_of(tmp_path, "new")
+    fd = old.hold()
+    go_on, let_go = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(let_go)
+        os.read(go_on, 1)
+        os._exit(0)
+    os.close(fd)
+    while_the_child_lives = new.proven([WORKER]), new.others_live()
+
+    os.close(let_go)
+    os.waitpid(child, 0)
+    os.close(go_on)
+
+    assert while_the_child_lives == ([], True)
+    assert (new.proven([WORKER]), new.others_live()) == ([WORKER], False)
+
+
+def test_a_record_that_was_cut_short_by_a_full_disk_hides_no_later_one(tmp_path: Path) -> None:
+    deaths = deaths_of(tmp_path, "0ld")
+    fd = deaths.hold()
+    (tmp_path / "run" / "0ld.dead").write_text(f"box:0ld:worker-7002:1\n{WORKER[:9]}")
+    before = deaths.proven([WORKER])
+
+    deaths.record(WORKER)
+    os.close(fd)
+
+    assert before == []
+    assert deaths.proven([WORKER, "box:0ld:worker-7002:1", WORKER[:9] + ":x:y:1"]) == [WORKER, "box:0ld:worker-7002:1"]
+
+
+def test_what_is_recorded_later_is_seen_too(tmp_path: Path) -> None:
+    deaths = deaths_of(tmp_path, "0ld")
+    for generation in range(1, 4):
+        deaths.record(f"box:0ld:worker-7001:{generation}")
+
+        assert len(deaths.proven(f"box:0ld:worker-7001:{number}" for number in range(1, 9))) == generation
