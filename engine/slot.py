@@ -52,6 +52,7 @@ class Slot:
         self.attempts: deque[Attempt] = deque()
         self.runs = 0
         self.dying = False
+        self.broke_off_at: float | None = None
         self.retiring = False
         self._page = mmap.mmap(-1, PAGE_BYTES)
         self._inbox, self._far_inbox = packet_pair()

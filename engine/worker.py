@@ -123,6 +123,8 @@ class Worker:
             case Closed():
                 if self._queue.lost(letter.peer):
                     self._drop_tickets()
+                else:
+                    self._workshop.note_closed(letter.peer)
             case GetStats() if letter.peer is not None:
                 letter.peer.send(self._stats())
             case Ping() if letter.peer is not None:

@@ -26,6 +26,7 @@ from engine.world import World
 
 STUCK_S = 0.02
 HOMELESS_S = 0.1
+BROKEN_OFF_S = 0.2
 MEMORY_LOOK_S = 0.5
 
 
@@ -130,6 +131,12 @@ class Workshop:
             self._shelter(slot.take_back())
             slot.retire()
 
+    def note_closed(self, peer: Peer | None) -> None:
+        """A child's reports have ended: because it did, which is seen in a moment, or because its task broke them off."""
+        for slot in self.slots:
+            if slot.peer is peer and slot.broke_off_at is None:
+                slot.broke_off_at = self._world.monotonic()
+
     def note_ready(self, fd: int) -> None:
         """A child died, or one of its tasks printed something."""
         for slot in self.slots:
@@ -162,6 +169,7 @@ class Workshop:
                 continue
             if self._deadlines.step(slot, current, draining_since=self._draining_since) or self._is_stuck(slot, now):
                 self._shelter([] if slot.retiring else slot.take_back())
+        self._end_broken_off(now)
         self._look_at_memory(now)
         self._house(now)
         for slot in self.takers if self._draining_since is not None else []:
@@ -175,6 +183,8 @@ class Workshop:
             return now
         dues = [float("inf")]
         for slot in self.slots:
+            if slot.broke_off_at is not None:
+                dues.append(now + BROKEN_OFF_S)
             if slot.attempts:
                 dues.append(self._deadlines.next_step_at(slot.attempts[0], self._draining_since))
             if len(slot.attempts) > 1 or (slot.attempts and not self._is_long(slot.attempts[0], now)):
@@ -190,6 +200,14 @@ class Workshop:
 
     def _is_long(self, attempt: Attempt, now: float) -> bool:
         return attempt.started_at is not None and now - attempt.started_at > STUCK_S
+
+    def _end_broken_off(self, now: float) -> None:
+        """No result can come any more from a child that lives on without its line."""
+        for slot in self.slots:
+            if slot.broke_off_at is not None and not slot.dying and now - slot.broke_off_at > BROKEN_OFF_S:
+                if slot.current is not None:
+                    slot.current.crash = "the task closed the line on which its result was to come"
+                slot.kill()
 
     def _look_at_memory(self, now: float) -> None:
         limit_mb = self._settings.child_memory_mb

@@ -88,6 +88,11 @@ def print_much(payload: int) -> str:
     return "printed"
 
 
+def close_everything(payload: None) -> None:
+    os.closerange(0, 1000)
+    time.sleep(60)
+
+
 def eat(payload: int) -> None:
     eaten = bytearray(payload)
     while eaten:
@@ -97,7 +102,7 @@ def eat(payload: int) -> None:
 TASKS = {
     "echo": lambda payload: payload, "leave": leave_at_once, "die": die_by, "ignore": ignore_everything, "hold": hold,
     "spoil": spoil, "look": look, "raise": raise_it, "about": tell_about_itself, "async": wait_a_little, "print": print_much,
-    "eat": eat, "give": lambda payload: {None: object(), 1: "x" * (1 << 20), 2: float("nan"), 3: {1, 2}}[payload],
+    "eat": eat, "close": close_everything, "give": lambda payload: {None: object(), 1: "x" * (1 << 20), 2: float("nan"), 3: {1, 2}}[payload],
 }  # fmt: skip
 
 
@@ -168,6 +173,13 @@ def test_a_child_that_ends_crashes_its_own_job_only(shop: Shop, task: str, paylo
     assert words in (job.error or "")
     assert shop.run("echo").status is Status.COMPLETED
     assert len(shop.pids()) == 2
+
+
+def test_a_task_that_closes_every_descriptor_and_goes_on_is_ended(shop: Shop) -> None:
+    job = shop.run("close", max_retries=0)
+
+    assert ended(shop, job) == (Status.FAILED, ExecutionStatus.CRASHED)
+    assert "closed the line" in (job.error or "")
 
 
 def test_a_timeout_ends_a_task_that_ignores_everything_and_what_it_started(shop: Shop, tmp_path: Path) -> None:
