@@ -33,7 +33,7 @@ class Deaths:
 
     def record(self, owner: str) -> None:
         """The supervisor has reaped this one and nothing of its group lives. Raises `OSError` unless it stands there whole."""
-        line = f"\n{owner}\n".encode()  # the first end of line ends what a full disk cut short: at worst an earlier generation, dead too
+        line = f"\n{owner}\n".encode()  # the first end of line ends what a full disk cut short: at worst an earlier generation
         fd = os.open(self._run_dir.path / f"{self._boot}.dead", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             if os.write(fd, line) < len(line):
