@@ -1,9 +1,10 @@
 """Which scheduler gets a request: round robin over the healthy ones.
 
-One that fails a request is left out until it answers a health check, made by one thread, every half second. A request goes to
-the next scheduler when that cannot do anything twice: when the first did not get it, or when repeating it is harmless
-(questions; submissions, which carry their ids). A submission that may have been stored by a scheduler that died is repeated
-until one says so, or until its deadline, after which none stores it: so a 503 means that nothing was stored.
+One that fails a request is left out until it answers a health check, made by one thread: every second, and four times as often
+while one is left out. A request goes to the next scheduler when that cannot do anything twice: when the first did not get it,
+or when repeating it is harmless (questions; submissions, which carry their ids). A submission that may have been stored by a
+scheduler that died is repeated until one says so, or until its deadline, after which none stores it: so a 503 means that
+nothing was stored.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from engine.world import World
 REQUEST_S = 10.0
 SUBMIT_S = 8.0
 ATTEMPT_S = 3.0
-CHECK_EVERY_S = 0.5
+CHECK_EVERY_S = 1.0
+CHECK_SOON_S = 0.25
 CHECK_S = 0.5
 AGAIN_S = 0.05
 
@@ -35,7 +37,8 @@ class LoadBalancer:
         self._turns = itertools.count()
         self._out: frozenset[str] = frozenset()
         self._lock = threading.Lock()
-        self._wake = threading.Event()
+        self._someone_failed = threading.Event()
+        self._never = threading.Event()
 
     def submit_deadline(self) -> float:
         """Until when a submission that is sent now may be stored."""
@@ -59,15 +62,17 @@ class LoadBalancer:
                     may_be_stored = may_be_stored or (fault.was_sent and isinstance(request, Submit))
             if not may_be_stored or self._world.monotonic() >= give_up_at:
                 raise Unavailable("no_scheduler", "no scheduler is healthy; nothing was done", retry_after_s=1)
-            self._check(AGAIN_S)
+            self._never.wait(AGAIN_S)
+            self._check()
 
     def check_for_ever(self) -> None:
         """The health checks; the life of one thread."""
         while True:
-            self._check(CHECK_EVERY_S)
+            self._someone_failed.wait(CHECK_SOON_S if self._out else CHECK_EVERY_S)
+            self._someone_failed.clear()
+            self._check()
 
-    def _check(self, pause_s: float) -> None:
-        self._wake.wait(pause_s)
+    def _check(self) -> None:
         answers = self._caller.call_all(self._schedulers(), Ping(), timeout_s=CHECK_S)
         well = {name for name, answer in answers.items() if answer is not None and not _is_down(answer)}
         with self._lock:
@@ -81,6 +86,7 @@ class LoadBalancer:
     def _leave_out(self, name: str) -> None:
         with self._lock:
             self._out |= {name}
+        self._someone_failed.set()
 
 
 class OneScheduler:
