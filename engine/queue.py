@@ -45,6 +45,7 @@ from engine.world import World
 
 PAGE = 500
 LOOK_S = 1.0
+ON_ITS_WAY = timedelta(seconds=5)
 LEAST_GRANT = 50
 
 
@@ -202,6 +203,10 @@ class Queue:
         if loaded:
             self._log.info("queue_reloaded", jobs=loaded)
 
+    def _is_on_its_way(self, job: Job) -> bool:
+        """Its watcher has just claimed it and pushes it now; at our start we can't wait for that."""
+        return self._rebuilt and job.queued_at is not None and job.queued_at > self._world.now() - ON_ITS_WAY
+
     def _owners(self) -> list[str]:
         return [owner for owner in self._store.holders() if parse_owner(owner).host == self._owner.host]
 
@@ -209,7 +214,7 @@ class Queue:
         jobs: list[Job] = []
         after = None
         while page := self._store.held_by(owner, limit=PAGE, after=after):
-            jobs += [job for job in page if job.status is Status.QUEUED]
+            jobs += [job for job in page if job.status is Status.QUEUED and not self._is_on_its_way(job)]
             after = page[-1].job_id
         return jobs
 
