@@ -6,6 +6,7 @@ the same jobs once (the sender reserved their ids). What it leaves to others: HT
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -42,6 +43,7 @@ from engine.world import World
 
 IDLE_S = 60.0
 JOBS_A_COMMIT = 20_000
+BYTES_A_TURN = 16 << 20
 GUARD_TRIES = 5
 WATCHERS_KNOWN_FOR_S = 1.0
 
@@ -66,32 +68,48 @@ class Scheduler:
         self._started = world.monotonic()
         self.jobs_accepted = 0
         self.requests = 0
-        self.drained = False
+        self._submits: deque[Letter] = deque()
+        self._draining = False
         self._answers: dict[type, Callable[..., Message]] = {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping, GetStats: self._stats,
         }  # fmt: skip
 
+    @property
+    def drained(self) -> bool:
+        """Whether everything that came is answered."""
+        return self._draining and not self._submits
+
     def tick(self, inbox: list[Letter]) -> float:
-        """Store everything that was submitted, then answer everything that was asked."""
-        submits = [letter for letter in inbox if isinstance(letter.message, Submit)]
-        self._accept(submits)
+        """Store what was submitted, then answer what was asked."""
+        self._submits.extend(letter for letter in inbox if isinstance(letter.message, Submit))
+        self._accept(self._this_turns())
         for letter in inbox:
             answer = self._answers.get(type(letter.message))
             if answer is not None and letter.peer is not None:
                 self.requests += not isinstance(letter.message, Ping | GetStats)
                 letter.peer.send(self._guarded(answer, letter.message))
-        return IDLE_S
+        return 0.0 if self._submits else IDLE_S
 
     def drain(self) -> None:
-        """Nothing is ever under way between two turns."""
-        self.drained = True
+        """What came is answered; nothing else is ever under way between two turns."""
+        self._draining = True
 
     def close(self) -> None:
         """See `Role`."""
         self._store.close()
 
     # ---- submissions
+
+    def _this_turns(self) -> list[Letter]:
+        """As many as are surely read long before we would be taken for hung; the others wait for the next turn."""
+        taken: list[Letter] = []
+        count = 0
+        while self._submits and count < BYTES_A_TURN:
+            taken.append(self._submits.popleft())
+            message = taken[-1].message
+            count += len(message.body) if isinstance(message, Submit) else 0
+        return taken
 
     def _accept(self, submits: list[Letter]) -> None:
         defaults = self._defaults() if submits else None
@@ -113,6 +131,9 @@ class Scheduler:
         submit = letter.message
         assert isinstance(submit, Submit)
         self.requests += 1
+        if self._is_late(letter):
+            self._reply(letter, self._told(Abandoned(), letter))
+            return None
         try:
             return parse(
                 submit.form, submit.body, first_id=submit.first_id, idempotency_key=submit.idempotency_key,
