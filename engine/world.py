@@ -107,6 +107,14 @@ class World:
         """Wait for this child to end; its exit status, or minus the number of the signal that ended it."""
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
+    def has_children(self) -> bool:
+        """Whether this process has any child that is not reaped: cheaper than to list them."""
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        return True
+
     def children(self) -> list[int]:
         """Pids of all children of this process that are not reaped, orphans that came to it included."""
         me = os.getpid()

@@ -52,8 +52,8 @@ class Network(Protocol):
     def hint(self, address: str, message: Message) -> None:
         """A datagram to the component of this name, lost if it does not listen or is behind."""
 
-    def adopt(self, sock: socket.socket) -> Peer:
-        """Serve a socket that is connected already, such as one end of a pair."""
+    def adopt(self, sock: socket.socket, max_bytes: int | None = None) -> Peer:
+        """Serve a socket that is connected already, such as one end of a pair; a frame over `max_bytes` ends the connection."""
 
     def watch(self, fd: int) -> None:
         """Deliver `Ready` on every turn on which the descriptor is readable."""
@@ -167,7 +167,7 @@ class Hub:
         return self.adopt(sock)
 
     def adopt(self, sock: socket.socket, max_bytes: int | None = None) -> Stream:
-        """See `Network`; frames over `max_bytes` end the connection."""
+        """See `Network`."""
         stream = Stream(self, sock, max_bytes)
         self._streams.add(stream)
         self._selector.register(sock, selectors.EVENT_READ, stream)

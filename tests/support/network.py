@@ -59,7 +59,7 @@ class FakeNetwork:
     def hint(self, address: str, message: Message) -> None:
         self.hints.append((address, message))
 
-    def adopt(self, sock: socket.socket) -> FakePeer:
+    def adopt(self, sock: socket.socket, max_bytes: int | None = None) -> FakePeer:
         raise NotImplementedError
 
     def watch(self, fd: int) -> None:

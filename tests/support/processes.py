@@ -62,6 +62,9 @@ class FakeProcesses(FakeWorld):
             del self.states[pid]
         return ended
 
+    def has_children(self) -> bool:
+        return bool(self.states)
+
     def children(self) -> list[int]:
         return sorted(self.states)
 
