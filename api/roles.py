@@ -14,6 +14,7 @@ from api.topology import QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_nam
 from engine.config import Settings
 from engine.errors import CannotStart
 from engine.executor import Ends, run_executor
+from engine.executor_line import ExecutorLine
 from engine.logs import Log
 from engine.owners import parse_owner
 from engine.processes.child import EXIT_CANNOT_START, EXIT_SOFTWARE, Role, live
@@ -137,7 +138,7 @@ def _worker(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
 
     return Worker(
         owner=birth.owner, settings=settings, world=world, network=hub, log=log, queue_address=start.queue_address(),
-        run_dir=RunDir(settings.data_dir), child=child,
+        run_dir=RunDir(settings.data_dir), hire=lambda: ExecutorLine(child=child, world=world, network=hub),
         store=open_store(settings, durable=False, waiting=birth.heartbeat.waiting),
     )  # fmt: skip
 

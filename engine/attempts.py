@@ -25,20 +25,18 @@ class Deadlines:
             attempt.ending = ending
             attempt.next_step_at = self._world.monotonic()
 
-    def step(self, slot: Slot, attempt: Attempt, *, draining_since: float | None) -> bool:
-        """Do what is due to the attempt that a slot runs; True when its end has just begun."""
+    def step(self, slot: Slot, attempt: Attempt, *, draining_since: float | None) -> None:
+        """Do what is due to the attempt that a slot runs."""
         now = self._world.monotonic()
         if draining_since is not None and now >= draining_since + self._drain_s and attempt.ending is None:
             attempt.ending, attempt.step, attempt.next_step_at = ExecutionStatus.RELEASED, len(STEPS) - 1, now
         if attempt.ending is None and now >= self._ends_at(attempt):
             self.begin_end(attempt, ExecutionStatus.TIMEOUT)
         if attempt.ending is None or now < attempt.next_step_at:
-            return False
-        begun = attempt.step == 0
+            return
         STEPS[min(attempt.step, len(STEPS) - 1)](slot, attempt)
         attempt.step += 1
         attempt.next_step_at = now + GRACE_S
-        return begun
 
     def next_step_at(self, attempt: Attempt, draining_since: float | None) -> float:
         """When `step` has something to do, in monotonic seconds."""
@@ -62,12 +60,12 @@ class Deadlines:
 
 STEPS = (
     lambda slot, attempt: slot.interrupt(attempt),
-    lambda slot, attempt: slot.terminate(),
-    lambda slot, attempt: slot.kill(),
+    lambda slot, attempt: slot.line.terminate(),
+    lambda slot, attempt: slot.line.kill(),
 )
 
 
-def crash_words(status: int) -> str:
+def death_words(status: int) -> str:
     """What a child died of, in words."""
     if status >= 0:
         return f"its process exited with status {status} before it reported a result"

@@ -1,46 +1,40 @@
 """The child that calls tasks, one at a time; whatever a task does, it takes down nothing but this process.
 
     worker ── inbox: one packet a Run ──▶ child ── outbox: Done, Progressed ──▶ worker
-           ── SIGUSR1, after noting the job in the shared page ──▶ an exception in the task
+           ── SIGUSR1, after noting the attempt in the shared page ──▶ an exception in the task
 
-Packets that the child has not read yet can be taken back by the worker, which keeps this end of the inbox too. The child has
-a session, a temporary folder and signal handlers of its own, and sets back between two jobs what a task may have changed.
+Packets that the child has not read yet can be taken back by the worker, which keeps this end of the inbox too. Tasks run in the
+main thread, because only there can an exception be raised into them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import inspect
 import json
-import mmap
 import os
 import signal
 import socket
-import sys
-import traceback
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from types import TracebackType
+from pathlib import Path
 
-from engine.job import ExecutionStatus, Outcome
-from engine.process_control import adopt_orphans, close_descriptors, die_with_parent, forbid_new_privileges, set_title
-from engine.tasks.context import CurrentJob, Interrupted, JobCancelled, JobTimeout, Retry, Unrecoverable, executing
+from engine.interrupt import InterruptPage, Why
+from engine.job import Outcome
+from engine.outcomes import failure, raised, success
+from engine.output import mark_of
+from engine.surroundings import Surroundings
+from engine.tasks.context import CurrentJob, JobCancelled, JobTimeout, executing
 from engine.tasks.registry import Registry
 from engine.wire.frames import frame
 from engine.wire.messages import Done, Message, Progressed, Run
 from engine.wire.packets import receive_packet
 from engine.world import World
 
-MAX_RESULT_BYTES = 1 << 20
-MAX_ERROR_CHARS = 4_000
-MAX_TRACEBACK_CHARS = 4_000
-MAX_RETRY_DELAY_S = 315_360_000
-SECRETS = ("API_TOKEN", "MONGO_URI")
-TIMEOUT, CANCEL = b"T", b"C"
-RESET_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM, signal.SIGPIPE, signal.SIGQUIT)
+TELL_EVERY_S = 0.1
+EXIT_OK = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,130 +44,92 @@ class Ends:
     inbox: socket.socket
     outbox: socket.socket
     output: int
-    page: mmap.mmap
+    page: InterruptPage
 
 
 def run_executor(ends: Ends, *, registry: Registry, world: World, parent: int, title: str, folder: str) -> int:
     """The child's life: runs what comes until the inbox is closed; the exit status."""
-    _settle_in(ends, parent=parent, title=title, folder=folder)
-    executor = Executor(ends, registry=registry, world=world)
+    surroundings = Surroundings(output=ends.output, world=world, folder=Path(folder))
+    surroundings.settle_in(parent=parent, title=title, keep={ends.inbox.fileno(), ends.outbox.fileno()})
+    executor = Executor(ends, registry=registry, world=world, surroundings=surroundings)
     while (run := receive_packet(ends.inbox)) is not None:
         assert isinstance(run, Run)
         executor.execute(run)
-    return 0
-
-
-def _settle_in(ends: Ends, *, parent: int, title: str, folder: str) -> None:
-    os.setsid()
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    for number in RESET_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    die_with_parent(parent)
-    adopt_orphans()
-    forbid_new_privileges()
-    with contextlib.suppress(OSError):
-        (score := open("/proc/self/oom_score_adj", "w")).write("500")
-        score.close()
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(ends.output, 1)
-    os.dup2(ends.output, 2)
-    close_descriptors(keep={ends.inbox.fileno(), ends.outbox.fileno()})
-    sys.stdin = open(0, closefd=False)
-    sys.stdout, sys.stderr = (open(fd, "w", buffering=1, errors="backslashreplace", closefd=False) for fd in (1, 2))
-    set_title(title)
-    for name in SECRETS:
-        os.environ.pop(name, None)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    os.environ["TMPDIR"] = folder
-    gc.enable()
+    surroundings.leave()
+    return EXIT_OK
 
 
 class Executor:
     """Executes one job after the other."""
 
-    def __init__(self, ends: Ends, *, registry: Registry, world: World) -> None:
-        self._ends = ends
+    def __init__(self, ends: Ends, *, registry: Registry, world: World, surroundings: Surroundings) -> None:
+        self._outbox = ends.outbox
+        self._sending = threading.Lock()  # a thread of the task's may tell its progress
+        self._page = ends.page
         self._registry = registry
         self._world = world
+        self._surroundings = surroundings
+        self._pid = os.getpid()
         self._current: Run | None = None
-        self._environment = dict(os.environ)
-        self._folder = os.getcwd()
-        self._umask = os.umask(0o077)
-        os.umask(self._umask)
-        signal.signal(signal.SIGUSR1, self._interrupt)
+        self._told_at = 0.0
+        surroundings.catch(signal.SIGUSR1, self._heed)
 
     def execute(self, run: Run) -> None:
-        """Call the task, report how it ended, leave no trace of it."""
+        """Call the task, end what it left, report, be ready for the next."""
+        if run.is_behind:
+            self._surroundings.mark_output(mark_of(run.job_id, run.attempt))
+        self._told_at = -TELL_EVERY_S
         started = self._world.monotonic()
         outcome = self._outcome_of(run)
-        self._flush()
-        self._send(Done(job_id=run.job_id, attempt=run.attempt, outcome=outcome, elapsed_s=self._world.monotonic() - started))
-        self._set_back()
+        elapsed_s = self._world.monotonic() - started
+        if os.getpid() != self._pid:
+            os._exit(EXIT_OK)  # a fork of the task's came back to us; only one of us is the child
+        self._surroundings.end_what_is_left()
+        self._send(Done(job_id=run.job_id, attempt=run.attempt, outcome=outcome, elapsed_s=elapsed_s))
+        self._surroundings.set_back()
 
     def _outcome_of(self, run: Run) -> Outcome:
         task = self._registry.get(run.task)
         if task is None:
-            return _failure(f"UnknownTask: this worker has no task {run.task!r}; its TASKS differ from the scheduler's")
+            return failure(f"UnknownTask: this worker has no task {run.task!r}; its TASKS differ from the scheduler's")
         try:
             with executing(self._job_of(run)):
                 self._current = run
                 try:
+                    self._heed()
                     value = _call(task.function, json.loads(run.payload))
                 finally:
                     self._current = None
-            return _success(value)
-        except Interrupted as interrupted:
-            return _failure(str(interrupted))
-        except Retry as wish:
-            return _wished(wish)
-        except Unrecoverable as wrong:
-            return _failed(wrong, unrecoverable=True)
-        except BaseException as wrong:  # SystemExit and KeyboardInterrupt of a task are failures like any other
-            return _failed(wrong)
+            return success(value)
+        except BaseException as wrong:  # whatever a task raises is its failure
+            return raised(wrong, ours=__file__)
 
     def _job_of(self, run: Run) -> CurrentJob:
         return CurrentJob(
             job_id=run.job_id, attempt=run.attempt, epoch=run.epoch, retry_count=run.retry_count,
-            deadline=self._world.now() + timedelta(seconds=run.timeout_s),
-            report=lambda fraction, note: self._send(
-                Progressed(job_id=run.job_id, attempt=run.attempt, fraction=fraction, note=note)
-            ),
+            deadline=self._world.now() + timedelta(seconds=run.timeout_s), report=self._tell,
         )  # fmt: skip
 
-    def _interrupt(self, number: int, at: object) -> None:
-        """The worker's word: end the job that the page names, if it is the one that runs."""
+    def _heed(self, *signalled: object) -> None:
+        """The worker's word: end the attempt that the page names, if it is the one that runs."""
         run = self._current
-        if run is None or bytes(self._ends.page[1:25]) != run.job_id.encode():
+        if run is None:
             return
-        raise JobTimeout("its time was up") if self._ends.page[:1] == TIMEOUT else JobCancelled("it was cancelled")
+        why = self._page.asked_of(run.job_id, run.attempt)
+        if why is not None:
+            raise JobTimeout("its time was up") if why is Why.TIMEOUT else JobCancelled("it was cancelled")
+
+    def _tell(self, job: CurrentJob, fraction: float, note: str) -> None:
+        """Progress, but a few times a second at most: it is told to people."""
+        now = self._world.monotonic()
+        if now - self._told_at < TELL_EVERY_S:
+            return
+        self._told_at = now
+        self._send(Progressed(job_id=job.job_id, attempt=job.attempt, fraction=fraction, note=note))
 
     def _send(self, message: Message) -> None:
-        self._ends.outbox.sendall(frame(message))
-
-    def _flush(self) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-
-    def _set_back(self) -> None:
-        """What a task may have changed and the next one must not find."""
-        signal.signal(signal.SIGUSR1, self._interrupt)
-        for number in RESET_SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_DFL:
-                signal.signal(number, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        os.umask(self._umask)
-        with contextlib.suppress(OSError):
-            os.chdir(self._folder)
-        if dict(os.environ) != self._environment:
-            os.environ.clear()
-            os.environ.update(self._environment)
-        for child in self._world.children():
-            self._world.kill(child, signal.SIGKILL)
-        self._world.reap()
+        with self._sending:
+            self._outbox.sendall(frame(message))
 
 
 def _call(function: Callable[[object], object], payload: object) -> object:
@@ -181,49 +137,3 @@ def _call(function: Callable[[object], object], payload: object) -> object:
     if inspect.iscoroutine(value):
         return asyncio.run(value)
     return value
-
-
-def _success(value: object) -> Outcome:
-    try:
-        result = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as wrong:
-        return _failure(f"its result is not JSON: {wrong}")
-    if len(result) > MAX_RESULT_BYTES:
-        return _failure(f"its result is {len(result)} bytes of JSON; at most {MAX_RESULT_BYTES} are kept")
-    return Outcome(status=ExecutionStatus.SUCCESS, result=result)
-
-
-def _wished(wish: Retry) -> Outcome:
-    delay_s = wish.delay_s
-    if delay_s is not None and not (isinstance(delay_s, int | float) and 0 <= delay_s <= MAX_RETRY_DELAY_S):
-        return _failure(f"Retry(delay_s=…) takes a number from 0 to {MAX_RETRY_DELAY_S}, not {delay_s!r}")
-    return Outcome(status=ExecutionStatus.FAILED, error=_bounded(f"Retry: {wish}", MAX_ERROR_CHARS), retry_delay_s=delay_s)
-
-
-def _failed(wrong: BaseException, *, unrecoverable: bool = False) -> Outcome:
-    try:
-        words = "".join(traceback.format_exception(type(wrong), wrong, _from_the_task_on(wrong.__traceback__)))
-        error = f"{type(wrong).__name__}: {wrong}"
-    except BaseException:  # an exception that cannot even be shown
-        words, error = "", type(wrong).__name__
-    return Outcome(
-        status=ExecutionStatus.FAILED, error=_bounded(error, MAX_ERROR_CHARS), unrecoverable=unrecoverable,
-        traceback=words if len(words) <= MAX_TRACEBACK_CHARS else "…" + _bounded(words[-MAX_TRACEBACK_CHARS:], MAX_TRACEBACK_CHARS),
-    )  # fmt: skip
-
-
-def _from_the_task_on(trace: TracebackType | None) -> TracebackType | None:
-    """Without our own frames before it: they tell the task's author nothing."""
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
-        trace = trace.tb_next
-    return trace
-
-
-def _failure(words: str) -> Outcome:
-    return Outcome(status=ExecutionStatus.FAILED, error=_bounded(words, MAX_ERROR_CHARS))
-
-
-def _bounded(text: str, limit: int) -> str:
-    """At most so many characters, four bytes each at the worst, and none that cannot be stored."""
-    text = text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
-    return text if len(text) <= limit else text[:limit] + "…"

@@ -17,23 +17,22 @@ class Pace:
 
     def __init__(self) -> None:
         self._estimates: dict[str, float] = {}
-        self._last: str | None = None
+        self._ahead: dict[str, int] = {}
+        self._last = ""
 
     def note(self, task: str, elapsed_s: float) -> None:
         """An execution of the task took so long."""
         before = self._estimates.get(task, elapsed_s)
-        self._estimates[task] = max(elapsed_s, before + FORGET * (elapsed_s - before)) if elapsed_s > SHORT_S else (
-            before + FORGET * (elapsed_s - before)
-        )
+        follows_at_once = elapsed_s > SHORT_S and elapsed_s > before
+        estimate_s = elapsed_s if follows_at_once else before + FORGET * (elapsed_s - before)
+        self._estimates[task] = estimate_s
+        self._ahead[task] = 1 if estimate_s > SHORT_S else max(1, min(MOST_AHEAD, int(WORK_AHEAD_S / max(estimate_s, 1e-6))))
         self._last = task
 
     def ahead(self, task: str) -> int:
         """How many jobs of the task one executor may have, the running one included."""
-        estimate_s = self._estimates.get(task)
-        if estimate_s is None or estimate_s > SHORT_S:
-            return 1
-        return max(1, min(MOST_AHEAD, int(WORK_AHEAD_S / max(estimate_s, 1e-6))))
+        return self._ahead.get(task, 1)
 
     def expected(self) -> int:
         """The same for the next job to come, judged by the last that ended."""
-        return 1 if self._last is None else self.ahead(self._last)
+        return self.ahead(self._last)

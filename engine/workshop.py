@@ -10,24 +10,25 @@ What has ended is collected by the worker, which settles it in the store. Nothin
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from engine.attempts import Deadlines, crash_words
+from engine.attempts import Deadlines, death_words
 from engine.config import Settings
+from engine.executor_line import ExecutorLine
 from engine.job import ExecutionStatus, Outcome
 from engine.logs import Log
-from engine.output import OutputLog
 from engine.pace import Pace
-from engine.slot import Attempt, Child, Slot
-from engine.wire.hub import Network, Peer
+from engine.seats import LONG_S, Seats, is_long
+from engine.slot import Attempt, Slot
+from engine.wire.hub import Peer
 from engine.wire.messages import Done
 from engine.world import World
 
-STUCK_S = 0.02
 HOMELESS_S = 0.1
 BROKEN_OFF_S = 0.2
 MEMORY_LOOK_S = 0.5
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +42,20 @@ class Ended:
 class Workshop:
     """The children and what they have."""
 
-    def __init__(self, *, settings: Settings, world: World, network: Network, log: Log, child: Child) -> None:
+    def __init__(self, *, settings: Settings, world: World, log: Log, hire: Callable[[], ExecutorLine]) -> None:
         self._settings = settings
         self._world = world
-        self._network = network
         self._log = log
-        self._child = child
-        self._output = OutputLog(log)
+        self._hire = hire
+        self._hire_at = self._memory_look_at = world.monotonic()
+        self._pause_s = 0.0
         self._deadlines = Deadlines(world, drain_s=settings.drain_s)
         self._homeless: deque[tuple[Attempt, float]] = deque()
         self._ended: list[Ended] = []
-        self._memory_look_at = world.monotonic()
         self._draining_since: float | None = None
-        self.pace = Pace()
-        self.slots = [self._new_slot() for _ in range(settings.concurrency)]
-
-    @property
-    def takers(self) -> list[Slot]:
-        """The slots that may be handed an attempt."""
-        return [slot for slot in self.slots if slot.takes_work]
+        self._pace = Pace()
+        self.slots: list[Slot] = []
+        self._fill()
 
     @property
     def has_homeless(self) -> bool:
@@ -71,26 +67,15 @@ class Workshop:
         """Whether every child has left after `drain`, and nothing waits."""
         return not self.slots and not self._homeless and not self._ended
 
-    def hand(self, attempt: Attempt) -> None:
-        """To the slot with the least to do."""
-        slot = min(self.takers, key=lambda slot: len(slot.attempts), default=None)
-        if slot is None or not slot.hand(attempt):
-            self._shelter([attempt])
+    def seats(self) -> Seats:
+        """Who may be handed how many now."""
+        limit = self._settings.max_jobs_per_child
+        return Seats(self.slots, self._pace, now=self._world.monotonic(), max_jobs_per_child=limit)
 
-    def depth(self, slot: Slot, ahead: int) -> int:
-        """How many attempts a slot may have at all, given how many of the next kind: one, behind a job that is or may be long."""
-        return min([ahead, *(self.pace.ahead(attempt.job.task) for attempt in slot.attempts)])
-
-    def appetite(self) -> int:
-        """How many more attempts are of use now: for free slots, and ahead for those that are busy with short jobs."""
-        now = self._world.monotonic()
-        expected = self.pace.expected()
-        wanted = 0
-        for slot in self.takers:
-            if slot.current is None or not self._is_long(slot.current, now):
-                depth = self.depth(slot, expected)
-                wanted += max(0, depth - len(slot.attempts)) + (depth if depth > 1 else 0)
-        return wanted
+    def hand(self, attempts: Iterable[Attempt]) -> None:
+        """Each to the slot with the least to do."""
+        self._shelter(attempts)
+        self._house()
 
     def collect(self) -> list[Ended]:
         """What has ended since the last time."""
@@ -117,16 +102,14 @@ class Workshop:
 
     def note_done(self, peer: Peer | None, done: Done) -> None:
         """A child reports the end of an attempt."""
-        slot = next((slot for slot in self.slots if slot.peer is peer), None)
-        if slot is None:
+        slot = next((slot for slot in self.slots if slot.line.peer is peer), None)
+        attempt = slot.done(done) if slot is not None else None
+        if slot is None or attempt is None:
+            self._log.warning("report_ignored", job_id=done.job_id, attempt=done.attempt)
             return
-        self._read_output(slot)
-        attempt = slot.done(done.job_id, done.attempt)
-        if attempt is None:
-            self._log.warning("report_ignored", pid=slot.pid, job_id=done.job_id)
-            return
-        self.pace.note(attempt.job.task, done.elapsed_s)
-        self._end(attempt, self._deadlines.outcome_of(attempt, done.outcome))
+        self._pause_s = 0.0
+        self._pace.note(attempt.job.task, done.elapsed_s)
+        self._ended.append(Ended(attempt, self._deadlines.outcome_of(attempt, done.outcome)))
         if self._settings.max_jobs_per_child and slot.runs >= self._settings.max_jobs_per_child:
             self._shelter(slot.take_back())
             slot.retire()
@@ -134,29 +117,31 @@ class Workshop:
     def note_closed(self, peer: Peer | None) -> None:
         """A child's reports have ended: because it did, which is seen in a moment, or because its task broke them off."""
         for slot in self.slots:
-            if slot.peer is peer and slot.broke_off_at is None:
+            if slot.line.peer is peer:
                 slot.broke_off_at = self._world.monotonic()
 
     def note_ready(self, fd: int) -> None:
         """A child died, or one of its tasks printed something."""
         for slot in self.slots:
-            if fd == slot.pid_fd:
+            if fd == slot.line.pid_fd:
                 slot.dying = True
-            elif fd == slot.output_fd:
-                self._read_output(slot)
+            elif fd == slot.line.output_fd:
+                slot.read_output()
 
     def bury_dead(self) -> None:
         """Those whose death was seen a turn ago: all that they reported has been read since."""
         for slot in [slot for slot in self.slots if slot.dying]:
-            self._read_output(slot)
-            self._shelter([] if slot.retiring else slot.take_back())
-            words = crash_words(slot.bury())
+            self._shelter(slot.take_back())
+            words = death_words(slot.bury())
             self.slots.remove(slot)
             for attempt in slot.attempts:
                 outcome = Outcome(status=ExecutionStatus.CRASHED, error=attempt.crash or words)
-                self._end(attempt, self._deadlines.outcome_of(attempt, outcome))
-            if self._draining_since is None:
-                self.slots.append(self._new_slot())
+                self._ended.append(Ended(attempt, self._deadlines.outcome_of(attempt, outcome)))
+            if not slot.retiring:
+                self._log.info("executor_died", pid=slot.line.pid, reason=words, jobs_run=slot.runs)
+            if not slot.retiring and not slot.runs and not slot.attempts:
+                self._pause()  # it did not even begin: the next one may fare no better
+        self._fill()
 
     # ---- what time brings
 
@@ -167,47 +152,48 @@ class Workshop:
             current = slot.current
             if current is None or slot.dying:
                 continue
-            if self._deadlines.step(slot, current, draining_since=self._draining_since) or self._is_stuck(slot, now):
-                self._shelter([] if slot.retiring else slot.take_back())
+            self._deadlines.step(slot, current, draining_since=self._draining_since)
+            if len(slot.attempts) > 1 and (current.ending is not None or is_long(current, now)):
+                self._shelter(slot.take_back())
         self._end_broken_off(now)
         self._look_at_memory(now)
-        self._house(now)
-        for slot in self.takers if self._draining_since is not None else []:
-            if not slot.attempts:
-                slot.retire()
+        self._house()
+        if self._draining_since is not None:
+            for slot in self.slots:
+                if slot.takes_work and not slot.attempts:
+                    slot.retire()
 
     def next_look_at(self) -> float:
-        """When `look_after` has something to do, in monotonic seconds."""
+        """When `look_after` or `bury_dead` has something to do, in monotonic seconds."""
         now = self._world.monotonic()
         if any(slot.dying for slot in self.slots):
             return now
         dues = [float("inf")]
         for slot in self.slots:
             if slot.broke_off_at is not None:
-                dues.append(now + BROKEN_OFF_S)
+                dues.append(slot.broke_off_at + BROKEN_OFF_S)
             if slot.attempts:
                 dues.append(self._deadlines.next_step_at(slot.attempts[0], self._draining_since))
-            if len(slot.attempts) > 1 or (slot.attempts and not self._is_long(slot.attempts[0], now)):
-                dues.append(now + STUCK_S)
+                if not is_long(slot.attempts[0], now):
+                    dues.append((slot.attempts[0].started_at or now) + LONG_S)
+                elif len(slot.attempts) > 1:
+                    dues.append(now + LONG_S)
         if self._homeless:
-            dues.append(now + STUCK_S)
+            dues.append(now + LONG_S)
         if self._settings.child_memory_mb:
             dues.append(self._memory_look_at)
+        if len(self.slots) < self._settings.concurrency and self._draining_since is None:
+            dues.append(self._hire_at)
         return min(dues)
-
-    def _is_stuck(self, slot: Slot, now: float) -> bool:
-        return len(slot.attempts) > 1 and self._is_long(slot.attempts[0], now)
-
-    def _is_long(self, attempt: Attempt, now: float) -> bool:
-        return attempt.started_at is not None and now - attempt.started_at > STUCK_S
 
     def _end_broken_off(self, now: float) -> None:
         """No result can come any more from a child that lives on without its line."""
         for slot in self.slots:
-            if slot.broke_off_at is not None and not slot.dying and now - slot.broke_off_at > BROKEN_OFF_S:
+            if slot.broke_off_at is not None and not slot.dying and now >= slot.broke_off_at + BROKEN_OFF_S:
                 if slot.current is not None:
                     slot.current.crash = "the task closed the line on which its result was to come"
-                slot.kill()
+                slot.line.kill()
+                slot.broke_off_at = now
 
     def _look_at_memory(self, now: float) -> None:
         limit_mb = self._settings.child_memory_mb
@@ -215,47 +201,46 @@ class Workshop:
             return
         self._memory_look_at = now + MEMORY_LOOK_S
         for slot in self.slots:
-            used_mb = self._world.memory_of(slot.pid) >> 20
+            used_mb = slot.line.memory() >> 20
             if used_mb <= limit_mb:
                 continue
             if slot.current is not None:
                 slot.current.crash = f"out of memory: {used_mb} MiB used, CHILD_MEMORY_MB allows {limit_mb}"
-            slot.kill()
+            slot.line.kill()
 
-    def _house(self, now: float) -> None:
-        """Attempts that were taken back go to whoever is free, or are given back free of charge."""
-        while self._homeless:
-            attempt, since = self._homeless[0]
-            slot = self._home_for(attempt, now)
-            may_run = self._draining_since is None and attempt.ending is None
-            if may_run and slot is not None and slot.hand(attempt):
-                self._homeless.popleft()
-            elif not may_run or now - since > HOMELESS_S:
-                self._homeless.popleft()
-                ending = attempt.ending or ExecutionStatus.RELEASED
-                self._end(attempt, Outcome(status=ending, error="given back before it began to run"))
-            else:
-                return
-
-    def _home_for(self, attempt: Attempt, now: float) -> Slot | None:
-        """A slot that does not run a long job and has room for one more of this kind."""
-        ahead = self.pace.ahead(attempt.job.task)
-        quick = [slot for slot in self.takers if slot.current is None or not self._is_long(slot.current, now)]
-        slot = min(quick, key=lambda slot: len(slot.attempts), default=None)
-        return slot if slot is not None and len(slot.attempts) < self.depth(slot, ahead) else None
-
-    def _shelter(self, attempts: list[Attempt]) -> None:
+    def _shelter(self, attempts: Iterable[Attempt]) -> None:
         now = self._world.monotonic()
         self._homeless.extend((attempt, now) for attempt in attempts)
 
-    def _end(self, attempt: Attempt, outcome: Outcome) -> None:
-        self._output.end(attempt)
-        self._ended.append(Ended(attempt, outcome))
+    def _house(self) -> None:
+        """Attempts without a slot go to whoever is free, or are given back free of charge."""
+        if not self._homeless:
+            return
+        seats = self.seats()
+        now = self._world.monotonic()
+        waiting, self._homeless = self._homeless, deque()
+        for attempt, since in waiting:
+            may_run = self._draining_since is None and attempt.ending is None
+            slot = seats.take(attempt.job.task) if may_run else None
+            if slot is not None and slot.hand(attempt):
+                continue
+            if may_run and now - since < HOMELESS_S:
+                self._homeless.append((attempt, since))
+            else:
+                released = Outcome(status=ExecutionStatus.RELEASED, error="given back before it began to run")
+                self._ended.append(Ended(attempt, self._deadlines.outcome_of(attempt, released)))
 
-    def _read_output(self, slot: Slot) -> None:
-        data = slot.read_output()
-        if data and slot.current is not None:
-            self._output.tell(slot.current, data)
+    def _fill(self) -> None:
+        """As many children as there should be; when one cannot be started, another try in a while."""
+        while len(self.slots) < self._settings.concurrency and self._draining_since is None:
+            if self._world.monotonic() < self._hire_at:
+                return
+            try:
+                self.slots.append(Slot(self._hire(), world=self._world, log=self._log))
+            except OSError as fault:
+                self._log.error("executor_not_started", reason=fault.strerror)
+                self._pause()
 
-    def _new_slot(self) -> Slot:
-        return Slot(child=self._child, world=self._world, network=self._network)
+    def _pause(self) -> None:
+        self._pause_s = min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, 2 * self._pause_s))
+        self._hire_at = self._world.monotonic() + self._pause_s

@@ -25,7 +25,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine.submission", "engine.config", "engine.logs", "engine.pace"),
     ("engine.wire", "engine.store", "engine.tasks"),
     ("engine.backlog", "engine.upkeep", "engine.executor", "engine.slot", "engine.attempts", "engine.output", "engine.queue_line",
-     "engine.workshop", "engine.interrupt", "engine.outcomes", "engine.surroundings"),
+     "engine.workshop", "engine.interrupt", "engine.outcomes", "engine.surroundings", "engine.executor_line", "engine.seats",
+     "engine.ledger"),
     ("engine.scheduler", "engine.watcher", "engine.queue", "engine.worker", "engine.processes"),
     ("api",),
 )  # fmt: skip

@@ -43,11 +43,11 @@ class CurrentJob:
     epoch: int
     retry_count: int
     deadline: datetime
-    report: Callable[[float, str], None] = field(repr=False)
+    report: Callable[[CurrentJob, float, str], None] = field(repr=False)
 
     def progress(self, fraction: float, note: str = "") -> None:
-        """Tell how far it is: from 0 to 1, and in words where."""
-        self.report(min(1.0, max(0.0, float(fraction))), str(note)[:MAX_NOTE_CHARS])
+        """Tell how far it is: from 0 to 1, and in words where. It goes to the log, a few times a second at most."""
+        self.report(self, min(1.0, max(0.0, float(fraction))), str(note)[:MAX_NOTE_CHARS])
 
 
 _running: list[CurrentJob] = []

@@ -6,7 +6,7 @@ lost: they only make sooner what the next poll would find anyway.
 
     front ─ Submit Find List … ─▶ scheduler            front ─ GetStats Ping ─▶ every component
     scheduler, worker ─ Wake (hint) ─▶ watcher         supervisor ─ OwnersDied (hint) ─▶ watcher
-    scheduler ─ CancelAsked (hint) ─▶ worker           worker ─ Run Interrupt ─▶ executor ─ Done Progressed ─▶ worker
+    scheduler ─ CancelAsked (hint) ─▶ worker           worker ─ Run ─▶ executor ─ Done Progressed ─▶ worker
 
     watcher ─ Reserve ─▶ queue ─ Room ─▶ watcher       worker ─ Want ─▶ queue ─ Leased ─▶ worker
     watcher ─ Push ────▶ queue ─ Pushed ▶ watcher      worker ─ Extend Ack Release ─▶ queue
@@ -208,7 +208,7 @@ class OwnersDied(Message, frozen=True):
 
 
 class Run(Message, frozen=True):
-    """Worker → executor: run one attempt. `deadline` is in monotonic seconds."""
+    """Worker → executor: run one attempt. `is_behind`: others wait or run before it in the same child."""
 
     job_id: str
     attempt: int
@@ -217,6 +217,7 @@ class Run(Message, frozen=True):
     task: str
     payload: bytes
     timeout_s: float
+    is_behind: bool = False
 
 
 class Done(Message, frozen=True):

@@ -10,6 +10,7 @@ from engine import lifecycle
 from engine.config import read_settings
 from engine.errors import StoreUnavailable
 from engine.executor import Ends, run_executor
+from engine.executor_line import ExecutorLine
 from engine.job import Execution, Job, Status, ticket_for
 from engine.lifecycle import Change
 from engine.logs import Log
@@ -66,7 +67,8 @@ class Shop:
 
         self.worker = Worker(
             owner=WORKER, settings=self.settings, world=self.world, store=self.store, network=self.hub,
-            log=Log(self.world, process="worker-7001", fd=log_fd), queue_address=QUEUE, run_dir=run_dir, child=child,
+            log=Log(self.world, process="worker-7001", fd=log_fd), queue_address=QUEUE, run_dir=run_dir,
+            hire=lambda: ExecutorLine(child=child, world=self.world, network=self.hub),
         )  # fmt: skip
         self.turn()
 
@@ -124,7 +126,7 @@ class Shop:
         return [message.count for message in self.heard if isinstance(message, Want)][-1]
 
     def pids(self) -> list[int]:
-        return [slot.pid for slot in self.worker._workshop.slots]
+        return [slot.line.pid for slot in self.worker._workshop.slots]
 
     def log_text(self) -> str:
         return self.log_path.read_text()
@@ -132,7 +134,7 @@ class Shop:
     def close(self) -> None:
         """Drain at once and let go of everything."""
         for slot in self.worker._workshop.slots:
-            slot.kill()
+            slot.line.kill()
         self.worker.drain()
         self.until(lambda: self.worker.drained)
         self.worker.close()

@@ -1,0 +1,175 @@
+"""A worker's entries in the store: one commit for all that ended and all that begins, and what to do when there is none.
+
+    ended, tickets ── write ──▶ Written: attempts to run · tickets that are done with · tickets to give back
+
+An outcome that cannot be written is kept and written again; one that the store refuses is dropped, because somebody else has the
+job. A commit whose reply was lost leaves doubts: whether a begin was written is read from the job before anything else is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from engine import lifecycle
+from engine.config import Settings
+from engine.errors import StoreUnavailable
+from engine.job import ExecutionStatus, Job, Status, Ticket
+from engine.lifecycle import Change
+from engine.logs import Log
+from engine.slot import Attempt
+from engine.store.port import Store
+from engine.workshop import Ended
+from engine.world import World
+
+PAUSE_S = 0.25
+
+
+@dataclass(slots=True)
+class Written:
+    """What follows from a turn's commit. `wake_at`: the earliest time at which one of its jobs is due again."""
+
+    begun: list[Attempt] = field(default_factory=list)
+    acked: list[Ticket] = field(default_factory=list)
+    released: list[Ticket] = field(default_factory=list)
+    wake_at: datetime | None = None
+
+
+class Ledger:
+    """See the module."""
+
+    def __init__(self, *, owner: str, settings: Settings, world: World, store: Store, log: Log) -> None:
+        self._owner = owner
+        self._settings = settings
+        self._world = world
+        self._store = store
+        self._log = log
+        self._kept: list[Ended] = []
+        self._doubts: list[Ticket] = []
+        self._retry_at = 0.0
+        self.fault: str | None = None
+        self.last_execution: datetime | None = None
+        self.counts = dict.fromkeys(("jobs_succeeded", "jobs_failed", "jobs_retried", "jobs_lost"), 0)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing is left that only we know of."""
+        return not self._kept and not self._doubts
+
+    def held(self) -> list[Ticket]:
+        """The leases of what waits to be written."""
+        return [end.attempt.ticket for end in self._kept] + self._doubts
+
+    def next_try_at(self) -> float:
+        """When there is something to write again, in monotonic seconds."""
+        if self.fault is not None:
+            return self._retry_at
+        return float("inf") if self.is_clear else self._world.monotonic()
+
+    def write(self, ended: Sequence[Ended], tickets: Sequence[Ticket]) -> Written:
+        """A turn's one commit, or a later try of an earlier one."""
+        self._kept += ended
+        written = Written()
+        if self.fault is not None and self._world.monotonic() < self._retry_at:
+            written.released += tickets
+            return written
+        try:
+            if self.fault is not None:
+                self._store.ping()
+            self._clear_doubts(written)
+            if self._kept or tickets:
+                self._commit(tickets, written)
+            self._note_answer()
+        except StoreUnavailable as fault:
+            self._note_fault(fault)
+            written.released += [ticket for ticket in tickets if ticket not in self._doubts]
+        return written
+
+    def _clear_doubts(self, written: Written) -> None:
+        """A begin that was written after all is run; one that was not is somebody's to begin again."""
+        if not self._doubts:
+            return
+        for ticket, job in zip(self._doubts, self._store.find([ticket.job_id for ticket in self._doubts]), strict=True):
+            if job is not None and job.epoch == ticket.epoch + 1 and job.locked_by == self._owner:
+                written.begun.append(Attempt(job=job, ticket=ticket))
+            else:
+                written.released.append(ticket)
+        self._doubts = []
+
+    def _commit(self, tickets: Sequence[Ticket], written: Written) -> None:
+        now = self._world.now()
+        begins = self._begins(tickets, now)
+        settles = [
+            lifecycle.settle(end.attempt.job, end.outcome, now=now, retry_base_s=self._settings.retry_base_s) for end in self._kept
+        ]
+        self._doubts = [ticket for ticket, _, _ in begins]
+        done = self._store.apply([*settles, *(change for _, _, change in begins)])
+        self._doubts = []
+        ended, self._kept = self._kept, []
+        for end, change, was_done in zip(ended, settles, done[: len(settles)], strict=True):
+            self._note_settled(end, change.fields, written) if was_done else self._look_again(end, change, written)
+        begun = [begin for begin, was_done in zip(begins, done[len(settles) :], strict=True) if was_done]
+        written.begun += [Attempt(job=change.after(job), ticket=ticket) for ticket, job, change in begun]
+        running = {ticket.job_id for ticket, _, _ in begun}
+        written.acked += [ticket for ticket in tickets if ticket.job_id not in running]
+
+    def _begins(self, tickets: Sequence[Ticket], now: datetime) -> list[tuple[Ticket, Job, Change]]:
+        """For those whose job is still what the ticket says: of the others somebody else has taken care."""
+        jobs = self._store.find([ticket.job_id for ticket in tickets]) if tickets else []
+        return [
+            (ticket, job, lifecycle.begin(job, owner=self._owner, now=now, lease_s=self._settings.lease_s))
+            for ticket, job in zip(tickets, jobs, strict=True)
+            if job is not None and job.epoch == ticket.epoch and lifecycle.may(job, lifecycle.Verb.BEGIN)
+        ]
+
+    def _note_settled(self, end: Ended, fields: dict[str, object], written: Written) -> None:
+        job, outcome, status = end.attempt.job, end.outcome, fields["status"]
+        written.acked.append(end.attempt.ticket)
+        self.last_execution = self._world.now()
+        if status is Status.COMPLETED:
+            self.counts["jobs_succeeded"] += 1
+        elif status is Status.FAILED:
+            self.counts["jobs_failed"] += 1
+        elif status is Status.PENDING and outcome.status is not ExecutionStatus.RELEASED:
+            self.counts["jobs_retried"] += 1
+        if outcome.status is not ExecutionStatus.SUCCESS:
+            error = _first_line(outcome.error)
+            self._log.info("attempt_ended", job_id=job.job_id, attempt=job.attempt, status=outcome.status, error=error)
+        due_at = fields.get("next_run_at")
+        if status is Status.PENDING and isinstance(due_at, datetime):
+            written.wake_at = min(due_at, written.wake_at or due_at)
+
+    def _look_again(self, end: Ended, change: Change, written: Written) -> None:
+        """Refused: it was written before and only the reply was lost, or somebody asked to cancel, or the job is no longer ours."""
+        known = end.attempt.job
+        try:
+            job = self._store.find([known.job_id])[0]
+            executions = self._store.executions(known.job_id)
+        except StoreUnavailable:
+            self._kept.append(end)
+            return
+        if job is not None and job.epoch == known.epoch and job.cancel_requested_at != known.cancel_requested_at:
+            end.attempt.job = job
+            self._kept.append(end)
+        elif any((row.attempt, row.status) == (known.attempt, end.outcome.status) for row in executions):
+            self._note_settled(end, change.fields, written)
+        else:
+            written.acked.append(end.attempt.ticket)
+            self.counts["jobs_lost"] += 1
+            self._log.debug("outcome_dropped", job_id=known.job_id, attempt=known.attempt)
+
+    def _note_answer(self) -> None:
+        if self.fault is not None:
+            self._log.info("database_found")
+        self.fault = None
+
+    def _note_fault(self, fault: StoreUnavailable) -> None:
+        if self.fault is None:
+            self._log.error("database_lost", reason=fault.message, outcomes_kept=len(self._kept))
+        self.fault = fault.message
+        self._retry_at = self._world.monotonic() + PAUSE_S
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").split("\n")[0][:200]

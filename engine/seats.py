@@ -1,0 +1,60 @@
+"""Who may be handed how many attempts now: each slot's depth, and how much of it is free, while attempts are given out one by one.
+
+A slot behind a job that is or may be long takes nothing: what waits there could run elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from engine.pace import MOST_AHEAD, Pace
+from engine.slot import Attempt, Slot
+
+LONG_S = 0.02
+
+
+@dataclass(slots=True)
+class Seat:
+    """A slot with what it has and may have."""
+
+    slot: Slot
+    count: int
+    depth: int
+
+
+class Seats:
+    """As they stand now."""
+
+    def __init__(self, slots: Iterable[Slot], pace: Pace, *, now: float, max_jobs_per_child: int = 0) -> None:
+        self._pace = pace
+        self._seats = [
+            Seat(slot, len(slot.attempts), self._depth(slot, max_jobs_per_child))
+            for slot in slots
+            if slot.takes_work and not (slot.attempts and is_long(slot.attempts[0], now))
+        ]
+
+    def take(self, task: str) -> Slot | None:
+        """The slot with the least to do that can have one more of this task."""
+        ahead = self._pace.ahead(task)
+        free = [seat for seat in self._seats if seat.count < ahead and seat.count < seat.depth]
+        if not free:
+            return None
+        seat = min(free, key=lambda seat: seat.count)
+        seat.count += 1
+        seat.depth = min(seat.depth, ahead)
+        return seat.slot
+
+    def appetite(self) -> int:
+        """How many more attempts are of use: for what is free, and as many again ahead where jobs are short."""
+        depths = [(seat.count, min(seat.depth, self._pace.expected())) for seat in self._seats]
+        return sum(max(0, depth - count) + (depth if depth > 1 else 0) for count, depth in depths)
+
+    def _depth(self, slot: Slot, max_jobs_per_child: int) -> int:
+        depth = min((self._pace.ahead(attempt.job.task) for attempt in slot.attempts), default=MOST_AHEAD)
+        return min(depth, max_jobs_per_child - slot.runs) if max_jobs_per_child else depth
+
+
+def is_long(attempt: Attempt, now: float) -> bool:
+    """Whether it has run for longer than others should wait behind it."""
+    return attempt.started_at is not None and now - attempt.started_at > LONG_S
