@@ -102,6 +102,7 @@ class ExecutorLine:
     def bury(self) -> int:
         """Kill what is left of its group, reap it, let go of everything; its exit status, or minus a signal's number."""
         self._world.kill_group(self.pid, signal.SIGKILL)
+        self._world.kill(self.pid, signal.SIGKILL)  # it is dead; were it not, we would wait for ever
         status = self._world.wait(self.pid)
         self._network.forget(self.pid_fd)
         self._network.forget(self.output_fd)

@@ -77,9 +77,10 @@ class Worker:
 
     def tick(self, inbox: list[Letter]) -> float:
         """One turn: what came, what is overdue, one commit, ask for more."""
-        self._workshop.bury_dead()
+        dead = self._workshop.dead()
         for letter in inbox:
             self._read(letter)
+        self._workshop.bury(dead)
         self._workshop.look_after()
         self._write()
         self._queue.reach()

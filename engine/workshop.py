@@ -128,9 +128,13 @@ class Workshop:
             elif fd == slot.line.output_fd:
                 slot.read_output()
 
-    def bury_dead(self) -> None:
-        """Those whose death was seen a turn ago: all that they reported has been read since."""
-        for slot in [slot for slot in self.slots if slot.dying]:
+    def dead(self) -> list[Slot]:
+        """Those whose death was seen in an earlier turn: all that they reported is among the letters of this one."""
+        return [slot for slot in self.slots if slot.dying]
+
+    def bury(self, dead: list[Slot]) -> None:
+        """After this turn's letters are read: a letter about a descriptor must not meet a new child that got its number."""
+        for slot in dead:
             self._shelter(slot.take_back())
             words = death_words(slot.bury())
             self.slots.remove(slot)
@@ -164,7 +168,7 @@ class Workshop:
                     slot.retire()
 
     def next_look_at(self) -> float:
-        """When `look_after` or `bury_dead` has something to do, in monotonic seconds."""
+        """When `look_after` or `bury` has something to do, in monotonic seconds."""
         now = self._world.monotonic()
         if any(slot.dying for slot in self.slots):
             return now
