@@ -6,9 +6,9 @@ What a task started ends with it: the child is the subreaper of all its descenda
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import gc
-import inspect
 import os
 import shutil
 import signal
@@ -36,9 +36,9 @@ HANDLERS: dict[int, Handler] = {
 }  # fmt: skip
 """As in any Python program."""
 
-_handler_of = inspect.unwrap(signal.getsignal)
-_set_mask = inspect.unwrap(signal.pthread_sigmask)
-"""The same without the conversion to enums, which would cost more than all the rest."""
+_handler_of = _signal.getsignal
+_set_mask = _signal.pthread_sigmask
+"""As in `signal`, without the conversions to enums, which would cost more than all the rest."""
 
 
 class Surroundings:
