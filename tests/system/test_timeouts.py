@@ -13,7 +13,7 @@ def test_a_task_whose_time_is_over_may_tidy_up(jobyard: Jobyard, notes: Notes) -
     job = jobyard.wait_for_job(job_id, status="failed")
 
     begun, tidied = notes.wait(job_id), notes.wait(job_id, what="tidied")
-    assert 0.3 <= tidied.monotonic_s - begun.monotonic_s < 0.8
+    assert 0.25 <= tidied.monotonic_s - begun.monotonic_s < 0.8  # its time began when it was handed over, a moment before
     assert [execution["status"] for execution in jobyard.executions(job_id)] == ["timeout"]
     assert "0.3" in job["error"]
 
