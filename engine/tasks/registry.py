@@ -6,9 +6,10 @@ A task function stays an ordinary function that can be called and tested directl
 from __future__ import annotations
 
 import importlib
-import math
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any, TypeVar
 
 from engine.errors import CannotStart
@@ -42,8 +43,12 @@ class Registry:
     def add(self, task: Task) -> None:
         """Note it; raises `ValueError` when another function has the name."""
         known = self._tasks.get(task.name)
-        if known is not None and _place(known) != _place(task):
+        if known is not None and known.function is not task.function:
             raise ValueError(f"task {task.name!r} is defined twice: in {_place(known)} and in {_place(task)}")
+        self.replace(task)
+
+    def replace(self, task: Task) -> None:
+        """Note it in place of what had the name."""
         self._tasks[task.name] = task
 
     def get(self, name: str) -> Task | None:
@@ -63,9 +68,9 @@ def task(name: str, *, max_retries: int | None = None, timeout_s: float | None =
     """Register a function, plain or `async`, under a name. It gets the payload; what it returns (JSON) is the job's result."""
     if not isinstance(name, str) or not 0 < len(name) <= 255 or not name.isprintable():
         raise ValueError(f"a task's name must be a printable string of 1 to 255 characters, not {name!r}")
-    if max_retries is not None and (isinstance(max_retries, bool) or max_retries not in range(101)):
+    if max_retries is not None and not (_is_number(max_retries, int) and 0 <= max_retries <= 100):
         raise ValueError(f"max_retries of task {name!r} must be an integer from 0 to 100, not {max_retries!r}")
-    if timeout_s is not None and (isinstance(timeout_s, bool) or not 0 < timeout_s <= 604800 or math.isnan(timeout_s)):
+    if timeout_s is not None and not (_is_number(timeout_s, int | float) and 0 < timeout_s <= 604800):
         raise ValueError(f"timeout_s of task {name!r} must be a number above 0, at most 604800, not {timeout_s!r}")
 
     def note(function: Function) -> Function:
@@ -73,6 +78,10 @@ def task(name: str, *, max_retries: int | None = None, timeout_s: float | None =
         return function
 
     return note
+
+
+def _is_number(value: object, kind: type | UnionType) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def load(modules: tuple[str, ...]) -> Registry:
@@ -87,5 +96,7 @@ def load(modules: tuple[str, ...]) -> Registry:
 
 
 def _place(task: Task) -> str:
-    function = task.function
-    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', repr(function))}"
+    function = inspect.unwrap(task.function)
+    code = getattr(function, "__code__", None)
+    line = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', repr(function))}{line}"
