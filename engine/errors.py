@@ -56,10 +56,11 @@ class Unavailable(JobyardError):
 
 
 class StoreUnavailable(Unavailable):
-    """The database cannot be reached, is locked by somebody else, or is full."""
+    """The database cannot be reached, is locked by somebody else, or is full. `may_be_stored`: only its reply was lost, perhaps."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, may_be_stored: bool = False) -> None:
         super().__init__("database_unavailable", message)
+        self.may_be_stored = may_be_stored
 
 
 class StoreBroken(JobyardError):
