@@ -8,6 +8,7 @@ JobyardError                 code, message, field
 │   └── Conflict             the job's state, or an idempotency key, stands against it
 ├── Unavailable              nothing wrong with the request: try again after `retry_after_s`
 │   └── StoreUnavailable     the database cannot be reached, is locked, or is full
+├── OutcomeUnknown           it may have been stored or not: the client must be told nothing else
 ├── StoreBroken              the database is damaged, or its disk fails: the process ends
 └── CannotStart              a setting, port, folder, module or database at start; exit status 2
 
@@ -61,6 +62,13 @@ class StoreUnavailable(Unavailable):
     def __init__(self, message: str, *, may_be_stored: bool = False) -> None:
         super().__init__("database_unavailable", message)
         self.may_be_stored = may_be_stored
+
+
+class OutcomeUnknown(JobyardError):
+    """Whether the request was stored cannot be told: neither 2xx nor an error would be true."""
+
+    def __init__(self) -> None:
+        super().__init__("outcome_unknown", "it may have been stored or not: with an idempotency key, sending it again tells")
 
 
 class StoreBroken(JobyardError):

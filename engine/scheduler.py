@@ -7,19 +7,20 @@ the same jobs once (the sender reserved their ids). What it leaves to others: HT
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from engine import lifecycle
 from engine.config import Settings
-from engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable
+from engine.errors import Conflict, JobyardError, NotFound, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
 from engine.job import Job, Status, execution_to_json, to_json
 from engine.logs import Log
 from engine.owners import parse_owner
 from engine.store.port import Abandoned, Inserted, Insertion, JobFilter, Store
 from engine.submission import Defaults, TaskDefaults, parse
 from engine.tasks.catalog import Catalog
+from engine.tasks.registry import TaskOptions
 from engine.wire.hub import Letter, Network
 from engine.wire.messages import (
     Accepted,
@@ -45,6 +46,7 @@ IDLE_S = 60.0
 JOBS_A_COMMIT = 20_000
 BYTES_A_TURN = 16 << 20
 GUARD_TRIES = 5
+PENDING_KNOWN_FOR_S = 0.1
 WATCHERS_KNOWN_FOR_S = 1.0
 
 
@@ -52,8 +54,10 @@ class Scheduler:
     """The role; see `engine.processes.child.Role`."""
 
     def __init__(
-        self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, run_dir: RunDir
+        self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, run_dir: RunDir,
+        elsewhere: Callable[[], Mapping[str, TaskOptions]] = dict,
     ) -> None:  # fmt: skip
+        """`elsewhere`: the tasks that other hosts know."""
         self._owner = parse_owner(owner)
         self._settings = settings
         self._world = world
@@ -69,6 +73,9 @@ class Scheduler:
         self.jobs_accepted = 0
         self.requests = 0
         self._submits: deque[Letter] = deque()
+        self._elsewhere = elsewhere
+        self._pending_seen = 0
+        self._pending_seen_at = float("-inf")
         self._draining = False
         self._answers: dict[type, Callable[..., Message]] = {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
@@ -150,8 +157,9 @@ class Scheduler:
             self._refuse_when_full()
             stored = self._store.insert([jobs for _, jobs in waiting], abandoned=lambda number: self._is_late(waiting[number][0]))
         except Unavailable as fault:
+            is_known = not isinstance(fault, StoreUnavailable) or not fault.may_be_stored
             for letter, _ in waiting:
-                self._reply(letter, _refused(fault))
+                self._reply(letter, _refused(fault if is_known else OutcomeUnknown()))
             return
         for (letter, _), insertion in zip(waiting, stored, strict=True):
             self._reply(letter, self._told(insertion, letter))
@@ -159,7 +167,12 @@ class Scheduler:
         self._wake_watcher([job for (_, jobs), done in answered if isinstance(done, Inserted) for job in jobs])
 
     def _refuse_when_full(self) -> None:
-        pending = self._store.counts()[Status.PENDING]
+        """By what was pending a moment ago and came since; before anybody is refused, by what is pending now."""
+        now = self._world.monotonic()
+        if now - self._pending_seen_at < PENDING_KNOWN_FOR_S and self._pending_seen < self._settings.max_pending:
+            return
+        pending = self._pending_seen = self._store.counts()[Status.PENDING]
+        self._pending_seen_at = now
         if pending >= self._settings.max_pending:
             limit = self._settings.max_pending
             raise Unavailable("overloaded", f"{pending} jobs are pending and MAX_PENDING is {limit}", retry_after_s=5)
@@ -171,6 +184,7 @@ class Scheduler:
     def _told(self, insertion: Insertion, letter: Letter) -> Message:
         if isinstance(insertion, Inserted):
             self.jobs_accepted += len(insertion.job_ids) - insertion.repeated
+            self._pending_seen += len(insertion.job_ids) - insertion.repeated
             return Accepted(job_ids=insertion.job_ids, repeated=insertion.repeated)
         if isinstance(insertion, Abandoned):
             return Refused(code="unavailable", message="the request waited too long; nothing was stored", retry_after_s=1)
@@ -190,7 +204,7 @@ class Scheduler:
             max_retries=self._settings.max_retries, timeout_s=self._settings.job_timeout_s,
             tasks={
                 name: TaskDefaults(max_retries=options.max_retries, timeout_s=options.timeout_s)
-                for name, options in self._catalog.options().items()
+                for name, options in (*self._elsewhere().items(), *self._catalog.options().items())
             },
         )  # fmt: skip
 

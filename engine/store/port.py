@@ -157,6 +157,17 @@ class Store(Protocol):
         """Let go of the database; the store is of no use afterwards."""
 
 
+class Feed(Protocol):
+    """Tells, as soon as it can, that another host has accepted jobs; what it misses the next poll finds."""
+
+    @property
+    def fd(self) -> int:
+        """Becomes readable then."""
+
+    def clear(self) -> None:
+        """Heard; call it before looking."""
+
+
 class Hosts(Protocol):
     """Which hosts live, in a store that several share; see `engine.silence` for what follows from it."""
 

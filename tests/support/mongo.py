@@ -1,7 +1,7 @@
 """MongoDB for tests: the mock in this process, and a real server over a real socket that tests may stop and start.
 
-Where `MONGO_TEST_URI` names a server (a real replica set), the integration tests run on that one; else on the MongoDB-compatible server of
-the test extras, as a process of our own.
+Where `MONGO_TEST_URI` names a server (a real replica set), the integration tests run on that one; else on the
+MongoDB-compatible server of the test extras, as a process of our own.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from engine.wire.messages import Ack, Leased, Message, Release, Want
 from engine.wire.run_dir import RunDir
 from engine.worker import Worker
 from engine.world import World
-from tests.support.builders import a_job
+from tests.support.builders import a_hold, a_job
 from tests.support.waiting import wait_for
 
 QUEUE, WORKER, WATCHER = "queue-6000", "box:b00t:worker-7001:1", "box:b00t:watcher-9001:1"
@@ -68,7 +68,7 @@ class Shop:
         self.worker = Worker(
             owner=WORKER, settings=self.settings, world=self.world, store=self.store, network=self.hub,
             log=Log(self.world, process="worker-7001", fd=log_fd), queue_address=QUEUE, run_dir=run_dir,
-            hire=lambda: ExecutorLine(child=child, world=self.world, network=self.hub),
+            hire=lambda: ExecutorLine(child=child, world=self.world, network=self.hub), hold=a_hold(self.world),
         )  # fmt: skip
         self.turn()
 

@@ -51,7 +51,7 @@ class Bench:
     def a_new_queue(self) -> Queue:
         return Queue(
             owner="box:b00t:queue-6000:1", settings=read_settings({"LEASE_S": "30"}), world=self.world, store=self.store,
-            network=FakeNetwork(), log=a_log(),
+            network=FakeNetwork(), log=a_log(), is_ours=lambda owner: owner.startswith("box:"),
         )  # fmt: skip
 
     def tick(self, *letters: Letter) -> float:

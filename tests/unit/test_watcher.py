@@ -11,6 +11,8 @@ import pytest
 from engine import lifecycle
 from engine.config import read_settings
 from engine.job import Job, Status, Ticket, ticket_for
+from engine.store.port import ANYTHING
+from engine.upkeep import Upkeep
 from engine.watcher import BATCH, DUE_SLACK_S, HAND_BACK_AFTER_S, RECONNECT_S, Watcher
 from engine.wire.hub import Letter
 from engine.wire.messages import (
@@ -26,7 +28,7 @@ from engine.wire.messages import (
     Room,
     Wake,
 )
-from tests.support.builders import a_job, a_log
+from tests.support.builders import a_hold, a_job, a_log
 from tests.support.memory_store import MemoryStore
 from tests.support.network import FakeNetwork, FakePeer
 from tests.support.world import START, FakeWorld
@@ -55,13 +57,16 @@ class Bench:
         self.store = store or MemoryStore()
         self.network = FakeNetwork()
         self.deaths = Graveyard()
+        self.served = ANYTHING
         self.submit(*jobs)
         self.queue = FakePeer()
         if with_queue:
             self.queue = self.network.add(QUEUE)
+        settings = read_settings({"POLL_S": str(POLL_S)})
         self.watcher = Watcher(
-            owner=OWNER, settings=read_settings({"POLL_S": str(POLL_S)}), world=self.world, store=self.store,
-            network=self.network, log=a_log(), deaths=self.deaths, queue_address=QUEUE,
+            owner=OWNER, settings=settings, world=self.world, store=self.store, network=self.network, log=a_log(),
+            upkeep=Upkeep(settings=settings, world=self.world, store=self.store, log=a_log(), deaths=self.deaths),
+            hold=a_hold(self.world), served=lambda: self.served, queue_address=QUEUE,
         )  # fmt: skip
 
     def submit(self, *jobs: Job) -> None:

@@ -102,7 +102,8 @@ def eat(payload: int) -> None:
 TASKS = {
     "echo": lambda payload: payload, "leave": leave_at_once, "die": die_by, "ignore": ignore_everything, "hold": hold,
     "spoil": spoil, "look": look, "raise": raise_it, "about": tell_about_itself, "async": wait_a_little, "print": print_much,
-    "eat": eat, "close": close_everything, "give": lambda payload: {None: object(), 1: "x" * (1 << 20), 2: float("nan"), 3: {1, 2}}[payload],
+    "eat": eat, "close": close_everything,
+    "give": lambda payload: {None: object(), 1: "x" * (1 << 20), 2: float("nan"), 3: {1, 2}}[payload],
 }  # fmt: skip
 
 
