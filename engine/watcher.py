@@ -98,10 +98,13 @@ class Watcher:
             self._hold.renew()
             self._poll()
             self._claim()
-            self._store_fault = None
-            return self._sleep_s()
+            sleep_s = self._sleep_s()
         except StoreUnavailable as fault:
             return self._wait_for_store(fault)
+        if self._store_fault is not None:
+            self._log.info("database_found")
+        self._store_fault = None
+        return sleep_s
 
     def drain(self) -> None:
         """Claim nothing more; what is claimed goes to the queue or back."""

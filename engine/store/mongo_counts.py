@@ -7,8 +7,11 @@ difference is made good only when two checks in a row see the same one and nobod
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from typing import Any
+
+from pymongo.errors import DuplicateKeyError
 
 from engine.errors import StoreUnavailable
 from engine.job import Status
@@ -76,6 +79,7 @@ class MongoCounts:
             return {group["_id"]: group["jobs"] for group in groups if group["_id"] in STATUSES}
 
     def _make_good(self, drift: Deltas, version: int) -> None:
-        with self._server.call(writes=True):
-            self._server.counts.update_one({"_id": COUNTS_ID, "version": version}, {"$inc": {**drift, "version": 1}})
+        unchanged = {"_id": COUNTS_ID, "version": version}
+        with self._server.call(writes=True), contextlib.suppress(DuplicateKeyError):
+            self._server.counts.update_one(unchanged, {"$inc": {**drift, "version": 1}}, upsert=version == 0)
         self._seen = None

@@ -65,10 +65,15 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
 
 
 class MongoServer:
-    """The collections, for one process, opened after its fork. `waiting` is told when a call begins and ends."""
+    """The collections, for one process, opened after its fork."""
 
-    def __init__(self, client: MongoClient[Document], database: str, waiting: Callable[[bool], None] = lambda waits: None) -> None:
+    def __init__(
+        self, client: MongoClient[Document], database: str, *, waiting: Callable[[bool], None] = lambda waits: None,
+        takes_writes: Callable[[], bool] = lambda: True,
+    ) -> None:  # fmt: skip
+        """`waiting` is told when a call begins and ends; `takes_writes`: whether a server is known that does."""
         self._client = client
+        self._takes_writes = takes_writes
         self._waiting = waiting
         self._is_lost = False
         self.database: Database[Document] = client.get_database(
@@ -84,7 +89,7 @@ class MongoServer:
     @contextlib.contextmanager
     def call(self, *, writes: bool = False) -> Iterator[None]:
         """Around every use: errors in our words. `writes`: what cannot be told for certain is said so."""
-        if self._is_lost and not self._client.topology_description.has_writable_server():
+        if self._is_lost and not self._takes_writes():
             raise StoreUnavailable("the database is not available: no MongoDB server that takes writes is known")
         self._waiting(True)
         try:
@@ -116,7 +121,10 @@ class MongoServer:
 
 def connect(settings: Settings, waiting: Callable[[bool], None] = lambda waits: None) -> MongoServer:
     """Nothing is sent yet."""
-    return MongoServer(_client(settings, SELECTION_MS), settings.mongo_db, waiting)
+    client = _client(settings, SELECTION_MS)
+    return MongoServer(
+        client, settings.mongo_db, waiting=waiting, takes_writes=lambda: client.topology_description.has_writable_server()
+    )  # fmt: skip
 
 
 def prepare(settings: Settings) -> str:
