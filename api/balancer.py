@@ -55,7 +55,7 @@ class LoadBalancer:
                 if left_s <= 0:
                     break
                 try:
-                    answer = self._caller.call(name, request, timeout_s=min(ATTEMPT_S, left_s))
+                    answer = self._caller.call(name, request, timeout_s=min(ATTEMPT_S, left_s), patience_s=left_s)
                     is_unknown = is_unknown or _is_unknown(answer)
                     if not is_unknown or not _may_pass(answer):
                         return answer
@@ -66,6 +66,7 @@ class LoadBalancer:
                     if fault.was_sent and isinstance(request, CancelJob | RetryJob):
                         raise Unavailable("unavailable", f"{name} broke off; look at the job to see whether it was done") from None
                     may_be_stored = may_be_stored or (fault.was_sent and isinstance(request, Submit))
+                    is_unknown = is_unknown or fault.was_begun
             if is_unknown and self._world.monotonic() >= give_up_at:
                 raise OutcomeUnknown
             if not may_be_stored or self._world.monotonic() >= give_up_at:
@@ -116,7 +117,9 @@ class OneScheduler:
             if _is_unknown(answer):
                 raise OutcomeUnknown
             return answer
-        except NoAnswer:
+        except NoAnswer as fault:
+            if fault.was_begun:
+                raise OutcomeUnknown from None
             raise Unavailable("unavailable", f"{self._name} does not answer") from None
 
 

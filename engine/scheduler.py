@@ -24,6 +24,7 @@ from engine.tasks.registry import TaskOptions
 from engine.wire.hub import Letter, Network
 from engine.wire.messages import (
     Accepted,
+    Begun,
     CancelAsked,
     CancelJob,
     CountJobs,
@@ -155,7 +156,7 @@ class Scheduler:
     def _insert(self, waiting: list[tuple[Letter, list[Job]]]) -> None:
         try:
             self._refuse_when_full()
-            stored = self._store.insert([jobs for _, jobs in waiting], abandoned=lambda number: self._is_late(waiting[number][0]))
+            stored = self._store.insert([jobs for _, jobs in waiting], abandoned=lambda number: self._gives_up(waiting[number][0]))
         except Unavailable as fault:
             is_known = not isinstance(fault, StoreUnavailable) or not fault.may_be_stored
             for letter, _ in waiting:
@@ -176,6 +177,13 @@ class Scheduler:
         if pending >= self._settings.max_pending:
             limit = self._settings.max_pending
             raise Unavailable("overloaded", f"{pending} jobs are pending and MAX_PENDING is {limit}", retry_after_s=5)
+
+    def _gives_up(self, letter: Letter) -> bool:
+        """The last moment to do so. Where it may take long from here on, whoever still waits is told."""
+        is_late = self._is_late(letter)
+        if not is_late and self._settings.mongo_uri is not None:
+            self._reply(letter, Begun())
+        return is_late
 
     def _is_late(self, letter: Letter) -> bool:
         assert isinstance(letter.message, Submit)

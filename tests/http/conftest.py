@@ -66,7 +66,7 @@ class Site:
         self.silent: set[str] = set()
         self.asked: list[Message] = []
 
-    def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
+    def call(self, name: str, request: Message, *, timeout_s: float, patience_s: float = 0) -> Message:
         self.asked.append(request)
         if name in self.silent:
             raise NoAnswer(f"{name} does not answer", was_sent=True)

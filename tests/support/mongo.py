@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from engine.store.mongo_server import MongoServer
 from tests.support.waiting import wait_for
 
 START_S = 20.0
+STOP_S = 8.0
 
 
 class MongoProcess:
@@ -58,18 +58,27 @@ class MongoProcess:
         return self
 
     def stop(self) -> None:
-        """As a crash would end it, or a person."""
+        """As a person would; it may take some seconds over it."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
-            self._process.wait(20)
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self._process = None
+
+    def kill(self) -> None:
+        """At once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
             self._process = None
 
     def __enter__(self) -> MongoProcess:
         return self.start()
 
     def __exit__(self, *ignored: object) -> None:
-        self.stop()
+        self.kill()
 
     def _answers(self) -> bool:
         assert self._process is not None and self._process.poll() is None, "it ended"

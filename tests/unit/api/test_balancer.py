@@ -28,15 +28,16 @@ class FakeCaller:
         self.gone: set[str] = set()
         self.broken: set[str] = set()
         self.hung: set[str] = set()
+        self.begun: set[str] = set()
         self.answers: dict[str, Message] = {}
         self.in_turn: list[Message] = []
 
-    def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
+    def call(self, name: str, request: Message, *, timeout_s: float, patience_s: float = 0) -> Message:
         self.asked.append((name, request))
         if name in self.hung:
             self.world.advance(timeout_s)
         if name in self.gone | self.broken | self.hung:
-            raise NoAnswer(name, was_sent=name not in self.gone)
+            raise NoAnswer(name, was_sent=name not in self.gone, was_begun=name in self.begun)
         if self.in_turn:
             return self.in_turn.pop(0)
         return self.answers.get(name, Accepted(job_ids=[ID]))
@@ -169,6 +170,13 @@ def test_what_a_scheduler_cannot_tell_is_asked_again_until_one_can(caller: FakeC
 
 def test_what_nobody_can_tell_is_no_error_and_no_success(caller: FakeCaller) -> None:
     caller.in_turn = [UNKNOWN] + [AWAY] * 10_000
+
+    with pytest.raises(OutcomeUnknown):
+        balancer(caller).send(SUBMIT)
+
+
+def test_what_was_begun_and_never_answered_is_no_error_and_no_success(caller: FakeCaller) -> None:
+    caller.hung = caller.begun = set(NAMES)
 
     with pytest.raises(OutcomeUnknown):
         balancer(caller).send(SUBMIT)
