@@ -149,10 +149,14 @@ def _watcher(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
 def _hold(start: Start, owner: Owner, hosts: Hosts | None) -> Hold:
     """This process's share of its host's sign of life."""
     catalog = Catalog(RunDir(start.settings.data_dir))
-    return Hold(
-        hosts=hosts, world=start.world, lease_s=start.settings.lease_s,
-        sign=lambda: HostSign(boot=owner.boot, host=owner.host, renewal=0, seen_at=start.world.now(), tasks=catalog.text()),
-    )  # fmt: skip
+    lease_s = start.settings.lease_s
+
+    def sign() -> HostSign:
+        return HostSign(
+            boot=owner.boot, host=owner.host, renewal=0, seen_at=start.world.now(), lease_s=lease_s, tasks=catalog.text()
+        )  # fmt: skip
+
+    return Hold(hosts=hosts, sign=sign, world=start.world, lease_s=lease_s)
 
 
 def _worker(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:

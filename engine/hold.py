@@ -21,6 +21,11 @@ LET_GO = 0.85
 AGAIN_S = 0.5
 
 
+def sign_every_s(lease_s: float) -> float:
+    """How often a living host gives a sign, at the least."""
+    return lease_s / SIGNS_A_LEASE
+
+
 class Hold:
     """See the module. `sign`: what this host has to say of itself."""
 
@@ -53,7 +58,7 @@ class Hold:
         self._next_at = now + AGAIN_S
         self._hosts.renew(self._sign())
         self._sent_at = now
-        every_s = self._lease_s / SIGNS_A_LEASE
+        every_s = sign_every_s(self._lease_s)
         self._next_at = now + every_s / 2 + self._world.jitter(every_s / 2)
 
 

@@ -26,7 +26,7 @@ def open_store(
     `waiting` is told of waits for a lock, or for the database; `place`: which of how many claimers on this host asks.
     """
     if settings.mongo_uri is not None:
-        return MongoStore(mongo_server.connect(settings, waiting), origin=origin_of(owner), place=place)
+        return MongoStore(mongo_server.connect(settings, waiting, holds=not durable), origin=origin_of(owner), place=place)
     return SqliteStore(settings.data_dir / DATABASE_FILE, durable=durable, waiting=waiting)
 
 

@@ -11,9 +11,10 @@ document.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -180,14 +181,14 @@ class MongoStore:
 
     def _write_rows(self, rows: Sequence[Document]) -> None:
         """Never fails: the same rows stand in the jobs' documents, and are kept before they are overwritten there."""
-        if not rows:
-            return
-        try:
+        with contextlib.suppress(StoreUnavailable):
+            self._replace_rows(rows)
+
+    def _replace_rows(self, rows: Sequence[Document]) -> None:
+        if rows:
             with self._server.call():
                 replacements = [ReplaceOne({"_id": row["_id"]}, row, upsert=True) for row in rows]
                 self._server.executions.bulk_write(replacements, ordered=False)
-        except StoreUnavailable:
-            return
 
     def _keep_rows(self, job_ids: Sequence[str]) -> None:
         """A new attempt takes the place of the last one's row in the document."""
@@ -196,9 +197,7 @@ class MongoStore:
         with self._server.call():
             wanted = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "execution": {"$exists": True}}
             rows = [document["execution"] for document in self._server.jobs.find(wanted, {"execution": 1})]
-            if rows:
-                replacements = [ReplaceOne({"_id": row["_id"]}, row, upsert=True) for row in rows]
-                self._server.executions.bulk_write(replacements, ordered=False)
+        self._replace_rows(rows)
 
     # ---- reading
 
@@ -213,7 +212,7 @@ class MongoStore:
     def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
         filters: Document = {name: str(value) for name in LIST_INDEXES if (value := getattr(wanted, name)) is not None}
         index = LIST_INDEXES[next(iter(filters))] if filters else "newest"
-        filters = {"status": {"$nin": HIDDEN}} | filters | _past(cursor)
+        filters = {"status": {"$nin": HIDDEN}} | filters | past(cursor, "$lt")
         jobs: list[Job] = []
         size = 0
         last: Document = {}
@@ -293,10 +292,30 @@ class MongoStore:
     def close(self) -> None:
         self._server.close()
 
+    # ---- whole records, see `engine.migration.Copyable`
+
+    def read_records(self, *, after: str | None, limit: int) -> tuple[list[tuple[Job, list[Execution]]], str | None]:
+        wanted = {"status": {"$nin": HIDDEN}} | past(after, "$gt")
+        oldest_first = [(name, -direction) for name, direction in NEWEST_FIRST]
+        with self._server.call():
+            found = list(self._server.jobs.find(wanted).sort(oldest_first).limit(limit))
+            kept = list(self._server.executions.find({"job_id": {"$in": [document["job_id"] for document in found]}}))
+        rows = {row["_id"]: row for row in [*kept, *(document["execution"] for document in found if "execution" in document)]}
+        executions: dict[str, list[Execution]] = {}
+        for row in sorted(rows.values(), key=lambda row: row["attempt"]):
+            executions.setdefault(row["job_id"], []).append(document_to_execution(row))
+        records = [(document_to_job(document), executions.get(document["job_id"], [])) for document in found]
+        return records, cursor_of(found[-1]) if len(found) == limit else None
+
+    def write_records(self, records: Iterable[tuple[Job, list[Execution]]]) -> int:
+        listed = list(records)
+        self._replace_rows([execution_to_document(execution) for _, executions in listed for execution in executions])
+        return self._requests.insert_copies(listed)
+
     # ---- hosts
 
     def renew(self, sign: HostSign) -> None:
-        shown = {"host": sign.host, "seen_at": sign.seen_at, "tasks": sign.tasks.decode()}
+        shown = {"host": sign.host, "seen_at": sign.seen_at, "lease_s": sign.lease_s, "tasks": sign.tasks.decode()}
         with self._server.call(writes=True):
             self._server.hosts.update_one({"_id": sign.boot}, {"$inc": {"renewal": 1}, "$set": shown}, upsert=True)
 
@@ -312,7 +331,7 @@ class MongoStore:
 def _sign(document: Document) -> HostSign:
     return HostSign(
         boot=document["_id"], host=document["host"], renewal=document["renewal"], seen_at=document["seen_at"],
-        tasks=document["tasks"].encode(),
+        lease_s=document.get("lease_s", 30), tasks=document.get("tasks", "{}").encode(),
     )  # fmt: skip
 
 
@@ -351,8 +370,8 @@ def _waves(changes: Sequence[Change]) -> Iterator[list[int]]:
         yield wave
 
 
-def _past(cursor: str | None) -> dict[str, Any]:
-    """What comes after a page's end."""
+def past(cursor: str | None, comes: str) -> dict[str, Any]:
+    """What comes after a page's end, where what comes is older (`$lt`) or younger (`$gt`)."""
     if cursor is None:
         return {}
     match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})-([0-9a-f]{24})", cursor, re.ASCII)
@@ -363,7 +382,7 @@ def _past(cursor: str | None) -> dict[str, Any]:
     if match is None or created_at is None:
         shown = cursor[:100]
         raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is none of ours; take the one of the Link header", "cursor")
-    older = {"created_at": {"$lt": created_at}}
-    return {"created_at": {"$lte": created_at}, "$or": [older, {"created_at": created_at, "_id": {"$lt": ObjectId(match[2])}}]}
+    beyond = [{"created_at": {comes: created_at}}, {"created_at": created_at, "_id": {comes: ObjectId(match[2])}}]
+    return {"created_at": {f"{comes}e": created_at}, "$or": beyond}
 
 

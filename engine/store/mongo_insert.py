@@ -20,10 +20,10 @@ from datetime import datetime, timedelta
 from bson import ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from engine.errors import StoreUnavailable
-from engine.job import Job, Status
+from engine.errors import Conflict, StoreUnavailable
+from engine.job import Execution, Job, Status
 from engine.store.mongo_counts import MongoCounts
-from engine.store.mongo_documents import PURGED, STAGED, Document, job_to_document
+from engine.store.mongo_documents import PURGED, STAGED, Document, execution_to_document, job_to_document
 from engine.store.mongo_server import MongoServer
 from engine.store.port import Abandoned, Inserted, Insertion, KeyTaken
 
@@ -216,6 +216,26 @@ class MongoInsert:
                 if self._finish([batch]):
                     return
             self._server.jobs.delete_many({"batch": batch, "status": STAGED})
+
+    # ---- copies
+
+    def insert_copies(self, records: Sequence[tuple[Job, list[Execution]]]) -> int:
+        """Jobs as they are, with the rows of their latest attempts; how many were not there yet."""
+        documents = [
+            job_to_document(job, origin=self._origin) | ({"execution": execution_to_document(rows[-1])} if rows else {})
+            for job, rows in records
+        ]
+        refused: set[str] = set()
+        with self._server.call(writes=True):
+            try:
+                self._server.jobs.insert_many(documents, ordered=False)
+            except BulkWriteError as fault:
+                refused = _duplicates(fault, documents)
+        new = [job for job, _ in records if job.job_id not in refused]
+        self._counts.move(Counter(job.status.value for job in new))
+        if taken := refused - self._stored(refused):
+            raise Conflict("conflict", f"another job there has the idempotency key of job {min(taken)}")
+        return len(new)
 
     # ---- for the dead
 

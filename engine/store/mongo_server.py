@@ -38,11 +38,13 @@ from engine.store.mongo_documents import CODEC, Document
 START_MS = 5_000
 SELECTION_MS = 1_000
 CONNECT_MS = 2_000
-SOCKET_MS = 10_000
+SOCKET_MS, LEAST_SOCKET_MS = 10_000, 1_000
 MAJORITY_MS = 5_000
 LOOK_MS = 1_000
 OLDEST = (4, 4)
 COUNTS_ID = "jobs"
+TELLING = 4
+"""A shorter password stands in many a word."""
 
 DUE = [("priority", DESCENDING), ("scheduled_at", ASCENDING), ("_id", ASCENDING)]
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
@@ -119,9 +121,10 @@ class MongoServer:
         self._client.close()
 
 
-def connect(settings: Settings, waiting: Callable[[bool], None] = lambda waits: None) -> MongoServer:
-    """Nothing is sent yet."""
-    client = _client(settings, SELECTION_MS)
+def connect(settings: Settings, waiting: Callable[[bool], None] = lambda waits: None, *, holds: bool = True) -> MongoServer:
+    """Nothing is sent yet. `holds`: who holds jobs must let go of them in time, so that no call may take long (`engine.hold`)."""
+    socket_ms = min(SOCKET_MS, max(LEAST_SOCKET_MS, round(settings.lease_s * 1000 / 4))) if holds else SOCKET_MS
+    client = _client(settings, SELECTION_MS, socket_ms)
     return MongoServer(
         client, settings.mongo_db, waiting=waiting, takes_writes=lambda: client.topology_description.has_writable_server()
     )  # fmt: skip
@@ -130,7 +133,7 @@ def connect(settings: Settings, waiting: Callable[[bool], None] = lambda waits: 
 def prepare(settings: Settings) -> str:
     """Once at each start: reach it, make collections' indexes and counters where they are missing; what it is, in words."""
     try:
-        server = MongoServer(_client(settings, START_MS), settings.mongo_db)
+        server = MongoServer(_client(settings, START_MS, SOCKET_MS), settings.mongo_db)
         with contextlib.closing(server):
             words = f"{server.words()} ({server.kind()}), database {settings.mongo_db}"
             _refuse_old(server)
@@ -147,9 +150,9 @@ def prepare(settings: Settings) -> str:
     return words
 
 
-def _client(settings: Settings, selection_ms: int) -> MongoClient[Document]:
+def _client(settings: Settings, selection_ms: int, socket_ms: int) -> MongoClient[Document]:
     return MongoClient(
-        settings.mongo_uri, serverSelectionTimeoutMS=selection_ms, connectTimeoutMS=CONNECT_MS, socketTimeoutMS=SOCKET_MS,
+        settings.mongo_uri, serverSelectionTimeoutMS=selection_ms, connectTimeoutMS=CONNECT_MS, socketTimeoutMS=socket_ms,
         heartbeatFrequencyMS=LOOK_MS, retryWrites=True, retryReads=True, appname="jobyard", maxPoolSize=4,
         driver=DriverInfo(name="jobyard"),
     )  # fmt: skip
@@ -192,6 +195,8 @@ def _in_short(fault: PyMongoError) -> str:
 def _without_secrets(text: str, settings: Settings) -> str:
     _, found, rest = (settings.mongo_uri or "").partition("://")
     secrets, at, _ = rest.rpartition("@")
-    for secret in (secrets, *secrets.partition(":")[::2]) if found and at else ():
-        text = text.replace(secret, "…") if secret else text
+    if found and at:
+        text = text.replace(secrets, "…")
+        password = secrets.partition(":")[2]
+        text = text.replace(password, "…") if len(password) >= TELLING else text
     return text

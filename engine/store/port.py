@@ -78,13 +78,15 @@ ANYTHING = Served()
 class HostSign(msgspec.Struct, frozen=True, kw_only=True):
     """A host's sign of life. `renewal` only ever rises; `seen_at` is for people, by that host's own clock.
 
-    A host is one start of Jobyard, named by its boot. `tasks` are those it serves, as JSON text (name → options).
+    A host is one start of Jobyard, named by its boot. `lease_s` is its own setting, `tasks` are those it serves, as JSON text
+    (name → options).
     """
 
     boot: str
     host: str
     renewal: int
     seen_at: datetime
+    lease_s: float = 30
     tasks: bytes = b"{}"
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from engine.errors import InvalidRequest, StoreBroken, StoreUnavailable, Unavailable
+from engine.errors import Conflict, InvalidRequest, StoreBroken, StoreUnavailable, Unavailable
 from engine.job import Execution, Job, Status
 from engine.lifecycle import Change
 from engine.store import rows, statements
@@ -201,6 +201,27 @@ class SqliteStore:
     def close(self) -> None:
         self._connection.close()
         self._lock.close()
+
+    # ---- whole records, see `engine.migration.Copyable`
+
+    def read_records(self, *, after: str | None, limit: int) -> tuple[list[tuple[Job, list[Execution]]], str | None]:
+        with _told_plainly():
+            found = self._run(statements.NEXT_RECORDS, (int(after or 0), limit)).fetchall()
+        jobs = [rows.row_to_job(row[1:]) for row in found]
+        return [(job, self.executions(job.job_id)) for job in jobs], str(found[-1][0]) if len(found) == limit else None
+
+    def write_records(self, records: Iterable[tuple[Job, list[Execution]]]) -> int:
+        written = 0
+        with self._commit():
+            for job, executions in records:
+                try:
+                    is_new = self._run(statements.INSERT_JOB, rows.job_to_row(job)).rowcount == 1
+                except sqlite3.IntegrityError as taken:
+                    raise Conflict("conflict", f"another job there has the idempotency key of job {job.job_id}") from taken
+                self._deltas[job.status] += is_new
+                written += is_new
+                self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, executions))
+        return written
 
     # ---- transactions
 
