@@ -123,7 +123,7 @@ def _scheduler(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
     store = _store(start, birth, durable=True)
     return Scheduler(
         owner=birth.owner, settings=start.settings, world=start.world, network=hub, log=log,
-        run_dir=RunDir(start.settings.data_dir), store=store, elsewhere=Elsewhere(hosts_of(store), start.world).tasks,
+        run_dir=RunDir(start.settings.data_dir), store=store, elsewhere=Elsewhere(hosts_of(store), start.world),
     )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ the same jobs once (the sender reserved their ids). What it leaves to others: HT
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from datetime import datetime
 
 import msgspec
 
@@ -17,10 +18,10 @@ from engine.errors import Conflict, JobyardError, NotFound, OutcomeUnknown, Stor
 from engine.job import Job, Status, execution_to_json, to_json
 from engine.logs import Log
 from engine.owners import parse_owner
+from engine.silence import Elsewhere
 from engine.store.port import Abandoned, Inserted, Insertion, JobFilter, Store
 from engine.submission import Defaults, TaskDefaults, parse
 from engine.tasks.catalog import Catalog
-from engine.tasks.registry import TaskOptions
 from engine.wire.hub import Letter, Network
 from engine.wire.messages import (
     Accepted,
@@ -56,9 +57,9 @@ class Scheduler:
 
     def __init__(
         self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, run_dir: RunDir,
-        elsewhere: Callable[[], Mapping[str, TaskOptions]] = dict,
+        elsewhere: Elsewhere | None = None,
     ) -> None:  # fmt: skip
-        """`elsewhere`: the tasks that other hosts know."""
+        """`elsewhere`: what other hosts say of themselves, where there can be some."""
         self._owner = parse_owner(owner)
         self._settings = settings
         self._world = world
@@ -74,7 +75,7 @@ class Scheduler:
         self.jobs_accepted = 0
         self.requests = 0
         self._submits: deque[Letter] = deque()
-        self._elsewhere = elsewhere
+        self._elsewhere = elsewhere or Elsewhere(None, world)
         self._pending_seen = 0
         self._pending_seen_at = float("-inf")
         self._draining = False
@@ -212,7 +213,7 @@ class Scheduler:
             max_retries=self._settings.max_retries, timeout_s=self._settings.job_timeout_s,
             tasks={
                 name: TaskDefaults(max_retries=options.max_retries, timeout_s=options.timeout_s)
-                for name, options in (*self._elsewhere().items(), *self._catalog.options().items())
+                for name, options in (*self._elsewhere.tasks().items(), *self._catalog.options().items())
             },
         )  # fmt: skip
 
@@ -310,7 +311,11 @@ class Scheduler:
         return lifecycle.retry(job, now=self._world.now())
 
     def _shown(self, job: Job) -> Job:
-        return lifecycle.as_held(job, boot=self._owner.boot, now=self._world.now(), lease_s=self._settings.lease_s)
+        return lifecycle.as_held(job, seen_at=self._seen_at, lease_s=self._settings.lease_s)
+
+    def _seen_at(self, boot: str) -> datetime | None:
+        """An owner of our own boot would be missed at once, so it lives now."""
+        return self._world.now() if boot == self._owner.boot else self._elsewhere.seen_at(boot)
 
     def _our_fault(self, bug: Exception) -> Message:
         error_id = self._world.token()

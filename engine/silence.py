@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 
 from engine.errors import StoreUnavailable
 from engine.owners import parse_owner
@@ -24,7 +25,7 @@ from engine.world import World
 
 UNKNOWN = -1
 FORGET_AFTER_S = 3600.0
-TASKS_KNOWN_FOR_S = 2.0
+KNOWN_FOR_S = 2.0
 
 
 def margin_s(lease_s: float) -> float:
@@ -33,23 +34,37 @@ def margin_s(lease_s: float) -> float:
 
 
 class Elsewhere:
-    """What the other hosts' signs say of their tasks, so that a job can be submitted on a host that cannot run it."""
+    """What the other hosts' signs say: when they gave them, and their tasks, so that a job can be submitted where it cannot run.
+
+    As of some seconds ago; while the database is away, as of when it was there.
+    """
 
     def __init__(self, hosts: Hosts | None, world: World) -> None:
         self._hosts = hosts
         self._world = world
         self._tasks: dict[str, TaskOptions] = {}
+        self._seen_at: dict[str, datetime] = {}
         self._read_at = float("-inf")
 
     def tasks(self) -> Mapping[str, TaskOptions]:
-        """As of some seconds ago; without a database, as of when there was one."""
-        now = self._world.monotonic()
-        if self._hosts is not None and now - self._read_at >= TASKS_KNOWN_FOR_S:
-            self._read_at = now
-            with contextlib.suppress(StoreUnavailable):
-                signs = self._hosts.hosts()
-                self._tasks = {name: options for sign in signs for name, options in read_catalog(sign.tasks).items()}
+        """Every task that some host serves."""
+        self._read()
         return self._tasks
+
+    def seen_at(self, boot: str) -> datetime | None:
+        """When this host gave its last sign, by its own clock; None: nobody knows it."""
+        self._read()
+        return self._seen_at.get(boot)
+
+    def _read(self) -> None:
+        now = self._world.monotonic()
+        if self._hosts is None or now - self._read_at < KNOWN_FOR_S:
+            return
+        self._read_at = now
+        with contextlib.suppress(StoreUnavailable):
+            signs = self._hosts.hosts()
+            self._tasks = {name: options for sign in signs for name, options in read_catalog(sign.tasks).items()}
+            self._seen_at = {sign.boot: sign.seen_at for sign in signs}
 
 
 class Silence:

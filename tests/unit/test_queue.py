@@ -444,3 +444,15 @@ def test_what_is_no_word_to_a_queue_is_left_unanswered(message: Room | Refused |
     bench.tick(peer.says(message), Letter(None, Ping()))
 
     assert peer.received == []
+
+
+# ---- other hosts
+
+
+def test_what_another_host_holds_is_not_loaded() -> None:
+    theirs = a_job(status=Status.QUEUED, claimed_by="far:f00d:watcher-9001:1")
+    bench = Bench(theirs, a_job(status=Status.QUEUED))
+
+    bench.tick()
+
+    assert bench.queue._backlog.size == 1
