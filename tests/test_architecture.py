@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine.errors",),
     ("engine.owners", "engine.job", "engine.strict_json"),
     ("engine.lifecycle", "engine.world", "engine.process_control"),
-    ("engine.submission", "engine.config", "engine.logs", "engine.pace"),
+    ("engine.submission", "engine.config", "engine.logs", "engine.pace", "engine.client"),
     ("engine.wire", "engine.store", "engine.tasks"),
     ("engine.backlog", "engine.upkeep", "engine.executor", "engine.slot", "engine.attempts", "engine.output", "engine.queue_line",
      "engine.workshop", "engine.interrupt", "engine.outcomes", "engine.surroundings", "engine.executor_line", "engine.seats",
