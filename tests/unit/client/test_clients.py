@@ -200,8 +200,9 @@ def test_a_childs_connections_are_not_its_parents() -> None:
     client.close()
 
 
-def test_a_process_of_jobyards_own_does_not_load_the_client() -> None:
-    code = "import sys, engine, api.__main__; sys.exit('httpx' in sys.modules or 'engine.client' in sys.modules)"
+@pytest.mark.parametrize(("imported", "absent"), [("engine", {"httpx", "asyncio"}), ("api.__main__", {"httpx", "engine.client"})])
+def test_who_does_not_use_the_client_does_not_load_it(imported: str, absent: set[str]) -> None:
+    code = f"import sys, {imported}; sys.exit(bool({absent} & set(sys.modules)))"
 
     assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": os.getcwd()}).returncode == 0
 
