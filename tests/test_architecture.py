@@ -27,7 +27,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine.backlog", "engine.upkeep", "engine.executor", "engine.slot", "engine.attempts", "engine.output", "engine.queue_line",
      "engine.workshop", "engine.interrupt", "engine.outcomes", "engine.surroundings", "engine.executor_line", "engine.seats",
      "engine.ledger", "engine.hold", "engine.silence", "engine.intake"),
-    ("engine.scheduler", "engine.watcher", "engine.queue", "engine.worker", "engine.processes"),
+    ("engine.scheduler", "engine.watcher", "engine.queue", "engine.worker", "engine.processes",
+     "engine.testing", "engine.pytest_plugin"),
     ("api",),
 )  # fmt: skip
 """Lowest first; a module imports from its own layer or below."""

@@ -107,10 +107,13 @@ class AsyncClient:
                 returned: T = end.value
                 return returned
             if isinstance(step, Pause):
-                await anyio.sleep(step.seconds)
+                await self._pause(step.seconds)
                 answer = None
             else:
                 answer = await self._send(step)
+
+    async def _pause(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
 
     async def _send(self, request: Request) -> Response | NoAnswer:
         try:

@@ -115,10 +115,13 @@ class Client:
                 returned: T = end.value
                 return returned
             if isinstance(step, Pause):
-                self._never.wait(step.seconds)
+                self._pause(step.seconds)
                 answer = None
             else:
                 answer = self._send(step)
+
+    def _pause(self, seconds: float) -> None:
+        self._never.wait(seconds)
 
     def _send(self, request: Request) -> Response | NoAnswer:
         try:
