@@ -32,8 +32,10 @@ REJECTIONS: Mapping[int, type[Rejected]] = {
 TEMPORARY = frozenset({429, 502, 503, 504})
 """Other than 503 only by what may stand between: a proxy."""
 
-BROKE_OFF = "unavailable"
-"""The code of the one 503 after which a request may have been done: the gateway lost the scheduler that it had sent it to."""
+UNAVAILABLE = "unavailable"
+UNCERTAIN = frozenset({UNAVAILABLE, "outcome_unknown", "database_unavailable"})
+"""The codes of the 503s after which a cancel or a retry may have been done: on the way to the scheduler or to the database
+the answer was lost. The others say that nothing was done."""
 
 SHOWN_CHARS = 100
 
@@ -47,7 +49,7 @@ def is_uncertain(answer: Response | NoAnswer) -> bool:
     """Whether what was asked may have been done."""
     if isinstance(answer, NoAnswer):
         return answer.was_sent
-    return answer.status in (502, 504) or (answer.status == 503 and _error_in(answer).get("code", BROKE_OFF) == BROKE_OFF)
+    return answer.status in (502, 504) or (answer.status == 503 and _error_in(answer).get("code", UNAVAILABLE) in UNCERTAIN)
 
 
 def retry_after_s(answer: Response | NoAnswer) -> float:
@@ -64,7 +66,7 @@ def error_of(answer: Response | NoAnswer) -> JobyardError:
     if not told and answer.status not in TEMPORARY:
         start = answer.body[:SHOWN_CHARS].decode("utf-8", "replace")
         return BrokenAnswer("broken_answer", f"HTTP {answer.status} is no answer of a Jobyard; it begins with {start!r}")
-    code = str(told.get("code", BROKE_OFF))
+    code = str(told.get("code", UNAVAILABLE))
     message = str(told.get("message", f"HTTP {answer.status}"))
     if answer.status in TEMPORARY:
         return Unavailable(code, message, retry_after_s=int(retry_after_s(answer)) or 1)

@@ -209,7 +209,7 @@ def test_a_job_that_ended_while_its_cancel_was_lost_stands_against_it(dialogue: 
         dialogue.run(dialogue.core.cancel(ID), [CUT, shown(), error(409, "conflict"), shown(status=Status.COMPLETED)])
 
 
-@pytest.mark.parametrize("lost", [CUT, BROKE_OFF, error(504, "x")])
+@pytest.mark.parametrize("lost", [CUT, BROKE_OFF, error(504, "x"), error(503, "outcome_unknown")])
 def test_a_retry_is_done_once_as_the_epoch_tells(dialogue: Dialogue, lost: Response | NoAnswer) -> None:
     failed_again = shown(status=Status.FAILED, epoch=8)
 
