@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
+import psutil
 import pytest
 
 from engine import AsyncClient, Client
@@ -78,6 +79,21 @@ def test_one_client_serves_many_threads(jobyard: Jobyard) -> None:
             thread.join()
 
     assert sorted(map(int, map(str, results))) == list(range(20))
+
+
+def test_requests_one_after_the_other_share_a_connection(jobyard: Jobyard) -> None:
+    def connections() -> int:
+        mine = psutil.Process().net_connections("tcp")
+        return sum(bool(one.raddr) and one.raddr.port == jobyard.port() and one.status == "ESTABLISHED" for one in mine)
+
+    before = connections()
+    with Client(url_of(jobyard)) as client:
+        for number in range(20):
+            client.submit(payload=number)
+
+        assert connections() == before + 1
+
+    assert connections() == before
 
 
 def test_the_asynchronous_client_does_the_same(jobyard: Jobyard) -> None:

@@ -206,6 +206,15 @@ def test_a_key_makes_one_job_of_two_submissions(jobyard: InlineJobyard) -> None:
     assert (other.value.code, other.value.field, len(jobyard.jobs())) == ("idempotency_conflict", "idempotency_key", 1)
 
 
+def test_a_key_of_another_job_refuses_the_whole_batch(jobyard: InlineJobyard) -> None:
+    note.submit(1, idempotency_key="k")
+
+    with pytest.raises(Conflict, match=r"^jobs\[1\]: this idempotency_key was used for job") as wrong:
+        jobyard.client.submit_many([{"payload": 1}, {"payload": 2, "idempotency_key": "k"}])
+
+    assert wrong.value.field == "jobs[1].idempotency_key" and len(jobyard.jobs()) == 1
+
+
 def test_many_are_all_or_none(jobyard: InlineJobyard) -> None:
     with pytest.raises(InvalidRequest, match=r"^jobs\[1\]: priority"):
         jobyard.client.submit_many([{"payload": 1}, {"payload": 2, "priority": 77}])
