@@ -70,7 +70,7 @@ class Jobyard:
 
     # ---- life
 
-    def set(self, **settings: object) -> Jobyard:
+    def add_settings(self, **settings: object) -> Jobyard:
         """More of the environment, for what depends on where it listens."""
         self._environment |= {name: str(value) for name, value in settings.items()}
         return self

@@ -115,7 +115,7 @@ def test_what_is_documented_is_so(tmp_path: Path) -> None:
     for name, block in files.items():
         (tmp_path / name).write_text(block, "utf-8")
     jobyard = Jobyard(tmp_path, TASKS="mytasks")
-    with jobyard.set(JOBYARD_URL=url_of(jobyard)):
+    with jobyard.add_settings(JOBYARD_URL=url_of(jobyard)):
         environment = Jobyard.environment_for(tmp_path) | {"JOBYARD_URL": url_of(jobyard), "PYTHONWARNINGS": "error"}
         for block in blocks:
             if block not in files.values():
