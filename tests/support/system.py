@@ -71,6 +71,11 @@ class Jobyard:
 
     # ---- life
 
+    def add_settings(self, **settings: object) -> Jobyard:
+        """More of the environment, for what depends on where it listens."""
+        self._environment |= {name: str(value) for name, value in settings.items()}
+        return self
+
     def start(self, *, wait_ready: bool = True) -> Jobyard:
         """Start it; by default come back when it says that it is ready."""
         with self.output_path.open("ab") as output:

@@ -139,7 +139,7 @@ def test_a_batch_is_stored_whole_and_in_order(bench: Bench) -> None:
 
 
 def test_a_task_brings_its_defaults(bench: Bench) -> None:
-    bench.ask(bench.submit({"task": "shrink"}))
+    bench.ask(bench.submit({"task": "resize"}))
 
     (job,) = bench.store.all_jobs()
     assert (job.max_retries, job.timeout_s) == (1, 7)
