@@ -32,10 +32,10 @@ STOP_S = 8.0
 class MongoProcess:
     """One server on one folder and one port of the loopback address, in the foreground of its own process."""
 
-    def __init__(self, folder: Path, *, standalone: bool = False) -> None:
+    def __init__(self, folder: Path, *, standalone: bool = False, host: str = "127.0.0.1") -> None:
         self.port = _free_port()
         self._folder = folder
-        self._words = ["--standalone"] if standalone else []
+        self._words = ["--host", host, *(["--standalone"] if standalone else [])]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -171,6 +173,57 @@ def test_nothing_is_lost_or_ended_twice_whatever_befalls_three_hosts(
         assert {e["status"] for attempts in executions for e in attempts} <= {"success", "lost", "released"}
         wait_for(lambda: cut.get("/health").status == 200, within_s=15, told="good health of the host that was cut off")
         wait_for(lambda: whole.stats()["jobs"]["running"] == 0, told="counts that add up")
+
+
+@pytest.fixture
+def far_host() -> Iterator[tuple[str, str, str]]:
+    """A network of its own: its name, our end of the wire to it, our address on that wire."""
+    number = os.getpid() % 200
+    name, ours, net = f"jobyard{os.getpid()}", f"jy{os.getpid()}"[:14], f"10.199.{number}"
+    steps = [
+        f"netns add {name}", f"link add {ours} type veth peer name far0 netns {name}", f"addr add {net}.1/24 dev {ours}",
+        f"link set {ours} up", f"-n {name} addr add {net}.2/24 dev far0", f"-n {name} link set far0 up",
+        f"-n {name} link set lo up",
+    ]  # fmt: skip
+    try:
+        for step in steps:
+            subprocess.run(["ip", *step.split()], check=True, capture_output=True)
+        yield name, ours, f"{net}.1"
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("network namespaces cannot be made here")
+    finally:
+        for step in (f"link del {ours}", f"netns del {name}"):
+            with contextlib.suppress(OSError):
+                subprocess.run(["ip", *step.split()], check=False, capture_output=True)
+
+
+def test_a_host_whose_wire_is_cut_lets_go_and_another_takes_over(
+    far_host: tuple[str, str, str], tmp_path: Path, notes: Notes
+) -> None:
+    name, wire, address = far_host
+    until = tmp_path / "until"
+    for folder in ("near", "far"):
+        (tmp_path / folder).mkdir()
+    with MongoProcess(tmp_path / "mongo", host="0.0.0.0") as mongo, a_database(mongo.uri) as database:
+        shared = {"MONGO_DB": database, "TASKS": TASKS, "LEASE_S": LEASE_S, "POLL_S": 0.5, "DRAIN_S": 1, **SMALL}
+        far_uri = f"mongodb://{address}:{mongo.port}/?directConnection=true"
+        far = Jobyard(tmp_path / "far", prefix=("ip", "netns", "exec", name), MONGO_URI=far_uri, QUEUES="far", **shared)
+        with Jobyard(tmp_path / "near", MONGO_URI=mongo.uri, QUEUES="near", **shared) as near, far:
+            job_ids = submit_many(near, 5, task="hold", queue="far", payload=notes.payload(until=str(until)))
+            begun = [notes.wait(job_id, within_s=20).pid for job_id in job_ids]
+            later = Jobyard(tmp_path / "near", MONGO_URI=mongo.uri, **shared)
+            near.stop()
+
+            with later:
+                subprocess.run(["ip", "link", "set", wire, "down"], check=True)
+                wait_gone(*begun, within_s=LEASE_S + 2)
+                for job_id in job_ids:
+                    notes.wait(job_id, count=2, within_s=25)
+                subprocess.run(["ip", "link", "set", wire, "up"], check=True)
+                until.touch()
+                wait_completed(later, 5)
+
+                assert succeeded_once(later, job_ids)
 
 
 def test_a_host_runs_only_the_tasks_and_queues_that_it_serves(start: Start, notes: Notes) -> None:
