@@ -123,7 +123,9 @@ def test_stats_add_up(jobyard: Jobyard, notes: Notes) -> None:
     wait_quiet(jobyard)
 
     attempts = 200 + 3
-    assert totals(jobyard) - before == Counter(
+    moved = totals(jobyard) - before
+    moved["jobs_popped"] -= moved.pop("jobs_released", 0)  # a ticket that waited too long is given back and handed out again
+    assert moved == Counter(
         jobs_accepted=201, completed=200, failed=1, jobs_claimed=attempts, jobs_queued=attempts, jobs_pushed=attempts,
         jobs_popped=attempts, jobs_acked=attempts, jobs_succeeded=200, jobs_failed=1, jobs_retried=2,
     )  # fmt: skip
