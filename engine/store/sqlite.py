@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from engine.errors import InvalidRequest, StoreBroken, StoreUnavailable, Unavailable
+from engine.errors import InvalidRequest, Unavailable
 from engine.job import Execution, Job, Status
 from engine.lifecycle import Change
 from engine.store import rows, statements
 from engine.store.commit_lock import CommitLock
 from engine.store.port import Abandoned, Claimed, Inserted, Insertion, JobFilter, KeyTaken, Page
 from engine.store.sqlite_engine import sqlite3, words
+from engine.store.sqlite_faults import is_broken, told_plainly
 
 FOREIGN_LOCK_S = 2.0
 CHECKPOINT_BYTES = 4 << 20
@@ -27,22 +28,23 @@ CACHE_KIB = 4_096
 LIST_STEPS = 20_000_000
 STEPS_A_LOOK = 100_000
 FILTERS = ("status", "task", "queue")
-BROKEN = ("disk I/O error", "malformed", "not a database", "corrupt")
 
 
 class SqliteStore:
     """See `Store`."""
 
     def __init__(self, path: Path, *, durable: bool, waiting: Callable[[bool], None]) -> None:
+        self._folder = path.parent
         self._wal = path.with_name(path.name + "-wal")
         self._lock = CommitLock(path.with_name(path.name + "-lock"), waiting)
         self._deltas: Counter[str] = Counter()
         self._steps_left = 0
         self._checkpoint_at = CHECKPOINT_BYTES
-        with _told_plainly():
+        with self._told_plainly():
             self._connection = sqlite3.connect(
-                str(path), isolation_level=None, timeout=FOREIGN_LOCK_S, cached_statements=256, check_same_thread=True
-            )
+                f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=FOREIGN_LOCK_S,
+                cached_statements=256, check_same_thread=True,
+            )  # fmt: skip
             self._run = self._connection.execute
             self._run("PRAGMA wal_autocheckpoint = 0")
             self._run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -89,7 +91,7 @@ class SqliteStore:
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int]) -> Claimed:
         now_ms = rows.to_ms(now)
-        with _told_plainly():
+        with self._told_plainly():
             seen = sum(
                 self._run(statements.COUNT_DUE, (priority, now_ms, limit)).fetchone()[0]
                 for priority, limit in enumerate(limits)
@@ -128,7 +130,7 @@ class SqliteStore:
 
     def purge(self, *, before: datetime, limit: int) -> int:
         before_ms = rows.to_ms(before)
-        with _told_plainly():
+        with self._told_plainly():
             if self._run(statements.PURGEABLE, (before_ms, 1)).fetchone() is None:
                 return 0
         with self._commit():
@@ -142,7 +144,7 @@ class SqliteStore:
     # ---- reading
 
     def find(self, job_ids: Sequence[str]) -> list[Job | None]:
-        with _told_plainly():
+        with self._told_plainly():
             found = (self._run(statements.FIND, (rows.to_blob(job_id),)).fetchone() for job_id in job_ids)
             return [None if row is None else rows.row_to_job(row) for row in found]
 
@@ -152,7 +154,7 @@ class SqliteStore:
         jobs: list[Job] = []
         last_seq = _read_cursor(cursor)
         size = 0
-        with _told_plainly(), self._bounded_work():
+        with self._told_plainly(), self._bounded_work():
             for seq, *row in self._run(statements.list_jobs(filters), (last_seq, *values, limit + 1)):
                 if len(jobs) == limit or size > max_bytes:
                     return Page(jobs=jobs, cursor=str(last_seq))
@@ -162,32 +164,32 @@ class SqliteStore:
         return Page(jobs=jobs, cursor=None)
 
     def counts(self) -> dict[Status, int]:
-        with _told_plainly():
+        with self._told_plainly():
             return {rows.STATUSES[status]: jobs for status, jobs in self._run(statements.COUNTS)}
 
     def next_due(self, *, limits: Sequence[int]) -> datetime | None:
-        with _told_plainly():
+        with self._told_plainly():
             dues = [self._run(statements.NEXT_DUE, (p,)).fetchone()[0] for p, limit in enumerate(limits) if limit > 0]
         return rows.from_ms(min((due for due in dues if due is not None), default=None))
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
-        with _told_plainly():
+        with self._told_plainly():
             found = self._run(statements.HELD_BY, (owner, rows.to_blob(after or ""), limit)).fetchall()
         return [rows.row_to_job(row) for row in found]
 
     def holders(self) -> list[str]:
         found: list[str] = []
-        with _told_plainly():
+        with self._told_plainly():
             while (row := self._run(statements.NEXT_HOLDER, (found[-1] if found else "",)).fetchone())[0] is not None:
                 found.append(row[0])
         return found
 
     def cancel_requests(self, owner: str) -> list[str]:
-        with _told_plainly():
+        with self._told_plainly():
             return [row[0].hex() for row in self._run(statements.CANCEL_REQUESTS, (owner,))]
 
     def executions(self, job_id: str) -> list[Execution]:
-        with _told_plainly():
+        with self._told_plainly():
             return [rows.row_to_execution(row) for row in self._run(statements.EXECUTIONS, (rows.to_blob(job_id),))]
 
     def ping(self) -> str:
@@ -203,7 +205,7 @@ class SqliteStore:
     @contextlib.contextmanager
     def _commit(self) -> Iterator[None]:
         """One transaction with the counts that it moved, alone among all processes; then a checkpoint if one is due."""
-        with self._lock, _told_plainly():
+        with self._lock, self._told_plainly():
             self._deltas.clear()
             self._run("BEGIN IMMEDIATE")
             try:
@@ -229,7 +231,7 @@ class SqliteStore:
             try:
                 is_undone = bool(self._run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
             except sqlite3.OperationalError as fault:
-                if _is_broken(fault):
+                if is_broken(fault, self._folder):
                     raise
                 is_undone = True
             self._run(f"PRAGMA busy_timeout = {round(FOREIGN_LOCK_S * 1000)}")
@@ -249,26 +251,12 @@ class SqliteStore:
         finally:
             self._connection.set_progress_handler(None, 0)
 
+    def _told_plainly(self) -> contextlib.AbstractContextManager[None]:
+        return told_plainly(self._folder)
+
     def _count_steps(self) -> bool:
         self._steps_left -= STEPS_A_LOOK
         return self._steps_left <= 0
-
-
-@contextlib.contextmanager
-def _told_plainly() -> Iterator[None]:
-    """SQLite's errors in our words."""
-    try:
-        yield
-    except sqlite3.DatabaseError as fault:
-        if _is_broken(fault):
-            raise StoreBroken(f"the database file is damaged or its disk fails: {fault}") from fault
-        if isinstance(fault, sqlite3.OperationalError):
-            raise StoreUnavailable(f"the database is not available: {fault}") from fault
-        raise
-
-
-def _is_broken(fault: Exception) -> bool:
-    return any(sign in str(fault) for sign in BROKEN)
 
 
 def _read_cursor(cursor: str | None) -> int:
