@@ -23,6 +23,8 @@ from engine.store.sqlite_engine import sqlite3, words
 from engine.store.sqlite_faults import is_broken, told_plainly
 
 FOREIGN_LOCK_S = 2.0
+PATIENCE = f"PRAGMA busy_timeout = {round(FOREIGN_LOCK_S * 1000)}"
+IMPATIENCE = "PRAGMA busy_timeout = 0"
 CHECKPOINT_BYTES = 4 << 20
 CACHE_KIB = 4_096
 LIST_STEPS = 20_000_000
@@ -36,6 +38,7 @@ class SqliteStore:
     def __init__(self, path: Path, *, durable: bool, waiting: Callable[[bool], None]) -> None:
         self._folder = path.parent
         self._wal = path.with_name(path.name + "-wal")
+        self._waiting = waiting
         self._lock = CommitLock(path.with_name(path.name + "-lock"), waiting)
         self._deltas: Counter[str] = Counter()
         self._steps_left = 0
@@ -207,7 +210,7 @@ class SqliteStore:
         """One transaction with the counts that it moved, alone among all processes; then a checkpoint if one is due."""
         with self._lock, self._told_plainly():
             self._deltas.clear()
-            self._run("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 yield
                 self._connection.executemany(statements.COUNT_ON, [(n, str(status)) for status, n in self._deltas.items() if n])
@@ -218,6 +221,26 @@ class SqliteStore:
                 raise
             self._checkpoint()
 
+    def _begin(self) -> None:
+        """A program that is none of ours may hold SQLite's own lock. Once one of us waited in vain, all only try until one has it.
+
+        `waiting` is told: whoever waits here is as little to blame as one who waits for the commit lock.
+        """
+        only_try = self._lock.was_in_vain()
+        if only_try:
+            self._run(IMPATIENCE)
+        self._waiting(True)
+        has_begun = False
+        try:
+            self._run("BEGIN IMMEDIATE")
+            has_begun = True
+        finally:
+            self._waiting(False)
+            if only_try:
+                self._run(PATIENCE)
+            if only_try == has_begun:
+                self._lock.tell_next(was_in_vain=not has_begun)
+
     def _checkpoint(self) -> None:
         """Nobody commits while we hold the lock, so the log can begin anew, unless somebody still reads: then when it has grown.
 
@@ -226,15 +249,16 @@ class SqliteStore:
         with contextlib.suppress(FileNotFoundError):
             size = self._wal.stat().st_size
             if size < self._checkpoint_at:
+                self._checkpoint_at = min(self._checkpoint_at, size + CHECKPOINT_BYTES)
                 return
-            self._run("PRAGMA busy_timeout = 0")
+            self._run(IMPATIENCE)
             try:
                 is_undone = bool(self._run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
             except sqlite3.OperationalError as fault:
                 if is_broken(fault, self._folder):
                     raise
                 is_undone = True
-            self._run(f"PRAGMA busy_timeout = {round(FOREIGN_LOCK_S * 1000)}")
+            self._run(PATIENCE)
             self._checkpoint_at = CHECKPOINT_BYTES + (size if is_undone else 0)
 
     @contextlib.contextmanager

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from engine.store.sqlite import SqliteStore
 from engine.store.sqlite_file import prepare_file
 from engine.world import World
 
+SOON_S = 0.3
 Waiting = Callable[[bool], None]
 
 
@@ -32,8 +34,8 @@ class Open:
         self._path = path
         self._opened: list[SqliteStore] = []
 
-    def __call__(self, *, waiting: Waiting = lambda waits: None) -> SqliteStore:
-        self._opened.append(SqliteStore(self._path, durable=True, waiting=waiting))
+    def __call__(self, *, durable: bool = True, waiting: Waiting = lambda waits: None) -> SqliteStore:
+        self._opened.append(SqliteStore(self._path, durable=durable, waiting=waiting))
         return self._opened[-1]
 
     def close(self) -> None:
@@ -99,7 +101,8 @@ class Stranger:
             for statement in statements:
                 connection.execute(statement).fetchall()
             os.write(ready, b"!")
-            os.read(leave_read, 1)
+            if os.read(leave_read, 1):
+                time.sleep(SOON_S)
             return 0
 
         self._pid = self._world.fork(work)
@@ -107,11 +110,15 @@ class Stranger:
         assert os.read(ready_read, 1), "it could not do its work"
         os.close(ready_read)
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Stranger:
+        return self
 
     def __exit__(self, *error: object) -> None:
         self.leave()
+
+    def leave_soon(self) -> None:
+        """It ends by itself while we do something else."""
+        os.write(self._leave, b"!")
 
     def leave(self) -> None:
         """It ends; a second time does nothing."""
