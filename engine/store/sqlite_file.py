@@ -31,16 +31,16 @@ SCHEMA = Path(__file__).with_name("schema.sql")
 Run = Callable[..., Any]
 
 
-def prepare_file(path: Path, *, mounts: Path = MOUNTS) -> str:
+def prepare_file(path: Path, *, mounts: Path = MOUNTS, patience_s: float = FOREIGN_LOCK_S) -> str:
     """Make, migrate or check it; what it is, in words. Raises `CannotStart` with the remedy."""
     _refuse_network_file_systems(path, mounts)
     try:
         with contextlib.closing(CommitLock(path.with_name(path.name + "-lock"), lambda waits: None)) as lock, lock:
             _refuse_what_is_none(path)
             if _size(path):
-                with _connection(path, "rw" if _size(path, "-journal") else "ro") as run:
+                with _connection(path, "rw" if _size(path, "-journal") else "ro", patience_s) as run:
                     _look(run, path)
-            with _connection(path, "rwc") as run:
+            with _connection(path, "rwc", patience_s) as run:
                 path.chmod(0o600)
                 _bring_forward(run)
     except sqlite3.DatabaseError as fault:
@@ -51,9 +51,9 @@ def prepare_file(path: Path, *, mounts: Path = MOUNTS) -> str:
 
 
 @contextlib.contextmanager
-def _connection(path: Path, mode: str) -> Iterator[Run]:
+def _connection(path: Path, mode: str, patience_s: float) -> Iterator[Run]:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=FOREIGN_LOCK_S)) as connection:
+    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience_s)) as connection:
         yield connection.execute
 
 

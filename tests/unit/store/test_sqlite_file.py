@@ -203,11 +203,10 @@ def test_of_a_large_file_what_every_process_needs_is_looked_at(made: Path, open_
     assert "malformed" in refusal(made)
 
 
-def test_a_locked_file_is_told_as_such(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.store.sqlite_file.FOREIGN_LOCK_S", 0.1)
+def test_a_locked_file_is_told_as_such(made: Path) -> None:
     with Stranger(made, "PRAGMA locking_mode = EXCLUSIVE", "UPDATE counts SET jobs = 0"):
         with pytest.raises(CannotStart, match="is locked by another program: end that one first"):
-            prepare_file(made)
+            prepare_file(made, patience_s=0.1)
 
 
 # ---- where it lies
