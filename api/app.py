@@ -6,6 +6,7 @@ Nothing here or in the views knows a rule of the scheduler, and no app, client o
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Mapping
 
 from flask import Flask, Response, request
@@ -14,7 +15,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from api.guards import Guards
 from api.reply import CODE_OF, STATUS_OF, error_body, error_reply, json_reply
 from api.routes import routes_of
-from engine.errors import JobyardError
+from engine.errors import JobyardError, OutcomeUnknown
 from engine.logs import Log
 from engine.world import World
 
@@ -36,7 +37,17 @@ def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, world:
 
 
 def _tell(error: JobyardError) -> Response:
+    if isinstance(error, OutcomeUnknown):
+        cut(request.environ)
     return error_reply(error, {"WWW-Authenticate": "Bearer"} if error.code == "unauthorized" else None)
+
+
+def cut(environ: Mapping[str, object]) -> None:
+    """End the client's connection before it gets an answer; whatever is answered then goes nowhere."""
+    sock = environ.get("gunicorn.socket")
+    if isinstance(sock, socket.socket):
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 def _tell_http(error: HTTPException) -> Response:

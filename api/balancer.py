@@ -4,7 +4,8 @@ One that fails a request is left out until it answers a health check, made by on
 while one is left out. A request goes to the next scheduler when that cannot do anything twice: when the first did not get it,
 or when repeating it is harmless (questions; submissions, which carry their ids). A submission that may have been stored by a
 scheduler that died is repeated until one says so, or until its deadline, after which none stores it: so a 503 means that
-nothing was stored.
+nothing was stored. The same holds where a scheduler cannot tell, because the database's reply was lost; if nobody can tell in
+the end, nobody knows (`OutcomeUnknown`), and the client is told neither.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import itertools
 import threading
 from collections.abc import Callable
 
-from engine.errors import Unavailable
+from engine.errors import OutcomeUnknown, Unavailable
 from engine.wire.caller import Caller, NoAnswer
 from engine.wire.messages import CancelJob, Message, Ping, Refused, RetryJob, Submit
 from engine.world import World
@@ -47,19 +48,27 @@ class LoadBalancer:
     def send(self, request: Message) -> Message:
         """The reply of a healthy scheduler; raises `Unavailable` when none has one in time."""
         give_up_at = self._world.monotonic() + REQUEST_S
-        may_be_stored = False
+        may_be_stored = is_unknown = False
         while True:
             for name in self._in_turn():
                 left_s = give_up_at - self._world.monotonic()
                 if left_s <= 0:
                     break
                 try:
-                    return self._caller.call(name, request, timeout_s=min(ATTEMPT_S, left_s))
+                    answer = self._caller.call(name, request, timeout_s=min(ATTEMPT_S, left_s), patience_s=left_s)
+                    is_unknown = is_unknown or _is_unknown(answer)
+                    if not is_unknown or not _may_pass(answer):
+                        return answer
+                    may_be_stored = True
+                    break
                 except NoAnswer as fault:
                     self._leave_out(name)
                     if fault.was_sent and isinstance(request, CancelJob | RetryJob):
                         raise Unavailable("unavailable", f"{name} broke off; look at the job to see whether it was done") from None
                     may_be_stored = may_be_stored or (fault.was_sent and isinstance(request, Submit))
+                    is_unknown = is_unknown or fault.was_begun
+            if is_unknown and self._world.monotonic() >= give_up_at:
+                raise OutcomeUnknown
             if not may_be_stored or self._world.monotonic() >= give_up_at:
                 raise Unavailable("no_scheduler", "no scheduler is healthy; nothing was done", retry_after_s=1)
             self._never.wait(AGAIN_S)
@@ -104,9 +113,23 @@ class OneScheduler:
     def send(self, request: Message) -> Message:
         """See `LoadBalancer`."""
         try:
-            return self._caller.call(self._name, request, timeout_s=REQUEST_S)
-        except NoAnswer:
+            answer = self._caller.call(self._name, request, timeout_s=REQUEST_S)
+            if _is_unknown(answer):
+                raise OutcomeUnknown
+            return answer
+        except NoAnswer as fault:
+            if fault.was_begun:
+                raise OutcomeUnknown from None
             raise Unavailable("unavailable", f"{self._name} does not answer") from None
+
+
+def _is_unknown(answer: Message) -> bool:
+    return isinstance(answer, Refused) and answer.code == OutcomeUnknown().code
+
+
+def _may_pass(answer: Message) -> bool:
+    """Says nothing of whether an earlier try was stored; a later one may tell."""
+    return isinstance(answer, Refused) and (answer.retry_after_s is not None or _is_unknown(answer))
 
 
 def _is_down(answer: Message) -> bool:

@@ -10,19 +10,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from api.task_modules import load_tasks
-from api.topology import QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_name
+from api.topology import FIRST_PORTS, QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_name
 from engine.config import Settings
 from engine.errors import CannotStart
 from engine.executor import Ends, run_executor
 from engine.executor_line import ExecutorLine
+from engine.hold import Hold
 from engine.logs import Log
-from engine.owners import parse_owner
+from engine.owners import Owner, parse_owner
 from engine.processes.child import EXIT_CANNOT_START, EXIT_SOFTWARE, Role, live
 from engine.processes.deaths import Deaths
 from engine.processes.table import Birth, Post
 from engine.queue import Queue
 from engine.scheduler import Scheduler
-from engine.store import open_store
+from engine.silence import Elsewhere, Silence
+from engine.store import feed_of, hosts_of, open_store
+from engine.store.port import Hosts, HostSign, Served, Store
+from engine.tasks.catalog import Catalog
+from engine.upkeep import Upkeep
 from engine.watcher import Watcher
 from engine.wire.hub import Hub
 from engine.wire.run_dir import RunDir
@@ -102,27 +107,56 @@ def _serve(
     )  # fmt: skip
 
 
+def _store(start: Start, birth: Birth, *, durable: bool = False, place: tuple[int, int] = (0, 1)) -> Store:
+    owner = parse_owner(birth.owner)
+    return open_store(start.settings, owner=owner, durable=durable, waiting=birth.heartbeat.waiting, place=place)
+
+
 def _queue(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
     return Queue(
-        owner=birth.owner, settings=start.settings, world=start.world, network=hub, log=log,
-        store=open_store(start.settings, durable=False, waiting=birth.heartbeat.waiting),
+        owner=birth.owner, settings=start.settings, world=start.world, network=hub, log=log, store=_store(start, birth),
+        is_ours=start.deaths().is_ours,
     )  # fmt: skip
 
 
 def _scheduler(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
+    store = _store(start, birth, durable=True)
     return Scheduler(
         owner=birth.owner, settings=start.settings, world=start.world, network=hub, log=log,
-        run_dir=RunDir(start.settings.data_dir),
-        store=open_store(start.settings, durable=True, waiting=birth.heartbeat.waiting),
+        run_dir=RunDir(start.settings.data_dir), store=store, elsewhere=Elsewhere(hosts_of(store), start.world),
     )  # fmt: skip
 
 
 def _watcher(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
+    settings, world, deaths = start.settings, start.world, start.deaths()
+    owner = parse_owner(birth.owner)
+    number = int(owner.process.rpartition("-")[2]) - FIRST_PORTS[WATCHER] - settings.port_offset
+    store = _store(start, birth, place=(number % settings.watchers, settings.watchers))
+    hosts = hosts_of(store)
+    catalog = Catalog(RunDir(settings.data_dir))
+    silence = None
+    if hosts is not None:
+        look_s = 1.25 * settings.poll_s
+        silence = Silence(hosts=hosts, is_ours=deaths.is_ours, world=world, lease_s=settings.lease_s, look_s=look_s)
     return Watcher(
-        owner=birth.owner, settings=start.settings, world=start.world, network=hub, log=log, deaths=start.deaths(),
-        queue_address=start.queue_address(),
-        store=open_store(start.settings, durable=False, waiting=birth.heartbeat.waiting),
+        owner=birth.owner, settings=settings, world=world, network=hub, log=log, store=store, queue_address=start.queue_address(),
+        upkeep=Upkeep(settings=settings, world=world, store=store, log=log, deaths=deaths, silence=silence),
+        hold=_hold(start, owner, hosts), served=lambda: Served(tasks=tuple(catalog.options()), queues=settings.queues),
+        feed=feed_of(settings, owner=owner, log=log) if number == 0 else None,
     )  # fmt: skip
+
+
+def _hold(start: Start, owner: Owner, hosts: Hosts | None) -> Hold:
+    """This process's share of its host's sign of life."""
+    catalog = Catalog(RunDir(start.settings.data_dir))
+    lease_s = start.settings.lease_s
+
+    def sign() -> HostSign:
+        return HostSign(
+            boot=owner.boot, host=owner.host, renewal=0, seen_at=start.world.now(), lease_s=lease_s, tasks=catalog.text()
+        )  # fmt: skip
+
+    return Hold(hosts=hosts, sign=sign, world=start.world, lease_s=lease_s)
 
 
 def _worker(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
@@ -136,10 +170,11 @@ def _worker(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
         folder = str(settings.data_dir / "tmp")
         return run_executor(ends, registry=registry, world=world, parent=me, title=title, folder=folder)
 
+    store = _store(start, birth)
     return Worker(
         owner=birth.owner, settings=settings, world=world, network=hub, log=log, queue_address=start.queue_address(),
-        run_dir=RunDir(settings.data_dir), hire=lambda: ExecutorLine(child=child, world=world, network=hub),
-        store=open_store(settings, durable=False, waiting=birth.heartbeat.waiting),
+        run_dir=RunDir(settings.data_dir), hire=lambda: ExecutorLine(child=child, world=world, network=hub), store=store,
+        hold=_hold(start, parse_owner(birth.owner), hosts_of(store)),
     )  # fmt: skip
 
 

@@ -51,7 +51,8 @@ class Deadlines:
             return Outcome(status=ExecutionStatus.TIMEOUT, error=words, traceback=told.traceback)
         if attempt.ending is None or told.status is ExecutionStatus.SUCCESS:
             return told
-        words = "cancelled while it ran" if attempt.ending is ExecutionStatus.CANCELLED else "handed back by a stop"
+        given_back = attempt.crash or "handed back by a stop"
+        words = "cancelled while it ran" if attempt.ending is ExecutionStatus.CANCELLED else given_back
         return Outcome(status=attempt.ending, error=words, traceback=told.traceback)
 
     def _ends_at(self, attempt: Attempt) -> float:

@@ -41,7 +41,7 @@ class Backlog:
     """Ready tickets and leases."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._entries: dict[str, Entry] = {}
         self._ready: list[list[tuple[datetime, int, Entry]]] = [[] for _ in PRIORITIES]
         self._ready_count = 0
@@ -65,7 +65,7 @@ class Backlog:
 
     def room(self, priority: int) -> int:
         """How many more of this priority fit."""
-        return max(0, self._capacity - self._stored[priority])
+        return max(0, self.capacity - self._stored[priority])
 
     def push(self, ticket: Ticket) -> bool:
         """Take a ticket; False when it, or a later one of its job, is here already. An earlier one makes way."""

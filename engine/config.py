@@ -92,6 +92,13 @@ def _modules(text: str) -> tuple[str, ...]:
     return names
 
 
+def _queues(text: str) -> tuple[str, ...] | None:
+    names = _words(text)
+    if not all(re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) for name in names):
+        raise ValueError("names of queues with commas between them, each [A-Za-z0-9_.-]{1,64}")
+    return names or None
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
@@ -112,6 +119,7 @@ SETTINGS: tuple[Setting, ...] = tuple(
     for name, default, parse, meaning in (
         ("MONGO_URI", "", _optional, "MongoDB to use; unset: the embedded SQLite database in `DATA_DIR`"),
         ("MONGO_DB", "job_scheduler", str, "name of the database on MongoDB"),
+        ("QUEUES", "", _queues, "the queues whose jobs this host runs, commas between; unset: all"),
         ("DATA_DIR", "var", _folder, "database file, sockets, pid file"),
         ("HOST", "127.0.0.1", _address, "where to listen"),
         ("PORT_OFFSET", "0", _whole(0, 50000), "added to every port, so that two copies run side by side"),
@@ -142,12 +150,17 @@ SETTINGS: tuple[Setting, ...] = tuple(
 )
 
 
+SECRET = ("API_TOKEN", "MONGO_URI")
+"""Never shown."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the rows above say, parsed; the same names in lower case."""
 
-    mongo_uri: str | None
+    mongo_uri: str | None = dataclasses.field(repr=False)
     mongo_db: str
+    queues: tuple[str, ...] | None
     data_dir: Path
     host: str
     port_offset: int
@@ -186,7 +199,7 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, str] | Non
         try:
             values[setting.attribute] = setting.parse(text)
         except ValueError as wrong:
-            shown = "…" if setting.name == "API_TOKEN" else repr(text)
+            shown = "…" if setting.name in SECRET else repr(text)
             faults.append(f"{setting.name} must be {wrong}, not {shown}")
     is_open = not faults and not ipaddress.ip_address(str(values["host"])).is_loopback
     if is_open and len(str(values["api_token"] or "")) < LONG_TOKEN:

@@ -15,6 +15,7 @@ from datetime import datetime
 from engine import lifecycle
 from engine.config import Settings
 from engine.errors import StoreUnavailable
+from engine.hold import Hold
 from engine.job import ExecutionStatus, Job, Status, Ticket
 from engine.lifecycle import Change
 from engine.logs import Log
@@ -39,12 +40,13 @@ class Written:
 class Ledger:
     """See the module."""
 
-    def __init__(self, *, owner: str, settings: Settings, world: World, store: Store, log: Log) -> None:
+    def __init__(self, *, owner: str, settings: Settings, world: World, store: Store, log: Log, hold: Hold) -> None:
         self._owner = owner
         self._settings = settings
         self._world = world
         self._store = store
         self._log = log
+        self._hold = hold
         self._kept: list[Ended] = []
         self._doubts: list[Ticket] = []
         self._retry_at = 0.0
@@ -78,12 +80,15 @@ class Ledger:
             if self.fault is not None:
                 self._store.ping()
             self._clear_doubts(written)
-            if self._kept or tickets:
-                self._commit(tickets, written)
+            begun = tickets if not self._hold.is_lost else []
+            written.released += [ticket for ticket in tickets if ticket not in begun]
+            if self._kept or begun:
+                self._commit(begun, written)
             self._note_answer()
         except StoreUnavailable as fault:
-            self._note_fault(fault)
-            written.released += [ticket for ticket in tickets if ticket not in self._doubts]
+            self.note_fault(fault)
+            unwritten = [ticket for ticket in tickets if ticket not in self._doubts]
+            written.released += [ticket for ticket in unwritten if ticket not in written.released]
         return written
 
     def _clear_doubts(self, written: Written) -> None:
@@ -164,7 +169,8 @@ class Ledger:
             self._log.info("database_found")
         self.fault = None
 
-    def _note_fault(self, fault: StoreUnavailable) -> None:
+    def note_fault(self, fault: StoreUnavailable) -> None:
+        """The database did not answer; nothing is tried for a moment."""
         if self.fault is None:
             self._log.error("database_lost", reason=fault.message, outcomes_kept=len(self._kept))
         self.fault = fault.message

@@ -18,6 +18,7 @@ A worker or host of ours that dies costs the job no retry: `recover` counts `los
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -104,14 +105,15 @@ def is_terminal(job: Job) -> bool:
     return job.status in TERMINAL
 
 
-def as_held(job: Job, *, boot: str, now: datetime, lease_s: float) -> Job:
+def as_held(job: Job, *, seen_at: Callable[[str], datetime | None], lease_s: float) -> Job:
     """The job as its reader should see it: a hold lasts until a lease after its owner's last sign of life.
 
-    Nothing is written for as long as a job runs; an owner of the reader's own boot would be missed at once, so it lives now.
+    Nothing is written for as long as a job runs. `seen_at`: when a boot gave its last sign; None: that is not known.
     """
-    if job.status is not Status.RUNNING or job.locked_by is None or parse_owner(job.locked_by).boot != boot:
+    if job.status is not Status.RUNNING or job.locked_by is None:
         return job
-    return msgspec.structs.replace(job, locked_until=now + timedelta(seconds=lease_s))
+    seen = seen_at(parse_owner(job.locked_by).boot)
+    return job if seen is None else msgspec.structs.replace(job, locked_until=seen + timedelta(seconds=lease_s))
 
 
 def claim(job: Job, *, owner: str, now: datetime) -> Change:

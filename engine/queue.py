@@ -14,9 +14,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from engine.backlog import PRIORITIES, Backlog, Entry
+from engine.backlog import CAPACITY, PRIORITIES, Backlog, Entry
 from engine.config import Settings
 from engine.errors import StoreUnavailable
+from engine.intake import Intake
 from engine.job import Job, Status, rfc3339, ticket_for
 from engine.logs import Log
 from engine.owners import parse_owner
@@ -47,18 +48,27 @@ PAGE = 500
 LOOK_S = 1.0
 ON_ITS_WAY = timedelta(seconds=5)
 LEAST_GRANT = 50
+JOBS_A_SLOT = 3
 
 
 class Queue:
     """The role; see `engine.processes.child.Role`."""
 
-    def __init__(self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log) -> None:
+    def __init__(
+        self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log,
+        is_ours: Callable[[str], bool],
+    ) -> None:  # fmt: skip
+        """`is_ours`: whether an owner is of this data folder; what other hosts hold is theirs to hand out."""
         self._owner = parse_owner(owner)
+        self._is_ours = is_ours
         self._settings = settings
         self._world = world
         self._store = store
         self._log = log
         self._backlog = Backlog()
+        self._intake = Intake(
+            world, least=JOBS_A_SLOT * settings.workers * settings.concurrency, most=CAPACITY, shared=settings.mongo_uri is not None
+        )
         self._rebuilt = False
         self._reload_at = world.monotonic()
         self._wants: dict[Peer, Want] = {}
@@ -122,12 +132,13 @@ class Queue:
 
     def _free_for(self, peer: Peer) -> list[int]:
         """What the others have not reserved; a little in any case, or one that is woken could do nothing while they sleep."""
+        self._backlog.capacity = self._intake.room()
         others = [granted for other, granted in self._reserved.items() if other is not peer]
         free = []
         for priority, wanted in enumerate(self._wished[peer]):
             room = self._backlog.room(priority)
             unreserved = room - sum(granted[priority] for granted in others)
-            free.append(min(wanted, max(unreserved, min(room, LEAST_GRANT))))
+            free.append(min(wanted, max(unreserved, min(room, LEAST_GRANT, 1 + self._backlog.capacity // 4))))
         return free
 
     def _offer_room(self) -> None:
@@ -137,7 +148,8 @@ class Queue:
             if granted == wished or self._draining or not self._rebuilt:
                 continue
             free = self._free_for(peer)
-            if any(free[p] > granted[p] and free[p] * 2 >= wished[p] for p in PRIORITIES):
+            enough = [min(wish, self._backlog.capacity) / 2 for wish in wished]
+            if any(free[p] > granted[p] and free[p] >= enough[p] for p in PRIORITIES):
                 self._grant(peer)
 
     # ---- what workers say
@@ -167,7 +179,9 @@ class Queue:
         self._backlog.extend(message.leases, holder=peer, expires_at=self._world.monotonic() + self._settings.lease_s)
 
     def _ack(self, peer: Peer, message: Ack) -> None:
-        self._counts["jobs_acked"] += self._backlog.ack(message.leases, holder=peer)
+        done = self._backlog.ack(message.leases, holder=peer)
+        self._counts["jobs_acked"] += done
+        self._intake.note(done)
 
     def _release(self, peer: Peer, message: Release) -> None:
         self._counts["jobs_released"] += self._backlog.release(message.leases, holder=peer)
@@ -208,7 +222,7 @@ class Queue:
         return self._rebuilt and job.queued_at is not None and job.queued_at > self._world.now() - ON_ITS_WAY
 
     def _owners(self) -> list[str]:
-        return [owner for owner in self._store.holders() if parse_owner(owner).host == self._owner.host]
+        return [owner for owner in self._store.holders() if self._is_ours(owner)]
 
     def _queued_by(self, owner: str) -> list[Job]:
         jobs: list[Job] = []

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 
 import msgspec
 
 from engine import lifecycle
 from engine.config import Settings
-from engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable
+from engine.errors import Conflict, JobyardError, NotFound, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
 from engine.job import Job, Status, execution_to_json, to_json
 from engine.logs import Log
 from engine.owners import parse_owner
+from engine.silence import Elsewhere
 from engine.store.port import Abandoned, Inserted, Insertion, JobFilter, Store
 from engine.submission import Defaults, TaskDefaults, parse
 from engine.tasks.catalog import Catalog
 from engine.wire.hub import Letter, Network
 from engine.wire.messages import (
     Accepted,
+    Begun,
     CancelAsked,
     CancelJob,
     CountJobs,
@@ -45,6 +48,7 @@ IDLE_S = 60.0
 JOBS_A_COMMIT = 20_000
 BYTES_A_TURN = 16 << 20
 GUARD_TRIES = 5
+PENDING_KNOWN_FOR_S = 0.1
 WATCHERS_KNOWN_FOR_S = 1.0
 
 
@@ -52,8 +56,10 @@ class Scheduler:
     """The role; see `engine.processes.child.Role`."""
 
     def __init__(
-        self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, run_dir: RunDir
+        self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, run_dir: RunDir,
+        elsewhere: Elsewhere | None = None,
     ) -> None:  # fmt: skip
+        """`elsewhere`: what other hosts say of themselves, where there can be some."""
         self._owner = parse_owner(owner)
         self._settings = settings
         self._world = world
@@ -69,6 +75,9 @@ class Scheduler:
         self.jobs_accepted = 0
         self.requests = 0
         self._submits: deque[Letter] = deque()
+        self._elsewhere = elsewhere or Elsewhere(None, world)
+        self._pending_seen = 0
+        self._pending_seen_at = float("-inf")
         self._draining = False
         self._answers: dict[type, Callable[..., Message]] = {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
@@ -148,10 +157,11 @@ class Scheduler:
     def _insert(self, waiting: list[tuple[Letter, list[Job]]]) -> None:
         try:
             self._refuse_when_full()
-            stored = self._store.insert([jobs for _, jobs in waiting], abandoned=lambda number: self._is_late(waiting[number][0]))
+            stored = self._store.insert([jobs for _, jobs in waiting], abandoned=lambda number: self._gives_up(waiting[number][0]))
         except Unavailable as fault:
+            is_known = not isinstance(fault, StoreUnavailable) or not fault.may_be_stored
             for letter, _ in waiting:
-                self._reply(letter, _refused(fault))
+                self._reply(letter, _refused(fault if is_known else OutcomeUnknown()))
             return
         for (letter, _), insertion in zip(waiting, stored, strict=True):
             self._reply(letter, self._told(insertion, letter))
@@ -159,10 +169,22 @@ class Scheduler:
         self._wake_watcher([job for (_, jobs), done in answered if isinstance(done, Inserted) for job in jobs])
 
     def _refuse_when_full(self) -> None:
-        pending = self._store.counts()[Status.PENDING]
+        """By what was pending a moment ago and came since; before anybody is refused, by what is pending now."""
+        now = self._world.monotonic()
+        if now - self._pending_seen_at < PENDING_KNOWN_FOR_S and self._pending_seen < self._settings.max_pending:
+            return
+        pending = self._pending_seen = self._store.counts()[Status.PENDING]
+        self._pending_seen_at = now
         if pending >= self._settings.max_pending:
             limit = self._settings.max_pending
             raise Unavailable("overloaded", f"{pending} jobs are pending and MAX_PENDING is {limit}", retry_after_s=5)
+
+    def _gives_up(self, letter: Letter) -> bool:
+        """The last moment to do so. Where it may take long from here on, whoever still waits is told."""
+        is_late = self._is_late(letter)
+        if not is_late and self._settings.mongo_uri is not None:
+            self._reply(letter, Begun())
+        return is_late
 
     def _is_late(self, letter: Letter) -> bool:
         assert isinstance(letter.message, Submit)
@@ -171,6 +193,7 @@ class Scheduler:
     def _told(self, insertion: Insertion, letter: Letter) -> Message:
         if isinstance(insertion, Inserted):
             self.jobs_accepted += len(insertion.job_ids) - insertion.repeated
+            self._pending_seen += len(insertion.job_ids) - insertion.repeated
             return Accepted(job_ids=insertion.job_ids, repeated=insertion.repeated)
         if isinstance(insertion, Abandoned):
             return Refused(code="unavailable", message="the request waited too long; nothing was stored", retry_after_s=1)
@@ -190,7 +213,7 @@ class Scheduler:
             max_retries=self._settings.max_retries, timeout_s=self._settings.job_timeout_s,
             tasks={
                 name: TaskDefaults(max_retries=options.max_retries, timeout_s=options.timeout_s)
-                for name, options in self._catalog.options().items()
+                for name, options in (*self._elsewhere.tasks().items(), *self._catalog.options().items())
             },
         )  # fmt: skip
 
@@ -288,7 +311,11 @@ class Scheduler:
         return lifecycle.retry(job, now=self._world.now())
 
     def _shown(self, job: Job) -> Job:
-        return lifecycle.as_held(job, boot=self._owner.boot, now=self._world.now(), lease_s=self._settings.lease_s)
+        return lifecycle.as_held(job, seen_at=self._seen_at, lease_s=self._settings.lease_s)
+
+    def _seen_at(self, boot: str) -> datetime | None:
+        """An owner of our own boot would be missed at once, so it lives now."""
+        return self._world.now() if boot == self._owner.boot else self._elsewhere.seen_at(boot)
 
     def _our_fault(self, bug: Exception) -> Message:
         error_id = self._world.token()

@@ -2,7 +2,8 @@
 
 `recover` is the most dangerous code in a system of this kind, so there is one, and it acts on proof only (`Proof`): each job is
 changed by the same guarded write as everywhere, so that three watchers that do it at once do it once. It pages past whatever it
-cannot change. `purge` does nothing while the wall clock looks wrong: a step of years must not empty the database.
+cannot change, and asks for the proof again after each page was read, because a host that was silent may have come back. `purge`
+does nothing while the wall clock looks wrong: a step of years must not empty the database.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from engine.config import Settings
 from engine.job import Status, Ticket
 from engine.logs import Log
 from engine.owners import parse_owner
+from engine.silence import Silence
 from engine.store.port import Store
 from engine.world import World
 
 PAGE = 500
 PURGE_EVERY_S = 60.0
+FORGET_HOSTS_EVERY_S = 60.0
 PURGE_BATCH = 200
 PURGE_BATCHES = 10
 CLOCK_STEP_S = 300.0
@@ -49,15 +52,32 @@ def hand_back(store: Store, tickets: Iterable[Ticket], *, now: datetime, max_los
     return handed_back
 
 
+class Proofs:
+    """Several kinds of proof; any will do."""
+
+    def __init__(self, *kinds: Proof) -> None:
+        self._kinds = kinds
+
+    def proven(self, owners: Iterable[str]) -> list[str]:
+        """See `Proof`."""
+        asked = list(owners)
+        return sorted({owner for kind in self._kinds for owner in kind.proven(asked)})
+
+
 class Upkeep:
     """One watcher's share of it."""
 
-    def __init__(self, *, settings: Settings, world: World, store: Store, log: Log, proof: Proof) -> None:
+    def __init__(
+        self, *, settings: Settings, world: World, store: Store, log: Log, deaths: Proof, silence: Silence | None = None
+    ) -> None:  # fmt: skip
+        """`silence`: the watch over other hosts, where there can be some."""
         self._settings = settings
         self._world = world
         self._store = store
         self._log = log
-        self._proof = proof
+        self._proof = Proofs(deaths, silence) if silence is not None else deaths
+        self._silence = silence
+        self._forget_hosts_at = world.monotonic() + FORGET_HOSTS_EVERY_S
         self._purge_every_s = min(PURGE_EVERY_S, settings.retention_s / 10)
         self._purge_at = world.monotonic() + world.jitter(self._purge_every_s)
         self._clock = WallClock(world)
@@ -65,8 +85,11 @@ class Upkeep:
 
     def recover(self) -> int:
         """Take back the jobs of every owner that is proven dead; how many."""
-        dead = self._proof.proven(self._store.holders())
-        return sum(self._recover_from(owner) for owner in dead)
+        holders = self._store.holders()
+        recovered = sum(self._recover_from(owner) for owner in self._proof.proven(holders))
+        self._store.mend(now=self._world.now(), thorough=recovered > 0)
+        self._forget_hosts(holders)
+        return recovered
 
     def purge(self) -> int:
         """Remove finished jobs older than the retention time, some small batches at a time; how many."""
@@ -86,10 +109,17 @@ class Upkeep:
                 break
         return purged
 
+    def _forget_hosts(self, holders: list[str]) -> None:
+        if self._silence is not None and self._world.monotonic() >= self._forget_hosts_at:
+            self._forget_hosts_at = self._world.monotonic() + FORGET_HOSTS_EVERY_S
+            self._silence.forget_hosts(holders)
+
     def _recover_from(self, owner: str) -> int:
         recovered = 0
         after = None
         while page := self._store.held_by(owner, limit=PAGE, after=after):
+            if not self._proof.proven([owner]):
+                break
             now = self._world.now()
             done = self._store.apply([lifecycle.recover(job, now=now, max_lost=self._settings.max_lost) for job in page])
             recovered += sum(done)

@@ -11,6 +11,7 @@ its death is proof enough for another watcher to recover them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
@@ -18,11 +19,12 @@ import msgspec
 from engine.backlog import PRIORITIES
 from engine.config import Settings
 from engine.errors import StoreUnavailable
+from engine.hold import Hold
 from engine.job import Ticket, rfc3339
 from engine.logs import Log
 from engine.owners import parse_owner
-from engine.store.port import Store
-from engine.upkeep import Proof, Upkeep, hand_back
+from engine.store.port import Feed, Served, Store
+from engine.upkeep import Upkeep, hand_back
 from engine.wire.hub import Letter, Network, Peer
 from engine.wire.messages import (
     Closed,
@@ -33,6 +35,7 @@ from engine.wire.messages import (
     Ping,
     Push,
     Pushed,
+    Ready,
     Refused,
     Reserve,
     Room,
@@ -51,9 +54,10 @@ class Watcher:
     """The role; see `engine.processes.child.Role`."""
 
     def __init__(
-        self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, deaths: Proof,
-        queue_address: str,
+        self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, upkeep: Upkeep,
+        hold: Hold, served: Callable[[], Served], queue_address: str, feed: Feed | None = None,
     ) -> None:  # fmt: skip
+        """`served`: what this host can work on now; `feed`: tells of jobs that another host accepted."""
         self._owner = owner
         self._settings = settings
         self._world = world
@@ -61,7 +65,12 @@ class Watcher:
         self._network = network
         self._log = log
         self._queue_address = queue_address
-        self._upkeep = Upkeep(settings=settings, world=world, store=store, log=log, proof=deaths)
+        self._upkeep = upkeep
+        self._hold = hold
+        self._served = served
+        self._feed = feed
+        if feed is not None:
+            network.watch(feed.fd)
         self._queue: Peer | None = None
         self._room = NO_ROOM
         self._unpushed: list[Ticket] = []
@@ -86,12 +95,16 @@ class Watcher:
             self._read(letter)
         self._reach_queue()
         try:
+            self._hold.renew()
             self._poll()
             self._claim()
-            self._store_fault = None
-            return self._sleep_s()
+            sleep_s = self._sleep_s()
         except StoreUnavailable as fault:
             return self._wait_for_store(fault)
+        if self._store_fault is not None:
+            self._log.info("database_found")
+        self._store_fault = None
+        return sleep_s
 
     def drain(self) -> None:
         """Claim nothing more; what is claimed goes to the queue or back."""
@@ -111,6 +124,9 @@ class Watcher:
                 self._last_queued_time = self._world.now()
                 self._unpushed = []
             case Wake():
+                self._look_now = True
+            case Ready() if self._feed is not None:
+                self._feed.clear()
                 self._look_now = True
             case OwnersDied():
                 self._poll_at = self._world.monotonic()
@@ -167,7 +183,9 @@ class Watcher:
     def _claim(self) -> None:
         if self._draining or self._unpushed or self._queue is None or not self._look_now or not any(self._room):
             return
-        claimed = self._store.claim_due(owner=self._owner, now=self._world.now(), limits=self._room)
+        if self._hold.is_lost:
+            return
+        claimed = self._store.claim_due(owner=self._owner, now=self._world.now(), limits=self._room, served=self._served())
         self._look_now = False
         self._counts["claim_conflicts"] += claimed.conflicts
         if not claimed.tickets:
@@ -184,10 +202,10 @@ class Watcher:
         if self._draining or self._queue is None:
             return RECONNECT_S
         now_s = self._world.monotonic()
-        until_poll_s = self._poll_at - now_s
+        until_poll_s = max(0.0, min(self._poll_at, self._hold.next_at()) - now_s)
         if self._unpushed or not any(self._room):
             return until_poll_s  # Pushed or Room wakes us
-        next_due = self._store.next_due(limits=self._room)
+        next_due = self._store.next_due(limits=self._room, served=self._served())
         if next_due is None:
             return until_poll_s
         until_due_s = (next_due - self._world.now()).total_seconds() + DUE_SLACK_S

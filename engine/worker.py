@@ -16,6 +16,7 @@ import msgspec
 from engine.config import Settings
 from engine.errors import StoreUnavailable
 from engine.executor_line import ExecutorLine
+from engine.hold import Hold, renew_quietly
 from engine.job import Ticket, rfc3339
 from engine.ledger import Ledger, Written
 from engine.logs import Log
@@ -52,7 +53,7 @@ class Worker:
 
     def __init__(
         self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, queue_address: str,
-        run_dir: RunDir, hire: Callable[[], ExecutorLine],
+        run_dir: RunDir, hire: Callable[[], ExecutorLine], hold: Hold,
     ) -> None:  # fmt: skip
         self._owner = owner
         self._name = parse_owner(owner).process
@@ -63,7 +64,8 @@ class Worker:
         self._log = log
         self._run_dir = run_dir
         self._queue = QueueLine(network=network, address=queue_address, worker=self._name)
-        self._ledger = Ledger(owner=owner, settings=settings, world=world, store=store, log=log)
+        self._hold = hold
+        self._ledger = Ledger(owner=owner, settings=settings, world=world, store=store, log=log, hold=hold)
         self._workshop = Workshop(settings=settings, world=world, log=log, hire=hire)
         self._tickets: deque[tuple[Ticket, float]] = deque()
         self._extend_at = self._cancel_look_at = self._started = world.monotonic()
@@ -77,11 +79,13 @@ class Worker:
 
     def tick(self, inbox: list[Letter]) -> float:
         """One turn: what came, what is overdue, one commit, ask for more."""
+        self._let_go_if_lost()
         dead = self._workshop.dead()
         for letter in inbox:
             self._read(letter)
         self._workshop.bury(dead)
         self._workshop.look_after()
+        self._renew()
         self._write()
         self._queue.reach()
         self._ask_for_more()
@@ -99,6 +103,23 @@ class Worker:
     def close(self) -> None:
         """See `Role`."""
         self._store.close()
+
+    # ---- our right to what we hold
+
+    def _let_go_if_lost(self) -> None:
+        """Before anything else, because others may begin our jobs soon. Their attempts are settled if nobody has taken them yet."""
+        if self._hold.is_lost and self._workshop.is_busy:
+            ended = self._workshop.abandon()
+            if ended:
+                self._log.warning("hold_lost", jobs=ended, reason="the database was out of reach for nearly LEASE_S")
+
+    def _renew(self) -> None:
+        """Not before what we lost has ended."""
+        if self._ledger.fault is not None or (self._hold.is_lost and self._workshop.is_busy):
+            return
+        fault = renew_quietly(self._hold)
+        if fault is not None:
+            self._ledger.note_fault(fault)
 
     # ---- what came
 
@@ -126,7 +147,7 @@ class Worker:
 
     def _take(self, tickets: list[Ticket]) -> None:
         self._queue.was_answered()
-        if self._draining or self._ledger.fault is not None:
+        if self._draining or self._ledger.fault is not None or self._hold.is_lost:
             self._queue.release(tickets)
             return
         now = self._world.monotonic()
@@ -181,7 +202,7 @@ class Worker:
     # ---- the queue
 
     def _ask_for_more(self) -> None:
-        if not self._draining and self._ledger.fault is None:
+        if not self._draining and self._ledger.fault is None and not self._hold.is_lost:
             self._queue.want(max(0, self._workshop.seats().appetite() - len(self._tickets)))
 
     def _keep_hold(self) -> None:
@@ -206,7 +227,7 @@ class Worker:
 
     def _sleep_s(self) -> float:
         now = self._world.monotonic()
-        dues = [now + IDLE_S, self._workshop.next_look_at(), self._ledger.next_try_at()]
+        dues = [now + IDLE_S, self._workshop.next_look_at(), self._ledger.next_try_at(), self._hold_due_at()]
         if not self._queue.is_open:
             dues.append(now + RECONNECT_S)
         if self._tickets:
@@ -214,6 +235,13 @@ class Worker:
         if any(slot.attempts for slot in self._workshop.slots):
             dues += [self._extend_at, self._cancel_look_at]
         return max(0.0, min(dues) - now)
+
+    def _hold_due_at(self) -> float:
+        """The next sign, or the moment at which we must let go; while something else must come first, that wakes us."""
+        if self._hold.is_lost and self._workshop.is_busy:
+            return float("inf")
+        due_at = float("inf") if self._ledger.fault is not None else self._hold.next_at()
+        return due_at if self._hold.is_lost else min(due_at, self._hold.ends_at())
 
     def _tickets_wait_until(self) -> float:
         return min(since for _, since in self._tickets) + TICKETS_WAIT_S

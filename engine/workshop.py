@@ -67,6 +67,11 @@ class Workshop:
         """Whether every child has left after `drain`, and nothing waits."""
         return not self.slots and not self._homeless and not self._ended
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything runs, or may."""
+        return bool(self._homeless) or any(slot.attempts for slot in self.slots)
+
     def seats(self) -> Seats:
         """Who may be handed how many now."""
         limit = self._settings.max_jobs_per_child
@@ -93,6 +98,18 @@ class Workshop:
         for attempt in self.attempts():
             if attempt.job.job_id == job_id:
                 self._deadlines.begin_end(attempt, ExecutionStatus.CANCELLED)
+
+    def abandon(self) -> int:
+        """End at once, free of charge, all that runs: its host may lose its hold on it. How many were not at their end anyhow."""
+        ended = 0
+        for attempt in self.attempts():
+            if attempt.ending is None:
+                attempt.ending, attempt.crash = ExecutionStatus.RELEASED, "handed back: the database was out of reach for too long"
+                ended += 1
+        for slot in self.slots:
+            if slot.attempts:
+                slot.line.kill()
+        return ended
 
     def drain(self) -> None:
         """No new children; what runs may go on for DRAIN_S."""

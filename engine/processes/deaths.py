@@ -16,6 +16,8 @@ from engine.owners import parse_owner
 from engine.processes.locks import is_locked, take_lock
 from engine.wire.run_dir import RunDir
 
+KEPT_BOOTS = 20
+
 
 class Deaths:
     """The proofs of one data folder."""
@@ -45,15 +47,24 @@ class Deaths:
         """Those of the owners that are dead for certain."""
         return [owner for owner in owners if self._is_dead(owner)]
 
+    def is_ours(self, owner: str) -> bool:
+        """Whether this one is, or was, of this data folder."""
+        boot = parse_owner(owner).boot
+        return not self._foreign_hosts or boot == self._boot or (self._run_dir.path / f"{boot}.lock").exists()
+
     def others_live(self) -> bool:
         """Whether some process of another boot of this folder is there."""
         return any(is_locked(path) for path in self._run_dir.path.glob("*.lock") if path.stem != self._boot)
 
     def forget_old_boots(self) -> None:
-        """Remove the files of boots that are gone; a boot without files counts as gone."""
-        for path in self._run_dir.path.glob("*.lock"):
-            if path.stem != self._boot:
-                self._forget(path)
+        """Remove the files of boots that are gone; where there are no other hosts, a boot without files counts as gone.
+
+        Where there are, the last few stay, because by its file a boot is known as ours.
+        """
+        paths = sorted(self._run_dir.path.glob("*.lock"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        kept = KEPT_BOOTS if self._foreign_hosts else 0
+        for number, path in enumerate(path for path in paths if path.stem != self._boot):
+            self._forget(path, keep_lock=number < kept)
 
     def leave(self) -> None:
         """Everything of this boot has ended; of a boot without files everybody here knows that it is gone."""
@@ -61,14 +72,14 @@ class Deaths:
         if not self._foreign_hosts:
             (self._run_dir.path / f"{self._boot}.lock").unlink(missing_ok=True)
 
-    def _forget(self, path: Path) -> None:
+    def _forget(self, path: Path, *, keep_lock: bool) -> None:
         """Under the lock, so that a boot that is just beginning cannot lose its file."""
         try:
             fd = take_lock(path, create=False)
         except OSError:
             return
         path.with_suffix(".dead").unlink(missing_ok=True)
-        if not self._foreign_hosts:
+        if not keep_lock:
             path.unlink(missing_ok=True)
         os.close(fd)
 

@@ -4,7 +4,10 @@ Values in, values out: no cursor, client or SQL crosses this line, and no store 
 aware UTC datetimes in milliseconds. Every write is one transaction, whole or not at all, and a guarded one: whoever comes with
 an older epoch changes nothing. A store is opened after the fork by the process that uses it, and never carried over one.
 
-Any method may raise `StoreUnavailable`; then the transaction did not happen, or its reply was lost and the guard tells.
+Any method may raise `StoreUnavailable`; then the transaction did not happen, or its reply was lost and the guard tells (of an
+`insert`, `may_be_stored` tells which, and the same jobs inserted again are stored once).
+
+Several hosts may share a store. Such a store is also `Hosts`: it keeps each host's sign of life.
 """
 
 from __future__ import annotations
@@ -62,6 +65,31 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 Insertion = Inserted | KeyTaken | Abandoned
 
 
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host can work on: only jobs of these tasks and queues are its to claim; None means any."""
+
+    tasks: tuple[str, ...] | None = None
+    queues: tuple[str, ...] | None = None
+
+
+ANYTHING = Served()
+
+
+class HostSign(msgspec.Struct, frozen=True, kw_only=True):
+    """A host's sign of life. `renewal` only ever rises; `seen_at` is for people, by that host's own clock.
+
+    A host is one start of Jobyard, named by its boot. `lease_s` is its own setting, `tasks` are those it serves, as JSON text
+    (name → options).
+    """
+
+    boot: str
+    host: str
+    renewal: int
+    seen_at: datetime
+    lease_s: float = 30
+    tasks: bytes = b"{}"
+
+
 class Store(Protocol):
     """The source of truth."""
 
@@ -89,14 +117,15 @@ class Store(Protocol):
     def counts(self) -> dict[Status, int]:
         """Jobs by status, all seven; exact, and cheap however many jobs are stored."""
 
-    def next_due(self, *, limits: Sequence[int]) -> datetime | None:
-        """The earliest `scheduled_at` of the pending jobs of those priorities 0 to 9 whose limit is above 0; None without any."""
+    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
+        """The earliest `scheduled_at` of the served pending jobs of those priorities 0 to 9 whose limit is above 0, or None."""
 
-    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int]) -> Claimed:
+    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
         """T2 and T3 in one breath, for many: due jobs become `queued`, claimed by `owner`, epoch + 1; one claimer wins each.
 
         Highest priority first, then by `scheduled_at`, then in the order of insertion; at most `limits[p]` of priority p. The
-        caller has room for them in its queue. The tickets come in that order. Takes no lock when nothing is due.
+        caller has room for them in its queue. The tickets come in that order. Takes no lock when nothing is due. May take
+        fewer than it could, never none. A claim whose reply was lost is answered by the next call of the same store.
         """
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
@@ -120,8 +149,35 @@ class Store(Protocol):
     def purge(self, *, before: datetime, limit: int) -> int:
         """T16. Remove at most `limit` jobs that finished before that time, oldest first, with their executions; how many."""
 
+    def mend(self, *, now: datetime, thorough: bool) -> None:
+        """Finish or undo what a writer left half done that died long before `now`; `thorough`: recount the jobs, too."""
+
     def ping(self) -> str:
         """Proof that the database answers: a few words on which one it is (`SQLite 3.53.4`)."""
 
     def close(self) -> None:
         """Let go of the database; the store is of no use afterwards."""
+
+
+class Feed(Protocol):
+    """Tells, as soon as it can, that another host has accepted jobs; what it misses the next poll finds."""
+
+    @property
+    def fd(self) -> int:
+        """Becomes readable then."""
+
+    def clear(self) -> None:
+        """Heard; call it before looking."""
+
+
+class Hosts(Protocol):
+    """Which hosts live, in a store that several share; see `engine.silence` for what follows from it."""
+
+    def renew(self, sign: HostSign) -> None:
+        """This host lives: its renewal rises by one (the sign's own number is ignored), the rest is as it says."""
+
+    def hosts(self) -> list[HostSign]:
+        """Every host that is known, in no order; nobody can have seen an older state than another before it."""
+
+    def forget_host(self, boot: str, *, renewal: int) -> None:
+        """Remove a host that still has this renewal: it is silent and holds nothing."""

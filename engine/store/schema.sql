@@ -33,7 +33,7 @@ CREATE TABLE jobs (
 ) STRICT;
 
 CREATE UNIQUE INDEX jobs_by_id ON jobs (job_id);
-CREATE INDEX jobs_due ON jobs (priority, scheduled_at, seq) WHERE status = 'pending';
+CREATE INDEX jobs_due ON jobs (priority, scheduled_at, seq, task, queue) WHERE status = 'pending';
 CREATE INDEX jobs_held ON jobs (COALESCE(locked_by, claimed_by), job_id) WHERE status IN ('claimed', 'queued', 'running');
 CREATE UNIQUE INDEX jobs_by_key ON jobs (idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;

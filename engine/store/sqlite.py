@@ -8,17 +8,18 @@ damaged file is `StoreBroken`, which ends the process: nothing goes on in memory
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from engine.errors import InvalidRequest, Unavailable
+from engine.errors import Conflict, InvalidRequest, Unavailable
 from engine.job import Execution, Job, Status
 from engine.lifecycle import Change
 from engine.store import rows, statements
 from engine.store.commit_lock import CommitLock
-from engine.store.port import Abandoned, Claimed, Inserted, Insertion, JobFilter, KeyTaken, Page
+from engine.store.port import ANYTHING, Abandoned, Claimed, Inserted, Insertion, JobFilter, KeyTaken, Page, Served
 from engine.store.sqlite_engine import sqlite3, words
 from engine.store.sqlite_faults import is_broken, told_plainly
 
@@ -92,26 +93,25 @@ class SqliteStore:
         found = self._run(statements.FIND_BY_KEY, (key,)).fetchone()
         return None if found is None else (found[0].hex(), found[1])
 
-    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int]) -> Claimed:
+    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
         now_ms = rows.to_ms(now)
+        ask, what = _due(served)
         with self._told_plainly():
             seen = sum(
-                self._run(statements.COUNT_DUE, (priority, now_ms, limit)).fetchone()[0]
+                self._run(ask.seen, (priority, *what, now_ms, limit)).fetchone()[0]
                 for priority, limit in enumerate(limits)
                 if limit > 0
             )
         if not seen:
             return Claimed(tickets=[])
         with self._commit():
-            highest_first = reversed(list(enumerate(limits)))
-            found = [row for priority, limit in highest_first for row in self._claimable(priority, now_ms, limit)]
+            highest_first = [(priority, limit) for priority, limit in reversed(list(enumerate(limits))) if limit > 0]
+            claimable = (self._run(ask.claimable, (priority, *what, now_ms, limit)) for priority, limit in highest_first)
+            found = [row for rows_of_priority in claimable for row in rows_of_priority.fetchall()]
             self._connection.executemany(statements.CLAIM, [(owner, now_ms, now_ms, now_ms, row[0]) for row in found])
             self._deltas[Status.PENDING] -= len(found)
             self._deltas[Status.QUEUED] += len(found)
         return Claimed(tickets=[rows.row_to_ticket(row, row[7] + 1) for row in found], conflicts=max(0, seen - len(found)))
-
-    def _claimable(self, priority: int, now_ms: int | None, limit: int) -> list[rows.Row]:
-        return self._run(statements.CLAIMABLE, (priority, now_ms, limit)).fetchall() if limit > 0 else []
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         if not changes:
@@ -170,10 +170,11 @@ class SqliteStore:
         with self._told_plainly():
             return {rows.STATUSES[status]: jobs for status, jobs in self._run(statements.COUNTS)}
 
-    def next_due(self, *, limits: Sequence[int]) -> datetime | None:
+    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
+        ask, what = _due(served)
         with self._told_plainly():
-            dues = [self._run(statements.NEXT_DUE, (p,)).fetchone()[0] for p, limit in enumerate(limits) if limit > 0]
-        return rows.from_ms(min((due for due in dues if due is not None), default=None))
+            found = [self._run(ask.next_due, (p, *what)).fetchone() for p, limit in enumerate(limits) if limit > 0]
+        return rows.from_ms(min((row[0] for row in found if row is not None), default=None))
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         with self._told_plainly():
@@ -195,6 +196,9 @@ class SqliteStore:
         with self._told_plainly():
             return [rows.row_to_execution(row) for row in self._run(statements.EXECUTIONS, (rows.to_blob(job_id),))]
 
+    def mend(self, *, now: datetime, thorough: bool) -> None:
+        """Nothing is ever half done here: a transaction is whole or was never there."""
+
     def ping(self) -> str:
         self.counts()
         return words()
@@ -202,6 +206,27 @@ class SqliteStore:
     def close(self) -> None:
         self._connection.close()
         self._lock.close()
+
+    # ---- whole records, see `engine.migration.Copyable`
+
+    def read_records(self, *, after: str | None, limit: int) -> tuple[list[tuple[Job, list[Execution]]], str | None]:
+        with self._told_plainly():
+            found = self._run(statements.NEXT_RECORDS, (int(after or 0), limit)).fetchall()
+        jobs = [rows.row_to_job(row[1:]) for row in found]
+        return [(job, self.executions(job.job_id)) for job in jobs], str(found[-1][0]) if len(found) == limit else None
+
+    def write_records(self, records: Iterable[tuple[Job, list[Execution]]]) -> int:
+        written = 0
+        with self._commit():
+            for job, executions in records:
+                try:
+                    is_new = self._run(statements.INSERT_JOB, rows.job_to_row(job)).rowcount == 1
+                except sqlite3.IntegrityError as taken:
+                    raise Conflict("conflict", f"another job there has the idempotency key of job {job.job_id}") from taken
+                self._deltas[job.status] += is_new
+                written += is_new
+                self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, executions))
+        return written
 
     # ---- transactions
 
@@ -281,6 +306,11 @@ class SqliteStore:
     def _count_steps(self) -> bool:
         self._steps_left -= STEPS_A_LOOK
         return self._steps_left <= 0
+
+
+def _due(served: Served) -> tuple[statements.Due, list[str]]:
+    what = [json.dumps(names) for names in (served.tasks, served.queues) if names is not None]
+    return statements.due(served.tasks is not None, served.queues is not None), what
 
 
 def _read_cursor(cursor: str | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from engine.store.rows import JOB_COLUMNS
 
@@ -18,18 +19,17 @@ INSERT_JOB = f"""
 FIND_BY_KEY = "SELECT job_id, request_digest FROM jobs WHERE idempotency_key = ?"
 FIND = f"SELECT {_ALL} FROM jobs WHERE job_id = ?"
 
+NEXT_RECORDS = f"SELECT seq, {_ALL} FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?"
+
 COUNTS = "SELECT status, jobs FROM counts"
 COUNT_ON = "UPDATE counts SET jobs = jobs + ? WHERE status = ?"
 
-NEXT_DUE = "SELECT MIN(scheduled_at) FROM jobs INDEXED BY jobs_due WHERE status = 'pending' AND priority = ?"
-COUNT_DUE = """
-    SELECT COUNT(*) FROM (
-        SELECT 1 FROM jobs INDEXED BY jobs_due WHERE status = 'pending' AND priority = ? AND scheduled_at <= ? LIMIT ?
-    )
-"""
-CLAIMABLE = """
-    SELECT seq, job_id, task, queue, priority, scheduled_at, attempt, epoch FROM jobs INDEXED BY jobs_due
-    WHERE status = 'pending' AND priority = ? AND scheduled_at <= ? ORDER BY scheduled_at, seq LIMIT ?
+_DUE = "FROM jobs INDEXED BY jobs_due WHERE status = 'pending' AND priority = ?"
+_NEXT_DUE = f"SELECT scheduled_at {_DUE} {{served}} ORDER BY scheduled_at LIMIT 1"
+_COUNT_DUE = f"SELECT COUNT(*) FROM (SELECT 1 {_DUE} {{served}} AND scheduled_at <= ? LIMIT ?)"
+_CLAIMABLE = f"""
+    SELECT seq, job_id, task, queue, priority, scheduled_at, attempt, epoch {_DUE} {{served}} AND scheduled_at <= ?
+    ORDER BY scheduled_at, seq LIMIT ?
 """
 CLAIM = """
     UPDATE jobs SET status = 'queued', epoch = epoch + 1, claimed_by = ?, claimed_at = ?, queued_at = ?, updated_at = ?
@@ -50,6 +50,22 @@ PURGE_JOB = "DELETE FROM jobs WHERE seq = ? AND finished_at < ?"
 PURGE_EXECUTIONS = "DELETE FROM job_executions WHERE job_id = ?"
 
 _LIST_INDEXES = {"status": "jobs_by_status", "task": "jobs_by_task", "queue": "jobs_by_queue"}
+
+
+class Due(NamedTuple):
+    """The three questions about pending jobs; parameters: priority, the served tasks and queues as JSON arrays, then the rest."""
+
+    next_due: str
+    seen: str
+    claimable: str
+
+
+@functools.cache
+def due(by_task: bool, by_queue: bool) -> Due:
+    """Of what a host serves only: the index holds task and queue, so that what others serve is passed over without a look at it."""
+    served = "AND task IN (SELECT value FROM json_each(?)) " if by_task else ""
+    served += "AND queue IN (SELECT value FROM json_each(?))" if by_queue else ""
+    return Due(*(question.format(served=served) for question in (_NEXT_DUE, _COUNT_DUE, _CLAIMABLE)))
 
 
 @functools.cache

@@ -24,6 +24,11 @@ def write_catalog(run_dir: RunDir, options: Mapping[str, TaskOptions]) -> None:
     fresh.replace(path)
 
 
+def read_catalog(text: bytes) -> Mapping[str, TaskOptions]:
+    """What another host's `Catalog.text` says."""
+    return msgspec.json.decode(text, type=dict[str, TaskOptions])
+
+
 class Catalog:
     """The file, read again when it was replaced."""
 
@@ -31,6 +36,10 @@ class Catalog:
         self._path = run_dir.path / FILE
         self._read: tuple[int, int] | None = None
         self._options: Mapping[str, TaskOptions] = {}
+
+    def text(self) -> bytes:
+        """The same as JSON text, for other hosts to read."""
+        return msgspec.json.encode(self.options())
 
     def options(self) -> Mapping[str, TaskOptions]:
         """Every known task; none while no worker has been started on this data folder."""

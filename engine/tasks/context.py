@@ -62,9 +62,10 @@ def current_job() -> CurrentJob:
 
 @contextlib.contextmanager
 def executing(job: CurrentJob) -> Iterator[None]:
-    """Make it the current job."""
-    _running.append(job)
+    """Make it the current job; afterwards it is the one before again, where a task runs another one inline."""
+    outer = len(_running)
     try:
+        _running.append(job)
         yield
     finally:
-        _running.clear()
+        del _running[outer:]

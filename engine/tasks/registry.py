@@ -1,6 +1,6 @@
 """The tasks that this process knows: `@task` notes a function under a name, `load` imports the user's modules.
 
-A task function stays an ordinary function that can be called and tested directly.
+A task function can be called and tested directly, as before; see `function.py` for what else can be done with it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from engine.errors import CannotStart
+from engine.tasks.function import TaskFunction
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,9 @@ DEFINED = Registry()
 """What `@task` has noted in this process; a module is executed once in a process, and so are its decorators."""
 
 
-def task(name: str, *, max_retries: int | None = None, timeout_s: float | None = None) -> Callable[[Function], Function]:
+def task(
+    name: str, *, max_retries: int | None = None, timeout_s: float | None = None
+) -> Callable[[Callable[P, R]], TaskFunction[P, R]]:  # fmt: skip
     """Register a function, plain or `async`, under a name. It gets the payload; what it returns (JSON) is the job's result."""
     if not isinstance(name, str) or not 0 < len(name) <= 255 or not name.isprintable():
         raise ValueError(f"a task's name must be a printable string of 1 to 255 characters, not {name!r}")
@@ -73,9 +77,9 @@ def task(name: str, *, max_retries: int | None = None, timeout_s: float | None =
     if timeout_s is not None and not (_is_number(timeout_s, int | float) and 0 < timeout_s <= 604800):
         raise ValueError(f"timeout_s of task {name!r} must be a number above 0, at most 604800, not {timeout_s!r}")
 
-    def note(function: Function) -> Function:
+    def note(function: Callable[P, R]) -> TaskFunction[P, R]:
         DEFINED.add(Task(name=name, function=function, options=TaskOptions(max_retries=max_retries, timeout_s=timeout_s)))
-        return function
+        return TaskFunction(function, name=name, timeout_s=timeout_s)
 
     return note
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from engine.wire.frames import MAX_FRAME_BYTES, Damaged, decode, frame
-from engine.wire.messages import Message
+from engine.wire.messages import Begun, Message
 from engine.wire.run_dir import RunDir
 from engine.world import World
 
@@ -21,11 +21,15 @@ KEPT_CONNECTIONS = 64
 
 
 class NoAnswer(Exception):
-    """The component is not there, broke off, or did not answer in time. `was_sent`: it may have got the whole request."""
+    """The component is not there, broke off, or did not answer in time. `was_sent`: it may have got the whole request.
 
-    def __init__(self, message: str, *, was_sent: bool) -> None:
+    `was_begun`: it said so, and that it was about to do it.
+    """
+
+    def __init__(self, message: str, *, was_sent: bool, was_begun: bool = False) -> None:
         super().__init__(message)
         self.was_sent = was_sent
+        self.was_begun = was_begun
 
 
 class Caller:
@@ -37,10 +41,21 @@ class Caller:
         self._idle: dict[str, deque[socket.socket]] = {}
         self._lock = threading.Lock()
 
-    def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
-        """The component's reply; raises `NoAnswer`."""
-        deadline = self._world.monotonic() + timeout_s
-        return self._finish(name, self._begin(name, request, deadline), deadline)
+    def call(self, name: str, request: Message, *, timeout_s: float, patience_s: float = 0) -> Message:
+        """The component's reply, waited for until `patience_s` is over once it said that it has begun; raises `NoAnswer`."""
+        now = self._world.monotonic()
+        sock = self._begin(name, request, now + timeout_s)
+        reply = self._finish(name, sock, now + timeout_s)
+        if not isinstance(reply, Begun):
+            self._keep(name, sock)
+            return reply
+        try:
+            reply = self._finish(name, sock, now + max(timeout_s, patience_s))
+        except NoAnswer as fault:
+            fault.was_begun = True
+            raise
+        self._keep(name, sock)
+        return reply
 
     def call_all(self, names: Sequence[str], request: Message, *, timeout_s: float) -> dict[str, Message | None]:
         """Ask all at once; None for whoever has not answered when the time is up."""
@@ -55,6 +70,7 @@ class Caller:
         for name, sock in begun.items():
             try:
                 answers[name] = self._finish(name, sock, deadline)
+                self._keep(name, sock)
             except NoAnswer:
                 continue
         return answers
@@ -95,7 +111,7 @@ class Caller:
         return sock
 
     def _finish(self, name: str, sock: socket.socket, deadline: float) -> Message:
-        """The reply to a begun call."""
+        """The next message; on a fault the socket is closed."""
         try:
             (length,) = struct.unpack(">I", self._read(sock, 4, deadline))
             if length > MAX_FRAME_BYTES:
@@ -104,7 +120,6 @@ class Caller:
         except (OSError, Damaged) as broken:
             sock.close()
             raise NoAnswer(f"{name} does not answer: {broken or type(broken).__name__}", was_sent=True) from broken
-        self._keep(name, sock)
         return reply
 
     def _read(self, sock: socket.socket, count: int, deadline: float) -> bytes:

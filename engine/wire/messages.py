@@ -107,6 +107,10 @@ class Accepted(Message, frozen=True):
     repeated: int = 0
 
 
+class Begun(Message, frozen=True):
+    """Not the reply yet: from now on the request may be stored, and its sender should wait for what came of it."""
+
+
 class Json(Message, frozen=True):
     """An answer as JSON text, ready to be sent on."""
 
@@ -252,7 +256,7 @@ class Ready(Message, frozen=True):
 
 
 MESSAGES = (
-    Submit | Find | List | ListExecutions | CancelJob | RetryJob | CountJobs | Ping | GetStats | GetItems | Accepted | Json
+    Submit | Find | List | ListExecutions | CancelJob | RetryJob | CountJobs | Ping | GetStats | GetItems | Accepted | Begun | Json
     | Refused | Reserve | Room | Push | Pushed | Want | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
     | Run | Done | Progressed
 )  # fmt: skip

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import mongomock
 import pytest
 
+from engine.store.mongo import MongoStore
+from engine.store.mongo_server import connect, prepare
 from engine.store.port import Store
 from engine.store.sqlite import SqliteStore
 from engine.store.sqlite_file import prepare_file
 from tests.support.memory_store import MemoryStore
+from tests.support.mongo import a_database, any_server, open_mock, settings_for
 
 Open = Callable[[], Store]
 
@@ -26,22 +31,47 @@ def open_memory(folder: Path) -> Open:
     return lambda: store
 
 
-STORES: dict[str, Callable[[Path], Open]] = {"sqlite": open_sqlite, "memory": open_memory}
+def open_mongomock(folder: Path) -> Open:
+    """MongoDB's adapter on the mock: fast, but of one process, and without the rules of a real server."""
+    client = mongomock.MongoClient()
+    return lambda: open_mock(client)
 
 
-@pytest.fixture(params=sorted(STORES))
+STORES: dict[str, Callable[[Path], Open]] = {"sqlite": open_sqlite, "memory": open_memory, "mongomock": open_mongomock}
+"""Those that need nothing but a folder; `mongo` is the adapter on a real server."""
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with any_server(tmp_path_factory.mktemp("mongo")) as uri:
+        yield uri
+
+
+@contextmanager
+def opener(name: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[Open]:
+    if name != "mongo":
+        yield STORES[name](folder)
+        return
+    uri = request.getfixturevalue("mongo_uri")
+    with a_database(uri) as database:
+        settings = settings_for(uri, database)
+        prepare(settings)
+        yield lambda: MongoStore(connect(settings))
+
+
+@pytest.fixture(params=[*sorted(STORES), "mongo"])
 def open_another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens one more connection to the test's database."""
     opened: list[Store] = []
-    open_one = STORES[request.param](tmp_path)
+    with opener(request.param, tmp_path, request) as open_one:
 
-    def open_and_note() -> Store:
-        opened.append(open_one())
-        return opened[-1]
+        def open_and_note() -> Store:
+            opened.append(open_one())
+            return opened[-1]
 
-    yield open_and_note
-    for store in opened:
-        store.close()
+        yield open_and_note
+        for store in opened:
+            store.close()
 
 
 @pytest.fixture

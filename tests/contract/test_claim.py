@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from engine.job import Job, Status
-from engine.store.port import Store
+from engine.store.port import Served, Store
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
 from tests.support.world import START
@@ -72,15 +72,15 @@ def test_who_comes_second_finds_nothing(store: Store, open_another: Open) -> Non
     assert claim(other, owner="box:b00t:watcher-9002:1") == []
 
 
-@pytest.mark.parametrize("open_another", ["sqlite"], indirect=True)  # the store in memory is one process's
-def test_four_processes_claim_every_job_once(store: Store, open_another: Open) -> None:
+@pytest.mark.parametrize(("open_another", "jobs"), [("sqlite", 2000), ("mongo", 200)], indirect=["open_another"])
+def test_four_processes_claim_every_job_once(store: Store, open_another: Open, jobs: int) -> None:
     for _ in range(4):
-        put(store, *(a_job(priority=number % 10) for number in range(500)))
+        put(store, *(a_job(priority=number % 10) for number in range(jobs // 4)))
 
     claimed = [job_id for pipe in [claim_in_a_child(open_another, number) for number in range(4)] for job_id in drain(pipe)]
 
-    assert (len(claimed), len(set(claimed))) == (2000, 2000)
-    assert store.counts()[Status.QUEUED] == 2000
+    assert (len(claimed), len(set(claimed))) == (jobs, jobs)
+    assert store.counts()[Status.QUEUED] == jobs
 
 
 def claim_in_a_child(open_another: Open, number: int) -> tuple[int, int]:
@@ -117,3 +117,31 @@ def test_next_due_forgets_what_is_claimed(store: Store) -> None:
     claim(store)
 
     assert store.next_due(limits=PLENTY) is None
+
+
+def test_only_served_tasks_and_queues_are_claimed(store: Store) -> None:
+    mail, _, _ = put(
+        store, a_job(task="mail", queue="eu"), a_job(task="mail", queue="us"), a_job(task="echo", queue="eu")
+    )  # fmt: skip
+    served = Served(tasks=("mail", "resize"), queues=("eu",))
+
+    (ticket,) = store.claim_due(owner=OWNER, now=START, limits=PLENTY, served=served).tickets
+
+    assert ticket.job_id == mail
+    assert store.claim_due(owner=OWNER, now=START, limits=PLENTY, served=served).tickets == []
+    assert len(claim(store)) == 2
+
+
+def test_who_serves_no_task_claims_nothing(store: Store) -> None:
+    put(store, a_job())
+
+    assert store.claim_due(owner=OWNER, now=START, limits=PLENTY, served=Served(tasks=())).tickets == []
+    assert store.next_due(limits=PLENTY, served=Served(tasks=())) is None
+
+
+def test_next_due_passes_over_what_is_not_served(store: Store) -> None:
+    soon, later = START + timedelta(seconds=1), START + timedelta(seconds=2)
+    put(store, a_job(task="mail", scheduled_at=soon), a_job(queue="eu", scheduled_at=later))
+
+    assert store.next_due(limits=PLENTY, served=Served(tasks=("echo",))) == later
+    assert store.next_due(limits=PLENTY, served=Served(queues=("default",))) == soon

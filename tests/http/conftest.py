@@ -19,15 +19,18 @@ from engine.config import read_settings
 from engine.logs import Log
 from engine.queue import Queue
 from engine.scheduler import Scheduler
+from engine.store.port import ANYTHING
 from engine.store.sqlite import SqliteStore
 from engine.store.sqlite_file import prepare_file
 from engine.tasks.catalog import write_catalog
 from engine.tasks.registry import TaskOptions
+from engine.upkeep import Upkeep
 from engine.watcher import Watcher
 from engine.wire.caller import NoAnswer
 from engine.wire.messages import GetStats, Json, Message, Ping
 from engine.wire.run_dir import RunDir
 from engine.world import World
+from tests.support.builders import a_hold
 from tests.support.network import FakeNetwork, FakePeer
 
 NAMES = ("queue-6000", "scheduler-8081", "watcher-9001", "supervisor")
@@ -50,9 +53,11 @@ class Site:
         common = {"settings": self.settings, "world": self.world, "store": self.store, "network": network, "log": self.log}
         self.roles = {
             "scheduler-8081": Scheduler(owner="box:b00t:scheduler-8081:1", run_dir=run_dir, **common),  # type: ignore[arg-type]
-            "queue-6000": Queue(owner="box:b00t:queue-6000:1", **common),  # type: ignore[arg-type]
+            "queue-6000": Queue(owner="box:b00t:queue-6000:1", is_ours=lambda owner: True, **common),  # type: ignore[arg-type]
             "watcher-9001": Watcher(
-                owner="box:b00t:watcher-9001:1", deaths=NobodyIsDead(), queue_address="queue-6000", **common  # type: ignore[arg-type]
+                owner="box:b00t:watcher-9001:1", queue_address="queue-6000", hold=a_hold(self.world), served=lambda: ANYTHING,
+                upkeep=Upkeep(settings=self.settings, world=self.world, store=self.store, log=self.log, deaths=NobodyIsDead()),
+                **common,  # type: ignore[arg-type]
             ),
         }  # fmt: skip
         network.add("queue-6000")
@@ -61,7 +66,7 @@ class Site:
         self.silent: set[str] = set()
         self.asked: list[Message] = []
 
-    def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
+    def call(self, name: str, request: Message, *, timeout_s: float, patience_s: float = 0) -> Message:
         self.asked.append(request)
         if name in self.silent:
             raise NoAnswer(f"{name} does not answer", was_sent=True)

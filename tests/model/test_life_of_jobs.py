@@ -76,7 +76,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         self.dead = Dead()
         self.upkeep = Upkeep(
             settings=read_settings({"MAX_LOST": str(MAX_LOST)}), world=self.world, store=self.store,
-            log=Log(self.world, level="error"), proof=self.dead,
+            log=Log(self.world, level="error"), deaths=self.dead,
         )  # fmt: skip
         self.backlog = Backlog(capacity=20)
         self.generation = {"worker-7001": 1, "worker-7002": 1, "watcher-9001": 1, "watcher-9002": 1}

@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 
+from engine.hold import Hold
 from engine.job import Job, Status, Ticket, ticket_for
 from engine.logs import Log
+from engine.store.port import Hosts, HostSign
+from engine.world import World
 from tests.support.world import START, FakeWorld
 
 _numbers = itertools.count(1)
@@ -31,6 +34,14 @@ def a_job(**fields: object) -> Job:
 def a_ticket(**fields: object) -> Ticket:
     """The ticket of a queued job."""
     return ticket_for(a_job(status=Status.QUEUED, **fields))
+
+
+def a_hold(world: World, *, hosts: Hosts | None = None, boot: str = "b00t", lease_s: float = 30) -> Hold:
+    """Without `hosts`: that of the only host, which nobody can lose."""
+    return Hold(
+        hosts=hosts, world=world, lease_s=lease_s,
+        sign=lambda: HostSign(boot=boot, host="box", renewal=0, seen_at=world.now()),
+    )  # fmt: skip
 
 
 def a_log() -> Log:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+import msgspec
+
 from engine import lifecycle
 from engine.errors import InvalidRequest, StoreUnavailable
 from engine.job import Execution, Job, Status, ticket_for
 from engine.lifecycle import HELD, TERMINAL, Change
-from engine.store.port import Abandoned, Claimed, Inserted, Insertion, JobFilter, KeyTaken, Page
+from engine.store.port import ANYTHING, Abandoned, Claimed, HostSign, Inserted, Insertion, JobFilter, KeyTaken, Page, Served
 
 
 class MemoryStore:
@@ -21,6 +23,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._executions: dict[tuple[str, int], Execution] = {}
+        self._hosts: dict[str, HostSign] = {}
         self.is_down = False
         self.stale_writes = 0
         self.commits = 0
@@ -55,15 +58,15 @@ class MemoryStore:
         self._reach()
         return {status: sum(job.status is status for job in self._jobs.values()) for status in Status}
 
-    def next_due(self, *, limits: Sequence[int]) -> datetime | None:
+    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
         self._reach()
-        return min((job.scheduled_at for job in self._pending() if limits[job.priority] > 0), default=None)
+        return min((job.scheduled_at for job in self._pending(served) if limits[job.priority] > 0), default=None)
 
-    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int]) -> Claimed:
+    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
         self._reach()
         tickets = []
         left = list(limits)
-        for job in sorted(self._pending(), key=lambda job: (-job.priority, job.scheduled_at)):
+        for job in sorted(self._pending(served), key=lambda job: (-job.priority, job.scheduled_at)):
             if job.scheduled_at <= now and left[job.priority] > 0:
                 left[job.priority] -= 1
                 claimed = lifecycle.claim(job, owner=owner, now=now).after(job)
@@ -106,9 +109,26 @@ class MemoryStore:
                 del self._executions[execution.job_id, execution.attempt]
         return len(old)
 
+    def mend(self, *, now: datetime, thorough: bool) -> None:
+        self._reach()
+
     def ping(self) -> str:
         self._reach()
         return "memory"
+
+    def renew(self, sign: HostSign) -> None:
+        self._reach()
+        before = self._hosts.get(sign.boot)
+        self._hosts[sign.boot] = msgspec.structs.replace(sign, renewal=before.renewal + 1 if before else 1)
+
+    def hosts(self) -> list[HostSign]:
+        self._reach()
+        return list(self._hosts.values())
+
+    def forget_host(self, boot: str, *, renewal: int) -> None:
+        self._reach()
+        if boot in self._hosts and self._hosts[boot].renewal == renewal:
+            del self._hosts[boot]
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -154,8 +174,14 @@ class MemoryStore:
             self._executions[change.execution.job_id, change.execution.attempt] = change.execution
         return True
 
-    def _pending(self) -> list[Job]:
-        return [job for job in self._jobs.values() if job.status is Status.PENDING]
+    def _pending(self, served: Served) -> list[Job]:
+        return [
+            job
+            for job in self._jobs.values()
+            if job.status is Status.PENDING
+            and (served.tasks is None or job.task in served.tasks)
+            and (served.queues is None or job.queue in served.queues)
+        ]
 
     def _held(self) -> list[Job]:
         return [job for job in self._jobs.values() if job.status in HELD]

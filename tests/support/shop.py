@@ -22,7 +22,8 @@ from engine.wire.messages import Ack, Leased, Message, Release, Want
 from engine.wire.run_dir import RunDir
 from engine.worker import Worker
 from engine.world import World
-from tests.support.builders import a_job
+from tests.support.builders import a_hold, a_job
+from tests.support.memory_store import MemoryStore
 from tests.support.waiting import wait_for
 
 QUEUE, WORKER, WATCHER = "queue-6000", "box:b00t:worker-7001:1", "box:b00t:watcher-9001:1"
@@ -42,7 +43,10 @@ class FailingStore(SqliteStore):
 class Shop:
     """See the module."""
 
-    def __init__(self, folder: Path, tasks: dict[str, Callable[..., object]], **asked: str) -> None:
+    def __init__(
+        self, folder: Path, tasks: dict[str, Callable[..., object]], *, hosts: MemoryStore | None = None, **asked: str
+    ) -> None:  # fmt: skip
+        """`hosts`: where its host gives its signs of life, when it is not alone."""
         self.settings = read_settings({"DATA_DIR": str(folder), "CONCURRENCY": "2", "RETRY_BASE_S": "10", **asked})
         self.world = World()
         prepare_file(folder / "jobs.sqlite")
@@ -69,6 +73,7 @@ class Shop:
             owner=WORKER, settings=self.settings, world=self.world, store=self.store, network=self.hub,
             log=Log(self.world, process="worker-7001", fd=log_fd), queue_address=QUEUE, run_dir=run_dir,
             hire=lambda: ExecutorLine(child=child, world=self.world, network=self.hub),
+            hold=a_hold(self.world, hosts=hosts, lease_s=self.settings.lease_s),
         )  # fmt: skip
         self.turn()
 

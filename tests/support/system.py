@@ -10,6 +10,7 @@ Leaving the `with` stops it and fails when anything of it is left: a process, a 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import http.client
 import json
@@ -56,11 +57,15 @@ class Answer:
 class Jobyard:
     """One start on one data folder; `settings` are the environment's, by their names."""
 
-    def __init__(self, folder: Path, *, words: tuple[str, ...] = ("start-all",), module: str = "api", **settings: object) -> None:
+    def __init__(
+        self, folder: Path, *, words: tuple[str, ...] = ("start-all",), module: str = "api", prefix: tuple[str, ...] = (),
+        **settings: object,
+    ) -> None:  # fmt: skip
+        """`prefix`: a command that runs it, such as `ip netns exec …`; then it cannot be asked by HTTP from here."""
         self.data_dir = folder / "data"
         self.output_path = folder / "output.txt"
         self._folder = folder
-        self._command = [sys.executable, "-m", module, *words]
+        self._command = [*prefix, sys.executable, "-m", module, *words]
         asked = {name: str(value) for name, value in settings.items()}
         self._seen: set[psutil.Process] = set()
         self._offset_lock: int | None = None
@@ -69,6 +74,11 @@ class Jobyard:
         self.process: subprocess.Popen[bytes] | None = None
 
     # ---- life
+
+    def add_settings(self, **settings: object) -> Jobyard:
+        """More of the environment, for what depends on where it listens."""
+        self._environment |= {name: str(value) for name, value in settings.items()}
+        return self
 
     def start(self, *, wait_ready: bool = True) -> Jobyard:
         """Start it; by default come back when it says that it is ready."""
@@ -162,6 +172,18 @@ class Jobyard:
             within_s=within_s, told=told,
         )  # fmt: skip
         return self.pid(name)
+
+    def kill_whole(self) -> None:
+        """As when the power of its host goes: nothing of it says anything any more. Whoever enters it need not stop it."""
+        processes = self.look_at_processes()
+        for signal_number in (signal.SIGSTOP, signal.SIGKILL):  # first stopped, so that nobody sees another one die
+            for process in processes:
+                with contextlib.suppress(psutil.Error):
+                    process.send_signal(signal_number)
+        self.wait_end()
+        for path in (self.data_dir / "run").glob("*"):
+            if path.suffix in REMOVED:
+                path.unlink()
 
     def look_at_processes(self) -> set[psutil.Process]:
         """Every process of it that lives now: whatever works in its folder, with its descendants, and all that were seen before."""

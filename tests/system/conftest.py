@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.mongo import a_database, any_server
 from tests.support.notes import Notes
 from tests.support.system import Jobyard
 
@@ -20,10 +21,20 @@ def notes(tmp_path: Path) -> Notes:
     return Notes(tmp_path)
 
 
+@pytest.fixture(scope="session", params=["sqlite", "mongo"])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The settings that name one."""
+    if request.param == "sqlite":
+        yield {}
+        return
+    with any_server(tmp_path_factory.mktemp("mongo")) as uri, a_database(uri) as name:
+        yield {"MONGO_URI": uri, "MONGO_DB": name}
+
+
 @pytest.fixture(scope="session")
-def jobyard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
-    """The default topology. Tests may fill its slots for a moment, and kill nothing but tasks."""
-    with Jobyard(tmp_path_factory.mktemp("shared"), TASKS=TASKS, RETRY_BASE_S=RETRY_BASE_S) as jobyard:
+def jobyard(tmp_path_factory: pytest.TempPathFactory, database: dict[str, str]) -> Iterator[Jobyard]:
+    """The default topology, on each database. Tests may fill its slots for a moment, and kill nothing but tasks."""
+    with Jobyard(tmp_path_factory.mktemp("shared"), TASKS=TASKS, RETRY_BASE_S=RETRY_BASE_S, **database) as jobyard:
         yield jobyard
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 from tests.support.notes import Note, Notes
 from tests.support.system import Jobyard
@@ -39,8 +40,9 @@ def test_slots_are_filled_and_never_overfilled(jobyard: Jobyard, notes: Notes) -
         assert most_at_once(*its) == 1
 
 
-def test_a_long_job_keeps_nobody_waiting(jobyard: Jobyard, notes: Notes) -> None:
-    long = jobyard.submit(notes.payload(for_s=2), task="run")
+def test_a_long_job_keeps_nobody_waiting(jobyard: Jobyard, notes: Notes, tmp_path: Path) -> None:
+    until = tmp_path / "until"
+    long = jobyard.submit(notes.payload(until=str(until)), task="hold")
     notes.wait(long)
 
     short = [jobyard.submit(notes.payload(), task="run") for _ in range(50)]
@@ -48,4 +50,5 @@ def test_a_long_job_keeps_nobody_waiting(jobyard: Jobyard, notes: Notes) -> None
     for job_id in short:
         jobyard.wait_for_job(job_id)
     assert jobyard.job(long)["status"] == "running"
+    until.touch()
     jobyard.wait_for_job(long)

@@ -222,7 +222,7 @@ def test_another_try_starts_anew_and_keeps_the_number_of_attempts() -> None:
 def test_a_hold_of_a_living_owner_is_shown_to_last_a_lease_from_now() -> None:
     job = a_job(status=Status.RUNNING, locked_by=WORKER)
 
-    mine = lifecycle.as_held(job, boot="b00t", now=NOW, lease_s=30)
-    foreign = lifecycle.as_held(job, boot="other", now=NOW, lease_s=30)
+    known = lifecycle.as_held(job, seen_at={"b00t": NOW}.get, lease_s=30)
+    unknown = lifecycle.as_held(job, seen_at={"other": NOW}.get, lease_s=30)
 
-    assert (mine.locked_until, foreign.locked_until) == (NOW + timedelta(seconds=30), job.locked_until)
+    assert (known.locked_until, unknown.locked_until) == (NOW + timedelta(seconds=30), job.locked_until)

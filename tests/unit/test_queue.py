@@ -51,7 +51,7 @@ class Bench:
     def a_new_queue(self) -> Queue:
         return Queue(
             owner="box:b00t:queue-6000:1", settings=read_settings({"LEASE_S": "30"}), world=self.world, store=self.store,
-            network=FakeNetwork(), log=a_log(),
+            network=FakeNetwork(), log=a_log(), is_ours=lambda owner: owner.startswith("box:"),
         )  # fmt: skip
 
     def tick(self, *letters: Letter) -> float:
@@ -444,3 +444,15 @@ def test_what_is_no_word_to_a_queue_is_left_unanswered(message: Room | Refused |
     bench.tick(peer.says(message), Letter(None, Ping()))
 
     assert peer.received == []
+
+
+# ---- other hosts
+
+
+def test_what_another_host_holds_is_not_loaded() -> None:
+    theirs = a_job(status=Status.QUEUED, claimed_by="far:f00d:watcher-9001:1")
+    bench = Bench(theirs, a_job(status=Status.QUEUED))
+
+    bench.tick()
+
+    assert bench.queue._backlog.size == 1

@@ -11,15 +11,18 @@ import pytest
 
 from engine import lifecycle
 from engine.config import read_settings
-from engine.job import ExecutionStatus, Job, Outcome, Status
+from engine.errors import StoreUnavailable
+from engine.job import ExecutionStatus, Job, Outcome, Status, rfc3339
 from engine.lifecycle import Change
 from engine.scheduler import BYTES_A_TURN, IDLE_S, Scheduler
-from engine.store.port import Insertion
+from engine.silence import Elsewhere
+from engine.store.port import HostSign, Insertion
 from engine.tasks.catalog import write_catalog
 from engine.tasks.registry import TaskOptions
 from engine.wire.hub import Letter
 from engine.wire.messages import (
     Accepted,
+    Begun,
     CancelAsked,
     CancelJob,
     CountJobs,
@@ -480,3 +483,61 @@ def test_a_fault_of_ours_is_told_without_its_insides_and_the_next_request_is_ans
     assert refused.code == "internal_error"
     assert "a bug of ours" not in refused.message
     assert [type(answer) for answer in bench.ask(bench.submit({}))] == [Accepted]
+
+
+# ---- other hosts, and a database that loses replies
+
+
+SHRINK = b'{"shrink": {"max_retries": 2, "timeout_s": null}}'
+
+
+def test_a_task_that_only_another_host_knows_is_accepted_with_its_defaults(bench: Bench) -> None:
+    hosts = MemoryStore()
+    hosts.renew(HostSign(boot="f00d", host="far", renewal=0, seen_at=START, tasks=SHRINK))
+    bench.scheduler._elsewhere = Elsewhere(hosts, bench.world)
+
+    (answer,) = bench.ask(bench.submit({"task": "shrink"}))
+
+    assert isinstance(answer, Accepted)
+    assert bench.store.all_jobs()[0].max_retries == 2
+
+
+def test_a_running_job_of_another_host_is_shown_as_held_until_a_lease_after_its_last_sign(bench_with: MakeBench) -> None:
+    bench = bench_with(a_job(status=Status.RUNNING, locked_by="far:f00d:worker-7001:1"))
+    hosts = MemoryStore()
+    hosts.renew(HostSign(boot="f00d", host="far", renewal=0, seen_at=START + timedelta(seconds=100)))
+    bench.scheduler._elsewhere = Elsewhere(hosts, bench.world)
+
+    shown = bench.show(Find(job_id=bench.store.all_jobs()[0].job_id))
+
+    assert shown["locked_until"] == rfc3339(START + timedelta(seconds=130))
+
+
+def test_an_insert_whose_reply_was_lost_is_told_as_unknown_and_cleared_by_the_same_request(bench: Bench) -> None:
+    class Lossy(MemoryStore):
+        loses = True
+
+        def insert(self, requests: object, **more: object) -> list[Insertion]:  # type: ignore[override]
+            done = super().insert(requests, **more)  # type: ignore[arg-type]
+            if self.loses:
+                self.loses = False
+                raise StoreUnavailable("cut", may_be_stored=True)
+            return done
+
+    bench.scheduler._store = store = Lossy()
+    request = bench.submit({})
+
+    (first,) = bench.ask(request)
+    (second,) = bench.ask(request)
+
+    assert isinstance(first, Refused) and (first.code, first.retry_after_s) == ("outcome_unknown", None)
+    assert isinstance(second, Accepted)
+    assert len(store.all_jobs()) == 1
+
+
+def test_who_waits_is_told_when_a_request_begins_to_be_stored_where_that_may_take_long(bench_with: MakeBench) -> None:
+    shared = bench_with(MONGO_URI="mongodb://somewhere")
+
+    told = shared.ask(shared.submit({}))
+
+    assert [type(message) for message in told] == [Begun, Accepted]

@@ -49,7 +49,7 @@ def store_with(*jobs: Job, store: MemoryStore | None = None) -> MemoryStore:
 
 def upkeep_of(store: MemoryStore, *dead: str, world: FakeWorld | None = None, **asked: str) -> Upkeep:
     return Upkeep(
-        settings=read_settings(asked), world=world or FakeWorld(), store=store, log=a_log(), proof=Graveyard(*dead)
+        settings=read_settings(asked), world=world or FakeWorld(), store=store, log=a_log(), deaths=Graveyard(*dead)
     )  # fmt: skip
 
 

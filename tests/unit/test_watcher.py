@@ -11,6 +11,8 @@ import pytest
 from engine import lifecycle
 from engine.config import read_settings
 from engine.job import Job, Status, Ticket, ticket_for
+from engine.store.port import ANYTHING, Feed, Served
+from engine.upkeep import Upkeep
 from engine.watcher import BATCH, DUE_SLACK_S, HAND_BACK_AFTER_S, RECONNECT_S, Watcher
 from engine.wire.hub import Letter
 from engine.wire.messages import (
@@ -21,12 +23,13 @@ from engine.wire.messages import (
     Ping,
     Push,
     Pushed,
+    Ready,
     Refused,
     Reserve,
     Room,
     Wake,
 )
-from tests.support.builders import a_job, a_log
+from tests.support.builders import a_hold, a_job, a_log
 from tests.support.memory_store import MemoryStore
 from tests.support.network import FakeNetwork, FakePeer
 from tests.support.world import START, FakeWorld
@@ -50,18 +53,24 @@ class Graveyard:
 class Bench:
     """A watcher with everything around it; the queue is there and has not answered yet."""
 
-    def __init__(self, *jobs: Job, with_queue: bool = True, store: MemoryStore | None = None) -> None:
+    def __init__(
+        self, *jobs: Job, with_queue: bool = True, store: MemoryStore | None = None, hosts: MemoryStore | None = None,
+        feed: Feed | None = None, poll_s: float = POLL_S,
+    ) -> None:  # fmt: skip
         self.world = FakeWorld()
         self.store = store or MemoryStore()
         self.network = FakeNetwork()
         self.deaths = Graveyard()
+        self.served = ANYTHING
         self.submit(*jobs)
         self.queue = FakePeer()
         if with_queue:
             self.queue = self.network.add(QUEUE)
+        settings = read_settings({"POLL_S": str(poll_s)})
         self.watcher = Watcher(
-            owner=OWNER, settings=read_settings({"POLL_S": str(POLL_S)}), world=self.world, store=self.store,
-            network=self.network, log=a_log(), deaths=self.deaths, queue_address=QUEUE,
+            owner=OWNER, settings=settings, world=self.world, store=self.store, network=self.network, log=a_log(),
+            upkeep=Upkeep(settings=settings, world=self.world, store=self.store, log=a_log(), deaths=self.deaths),
+            hold=a_hold(self.world, hosts=hosts), served=lambda: self.served, queue_address=QUEUE, feed=feed,
         )  # fmt: skip
 
     def submit(self, *jobs: Job) -> None:
@@ -503,3 +512,69 @@ def test_it_is_not_well_without_a_queue() -> None:
 
     assert isinstance(answer, Refused)
     assert answer.message == "queue-6000 does not answer"
+
+
+# ---- other hosts
+
+
+def test_it_claims_only_what_its_host_serves() -> None:
+    bench = Bench(a_job(task="mail"), a_job(task="echo", queue="eu"), a_job(task="echo"))
+    bench.served = Served(tasks=("echo",), queues=("default",))
+
+    bench.grant()
+
+    assert len(bench.pushed()) == 1
+    assert bench.statuses() == [Status.PENDING, Status.PENDING, Status.QUEUED]
+
+
+def test_it_does_not_wake_for_what_others_serve() -> None:
+    bench = Bench(due_in(0.1, task="mail"))
+    bench.served = Served(tasks=("echo",))
+
+    assert bench.grant() > 0.1
+
+
+class Bell:
+    """A feed that tests ring."""
+
+    fd = 77
+
+    def __init__(self) -> None:
+        self.cleared = 0
+
+    def clear(self) -> None:
+        self.cleared += 1
+
+
+def test_news_of_another_host_make_it_look_at_once() -> None:
+    bell = Bell()
+    bench = Bench(feed=bell)
+    bench.grant()
+    bench.submit(a_job())
+
+    bench.tick(Letter(None, Ready(fd=bell.fd)))
+
+    assert (bell.fd in bench.network.watched, bell.cleared, len(bench.pushed())) == (True, 1, 1)
+
+
+def test_a_watcher_whose_host_lost_its_hold_gives_a_sign_before_it_claims() -> None:
+    hosts = MemoryStore()
+    bench = Bench(hosts=hosts)
+    bench.grant()
+    hosts.is_down = True
+    bench.world.advance(30)
+    bench.submit(a_job())
+    bench.tick()
+    before = bench.statuses()
+    hosts.is_down = False
+    bench.world.advance(1)
+
+    bench.tick()
+
+    assert (before, bench.statuses()) == ([Status.PENDING], [Status.QUEUED])
+
+
+def test_it_wakes_in_time_for_its_sign_of_life() -> None:
+    bench = Bench(hosts=MemoryStore(), poll_s=60)
+
+    assert bench.grant() <= 3

@@ -18,6 +18,7 @@ from engine.job import ExecutionStatus, Job, Status
 from engine.wire.hub import Letter
 from engine.wire.messages import CancelAsked
 from tests.support.builders import a_job
+from tests.support.memory_store import MemoryStore
 from tests.support.shop import Shop, cancel
 
 KIB = 1 << 10
@@ -102,7 +103,8 @@ def eat(payload: int) -> None:
 TASKS = {
     "echo": lambda payload: payload, "leave": leave_at_once, "die": die_by, "ignore": ignore_everything, "hold": hold,
     "spoil": spoil, "look": look, "raise": raise_it, "about": tell_about_itself, "async": wait_a_little, "print": print_much,
-    "eat": eat, "close": close_everything, "give": lambda payload: {None: object(), 1: "x" * (1 << 20), 2: float("nan"), 3: {1, 2}}[payload],
+    "eat": eat, "close": close_everything,
+    "give": lambda payload: {None: object(), 1: "x" * (1 << 20), 2: float("nan"), 3: {1, 2}}[payload],
 }  # fmt: skip
 
 
@@ -346,3 +348,60 @@ def test_no_more_run_at_once_than_it_may(shop: Shop, tmp_path: Path) -> None:
     assert sum(shop.job(job_id).status is Status.RUNNING for job_id in job_ids) == 2
     for gate in gates:
         gate.touch()
+
+
+# ---- its host's sign of life
+
+
+@pytest.fixture
+def hosts() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def shared_shop(tmp_path: Path, hosts: MemoryStore) -> Iterator[Shop]:
+    """One whose host is not alone, with a short lease."""
+    shop = Shop(tmp_path, TASKS, hosts=hosts, LEASE_S="1")
+    yield shop
+    shop.close()
+
+
+def test_a_worker_gives_signs_of_life_as_long_as_it_works(shared_shop: Shop, hosts: MemoryStore, tmp_path: Path) -> None:
+    (job_id,) = shared_shop.offer(a_job(task="hold", payload=f'"{tmp_path / "gate"}"'.encode()))
+
+    shared_shop.until(lambda: hosts.hosts() and hosts.hosts()[0].renewal > 15)  # for longer than the lease
+
+    assert shared_shop.job(job_id).status is Status.RUNNING
+    (tmp_path / "gate").touch()
+    shared_shop.until(lambda: shared_shop.job(job_id).status is Status.COMPLETED)
+
+
+def test_a_worker_that_cannot_give_a_sign_ends_what_runs_free_of_charge(
+    shared_shop: Shop, hosts: MemoryStore, tmp_path: Path
+) -> None:
+    (job_id,) = shared_shop.offer(a_job(task="hold", payload=f'"{tmp_path / "never"}"'.encode(), max_retries=0))
+    shared_shop.until(lambda: shared_shop.job(job_id).status is Status.RUNNING)
+    began_at = time.monotonic()
+
+    hosts.is_down = True
+    shared_shop.until(lambda: shared_shop.job(job_id).status is Status.PENDING)
+
+    job = shared_shop.job(job_id)
+    assert time.monotonic() - began_at < 1.5
+    assert shared_shop.execution(job).status is ExecutionStatus.RELEASED
+    assert "out of reach" in (shared_shop.execution(job).error_message or "")
+    assert (job.retry_count, job.lost_count) == (0, 0)
+
+
+def test_a_worker_that_lost_its_hold_begins_nothing_until_it_has_given_a_sign(shared_shop: Shop, hosts: MemoryStore) -> None:
+    hosts.is_down = True
+    shared_shop.until(lambda: shared_shop.worker._hold.is_lost)
+
+    (job_id,) = shared_shop.offer(a_job(task="echo"))
+    shared_shop.until(lambda: job_id in shared_shop.released())
+    before = shared_shop.job(job_id).status
+    hosts.is_down = False
+    shared_shop.until(lambda: not shared_shop.worker._hold.is_lost)
+
+    assert before is Status.QUEUED
+    assert shared_shop.run("echo").status is Status.COMPLETED

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from api.balancer import REQUEST_S, LoadBalancer
-from engine.errors import Unavailable
+from engine.errors import OutcomeUnknown, Unavailable
 from engine.wire.caller import NoAnswer
 from engine.wire.messages import Accepted, CancelJob, CountJobs, Json, Message, Ping, Refused, RetryJob, Submit
 from tests.support.world import FakeWorld
 
 NAMES = ["scheduler-8081", "scheduler-8082", "scheduler-8083"]
 ID = "0" * 24
+UNKNOWN = Refused(code="outcome_unknown", message="who knows")
+AWAY = Refused(code="database_unavailable", message="away", retry_after_s=1)
 SUBMIT = Submit(form="job", body=b"{}", first_id=ID, deadline=2000.0)
 
 
@@ -26,14 +28,18 @@ class FakeCaller:
         self.gone: set[str] = set()
         self.broken: set[str] = set()
         self.hung: set[str] = set()
+        self.begun: set[str] = set()
         self.answers: dict[str, Message] = {}
+        self.in_turn: list[Message] = []
 
-    def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
+    def call(self, name: str, request: Message, *, timeout_s: float, patience_s: float = 0) -> Message:
         self.asked.append((name, request))
         if name in self.hung:
             self.world.advance(timeout_s)
         if name in self.gone | self.broken | self.hung:
-            raise NoAnswer(name, was_sent=name not in self.gone)
+            raise NoAnswer(name, was_sent=name not in self.gone, was_begun=name in self.begun)
+        if self.in_turn:
+            return self.in_turn.pop(0)
         return self.answers.get(name, Accepted(job_ids=[ID]))
 
     def call_all(self, names: Sequence[str], request: Ping, *, timeout_s: float) -> dict[str, Message | None]:
@@ -152,3 +158,25 @@ def test_a_refusal_is_an_answer(caller: FakeCaller) -> None:
 
     assert [line.send(SUBMIT) for _ in range(3)] == [away] * 3
     assert caller.names() == NAMES
+
+
+def test_what_a_scheduler_cannot_tell_is_asked_again_until_one_can(caller: FakeCaller) -> None:
+    caller.in_turn = [UNKNOWN, AWAY, Accepted(job_ids=[ID])]
+
+    assert balancer(caller).send(SUBMIT) == Accepted(job_ids=[ID])
+
+    assert {request for _, request in caller.asked} == {SUBMIT}
+
+
+def test_what_nobody_can_tell_is_no_error_and_no_success(caller: FakeCaller) -> None:
+    caller.in_turn = [UNKNOWN] + [AWAY] * 10_000
+
+    with pytest.raises(OutcomeUnknown):
+        balancer(caller).send(SUBMIT)
+
+
+def test_what_was_begun_and_never_answered_is_no_error_and_no_success(caller: FakeCaller) -> None:
+    caller.hung = caller.begun = set(NAMES)
+
+    with pytest.raises(OutcomeUnknown):
+        balancer(caller).send(SUBMIT)

@@ -1,0 +1,60 @@
+"""`bin/jobyard`: the commands of an operator. Each is short; what it does lives elsewhere."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from api.migrating import Place, open_place, refuse_running
+from engine.config import read_settings
+from engine.errors import CannotStart, JobyardError
+from engine.logs import Log
+from engine.migration import migrate
+from engine.processes.child import EXIT_CANNOT_START
+from engine.world import World
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Jobyard, from the command line."""
+
+
+@main.command("migrate")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--mongo-db", default="job_scheduler", show_default=True, help="Name of the database on MongoDB.")
+@click.option("--mongo-uri", envvar="MONGO_URI", hidden=True)
+@click.option("--stopped", is_flag=True, help="Believe that nothing runs on the MongoDB, whatever its hosts' signs of life say.")
+def migrate_command(source: str, target: str, mongo_db: str, mongo_uri: str | None, stopped: bool) -> None:
+    """Copy all jobs and executions FROM one database TO another.
+
+    Each is a file such as var/jobyard.sqlite, an address that begins with mongodb://, or the word mongodb for what MONGO_URI says.
+
+    Nothing may run on either. What is in TO already stays as it is, so a copy that was broken off goes on when it is begun again;
+    in the end every job is compared.
+    """
+    world = World()
+    try:
+        places = [Place.of(words, mongo_db=mongo_db, mongo_uri=mongo_uri) for words in (source, target)]
+        if places[0] == places[1]:
+            raise CannotStart("FROM and TO are the same")
+        if places[0].file is not None and not places[0].file.exists():
+            raise CannotStart(f"there is no database at {places[0].file}")
+        with open_place(places[0]) as one, open_place(places[1]) as other:
+            for place, store in zip(places, (one, other), strict=True):
+                refuse_running(place, store, world, assume_stopped=stopped)
+            total = 2 * sum(one.counts().values())
+            with click.progressbar(length=total, label="copying and comparing", file=sys.stderr) as bar:
+                done = migrate(one, other, settings=read_settings({}), world=world, log=Log(world, fd=2), progress=bar.update)
+        there = done.jobs - done.copied
+        click.echo(f"{done.jobs} jobs are in {places[1]}: {done.copied} copied now, {there} there before, all compared")
+        if done.recovered:
+            click.echo(f"{done.recovered} of them were held by a system that is gone, and wait as pending again")
+    except JobyardError as fault:
+        click.echo(f"jobyard cannot migrate: {fault.message}", err=True)
+        sys.exit(EXIT_CANNOT_START)
+
+
+if __name__ == "__main__":
+    main(prog_name="jobyard")

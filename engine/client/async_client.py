@@ -1,0 +1,131 @@
+"""The client for asynchronous code (asyncio or trio): carries out the same operations of `core.py`, awaiting where they pause."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from typing import Any, TypeVar, Unpack
+
+import anyio
+import httpx
+
+from engine.client.batches import Chunker
+from engine.client.core import Core, list_path
+from engine.client.steps import NoAnswer, Operation, Pause, Request, Response
+from engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob
+from engine.client.wire import DEFAULT_URL, Address, response_of
+from engine.world import World
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Asks a Jobyard; belongs to one event loop. What is said of `Client` and its methods holds here too."""
+
+    def __init__(
+        self, url: str = DEFAULT_URL, token: str | None = None, timeout_s: float = 10, *, retry_s: float = 30,
+        http: httpx.AsyncClient | None = None,
+    ) -> None:  # fmt: skip
+        self._address = Address(url=url, token=token, timeout_s=timeout_s)
+        self._core = Core(World(), retry_s=retry_s)
+        self._is_own = http is None
+        self._http = http or httpx.AsyncClient(**self._address.options())
+
+    async def submit(self, task: str | Named = "echo", payload: Any = None, **options: Unpack[JobOptions]) -> str:
+        """See `Client.submit`."""
+        return await self._run(self._core.submit(task, payload, options))
+
+    async def submit_many(
+        self, jobs: Iterable[NewJob | Mapping[str, Any]] | AsyncIterable[NewJob | Mapping[str, Any]], chunk: int = 1000, *,
+        idempotency_key: str | None = None,
+    ) -> list[str]:  # fmt: skip
+        """See `Client.submit_many`; the jobs may also come from an asynchronous iterable."""
+        chunker = Chunker(chunk, idempotency_key or self._core.new_key())
+        job_ids: list[str] = []
+        async for job in _each(jobs):
+            if (full := chunker.add(job)) is not None:
+                job_ids += await self._run(self._core.submit_chunk(full))
+        if (rest := chunker.rest()) is not None:
+            job_ids += await self._run(self._core.submit_chunk(rest))
+        return job_ids
+
+    async def get(self, job_id: str) -> Job:
+        """See `Client.get`."""
+        return await self._run(self._core.get(job_id))
+
+    async def executions(self, job_id: str) -> list[Execution]:
+        """See `Client.executions`."""
+        return await self._run(self._core.executions(job_id))
+
+    async def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
+        """See `Client.wait`."""
+        return await self._run(self._core.wait(job_id, timeout_s))
+
+    async def cancel(self, job_id: str) -> Job:
+        """See `Client.cancel`."""
+        return await self._run(self._core.cancel(job_id))
+
+    async def retry(self, job_id: str) -> Job:
+        """See `Client.retry`."""
+        return await self._run(self._core.retry(job_id))
+
+    async def iter_jobs(
+        self, *, status: str | None = None, task: str | None = None, queue: str | None = None, page: int = 100
+    ) -> AsyncIterator[Job]:  # fmt: skip
+        """See `Client.iter_jobs`."""
+        path: str | None = list_path(page=page, status=status, task=task, queue=queue)
+        while path is not None:
+            found = await self._run(self._core.page(path))
+            for job in found.jobs:
+                yield job
+            path = found.next_path
+
+    async def stats(self) -> dict[str, Any]:
+        """See `Client.stats`."""
+        return await self._run(self._core.stats())
+
+    async def health(self) -> Health:
+        """See `Client.health`."""
+        return await self._run(self._core.health())
+
+    async def aclose(self) -> None:
+        """Close the connections; not those of a `http` that was given."""
+        if self._is_own:
+            await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.aclose()
+
+    async def _run(self, operation: Operation[T]) -> T:
+        answer: Response | NoAnswer | None = None
+        while True:
+            try:
+                step = operation.send(answer)
+            except StopIteration as end:
+                returned: T = end.value
+                return returned
+            if isinstance(step, Pause):
+                await self._pause(step.seconds)
+                answer = None
+            else:
+                answer = await self._send(step)
+
+    async def _pause(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+    async def _send(self, request: Request) -> Response | NoAnswer:
+        try:
+            return response_of(await self._http.request(**self._address.arguments(request)))
+        except httpx.RequestError as wrong:
+            return self._address.no_answer(wrong)
+
+
+async def _each(jobs: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(jobs, AsyncIterable):
+        async for job in jobs:
+            yield job
+    else:
+        for job in jobs:
+            yield job

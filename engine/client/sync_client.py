@@ -1,0 +1,139 @@
+"""The client for ordinary code: carries out the operations of `core.py` in the thread that calls it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar, Unpack
+
+import httpx
+
+from engine.client.batches import Chunker
+from engine.client.core import Core, list_path
+from engine.client.steps import NoAnswer, Operation, Pause, Request, Response
+from engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob
+from engine.client.wire import DEFAULT_URL, Address, response_of
+from engine.world import World
+
+T = TypeVar("T")
+
+
+class Client:
+    """Asks a Jobyard. May be shared by threads, and used on both sides of a fork.
+
+    `timeout_s`: how long a request may wait for its answer. `retry_s`: for how long one that may be repeated is, when the
+    service cannot be reached or is busy. `http`: an `httpx.Client` of your own, for proxies, certificates and the like.
+    """
+
+    def __init__(
+        self, url: str = DEFAULT_URL, token: str | None = None, timeout_s: float = 10, *, retry_s: float = 30,
+        http: httpx.Client | None = None,
+    ) -> None:  # fmt: skip
+        self._address = Address(url=url, token=token, timeout_s=timeout_s)
+        self._core = Core(World(), retry_s=retry_s)
+        self._given = http
+        self._own: dict[int, httpx.Client] = {}
+        self._never = threading.Event()
+
+    def submit(self, task: str | Named = "echo", payload: Any = None, **options: Unpack[JobOptions]) -> str:
+        """Submit one job; its id. Without an `idempotency_key` it gets one, so that a lost answer never makes two jobs of it."""
+        return self._run(self._core.submit(task, payload, options))
+
+    def submit_many(
+        self, jobs: Iterable[NewJob | Mapping[str, Any]], chunk: int = 1000, *, idempotency_key: str | None = None
+    ) -> list[str]:  # fmt: skip
+        """Submit any number of jobs, so many at a time; their ids in order. Each chunk is stored whole or not at all.
+
+        Job n gets the key `<idempotency_key>-<n>` (or one made up): the same call with the same key stores none of them twice.
+        """
+        chunker = Chunker(chunk, idempotency_key or self._core.new_key())
+        job_ids: list[str] = []
+        for job in jobs:
+            if (full := chunker.add(job)) is not None:
+                job_ids += self._run(self._core.submit_chunk(full))
+        if (rest := chunker.rest()) is not None:
+            job_ids += self._run(self._core.submit_chunk(rest))
+        return job_ids
+
+    def get(self, job_id: str) -> Job:
+        """The job as it is now; raises `NotFound`."""
+        return self._run(self._core.get(job_id))
+
+    def executions(self, job_id: str) -> list[Execution]:
+        """Its attempts, oldest first."""
+        return self._run(self._core.executions(job_id))
+
+    def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
+        """The job once it has ended, however it did; raises `NotFinished` when the time is up."""
+        return self._run(self._core.wait(job_id, timeout_s))
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel it: at once, or, when it runs, soon. Raises `Conflict` when it has ended."""
+        return self._run(self._core.cancel(job_id))
+
+    def retry(self, job_id: str) -> Job:
+        """Give a failed or cancelled job a fresh set of retries; raises `Conflict` for any other."""
+        return self._run(self._core.retry(job_id))
+
+    def iter_jobs(
+        self, *, status: str | None = None, task: str | None = None, queue: str | None = None, page: int = 100
+    ) -> Iterator[Job]:  # fmt: skip
+        """All such jobs, newest first, fetched `page` at a time while you go through them."""
+        path: str | None = list_path(page=page, status=status, task=task, queue=queue)
+        while path is not None:
+            found = self._run(self._core.page(path))
+            yield from found.jobs
+            path = found.next_path
+
+    def stats(self) -> dict[str, Any]:
+        """Jobs by status, processes, every component's counters."""
+        return self._run(self._core.stats())
+
+    def health(self) -> Health:
+        """How the service is; not being healthy is an answer, being out of reach raises `Unreachable`."""
+        return self._run(self._core.health())
+
+    def close(self) -> None:
+        """Close the connections; not those of a `http` that was given."""
+        own = self._own.pop(os.getpid(), None)
+        if own is not None:
+            own.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def _run(self, operation: Operation[T]) -> T:
+        answer: Response | NoAnswer | None = None
+        while True:
+            try:
+                step = operation.send(answer)
+            except StopIteration as end:
+                returned: T = end.value
+                return returned
+            if isinstance(step, Pause):
+                self._pause(step.seconds)
+                answer = None
+            else:
+                answer = self._send(step)
+
+    def _pause(self, seconds: float) -> None:
+        self._never.wait(seconds)
+
+    def _send(self, request: Request) -> Response | NoAnswer:
+        try:
+            return response_of(self._http().request(**self._address.arguments(request)))
+        except httpx.RequestError as wrong:
+            return self._address.no_answer(wrong)
+
+    def _http(self) -> httpx.Client:
+        """Connections of this process's own: those from before a fork are the parent's."""
+        if self._given is not None:
+            return self._given
+        own = self._own.get(os.getpid())
+        if own is None:  # no lock, which a fork might find taken: of two threads' new ones the first counts
+            own = self._own.setdefault(os.getpid(), httpx.Client(**self._address.options()))
+        return own

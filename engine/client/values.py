@@ -1,0 +1,113 @@
+"""What a client gives and gets: the fields of a new job, and a job, an execution, a state of health as the service shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypedDict
+
+from engine.errors import JobFailed
+from engine.job import ExecutionStatus, Status
+
+FINISHED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+
+
+class Named(Protocol):
+    """What `@task` returns."""
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+
+
+class JobOptions(TypedDict, total=False):
+    """The fields of a new job besides task and payload; None is the same as not given."""
+
+    queue: str | None
+    priority: int | Literal["low", "normal", "high"] | None
+    scheduled_at: datetime | str | None
+    delay_s: float | None
+    max_retries: int | None
+    timeout_s: float | None
+    idempotency_key: str | None
+
+
+class NewJob(JobOptions, total=False):
+    """One of the jobs that are submitted together."""
+
+    task: str | Named
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as the service showed it at that moment; times are aware datetimes, payload and result are decoded."""
+
+    job_id: str
+    task: str
+    payload: Any
+    queue: str
+    priority: int
+    status: Status
+    scheduled_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    claimed_by: str | None
+    claimed_at: datetime | None
+    queued_at: datetime | None
+    locked_by: str | None
+    locked_until: datetime | None
+    last_run_at: datetime | None
+    next_run_at: datetime | None
+    finished_at: datetime | None
+    attempt: int
+    epoch: int
+    lost_count: int
+    retry_count: int
+    max_retries: int
+    timeout_s: float
+    idempotency_key: str | None
+    result: Any
+    error: str | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it is completed, failed or cancelled."""
+        return self.status in FINISHED
+
+    def raise_for_status(self) -> Job:
+        """The job itself; raises `JobFailed` when it has failed or was cancelled."""
+        if self.is_finished and self.status is not Status.COMPLETED:
+            raise JobFailed(self.status.value, f"job {self.job_id} ({self.task}) is {self.status}: {self.error}", "job_id")
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """One attempt at a job."""
+
+    execution_id: str
+    job_id: str
+    attempt: int
+    worker_id: str
+    status: ExecutionStatus
+    started_at: datetime
+    finished_at: datetime | None
+    duration_ms: int | None
+    error_message: str | None
+    traceback: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How the service is: as a whole, which components are down, and each in its own words."""
+
+    status: str
+    down: tuple[str, ...] = ()
+    components: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether everything is."""
+        return self.status == "healthy"

@@ -1,0 +1,388 @@
+"""The store on MongoDB. One document is a job with its latest attempt, so that whatever must change together is one write.
+
+No transactions: each change is a guarded update of one document, atomic on any server, and batches of them are one command. A
+command says how many of its updates matched; when that is not all of them, they are read back by the stamp that the write left.
+A claim is a look at candidates, one guarded update that stamps those that are still pending, and a look for the stamp: whoever
+loses a document sees it taken and moves on. A claim whose reply was lost is settled by that stamp at the next call.
+
+`job_executions` is written when an attempt ends; until then, and should that write be lost, the row stands in the job's
+document.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+from pymongo import ReplaceOne, ReturnDocument, UpdateOne
+
+from engine.errors import InvalidRequest, StoreUnavailable
+from engine.job import Execution, ExecutionStatus, Job, Status, Ticket
+from engine.lifecycle import TERMINAL, Change, Verb
+from engine.store.mongo_counts import MongoCounts
+from engine.store.mongo_documents import (
+    HIDDEN,
+    PURGED,
+    TICKET_FIELDS,
+    Document,
+    cursor_of,
+    document_to_execution,
+    document_to_job,
+    document_to_ticket,
+    execution_to_document,
+    guard_of,
+    update_of,
+)
+from engine.store.mongo_insert import MongoInsert
+from engine.store.mongo_server import DUE, LIST_INDEXES, NEWEST_FIRST, MongoServer
+from engine.store.port import ANYTHING, Claimed, HostSign, Insertion, JobFilter, Page, Served
+
+MOST_A_CLAIM = 500
+FEW = 20
+LIST_MS = 2_000
+PENDING, QUEUED = Status.PENDING.value, Status.QUEUED.value
+ENDED = [status.value for status in TERMINAL]
+
+
+class MongoStore:
+    """See `Store` and `Hosts`."""
+
+    def __init__(self, server: MongoServer, *, origin: str = "", place: tuple[int, int] = (0, 1)) -> None:
+        """`origin`: the host, as jobs are marked that it accepts. `place`: which of how many claimers on this host we are."""
+        self._server = server
+        self._place = place
+        self._counts = MongoCounts(server)
+        self._requests = MongoInsert(server, self._counts, origin=origin)
+        self._doubt: tuple[ObjectId, list[ObjectId]] | None = None
+        self._words: str | None = None
+
+    # ---- T1
+
+    def insert(
+        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False
+    ) -> list[Insertion]:
+        return self._requests.insert(requests, abandoned)
+
+    # ---- T2 and T3
+
+    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
+        if self._doubt is not None and (won := self._settle_doubt()):
+            return Claimed(tickets=won)
+        candidates = self._candidates(now, limits, served)
+        if not candidates:
+            return Claimed(tickets=[])
+        stamp = ObjectId()
+        self._doubt = (stamp, [candidate["_id"] for candidate in candidates])
+        update = {
+            "$set": {
+                "status": QUEUED, "claimed_by": owner, "holder": owner, "claimed_at": now, "queued_at": now, "updated_at": now,
+                "stamp": stamp,
+            },
+            "$inc": {"epoch": 1},
+        }  # fmt: skip
+        if len(candidates) == 1:
+            tickets = self._take_one(candidates[0]["_id"], update)
+        else:
+            with self._server.call(writes=True):
+                self._server.jobs.update_many({"_id": {"$in": self._doubt[1]}, "status": PENDING}, update)
+            tickets = self._settle_doubt()
+        return Claimed(tickets=tickets, conflicts=len(candidates) - len(tickets))
+
+    def _take_one(self, job_id: ObjectId, update: Document) -> list[Ticket]:
+        with self._server.call(writes=True):
+            won = self._server.jobs.find_one_and_update(
+                {"_id": job_id, "status": PENDING}, update, projection=TICKET_FIELDS, return_document=ReturnDocument.AFTER
+            )  # fmt: skip
+        self._doubt = None
+        self._counts.move(Counter({PENDING: -1, QUEUED: 1}) if won else Counter())
+        return [document_to_ticket(won)] if won else []
+
+    def _settle_doubt(self) -> list[Ticket]:
+        """What the last claim won, in the order of its candidates, and what it did if nobody said so then."""
+        assert self._doubt is not None
+        stamp, ids = self._doubt
+        with self._server.call():
+            won = self._server.jobs.find({"_id": {"$in": ids}, "stamp": stamp, "status": QUEUED}, TICKET_FIELDS)
+            found = {document["_id"]: document for document in won}
+        self._doubt = None
+        self._counts.move(Counter({PENDING: -len(found), QUEUED: len(found)}))
+        return [document_to_ticket(found[job_id]) for job_id in ids if job_id in found]
+
+    def _candidates(self, now: datetime, limits: Sequence[int], served: Served) -> list[Document]:
+        """One page in the order of claiming; where there are many, every claimer of a host looks at another part of them."""
+        number, claimers = self._place
+        due = _due(limits, served)
+        if due is None:
+            return []
+        due["scheduled_at"] = {"$lte": now}
+        page = min(sum(limits), MOST_A_CLAIM) * claimers
+        with self._server.call():
+            found = list(self._server.jobs.find(due, {"priority": 1}).sort(DUE).limit(page))
+        if claimers > 1 and len(found) > FEW * claimers:
+            found = [document for document in found if document["_id"].binary[-1] % claimers == number] or found
+        taken: Counter[int] = Counter()
+        chosen: list[Document] = []
+        for document in found:
+            if taken[document["priority"]] < limits[document["priority"]] and len(chosen) < MOST_A_CLAIM:
+                taken[document["priority"]] += 1
+                chosen.append(document)
+        return chosen
+
+    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
+        due = _due(limits, served)
+        if due is None:
+            return None
+        with self._server.call():
+            first = self._server.jobs.find_one(due, {"scheduled_at": 1}, sort=[("scheduled_at", 1)])
+        return first["scheduled_at"] if first else None
+
+    # ---- all other transitions
+
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
+        if not changes:
+            return []
+        self._keep_rows([change.job_id for change in changes if _begins_again(change)])
+        done = [False for _ in changes]
+        for wave in _waves(changes):
+            applied = self._apply_wave([changes[index] for index in wave])
+            for index in wave:
+                done[index] = changes[index].job_id in applied
+            self._note([change for index, change in enumerate(changes) if index in wave and done[index]])
+        return done
+
+    def _apply_wave(self, changes: Sequence[Change]) -> set[str]:
+        """The jobs that were changed; each is named once here."""
+        stamp = ObjectId()
+        updates = [UpdateOne(guard_of(change), update_of(change, stamp)) for change in changes]
+        with self._server.call(writes=True):
+            matched = self._server.jobs.bulk_write(updates, ordered=False).matched_count
+            if matched in (0, len(changes)):
+                return {change.job_id for change in changes} if matched else set()
+            ids = [ObjectId(change.job_id) for change in changes]
+            return {str(found["_id"]) for found in self._server.jobs.find({"_id": {"$in": ids}, "stamp": stamp}, {"_id": 1})}
+
+    def _note(self, applied: Sequence[Change]) -> None:
+        """What follows from changes that are made: the counters, and the rows of the attempts that have ended."""
+        deltas: Counter[str] = Counter()
+        for change in applied:
+            deltas[change.status.value] -= 1
+            deltas[str(change.fields["status"])] += 1
+        self._counts.move(deltas)
+        self._write_rows([
+            execution_to_document(change.execution)
+            for change in applied
+            if change.execution is not None and change.execution.status is not ExecutionStatus.RUNNING
+        ])  # fmt: skip
+
+    def _write_rows(self, rows: Sequence[Document]) -> None:
+        """Never fails: the same rows stand in the jobs' documents, and are kept before they are overwritten there."""
+        with contextlib.suppress(StoreUnavailable):
+            self._replace_rows(rows)
+
+    def _replace_rows(self, rows: Sequence[Document]) -> None:
+        if rows:
+            with self._server.call():
+                replacements = [ReplaceOne({"_id": row["_id"]}, row, upsert=True) for row in rows]
+                self._server.executions.bulk_write(replacements, ordered=False)
+
+    def _keep_rows(self, job_ids: Sequence[str]) -> None:
+        """A new attempt takes the place of the last one's row in the document."""
+        if not job_ids:
+            return
+        with self._server.call():
+            wanted = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "execution": {"$exists": True}}
+            rows = [document["execution"] for document in self._server.jobs.find(wanted, {"execution": 1})]
+        self._replace_rows(rows)
+
+    # ---- reading
+
+    def find(self, job_ids: Sequence[str]) -> list[Job | None]:
+        if not job_ids:
+            return []
+        wanted = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "status": {"$nin": HIDDEN}}
+        with self._server.call():
+            found = {str(document["_id"]): document_to_job(document) for document in self._server.jobs.find(wanted)}
+        return [found.get(job_id) for job_id in job_ids]
+
+    def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
+        filters: Document = {name: str(value) for name in LIST_INDEXES if (value := getattr(wanted, name)) is not None}
+        index = LIST_INDEXES[next(iter(filters))] if filters else "newest"
+        filters = {"status": {"$nin": HIDDEN}} | filters | past(cursor, "$lt")
+        jobs: list[Job] = []
+        size = 0
+        last: Document = {}
+        with self._server.call():
+            page = self._server.jobs.find(filters).sort(NEWEST_FIRST).limit(limit + 1).hint(index).max_time_ms(LIST_MS)
+            for document in page:
+                if len(jobs) == limit or size > max_bytes:
+                    return Page(jobs=jobs, cursor=cursor_of(last))
+                jobs.append(document_to_job(document))
+                size += len(jobs[-1].payload) + len(jobs[-1].result or b"")
+                last = document
+        return Page(jobs=jobs, cursor=None)
+
+    def counts(self) -> dict[Status, int]:
+        return self._counts.read()
+
+    def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
+        wanted: Document = {"holder": owner} | ({"_id": {"$gt": ObjectId(after)}} if after else {})
+        with self._server.call():
+            return [document_to_job(document) for document in self._server.jobs.find(wanted).sort("_id", 1).limit(limit)]
+
+    def holders(self) -> list[str]:
+        with self._server.call():
+            return [str(holder) for holder in self._server.jobs.distinct("holder") if holder]
+
+    def cancel_requests(self, owner: str) -> list[str]:
+        wanted = {"holder": owner, "cancel_requested_at": {"$ne": None}}
+        with self._server.call():
+            return [str(document["_id"]) for document in self._server.jobs.find(wanted, {"_id": 1})]
+
+    def executions(self, job_id: str) -> list[Execution]:
+        with self._server.call():
+            rows = {row["attempt"]: row for row in self._server.executions.find({"job_id": job_id})}
+            latest = self._server.jobs.find_one({"_id": ObjectId(job_id), "execution": {"$exists": True}}, {"execution": 1})
+        if latest is not None:
+            rows[latest["execution"]["attempt"]] = latest["execution"]
+        return [document_to_execution(rows[attempt]) for attempt in sorted(rows)]
+
+    # ---- upkeep
+
+    def purge(self, *, before: datetime, limit: int) -> int:
+        """First marked, so that what is half removed when we die is no job any more and is removed the next time."""
+        marked = self._mark(before, limit)
+        with self._server.call(writes=True):
+            gone = [document["_id"] for document in self._server.jobs.find({"status": PURGED}, {"_id": 1}).limit(limit)]
+            if gone:
+                self._server.executions.delete_many({"job_id": {"$in": [str(job_id) for job_id in gone]}})
+                self._server.jobs.delete_many({"_id": {"$in": gone}, "status": PURGED})
+        return marked
+
+    def _mark(self, before: datetime, limit: int) -> int:
+        old = {"finished_at": {"$lt": before}, "status": {"$in": ENDED}}
+        stamp = ObjectId()
+        with self._server.call(writes=True):
+            found = {d["_id"]: d["status"] for d in self._server.jobs.find(old, {"status": 1}).sort("finished_at", 1).limit(limit)}
+            if not found:
+                return 0
+            change = {"$set": {"status": PURGED, "stamp": stamp}, "$unset": {"idempotency_key": "", "finished_at": ""}}
+            number = self._server.jobs.update_many({"_id": {"$in": list(found)}, **old}, change).modified_count
+            marked = list(found)
+            if number < len(found):
+                marked = [d["_id"] for d in self._server.jobs.find({"_id": {"$in": marked}, "stamp": stamp}, {"_id": 1})]
+        self._counts.move(Counter({status: -number for status, number in Counter(found[job_id] for job_id in marked).items()}))
+        return len(marked)
+
+    def mend(self, *, now: datetime, thorough: bool) -> None:
+        self._requests.mend(now)
+        if thorough or not self._counts.is_checked:
+            self._counts.check()
+
+    def ping(self) -> str:
+        with self._server.call():
+            self._server.ping()
+            self._words = self._words or self._server.words()
+        return self._words
+
+    def close(self) -> None:
+        self._server.close()
+
+    # ---- whole records, see `engine.migration.Copyable`
+
+    def read_records(self, *, after: str | None, limit: int) -> tuple[list[tuple[Job, list[Execution]]], str | None]:
+        wanted = {"status": {"$nin": HIDDEN}} | past(after, "$gt")
+        oldest_first = [(name, -direction) for name, direction in NEWEST_FIRST]
+        with self._server.call():
+            found = list(self._server.jobs.find(wanted).sort(oldest_first).limit(limit))
+            kept = list(self._server.executions.find({"job_id": {"$in": [document["job_id"] for document in found]}}))
+        rows = {row["_id"]: row for row in [*kept, *(document["execution"] for document in found if "execution" in document)]}
+        executions: dict[str, list[Execution]] = {}
+        for row in sorted(rows.values(), key=lambda row: row["attempt"]):
+            executions.setdefault(row["job_id"], []).append(document_to_execution(row))
+        records = [(document_to_job(document), executions.get(document["job_id"], [])) for document in found]
+        return records, cursor_of(found[-1]) if len(found) == limit else None
+
+    def write_records(self, records: Iterable[tuple[Job, list[Execution]]]) -> int:
+        listed = list(records)
+        self._replace_rows([execution_to_document(execution) for _, executions in listed for execution in executions])
+        return self._requests.insert_copies(listed)
+
+    # ---- hosts
+
+    def renew(self, sign: HostSign) -> None:
+        shown = {"host": sign.host, "seen_at": sign.seen_at, "lease_s": sign.lease_s, "tasks": sign.tasks.decode()}
+        with self._server.call(writes=True):
+            self._server.hosts.update_one({"_id": sign.boot}, {"$inc": {"renewal": 1}, "$set": shown}, upsert=True)
+
+    def hosts(self) -> list[HostSign]:
+        with self._server.call():
+            return [_sign(document) for document in self._server.hosts.find()]
+
+    def forget_host(self, boot: str, *, renewal: int) -> None:
+        with self._server.call(writes=True):
+            self._server.hosts.delete_one({"_id": boot, "renewal": renewal})
+
+
+def _sign(document: Document) -> HostSign:
+    return HostSign(
+        boot=document["_id"], host=document["host"], renewal=document["renewal"], seen_at=document["seen_at"],
+        lease_s=document.get("lease_s", 30), tasks=document.get("tasks", "{}").encode(),
+    )  # fmt: skip
+
+
+def _due(limits: Sequence[int], served: Served) -> Document | None:
+    """Which pending jobs are asked for; None: none at all."""
+    priorities = [priority for priority, limit in enumerate(limits) if limit > 0]
+    if not priorities or served.tasks == () or served.queues == ():
+        return None
+    due: Document = {"status": PENDING, "priority": {"$in": priorities}}
+    due |= {"task": {"$in": list(served.tasks)}} if served.tasks is not None else {}
+    return due | ({"queue": {"$in": list(served.queues)}} if served.queues is not None else {})
+
+
+def _begins_again(change: Change) -> bool:
+    return change.verb is Verb.BEGIN and change.execution is not None and change.execution.attempt > 1
+
+
+def _waves(changes: Sequence[Change]) -> Iterator[list[int]]:
+    """In runs that name each job once, because of several updates of one job nobody could say afterwards which one matched.
+
+    What leaves no stamp (the epoch stays) goes alone.
+    """
+    wave: list[int] = []
+    named: set[str] = set()
+    for index, change in enumerate(changes):
+        is_alone = "epoch" not in change.fields
+        if wave and (is_alone or change.job_id in named):
+            yield wave
+            wave, named = [], set()
+        wave.append(index)
+        named.add(change.job_id)
+        if is_alone:
+            yield wave
+            wave, named = [], set()
+    if wave:
+        yield wave
+
+
+def past(cursor: str | None, comes: str) -> dict[str, Any]:
+    """What comes after a page's end, where what comes is older (`$lt`) or younger (`$gt`)."""
+    if cursor is None:
+        return {}
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})-([0-9a-f]{24})", cursor, re.ASCII)
+    try:
+        created_at = datetime.fromisoformat(f"{match[1]}+00:00") if match else None
+    except ValueError:
+        created_at = None
+    if match is None or created_at is None:
+        shown = cursor[:100]
+        raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is none of ours; take the one of the Link header", "cursor")
+    beyond = [{"created_at": {comes: created_at}}, {"created_at": created_at, "_id": {comes: ObjectId(match[2])}}]
+    return {"created_at": {f"{comes}e": created_at}, "$or": beyond}
+
+

@@ -1,0 +1,66 @@
+"""Tells a watcher of jobs that another host accepted, where the server offers change streams (replica sets do).
+
+One thread waits on the stream and makes a descriptor readable; the watcher does everything else. The server filters: only what
+is new and was not accepted by this host, and of that nothing but its existence is sent. What is missed while the stream is
+away, the watcher's next poll finds, so nothing is resumed. Where there are no change streams, the thread ends and the poll
+alone serves.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from pymongo.errors import OperationFailure, PyMongoError
+
+from engine.logs import Log
+from engine.store.mongo_documents import Document
+from engine.store.mongo_server import MongoServer
+
+AGAIN_S = 2.0
+AWAIT_MS = 5_000
+NEWS = ("jobs", "batches")
+
+
+class MongoFeed:
+    """See `Feed`."""
+
+    def __init__(self, server: MongoServer, *, origin: str, log: Log) -> None:
+        self._server = server
+        self._log = log
+        self._pipeline: list[Document] = [
+            {"$match": {"operationType": "insert", "ns.coll": {"$in": list(NEWS)}, "fullDocument.origin": {"$ne": origin}}},
+            {"$project": {"_id": 1}},
+        ]
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._stopped = threading.Event()
+        threading.Thread(target=self._listen, name="change stream", daemon=True).start()
+
+    def clear(self) -> None:
+        """See `Feed`."""
+        try:
+            os.eventfd_read(self.fd)
+        except BlockingIOError:
+            return
+
+    def _listen(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._follow(self._ring)
+            except OperationFailure as refused:
+                if not refused.has_error_label("ResumableChangeStreamError"):
+                    self._log.info("no_change_stream", reason=str(refused.details.get("errmsg", "")) if refused.details else "")
+                    return
+            except PyMongoError:
+                pass  # away for now; the poll serves
+            self._stopped.wait(AGAIN_S)
+
+    def _follow(self, ring: Callable[[], None]) -> None:
+        with self._server.database.watch(self._pipeline, max_await_time_ms=AWAIT_MS) as stream:
+            ring()  # whatever came before
+            for _ in stream:
+                ring()
+
+    def _ring(self) -> None:
+        os.eventfd_write(self.fd, 1)

@@ -1,0 +1,263 @@
+"""How requests become jobs on MongoDB: all of a request or none of it, without transactions, so that any server will do.
+
+    one job:     insert it                                     (one document is whole or not there)
+    several:     insert them as `staged`, which nobody sees
+                 insert the request's record into `batches`    ◀── from here on they are stored
+                 make them `pending`, remove the record
+
+Who dies before the record leaves staged documents, who dies after it leaves work that anybody can finish: `mend` does both. To
+undo, it first inserts a record of its own under the same id, so that exactly one of the two comes to be. The id of a request's
+record is that of its first job, so that the same request sent through two schedulers is one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bson import ObjectId
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from engine.errors import Conflict, StoreUnavailable
+from engine.job import Execution, Job, Status
+from engine.store.mongo_counts import MongoCounts
+from engine.store.mongo_documents import PURGED, STAGED, Document, execution_to_document, job_to_document
+from engine.store.mongo_server import MongoServer
+from engine.store.port import Abandoned, Inserted, Insertion, KeyTaken
+
+ROUNDS = 3
+DUPLICATE = 11000
+STALE = timedelta(seconds=60)
+"""Much longer than any submission may take."""
+UNDONE_KEPT = timedelta(days=1)
+MENDED_AT_ONCE = 1_000
+
+
+@dataclass(slots=True)
+class Taken:
+    """Who has an idempotency key."""
+
+    job_id: str
+    digest: bytes | None
+    batch: str | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is to be written for a request."""
+
+    number: int
+    batch: str
+    fresh: list[Job]
+    answer: Inserted
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is one document, or none."""
+        return len(self.fresh) < 2
+
+
+class MongoInsert:
+    """See the module."""
+
+    def __init__(self, server: MongoServer, counts: MongoCounts, *, origin: str) -> None:
+        self._server = server
+        self._counts = counts
+        self._origin = origin
+
+    def insert(self, requests: Sequence[Sequence[Job]], abandoned: Callable[[int], bool]) -> list[Insertion]:
+        """See `Store.insert`. A request that somebody else's half-done one stands against is answered as abandoned."""
+        answers: dict[int, Insertion] = {}
+        for _ in range(ROUNDS):
+            waiting = [number for number in range(len(requests)) if number not in answers]
+            if not waiting:
+                break
+            plans = self._plan(requests, waiting, answers)
+            for plan in [plan for plan in plans if abandoned(plan.number)]:
+                answers[plan.number] = Abandoned()
+                plans.remove(plan)
+            self._write(plans, answers)
+        return [answers.get(number, Abandoned()) for number in range(len(requests))]
+
+    # ---- who has which key
+
+    def _plan(self, requests: Sequence[Sequence[Job]], waiting: list[int], answers: dict[int, Insertion]) -> list[Plan]:
+        taken = self._taken({job.idempotency_key for number in waiting for job in requests[number] if job.idempotency_key})
+        plans = []
+        for number in waiting:
+            plan = self._plan_one(number, requests[number], taken)
+            if isinstance(plan, Plan):
+                plans.append(plan)
+                taken |= {job.idempotency_key: Taken(job.job_id, job.request_digest) for job in plan.fresh if job.idempotency_key}
+            elif plan is not None:
+                answers[number] = plan
+        return plans
+
+    def _plan_one(self, number: int, jobs: Sequence[Job], taken: dict[str, Taken]) -> Plan | KeyTaken | None:
+        """None: a key is in a request that is neither stored nor undone yet."""
+        batch = jobs[0].job_id if jobs else ""
+        plan = Plan(number, batch, [], Inserted(job_ids=[]))
+        own: dict[str, Taken] = {}
+        repeated = 0
+        for index, job in enumerate(jobs):
+            known = (own.get(job.idempotency_key) or taken.get(job.idempotency_key)) if job.idempotency_key else None
+            if known is None or (known.job_id == job.job_id and known.batch == batch):
+                plan.fresh.append(job)
+                plan.answer.job_ids.append(job.job_id)
+                if job.idempotency_key:
+                    own[job.idempotency_key] = Taken(job.job_id, job.request_digest)
+            elif known.batch is not None:
+                return None
+            elif known.digest != job.request_digest:
+                return KeyTaken(index=index, job_id=known.job_id)
+            else:
+                plan.answer.job_ids.append(known.job_id)
+                repeated += known.job_id != job.job_id
+        plan.answer = Inserted(job_ids=plan.answer.job_ids, repeated=repeated)
+        return plan
+
+    def _taken(self, keys: set[str]) -> dict[str, Taken]:
+        if not keys:
+            return {}
+        found = self._find_keys(keys)
+        if any(taken.batch for taken in found.values()):
+            self._finish([taken.batch for taken in found.values() if taken.batch])
+            found = self._find_keys(keys)
+        return found
+
+    def _find_keys(self, keys: set[str]) -> dict[str, Taken]:
+        wanted = {"idempotency_key": {"$in": list(keys)}, "status": {"$ne": PURGED}}
+        fields = {"idempotency_key": 1, "request_digest": 1, "batch": 1}
+        with self._server.call():
+            return {
+                found["idempotency_key"]: Taken(str(found["_id"]), found.get("request_digest"), found.get("batch"))
+                for found in self._server.jobs.find(wanted, fields)
+            }
+
+    # ---- writing
+
+    def _write(self, plans: list[Plan], answers: dict[int, Insertion]) -> None:
+        documents = {job.job_id: self._document(plan, job) for plan in plans for job in plan.fresh}
+        refused = self._insert_documents(documents)
+        whole: list[Plan] = []
+        for plan in plans:
+            if not any(job.job_id in refused for job in plan.fresh):
+                whole.append(plan)
+            elif not plan.is_one:
+                self._undo(plan.batch, plan.fresh[0].created_at)
+        committed = self._commit([plan.batch for plan in whole if not plan.is_one])
+        for plan in whole:
+            answers[plan.number] = plan.answer if plan.is_one or plan.batch in committed else Abandoned()
+
+    def _document(self, plan: Plan, job: Job) -> Document:
+        document = job_to_document(job, origin=self._origin)
+        return document if plan.is_one else document | {"status": STAGED, "batch": plan.batch}
+
+    def _insert_documents(self, documents: dict[str, Document]) -> set[str]:
+        """Those that could not be, because another job has their key; one that is there already is fine."""
+        if not documents:
+            return set()
+        listed = list(documents.values())
+        refused: set[str] = set()
+        with self._server.call(writes=True):
+            try:
+                self._server.jobs.insert_many(listed, ordered=False)
+            except BulkWriteError as fault:
+                refused = _duplicates(fault, listed)
+        inserted = sum(document["status"] != STAGED for document in listed if document["job_id"] not in refused)
+        self._counts.move(Counter({Status.PENDING.value: inserted}))
+        return refused - self._stored(refused)
+
+    def _stored(self, job_ids: set[str]) -> set[str]:
+        if not job_ids:
+            return set()
+        with self._server.call():
+            found = self._server.jobs.find({"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}}, {"_id": 1})
+            return {str(document["_id"]) for document in found}
+
+    # ---- the records
+
+    def _commit(self, batches: list[str]) -> set[str]:
+        """Those that are stored from now on; the others were undone."""
+        if not batches:
+            return set()
+        with self._server.call(writes=True):
+            try:
+                self._server.batches.insert_many(
+                    [{"_id": batch, "is_undone": False, "origin": self._origin} for batch in batches], ordered=False
+                )
+            except BulkWriteError as fault:
+                _duplicates(fault, [{"job_id": batch} for batch in batches])
+        return self._finish(batches)
+
+    def _finish(self, batches: list[str]) -> set[str]:
+        """Make pending what is stored; which of these are."""
+        with self._server.call(writes=True):
+            records = self._server.batches.find({"_id": {"$in": batches}, "is_undone": False}, {"_id": 1})
+            stored = [record["_id"] for record in records]
+            if not stored:
+                return set()
+            moved = self._server.jobs.update_many(
+                {"batch": {"$in": stored}, "status": STAGED},
+                {"$set": {"status": Status.PENDING.value}, "$unset": {"batch": ""}},
+            ).modified_count
+            self._server.batches.delete_many({"_id": {"$in": stored}, "is_undone": False})
+        self._counts.move(Counter({Status.PENDING.value: moved}))
+        return set(stored)
+
+    def _undo(self, batch: str, at: datetime) -> None:
+        """Unless it is stored: then finish it."""
+        with self._server.call(writes=True):
+            try:
+                self._server.batches.insert_one({"_id": batch, "is_undone": True, "at": at})
+            except DuplicateKeyError:
+                if self._finish([batch]):
+                    return
+            self._server.jobs.delete_many({"batch": batch, "status": STAGED})
+
+    # ---- copies
+
+    def insert_copies(self, records: Sequence[tuple[Job, list[Execution]]]) -> int:
+        """Jobs as they are, with the rows of their latest attempts; how many were not there yet."""
+        documents = [
+            job_to_document(job, origin=self._origin) | ({"execution": execution_to_document(rows[-1])} if rows else {})
+            for job, rows in records
+        ]
+        refused: set[str] = set()
+        with self._server.call(writes=True):
+            try:
+                self._server.jobs.insert_many(documents, ordered=False)
+            except BulkWriteError as fault:
+                refused = _duplicates(fault, documents)
+        new = [job for job, _ in records if job.job_id not in refused]
+        self._counts.move(Counter(job.status.value for job in new))
+        if taken := refused - self._stored(refused):
+            raise Conflict("conflict", f"another job there has the idempotency key of job {min(taken)}")
+        return len(new)
+
+    # ---- for the dead
+
+    def mend(self, now: datetime) -> None:
+        """Finish what is stored, undo what has been staged for too long, forget the records of what was undone long ago."""
+        with self._server.call():
+            records = list(self._server.batches.find({"is_undone": False}, {"_id": 1}))
+            stale = {"batch": {"$exists": True}, "created_at": {"$lt": now - STALE}}
+            staged = {document["batch"] for document in self._server.jobs.find(stale, {"batch": 1}).limit(MENDED_AT_ONCE)}
+        if records:
+            self._finish([record["_id"] for record in records])
+        for batch in staged:
+            self._undo(batch, now)
+        with self._server.call(writes=True):
+            self._server.batches.delete_many({"is_undone": True, "at": {"$lt": now - UNDONE_KEPT}})
+
+
+def _duplicates(fault: BulkWriteError, documents: Sequence[Document]) -> set[str]:
+    """The ids of the documents that were refused as duplicates; anything else that went wrong is the database's trouble."""
+    errors = fault.details["writeErrors"]
+    others = [error for error in errors if error["code"] != DUPLICATE]
+    if others or fault.details.get("writeConcernErrors"):
+        words = others[0].get("errmsg", "") if others else "the write was not confirmed by a majority"
+        raise StoreUnavailable(f"the database is not available: {words[:300]}", may_be_stored=True) from fault
+    return {documents[error["index"]]["job_id"] for error in errors}

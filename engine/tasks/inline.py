@@ -1,0 +1,60 @@
+"""A task called in this process, with the surroundings that its code sees in a worker: `current_job()`, JSON in and out.
+
+What a worker does around it is left out: no time-out, no retries, no process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import threading
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+from engine.tasks.context import CurrentJob, executing
+from engine.world import World
+
+TIMEOUT_S = 3600.0
+
+
+def call_inline(function: Callable[[Any], Any], payload: Any, *, attempt: int = 1, timeout_s: float | None = None) -> Any:
+    """What the function returns for this payload, both as they would be after their way through JSON; raises what it raises."""
+    world = World()
+    job = CurrentJob(
+        job_id=world.object_id(), attempt=attempt, epoch=2 * attempt, retry_count=attempt - 1,
+        deadline=world.now() + timedelta(seconds=timeout_s or TIMEOUT_S), report=lambda *told: None,
+    )  # fmt: skip
+    sent = json.loads(json.dumps(payload, allow_nan=False))
+    return json.loads(json.dumps(call_as(job, function, sent), allow_nan=False))
+
+
+def call_as(job: CurrentJob, function: Callable[[Any], Any], payload: Any) -> Any:
+    """What the function returns while this is the current job; a coroutine is run to its end."""
+    with executing(job):
+        value = function(payload)
+        return _run_to_its_end(value) if inspect.iscoroutine(value) else value
+
+
+def _run_to_its_end(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """By a loop of its own; in a thread of its own where this one has a loop already, as in an asynchronous test."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    ended: list[Any] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            ended.append(asyncio.run(coroutine))
+        except BaseException as wrong:  # carried over to the thread that waits for it
+            raised.append(wrong)
+
+    thread = threading.Thread(target=run, name="task")
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
+    return ended[0]

@@ -1,0 +1,112 @@
+"""The jobs of one test: accepted, changed and found by the rules of the real thing (`submission`, `lifecycle`), kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from engine import lifecycle
+from engine.errors import Conflict, NotFound
+from engine.job import Execution, Job, Status
+from engine.submission import Defaults, TaskDefaults, parse
+from engine.tasks.registry import DEFINED
+from engine.world import World
+
+MAX_RETRIES = 5
+TIMEOUT_S = 3600
+
+
+class MovableWorld(World):
+    """The real one, but its wall clock can be moved forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ahead = timedelta()
+
+    def now(self) -> datetime:
+        """See `World`."""
+        return super().now() + self._ahead
+
+    def move_to(self, at: datetime) -> None:
+        """It is that late now; never back."""
+        self._ahead += max(timedelta(), at - self.now())
+
+
+class JobBook:
+    """Jobs in the order of their submission."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._jobs: dict[str, Job] = {}
+        self._executions: dict[str, dict[int, Execution]] = {}
+
+    def accept(self, form: str, body: bytes) -> list[str]:
+        """The ids of the jobs that the body asks for, all or none; raises what a scheduler would."""
+        tasks = {
+            name: TaskDefaults(max_retries=options.max_retries, timeout_s=options.timeout_s)
+            for name, options in DEFINED.options().items()
+        }
+        defaults = Defaults(max_retries=MAX_RETRIES, timeout_s=TIMEOUT_S, tasks=tasks)
+        first_id = self._world.reserve_ids(body.count(b"{"))
+        jobs = parse(form, body, first_id=first_id, idempotency_key=None, now=self._world.now(), defaults=defaults)
+        accepted = dict(self._jobs)
+        job_ids = []
+        for index, job in enumerate(jobs):
+            known = _with_key(accepted, job.idempotency_key)
+            if known is not None and known.request_digest != job.request_digest:
+                at = "" if form == "job" else f"jobs[{index}]"
+                words = f"this idempotency_key was used for job {known.job_id} with another body"
+                raise Conflict("idempotency_conflict", f"{at}: {words}".lstrip(": "), f"{at}.idempotency_key".lstrip("."))
+            job_ids.append((known or job).job_id)
+            accepted.setdefault(job_ids[-1], job)
+        self._jobs = accepted
+        return job_ids
+
+    def find(self, job_id: str) -> Job:
+        """The job; raises `NotFound`."""
+        if job_id not in self._jobs:
+            raise NotFound("not_found", f"there is no job {job_id}", "job_id")
+        return self._jobs[job_id]
+
+    def executions(self, job_id: str) -> list[Execution]:
+        """Its attempts, oldest first."""
+        self.find(job_id)
+        return list(self._executions.get(job_id, {}).values())
+
+    def apply(self, change: lifecycle.Change) -> Job:
+        """The job after the change."""
+        job = change.after(self.find(change.job_id))
+        self._jobs[job.job_id] = job
+        if change.execution is not None:
+            self._executions.setdefault(job.job_id, {})[change.execution.attempt] = change.execution
+        return job
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancelled, or, when it runs, about to be; raises `Conflict`."""
+        job = self.find(job_id)
+        if lifecycle.is_terminal(job):
+            raise Conflict("conflict", f"job {job_id} is {job.status} already and cannot be cancelled", "job_id")
+        return self.apply(lifecycle.cancel(job, now=self._world.now()))
+
+    def retry(self, job_id: str) -> Job:
+        """Pending again; raises `Conflict`."""
+        job = self.find(job_id)
+        if not lifecycle.may(job, lifecycle.Verb.RETRY):
+            raise Conflict("conflict", f"job {job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
+        return self.apply(lifecycle.retry(job, now=self._world.now()))
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(list(self._jobs.values()))
+
+    def next_job(self) -> Job | None:
+        """What a worker would get next: of those that are due the most urgent, else the one that is due first."""
+        now = self._world.now()
+        waiting = [job for job in self if job.status is Status.PENDING]
+        due = [job for job in waiting if job.scheduled_at <= now]
+        if due:
+            return min(due, key=lambda job: (-job.priority, job.scheduled_at))
+        return min(waiting, key=lambda job: job.scheduled_at, default=None)
+
+
+def _with_key(jobs: dict[str, Job], key: str | None) -> Job | None:
+    return next((job for job in jobs.values() if key is not None and job.idempotency_key == key), None)

@@ -1,0 +1,146 @@
+"""Copying whole records from any store to any other: complete, in order, begun again at no cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mongomock
+import pytest
+
+from engine import lifecycle
+from engine.config import read_settings
+from engine.errors import CannotStart, Conflict
+from engine.job import ExecutionStatus, Job, Outcome, Status
+from engine.migration import Copyable, migrate
+from engine.store.port import JobFilter
+from engine.store.sqlite import SqliteStore
+from engine.store.sqlite_file import prepare_file
+from tests.support.builders import a_job, a_log
+from tests.support.mongo import open_mock
+from tests.support.world import START, FakeWorld
+
+WATCHER, WORKER = "box:b00t:watcher-9001:1", "box:b00t:worker-7001:1"
+FAILED = Outcome(status=ExecutionStatus.FAILED, error="ValueError: no", traceback="Traceback …")
+DONE = Outcome(status=ExecutionStatus.SUCCESS, result=b'{"ok" :true}')
+
+
+def open_one(kind: str, folder: Path) -> Copyable:
+    if kind == "mongo":
+        return open_mock(mongomock.MongoClient())
+    prepare_file(folder / "jobs.sqlite")
+    return SqliteStore(folder / "jobs.sqlite", durable=False, waiting=lambda waits: None)
+
+
+@pytest.fixture(params=[("sqlite", "mongo"), ("mongo", "sqlite"), ("sqlite", "sqlite"), ("mongo", "mongo")], ids="-".join)
+def ends(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Copyable, Copyable]:
+    folders = [tmp_path / "from", tmp_path / "to"]
+    for folder in folders:
+        folder.mkdir()
+    source, target = (open_one(kind, folder) for kind, folder in zip(request.param, folders, strict=True))
+    return source, target
+
+
+def lived_in(store: Copyable, count: int = 30) -> list[Job]:
+    """Jobs in every state."""
+    store.insert([[a_job(payload=b'{"n" : %d}' % n, max_retries=1, idempotency_key=f"k{n}") for n in range(count)]])
+    store.claim_due(owner=WATCHER, now=START, limits=[0] * 5 + [count // 2] + [0] * 4)
+    queued = store.held_by(WATCHER, limit=100)
+    store.apply([lifecycle.begin(job, owner=WORKER, now=START, lease_s=30) for job in queued[2:]])
+    running = store.held_by(WORKER, limit=100)
+    outcomes = [DONE, FAILED, FAILED]
+    store.apply(
+        [
+            lifecycle.settle(job, outcomes[number % 3], now=START, retry_base_s=0)
+            for number, job in enumerate(running[2:])
+        ]
+    )  # fmt: skip
+    (first, *_) = [job for job in listed(store) if job.status is Status.PENDING]
+    store.apply([lifecycle.cancel(first, now=START)])
+    return listed(store)
+
+
+def listed(store: Copyable) -> list[Job]:
+    return store.list_jobs(JobFilter(), limit=1000).jobs
+
+
+def copied(source: Copyable, target: Copyable, **more: Any) -> Any:
+    return migrate(
+        source, target, settings=read_settings({}), world=FakeWorld(), log=a_log(), progress=more.get("progress", lambda n: None)
+    )  # fmt: skip
+
+
+def test_everything_is_there_as_it_was(ends: tuple[Copyable, Copyable]) -> None:
+    source, target = ends
+    lived_in(source)
+
+    done = copied(source, target)
+
+    assert listed(target) == listed(source)
+    assert all(target.executions(job.job_id) == source.executions(job.job_id) for job in listed(source))
+    assert (target.counts(), done.jobs, done.copied) == (source.counts(), 30, 30)
+
+
+def test_what_a_dead_system_held_waits_again(ends: tuple[Copyable, Copyable]) -> None:
+    source, target = ends
+    lived_in(source)
+
+    done = copied(source, target)
+
+    assert done.recovered == 4
+    assert target.holders() == []
+
+
+def test_a_copy_that_was_cut_short_goes_on(ends: tuple[Copyable, Copyable]) -> None:
+    source, target = ends
+    lived_in(source)
+    copied(source, open_one("mongo", Path()))  # gives back what was held, as the copy that was cut short did
+    page, after = source.read_records(after=None, limit=12)
+    target.write_records(page)
+
+    done = copied(source, target)
+
+    assert after is not None
+    assert (done.copied, done.jobs, target.counts()) == (18, 30, source.counts())
+
+
+def test_a_copy_made_twice_changes_nothing(ends: tuple[Copyable, Copyable]) -> None:
+    source, target = ends
+    lived_in(source)
+    copied(source, target)
+    before = listed(target)
+
+    assert copied(source, target).copied == 0
+    assert listed(target) == before
+
+
+def test_progress_counts_every_job_twice_once_copied_once_compared(ends: tuple[Copyable, Copyable]) -> None:
+    source, target = ends
+    lived_in(source)
+    told: list[int] = []
+
+    copied(source, target, progress=told.append)
+
+    assert sum(told) == 60
+
+
+def test_a_key_that_another_job_has_there_stops_the_copy(ends: tuple[Copyable, Copyable]) -> None:
+    source, target = ends
+    lived_in(source)
+    target.insert([[a_job(idempotency_key="k3")]])
+
+    with pytest.raises(Conflict):
+        copied(source, target)
+
+
+def test_a_difference_is_told(ends: tuple[Copyable, Copyable]) -> None:
+    source, target = ends
+    jobs = lived_in(source)
+    copied(source, target)
+    pending = next(job for job in jobs if job.status is Status.PENDING)
+    target.apply([lifecycle.cancel(pending, now=START)])
+
+    with pytest.raises(CannotStart) as told:
+        copied(source, target)
+
+    assert pending.job_id in told.value.message

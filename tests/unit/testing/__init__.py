@@ -1,0 +1,1 @@
+"""The fixture for the tests of people who have tasks."""
