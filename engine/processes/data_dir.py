@@ -11,6 +11,7 @@ A pid in a file whose lock is free means nothing. What the folder's database loo
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from engine.processes.locks import is_locked, take_lock
 from engine.wire.run_dir import RunDir
 
 LOCKS = 2
+UNFIT_REMEDY = "make it a folder of yours, or set DATA_DIR to one that is"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,7 @@ class DataDir:
         try:
             self._locks.append(take_lock(self.path / "lock", shared=not alone))
             self._locks.append(take_lock(pid_path))
+            self._pid_path = pid_path
             os.ftruncate(self._locks[-1], 0)
             os.write(self._locks[-1], f"{os.getpid()}\n".encode())
         except BlockingIOError:
@@ -70,9 +73,8 @@ class DataDir:
                 f"DATA_DIR {self.path} is in use by {users}: stop it with bin/stop-all, or set DATA_DIR to another folder"
             ) from None
         except OSError as fault:
-            self._forget_locks()
+            self.release()
             raise self._unfit(fault) from fault
-        self._pid_path = pid_path
         if alone:
             self._remove_remains()
 
@@ -92,9 +94,9 @@ class DataDir:
         return self._occupant(self._path_of(occupant.who)) == occupant
 
     def _unfit(self, fault: OSError) -> CannotStart:
-        return CannotStart(
-            f"DATA_DIR {self.path} cannot be written ({fault.strerror}): make it a folder of yours, or set DATA_DIR to one that is"
-        )
+        is_full = fault.errno == errno.ENOSPC
+        remedy = "make room, or set DATA_DIR to another folder" if is_full else UNFIT_REMEDY
+        return CannotStart(f"DATA_DIR {self.path} cannot be written ({fault.strerror}): {remedy}")
 
     def _forget_locks(self) -> None:
         while self._locks:

@@ -2,10 +2,14 @@
 
 SQLite's own way of waiting lets the slowest of nine writers wait for seconds; behind a blocking flock they take turns. The
 kernel frees it with its holder's death, so that nobody who is killed can keep it.
+
+A holder may find that a program which is none of ours holds SQLite's own lock. He waits for it; when that was in vain, he tells all
+who hold the lock after him by the file's size, so that they do not wait as long once more, one after the other.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Callable
@@ -30,6 +34,15 @@ class CommitLock:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def was_in_vain(self) -> bool:
+        """For a holder: whether the last one who waited for a foreign program had to give up."""
+        return os.lseek(self._fd, 0, os.SEEK_END) > 0
+
+    def tell_next(self, *, was_in_vain: bool) -> None:
+        """How the holder's own wait for a foreign program ended."""
+        with contextlib.suppress(OSError):  # a disk without room: then the next one waits himself
+            os.ftruncate(self._fd, int(was_in_vain))
 
     def close(self) -> None:
         """Let go of the file."""

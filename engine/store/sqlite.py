@@ -14,36 +14,41 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from engine.errors import Conflict, InvalidRequest, StoreBroken, StoreUnavailable, Unavailable
+from engine.errors import Conflict, InvalidRequest, Unavailable
 from engine.job import Execution, Job, Status
 from engine.lifecycle import Change
 from engine.store import rows, statements
 from engine.store.commit_lock import CommitLock
 from engine.store.port import ANYTHING, Abandoned, Claimed, Inserted, Insertion, JobFilter, KeyTaken, Page, Served
 from engine.store.sqlite_engine import sqlite3, words
+from engine.store.sqlite_faults import is_broken, told_plainly
 
 FOREIGN_LOCK_S = 2.0
+PATIENCE = f"PRAGMA busy_timeout = {round(FOREIGN_LOCK_S * 1000)}"
+IMPATIENCE = "PRAGMA busy_timeout = 0"
 CHECKPOINT_BYTES = 4 << 20
 CACHE_KIB = 4_096
 LIST_STEPS = 20_000_000
 STEPS_A_LOOK = 100_000
 FILTERS = ("status", "task", "queue")
-BROKEN = ("disk I/O error", "malformed", "not a database", "corrupt")
 
 
 class SqliteStore:
     """See `Store`."""
 
     def __init__(self, path: Path, *, durable: bool, waiting: Callable[[bool], None]) -> None:
+        self._folder = path.parent
         self._wal = path.with_name(path.name + "-wal")
+        self._waiting = waiting
         self._lock = CommitLock(path.with_name(path.name + "-lock"), waiting)
         self._deltas: Counter[str] = Counter()
         self._steps_left = 0
         self._checkpoint_at = CHECKPOINT_BYTES
-        with _told_plainly():
+        with self._told_plainly():
             self._connection = sqlite3.connect(
-                str(path), isolation_level=None, timeout=FOREIGN_LOCK_S, cached_statements=256, check_same_thread=True
-            )
+                f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=FOREIGN_LOCK_S,
+                cached_statements=256, check_same_thread=True,
+            )  # fmt: skip
             self._run = self._connection.execute
             self._run("PRAGMA wal_autocheckpoint = 0")
             self._run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -91,7 +96,7 @@ class SqliteStore:
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
         now_ms = rows.to_ms(now)
         ask, what = _due(served)
-        with _told_plainly():
+        with self._told_plainly():
             seen = sum(
                 self._run(ask.seen, (priority, *what, now_ms, limit)).fetchone()[0]
                 for priority, limit in enumerate(limits)
@@ -128,7 +133,7 @@ class SqliteStore:
 
     def purge(self, *, before: datetime, limit: int) -> int:
         before_ms = rows.to_ms(before)
-        with _told_plainly():
+        with self._told_plainly():
             if self._run(statements.PURGEABLE, (before_ms, 1)).fetchone() is None:
                 return 0
         with self._commit():
@@ -142,7 +147,7 @@ class SqliteStore:
     # ---- reading
 
     def find(self, job_ids: Sequence[str]) -> list[Job | None]:
-        with _told_plainly():
+        with self._told_plainly():
             found = (self._run(statements.FIND, (rows.to_blob(job_id),)).fetchone() for job_id in job_ids)
             return [None if row is None else rows.row_to_job(row) for row in found]
 
@@ -152,7 +157,7 @@ class SqliteStore:
         jobs: list[Job] = []
         last_seq = _read_cursor(cursor)
         size = 0
-        with _told_plainly(), self._bounded_work():
+        with self._told_plainly(), self._bounded_work():
             for seq, *row in self._run(statements.list_jobs(filters), (last_seq, *values, limit + 1)):
                 if len(jobs) == limit or size > max_bytes:
                     return Page(jobs=jobs, cursor=str(last_seq))
@@ -162,33 +167,33 @@ class SqliteStore:
         return Page(jobs=jobs, cursor=None)
 
     def counts(self) -> dict[Status, int]:
-        with _told_plainly():
+        with self._told_plainly():
             return {rows.STATUSES[status]: jobs for status, jobs in self._run(statements.COUNTS)}
 
     def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
         ask, what = _due(served)
-        with _told_plainly():
+        with self._told_plainly():
             found = [self._run(ask.next_due, (p, *what)).fetchone() for p, limit in enumerate(limits) if limit > 0]
         return rows.from_ms(min((row[0] for row in found if row is not None), default=None))
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
-        with _told_plainly():
+        with self._told_plainly():
             found = self._run(statements.HELD_BY, (owner, rows.to_blob(after or ""), limit)).fetchall()
         return [rows.row_to_job(row) for row in found]
 
     def holders(self) -> list[str]:
         found: list[str] = []
-        with _told_plainly():
+        with self._told_plainly():
             while (row := self._run(statements.NEXT_HOLDER, (found[-1] if found else "",)).fetchone())[0] is not None:
                 found.append(row[0])
         return found
 
     def cancel_requests(self, owner: str) -> list[str]:
-        with _told_plainly():
+        with self._told_plainly():
             return [row[0].hex() for row in self._run(statements.CANCEL_REQUESTS, (owner,))]
 
     def executions(self, job_id: str) -> list[Execution]:
-        with _told_plainly():
+        with self._told_plainly():
             return [rows.row_to_execution(row) for row in self._run(statements.EXECUTIONS, (rows.to_blob(job_id),))]
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
@@ -205,7 +210,7 @@ class SqliteStore:
     # ---- whole records, see `engine.migration.Copyable`
 
     def read_records(self, *, after: str | None, limit: int) -> tuple[list[tuple[Job, list[Execution]]], str | None]:
-        with _told_plainly():
+        with self._told_plainly():
             found = self._run(statements.NEXT_RECORDS, (int(after or 0), limit)).fetchall()
         jobs = [rows.row_to_job(row[1:]) for row in found]
         return [(job, self.executions(job.job_id)) for job in jobs], str(found[-1][0]) if len(found) == limit else None
@@ -228,9 +233,9 @@ class SqliteStore:
     @contextlib.contextmanager
     def _commit(self) -> Iterator[None]:
         """One transaction with the counts that it moved, alone among all processes; then a checkpoint if one is due."""
-        with self._lock, _told_plainly():
+        with self._lock, self._told_plainly():
             self._deltas.clear()
-            self._run("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 yield
                 self._connection.executemany(statements.COUNT_ON, [(n, str(status)) for status, n in self._deltas.items() if n])
@@ -241,6 +246,26 @@ class SqliteStore:
                 raise
             self._checkpoint()
 
+    def _begin(self) -> None:
+        """A program that is none of ours may hold SQLite's own lock. Once one of us waited in vain, all only try until one has it.
+
+        `waiting` is told: whoever waits here is as little to blame as one who waits for the commit lock.
+        """
+        only_try = self._lock.was_in_vain()
+        if only_try:
+            self._run(IMPATIENCE)
+        self._waiting(True)
+        has_begun = False
+        try:
+            self._run("BEGIN IMMEDIATE")
+            has_begun = True
+        finally:
+            self._waiting(False)
+            if only_try:
+                self._run(PATIENCE)
+            if only_try == has_begun:
+                self._lock.tell_next(was_in_vain=not has_begun)
+
     def _checkpoint(self) -> None:
         """Nobody commits while we hold the lock, so the log can begin anew, unless somebody still reads: then when it has grown.
 
@@ -249,15 +274,16 @@ class SqliteStore:
         with contextlib.suppress(FileNotFoundError):
             size = self._wal.stat().st_size
             if size < self._checkpoint_at:
+                self._checkpoint_at = min(self._checkpoint_at, size + CHECKPOINT_BYTES)
                 return
-            self._run("PRAGMA busy_timeout = 0")
+            self._run(IMPATIENCE)
             try:
                 is_undone = bool(self._run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
             except sqlite3.OperationalError as fault:
-                if _is_broken(fault):
+                if is_broken(fault, self._folder):
                     raise
                 is_undone = True
-            self._run(f"PRAGMA busy_timeout = {round(FOREIGN_LOCK_S * 1000)}")
+            self._run(PATIENCE)
             self._checkpoint_at = CHECKPOINT_BYTES + (size if is_undone else 0)
 
     @contextlib.contextmanager
@@ -274,6 +300,9 @@ class SqliteStore:
         finally:
             self._connection.set_progress_handler(None, 0)
 
+    def _told_plainly(self) -> contextlib.AbstractContextManager[None]:
+        return told_plainly(self._folder)
+
     def _count_steps(self) -> bool:
         self._steps_left -= STEPS_A_LOOK
         return self._steps_left <= 0
@@ -282,23 +311,6 @@ class SqliteStore:
 def _due(served: Served) -> tuple[statements.Due, list[str]]:
     what = [json.dumps(names) for names in (served.tasks, served.queues) if names is not None]
     return statements.due(served.tasks is not None, served.queues is not None), what
-
-
-@contextlib.contextmanager
-def _told_plainly() -> Iterator[None]:
-    """SQLite's errors in our words."""
-    try:
-        yield
-    except sqlite3.DatabaseError as fault:
-        if _is_broken(fault):
-            raise StoreBroken(f"the database file is damaged or its disk fails: {fault}") from fault
-        if isinstance(fault, sqlite3.OperationalError):
-            raise StoreUnavailable(f"the database is not available: {fault}") from fault
-        raise
-
-
-def _is_broken(fault: Exception) -> bool:
-    return any(sign in str(fault) for sign in BROKEN)
 
 
 def _read_cursor(cursor: str | None) -> int:

@@ -25,7 +25,7 @@ def _choose() -> ModuleType:
 sqlite3 = _choose()
 
 
-def words() -> str:
+def words(version: str = sqlite3.sqlite_version) -> str:
     """`SQLite 3.53.4`, and what is to be said of an old one."""
-    old = "" if sqlite3.sqlite_version_info >= SOUND_SINCE else " (has the WAL-reset bug; install pysqlite3)"
-    return f"SQLite {sqlite3.sqlite_version}{old}"
+    is_sound = tuple(map(int, version.split("."))) >= SOUND_SINCE
+    return f"SQLite {version}" + ("" if is_sound else " (has the WAL-reset bug; install pysqlite3)")

@@ -9,6 +9,7 @@ import pytest
 
 from engine.errors import CannotStart
 from engine.processes.data_dir import DataDir, Occupant
+from tests.support.disks import fill, small_disk
 
 
 def a_data_dir(path: Path) -> DataDir:
@@ -95,3 +96,17 @@ def test_a_folder_that_cannot_be_one_is_told_with_the_remedy(tmp_path: Path) -> 
 
     with pytest.raises(CannotStart, match="cannot be written .* set DATA_DIR to one that is"):
         DataDir(tmp_path / "data").make()
+
+
+def test_a_full_disk_is_told_and_leaves_no_pid_file(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "data", 1 << 20):
+        data_dir = a_data_dir(tmp_path)
+        fill(tmp_path / "data" / "fill")
+
+        with pytest.raises(CannotStart, match=r"cannot be written \(No space left on device\): make room"):
+            data_dir.take("start-all", alone=True)
+
+        assert not data_dir.is_taken
+        assert list((tmp_path / "data" / "run").iterdir()) == []
+        (tmp_path / "data" / "fill").unlink()
+        a_data_dir(tmp_path).take("start-all", alone=True)
