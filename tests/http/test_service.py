@@ -161,6 +161,12 @@ def test_our_hosts_are_served_with_any_port(client: FlaskClient, host: str) -> N
     assert client.get("/jobs", headers={"Host": host}).status_code == 200
 
 
+@pytest.mark.parametrize("target", ["http://evil.example/jobs", "http://localhost@evil.example/jobs", "http:/jobs", "evil:80"])
+def test_the_host_of_a_whole_url_counts_above_the_header(client: FlaskClient, target: str) -> None:
+    assert error_of(client.get("/jobs", environ_overrides={"RAW_URI": target}))[:2] == (421, "misdirected_host")
+    assert client.get("/jobs", environ_overrides={"RAW_URI": "http://LOCALHOST:8080/jobs"}).status_code == 200
+
+
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost.evil.example", "file://", "http://[", ""])
 def test_another_origin_is_forbidden(client: FlaskClient, origin: str) -> None:
     assert error_of(client.post("/api/jobs", json={}, headers={"Origin": origin}))[:2] == (403, "origin_not_allowed")
