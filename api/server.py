@@ -81,6 +81,7 @@ class Front(BaseApplication):  # type: ignore[misc]
             "worker_class": JsonWorker, "threads": THREADS, "worker_connections": CONNECTIONS, "keepalive": KEEP_ALIVE_S,
             "timeout": max(1, round(self._settings.hang_s)), "graceful_timeout": LEAVE_S, "control_socket_disable": True,
             "proc_name": self._name, "loglevel": "critical", "limit_request_fields": 100, "limit_request_field_size": 8190,
+            "forwarded_allow_ips": "",  # or a header of any local client could move paths
             "post_fork": self._after_fork, "post_worker_init": lambda worker: self._heartbeat.beat(),
         }  # fmt: skip
         for option, value in options.items():
