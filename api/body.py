@@ -15,7 +15,8 @@ MAX_BODY_BYTES = 16 << 20
 
 
 def media_type(request: Request, allowed: Collection[str]) -> str:
-    """The body's media type; raises `Rejected` unless it is one of these, in UTF-8."""
+    """The body's media type; raises `Rejected` unless it is one of these, in UTF-8 and as it is."""
+    _check_codings(request)
     given = request.mimetype
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if given not in allowed or charset not in ("utf-8", "utf8", "us-ascii"):
@@ -32,8 +33,10 @@ def read_body(request: Request) -> bytes:
         raise _too_large()
     try:
         body = request.stream.read(MAX_BODY_BYTES + 1)
-    except (OSError, ParseException) as broken:  # a client that is too slow, or a damaged chunk
-        raise InvalidRequest("invalid_request", f"the body cannot be read: {str(broken) or 'it did not come in time'}") from None
+    except (BlockingIOError, TimeoutError):
+        raise Rejected("request_timeout", "the body did not come in time") from None
+    except (OSError, ParseException) as broken:  # a damaged chunk, or a client that is gone
+        raise InvalidRequest("invalid_request", f"the body cannot be read: {broken}") from None
     if len(body) > MAX_BODY_BYTES:
         raise _too_large()
     if length is not None and len(body) < length:
@@ -41,6 +44,16 @@ def read_body(request: Request) -> bytes:
     if not body:
         raise InvalidRequest("invalid_json", "there is no body; a JSON object is expected")
     return body
+
+
+def _check_codings(request: Request) -> None:
+    """What is packed would be stored, or refused, as something that it is not."""
+    packed = request.headers.get("Content-Encoding", "identity")
+    if packed.lower() not in ("", "identity"):
+        raise Rejected("unsupported_media_type", f"Content-Encoding {packed[:100]!r} is not read; send the body as it is")
+    transfer = request.headers.get("Transfer-Encoding", "chunked")
+    if transfer.lower() != "chunked":
+        raise Rejected("not_implemented", f"Transfer-Encoding {transfer[:100]!r} is not read; send the body as it is, or chunked")
 
 
 def _too_large() -> TooLarge:

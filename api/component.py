@@ -22,17 +22,17 @@ class Component:
 
     def stats(self) -> Response:
         """Its counters."""
-        read_query(request.args, ())
+        read_query(request, ())
         return self._ask(GetStats())
 
     def health(self) -> Response:
         """Whether it is well."""
-        read_query(request.args, ())
+        read_query(request, ())
         return self._ask(Ping())
 
     def items(self) -> Response:
         """What the queue holds."""
-        query = read_query(request.args, ("limit",))
+        query = read_query(request, ("limit",))
         return self._ask(GetItems(limit=int(str(query.get("limit", DEFAULT_LIMIT)))))
 
     def _ask(self, question: Message) -> Response:

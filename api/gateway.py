@@ -32,7 +32,7 @@ class Gateway:
 
     def health(self) -> Response:
         """200 when everything answers and is well, else 503 that names what is not."""
-        read_query(request.args, ())
+        read_query(request, ())
         answers = self._caller.call_all(self._components(), Ping(), timeout_s=ANSWER_S)
         told = {name: _health_of(answer) for name, answer in answers.items()}
         down = {name: state for name, state in told.items() if state["status"] != "healthy"}
@@ -47,7 +47,7 @@ class Gateway:
 
     def stats(self) -> Response:
         """Jobs by status, processes, every component's counters."""
-        read_query(request.args, ())
+        read_query(request, ())
         answers = self._caller.call_all(self._components(), GetStats(), timeout_s=ANSWER_S)
         components = {name: _stats_of(answer) for name, answer in answers.items() if not name.startswith(SUPERVISORS)}
         supervisors = [_stats_of(answer) for name, answer in answers.items() if name.startswith(SUPERVISORS)]
@@ -56,7 +56,7 @@ class Gateway:
 
     def openapi(self) -> Response:
         """The OpenAPI document."""
-        read_query(request.args, ())
+        read_query(request, ())
         return json_reply(document())
 
     def _jobs(self) -> object:

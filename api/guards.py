@@ -27,6 +27,9 @@ class Guards:
     def check(self, environ: Mapping[str, object]) -> None:
         """Raises `Rejected` with the first guard's words."""
         self._check_host(str(environ.get("HTTP_HOST", "")))
+        target = str(environ.get("RAW_URI", "/"))
+        if not target.startswith("/"):  # a whole URL, whose host counts above the header's
+            self._check_host(urlsplit(target).netloc)
         self._check_origin(environ.get("HTTP_ORIGIN"))
         if self._token is not None and environ.get("PATH_INFO") not in OPEN_PATHS:
             self._check_token(str(environ.get("HTTP_AUTHORIZATION", "")), self._token)
@@ -34,7 +37,7 @@ class Guards:
     def _check_host(self, host: str) -> None:
         if _without_port(host) not in self._hosts:
             shown = host[:100]
-            raise Rejected("misdirected_host", f"the Host header {shown!r} is none of ours; ALLOWED_HOSTS names those that are")
+            raise Rejected("misdirected_host", f"the host {shown!r} is none of ours; ALLOWED_HOSTS names those that are")
 
     def _check_origin(self, origin: object) -> None:
         if origin is None:

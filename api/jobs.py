@@ -43,7 +43,7 @@ class Jobs:
 
     def create(self) -> Response:
         """One job."""
-        read_query(request.args, ())
+        read_query(request, ())
         media_type(request, (JSON,))
         answer = self._line.send(self._submit("job", 1))
         if not isinstance(answer, Accepted):
@@ -57,7 +57,7 @@ class Jobs:
 
     def create_batch(self) -> Response:
         """Many, all or none."""
-        read_query(request.args, ())
+        read_query(request, ())
         form = "ndjson" if media_type(request, (JSON, NDJSON)) == NDJSON else "batch"
         if "Idempotency-Key" in request.headers:
             raise InvalidRequest(
@@ -69,7 +69,7 @@ class Jobs:
 
     def list(self) -> Response:
         """A page."""
-        query = read_query(request.args, LIST_QUERY)
+        query = read_query(request, LIST_QUERY)
         answer = self._line.send(msgspec.convert({"limit": DEFAULT_LIMIT, **query}, List))
         if not isinstance(answer, Json) or answer.cursor is None:
             return _told(answer)
@@ -77,29 +77,29 @@ class Jobs:
 
     def find(self) -> Response:
         """One job, by query."""
-        query = read_query(request.args, ("job_id",))
+        query = read_query(request, ("job_id",))
         if "job_id" not in query:
             raise InvalidRequest("invalid_job_id", "job_id is missing: /job?job_id=… takes a job's 24 hexadecimal digits", "job_id")
         return _told(self._line.send(Find(job_id=str(query["job_id"]))))
 
     def show(self, job_id: str) -> Response:
         """One job, by path."""
-        read_query(request.args, ())
+        read_query(request, ())
         return _told(self._line.send(Find(job_id=read_job_id(job_id))))
 
     def executions(self, job_id: str) -> Response:
         """Its attempts."""
-        read_query(request.args, ())
+        read_query(request, ())
         return _told(self._line.send(ListExecutions(job_id=read_job_id(job_id))))
 
     def cancel(self, job_id: str) -> Response:
         """Cancel it."""
-        read_query(request.args, ())
+        read_query(request, ())
         return _told(self._line.send(CancelJob(job_id=read_job_id(job_id))))
 
     def retry(self, job_id: str) -> Response:
         """Give it a fresh set of retries."""
-        read_query(request.args, ())
+        read_query(request, ())
         return _told(self._line.send(RetryJob(job_id=read_job_id(job_id))))
 
     def _submit(self, form: str, count: int) -> Submit:

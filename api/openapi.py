@@ -20,11 +20,13 @@ MAYBE_TEXT = {"type": ["string", "null"]}
 OBJECTS = {"type": "array", "items": {"type": "object"}}
 COUNT = {"type": "integer", "minimum": 0}
 EVERYWHERE = (401, 403, 421, 500)
+WITH_A_BODY = (408, 501)
 MEANINGS = {
     200: "The same request was accepted before; nothing new is stored", 400: "Malformed or out of bounds",
     401: "No token, or a wrong one", 403: "An Origin that is not ours", 404: "There is no such job",
-    409: "The job's state or an idempotency key stands against it",
+    408: "The body did not come in time", 409: "The job's state or an idempotency key stands against it",
     413: "Too large", 415: "Another type of body is expected", 421: "A Host that is not ours", 500: "Our fault; the log has the id",
+    501: "The body is in a transfer coding other than chunked",
     503: "Try again after Retry-After seconds; nothing was stored",
 }  # fmt: skip
 
@@ -90,7 +92,7 @@ def _bodies(body: str) -> dict[str, object]:
 def _responses(route: Route) -> dict[str, object]:
     answer = {"content": {"application/json": {"schema": _ref(route.answer)}}}
     responses: dict[str, object] = {str(route.status): {"description": route.summary, **answer}}
-    for status in sorted({*route.errors, *EVERYWHERE} - {route.status}):
+    for status in sorted({*route.errors, *EVERYWHERE, *(WITH_A_BODY if route.body else ())} - {route.status}):
         schema = answer["content"] if status == 200 else {"application/json": {"schema": _ref("Error")}}
         responses[str(status)] = {"description": MEANINGS[status], "content": schema}
     return responses

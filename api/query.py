@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
-from werkzeug.datastructures import MultiDict
+from flask import Request
 
 from engine.errors import InvalidRequest
 from engine.job import Status
@@ -77,10 +78,11 @@ PARAMETERS: Mapping[str, Parameter] = {
 }  # fmt: skip
 
 
-def read_query(given: MultiDict[str, str], known: Collection[str]) -> dict[str, object]:
+def read_query(request: Request, known: Collection[str]) -> dict[str, object]:
     """The parameters by name; raises `InvalidRequest` for one that is unknown, repeated or wrong."""
+    _check_encoding(request.query_string)
     values: dict[str, object] = {}
-    for name, texts in given.lists():
+    for name, texts in request.args.lists():
         if name not in known:
             told = f"known: {', '.join(known)}" if known else "there are none here"
             raise InvalidRequest("unknown_field", f"{name[:100]!r} is no query parameter of this request; {told}", name[:100])
@@ -91,6 +93,14 @@ def read_query(given: MultiDict[str, str], known: Collection[str]) -> dict[str, 
         except ValueError as wrong:
             raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {texts[0][:100]!r}", name) from None
     return values
+
+
+def _check_encoding(query: bytes) -> None:
+    """The HTTP library would pass on what is no text as something else that is."""
+    try:
+        unquote_to_bytes(query).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidRequest("invalid_request", f"the query {query[:100].decode('latin-1')!r} does not stand for UTF-8") from None
 
 
 def read_job_id(text: str) -> str:

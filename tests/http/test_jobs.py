@@ -175,9 +175,10 @@ def test_lists_are_paged_by_links(client: FlaskClient) -> None:
         ("status=done", "invalid_field", "status"), ("status[$ne]=pending", "unknown_field", "status[$ne]"),
         ("queue=a%20b", "invalid_field", "queue"), ("task=", "invalid_field", "task"), ("cursor=x", "invalid_cursor", "cursor"),
         ("status=failed&status=failed", "repeated_field", "status"), ("page=2", "unknown_field", "page"),
+        ("task=%ff", "invalid_request", None), ("task=%ED%A0%80", "invalid_request", None), ("%c3=%a9", "invalid_request", None),
     ],
 )  # fmt: skip
-def test_a_bad_query_is_refused(client: FlaskClient, query: str, code: str, field: str) -> None:
+def test_a_bad_query_is_refused(client: FlaskClient, query: str, code: str, field: str | None) -> None:
     assert error_of(client.get(f"/jobs?{query}")) == (400, code, field)
 
 

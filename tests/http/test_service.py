@@ -142,6 +142,19 @@ def test_another_type_of_body_is_refused(client: FlaskClient, kind: str) -> None
     assert error_of(answer)[:2] == (415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize("coding", ["gzip", "identity, gzip", "br", "\xff"])
+def test_a_packed_body_is_refused(client: FlaskClient, coding: str) -> None:
+    packed = client.post("/api/jobs", json={}, headers={"Content-Encoding": coding})
+    on_the_way = client.post("/api/jobs", json={}, headers={"Transfer-Encoding": f"{coding}, chunked"})
+
+    assert error_of(packed)[:2] == (415, "unsupported_media_type")
+    assert error_of(on_the_way)[:2] == (501, "not_implemented")
+
+
+def test_a_body_that_is_not_packed_may_say_so(client: FlaskClient) -> None:
+    assert client.post("/api/jobs", json={}, headers={"Content-Encoding": "identity"}).status_code == 201
+
+
 def test_json_may_say_that_it_is_utf8(client: FlaskClient) -> None:
     assert client.post("/api/jobs", data="{}", content_type="Application/JSON; charset=UTF-8").status_code == 201
 
@@ -159,6 +172,12 @@ def test_another_host_is_misdirected(client: FlaskClient, host: str) -> None:
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "[::1]"])
 def test_our_hosts_are_served_with_any_port(client: FlaskClient, host: str) -> None:
     assert client.get("/jobs", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("target", ["http://evil.example/jobs", "http://localhost@evil.example/jobs", "http:/jobs", "evil:80"])
+def test_the_host_of_a_whole_url_counts_above_the_header(client: FlaskClient, target: str) -> None:
+    assert error_of(client.get("/jobs", environ_overrides={"RAW_URI": target}))[:2] == (421, "misdirected_host")
+    assert client.get("/jobs", environ_overrides={"RAW_URI": "http://LOCALHOST:8080/jobs"}).status_code == 200
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost.evil.example", "file://", "http://[", ""])

@@ -44,3 +44,11 @@ def one_slot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
     settings = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
     with Jobyard(tmp_path_factory.mktemp("narrow"), TASKS=TASKS, RETRY_BASE_S=RETRY_BASE_S, **settings) as jobyard:
         yield jobyard
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
+    """Two schedulers and one of all else, for what is about HTTP alone."""
+    settings = {"SCHEDULERS": 2, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
+    with Jobyard(tmp_path_factory.mktemp("small"), TASKS=TASKS, RETRY_BASE_S=RETRY_BASE_S, **settings) as jobyard:
+        yield jobyard

@@ -1,0 +1,205 @@
+"""An HTTP worker: gunicorn's threaded one, which no client can stop, and which tells every error as JSON.
+
+    accepted ─▶ idle ─first byte─▶ arriving ──whole──────────▶ a thread ──answered──▶ idle
+                                      │ └─large, chunked───▶ a patient thread ─┘ │
+                                      └─too slow─▶ told so ─▶ parting ◀─closing──┘
+
+Only the poller waits for clients, with a time limit for everything; a thread gets a request that is here as a whole. The few
+patient threads wait for what is large or chunked, also not for ever: slow clients are in the way of one another only. Before
+a connection is closed, what the client still sends is read and dropped, so that it finds its answer and not a reset.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import takewhile
+
+from gunicorn.http import errors as http_errors
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from api.arrival import Arrival, Need
+from api.reply import STATUS_OF, error_body
+
+KEEP_ALIVE_S = 75
+ARRIVAL_S = 15.0
+SOCKET_S = 15
+PATIENCE_S = 120.0
+PARTING_S = 5.0
+PATIENT_THREADS = 32
+DROP_BYTES = 1 << 18
+REASONS = {
+    400: "Bad Request", 403: "Forbidden", 408: "Request Timeout", 413: "Content Too Large", 414: "URI Too Long",
+    417: "Expectation Failed", 431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented",
+}  # fmt: skip
+
+
+class TooSlow(Exception):
+    """The request did not come in time."""
+
+
+CODES: tuple[tuple[type[Exception], str], ...] = (
+    (TooSlow, "request_timeout"),
+    (http_errors.LimitRequestLine, "uri_too_long"), (http_errors.LimitRequestHeaders, "headers_too_large"),
+    (http_errors.ExpectationFailed, "expectation_failed"), (http_errors.UnsupportedTransferCoding, "not_implemented"),
+    (http_errors.ParseException, "invalid_request"),
+)  # fmt: skip
+
+
+class JsonWorker(ThreadWorker):  # type: ignore[misc]
+    """See above; what is not here is gunicorn's own. All but the threads' work happens in the poller's loop."""
+
+    def init_process(self) -> None:
+        """Called once, after the fork; runs until the worker stops."""
+        self._patient = ThreadPoolExecutor(PATIENT_THREADS, "patient")
+        self._arriving: dict[TConn, Arrival] = {}
+        self._waited_for: dict[TConn, None] = {}
+        self._parting: dict[TConn, None] = {}
+        super().init_process()
+
+    def accept(self, listener: socket.socket) -> None:
+        """A new connection is idle until its first byte."""
+        try:
+            sock, client = listener.accept()
+        except OSError:
+            return
+        self.nr_conns += 1
+        limit = struct.pack("ll", SOCKET_S, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = TConn(self.cfg, sock, client, listener.getsockname())
+        connection.timeout = time.monotonic() + KEEP_ALIVE_S
+        self.pending_conns.append(connection)
+        self._watch(connection, self.on_pending_socket_readable)
+
+    # ---- a request arrives
+
+    def on_pending_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """The first byte of a connection's first request."""
+        self.poller.unregister(client)
+        self.pending_conns.remove(conn)
+        self._arrive(conn, Arrival())
+
+    def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """The first byte of a later one."""
+        self.poller.unregister(client)
+        self.keepalived_conns.remove(conn)
+        self._arrive(conn, Arrival())
+
+    def _arrive(self, conn: TConn, arrival: Arrival) -> None:
+        need = arrival.read(conn.sock)
+        if not arrival.came:
+            self._close(conn)
+            return
+        if need is not Need.MORE:
+            self._serve(conn, arrival, need)
+            return
+        conn.timeout = time.monotonic() + ARRIVAL_S
+        self._arriving[conn] = arrival
+        self._watch(conn, self._read_on)
+
+    def _read_on(self, conn: TConn, client: socket.socket) -> None:
+        need = self._arriving[conn].read(client)
+        if need is not Need.MORE:
+            self.poller.unregister(client)
+            self._serve(conn, self._arriving.pop(conn), need)
+
+    def _serve(self, conn: TConn, arrival: Arrival, need: Need) -> None:
+        conn.init()
+        conn.data_ready = True
+        conn.parser.unreader.unread(bytes(arrival.came))
+        if need is Need.NOTHING:
+            self.enqueue_req(conn)
+            return
+        conn.timeout = time.monotonic() + PATIENCE_S
+        self._waited_for[conn] = None
+        future = self._patient.submit(self.handle, conn)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    # ---- it is answered
+
+    def finish_request(self, conn: TConn, fs: Future[object]) -> None:
+        """The connection is used again, if that may be."""
+        self._waited_for.pop(conn, None)
+        if fs.cancelled() or fs.exception() is not None or not fs.result():
+            self._part(conn)
+        elif came := conn.parser.unreader.take_buffered():
+            conn.sock.setblocking(False)
+            self._arrive(conn, Arrival(came))
+        else:
+            super().finish_request(conn, fs)
+
+    def _part(self, conn: TConn) -> None:
+        """Say that nothing more comes, and wait a moment until the client has seen it."""
+        conn.timeout = time.monotonic() + PARTING_S
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(conn)
+            return
+        self._parting[conn] = None
+        self._watch(conn, self._drop)
+
+    def _drop(self, conn: TConn, client: socket.socket) -> None:
+        try:
+            is_over = not client.recv(DROP_BYTES)
+        except BlockingIOError:
+            is_over = False
+        except OSError:
+            is_over = True
+        if is_over:
+            self.poller.unregister(client)
+            del self._parting[conn]
+            self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    def _watch(self, conn: TConn, then: Callable[[TConn, socket.socket], None]) -> None:
+        self.poller.register(conn.sock, 1, partial(then, conn))
+
+    # ---- it takes too long
+
+    def murder_pending(self) -> None:
+        """Called on every turn of the loop, at least once a second."""
+        super().murder_pending()
+        now = time.monotonic()
+        for conn in _late(self._arriving, now):
+            del self._arriving[conn]
+            self.poller.unregister(conn.sock)
+            self.handle_error(None, conn.sock, conn.client, TooSlow(f"it did not come within {ARRIVAL_S:.0f} s"))
+            self._part(conn)
+        for conn in _late(self._waited_for, now):
+            del self._waited_for[conn]
+            with contextlib.suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_RD)  # its thread finds the end of what the client sends
+        for conn in _late(self._parting, now):
+            del self._parting[conn]
+            self.poller.unregister(conn.sock)
+            self._close(conn)
+
+    def handle_error(self, req: object, client: socket.socket, addr: object, exc: Exception) -> None:
+        """What is refused before any app sees it."""
+        code = next((code for kind, code in CODES if isinstance(exc, kind)), "internal_error")
+        message = str(exc)[:200] if code != "internal_error" else "the request could not be served"
+        body = error_body(code, f"not a request that can be served: {message}")
+        status = STATUS_OF[code]
+        head = (
+            f"HTTP/1.1 {status} {REASONS[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )  # fmt: skip
+        with contextlib.suppress(OSError):  # the client is gone, which is what it asked for
+            client.sendall(head.encode() + body)
+
+
+def _late(conns: Iterable[TConn], now: float) -> list[TConn]:
+    """Of connections in the order of their limits, those whose limit is over."""
+    return list(takewhile(lambda conn: conn.timeout <= now, conns))

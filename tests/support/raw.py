@@ -1,0 +1,55 @@
+"""HTTP as bytes, for what no HTTP library would send."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from tests.support.system import Answer, Jobyard
+
+ANSWER_S = 40.0
+
+
+@contextlib.contextmanager
+def crowd(jobyard: Jobyard, request: bytes, *, size: int) -> Iterator[list[socket.socket]]:
+    """So many clients that have sent this, and stay."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(a_client(jobyard)) for _ in range(size)]
+        for client in clients:
+            client.sendall(request)
+        yield clients
+
+
+def a_client(jobyard: Jobyard) -> socket.socket:
+    """A connection to the gateway."""
+    client = socket.create_connection(("127.0.0.1", jobyard.port()), timeout=ANSWER_S)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return client
+
+
+def exchange(jobyard: Jobyard, request: bytes, *, is_all: bool = False) -> Answer | None:
+    """What this gets first; `is_all`: nothing more will come. None: the connection ends without an answer."""
+    with a_client(jobyard) as client, client.makefile("rb") as answers:
+        with contextlib.suppress(OSError):  # refused before it has come: the answer says why
+            client.sendall(request)
+            if is_all:
+                client.shutdown(socket.SHUT_WR)
+        return read_answer(answers, has_body=not request.startswith(b"HEAD"))
+
+
+def read_answer(answers: BinaryIO, *, has_body: bool = True) -> Answer | None:
+    """The next answer of a connection; an interim one is passed over."""
+    line = answers.readline()
+    if not line:
+        return None
+    status = int(line.split()[1])
+    headers = {}
+    while header := answers.readline().strip():
+        name, _, value = header.decode("latin-1").partition(": ")
+        headers[name] = value
+    if status < 200:
+        return read_answer(answers, has_body=has_body)
+    body = answers.read(int(headers["Content-Length"])) if has_body else b""
+    return Answer(status=status, headers=headers, body=body)

@@ -1,0 +1,88 @@
+"""Clients that are slow, stay, or send too much are in nobody's way, and get their answers."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import time
+
+import pytest
+
+from tests.support.raw import a_client, crowd, read_answer
+from tests.support.system import Jobyard
+from tests.support.waiting import wait_for
+
+POST = b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+CROWD = 200
+"""More than the front has threads."""
+SOON_S = 2.0
+MIB = 1 << 20
+
+
+def submit_several_times(jobyard: Jobyard) -> float:
+    """How long the slowest of some ordinary requests took."""
+    times = []
+    for _ in range(6):
+        began = time.monotonic()
+        jobyard.submit()
+        times.append(time.monotonic() - began)
+    return max(times)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"G", POST, POST + b"Content-Length: 9\r\n\r\n{", POST + b"Content-Length: 9000000\r\n\r\n{",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{", b"GET\r\n\r\n", POST + b"Content-Length: 60000000\r\n\r\n{",
+        POST + b"Content-Length: 2\r\n\r\n{}" + POST,
+    ],
+    ids=["first byte", "head", "body", "large body", "chunks", "refused and stays", "too large and stays", "second request"],
+)  # fmt: skip
+def test_a_crowd_of_clients_that_send_half_a_request_and_stay_delays_nobody(small: Jobyard, request_bytes: bytes) -> None:
+    with crowd(small, request_bytes, size=CROWD):
+        assert submit_several_times(small) < SOON_S
+
+
+def test_who_comes_byte_by_byte_is_served(small: Jobyard) -> None:
+    request = POST + b"Content-Length: 2\r\n\r\n{}"
+    with a_client(small) as client, client.makefile("rb") as answers:
+        for at in range(len(request)):
+            client.sendall(request[at : at + 1])
+        answer = read_answer(answers)
+
+    assert answer is not None and answer.status == 201
+
+
+def test_ten_requests_at_once_on_one_connection_are_all_answered_in_order(small: Jobyard) -> None:
+    bodies = [json.dumps({"payload": number}).encode() for number in range(10)]
+    with a_client(small) as client, client.makefile("rb") as answers:
+        client.sendall(b"".join(POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body) for body in bodies))
+        told = [read_answer(answers) for _ in bodies]
+
+    assert [small.job(answer.json["job_id"])["payload"] for answer in told if answer is not None] == list(range(10))
+
+
+@pytest.mark.parametrize("size", [17 * MIB, 100 * MIB])
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_who_sends_far_too_much_before_looking_finds_the_answer(small: Jobyard, size: int, is_chunked: bool) -> None:
+    piece = b"x" * MIB
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", small.port(), timeout=30)) as client:
+        length = {} if is_chunked else {"Content-Length": str(size)}
+        headers = {"Content-Type": "application/json"} | length
+        client.request("POST", "/api/jobs", (piece for _ in range(size // MIB)), headers, encode_chunked=is_chunked)
+        answer = client.getresponse()
+
+        assert (answer.status, json.loads(answer.read())["error"]["code"]) == (413, "body_too_large")
+
+
+def test_a_crowd_that_leaves_without_a_word_leaves_nothing_behind(small: Jobyard) -> None:
+    front = next(name for name in small.processes() if name.startswith("gateway"))
+    before = small.pid(front)
+    with crowd(small, POST + b"Content-Length: 9\r\n\r\n{", size=CROWD) as clients:
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    wait_for(lambda: submit_several_times(small) < SOON_S)
+    assert small.pid(front) == before
