@@ -124,7 +124,7 @@ class MongoStore:
         with self._server.call():
             found = list(self._server.jobs.find(due, {"priority": 1}).sort(DUE).limit(page))
         if claimers > 1 and len(found) > FEW * claimers:
-            found = [document for document in found if document["_id"].binary[-1] % claimers == number] or found
+            found = [document for document in found if int.from_bytes(document["_id"].binary[-3:]) % claimers == number] or found
         taken: Counter[int] = Counter()
         chosen: list[Document] = []
         for document in found:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from engine.errors import Conflict, InvalidRequest, Unavailable
+from engine.errors import Conflict, InvalidRequest, StoreBroken, Unavailable
 from engine.job import Execution, Job, Status
 from engine.lifecycle import Change
 from engine.store import rows, statements
@@ -22,6 +22,7 @@ from engine.store.commit_lock import CommitLock
 from engine.store.port import ANYTHING, Abandoned, Claimed, Inserted, Insertion, JobFilter, KeyTaken, Page, Served
 from engine.store.sqlite_engine import sqlite3, words
 from engine.store.sqlite_faults import is_broken, told_plainly
+from engine.store.wal_sync import WalSync
 
 FOREIGN_LOCK_S = 2.0
 PATIENCE = f"PRAGMA busy_timeout = {round(FOREIGN_LOCK_S * 1000)}"
@@ -44,6 +45,7 @@ class SqliteStore:
         self._deltas: Counter[str] = Counter()
         self._steps_left = 0
         self._checkpoint_at = CHECKPOINT_BYTES
+        self._sync = WalSync(self._wal) if durable else None
         with self._told_plainly():
             self._connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=FOREIGN_LOCK_S,
@@ -51,7 +53,7 @@ class SqliteStore:
             )  # fmt: skip
             self._run = self._connection.execute
             self._run("PRAGMA wal_autocheckpoint = 0")
-            self._run(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._run("PRAGMA synchronous = NORMAL")
             self._run(f"PRAGMA cache_size = -{CACHE_KIB}")
             self._run("PRAGMA mmap_size = 0")
 
@@ -94,24 +96,27 @@ class SqliteStore:
         return None if found is None else (found[0].hex(), found[1])
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
-        now_ms = rows.to_ms(now)
-        ask, what = _due(served)
-        with self._told_plainly():
-            seen = sum(
-                self._run(ask.seen, (priority, *what, now_ms, limit)).fetchone()[0]
-                for priority, limit in enumerate(limits)
-                if limit > 0
-            )
-        if not seen:
+        now_ms = rows.to_ms(now) or 0
+        dues = [priority for priority, due in self._first_due(limits, served) if due <= now_ms]
+        if not dues:
             return Claimed(tickets=[])
+        ask, what = _due(served)
         with self._commit():
-            highest_first = [(priority, limit) for priority, limit in reversed(list(enumerate(limits))) if limit > 0]
-            claimable = (self._run(ask.claimable, (priority, *what, now_ms, limit)) for priority, limit in highest_first)
-            found = [row for rows_of_priority in claimable for row in rows_of_priority.fetchall()]
+            highest_first = sorted(dues, reverse=True)
+            claimable = [self._run(ask.claimable, (p, *what, now_ms, limits[p])).fetchall() for p in highest_first]
+            found = [row for of_priority in claimable for row in of_priority]
             self._connection.executemany(statements.CLAIM, [(owner, now_ms, now_ms, now_ms, row[0]) for row in found])
             self._deltas[Status.PENDING] -= len(found)
             self._deltas[Status.QUEUED] += len(found)
-        return Claimed(tickets=[rows.row_to_ticket(row, row[7] + 1) for row in found], conflicts=max(0, seen - len(found)))
+        tickets = [rows.row_to_ticket(row, row[7] + 1) for row in found]
+        return Claimed(tickets=tickets, conflicts=sum(not of_priority for of_priority in claimable))
+
+    def _first_due(self, limits: Sequence[int], served: Served) -> list[tuple[int, int]]:
+        """The priorities with a limit that have pending jobs, and when the first of each is due."""
+        ask, what = _due(served)
+        wanted = json.dumps([priority for priority, limit in enumerate(limits) if limit > 0])
+        with self._told_plainly():
+            return [(priority, due) for priority, due in self._run(ask.first, (wanted, *what)) if due is not None]
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         if not changes:
@@ -171,10 +176,7 @@ class SqliteStore:
             return {rows.STATUSES[status]: jobs for status, jobs in self._run(statements.COUNTS)}
 
     def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
-        ask, what = _due(served)
-        with self._told_plainly():
-            found = [self._run(ask.next_due, (p, *what)).fetchone() for p, limit in enumerate(limits) if limit > 0]
-        return rows.from_ms(min((row[0] for row in found if row is not None), default=None))
+        return rows.from_ms(min((due for _, due in self._first_due(limits, served)), default=None))
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         with self._told_plainly():
@@ -206,6 +208,8 @@ class SqliteStore:
     def close(self) -> None:
         self._connection.close()
         self._lock.close()
+        if self._sync is not None:
+            self._sync.close()
 
     # ---- whole records, see `engine.migration.Copyable`
 
@@ -232,7 +236,17 @@ class SqliteStore:
 
     @contextlib.contextmanager
     def _commit(self) -> Iterator[None]:
-        """One transaction with the counts that it moved, alone among all processes; then a checkpoint if one is due."""
+        """One transaction with the counts that it moved, alone among all processes; then, not alone any more, on the disk."""
+        with self._alone():
+            yield
+        if self._sync is not None:
+            try:
+                self._sync.sync()
+            except OSError as fault:
+                raise StoreBroken(f"the database's disk fails: {fault.strerror}") from fault
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
         with self._lock, self._told_plainly():
             self._deltas.clear()
             self._begin()

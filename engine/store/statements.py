@@ -24,11 +24,13 @@ NEXT_RECORDS = f"SELECT seq, {_ALL} FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?
 COUNTS = "SELECT status, jobs FROM counts"
 COUNT_ON = "UPDATE counts SET jobs = jobs + ? WHERE status = ?"
 
-_DUE = "FROM jobs INDEXED BY jobs_due WHERE status = 'pending' AND priority = ?"
-_NEXT_DUE = f"SELECT scheduled_at {_DUE} {{served}} ORDER BY scheduled_at LIMIT 1"
-_COUNT_DUE = f"SELECT COUNT(*) FROM (SELECT 1 {_DUE} {{served}} AND scheduled_at <= ? LIMIT ?)"
+_DUE = "FROM jobs INDEXED BY jobs_due WHERE status = 'pending' AND priority ="
+_FIRST_DUE = f"""
+    WITH wanted AS (SELECT value AS priority FROM json_each(?))
+    SELECT priority, (SELECT scheduled_at {_DUE} wanted.priority {{served}} ORDER BY scheduled_at LIMIT 1) FROM wanted
+"""
 _CLAIMABLE = f"""
-    SELECT seq, job_id, task, queue, priority, scheduled_at, attempt, epoch {_DUE} {{served}} AND scheduled_at <= ?
+    SELECT seq, job_id, task, queue, priority, scheduled_at, attempt, epoch {_DUE} ? {{served}} AND scheduled_at <= ?
     ORDER BY scheduled_at, seq LIMIT ?
 """
 CLAIM = """
@@ -53,10 +55,12 @@ _LIST_INDEXES = {"status": "jobs_by_status", "task": "jobs_by_task", "queue": "j
 
 
 class Due(NamedTuple):
-    """The three questions about pending jobs; parameters: priority, the served tasks and queues as JSON arrays, then the rest."""
+    """The two questions about pending jobs: the earliest time for each of several priorities (a JSON array), and the jobs of one.
 
-    next_due: str
-    seen: str
+    Parameters: priorities or priority, the served tasks and queues as JSON arrays, then the rest.
+    """
+
+    first: str
     claimable: str
 
 
@@ -65,7 +69,7 @@ def due(by_task: bool, by_queue: bool) -> Due:
     """Of what a host serves only: the index holds task and queue, so that what others serve is passed over without a look at it."""
     served = "AND task IN (SELECT value FROM json_each(?)) " if by_task else ""
     served += "AND queue IN (SELECT value FROM json_each(?))" if by_queue else ""
-    return Due(*(question.format(served=served) for question in (_NEXT_DUE, _COUNT_DUE, _CLAIMABLE)))
+    return Due(*(question.format(served=served) for question in (_FIRST_DUE, _CLAIMABLE)))
 
 
 @functools.cache
