@@ -1,0 +1,251 @@
+"""What must hold, checked at every change in the store and every start of a task, against what truly happened.
+
+The judge sees all: which children run what, who is dead, what clients were told. Each rule names the invariant of the design that it
+stands for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from engine import lifecycle
+from engine.config import Settings
+from engine.job import ExecutionStatus, Job, Outcome, Status, at_least
+from engine.lifecycle import TABLE, Change, Verb
+from engine.wire.messages import Run
+from tests.simulation.agenda import Agenda, Violation
+from tests.support.world import START
+
+if TYPE_CHECKING:
+    from tests.simulation.children import Child, PlayedLine
+    from tests.simulation.process import Process
+    from tests.simulation.store import SharedStore
+
+CHARGED = (ExecutionStatus.FAILED, ExecutionStatus.TIMEOUT, ExecutionStatus.CRASHED)
+URGENT_S = 1.5
+
+
+@dataclass
+class Attempt:
+    """What truly became of an attempt: begun in the store by `owner`; started in a child; ended."""
+
+    owner: str
+    begun_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    reported: Outcome | None = None
+    child: Child | None = None
+
+
+@dataclass
+class History:
+    """What a job has been through."""
+
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    charged: int = 0
+    waits_since: float = 0.0
+    was_cancelled_at: float | None = None
+
+
+class Judge:
+    """See the module."""
+
+    store: SharedStore
+
+    def __init__(self, agenda: Agenda, settings: Settings) -> None:
+        self._agenda = agenda
+        self._settings = settings
+        self.living: dict[str, Process] = {}
+        self.drains: set[str] = set()
+        self.lines: dict[str, list[PlayedLine]] = {}
+        self.accepted: dict[str, str] = {}
+        self.clocks_are_right = True
+        self.calm_since: float | None = None
+        self.histories: defaultdict[str, History] = defaultdict(History)
+        self.verbs: Counter[Verb] = Counter()
+
+    # ---- what clients are told
+
+    def note_accepted(self, job_ids: list[str], key: str | None) -> None:
+        """Nothing acknowledged is lost: it stands in the store from the moment of the answer."""
+        for job_id in job_ids:
+            self._must(self.store.job(job_id) is not None, f"{job_id} was acknowledged and is not stored")
+            self.accepted[job_id] = key or ""
+        if key is not None:
+            same = [job.job_id for job in self.store.all_jobs() if job.idempotency_key == key]
+            self._must(same == job_ids, f"the key {key} stands for {same}, and {job_ids} was told")
+
+    def note_refused(self, job_ids: list[str], words: str) -> None:
+        """Anything but a success stored nothing."""
+        stored = [job_id for job_id in job_ids if self.store.job(job_id) is not None]
+        self._must(not stored, f"{stored} was refused ({words}) and is stored")
+
+    # ---- what changes in the store
+
+    def note_inserted(self, job: Job) -> None:
+        """T1."""
+        self.histories[job.job_id].waits_since = self._agenda.now
+
+    def note_claimed(self, before: Job, after: Job, now: datetime) -> None:
+        """T2, T3: nothing that is not due yet."""
+        self.verbs[Verb.CLAIM] += 1
+        self._must(before.status is Status.PENDING, f"claimed while {before.status}", before)
+        self._must(before.scheduled_at <= now, f"claimed at {now}, due {before.scheduled_at}", before)
+        self._must(after.epoch == before.epoch + 1, "claimed without a new epoch", before)
+
+    def note_changed(self, before: Job, after: Job, change: Change, writer: Process) -> None:
+        """Any other transition."""
+        verb = change.verb
+        self.verbs[verb] += 1
+        self._must(after.status in TABLE.get((before.status, verb), ()), f"{verb} led from {before.status} to {after.status}", before)
+        self._must(after.epoch in (before.epoch, before.epoch + 1), f"epoch {before.epoch} became {after.epoch}", before)
+        if before.status in lifecycle.TERMINAL:
+            self._must(verb is Verb.RETRY, f"{verb} after the end", before)
+        history = self.histories[before.job_id]
+        if verb is Verb.RETRY:
+            history.charged = 0
+            history.was_cancelled_at = None
+        if verb is Verb.BEGIN:
+            self._check_begin(before, after, history, writer)
+        if before.status is Status.RUNNING and verb is not Verb.REQUEST_CANCEL:
+            self._check_end(before, after, change, writer)
+        if verb is Verb.CANCEL:
+            history.was_cancelled_at = self._agenda.now
+        if after.status is Status.PENDING:
+            history.waits_since = self._agenda.now
+        self._check_counts(after)
+
+    def _check_begin(self, before: Job, after: Job, history: History, writer: Process) -> None:
+        self._must(after.locked_by == writer.owner, f"{writer.owner} began it for {after.locked_by}", before)
+        self._must(after.attempt == before.attempt + 1 and after.attempt not in history.attempts, "attempts are not counted", before)
+        if self.clocks_are_right:
+            early_s = self.due_at(before) - self._agenda.now
+            self._must(early_s < 0.002, f"begun {early_s} s before its time", before)
+        self._must(history.was_cancelled_at is None, "begun after it was cancelled", before)
+        history.attempts[after.attempt] = Attempt(owner=writer.owner, begun_at=self._agenda.now)
+        self._check_order(before, writer)
+
+    def _check_order(self, begun: Job, writer: Process) -> None:
+        """Nothing more urgent of the same host waits for long, once things are calm."""
+        if self.calm_since is None or self._agenda.now < self.calm_since + self._settings.lease_s + 5:
+            return
+        for job in self.store.all_jobs():
+            waits = job.status is Status.QUEUED and (job.claimed_by or "").split(":")[0] == writer.owner.split(":")[0]
+            more_urgent = (-job.priority, job.scheduled_at) < (-begun.priority, begun.scheduled_at)
+            since = max(self.histories[job.job_id].waits_since, self.due_at(job))
+            if waits and more_urgent and since < self._agenda.now - URGENT_S:
+                raise Violation(f"{_shown(begun)} begins while {_shown(job)} waits since {since}")
+
+    def _check_end(self, before: Job, after: Job, change: Change, writer: Process) -> None:
+        """An execution ends as its child did, and only its holder says so, or somebody who knows that the holder is dead."""
+        row = change.execution
+        attempt = self.histories[before.job_id].attempts[before.attempt]
+        if row is None or row.attempt != before.attempt or row.finished_at is None:
+            raise Violation(f"{change.verb} of {_shown(before)} without the end of its execution")
+        if change.verb is Verb.RECOVER:
+            self._must(row.status is ExecutionStatus.LOST, f"recovered as {row.status}", before)
+            self._must(before.locked_by not in self.living, f"{before.locked_by} lives and its job was recovered", before)
+            self._must(not self._runs(attempt), "recovered while a child of the dead runs it", before)
+            return
+        self._must(before.locked_by == writer.owner, f"{writer.owner} settled what {before.locked_by} runs", before)
+        self._must(not self._runs(attempt), f"settled as {row.status} while its child runs it", before)
+        self._check_status(before, row.status, attempt, after)
+        if row.status in CHARGED:
+            self.histories[before.job_id].charged += 1
+        if change.verb is Verb.POSTPONE:
+            wish_s = attempt.reported.retry_delay_s if attempt.reported else None
+            wait = lifecycle.retry_delay(after.retry_count, retry_base_s=self._settings.retry_base_s, wish_s=wish_s)
+            least = at_least((before.retry_count + 1) ** 2 * self._settings.retry_base_s) if wish_s is None else wait
+            self._must(after.scheduled_at - after.updated_at in (wait, least), "the retry is not when it should be", before)
+
+    def _check_status(self, job: Job, status: ExecutionStatus, attempt: Attempt, after: Job) -> None:
+        told = attempt.reported
+        if status is ExecutionStatus.SUCCESS:
+            self._must(told is not None and told.result == after.result, f"completed with {after.result!r}", job)
+        elif status is ExecutionStatus.FAILED:
+            self._must(told is not None and told.status is status, "failed by no report of its child", job)
+        elif status is ExecutionStatus.CRASHED:
+            self._must(told is None and attempt.started_at is not None, "crashed without having started, or after its report", job)
+        elif status is ExecutionStatus.TIMEOUT:
+            ran_s = (attempt.ended_at or 0) - (attempt.started_at or float("inf"))
+            self._must(ran_s >= job.timeout_s - 0.01, f"timed out after {ran_s} s of {job.timeout_s}", job)
+        elif status is ExecutionStatus.CANCELLED:
+            self._must(job.cancel_requested_at is not None, "cancelled though nobody asked", job)
+        elif status is ExecutionStatus.RELEASED:
+            is_free = attempt.started_at is None or attempt.owner in self.drains
+            self._must(is_free, "released after it had started, and not by a stop", job)
+
+    def _check_counts(self, job: Job) -> None:
+        history = self.histories[job.job_id]
+        self._must(history.charged <= 1 + job.max_retries, f"charged {history.charged} times", job)
+        self._must(job.lost_count <= self._settings.max_lost, f"lost {job.lost_count} times", job)
+        self._must((job.status is Status.RUNNING) == (job.locked_by is not None), "its lock and its status differ", job)
+        if job.cancel_requested_at is not None:
+            may = (Status.RUNNING, Status.CANCELLED, Status.COMPLETED)
+            self._must(job.status in may, "a request to cancel was forgotten", job)
+
+    # ---- what children do
+
+    def note_start(self, run: Run, owner: str, child: Child) -> None:
+        """A task's first line: its attempt stands in the store, nobody else runs it, nobody ever ran this attempt."""
+        job = self.store.job(run.job_id)
+        attempt = self.histories[run.job_id].attempts.get(run.attempt)
+        if job is None or attempt is None:
+            raise Violation(f"{run.job_id} attempt {run.attempt} starts and was not begun")
+        self._must(attempt.started_at is None, f"attempt {run.attempt} starts twice", job)
+        self._must(attempt.owner == owner, f"attempt {run.attempt} of {attempt.owner} starts at {owner}", job)
+        others = [number for number, other in self.histories[run.job_id].attempts.items() if self._runs(other)]
+        self._must(not others, f"attempt {run.attempt} starts while {others} run", job)
+        is_held = (job.status, job.attempt, job.epoch, job.locked_by) == (Status.RUNNING, run.attempt, run.epoch, owner)
+        self._must(is_held or owner not in self.living, f"attempt {run.attempt} starts and is not held", job)
+        attempt.started_at, attempt.child = self._agenda.now, child
+
+    def note_report(self, run: Run, outcome: Outcome) -> None:
+        """The child says how it ended."""
+        attempt = self.histories[run.job_id].attempts[run.attempt]
+        attempt.reported, attempt.ended_at = outcome, self._agenda.now
+
+    def note_killed(self, run: Run) -> None:
+        """The child died of it, or with it."""
+        self.histories[run.job_id].attempts[run.attempt].ended_at = self._agenda.now
+
+    # ---- the end
+
+    def check_at_rest(self) -> None:
+        """Everything has come to its end, and every attempt that was begun has its record."""
+        for job in self.store.all_jobs():
+            self._must(lifecycle.is_terminal(job), "has not ended", job)
+            rows = self.store.rows(job.job_id)
+            self._must([row.attempt for row in rows] == list(range(1, job.attempt + 1)), "attempts lack records", job)
+            self._must(all(row.finished_at is not None for row in rows), "an execution has not ended", job)
+            self._must(set(self.histories[job.job_id].attempts) == {row.attempt for row in rows}, "records and attempts differ", job)
+            succeeded = [row for row in rows if row.status is ExecutionStatus.SUCCESS]
+            self._must(len(succeeded) == (job.status is Status.COMPLETED), f"{len(succeeded)} successes", job)
+            started = sum(attempt.started_at is not None for attempt in self.histories[job.job_id].attempts.values())
+            least = sum(row.status in (*CHARGED, ExecutionStatus.SUCCESS) for row in rows)
+            self._must(least <= started <= len(rows), f"{started} starts", job)
+        for job_id in self.accepted:
+            self._must(self.store.job(job_id) is not None, f"{job_id} was acknowledged and is lost")
+
+    # ---- small things
+
+    def _runs(self, attempt: Attempt) -> bool:
+        return attempt.started_at is not None and attempt.ended_at is None
+
+    def due_at(self, job: Job) -> float:
+        """When a job may begin, in simulated seconds of a right clock."""
+        return (job.scheduled_at - START).total_seconds()
+
+    def _must(self, holds: bool, otherwise: str, job: Job | None = None) -> None:
+        if not holds:
+            raise Violation(otherwise if job is None else f"{_shown(job)}: {otherwise}")
+
+
+def _shown(job: Job) -> str:
+    return (
+        f"job {job.job_id[-6:]} ({job.status}, priority {job.priority}, epoch {job.epoch}, attempt {job.attempt}, "
+        f"due {job.scheduled_at}, held by {job.holder})"
+    )
