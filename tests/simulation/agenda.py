@@ -1,13 +1,14 @@
 """Simulated time: what is to happen when, in one order that follows from the seed alone; and what has happened, to be told.
 
-While something happens, `pass_time` lets other things happen first: that is how a slow call of one process gives way to the turns of
-others. They end before it goes on, as nested calls do.
+While something happens, `pass_time` lets other things happen first: that is how a slow call of one process gives way to the
+turns of others. They end before it goes on, as nested calls do: what begins within somebody's wait lasts no longer than that.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import random
 from collections.abc import Callable
 
@@ -23,6 +24,7 @@ class Agenda:
         self.now = 0.0
         self.chance = random.Random(seed)
         self.trace: list[tuple[float, str, str, tuple[object, ...]]] = []
+        self._until = math.inf
         self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = itertools.count()
 
@@ -35,13 +37,15 @@ class Agenda:
         self.at(self.now + delay_s, what)
 
     def pass_time(self, seconds: float) -> None:
-        """So much time, with everything that is due in it."""
-        until = self.now + seconds
+        """So much time, with everything that is due in it; less, when somebody's wait in which this happens is over sooner."""
+        until = min(self.now + seconds, self._until)
+        outer_until, self._until = self._until, until
         while self._events and self._events[0][0] <= until:
             when, _, what = heapq.heappop(self._events)
             self.now = max(self.now, when)
             what()
         self.now = max(self.now, until)
+        self._until = outer_until
 
     def between(self, least: float, most: float) -> float:
         """A number between these."""

@@ -1,7 +1,7 @@
 """Clients, played: they submit, repeat what was not answered, cancel and retry, and tell the judge what they were told.
 
-As the gateway does it: the ids are reserved before the request is sent, and the same request goes to another scheduler when the first one does
-not answer.
+As the gateway does it: the ids are reserved before the request is sent, and the same request goes to another scheduler when the
+first one does not answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from engine.job import Status
 from engine.wire.hub import Letter
-from engine.wire.messages import Accepted, CancelJob, Closed, Json, Message, Refused, RetryJob, Submit
+from engine.wire.messages import Accepted, Begun, CancelJob, Closed, Json, Message, Refused, RetryJob, Submit
 from engine.world import later_id
 from tests.simulation.agenda import Agenda, Violation
 from tests.simulation.host import Host
@@ -21,13 +21,18 @@ from tests.simulation.judge import Judge
 from tests.simulation.network import End
 
 PATIENCE_S = 5.0
-FAIR_REFUSALS = ("database_unavailable", "unavailable", "conflict", "idempotency_conflict", "not_found", "overloaded")
+LONG_PATIENCE_S = 20.0
+FAIR_REFUSALS = (
+    "database_unavailable", "unavailable", "conflict", "idempotency_conflict", "not_found", "overloaded", "outcome_unknown",
+)  # fmt: skip
 
 
 class Call:
     """One request to one scheduler."""
 
-    def __init__(self, agenda: Agenda, host: Host, address: str, request: Message, answered: Callable[[Message | None], None]) -> None:
+    def __init__(
+        self, agenda: Agenda, host: Host, address: str, request: Message, answered: Callable[[Message | None], None]
+    ) -> None:  # fmt: skip
         self.name = "client"
         self._agenda = agenda
         self._answered: Callable[[Message | None], None] | None = answered
@@ -35,11 +40,21 @@ class Call:
         agenda.note("client", "→", host.name, address, type(request).__name__, getattr(request, "first_id", "")[-6:])
         if end is None or not end.send(request):
             agenda.after(0.01, lambda: self._take(None))
-        agenda.after(PATIENCE_S + 0.5, lambda: self._take(None, end))
+        self._gives_up_at = agenda.now + PATIENCE_S + 0.5
+        agenda.at(self._gives_up_at, lambda: self._look_at_the_clock(end))
 
     def arrive(self, letter: Letter) -> None:
-        """The answer, or the end of the line."""
+        """The answer, or the end of the line; `Begun` says that it may take longer."""
+        if isinstance(letter.message, Begun):
+            self._gives_up_at = self._agenda.now + LONG_PATIENCE_S
+            return
         self._take(None if isinstance(letter.message, Closed) else letter.message)
+
+    def _look_at_the_clock(self, end: End | None) -> None:
+        if self._agenda.now >= self._gives_up_at:
+            self._take(None, end)
+        else:
+            self._agenda.at(self._gives_up_at, lambda: self._look_at_the_clock(end))
 
     def _take(self, answer: Message | None, end: End | None = None) -> None:
         if self._answered is None:
@@ -78,15 +93,20 @@ class Clients:
         self._try(request, ids, host, tries, is_doubtful=False)
 
     def cancel_or_retry(self, ask: type[CancelJob] | type[RetryJob]) -> None:
-        """Some job that was accepted."""
-        if not self._judge.accepted:
+        """Some job that was accepted; one that is on its way rather than one that has ended."""
+        known = list(self._judge.accepted)
+        moving = [job_id for job_id in known if not self._judge.has_ended(job_id)] if ask is CancelJob else []
+        if not known:
             return
-        job_id = self._agenda.chance.choice(list(self._judge.accepted))
-        host = self._agenda.chance.choice(self._hosts)
+        self.ask_to_change(ask, self._agenda.chance.choice(moving or known), host=self._agenda.chance.choice(self._hosts))
+
+    def ask_to_change(self, ask: type[CancelJob] | type[RetryJob], job_id: str, *, host: Host) -> None:
+        """This job."""
         Call(self._agenda, host, self._a_scheduler(host), ask(job_id=job_id), lambda answer: self._note_change(ask, job_id, answer))
 
     def _try(self, request: Submit, ids: list[str], host: Host, tries: int, *, is_doubtful: bool) -> None:
         request = msgspec.structs.replace(request, deadline=host.world.monotonic() + PATIENCE_S)
+        self._judge.deadlines |= dict.fromkeys(ids, self._agenda.now + PATIENCE_S)
         repeats = 2 if self._agenda.happens(self.repeat_rate) else 1
         heard: list[Message | None] = []
 
@@ -107,7 +127,7 @@ class Clients:
             self.pending -= 1
             return
         refused = [answer for answer in heard if isinstance(answer, Refused)]
-        is_doubtful = is_doubtful or len(refused) < len(heard) or any("reply was lost" in answer.message for answer in refused)
+        is_doubtful = is_doubtful or len(refused) < len(heard) or any(answer.code == "outcome_unknown" for answer in refused)
         if not is_doubtful:
             self._judge.note_refused(ids, refused[0].message)
         if tries > 1 and not any(answer.code == "idempotency_conflict" for answer in refused):

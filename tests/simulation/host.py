@@ -1,4 +1,5 @@
-"""A host: its processes, and a supervisor that is played: it restarts the dead, proves deaths, replaces who hangs, stops and reboots.
+"""A host: its processes, and a supervisor that is played: it restarts the dead, proves deaths, replaces who hangs, stops and
+reboots.
 
 The one place where roles are built.
 """
@@ -12,18 +13,21 @@ from typing import cast
 
 from engine.config import Settings
 from engine.executor_line import ExecutorLine
+from engine.hold import Hold
 from engine.owners import parse_owner
 from engine.processes.child import Role
 from engine.queue import Queue
 from engine.scheduler import Scheduler
-from engine.store.port import Store
+from engine.silence import Elsewhere, Silence
+from engine.store.port import Hosts, HostSign, Served
+from engine.upkeep import Upkeep
 from engine.watcher import Watcher
 from engine.wire.hub import Network
 from engine.wire.messages import OwnersDied
 from engine.wire.run_dir import RunDir
 from engine.worker import Worker
 from tests.simulation.agenda import Agenda
-from tests.simulation.children import Labour
+from tests.simulation.children import EVERY_TASK, Labour
 from tests.simulation.judge import Judge
 from tests.simulation.network import HostNetwork, KnownComponents, ProcessNetwork, Weather
 from tests.simulation.process import Process
@@ -44,7 +48,6 @@ class Town:
     judge: Judge
     settings: Settings
     store: SharedStore
-    store_weather: StoreWeather
     weather: Weather
     labour: Labour
     folder: object
@@ -58,6 +61,7 @@ class Host:
         self.name = f"host{number}"
         self.world = HostWorld(town.agenda, name=self.name, number=number, wall_offset_s=wall_offset_s)
         self.network = HostNetwork(town.agenda, town.weather)
+        self.store_weather = StoreWeather()
         self.crash_rate = 0.0
         self.is_up = False
         self.boots = 0
@@ -68,7 +72,7 @@ class Host:
     @property
     def boot(self) -> str:
         """This start's name."""
-        return f"b{self.boots}"
+        return f"{self.name}b{self.boots}"
 
     def processes(self) -> list[Process]:
         """Those that live."""
@@ -77,6 +81,10 @@ class Host:
     def proven(self, owners: Iterable[str]) -> list[str]:
         """See `Proof`: who was buried here, and everybody of an earlier boot of this host."""
         return [owner for owner in owners if owner in self._buried or self._is_of_earlier_boot(owner)]
+
+    def is_ours(self, owner: str) -> bool:
+        """See `engine.processes.deaths`."""
+        return parse_owner(owner).host == self.name
 
     # ---- life and death
 
@@ -97,7 +105,6 @@ class Host:
         self.is_up = False
         for process in self.processes():
             process.kill()
-            self._end_children(process.owner, within_s=0.0)
         self.town.agenda.after(seconds + 0.01, self.boot_up)
 
     def stop(self) -> None:
@@ -123,6 +130,14 @@ class Host:
         if seconds > hang_s:
             self.town.agenda.after(hang_s, lambda: process.kill("hung and is killed"))
 
+    def freeze(self, seconds: float) -> None:
+        """The whole host stands still, with its supervisor and its children, and goes on as if nothing had been."""
+        self.town.agenda.note(self.name, "is frozen for", seconds)
+        for process in self.processes():
+            process.pause(seconds)
+            for line in self.town.judge.lines.get(process.owner, []):
+                line.child.frozen_until = self.town.agenda.now + seconds
+
     # ---- the supervisor's part
 
     def _start(self, name: str) -> None:
@@ -130,17 +145,23 @@ class Host:
             return
         self._generations[name] += 1
         owner = f"{self.name}:{self.boot}:{name}:{self._generations[name]}"
-        process = Process(self.town.agenda, name=name, owner=owner, died=self._see_death)
+        judge = self.town.judge
+        process = Process(
+            self.town.agenda, name=name, owner=owner, died=self._see_death, told=judge.note_sent,
+            stood_still=lambda: judge.stood_still.add(owner),
+        )  # fmt: skip
         process.crash_rate = self.crash_rate
         self.network.processes[name] = process
-        self.town.judge.living[owner] = process
+        judge.living[owner] = process
         process.begin(lambda: self._build(process))
 
     def _see_death(self, process: Process) -> None:
         """It is replaced at once or a little later; its death is proven when its children are gone."""
         agenda = self.town.agenda
         self.town.judge.living.pop(process.owner, None)
-        self._end_children(process.owner, within_s=0.2)
+        if process.has_left:
+            self.town.judge.left.add(process.owner)
+        self._end_children(process.owner, within_s=0.2 if self.is_up else 0.0)
         if not self.is_up:
             return
         boot = self.boot
@@ -190,32 +211,50 @@ class Host:
 
     def _is_of_earlier_boot(self, owner: str) -> bool:
         told = parse_owner(owner)
-        return told.host == self.name and told.boot != self.boot
+        return self.is_ours(owner) and told.boot != self.boot
 
     # ---- roles
 
     def _build(self, process: Process) -> Role:
-        town = self.town
+        town, owner, world = self.town, process.owner, self.world
         network = cast(Network, ProcessNetwork(process, self.network))
         log = TracedLog(town.agenda, process.who)
-        store: Store = StoreLine(town.agenda, process, town.store, town.store_weather)
+        store = StoreLine(town.agenda, process, town.store, self.store_weather)
+        hosts = store if town.settings.mongo_uri is not None else None
         known = cast(RunDir, KnownComponents(self.network, town.folder))
-        role = process.name.partition("-")[0]
         hire = cast(Callable[[], ExecutorLine], lambda: town.labour.hire(process))
         build: dict[str, Callable[[], Role]] = {
             "scheduler": lambda: Scheduler(
-                owner=process.owner, settings=town.settings, world=self.world, store=store, network=network, log=log, run_dir=known
+                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, run_dir=known,
+                elsewhere=Elsewhere(hosts, world),
             ),
             "watcher": lambda: Watcher(
-                owner=process.owner, settings=town.settings, world=self.world, store=store, network=network, log=log, deaths=self,
-                queue_address=QUEUE_NAME,
+                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, queue_address=QUEUE_NAME,
+                upkeep=self._upkeep(store, hosts, log), hold=self._hold(owner, hosts), served=lambda: Served(tasks=EVERY_TASK),
             ),
             "queue": lambda: Queue(
-                owner=process.owner, settings=town.settings, world=self.world, store=store, network=network, log=log
+                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, is_ours=self.is_ours
             ),
             "worker": lambda: Worker(
-                owner=process.owner, settings=town.settings, world=self.world, store=store, network=network, log=log,
-                queue_address=QUEUE_NAME, run_dir=known, hire=hire,
+                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, queue_address=QUEUE_NAME,
+                run_dir=known, hire=hire, hold=self._hold(owner, hosts),
             ),
         }  # fmt: skip
-        return build[role]()
+        return build[process.name.partition("-")[0]]()
+
+    def _upkeep(self, store: StoreLine, hosts: Hosts | None, log: TracedLog) -> Upkeep:
+        settings = self.town.settings
+        silence = None
+        if hosts is not None:
+            look_s = 1.25 * settings.poll_s
+            silence = Silence(hosts=hosts, is_ours=self.is_ours, world=self.world, lease_s=settings.lease_s, look_s=look_s)
+        return Upkeep(settings=settings, world=self.world, store=store, log=log, deaths=self, silence=silence)
+
+    def _hold(self, owner: str, hosts: Hosts | None) -> Hold:
+        told = parse_owner(owner)
+        lease_s = self.town.settings.lease_s
+
+        def sign() -> HostSign:
+            return HostSign(boot=told.boot, host=told.host, renewal=0, seen_at=self.world.now(), lease_s=lease_s)
+
+        return Hold(hosts=hosts, sign=sign, world=self.world, lease_s=lease_s)

@@ -1,7 +1,8 @@
 """Connections and hints between simulated processes and clients, as the kernel's sockets and `engine.wire.hub` behave together.
 
-What was sent before a connection ends arrives before its end does, and in order; letters of different connections overtake each other. Who
-sends to somebody that is gone loses the connection at once, with what was on the way to him. Hints may be late, or never come.
+What was sent before a connection ends arrives before its end does, and in order; letters of different connections overtake each
+other. Who sends to somebody that is gone loses the connection at once, with what was on the way to him. Hints may be late, or
+never come.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class End:
         """See `Peer`."""
         if isinstance(self.holder, Process):
             self.holder.effect("a letter")
+            self.holder.told(message)
             self._agenda.note(self.holder.who, "→", _shown(self.other.holder), type(message).__name__, *_facts(message))
         if self.is_open and not self.other.is_open:
             self.is_open = False

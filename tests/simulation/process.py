@@ -1,7 +1,7 @@
 """A process that lives a role, as `engine.processes.child.live` does it: turns, sleep, drain, death.
 
-Nothing but a letter or the end of its sleep wakes a process: a role that forgets to ask for its next turn stands still. It may die at any
-`effect`: a call of the store, a letter that it sends. What it did before has happened, what comes after has not.
+Nothing but a letter or the end of its sleep wakes a process: a role that forgets to ask for its next turn stands still. It may
+die at any `effect`: a call of the store, a letter that it sends. What it did before has happened, what comes after has not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from engine.errors import StoreBroken
 from engine.processes.child import Role
 from engine.wire.hub import Letter
-from engine.wire.messages import Ready
+from engine.wire.messages import Message, Ready
 from tests.simulation.agenda import Agenda, Violation
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ class Killed(BaseException):
 class Process:
     """See the module."""
 
-    def __init__(self, agenda: Agenda, *, name: str, owner: str, died: Callable[[Process], object]) -> None:
+    def __init__(
+        self, agenda: Agenda, *, name: str, owner: str, died: Callable[[Process], object], told: Callable[[Message], object],
+        stood_still: Callable[[], object],
+    ) -> None:  # fmt: skip
         self.agenda = agenda
         self.name = name
         self.owner = owner
@@ -41,10 +44,13 @@ class Process:
         self.role: Role | None = None
         self.is_alive = True
         self.listens = False
+        self.has_left = False
         self.ends: list[End] = []
         self.readable: dict[int, Callable[[], bool]] = {}
         self.crash_rate = 0.0
         self.turns = 0
+        self.told = told
+        self.stood_still = stood_still
         self._died = died
         self._inbox: list[Letter] = []
         self._is_busy = False
@@ -80,7 +86,8 @@ class Process:
 
     def pause(self, seconds: float) -> None:
         """It is stopped, or its machine gives it no time."""
-        self._paused_until = self.agenda.now + seconds
+        self.stood_still()
+        self._paused_until = max(self._paused_until, self.agenda.now + seconds)
         self._wake_at = math.inf
         self.wake(0.0)
 
@@ -135,6 +142,7 @@ class Process:
         sleep_s = self.role.tick(letters)
         if self._drains and self.role.drained:
             self.role.close()
+            self.has_left = True
             self.kill("has left")
             raise Killed
         return max(0.0, sleep_s)

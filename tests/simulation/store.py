@@ -1,7 +1,7 @@
 """One store in memory that all processes share, and each process's way to it: slow, cut off, or answered with nothing.
 
-A call may fail before it did anything; after it has done everything; or, as on a database without transactions, after a part of its
-changes. While a call takes its time, the others go on.
+A call may fail before it did anything; after it has done everything; or, as on a database without transactions, after a part of
+its changes. While a call takes its time, the others go on.
 """
 
 from __future__ import annotations
@@ -23,15 +23,20 @@ Answer = TypeVar("Answer")
 
 
 class StoreWeather:
-    """How well the store is reached now."""
+    """How well a host reaches the store now."""
 
     def __init__(self) -> None:
-        self.is_down = False
+        self.down_until = 0.0
+        self.clear_up()
+
+    def clear_up(self) -> None:
+        """All is well."""
+        self.down_until = 0.0
         self.is_partial = False
         self.refusal_rate = 0.0
         self.lost_reply_rate = 0.0
         self.broken_rate = 0.0
-        self.delay_rate = 0.1
+        self.delay_rate = 0.2
         self.delay_s = 0.002
 
 
@@ -67,6 +72,17 @@ class SharedStore(MemoryStore):
         for ticket in claimed.tickets:
             self.judge.note_claimed(before[ticket.job_id], self._jobs[ticket.job_id], now)
         return claimed
+
+    def purge(self, *, before: datetime, limit: int) -> int:
+        known = dict(self._jobs)
+        count = super().purge(before=before, limit=limit)
+        for job_id in [job_id for job_id in known if job_id not in self._jobs]:
+            self.judge.note_purged(known[job_id])
+        return count
+
+    def renew(self, sign: HostSign) -> None:
+        super().renew(sign)
+        self.judge.note_sign(sign.boot)
 
     def _apply_one(self, change: Change) -> bool:
         before = self._jobs.get(change.job_id)
@@ -174,7 +190,7 @@ class StoreLine:
         weather = self._weather
         self._process.effect(what)
         self._wait()
-        if weather.is_down or self._agenda.happens(weather.refusal_rate):
+        if self._agenda.now < weather.down_until or self._agenda.happens(weather.refusal_rate):
             self._fail(what, "did nothing")
         if self._agenda.happens(weather.broken_rate):
             self._agenda.note(self._process.who, what, "✗ broken")
