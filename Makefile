@@ -1,5 +1,5 @@
 # One command checks all: `make check`.
-.PHONY: help check format lint types test bench
+.PHONY: help check format lint types test simulate bench
 python = $(shell bin/environment test)
 
 help:  ## this list
@@ -18,6 +18,9 @@ types:  ## types of everything
 
 test:  ## the default suite
 	bin/test
+
+simulate:  ## random lives of the whole system on a simulated clock: SECONDS=600, START=<first seed>
+	$(python) -m tests.simulation
 
 bench:  ## the figures
 	bin/bench

@@ -1,0 +1,260 @@
+"""A host: its processes, and a supervisor that is played: it restarts the dead, proves deaths, replaces who hangs, stops and
+reboots.
+
+The one place where roles are built.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from engine.config import Settings
+from engine.executor_line import ExecutorLine
+from engine.hold import Hold
+from engine.owners import parse_owner
+from engine.processes.child import Role
+from engine.queue import Queue
+from engine.scheduler import Scheduler
+from engine.silence import Elsewhere, Silence
+from engine.store.port import Hosts, HostSign, Served
+from engine.upkeep import Upkeep
+from engine.watcher import Watcher
+from engine.wire.hub import Network
+from engine.wire.messages import OwnersDied
+from engine.wire.run_dir import RunDir
+from engine.worker import Worker
+from tests.simulation.agenda import Agenda
+from tests.simulation.children import EVERY_TASK, Labour
+from tests.simulation.judge import Judge
+from tests.simulation.network import HostNetwork, KnownComponents, ProcessNetwork, Weather
+from tests.simulation.process import Process
+from tests.simulation.store import SharedStore, StoreLine, StoreWeather
+from tests.simulation.world import HostWorld, TracedLog
+
+QUEUE_NAME = "queue-6000"
+NAMES = ("scheduler-8081", "scheduler-8082", QUEUE_NAME, "watcher-9001", "watcher-9002", "worker-7001", "worker-7002")
+STAGES = (("watcher", "worker"), ("queue",), ("scheduler",))
+"""As `api.drain` has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Town:
+    """What all hosts share."""
+
+    agenda: Agenda
+    judge: Judge
+    settings: Settings
+    store: SharedStore
+    weather: Weather
+    labour: Labour
+    folder: object
+
+
+class Host:
+    """See the module."""
+
+    def __init__(self, town: Town, *, number: int, wall_offset_s: float = 0.0) -> None:
+        self.town = town
+        self.name = f"host{number}"
+        self.world = HostWorld(town.agenda, name=self.name, number=number, wall_offset_s=wall_offset_s)
+        self.network = HostNetwork(town.agenda, town.weather)
+        self.store_weather = StoreWeather()
+        self.crash_rate = 0.0
+        self.is_up = False
+        self.boots = 0
+        self._generations: Counter[str] = Counter()
+        self._buried: set[str] = set()
+        self._stops: tuple[str, ...] = ()
+
+    @property
+    def boot(self) -> str:
+        """This start's name."""
+        return f"{self.name}b{self.boots}"
+
+    def processes(self) -> list[Process]:
+        """Those that live."""
+        return [process for process in self.network.processes.values() if process.is_alive]
+
+    def proven(self, owners: Iterable[str]) -> list[str]:
+        """See `Proof`: who was buried here, and everybody of an earlier boot of this host."""
+        return [owner for owner in owners if owner in self._buried or self._is_of_earlier_boot(owner)]
+
+    def is_ours(self, owner: str) -> bool:
+        """See `engine.processes.deaths`."""
+        return parse_owner(owner).host == self.name
+
+    # ---- life and death
+
+    def boot_up(self) -> None:
+        """Everything starts, nothing of an earlier boot is left."""
+        self.boots += 1
+        self.is_up = True
+        self._generations.clear()
+        self.town.agenda.note(self.name, "boots", self.boot)
+        for name in NAMES:
+            self._start(name)
+
+    def crash(self, seconds: float) -> None:
+        """The power goes, or all its processes are killed; it comes back."""
+        if not self.is_up:
+            return
+        self.town.agenda.note(self.name, "crashes for", seconds)
+        self.is_up = False
+        for process in self.processes():
+            process.kill()
+        self.town.agenda.after(seconds + 0.01, self.boot_up)
+
+    def stop(self) -> None:
+        """SIGTERM: everything leaves, stage by stage, and starts again."""
+        if self.is_up and not self._stops:
+            self.town.agenda.note(self.name, "stops")
+            self.is_up = False
+            self._stops = STAGES[0]
+            self._go_on_stopping(0, self.town.agenda.now)
+
+    def restart(self, name: str) -> None:
+        """One process is asked to leave, and killed when it does not."""
+        process = self.network.processes[name]
+        self._ask_to_leave(process)
+        self.town.agenda.after(self.town.settings.drain_s + 5, lambda: process.kill("is killed, for it did not leave"))
+
+    def pause(self, name: str, seconds: float) -> None:
+        """A process is stopped; after HANG_S it is killed."""
+        process = self.network.processes[name]
+        self.town.agenda.note(process.who, "stands still for", seconds)
+        process.pause(seconds)
+        hang_s = self.town.settings.hang_s
+        if seconds > hang_s:
+            self.town.agenda.after(hang_s, lambda: process.kill("hung and is killed"))
+
+    def freeze(self, seconds: float) -> None:
+        """The whole host stands still, with its supervisor and its children, and goes on as if nothing had been."""
+        self.town.agenda.note(self.name, "is frozen for", seconds)
+        for process in self.processes():
+            process.pause(seconds)
+            for line in self.town.judge.lines.get(process.owner, []):
+                line.child.frozen_until = self.town.agenda.now + seconds
+
+    # ---- the supervisor's part
+
+    def _start(self, name: str) -> None:
+        if not self.is_up or (name in self.network.processes and self.network.processes[name].is_alive):
+            return
+        self._generations[name] += 1
+        owner = f"{self.name}:{self.boot}:{name}:{self._generations[name]}"
+        judge = self.town.judge
+        process = Process(
+            self.town.agenda, name=name, owner=owner, died=self._see_death, told=judge.note_sent,
+            stood_still=lambda: judge.stood_still.add(owner),
+        )  # fmt: skip
+        process.crash_rate = self.crash_rate
+        self.network.processes[name] = process
+        judge.living[owner] = process
+        process.begin(lambda: self._build(process))
+
+    def _see_death(self, process: Process) -> None:
+        """It is replaced at once or a little later; its death is proven when its children are gone."""
+        agenda = self.town.agenda
+        self.town.judge.living.pop(process.owner, None)
+        if process.has_left:
+            self.town.judge.left.add(process.owner)
+        self._end_children(process.owner, within_s=0.2 if self.is_up else 0.0)
+        if not self.is_up:
+            return
+        boot = self.boot
+        agenda.after(agenda.between(0.2, 0.3 if agenda.happens(0.7) else 3.0), lambda: self._bury(process.owner, boot))
+        agenda.after(agenda.between(0, 0.05 if agenda.happens(0.7) else 5.0), lambda: self._start_again(process.name, boot))
+
+    def _start_again(self, name: str, boot: str) -> None:
+        if boot == self.boot:
+            self._start(name)
+
+    def _bury(self, owner: str, boot: str) -> None:
+        if boot != self.boot:
+            return
+        self.town.agenda.note(self.name, "buries", owner)
+        self._buried.add(owner)
+        for name in self.network.components("watcher"):
+            self.network.hint(self.name, name, OwnersDied(owners=[owner]))
+
+    def _end_children(self, owner: str, *, within_s: float) -> None:
+        for line in self.town.judge.lines.pop(owner, []):
+            if within_s:
+                line.child.die_of(9, within_s)
+            else:
+                line.child.vanish()
+
+    def _ask_to_leave(self, process: Process) -> None:
+        self.town.agenda.note(process.who, "is asked to leave")
+        self.town.judge.drains.add(process.owner)
+        process.ask_to_leave()
+
+    def _go_on_stopping(self, stage: int, since: float) -> None:
+        agenda = self.town.agenda
+        if stage == len(STAGES):
+            self._stops = ()
+            agenda.after(0.5, self.boot_up)
+            return
+        left = [process for process in self.processes() if process.name.startswith(STAGES[stage])]
+        if not left:
+            self._go_on_stopping(stage + 1, agenda.now)
+            return
+        for process in left:
+            if process.owner not in self.town.judge.drains:
+                self._ask_to_leave(process)
+            if agenda.now > since + self.town.settings.drain_s + 5:
+                process.kill("is killed, for it did not leave")
+        agenda.after(0.1, lambda: self._go_on_stopping(stage, since))
+
+    def _is_of_earlier_boot(self, owner: str) -> bool:
+        told = parse_owner(owner)
+        return self.is_ours(owner) and told.boot != self.boot
+
+    # ---- roles
+
+    def _build(self, process: Process) -> Role:
+        town, owner, world = self.town, process.owner, self.world
+        network = cast(Network, ProcessNetwork(process, self.network))
+        log = TracedLog(town.agenda, process.who)
+        store = StoreLine(town.agenda, process, town.store, self.store_weather)
+        hosts = store if town.settings.mongo_uri is not None else None
+        known = cast(RunDir, KnownComponents(self.network, town.folder))
+        hire = cast(Callable[[], ExecutorLine], lambda: town.labour.hire(process))
+        build: dict[str, Callable[[], Role]] = {
+            "scheduler": lambda: Scheduler(
+                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, run_dir=known,
+                elsewhere=Elsewhere(hosts, world),
+            ),
+            "watcher": lambda: Watcher(
+                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, queue_address=QUEUE_NAME,
+                upkeep=self._upkeep(store, hosts, log), hold=self._hold(owner, hosts), served=lambda: Served(tasks=EVERY_TASK),
+            ),
+            "queue": lambda: Queue(
+                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, is_ours=self.is_ours
+            ),
+            "worker": lambda: Worker(
+                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, queue_address=QUEUE_NAME,
+                run_dir=known, hire=hire, hold=self._hold(owner, hosts),
+            ),
+        }  # fmt: skip
+        return build[process.name.partition("-")[0]]()
+
+    def _upkeep(self, store: StoreLine, hosts: Hosts | None, log: TracedLog) -> Upkeep:
+        settings = self.town.settings
+        silence = None
+        if hosts is not None:
+            look_s = 1.25 * settings.poll_s
+            silence = Silence(hosts=hosts, is_ours=self.is_ours, world=self.world, lease_s=settings.lease_s, look_s=look_s)
+        return Upkeep(settings=settings, world=self.world, store=store, log=log, deaths=self, silence=silence)
+
+    def _hold(self, owner: str, hosts: Hosts | None) -> Hold:
+        told = parse_owner(owner)
+        lease_s = self.town.settings.lease_s
+
+        def sign() -> HostSign:
+            return HostSign(boot=told.boot, host=told.host, renewal=0, seen_at=self.world.now(), lease_s=lease_s)
+
+        return Hold(hosts=hosts, sign=sign, world=self.world, lease_s=lease_s)

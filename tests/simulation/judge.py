@@ -1,0 +1,315 @@
+"""What must hold, checked at every change in the store and every start of a task, against what truly happened.
+
+The judge sees all: which children run what, who is dead, what clients were told. Each rule names the invariant of the design
+that it stands for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from engine import lifecycle
+from engine.config import Settings
+from engine.job import ExecutionStatus, Job, Outcome, Status, at_least
+from engine.lifecycle import TABLE, Change, Verb
+from engine.wire.messages import Leased, Message, Run
+from tests.simulation.agenda import Agenda, Violation
+from tests.support.world import START
+
+if TYPE_CHECKING:
+    from tests.simulation.children import Child, PlayedLine
+    from tests.simulation.process import Process
+    from tests.simulation.store import SharedStore
+
+CHARGED = (ExecutionStatus.FAILED, ExecutionStatus.TIMEOUT, ExecutionStatus.CRASHED)
+URGENT_S = 1.5
+
+
+@dataclass
+class Attempt:
+    """What truly became of an attempt: begun in the store by `owner`; started in a child; ended."""
+
+    owner: str
+    begun_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    reported: Outcome | None = None
+    child: Child | None = None
+
+
+@dataclass
+class History:
+    """What a job has been through."""
+
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    charged: int = 0
+    waits_since: float = 0.0
+    leased_at: float = 0.0
+    was_cancelled_at: float | None = None
+
+
+class Judge:
+    """See the module."""
+
+    store: SharedStore
+
+    def __init__(self, agenda: Agenda, settings: Settings) -> None:
+        self._agenda = agenda
+        self._settings = settings
+        self.living: dict[str, Process] = {}
+        self.drains: set[str] = set()
+        self.left: set[str] = set()
+        self.stood_still: set[str] = set()
+        self.purged: set[str] = set()
+        self.deadlines: dict[str, float] = {}
+        self.signs: dict[str, float] = {}
+        self.lines: dict[str, list[PlayedLine]] = {}
+        self.accepted: dict[str, str] = {}
+        self.clocks_are_right = True
+        self.calm_since: float | None = None
+        self.histories: defaultdict[str, History] = defaultdict(History)
+        self.verbs: Counter[Verb] = Counter()
+
+    # ---- what clients are told
+
+    def note_accepted(self, job_ids: list[str], key: str | None) -> None:
+        """Nothing acknowledged is lost: it stands in the store from the moment of the answer."""
+        for job_id in job_ids:
+            self._must(self._is_known(job_id), f"{job_id} was acknowledged and is not stored")
+            self.accepted[job_id] = key or ""
+        if key is not None:
+            same = [job.job_id for job in self.store.all_jobs() if job.idempotency_key == key]
+            self._must(same == job_ids or job_ids[0] in self.purged, f"the key {key} stands for {same}, and {job_ids} was told")
+
+    def note_refused(self, job_ids: list[str], words: str) -> None:
+        """Anything but a success stored nothing."""
+        stored = [job_id for job_id in job_ids if self.store.job(job_id) is not None]
+        self._must(not stored, f"{stored} was refused ({words}) and is stored")
+
+    def has_ended(self, job_id: str) -> bool:
+        """Whether nothing more happens to it by itself."""
+        job = self.store.job(job_id)
+        return job_id in self.purged or (job is not None and lifecycle.is_terminal(job))
+
+    def moving(self) -> list[Job]:
+        """All that has not ended."""
+        return [job for job in self.store.all_jobs() if not lifecycle.is_terminal(job)]
+
+    # ---- what changes in the store
+
+    def note_inserted(self, job: Job) -> None:
+        """T1: nobody stores what its client has given up."""
+        self._must(self._agenda.now <= self.deadlines[job.job_id], "stored after its deadline", job)
+        self.histories[job.job_id].waits_since = self._agenda.now
+
+    def note_claimed(self, before: Job, after: Job, now: datetime) -> None:
+        """T2, T3: nothing that is not due yet."""
+        self.verbs[Verb.CLAIM] += 1
+        self._must(before.status is Status.PENDING, f"claimed while {before.status}", before)
+        self._must(before.scheduled_at <= now, f"claimed at {now}, due {before.scheduled_at}", before)
+        self._must(after.epoch == before.epoch + 1, "claimed without a new epoch", before)
+
+    def note_changed(self, before: Job, after: Job, change: Change, writer: Process) -> None:
+        """Any other transition."""
+        verb = change.verb
+        self.verbs[verb] += 1
+        is_legal = after.status in TABLE.get((before.status, verb), ())
+        self._must(is_legal, f"{verb} led from {before.status} to {after.status}", before)
+        rises = verb is not Verb.REQUEST_CANCEL
+        self._must(after.epoch == before.epoch + rises, f"epoch {before.epoch} became {after.epoch}", before)
+        if before.status in lifecycle.TERMINAL:
+            self._must(verb is Verb.RETRY, f"{verb} after the end", before)
+        history = self.histories[before.job_id]
+        if verb is Verb.RETRY:
+            history.charged = 0
+            history.was_cancelled_at = None
+        if verb is Verb.BEGIN:
+            self._check_begin(before, after, history, writer)
+        if before.status is Status.RUNNING and verb is not Verb.REQUEST_CANCEL:
+            self._check_end(before, after, change, writer)
+        if verb is Verb.CANCEL:
+            history.was_cancelled_at = self._agenda.now
+        if verb is Verb.RECOVER and before.status is not Status.RUNNING:
+            may = writer.name.startswith("queue-") or before.claimed_by == writer.owner or self._is_gone(before.claimed_by)
+            self._must(may, f"{writer.owner} gives back what is not its own", before)
+        if after.status is Status.PENDING:
+            history.waits_since = self._agenda.now
+        self._check_counts(before, after, verb)
+
+    def note_purged(self, job: Job) -> None:
+        """T16: what has ended, and long ago."""
+        self._must(lifecycle.is_terminal(job) and job.finished_at is not None, "purged before its end", job)
+        if self.clocks_are_right:
+            age_s = self._agenda.now - (job.finished_at - START).total_seconds()  # type: ignore[operator]
+            self._must(age_s >= self._settings.retention_s > 0, f"purged {age_s} s after its end", job)
+        self.purged.add(job.job_id)
+        del self.histories[job.job_id]  # a request that is repeated after so long is a new one
+
+    def note_sign(self, boot: str) -> None:
+        """A host gave a sign of life."""
+        self.signs[boot] = self._agenda.now
+
+    def _check_begin(self, before: Job, after: Job, history: History, writer: Process) -> None:
+        self._must(after.locked_by == writer.owner, f"{writer.owner} began it for {after.locked_by}", before)
+        is_new = after.attempt == before.attempt + 1 and after.attempt not in history.attempts
+        self._must(is_new, "attempts are not counted", before)
+        if self.clocks_are_right:
+            early_s = self.due_at(before) - self._agenda.now
+            self._must(early_s < 0.002, f"begun {early_s} s before its time", before)
+        self._must(history.was_cancelled_at is None, "begun after it was cancelled", before)
+        history.attempts[after.attempt] = Attempt(owner=writer.owner, begun_at=self._agenda.now)
+        self._check_order(before, writer)
+
+    def _check_order(self, begun: Job, writer: Process) -> None:
+        """Nothing more urgent lies ready in the same host's queue for long, once things are calm."""
+        if self.calm_since is None or self._agenda.now < self.calm_since + self._settings.lease_s + 5:
+            return
+        for job in self.store.all_jobs():
+            waits = job.status is Status.QUEUED and (job.claimed_by or "").split(":")[0] == writer.owner.split(":")[0]
+            more_urgent = (-job.priority, job.scheduled_at) < (-begun.priority, begun.scheduled_at)
+            history = self.histories[job.job_id]
+            since = max(history.waits_since, history.leased_at, self.due_at(job))
+            if waits and more_urgent and since < self._agenda.now - URGENT_S:
+                raise Violation(f"{_shown(begun)} begins while {_shown(job)} waits since {since}")
+
+    def note_sent(self, message: Message) -> None:
+        """A worker has tickets for a moment, and begins their jobs or gives them back."""
+        for ticket in message.tickets if isinstance(message, Leased) else []:
+            self.histories[ticket.job_id].leased_at = self._agenda.now
+
+    def _check_end(self, before: Job, after: Job, change: Change, writer: Process) -> None:
+        """An execution ends as its child did, and only its holder says so, or somebody who knows that the holder is dead."""
+        row = change.execution
+        attempt = self.histories[before.job_id].attempts[before.attempt]
+        if row is None or row.attempt != before.attempt or row.finished_at is None:
+            raise Violation(f"{change.verb} of {_shown(before)} without the end of its execution")
+        if change.verb is Verb.RECOVER:
+            self._must(row.status is ExecutionStatus.LOST, f"recovered as {row.status}", before)
+            self._must(before.locked_by not in self.left, f"{before.locked_by} left in peace and did not settle it", before)
+            self._must(self._is_gone(before.locked_by), f"{before.locked_by} lives and its job was recovered", before)
+            stood_still = before.locked_by in self.stood_still
+            self._must(not self._runs(attempt) or stood_still, "recovered while a child of the dead runs it", before)
+            return
+        self._must(before.locked_by == writer.owner, f"{writer.owner} settled what {before.locked_by} runs", before)
+        self._must(not self._runs(attempt), f"settled as {row.status} while its child runs it", before)
+        self._check_status(before, row.status, attempt, after)
+        if row.status in CHARGED:
+            self.histories[before.job_id].charged += 1
+        if change.verb is Verb.POSTPONE:
+            wish_s = attempt.reported.retry_delay_s if attempt.reported and row.status is ExecutionStatus.FAILED else None
+            wait = at_least((before.retry_count + 1) ** 2 * self._settings.retry_base_s if wish_s is None else wish_s)
+            told = after.scheduled_at - after.updated_at
+            self._must(told == wait, f"the retry waits {told} and should {wait}", before)
+
+    def _check_status(self, job: Job, status: ExecutionStatus, attempt: Attempt, after: Job) -> None:
+        told = attempt.reported
+        if status is ExecutionStatus.SUCCESS:
+            self._must(told is not None and told.result == after.result, f"completed with {after.result!r}", job)
+        elif status is ExecutionStatus.FAILED:
+            self._must(told is not None and told.status is status, "failed by no report of its child", job)
+        elif status is ExecutionStatus.CRASHED:
+            self._must(told is None and attempt.started_at is not None, "crashed without having started, or after its report", job)
+        elif status is ExecutionStatus.TIMEOUT:
+            ran_s = (attempt.ended_at or 0) - (attempt.started_at or float("inf"))
+            self._must(ran_s >= job.timeout_s - 0.01, f"timed out after {ran_s} s of {job.timeout_s}", job)
+        elif status is ExecutionStatus.CANCELLED:
+            self._must(job.cancel_requested_at is not None, "cancelled though nobody asked", job)
+        elif status is ExecutionStatus.RELEASED:
+            is_free = attempt.started_at is None or attempt.owner in self.drains
+            self._must(is_free, "released after it had started, and not by a stop", job)
+
+    def _check_counts(self, before: Job, job: Job, verb: Verb) -> None:
+        history = self.histories[job.job_id]
+        retries = 0 if verb is Verb.RETRY else before.retry_count + (verb is Verb.POSTPONE)
+        self._must(job.retry_count == retries, f"{verb} made {job.retry_count} of {before.retry_count} retries", job)
+        is_loss = verb is Verb.RECOVER and before.status is Status.RUNNING
+        losses = 0 if verb is Verb.RETRY else before.lost_count + is_loss
+        self._must(job.lost_count == losses, f"{verb} made {job.lost_count} of {before.lost_count} losses", job)
+        self._must(history.charged <= 1 + job.max_retries, f"charged {history.charged} times", job)
+        self._must(job.lost_count <= self._settings.max_lost, f"lost {job.lost_count} times", job)
+        self._must((job.status is Status.RUNNING) == (job.locked_by is not None), "its lock and its status differ", job)
+        if job.cancel_requested_at is not None:
+            may = (Status.RUNNING, Status.CANCELLED, Status.COMPLETED)
+            self._must(job.status in may, "a request to cancel was forgotten", job)
+
+    # ---- what children do
+
+    def note_start(self, run: Run, owner: str, child: Child) -> None:
+        """A task's first line: its attempt stands in the store, nobody else runs it, nobody ever ran this attempt."""
+        job = self.store.job(run.job_id)
+        attempt = self.histories[run.job_id].attempts.get(run.attempt)
+        if job is None or attempt is None:
+            raise Violation(f"{run.job_id} attempt {run.attempt} starts and was not begun")
+        self._must(attempt.started_at is None, f"attempt {run.attempt} starts twice", job)
+        self._must(attempt.owner == owner, f"attempt {run.attempt} of {attempt.owner} starts at {owner}", job)
+        running = [number for number, other in self.histories[run.job_id].attempts.items() if self._runs(other)]
+        others = [number for number in running if not self._is_lost(job, number)]
+        self._must(not others, f"attempt {run.attempt} starts while {others} run", job)
+        is_held = (job.status, job.attempt, job.epoch, job.locked_by) == (Status.RUNNING, run.attempt, run.epoch, owner)
+        may_be_late = owner not in self.living or (owner in self.stood_still and self._is_lost(job, run.attempt))
+        self._must(is_held or may_be_late, f"attempt {run.attempt} starts and is not held", job)
+        attempt.started_at, attempt.child = self._agenda.now, child
+
+    def note_report(self, run: Run, outcome: Outcome) -> None:
+        """The child says how it ended."""
+        attempt = self.histories[run.job_id].attempts[run.attempt]
+        attempt.reported, attempt.ended_at = outcome, self._agenda.now
+
+    def note_killed(self, run: Run) -> None:
+        """The child died of it, or with it."""
+        self.histories[run.job_id].attempts[run.attempt].ended_at = self._agenda.now
+
+    # ---- the end
+
+    def check_at_rest(self) -> None:
+        """Everything has come to its end, and every attempt that was begun has its record."""
+        for job in self.store.all_jobs():
+            self._must(lifecycle.is_terminal(job), "has not ended", job)
+            rows = self.store.rows(job.job_id)
+            self._must([row.attempt for row in rows] == list(range(1, job.attempt + 1)), "attempts lack records", job)
+            self._must(all(row.finished_at is not None for row in rows), "an execution has not ended", job)
+            begun = self.histories[job.job_id].attempts
+            self._must(set(begun) == {row.attempt for row in rows}, "records and attempts differ", job)
+            succeeded = [row for row in rows if row.status is ExecutionStatus.SUCCESS]
+            self._must(len(succeeded) == (job.status is Status.COMPLETED), f"{len(succeeded)} successes", job)
+            started = sum(attempt.started_at is not None for attempt in begun.values())
+            least = sum(row.status in (*CHARGED, ExecutionStatus.SUCCESS) for row in rows)
+            self._must(least <= started <= len(rows), f"{started} starts", job)
+        for job_id in self.accepted:
+            self._must(self._is_known(job_id), f"{job_id} was acknowledged and is lost")
+
+    # ---- small things
+
+    def _is_known(self, job_id: str) -> bool:
+        return self.store.job(job_id) is not None or job_id in self.purged
+
+    def _is_gone(self, owner: str | None) -> bool:
+        """Dead, or of a host that has given no sign for a lease."""
+        if owner not in self.living:
+            return True
+        boot = owner.split(":")[1] if owner is not None else ""
+        return boot in self.signs and self._agenda.now - self.signs[boot] >= self._settings.lease_s
+
+    def _is_lost(self, job: Job, attempt: int) -> bool:
+        return any(row.attempt == attempt and row.status is ExecutionStatus.LOST for row in self.store.rows(job.job_id))
+
+    def _runs(self, attempt: Attempt) -> bool:
+        return attempt.started_at is not None and attempt.ended_at is None
+
+    def due_at(self, job: Job) -> float:
+        """When a job may begin, in simulated seconds of a right clock."""
+        return (job.scheduled_at - START).total_seconds()
+
+    def _must(self, holds: bool, otherwise: str, job: Job | None = None) -> None:
+        if not holds:
+            raise Violation(otherwise if job is None else f"{_shown(job)}: {otherwise}")
+
+
+def _shown(job: Job) -> str:
+    return (
+        f"job {job.job_id[-6:]} ({job.status}, priority {job.priority}, epoch {job.epoch}, attempt {job.attempt}, "
+        f"due {job.scheduled_at}, held by {job.holder})"
+    )

@@ -1,0 +1,225 @@
+"""One store in memory that all processes share, and each process's way to it: slow, cut off, or answered with nothing.
+
+A call may fail before it did anything; after it has done everything; or, as on a database without transactions, after a part of
+its changes. While a call takes its time, the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from engine.errors import StoreBroken, StoreUnavailable
+from engine.job import Execution, Job, Status, Ticket
+from engine.lifecycle import Change
+from engine.store.port import ANYTHING, Claimed, HostSign, Insertion, JobFilter, Page, Served
+from tests.simulation.agenda import Agenda
+from tests.simulation.judge import Judge
+from tests.simulation.process import Process
+from tests.support.memory_store import MemoryStore
+
+Answer = TypeVar("Answer")
+
+
+class StoreWeather:
+    """How well a host reaches the store now."""
+
+    def __init__(self) -> None:
+        self.down_until = 0.0
+        self.clear_up()
+
+    def clear_up(self) -> None:
+        """All is well."""
+        self.down_until = 0.0
+        self.is_partial = False
+        self.refusal_rate = 0.0
+        self.lost_reply_rate = 0.0
+        self.broken_rate = 0.0
+        self.delay_rate = 0.2
+        self.delay_s = 0.002
+
+
+class SharedStore(MemoryStore):
+    """What is stored; everything that changes there is shown to the judge, with who did it."""
+
+    def __init__(self, judge: Judge) -> None:
+        super().__init__()
+        self.judge = judge
+        self.writer: Process | None = None
+        judge.store = self
+
+    def job(self, job_id: str) -> Job | None:
+        """For the judge: as it stands now."""
+        return self._jobs.get(job_id)
+
+    def rows(self, job_id: str) -> list[Execution]:
+        """For the judge: the attempts at a job."""
+        attempts = self._jobs[job_id].attempt if job_id in self._jobs else 0
+        return [row for number in range(attempts + 2) if (row := self._executions.get((job_id, number))) is not None]
+
+    def _insert_request(self, jobs: Sequence[Job]) -> Insertion:
+        known = set(self._jobs)
+        answer = super()._insert_request(jobs)
+        for job in jobs:
+            if job.job_id in self._jobs and job.job_id not in known:
+                self.judge.note_inserted(job)
+        return answer
+
+    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
+        before = dict(self._jobs)
+        claimed = super().claim_due(owner=owner, now=now, limits=limits, served=served)
+        for ticket in claimed.tickets:
+            self.judge.note_claimed(before[ticket.job_id], self._jobs[ticket.job_id], now)
+        return claimed
+
+    def purge(self, *, before: datetime, limit: int) -> int:
+        known = dict(self._jobs)
+        count = super().purge(before=before, limit=limit)
+        for job_id in [job_id for job_id in known if job_id not in self._jobs]:
+            self.judge.note_purged(known[job_id])
+        return count
+
+    def renew(self, sign: HostSign) -> None:
+        super().renew(sign)
+        self.judge.note_sign(sign.boot)
+
+    def _apply_one(self, change: Change) -> bool:
+        before = self._jobs.get(change.job_id)
+        done = super()._apply_one(change)
+        if done:
+            assert before is not None and self.writer is not None
+            self.judge.note_changed(before, self._jobs[change.job_id], change, self.writer)
+        return done
+
+
+class StoreLine:
+    """A process's `Store`."""
+
+    def __init__(self, agenda: Agenda, process: Process, shared: SharedStore, weather: StoreWeather) -> None:
+        self._agenda = agenda
+        self._process = process
+        self._shared = shared
+        self._weather = weather
+        self._doubt: list[Ticket] = []
+
+    # ---- writes
+
+    def insert(
+        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False
+    ) -> list[Insertion]:
+        return self._call("insert", lambda: self._shared.insert(requests, abandoned=abandoned), writes=True)
+
+    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
+        doubt, self._doubt = self._doubt, []
+        if doubt:
+            self._doubt = doubt
+            won = self._call("claim in doubt", lambda: [ticket for ticket in doubt if self._still_ours(ticket)])
+            self._doubt = []
+            if won:
+                return Claimed(tickets=won)
+
+        def claim() -> Claimed:
+            claimed = self._shared.claim_due(owner=owner, now=now, limits=limits, served=served)
+            self._doubt = claimed.tickets
+            return claimed
+
+        claimed = self._call("claim_due", claim, writes=True)
+        self._doubt = []
+        return claimed
+
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
+        if not changes:
+            return []
+        told = "apply " + " ".join(f"{change.verb}:{change.job_id[-6:]}@{change.epoch}" for change in changes)
+        part = self._agenda.chance.randrange(len(changes)) if self._weather.is_partial else None
+        return self._call(told, lambda: self._shared.apply(changes), writes=True, partly=lambda: self._apply_part(changes, part))
+
+    def purge(self, *, before: datetime, limit: int) -> int:
+        return self._call("purge", lambda: self._shared.purge(before=before, limit=limit), writes=True)
+
+    def mend(self, *, now: datetime, thorough: bool) -> None:
+        self._call("mend", lambda: self._shared.mend(now=now, thorough=thorough), writes=True)
+
+    def renew(self, sign: HostSign) -> None:
+        self._call("renew", lambda: self._shared.renew(sign), writes=True)
+
+    def forget_host(self, boot: str, *, renewal: int) -> None:
+        self._call("forget_host", lambda: self._shared.forget_host(boot, renewal=renewal), writes=True)
+
+    # ---- reads
+
+    def find(self, job_ids: Sequence[str]) -> list[Job | None]:
+        return self._call("find", lambda: self._shared.find(job_ids))
+
+    def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
+        return self._call("list_jobs", lambda: self._shared.list_jobs(wanted, limit=limit, cursor=cursor, max_bytes=max_bytes))
+
+    def counts(self) -> dict[Status, int]:
+        return self._call("counts", self._shared.counts)
+
+    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
+        return self._call("next_due", lambda: self._shared.next_due(limits=limits, served=served))
+
+    def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
+        return self._call("held_by", lambda: self._shared.held_by(owner, limit=limit, after=after))
+
+    def holders(self) -> list[str]:
+        return self._call("holders", self._shared.holders)
+
+    def cancel_requests(self, owner: str) -> list[str]:
+        return self._call("cancel_requests", lambda: self._shared.cancel_requests(owner))
+
+    def executions(self, job_id: str) -> list[Execution]:
+        return self._call("executions", lambda: self._shared.executions(job_id))
+
+    def hosts(self) -> list[HostSign]:
+        return self._call("hosts", self._shared.hosts)
+
+    def ping(self) -> str:
+        return self._call("ping", self._shared.ping)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    # ---- how a call goes
+
+    def _call(
+        self, what: str, act: Callable[[], Answer], *, writes: bool = False, partly: Callable[[], object] | None = None
+    ) -> Answer:  # fmt: skip
+        weather = self._weather
+        self._process.effect(what)
+        self._wait()
+        if self._agenda.now < weather.down_until or self._agenda.happens(weather.refusal_rate):
+            self._fail(what, "did nothing")
+        if self._agenda.happens(weather.broken_rate):
+            self._agenda.note(self._process.who, what, "✗ broken")
+            raise StoreBroken("the disk fails")
+        is_lost = self._agenda.happens(weather.lost_reply_rate)
+        self._shared.writer = self._process
+        if is_lost and partly is not None and weather.is_partial and self._agenda.happens(0.5):
+            partly()
+            self._fail(what, "did a part of it", may_be_stored=True)
+        answer = act()
+        if writes:
+            self._agenda.note(self._process.who, what, answer if isinstance(answer, list) else "")
+            self._process.effect(f"the answer to {what}")
+        self._wait()
+        if is_lost:
+            self._fail(what, "did it, but the reply was lost", may_be_stored=writes)
+        return answer
+
+    def _wait(self) -> None:
+        if self._agenda.happens(self._weather.delay_rate):
+            self._process.pass_time(self._agenda.between(0, self._weather.delay_s))
+
+    def _fail(self, what: str, how: str, *, may_be_stored: bool = False) -> None:
+        self._agenda.note(self._process.who, what, "✗", how)
+        raise StoreUnavailable(how, may_be_stored=may_be_stored)
+
+    def _apply_part(self, changes: Sequence[Change], skipped: int | None) -> None:
+        self._shared.apply([change for index, change in enumerate(changes) if index != skipped])
+
+    def _still_ours(self, ticket: Ticket) -> bool:
+        job = self._shared.job(ticket.job_id)
+        return job is not None and job.status is Status.QUEUED and job.epoch == ticket.epoch
