@@ -217,6 +217,7 @@ PLACES = {
        for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "M-SEARCH")},
     **{f"{method} /api/jobs": Row(head(f"{method} /api/jobs"), 405, "method_not_allowed") for method in ("PUT", "DELETE")},
     "GET cancel": Row(head(f"GET /api/jobs/{ID}/cancel"), 405, "method_not_allowed"),
+    "GET batch": Row(head("GET /api/jobs/batch"), 405, "method_not_allowed"),
     "POST /stats": Row(post("{}", "/stats"), 405, "method_not_allowed"),
     "DELETE of a job": Row(head(f"DELETE /api/jobs/{ID}"), 405, "method_not_allowed"),
     "a method override": Row(head("POST /jobs", "X-HTTP-Method-Override: GET\r\n"), 405, "method_not_allowed"),
