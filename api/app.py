@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import BaseConverter
 
 from api.guards import Guards
 from api.reply import CODE_OF, STATUS_OF, error_body, error_reply, json_reply
@@ -25,6 +26,7 @@ def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, world:
     app = Flask(f"jobyard-{kind}", static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    app.url_map.converters["default"] = _JobId
     for (method, path), route in routes_of(kind).items():
         owner, _, name = route.view.partition(".")
         view = getattr(views[owner], name)
@@ -34,6 +36,13 @@ def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, world:
     app.register_error_handler(HTTPException, _tell_http)
     app.register_error_handler(Exception, lambda bug: _tell_bug(bug, world, log))
     return app
+
+
+class _JobId(BaseConverter):
+    """Whatever stands where a job's id belongs; `batch` is a place of its own."""
+
+    regex = "(?!batch$)[^/]+"
+    part_isolating = True
 
 
 def _tell(error: JobyardError) -> Response:

@@ -21,6 +21,7 @@ from functools import partial
 from itertools import takewhile
 
 from gunicorn.http import errors as http_errors
+from gunicorn.http.message import Request
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from api.arrival import Arrival, Need
@@ -198,6 +199,12 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         )  # fmt: skip
         with contextlib.suppress(OSError):  # the client is gone, which is what it asked for
             client.sendall(head.encode() + body)
+
+
+def refuse_repeated_key(worker: ThreadWorker, req: Request) -> None:
+    """Called before any app: it would see the two keys as one, joined by a comma."""
+    if [name for name, _ in req.headers].count("IDEMPOTENCY-KEY") > 1:
+        raise http_errors.InvalidHeader("IDEMPOTENCY-KEY", req=req)
 
 
 def _late(conns: Iterable[TConn], now: float) -> list[TConn]:

@@ -123,10 +123,10 @@ def _told(answer: Message) -> Response:
 
 
 def _header_key(given: Request) -> str | None:
-    keys = given.headers.getlist("Idempotency-Key")
-    if len(keys) > 1 or any(not 1 <= len(key) <= 255 or not key.isprintable() for key in keys):
+    key = given.headers.get("Idempotency-Key")
+    if key is not None and not (1 <= len(key) <= 255 and key.isprintable()):
         raise InvalidRequest("invalid_field", "the Idempotency-Key header must be 1 to 255 printable characters", "idempotency_key")
-    return keys[0] if keys else None
+    return key
 
 
 def _next_link(given: Request, cursor: str) -> str:

@@ -86,7 +86,8 @@ def _parameter(row: Parameter) -> dict[str, object]:
 def _bodies(body: str) -> dict[str, object]:
     if body == "job":
         return {"application/json": {"schema": _ref("NewJob")}}
-    return {"application/json": {"schema": _ref("NewBatch")}, "application/x-ndjson": {"schema": {"type": "string"}}}
+    lines = _list_of("NewJob") | {"minItems": 1, "maxItems": MAX_BATCH, "description": "one job a line"}
+    return {"application/json": {"schema": _ref("NewBatch")}, "application/x-ndjson": {"schema": lines}}
 
 
 def _responses(route: Route) -> dict[str, object]:
@@ -104,7 +105,10 @@ def _schemas() -> dict[str, object]:
     counts = {"type": "object", "properties": {status: COUNT for status in Status}}
     error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
     return {
-        "NewJob": {"type": "object", "properties": fields, "additionalProperties": False},
+        "NewJob": {
+            "type": "object", "properties": fields, "additionalProperties": False,
+            "not": {"required": ["scheduled_at", "delay_s"]},
+        },
         "NewBatch": _whole({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
         "Job": _whole(JOB), "Jobs": _list_of("Job"), "Execution": _whole(EXECUTION),
         "Executions": _list_of("Execution"), "Accepted": _whole(accepted),

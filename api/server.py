@@ -23,7 +23,7 @@ from api.balancer import LoadBalancer, OneScheduler
 from api.component import Component
 from api.gateway import Gateway
 from api.guards import Guards
-from api.http_worker import KEEP_ALIVE_S, JsonWorker
+from api.http_worker import KEEP_ALIVE_S, JsonWorker, refuse_repeated_key
 from api.jobs import Jobs
 from api.processes import ProcessMeter
 from api.routes import GATEWAY, SCHEDULER
@@ -82,7 +82,8 @@ class Front(BaseApplication):  # type: ignore[misc]
             "timeout": max(1, round(self._settings.hang_s)), "graceful_timeout": LEAVE_S, "control_socket_disable": True,
             "proc_name": self._name, "loglevel": "critical", "limit_request_fields": 100, "limit_request_field_size": 8190,
             "forwarded_allow_ips": "",  # or a header of any local client could move paths
-            "post_fork": self._after_fork, "post_worker_init": lambda worker: self._heartbeat.beat(),
+            "pre_request": refuse_repeated_key, "post_fork": self._after_fork,
+            "post_worker_init": lambda worker: self._heartbeat.beat(),
         }  # fmt: skip
         for option, value in options.items():
             self.cfg.set(option, value)

@@ -22,16 +22,16 @@ def crowd(jobyard: Jobyard, request: bytes, *, size: int) -> Iterator[list[socke
         yield clients
 
 
-def a_client(jobyard: Jobyard) -> socket.socket:
-    """A connection to the gateway."""
-    client = socket.create_connection(("127.0.0.1", jobyard.port()), timeout=ANSWER_S)
+def a_client(jobyard: Jobyard, port: int = 8080) -> socket.socket:
+    """A connection to a documented port."""
+    client = socket.create_connection(("127.0.0.1", jobyard.port(port)), timeout=ANSWER_S)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return client
 
 
-def exchange(jobyard: Jobyard, request: bytes, *, is_all: bool = False) -> Answer | None:
+def exchange(jobyard: Jobyard, request: bytes, *, port: int = 8080, is_all: bool = False) -> Answer | None:
     """What this gets first; `is_all`: nothing more will come. None: the connection ends without an answer."""
-    with a_client(jobyard) as client, client.makefile("rb") as answers:
+    with a_client(jobyard, port) as client, client.makefile("rb") as answers:
         with contextlib.suppress(OSError):  # refused before it has come: the answer says why
             client.sendall(request)
             if is_all:

@@ -1,0 +1,123 @@
+"""What clients must not send, against a running system: each is refused in the documented form, stores nothing, and is in nobody's
+way. What stands exactly at a bound is taken."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.support.raw import a_client, exchange, read_answer
+from tests.support.system import Answer, Jobyard
+from tests.system.bad_requests import SLOW, TABLE, TAKEN, Row, chunked, head, post
+
+
+@pytest.fixture(scope="module", autouse=True)
+def slow_clients(small: Jobyard) -> Iterator[Mapping[str, socket.socket]]:
+    """They wait for their answers while everything else is tested."""
+    with contextlib.ExitStack() as stack:
+        clients = {name: stack.enter_context(a_client(small)) for name in SLOW}
+        for name, request in SLOW.items():
+            clients[name].sendall(request)
+        yield clients
+
+
+@pytest.fixture(autouse=True)
+def another_byte(slow_clients: Mapping[str, socket.socket]) -> None:
+    """One of them goes on, until it is answered."""
+    client = slow_clients["a head byte by byte"]
+    if not select.select([client], [], [], 0)[0]:
+        client.sendall(b"y")
+
+
+def jobs_stored(jobyard: Jobyard) -> int:
+    return sum(jobyard.stats()["jobs"].values())
+
+
+def error_of(answer: Answer | None) -> tuple[int, str, str | None]:
+    """Of an answer in the form that every error has."""
+    assert answer is not None, "no answer"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert set(answer.json) == {"error"} and set(answer.json["error"]) == {"code", "message", "field"}
+    error = answer.json["error"]
+    assert 0 < len(error["message"]) < 1000 and "Traceback" not in error["message"]
+    return answer.status, error["code"], error["field"]
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=[name.encode("ascii", "backslashreplace").decode() for name in TABLE])
+def test_it_is_refused_and_nothing_is_stored(small: Jobyard, row: Row) -> None:
+    before = jobs_stored(small)
+
+    answer = exchange(small, row.request, port=row.port, is_all=row.is_all)
+
+    assert error_of(answer) == (row.status, row.code, row.field)
+    assert jobs_stored(small) == before
+    assert small.get("/jobs?limit=1").status == 200
+
+
+@pytest.mark.parametrize(("request_bytes", "count"), TAKEN.values(), ids=list(TAKEN))
+def test_what_stands_at_a_bound_is_taken(small: Jobyard, request_bytes: bytes, count: int) -> None:
+    before = jobs_stored(small)
+
+    answer = exchange(small, request_bytes)
+
+    assert answer is not None and answer.status == 201, answer
+    assert jobs_stored(small) == before + count
+
+
+@pytest.mark.parametrize("limit", [1, 1000])
+def test_a_limit_at_its_bound_is_served(small: Jobyard, limit: int) -> None:
+    small.submit()
+
+    assert 1 <= len(small.get(f"/jobs?limit={limit}").json) <= limit
+
+
+def test_the_rest_of_a_damaged_body_is_no_request(small: Jobyard) -> None:
+    before = jobs_stored(small)
+    with a_client(small) as client, client.makefile("rb") as answers:
+        client.sendall(chunked(b"zz\r\n"))
+        refused = read_answer(answers)
+        with contextlib.suppress(OSError):
+            client.sendall(post("{}"))
+        with contextlib.suppress(OSError):
+            assert read_answer(answers) is None
+
+    assert error_of(refused)[:2] == (400, "invalid_request")
+    assert jobs_stored(small) == before
+
+
+def test_a_bad_request_between_good_ones_on_one_connection_costs_them_nothing(small: Jobyard) -> None:
+    before = jobs_stored(small)
+    with a_client(small) as client, client.makefile("rb") as answers:
+        client.sendall(post("{}") + post("{") + head("PUT /jobs") + post("{}") + b"GET\r\n\r\n" + post("{}"))
+        told = [read_answer(answers) for _ in range(5)]
+        with contextlib.suppress(OSError):
+            assert answers.read() == b""
+
+    assert [answer.status for answer in told if answer is not None] == [201, 400, 405, 201, 400]
+    assert jobs_stored(small) == before + 2
+
+
+def test_head_has_no_body_also_where_it_is_refused(small: Jobyard) -> None:
+    with a_client(small) as client, client.makefile("rb") as answers:
+        client.sendall(head("HEAD /nothing") + head("HEAD /jobs?x=1") + head("HEAD /jobs?limit=1", "Connection: close\r\n"))
+        told = [read_answer(answers, has_body=False) for _ in range(3)]
+
+        assert [answer.status for answer in told if answer is not None] == [404, 400, 200]
+        assert answers.read() == b""
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_who_is_too_slow_is_told_so_and_stores_nothing(
+    small: Jobyard, slow_clients: Mapping[str, socket.socket], name: str
+) -> None:  # fmt: skip
+    before = jobs_stored(small)
+
+    with slow_clients[name].makefile("rb") as answers:
+        assert error_of(read_answer(answers)) == (408, "request_timeout", None)
+        with contextlib.suppress(OSError):
+            assert answers.read() == b""
+    assert jobs_stored(small) == before

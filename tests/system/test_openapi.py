@@ -1,0 +1,58 @@
+"""The document against the program: of requests drawn from it the right ones are taken, the wrong ones refused, and no answer
+comes that it does not describe."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
+
+from api.openapi import document
+from tests.support.system import Jobyard
+
+SEED = 20260104
+EXAMPLES = 60
+
+
+def document_of_a_start() -> dict[str, Any]:
+    """The document, with what it cannot know: the tasks, and what a cursor of this database looks like."""
+    told: dict[str, Any] = json.loads(document())
+    told["components"]["schemas"]["NewJob"]["properties"]["task"]["enum"] = ["echo", "http"]
+    for path in ("/jobs", "/api/jobs"):
+        cursor = next(row for row in told["paths"][path]["get"]["parameters"] if row["name"] == "cursor")
+        cursor["schema"]["pattern"] = "^[0-9]{1,18}$"
+    return told
+
+
+GENERATION = ProjectsConfig(default=ProjectConfig(generation=GenerationConfig(deterministic=True)))
+schema = schemathesis.openapi.from_dict(document_of_a_start(), config=SchemathesisConfig(seed=SEED, projects=GENERATION))
+
+
+@schema.hook
+def map_body(context: schemathesis.HookContext, body: Any) -> Any:
+    """Integers without a point, 5.0 is one to JSON Schema and none to us; and within 64 bits, which is said in words only."""
+    if isinstance(body, dict):
+        return {name: map_body(context, value) for name, value in body.items()}
+    if isinstance(body, list):
+        return [map_body(context, value) for value in body]
+    if isinstance(body, float) and body.is_integer() and abs(body) < 1 << 53:
+        return int(body)
+    return body if type(body) is not int else max(-1 << 63, min(body, (1 << 63) - 1))
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(context: schemathesis.SerializationContext, body: Any) -> bytes:
+    """An item a line; what is no list is one line that is no job."""
+    return b"\n".join(json.dumps(line).encode() for line in (body if isinstance(body, list) else [[body]]))
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.generate),
+)  # fmt: skip
+def test_every_answer_is_as_the_document_says(small: Jobyard, case: schemathesis.Case) -> None:
+    case.call_and_validate(base_url=f"http://127.0.0.1:{small.port()}")
