@@ -7,9 +7,9 @@ import os
 import socket
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from api.task_modules import load_tasks
+from api.task_modules import first_sign_s, load_tasks
 from api.topology import FIRST_PORTS, QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_name
 from engine.config import Settings
 from engine.errors import CannotStart
@@ -61,7 +61,8 @@ class Start:
 
 def post_for(component: Component, start: Start) -> Post:
     """The post of a component that lives by ticks: all but the gateway."""
-    return Post(name=component.name, role=component.role, main=lambda birth: _live_as(component, start, birth))
+    post = Post(name=component.name, role=component.role, main=lambda birth: _live_as(component, start, birth))
+    return replace(post, first_sign_s=first_sign_s(start.settings)) if component.role == WORKER else post
 
 
 def front_post(
