@@ -256,11 +256,12 @@ class Scheduler:
 
     def _cancel(self, message: CancelJob) -> Message:
         job, before = self._change(message.job_id, self._cancelled)
+        told = CancelAsked(job_id=job.job_id, epoch=job.epoch)
         if before.status is Status.RUNNING and before.locked_by:
-            self._network.hint(parse_owner(before.locked_by).process, CancelAsked(job_id=job.job_id))
+            self._network.hint(parse_owner(before.locked_by).process, told)
         elif before.status is Status.QUEUED:
             for name in self._run_dir.components("queue"):
-                self._network.hint(name, CancelAsked(job_id=job.job_id))
+                self._network.hint(name, told)
         return Json(body=to_json(self._shown(job)))
 
     def _retry(self, message: RetryJob) -> Message:

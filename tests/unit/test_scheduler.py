@@ -392,7 +392,7 @@ def test_what_has_not_begun_is_cancelled_at_once(bench_with: MakeBench, status: 
 
     assert (shown["status"], shown["epoch"], shown["finished_at"]) == ("cancelled", job.epoch + 1, "2026-01-04T02:04:20.123Z")
     assert bench.statuses() == [Status.CANCELLED]
-    assert bench.network.hints == [("queue-6000", CancelAsked(job_id=job.job_id))] * (status is Status.QUEUED)
+    assert bench.network.hints == [("queue-6000", CancelAsked(job_id=job.job_id, epoch=job.epoch + 1))] * (status is Status.QUEUED)
 
 
 def test_the_worker_of_a_running_job_is_told(bench_with: MakeBench) -> None:
@@ -402,7 +402,7 @@ def test_the_worker_of_a_running_job_is_told(bench_with: MakeBench) -> None:
     shown = bench.show(CancelJob(job_id=job.job_id))
 
     assert shown["status"] == "running"
-    assert bench.network.hints == [("worker-7001", CancelAsked(job_id=job.job_id))]
+    assert bench.network.hints == [("worker-7001", CancelAsked(job_id=job.job_id, epoch=job.epoch))]
     assert bench.store.cancel_requests(WORKER) == [job.job_id]
 
 
