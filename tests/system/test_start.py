@@ -89,11 +89,12 @@ def test_a_wrong_word_is_told_with_status_2(tmp_path: Path, word: str) -> None:
     assert lines == [f"jobyard cannot start: unknown word '{word}'; see bin/start-all --help"]
 
 
-def test_components_that_are_started_one_by_one_find_each_other(tmp_path: Path) -> None:
-    roles = ("worker", "queue", "scheduler", "watcher", "gateway")
+def test_components_that_are_started_one_by_one_find_each_other_wherever_they_are(tmp_path: Path) -> None:
+    roles = ("worker", "scheduler", "watcher", "queue", "gateway")
     (tmp_path / "mine.py").write_text(DOUBLE)
     first = Jobyard(tmp_path, words=("start", "worker"), TASKS="mine")
     started = [first, *(Jobyard(tmp_path, words=("start", role), PORT_OFFSET=first.port_offset) for role in roles[1:])]
+    started[roles.index("queue")].add_settings(PORT=6001)
     try:
         for component in started:
             component.start()
