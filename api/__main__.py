@@ -24,6 +24,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 def main(words: Sequence[str], environment: Mapping[str, str]) -> int:
     """What `bin/…` run; the exit status."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who started us may ignore it: then no end of a child could be seen
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the guard waits for it, a stop is Ctrl-C
     try:
         command = read_command_line(words)

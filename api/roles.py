@@ -7,9 +7,9 @@ import os
 import socket
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from api.task_modules import load_tasks
+from api.task_modules import first_sign_s, load_tasks
 from api.topology import FIRST_PORTS, QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_name
 from engine.config import Settings
 from engine.errors import CannotStart
@@ -49,10 +49,9 @@ class Start:
     supervisor: int
     """The pid that they end with."""
 
-    def queue_address(self) -> str:
-        """The queue of our data folder; where one is by default, when none is there yet."""
-        found = RunDir(self.settings.data_dir).components(QUEUE)
-        return found[0] if found else queue_name(self.settings)
+    def queue_names(self) -> list[str]:
+        """The queues that our data folder has now, or had; where one is by default, when it never had any."""
+        return RunDir(self.settings.data_dir).components(QUEUE) or [queue_name(self.settings)]
 
     def deaths(self) -> Deaths:
         """The proofs of death in our data folder."""
@@ -61,7 +60,8 @@ class Start:
 
 def post_for(component: Component, start: Start) -> Post:
     """The post of a component that lives by ticks: all but the gateway."""
-    return Post(name=component.name, role=component.role, main=lambda birth: _live_as(component, start, birth))
+    post = Post(name=component.name, role=component.role, main=lambda birth: _live_as(component, start, birth))
+    return replace(post, first_sign_s=first_sign_s(start.settings)) if component.role == WORKER else post
 
 
 def front_post(
@@ -139,7 +139,7 @@ def _watcher(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
         look_s = 1.25 * settings.poll_s
         silence = Silence(hosts=hosts, is_ours=deaths.is_ours, world=world, lease_s=settings.lease_s, look_s=look_s)
     return Watcher(
-        owner=birth.owner, settings=settings, world=world, network=hub, log=log, store=store, queue_address=start.queue_address(),
+        owner=birth.owner, settings=settings, world=world, network=hub, log=log, store=store, queue_names=start.queue_names,
         upkeep=Upkeep(settings=settings, world=world, store=store, log=log, deaths=deaths, silence=silence),
         hold=_hold(start, owner, hosts), served=lambda: Served(tasks=tuple(catalog.options()), queues=settings.queues),
         feed=feed_of(settings, owner=owner, log=log) if number == 0 else None,
@@ -172,7 +172,7 @@ def _worker(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
 
     store = _store(start, birth)
     return Worker(
-        owner=birth.owner, settings=settings, world=world, network=hub, log=log, queue_address=start.queue_address(),
+        owner=birth.owner, settings=settings, world=world, network=hub, log=log, queue_names=start.queue_names,
         run_dir=RunDir(settings.data_dir), hire=lambda: ExecutorLine(child=child, world=world, network=hub), store=store,
         hold=_hold(start, parse_owner(birth.owner), hosts_of(store)),
     )  # fmt: skip

@@ -59,7 +59,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="GET", path="/api/jobs/<job_id>/executions", view="jobs.executions", kinds=(GATEWAY,), answer="Executions",
-        errors=_JOB_ERRORS, summary="The attempts at a job, oldest first",
+        errors=_JOB_ERRORS, summary="The attempts at a job, oldest first; of very many the latest, about 4 MiB of them",
     ),
     Route(
         method="POST", path="/api/jobs/<job_id>/cancel", view="jobs.cancel", kinds=(GATEWAY,), answer="Job",

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 from api.launch import Launch, Plan
 from api.roles import tell_fault
-from api.task_modules import list_tasks
+from api.task_modules import MODULES_S, list_tasks
 from api.topology import WORKER
 from engine.config import Settings
 from engine.errors import CannotStart
@@ -28,7 +28,6 @@ from engine.world import World
 
 BOOT_BITS = 32
 PREDECESSORS_S = 2.0
-TASKS_S = 120.0
 
 
 def start(plan: Plan, settings: Settings, world: World) -> int:
@@ -80,7 +79,7 @@ def _probe(plan: Plan, settings: Settings, world: World, faults: list[str]) -> s
     has_workers = any(component.role == WORKER for component in plan.components)
     tasks = Probe(world, "TASKS", lambda: list_tasks(settings, RunDir(settings.data_dir), for_workers=has_workers))
     answers: list[str] = []
-    for probe, timeout_s in ((database, None), (tasks, TASKS_S)):
+    for probe, timeout_s in ((database, None), (tasks, MODULES_S)):
         try:
             answers.append(probe.finish(timeout_s=timeout_s))
         except CannotStart as fault:

@@ -8,6 +8,14 @@ from engine.tasks.catalog import Catalog, write_catalog
 from engine.tasks.registry import Registry, load
 from engine.wire.run_dir import RunDir
 
+MODULES_S = 120.0
+"""The longest that a start waits for the modules to be imported."""
+
+
+def first_sign_s(settings: Settings) -> float:
+    """How long a worker may take to begin: all of them import the same modules at once, perhaps on one processor."""
+    return (1 + settings.workers) * MODULES_S
+
 
 def load_tasks(settings: Settings) -> Registry:
     """Import them into this process; raises `CannotStart`."""

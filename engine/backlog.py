@@ -116,10 +116,12 @@ class Backlog:
         overdue = [entry for entry in self._entries.values() if entry.holder is not None and entry.expires_at <= now]
         return sum(self._give_back(entry) for entry in overdue)
 
-    def discard(self, job_id: str) -> bool:
-        """Forget a ready ticket whose job was cancelled; a leased one is its worker's to drop."""
+    def discard(self, job_id: str, *, before_epoch: int) -> bool:
+        """Forget a ready ticket of an earlier epoch, whose job was cancelled; a leased one is its worker's to drop."""
         entry = self._entries.get(job_id)
-        return entry is not None and entry.holder is None and self._remove(entry)
+        if entry is None or entry.holder is not None or entry.ticket.epoch >= before_epoch:
+            return False
+        return self._remove(entry)
 
     def entries(self, limit: int) -> list[Entry]:
         """Those with a worker, then the ready ones in the order in which they will be handed out."""

@@ -95,7 +95,7 @@ class Queue:
             if step is not None and letter.peer is not None:
                 step(letter.peer, letter.message)
             elif isinstance(letter.message, CancelAsked):
-                self._backlog.discard(letter.message.job_id)
+                self._backlog.discard(letter.message.job_id, before_epoch=letter.message.epoch)
         self._expire()
         self._hand_out()
         self._offer_room()

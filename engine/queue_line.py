@@ -1,24 +1,43 @@
 """A worker's connection to the queue: what it wants, what it holds, what it is done with. Made again whenever it breaks.
 
+A queue may be started at any time and on any port, so where it is is looked up at each try (`QueueDoor`, the watchers' too).
+
 What is said while there is no connection is lost, and that is harmless: a new queue knows none of our leases, and an old one
 takes them back with the connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from engine.job import Ticket
 from engine.wire.hub import Network, Peer
 from engine.wire.messages import Ack, Extend, Message, Release, Want
 
 
+class QueueDoor:
+    """Where the queue is found. `names`: those under which there may be one; never none."""
+
+    def __init__(self, *, network: Network, names: Callable[[], list[str]]) -> None:
+        self._network = network
+        self._names = names
+        self.name = names()[0]
+
+    def connect(self) -> Peer | None:
+        """A stream to the first that answers, which gives us its `name`; None when nobody does."""
+        for name in self._names():
+            self.name = name
+            peer = self._network.connect(name)
+            if peer is not None:
+                return peer
+        return None
+
+
 class QueueLine:
     """The line of one worker."""
 
-    def __init__(self, *, network: Network, address: str, worker: str) -> None:
-        self.address = address
-        self._network = network
+    def __init__(self, *, door: QueueDoor, worker: str) -> None:
+        self._door = door
         self._worker = worker
         self._peer: Peer | None = None
         self._wanted = 0
@@ -28,10 +47,15 @@ class QueueLine:
         """Whether there is a queue."""
         return self._peer is not None
 
+    @property
+    def name(self) -> str:
+        """Who is at the other end, or was, or should be."""
+        return self._door.name
+
     def reach(self) -> None:
         """Connect if we are not."""
         if self._peer is None:
-            self._peer = self._network.connect(self.address)
+            self._peer = self._door.connect()
             self._wanted = 0
 
     def lost(self, peer: Peer | None) -> bool:

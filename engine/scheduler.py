@@ -22,6 +22,7 @@ from engine.silence import Elsewhere
 from engine.store.port import Abandoned, Inserted, Insertion, JobFilter, Store
 from engine.submission import Defaults, TaskDefaults, parse
 from engine.tasks.catalog import Catalog
+from engine.wire.frames import MAX_FRAME_BYTES, Damaged
 from engine.wire.hub import Letter, Network
 from engine.wire.messages import (
     Accepted,
@@ -97,7 +98,7 @@ class Scheduler:
             answer = self._answers.get(type(letter.message))
             if answer is not None and letter.peer is not None:
                 self.requests += not isinstance(letter.message, Ping | GetStats)
-                letter.peer.send(self._guarded(answer, letter.message))
+                self._reply(letter, self._guarded(answer, letter.message))
         return 0.0 if self._submits else IDLE_S
 
     def drain(self) -> None:
@@ -205,8 +206,15 @@ class Scheduler:
         )  # fmt: skip
 
     def _reply(self, letter: Letter, reply: Message) -> None:
-        if letter.peer is not None:
+        """What no frame can hold is refused: it costs its asker the answer, and nobody else anything."""
+        if letter.peer is None:
+            return
+        try:
             letter.peer.send(reply)
+        except Damaged as fault:
+            self._log.warning("answer_too_large", question=type(letter.message).__name__, reason=str(fault))
+            words = f"the answer is over {MAX_FRAME_BYTES} bytes; ask with a lower limit"
+            letter.peer.send(Refused(code="query_too_broad", message=words, retry_after_s=1))
 
     def _defaults(self) -> Defaults:
         return Defaults(
@@ -256,11 +264,12 @@ class Scheduler:
 
     def _cancel(self, message: CancelJob) -> Message:
         job, before = self._change(message.job_id, self._cancelled)
+        told = CancelAsked(job_id=job.job_id, epoch=job.epoch)
         if before.status is Status.RUNNING and before.locked_by:
-            self._network.hint(parse_owner(before.locked_by).process, CancelAsked(job_id=job.job_id))
+            self._network.hint(parse_owner(before.locked_by).process, told)
         elif before.status is Status.QUEUED:
             for name in self._run_dir.components("queue"):
-                self._network.hint(name, CancelAsked(job_id=job.job_id))
+                self._network.hint(name, told)
         return Json(body=to_json(self._shown(job)))
 
     def _retry(self, message: RetryJob) -> Message:

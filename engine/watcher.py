@@ -23,6 +23,7 @@ from engine.hold import Hold
 from engine.job import Ticket, rfc3339
 from engine.logs import Log
 from engine.owners import parse_owner
+from engine.queue_line import QueueDoor
 from engine.store.port import Feed, Served, Store
 from engine.upkeep import Upkeep, hand_back
 from engine.wire.hub import Letter, Network, Peer
@@ -55,16 +56,15 @@ class Watcher:
 
     def __init__(
         self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, upkeep: Upkeep,
-        hold: Hold, served: Callable[[], Served], queue_address: str, feed: Feed | None = None,
+        hold: Hold, served: Callable[[], Served], queue_names: Callable[[], list[str]], feed: Feed | None = None,
     ) -> None:  # fmt: skip
-        """`served`: what this host can work on now; `feed`: tells of jobs that another host accepted."""
+        """`queue_names`: for `QueueDoor`. `served`: what this host can work on now. `feed`: tells of what another host accepted."""
         self._owner = owner
         self._settings = settings
         self._world = world
         self._store = store
-        self._network = network
         self._log = log
-        self._queue_address = queue_address
+        self._door = QueueDoor(network=network, names=queue_names)
         self._upkeep = upkeep
         self._hold = hold
         self._served = served
@@ -141,7 +141,7 @@ class Watcher:
         if self._queue is not None:
             return
         self._room = NO_ROOM
-        self._queue = self._network.connect(self._queue_address)
+        self._queue = self._door.connect()
         if self._queue is None:
             self._unreachable_since = self._unreachable_since or self._world.monotonic()
             self._hand_back()
@@ -224,7 +224,7 @@ class Watcher:
 
     def _health(self) -> Message:
         if self._queue is None:
-            return Refused(code="unavailable", message=f"{self._queue_address} does not answer", retry_after_s=1)
+            return Refused(code="unavailable", message=f"{self._door.name} does not answer", retry_after_s=1)
         if self._store_fault is not None:
             return Refused(code="database_unavailable", message=self._store_fault, retry_after_s=1)
         return Json(body=msgspec.json.encode({"status": "healthy"}))

@@ -21,7 +21,7 @@ from engine.job import Ticket, rfc3339
 from engine.ledger import Ledger, Written
 from engine.logs import Log
 from engine.owners import parse_owner
-from engine.queue_line import QueueLine
+from engine.queue_line import QueueDoor, QueueLine
 from engine.slot import Slot
 from engine.store.port import Store
 from engine.wire.hub import Letter, Network
@@ -52,8 +52,8 @@ class Worker:
     """The role; see `engine.processes.child.Role`."""
 
     def __init__(
-        self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, queue_address: str,
-        run_dir: RunDir, hire: Callable[[], ExecutorLine], hold: Hold,
+        self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, run_dir: RunDir,
+        queue_names: Callable[[], list[str]], hire: Callable[[], ExecutorLine], hold: Hold,
     ) -> None:  # fmt: skip
         self._owner = owner
         self._name = parse_owner(owner).process
@@ -63,7 +63,7 @@ class Worker:
         self._network = network
         self._log = log
         self._run_dir = run_dir
-        self._queue = QueueLine(network=network, address=queue_address, worker=self._name)
+        self._queue = QueueLine(door=QueueDoor(network=network, names=queue_names), worker=self._name)
         self._hold = hold
         self._ledger = Ledger(owner=owner, settings=settings, world=world, store=store, log=log, hold=hold)
         self._workshop = Workshop(settings=settings, world=world, log=log, hire=hire)
@@ -250,7 +250,7 @@ class Worker:
 
     def _health(self) -> Message:
         if not self._queue.is_open:
-            return Refused(code="unavailable", message=f"{self._queue.address} does not answer", retry_after_s=1)
+            return Refused(code="unavailable", message=f"{self._queue.name} does not answer", retry_after_s=1)
         if self._ledger.fault is not None:
             return Refused(code="database_unavailable", message=self._ledger.fault, retry_after_s=1)
         return Json(body=msgspec.json.encode({"status": "healthy"}))

@@ -173,9 +173,10 @@ class Workshop:
             current = slot.current
             if current is None or slot.dying:
                 continue
-            self._deadlines.step(slot, current, draining_since=self._draining_since)
+            self._deadlines.look(current, draining_since=self._draining_since)
             if len(slot.attempts) > 1 and (current.ending is not None or is_long(current, now)):
                 self._shelter(slot.take_back())
+            self._deadlines.step(slot, current)
         self._end_broken_off(now)
         self._look_at_memory(now)
         self._house()
@@ -211,9 +212,7 @@ class Workshop:
         """No result can come any more from a child that lives on without its line."""
         for slot in self.slots:
             if slot.broke_off_at is not None and not slot.dying and now >= slot.broke_off_at + BROKEN_OFF_S:
-                if slot.current is not None:
-                    slot.current.crash = "the task closed the line on which its result was to come"
-                slot.line.kill()
+                self._end_child(slot, "the task closed the line on which its result was to come")
                 slot.broke_off_at = now
 
     def _look_at_memory(self, now: float) -> None:
@@ -223,11 +222,16 @@ class Workshop:
         self._memory_look_at = now + MEMORY_LOOK_S
         for slot in self.slots:
             used_mb = slot.line.memory() >> 20
-            if used_mb <= limit_mb:
-                continue
-            if slot.current is not None:
-                slot.current.crash = f"out of memory: {used_mb} MiB used, CHILD_MEMORY_MB allows {limit_mb}"
-            slot.line.kill()
+            if used_mb > limit_mb:
+                self._end_child(slot, f"out of memory: {used_mb} MiB used, CHILD_MEMORY_MB allows {limit_mb}")
+
+    def _end_child(self, slot: Slot, why: str) -> None:
+        """For what its current attempt did, which is charged."""
+        self._shelter(slot.take_back())
+        if slot.current is not None:
+            slot.current.crash = why
+            self._deadlines.spare_others(slot)
+        slot.line.kill()
 
     def _shelter(self, attempts: Iterable[Attempt]) -> None:
         now = self._world.monotonic()

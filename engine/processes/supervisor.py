@@ -26,7 +26,6 @@ from engine.world import World
 
 LONGEST_SLEEP_S = 1.0
 SHORT_SLEEP_S = 0.01
-FIRST_SIGN_S = 60.0
 KILL_AGAIN_S = 1.0
 STOPPED = "T"
 
@@ -176,7 +175,7 @@ class Supervisor:
                 self._kill(row)
 
     def _patience_s(self, row: Row) -> float:
-        return self._hang_s if row.is_ready else max(FIRST_SIGN_S, self._hang_s)
+        return self._hang_s if row.is_ready else max(row.post.first_sign_s, self._hang_s)
 
     def _waits(self, row: Row) -> bool:
         """For the lock of somebody else, who is the one that hangs, unless it is stopped itself."""

@@ -17,6 +17,7 @@ from engine.processes.pulse import Heartbeat
 LONGEST_PAUSE_S = 5.0
 SECOND_PAUSE_S = 0.25
 LIVED_WELL_S = 10.0
+FIRST_SIGN_S = 60.0
 
 
 class Standing(StrEnum):
@@ -41,7 +42,7 @@ class Post:
     """What should run: `main` lives a process's whole life, in a fork that keeps only the descriptors `keeps` of ours.
 
     `lives_by_ticks` (`child.live`): it beats until its last turn, and its owner's name may stand in jobs, so that its death must
-    be proven before somebody takes them back.
+    be proven before somebody takes them back. `first_sign_s`: how long it may take to show its first sign of life.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Post:
     main: Callable[[Birth], int]
     keeps: frozenset[int] = frozenset()
     lives_by_ticks: bool = True
+    first_sign_s: float = FIRST_SIGN_S
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from bson import ObjectId
@@ -24,6 +25,7 @@ from pymongo import ReplaceOne, ReturnDocument, UpdateOne
 from engine.errors import InvalidRequest, StoreUnavailable
 from engine.job import Execution, ExecutionStatus, Job, Status, Ticket
 from engine.lifecycle import TERMINAL, Change, Verb
+from engine.store.bounds import EXECUTIONS_BYTES, latest_within
 from engine.store.mongo_counts import MongoCounts
 from engine.store.mongo_documents import (
     HIDDEN,
@@ -243,13 +245,13 @@ class MongoStore:
         with self._server.call():
             return [str(document["_id"]) for document in self._server.jobs.find(wanted, {"_id": 1})]
 
-    def executions(self, job_id: str) -> list[Execution]:
+    def executions(self, job_id: str, *, max_bytes: int = EXECUTIONS_BYTES) -> list[Execution]:
         with self._server.call():
-            rows = {row["attempt"]: row for row in self._server.executions.find({"job_id": job_id})}
             latest = self._server.jobs.find_one({"_id": ObjectId(job_id), "execution": {"$exists": True}}, {"execution": 1})
-        if latest is not None:
-            rows[latest["execution"]["attempt"]] = latest["execution"]
-        return [document_to_execution(rows[attempt]) for attempt in sorted(rows)]
+            in_job = [latest["execution"]] if latest is not None else []
+            others = {"job_id": job_id, "_id": {"$nin": [row["_id"] for row in in_job]}}
+            kept = self._server.executions.find(others).sort("attempt", -1)
+            return latest_within(map(document_to_execution, chain(in_job, kept)), max_bytes)
 
     # ---- upkeep
 

@@ -20,6 +20,7 @@ import msgspec
 
 from engine.job import Execution, Job, Status, Ticket
 from engine.lifecycle import Change
+from engine.store.bounds import EXECUTIONS_BYTES
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,8 +144,11 @@ class Store(Protocol):
     def cancel_requests(self, owner: str) -> list[str]:
         """Ids of the jobs that this owner runs and somebody asked to cancel."""
 
-    def executions(self, job_id: str) -> list[Execution]:
-        """The attempts at a job, oldest first."""
+    def executions(self, job_id: str, *, max_bytes: int = EXECUTIONS_BYTES) -> list[Execution]:
+        """The latest attempts at a job, oldest first: no more than the first past `max_bytes`.
+
+        Each counts `ROW_BYTES` and what its texts have in UTF-8.
+        """
 
     def purge(self, *, before: datetime, limit: int) -> int:
         """T16. Remove at most `limit` jobs that finished before that time, oldest first, with their executions; how many."""

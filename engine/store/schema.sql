@@ -1,10 +1,10 @@
 -- The embedded database. Times are milliseconds since 1970, UTC. `seq` is the order of insertion.
+-- What may be large comes last in `jobs`: whoever reads a column walks through all pages of those before it.
 
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY,
     job_id BLOB NOT NULL,
     task TEXT NOT NULL,
-    payload BLOB NOT NULL,
     queue TEXT NOT NULL,
     priority INTEGER NOT NULL,
     status TEXT NOT NULL,
@@ -25,11 +25,12 @@ CREATE TABLE jobs (
     retry_count INTEGER NOT NULL,
     max_retries INTEGER NOT NULL,
     timeout_s REAL NOT NULL,
-    idempotency_key TEXT,
-    result BLOB,
-    error TEXT,
+    cancel_requested_at INTEGER,
     request_digest BLOB,
-    cancel_requested_at INTEGER
+    idempotency_key TEXT,
+    error TEXT,
+    result BLOB,
+    payload BLOB NOT NULL
 ) STRICT;
 
 CREATE UNIQUE INDEX jobs_by_id ON jobs (job_id);

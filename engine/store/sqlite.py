@@ -18,6 +18,7 @@ from engine.errors import Conflict, InvalidRequest, StoreBroken, Unavailable
 from engine.job import Execution, Job, Status
 from engine.lifecycle import Change
 from engine.store import rows, statements
+from engine.store.bounds import EXECUTIONS_BYTES, UNBOUNDED, latest_within
 from engine.store.commit_lock import CommitLock
 from engine.store.port import ANYTHING, Abandoned, Claimed, Inserted, Insertion, JobFilter, KeyTaken, Page, Served
 from engine.store.sqlite_engine import sqlite3, words
@@ -194,9 +195,9 @@ class SqliteStore:
         with self._told_plainly():
             return [row[0].hex() for row in self._run(statements.CANCEL_REQUESTS, (owner,))]
 
-    def executions(self, job_id: str) -> list[Execution]:
+    def executions(self, job_id: str, *, max_bytes: int = EXECUTIONS_BYTES) -> list[Execution]:
         with self._told_plainly():
-            return [rows.row_to_execution(row) for row in self._run(statements.EXECUTIONS, (rows.to_blob(job_id),))]
+            return latest_within(map(rows.row_to_execution, self._run(statements.EXECUTIONS, (rows.to_blob(job_id),))), max_bytes)
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         """Nothing is ever half done here: a transaction is whole or was never there."""
@@ -217,7 +218,8 @@ class SqliteStore:
         with self._told_plainly():
             found = self._run(statements.NEXT_RECORDS, (int(after or 0), limit)).fetchall()
         jobs = [rows.row_to_job(row[1:]) for row in found]
-        return [(job, self.executions(job.job_id)) for job in jobs], str(found[-1][0]) if len(found) == limit else None
+        records = [(job, self.executions(job.job_id, max_bytes=UNBOUNDED)) for job in jobs]
+        return records, str(found[-1][0]) if len(found) == limit else None
 
     def write_records(self, records: Iterable[tuple[Job, list[Execution]]]) -> int:
         written = 0

@@ -45,7 +45,7 @@ CANCEL_REQUESTS = f"""
 """
 
 STORE_EXECUTION = "INSERT OR REPLACE INTO job_executions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-EXECUTIONS = "SELECT * FROM job_executions WHERE job_id = ? ORDER BY attempt"
+EXECUTIONS = "SELECT * FROM job_executions WHERE job_id = ? ORDER BY attempt DESC"
 
 PURGEABLE = "SELECT seq, job_id, status FROM jobs WHERE finished_at < ? ORDER BY finished_at LIMIT ?"
 PURGE_JOB = "DELETE FROM jobs WHERE seq = ? AND finished_at < ?"

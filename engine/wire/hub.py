@@ -29,7 +29,10 @@ class Peer(Protocol):
     """The other end of a stream, to whoever holds it."""
 
     def send(self, message: Message) -> bool:
-        """Send without waiting; False when the peer is gone (a `Closed` comes, or has come)."""
+        """Send without waiting; False when the peer is gone (a `Closed` comes, or has come).
+
+        Raises `Damaged`, and nothing was sent, when the message is too large for a frame.
+        """
 
     def close(self) -> None:
         """End the connection; no `Closed` comes."""

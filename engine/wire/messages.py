@@ -6,7 +6,7 @@ lost: they only make sooner what the next poll would find anyway.
 
     front ─ Submit Find List … ─▶ scheduler            front ─ GetStats Ping ─▶ every component
     scheduler, worker ─ Wake (hint) ─▶ watcher         supervisor ─ OwnersDied (hint) ─▶ watcher
-    scheduler ─ CancelAsked (hint) ─▶ worker           worker ─ Run ─▶ executor ─ Done Progressed ─▶ worker
+    scheduler ─ CancelAsked (hint) ─▶ worker, queue    worker ─ Run ─▶ executor ─ Done Progressed ─▶ worker
 
     watcher ─ Reserve ─▶ queue ─ Room ─▶ watcher       worker ─ Want ─▶ queue ─ Leased ─▶ worker
     watcher ─ Push ────▶ queue ─ Pushed ▶ watcher      worker ─ Extend Ack Release ─▶ queue
@@ -197,9 +197,13 @@ class Wake(Message, frozen=True):
 
 
 class CancelAsked(Message, frozen=True):
-    """→ worker: somebody asked to cancel this job."""
+    """→ worker, queue: somebody asked to cancel this job, which has this epoch since: tickets of earlier ones are void.
+
+    A hint may come late, when the job was retried and queued again.
+    """
 
     job_id: str
+    epoch: int
 
 
 class OwnersDied(Message, frozen=True):

@@ -8,6 +8,7 @@ from collections import Counter
 from engine import lifecycle
 from engine.job import ExecutionStatus, Job, Outcome, Status
 from engine.lifecycle import Change
+from engine.store.bounds import ROW_BYTES
 from engine.store.port import JobFilter, Store
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
@@ -62,6 +63,22 @@ def test_its_execution_is_stored_with_it_and_ended_in_place(store: Store) -> Non
     (execution,) = store.executions(job.job_id)
     assert (execution.attempt, execution.status, execution.error_message) == (1, ExecutionStatus.FAILED, "ValueError: no")
     assert execution.traceback == "Traceback …"
+
+
+def test_of_many_attempts_the_latest_are_given_and_no_more_than_the_first_past_a_bound(store: Store) -> None:
+    job = running(store, max_retries=9)
+    for _ in range(5):
+        store.apply([lifecycle.settle(job, Outcome(status=ExecutionStatus.FAILED, error="é" * 500), now=START, retry_base_s=0)])
+        store.claim_due(owner=WATCHER, now=START, limits=[1000] * 10)
+        store.apply([begin(found(store, job))])
+        job = found(store, job)
+
+    of_two_rows = ROW_BYTES + (ROW_BYTES + 1000)  # the last one runs and has no words yet
+
+    assert [execution.attempt for execution in store.executions(job.job_id)] == [1, 2, 3, 4, 5, 6]
+    assert [execution.attempt for execution in store.executions(job.job_id, max_bytes=of_two_rows)] == [4, 5, 6]
+    assert [execution.attempt for execution in store.executions(job.job_id, max_bytes=of_two_rows - 1)] == [5, 6]
+    assert [execution.attempt for execution in store.executions(job.job_id, max_bytes=0)] == [6]
 
 
 def test_of_two_workers_with_one_ticket_one_begins(store: Store, open_another: Open) -> None:

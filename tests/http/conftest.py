@@ -55,7 +55,8 @@ class Site:
             "scheduler-8081": Scheduler(owner="box:b00t:scheduler-8081:1", run_dir=run_dir, **common),  # type: ignore[arg-type]
             "queue-6000": Queue(owner="box:b00t:queue-6000:1", is_ours=lambda owner: True, **common),  # type: ignore[arg-type]
             "watcher-9001": Watcher(
-                owner="box:b00t:watcher-9001:1", queue_address="queue-6000", hold=a_hold(self.world), served=lambda: ANYTHING,
+                owner="box:b00t:watcher-9001:1", queue_names=lambda: ["queue-6000"], hold=a_hold(self.world),
+                served=lambda: ANYTHING,
                 upkeep=Upkeep(settings=self.settings, world=self.world, store=self.store, log=self.log, deaths=NobodyIsDead()),
                 **common,  # type: ignore[arg-type]
             ),

@@ -173,7 +173,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         job = self.any_job(data)
         if not lifecycle.is_terminal(job):
             assert self.store.apply([lifecycle.cancel(job, now=self.world.now())]) == [True]
-            self.backlog.discard(job.job_id)
+            self.backlog.discard(job.job_id, before_epoch=job.epoch + 1)
 
     @precondition(lambda self: self.job_ids)
     @rule(data=st.data())

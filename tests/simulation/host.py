@@ -223,20 +223,21 @@ class Host:
         hosts = store if town.settings.mongo_uri is not None else None
         known = cast(RunDir, KnownComponents(self.network, town.folder))
         hire = cast(Callable[[], ExecutorLine], lambda: town.labour.hire(process))
+        queues = lambda: [QUEUE_NAME]  # noqa: E731
         build: dict[str, Callable[[], Role]] = {
             "scheduler": lambda: Scheduler(
                 owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, run_dir=known,
                 elsewhere=Elsewhere(hosts, world),
             ),
             "watcher": lambda: Watcher(
-                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, queue_address=QUEUE_NAME,
+                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, queue_names=queues,
                 upkeep=self._upkeep(store, hosts, log), hold=self._hold(owner, hosts), served=lambda: Served(tasks=EVERY_TASK),
             ),
             "queue": lambda: Queue(
                 owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, is_ours=self.is_ours
             ),
             "worker": lambda: Worker(
-                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, queue_address=QUEUE_NAME,
+                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, queue_names=queues,
                 run_dir=known, hire=hire, hold=self._hold(owner, hosts),
             ),
         }  # fmt: skip

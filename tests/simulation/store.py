@@ -13,6 +13,7 @@ from typing import TypeVar
 from engine.errors import StoreBroken, StoreUnavailable
 from engine.job import Execution, Job, Status, Ticket
 from engine.lifecycle import Change
+from engine.store.bounds import EXECUTIONS_BYTES
 from engine.store.port import ANYTHING, Claimed, HostSign, Insertion, JobFilter, Page, Served
 from tests.simulation.agenda import Agenda
 from tests.simulation.judge import Judge
@@ -170,8 +171,8 @@ class StoreLine:
     def cancel_requests(self, owner: str) -> list[str]:
         return self._call("cancel_requests", lambda: self._shared.cancel_requests(owner))
 
-    def executions(self, job_id: str) -> list[Execution]:
-        return self._call("executions", lambda: self._shared.executions(job_id))
+    def executions(self, job_id: str, *, max_bytes: int = EXECUTIONS_BYTES) -> list[Execution]:
+        return self._call("executions", lambda: self._shared.executions(job_id, max_bytes=max_bytes))
 
     def hosts(self) -> list[HostSign]:
         return self._call("hosts", self._shared.hosts)

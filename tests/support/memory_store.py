@@ -14,6 +14,7 @@ from engine import lifecycle
 from engine.errors import InvalidRequest, StoreUnavailable
 from engine.job import Execution, Job, Status, ticket_for
 from engine.lifecycle import HELD, TERMINAL, Change
+from engine.store.bounds import EXECUTIONS_BYTES, UNBOUNDED, latest_within
 from engine.store.port import ANYTHING, Abandoned, Claimed, HostSign, Inserted, Insertion, JobFilter, KeyTaken, Page, Served
 
 
@@ -95,9 +96,10 @@ class MemoryStore:
         running = (job for job in self._held() if job.status is Status.RUNNING and job.locked_by == owner)
         return [job.job_id for job in running if job.cancel_requested_at is not None]
 
-    def executions(self, job_id: str) -> list[Execution]:
+    def executions(self, job_id: str, *, max_bytes: int = EXECUTIONS_BYTES) -> list[Execution]:
         self._reach()
-        return [self._executions[key] for key in sorted(self._executions) if key[0] == job_id]
+        latest_first = (self._executions[key] for key in sorted(self._executions, reverse=True) if key[0] == job_id)
+        return latest_within(latest_first, max_bytes)
 
     def purge(self, *, before: datetime, limit: int) -> int:
         self._reach()
@@ -105,7 +107,7 @@ class MemoryStore:
         old = sorted((pair for pair in finished if pair[0] < before), key=lambda pair: pair[0])[:limit]
         for _, job in old:
             del self._jobs[job.job_id]
-            for execution in self.executions(job.job_id):
+            for execution in self.executions(job.job_id, max_bytes=UNBOUNDED):
                 del self._executions[execution.job_id, execution.attempt]
         return len(old)
 

@@ -71,7 +71,7 @@ class Shop:
 
         self.worker = Worker(
             owner=WORKER, settings=self.settings, world=self.world, store=self.store, network=self.hub,
-            log=Log(self.world, process="worker-7001", fd=log_fd), queue_address=QUEUE, run_dir=run_dir,
+            log=Log(self.world, process="worker-7001", fd=log_fd), queue_names=lambda: [QUEUE], run_dir=run_dir,
             hire=lambda: ExecutorLine(child=child, world=self.world, network=self.hub),
             hold=a_hold(self.world, hosts=hosts, lease_s=self.settings.lease_s),
         )  # fmt: skip

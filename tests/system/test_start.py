@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -87,11 +89,12 @@ def test_a_wrong_word_is_told_with_status_2(tmp_path: Path, word: str) -> None:
     assert lines == [f"jobyard cannot start: unknown word '{word}'; see bin/start-all --help"]
 
 
-def test_components_that_are_started_one_by_one_find_each_other(tmp_path: Path) -> None:
-    roles = ("worker", "queue", "scheduler", "watcher", "gateway")
+def test_components_that_are_started_one_by_one_find_each_other_wherever_they_are(tmp_path: Path) -> None:
+    roles = ("worker", "scheduler", "watcher", "queue", "gateway")
     (tmp_path / "mine.py").write_text(DOUBLE)
     first = Jobyard(tmp_path, words=("start", "worker"), TASKS="mine")
     started = [first, *(Jobyard(tmp_path, words=("start", role), PORT_OFFSET=first.port_offset) for role in roles[1:])]
+    started[roles.index("queue")].add_settings(PORT=6001)
     try:
         for component in started:
             component.start()
@@ -109,6 +112,23 @@ def test_components_that_are_started_one_by_one_find_each_other(tmp_path: Path) 
     assert statuses == [0] * len(roles)
     assert all(f"(worker-{first.port(7001)})" in line for line in stopped if "worker" in line)
     first.check_nothing_is_left()
+
+
+def test_started_by_somebody_who_ignores_sigchld_it_still_sees_its_children_end(tmp_path: Path) -> None:
+    jobyard = Jobyard(tmp_path, **ONE_OF_EACH)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # which a program that is started inherits
+    try:
+        jobyard.start(wait_ready=False)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    with ExitStack() as at_the_end:
+        at_the_end.push(jobyard)
+        jobyard.wait_ready()
+
+        pid = jobyard.kill("worker-7001")
+
+        jobyard.wait_replaced("worker-7001", pid)
+        assert jobyard.stop() == 0
 
 
 def test_stop_all_without_anything_says_so(tmp_path: Path) -> None:

@@ -171,9 +171,10 @@ def test_a_cancelled_ticket_is_forgotten_while_it_is_ready_and_left_to_its_worke
     backlog = filled(ready, leased)
     pop(backlog, 1)
 
-    assert backlog.discard(ready.job_id)
-    assert not backlog.discard(leased.job_id)
-    assert not backlog.discard("f" * 24)
+    assert not backlog.discard(ready.job_id, before_epoch=ready.epoch)
+    assert backlog.discard(ready.job_id, before_epoch=ready.epoch + 1)
+    assert not backlog.discard(leased.job_id, before_epoch=leased.epoch + 1)
+    assert not backlog.discard("f" * 24, before_epoch=9)
     assert sizes(backlog) == (1, 0, 1)
     assert pop(backlog) == []
 
@@ -181,7 +182,7 @@ def test_a_cancelled_ticket_is_forgotten_while_it_is_ready_and_left_to_its_worke
 def test_a_ticket_that_was_discarded_may_come_again() -> None:
     ticket = a_ticket()
     backlog = filled(ticket)
-    backlog.discard(ticket.job_id)
+    backlog.discard(ticket.job_id, before_epoch=ticket.epoch + 1)
 
     assert backlog.push(ticket)
     assert pop(backlog) == [ticket]
@@ -226,7 +227,7 @@ def test_the_counts_always_agree_with_what_is_there(acts: list[tuple[str, int, i
             case "expire":
                 backlog.expire(float(epoch))
             case "discard":
-                backlog.discard(job_id)
+                backlog.discard(job_id, before_epoch=epoch)
             case _:
                 backlog.release_all(A_WORKER)
 

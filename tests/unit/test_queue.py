@@ -293,10 +293,18 @@ def test_a_cancelled_job_is_not_handed_out_any_more() -> None:
     bench, worker, ticket = Bench(), FakePeer(), a_ticket()
     bench.tick(pushes(ticket))
 
-    bench.tick(Letter(None, CancelAsked(job_id=ticket.job_id)), wants(worker, 1))
+    bench.tick(Letter(None, CancelAsked(job_id=ticket.job_id, epoch=ticket.epoch + 1)), wants(worker, 1))
 
     assert leased(worker) == []
     assert bench.stats()["size"] == 0
+
+
+def test_a_hint_of_a_cancellation_that_comes_after_the_job_was_queued_again_changes_nothing() -> None:
+    bench, worker, ticket = Bench(), FakePeer(), a_ticket(epoch=4)  # claimed 1, cancelled 2, retried 3, claimed 4
+
+    bench.tick(pushes(ticket), Letter(None, CancelAsked(job_id=ticket.job_id, epoch=2)), wants(worker, 1))
+
+    assert leased(worker) == [ticket]
 
 
 # ---- start and end

@@ -14,11 +14,13 @@ from engine.config import read_settings
 from engine.errors import StoreUnavailable
 from engine.job import ExecutionStatus, Job, Outcome, Status, rfc3339
 from engine.lifecycle import Change
+from engine.outcomes import MAX_ERROR_CHARS
 from engine.scheduler import BYTES_A_TURN, IDLE_S, Scheduler
 from engine.silence import Elsewhere
 from engine.store.port import HostSign, Insertion
 from engine.tasks.catalog import write_catalog
 from engine.tasks.registry import TaskOptions
+from engine.wire.frames import MAX_FRAME_BYTES, Damaged, frame
 from engine.wire.hub import Letter
 from engine.wire.messages import (
     Accepted,
@@ -351,6 +353,44 @@ def test_executions_are_listed_oldest_first(bench_with: MakeBench) -> None:
     assert (shown["finished_at"], shown["duration_ms"]) == ("2026-01-04T02:04:20.123Z", 0)
 
 
+def test_the_longest_list_of_attempts_fits_into_a_frame(bench: Bench) -> None:
+    job = a_job(status=Status.RUNNING)
+    bench.store.insert([[job]])
+    worst = Outcome(status=ExecutionStatus.RELEASED, error="\x01" * MAX_ERROR_CHARS, traceback="\x01" * MAX_ERROR_CHARS)
+    for _ in range(600):
+        bench.store.apply([lifecycle.settle(job, worst, now=START, retry_base_s=10)])
+        bench.store.claim_due(owner="box:b00t:watcher-9001:1", now=START, limits=[1] * 10)
+        bench.store.apply([lifecycle.begin(bench.store.all_jobs()[0], owner=WORKER, now=START, lease_s=30)])
+        job = bench.store.all_jobs()[0]
+
+    (answer,) = bench.ask(ListExecutions(job_id=job.job_id))
+
+    assert isinstance(answer, Json)
+    shown = json.loads(answer.body)
+    assert len(shown) < job.attempt == shown[-1]["attempt"]
+    assert len(frame(answer)) < MAX_FRAME_BYTES * 3 / 4
+
+
+class NarrowPeer(FakePeer):
+    """One whose frames hold little."""
+
+    def send(self, message: Message) -> bool:
+        if isinstance(message, Json) and len(message.body) > 1000:
+            raise Damaged("a Json over the limit")
+        return super().send(message)
+
+
+def test_an_answer_that_no_frame_holds_is_refused_and_the_next_one_is_given(bench_with: MakeBench) -> None:
+    large, small = a_job(payload=b'"' + b"x" * 1000 + b'"'), a_job()
+    bench, asker, other = bench_with(large, small), NarrowPeer(), NarrowPeer()
+
+    bench.scheduler.tick([asker.says(Find(job_id=large.job_id)), other.says(Find(job_id=small.job_id))])
+
+    (refused,), (answer,) = asker.received, other.received
+    assert isinstance(refused, Refused) and (refused.code, refused.retry_after_s) == ("query_too_broad", 1)
+    assert isinstance(answer, Json)
+
+
 def test_jobs_are_counted_by_status_all_seven(bench_with: MakeBench) -> None:
     assert bench_with(a_job(), a_job()).show(CountJobs()) == {status: 2 * (status == "pending") for status in Status}
 
@@ -392,7 +432,7 @@ def test_what_has_not_begun_is_cancelled_at_once(bench_with: MakeBench, status: 
 
     assert (shown["status"], shown["epoch"], shown["finished_at"]) == ("cancelled", job.epoch + 1, "2026-01-04T02:04:20.123Z")
     assert bench.statuses() == [Status.CANCELLED]
-    assert bench.network.hints == [("queue-6000", CancelAsked(job_id=job.job_id))] * (status is Status.QUEUED)
+    assert bench.network.hints == [("queue-6000", CancelAsked(job_id=job.job_id, epoch=job.epoch + 1))] * (status is Status.QUEUED)
 
 
 def test_the_worker_of_a_running_job_is_told(bench_with: MakeBench) -> None:
@@ -402,7 +442,7 @@ def test_the_worker_of_a_running_job_is_told(bench_with: MakeBench) -> None:
     shown = bench.show(CancelJob(job_id=job.job_id))
 
     assert shown["status"] == "running"
-    assert bench.network.hints == [("worker-7001", CancelAsked(job_id=job.job_id))]
+    assert bench.network.hints == [("worker-7001", CancelAsked(job_id=job.job_id, epoch=job.epoch))]
     assert bench.store.cancel_requests(WORKER) == [job.job_id]
 
 

@@ -63,6 +63,7 @@ class Bench:
         self.deaths = Graveyard()
         self.served = ANYTHING
         self.submit(*jobs)
+        self.queue_names = [QUEUE]
         self.queue = FakePeer()
         if with_queue:
             self.queue = self.network.add(QUEUE)
@@ -70,7 +71,7 @@ class Bench:
         self.watcher = Watcher(
             owner=OWNER, settings=settings, world=self.world, store=self.store, network=self.network, log=a_log(),
             upkeep=Upkeep(settings=settings, world=self.world, store=self.store, log=a_log(), deaths=self.deaths),
-            hold=a_hold(self.world, hosts=hosts), served=lambda: self.served, queue_address=QUEUE, feed=feed,
+            hold=a_hold(self.world, hosts=hosts), served=lambda: self.served, queue_names=lambda: self.queue_names, feed=feed,
         )  # fmt: skip
 
     def submit(self, *jobs: Job) -> None:
@@ -300,6 +301,22 @@ def test_without_a_queue_it_claims_nothing_and_tries_again_soon() -> None:
 
     assert sleep_s == RECONNECT_S
     assert bench.statuses() == [Status.PENDING]
+
+
+def test_a_queue_that_is_started_later_elsewhere_is_found_and_gets_what_the_last_one_did_not_take() -> None:
+    bench = Bench(a_job())
+    bench.grant()
+    tickets = bench.pushed()
+    bench.lose_queue()
+
+    bench.queue = bench.network.add("queue-6001")
+    bench.queue_names = [QUEUE, "queue-6001"]  # the first is only the name that it left
+    bench.tick()
+
+    assert bench.pushed() == tickets
+    del bench.network.peers["queue-6001"]
+    bench.tick(bench.queue.hangs_up())
+    assert bench.ask(Ping()) == Refused(code="unavailable", message="queue-6001 does not answer", retry_after_s=1)
 
 
 def test_what_was_not_taken_is_pushed_again_to_a_new_queue() -> None:

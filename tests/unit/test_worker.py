@@ -218,7 +218,7 @@ def test_a_running_job_is_cancelled(tmp_path: Path, is_told: bool) -> None:
 
     cancel(shop, job_id)
     if is_told:
-        shop.worker.tick([Letter(None, CancelAsked(job_id=job_id))])
+        shop.worker.tick([Letter(None, CancelAsked(job_id=job_id, epoch=2))])
     shop.until(lambda: shop.job(job_id).status is not Status.RUNNING)
 
     assert ended(shop, shop.job(job_id)) == (Status.CANCELLED, ExecutionStatus.CANCELLED)

@@ -14,7 +14,7 @@ from engine.processes.burial import Burial, Orphans
 from engine.processes.child import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE
 from engine.processes.pulse import Pulse
 from engine.processes.supervisor import LONGEST_SLEEP_S, Hooks, Stage, Supervisor
-from engine.processes.table import Birth, Post, pause_after
+from engine.processes.table import FIRST_SIGN_S, Birth, Post, pause_after
 from engine.wire.messages import GetStats, Json, Ping, Refused
 from tests.support.network import FakePeer
 from tests.support.processes import FakeProcesses
@@ -26,8 +26,7 @@ WORKER, QUEUE = "worker-7001", "queue-6000"
 class Office:
     """A supervisor of one worker and one queue, and what it did."""
 
-    def __init__(self, *, lives_by_ticks: bool = True) -> None:
-        self.lives_by_ticks = lives_by_ticks
+    def __init__(self, *, lives_by_ticks: bool = True, first_sign_s: float = FIRST_SIGN_S) -> None:
         self.world = FakeProcesses()
         self.world.sessions[0] = os.getsid(0)
         self.pulse = Pulse(2)
@@ -41,7 +40,10 @@ class Office:
         log = Log(self.world, level="error")
         self.supervisor = Supervisor(
             posts=[
-                Post(name=name, role=name.split("-")[0], main=lambda birth: 0, lives_by_ticks=self.lives_by_ticks)
+                Post(
+                    name=name, role=name.split("-")[0], main=lambda birth: 0, lives_by_ticks=lives_by_ticks,
+                    first_sign_s=first_sign_s,
+                )
                 for name in (WORKER, QUEUE)
             ],
             stages=[Stage(roles=frozenset({"worker"}), bound_s=35), Stage(roles=frozenset({"queue"}), bound_s=5)],
@@ -219,12 +221,25 @@ def test_a_supervisor_that_was_stopped_itself_takes_nobody_for_hung(office: Offi
     assert not office.world.signals
 
 
-def test_a_process_may_take_long_for_its_first_sign_of_life() -> None:
-    office = Office()
+def test_a_process_may_take_as_long_for_its_first_sign_of_life_as_its_post_says() -> None:
+    office = Office(first_sign_s=200)
 
-    office.pass_time(30, beating=(QUEUE,))
+    office.pass_time(199, beating=(QUEUE,))
+    signals_before = list(office.world.signals)
+    office.pass_time(3, beating=(QUEUE,))
 
-    assert not office.world.signals
+    assert signals_before == []
+    assert office.world.signals == [(office.pids[WORKER], signal.SIGKILL)]
+
+
+def test_one_that_showed_its_first_sign_is_held_to_hang_s_whatever_its_post_says() -> None:
+    office = Office(first_sign_s=200)
+    office.start()
+    hung = office.pids[WORKER]
+
+    office.pass_time(HANG_S + 1, beating=(QUEUE,))
+
+    assert (hung, signal.SIGKILL) in office.world.signals
 
 
 def test_a_death_is_proven_only_when_the_orphans_that_it_left_are_gone(office: Office) -> None:

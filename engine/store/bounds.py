@@ -1,0 +1,24 @@
+"""How much of what is stored is read at once: so much that a message holds it, however it is written there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine.job import Execution
+
+EXECUTIONS_BYTES = 4 << 20
+"""Six times that at the worst as JSON, which has six characters for some."""
+ROW_BYTES = 512
+UNBOUNDED = 1 << 62
+
+
+def latest_within(latest_first: Iterable[Execution], max_bytes: int) -> list[Execution]:
+    """From the latest on, no more than the first past `max_bytes`; oldest first."""
+    taken: list[Execution] = []
+    size = 0
+    for execution in latest_first:
+        taken.append(execution)
+        size += ROW_BYTES + sum(len(text.encode()) for text in (execution.error_message, execution.traceback) if text)
+        if size > max_bytes:
+            break
+    return sorted(taken, key=lambda execution: execution.attempt)
