@@ -20,11 +20,12 @@ KINDS = (
 class Trouble:
     """All that goes wrong until it is `over`."""
 
-    def __init__(self, town: Town, hosts: list[Host], clients: Clients) -> None:
+    def __init__(self, town: Town, hosts: list[Host], clients: Clients, *, lasts_s: float) -> None:
         self._town = town
         self._agenda = town.agenda
         self._hosts = hosts
         self._clients = clients
+        self._lasts_s = lasts_s
         self._is_over = False
         chance = self._agenda.chance
         share = chance.choice([0.0, 0.15, 0.3, 0.6])
@@ -79,7 +80,7 @@ class Trouble:
             "cuts": (5.0, self._cut),
             "outages": (15.0, lambda: self._cut_off(self._hosts)),
             "hosts cut off": (15.0, lambda: self._cut_off([self._a_host()])),
-            "frozen hosts": (20.0, lambda: self._a_host().freeze(self._agenda.chance.choice([0.5, 5.0, 25.0]))),
+            "frozen hosts": (20.0, self._freeze),
             "pauses": (10.0, lambda: self._a_host().pause(self._a_name(), self._agenda.chance.choice([0.05, 1.0, 5.0, 20.0]))),
             "restarts": (15.0, lambda: self._a_host().restart(self._a_name())),
             "stops": (30.0, lambda: self._a_host().stop()),
@@ -133,6 +134,11 @@ class Trouble:
         self._agenda.note("trouble", "the store is gone for", [host.name for host in hosts], seconds)
         for host in hosts:
             host.store_weather.down_until = max(host.store_weather.down_until, self._agenda.now + seconds)
+
+    def _freeze(self) -> None:
+        """Until the trouble is over at the latest."""
+        seconds = min(self._agenda.chance.choice([0.5, 5.0, 25.0]), self._lasts_s - self._agenda.now)
+        self._a_host().freeze(seconds)
 
     def _step_clock(self) -> None:
         host = self._a_host()

@@ -165,8 +165,11 @@ class Host:
         if not self.is_up:
             return
         boot = self.boot
-        agenda.after(agenda.between(0.2, 0.3 if agenda.happens(0.7) else 3.0), lambda: self._bury(process.owner, boot))
-        agenda.after(agenda.between(0, 0.05 if agenda.happens(0.7) else 5.0), lambda: self._start_again(process.name, boot))
+        is_slow = self.town.judge.calm_since is None
+        buried_s = agenda.between(0.2, 3.0 if is_slow and agenda.happens(0.3) else 0.3)
+        started_s = agenda.between(0, 5.0 if is_slow and agenda.happens(0.3) else 0.05)
+        agenda.after(buried_s, lambda: self._bury(process.owner, boot))
+        agenda.after(started_s, lambda: self._start_again(process.name, boot))
 
     def _start_again(self, name: str, boot: str) -> None:
         if boot == self.boot:

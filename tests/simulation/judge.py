@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CHARGED = (ExecutionStatus.FAILED, ExecutionStatus.TIMEOUT, ExecutionStatus.CRASHED)
 URGENT_S = 1.5
+LET_GO = 0.8
 
 
 @dataclass
@@ -63,6 +64,7 @@ class Judge:
         self.drains: set[str] = set()
         self.left: set[str] = set()
         self.stood_still: set[str] = set()
+        self.cut_off: set[str] = set()
         self.purged: set[str] = set()
         self.deadlines: dict[str, float] = {}
         self.signs: dict[str, float] = {}
@@ -148,9 +150,11 @@ class Judge:
         self.purged.add(job.job_id)
         del self.histories[job.job_id]  # a request that is repeated after so long is a new one
 
-    def note_sign(self, boot: str) -> None:
-        """A host gave a sign of life."""
-        self.signs[boot] = self._agenda.now
+    def note_sign(self, boot: str, writer: Process) -> None:
+        """A process gave its host's sign of life; one that could not for nearly a lease has had to let go of its jobs."""
+        if self._is_cut_off(writer):
+            self.cut_off.add(writer.owner)
+        self.signs[boot] = self.signs[writer.owner] = self._agenda.now
 
     def _check_begin(self, before: Job, after: Job, history: History, writer: Process) -> None:
         self._must(after.locked_by == writer.owner, f"{writer.owner} began it for {after.locked_by}", before)
@@ -195,7 +199,7 @@ class Judge:
             return
         self._must(before.locked_by == writer.owner, f"{writer.owner} settled what {before.locked_by} runs", before)
         self._must(not self._runs(attempt), f"settled as {row.status} while its child runs it", before)
-        self._check_status(before, row.status, attempt, after)
+        self._check_status(before, after, row.status, attempt, writer)
         if row.status in CHARGED:
             self.histories[before.job_id].charged += 1
         if change.verb is Verb.POSTPONE:
@@ -204,7 +208,7 @@ class Judge:
             told = after.scheduled_at - after.updated_at
             self._must(told == wait, f"the retry waits {told} and should {wait}", before)
 
-    def _check_status(self, job: Job, status: ExecutionStatus, attempt: Attempt, after: Job) -> None:
+    def _check_status(self, job: Job, after: Job, status: ExecutionStatus, attempt: Attempt, writer: Process) -> None:
         told = attempt.reported
         if status is ExecutionStatus.SUCCESS:
             self._must(told is not None and told.result == after.result, f"completed with {after.result!r}", job)
@@ -214,12 +218,13 @@ class Judge:
             self._must(told is None and attempt.started_at is not None, "crashed without having started, or after its report", job)
         elif status is ExecutionStatus.TIMEOUT:
             ran_s = (attempt.ended_at or 0) - (attempt.started_at or float("inf"))
-            self._must(ran_s >= job.timeout_s - 0.01, f"timed out after {ran_s} s of {job.timeout_s}", job)
+            is_over = ran_s >= job.timeout_s - 0.01 or attempt.owner in self.stood_still
+            self._must(is_over, f"timed out after {ran_s} s of {job.timeout_s}", job)
         elif status is ExecutionStatus.CANCELLED:
             self._must(job.cancel_requested_at is not None, "cancelled though nobody asked", job)
         elif status is ExecutionStatus.RELEASED:
-            is_free = attempt.started_at is None or attempt.owner in self.drains
-            self._must(is_free, "released after it had started, and not by a stop", job)
+            is_asked = attempt.owner in self.drains or attempt.owner in self.cut_off or self._is_cut_off(writer)
+            self._must(attempt.started_at is None or is_asked, "released after it had started, for no reason", job)
 
     def _check_counts(self, before: Job, job: Job, verb: Verb) -> None:
         history = self.histories[job.job_id]
@@ -276,7 +281,8 @@ class Judge:
             succeeded = [row for row in rows if row.status is ExecutionStatus.SUCCESS]
             self._must(len(succeeded) == (job.status is Status.COMPLETED), f"{len(succeeded)} successes", job)
             started = sum(attempt.started_at is not None for attempt in begun.values())
-            least = sum(row.status in (*CHARGED, ExecutionStatus.SUCCESS) for row in rows)
+            ran = (ExecutionStatus.SUCCESS, ExecutionStatus.FAILED, ExecutionStatus.CRASHED)
+            least = sum(row.status in ran for row in rows)
             self._must(least <= started <= len(rows), f"{started} starts", job)
         for job_id in self.accepted:
             self._must(self._is_known(job_id), f"{job_id} was acknowledged and is lost")
@@ -292,6 +298,9 @@ class Judge:
             return True
         boot = owner.split(":")[1] if owner is not None else ""
         return boot in self.signs and self._agenda.now - self.signs[boot] >= self._settings.lease_s
+
+    def _is_cut_off(self, process: Process) -> bool:
+        return self._agenda.now - self.signs.get(process.owner, process.began_at) > LET_GO * self._settings.lease_s
 
     def _is_lost(self, job: Job, attempt: int) -> bool:
         return any(row.attempt == attempt and row.status is ExecutionStatus.LOST for row in self.store.rows(job.job_id))

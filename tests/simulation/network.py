@@ -179,5 +179,8 @@ def _facts(message: Message) -> list[str]:
     leases = getattr(message, "leases", None)
     if leases is not None:
         return [f"{job_id[-6:]}@{epoch}" for job_id, epoch in leases]
+    granted = getattr(message, "granted", None)
+    if granted is not None:
+        return [str(granted)]
     job_id = getattr(message, "job_id", None)
     return [job_id[-6:]] if job_id else []

@@ -48,6 +48,7 @@ class Process:
         self.ends: list[End] = []
         self.readable: dict[int, Callable[[], bool]] = {}
         self.crash_rate = 0.0
+        self.began_at = agenda.now
         self.turns = 0
         self.told = told
         self.stood_still = stood_still

@@ -48,7 +48,7 @@ class Run:
         self.judge.clocks_are_right = hosts == 1
         self.clients = Clients(self.agenda, self.judge, self.hosts)
         self.trouble_s = chance.choice([10.0, 30.0, 60.0])
-        self.trouble = Trouble(self.town, self.hosts, self.clients)
+        self.trouble = Trouble(self.town, self.hosts, self.clients, lasts_s=self.trouble_s)
 
     def play(self) -> None:
         """From the first boot to the last check; raises `Violation`."""

@@ -83,7 +83,8 @@ class SharedStore(MemoryStore):
 
     def renew(self, sign: HostSign) -> None:
         super().renew(sign)
-        self.judge.note_sign(sign.boot)
+        assert self.writer is not None
+        self.judge.note_sign(sign.boot, self.writer)
 
     def _apply_one(self, change: Change) -> bool:
         before = self._jobs.get(change.job_id)
