@@ -148,9 +148,13 @@ class Queue:
             if granted == wished or self._draining or not self._rebuilt:
                 continue
             free = self._free_for(peer)
-            enough = [min(wish, self._backlog.capacity) / 2 for wish in wished]
-            if any(free[p] > granted[p] and free[p] >= enough[p] for p in PRIORITIES):
+            if any(free[p] > granted[p] and self._is_worth_a_word(p, free[p], granted[p], wished[p]) for p in PRIORITIES):
                 self._grant(peer)
+
+    def _is_worth_a_word(self, priority: int, free: int, granted: int, wished: int) -> bool:
+        """Half of what it can get; or a little for one that has nothing, where only what others have reserved is in its way."""
+        enough = min(wished, self._backlog.capacity) / 2
+        return free >= enough or (not granted and self._backlog.room(priority) >= enough)
 
     # ---- what workers say
 

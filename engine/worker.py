@@ -233,7 +233,9 @@ class Worker:
         if self._tickets:
             dues.append(self._tickets_wait_until())
         if any(slot.attempts for slot in self._workshop.slots):
-            dues += [self._extend_at, self._cancel_look_at]
+            dues.append(self._extend_at)
+            if self._ledger.fault is None:
+                dues.append(self._cancel_look_at)
         return max(0.0, min(dues) - now)
 
     def _hold_due_at(self) -> float:

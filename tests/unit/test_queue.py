@@ -159,6 +159,18 @@ def test_room_that_opens_is_offered_once_it_is_worth_a_word() -> None:
     assert granted(watcher) == [[500, 250, *[500] * 8]]
 
 
+def test_a_watcher_that_has_nothing_gets_a_little_of_what_another_keeps_reserved() -> None:
+    bench, first, second, worker = Bench(), FakePeer(), FakePeer(), FakePeer()
+    tickets = [a_ticket(priority=1) for _ in range(CAPACITY)]
+    bench.tick(pushes(*tickets), first.says(Reserve(wanted=[CAPACITY] * 10)), second.says(Reserve(wanted=MUCH)))
+    bench.tick(wants(worker, CAPACITY))
+    granted(second)
+
+    bench.tick(worker.says(Ack(leases=[lease(ticket) for ticket in tickets])))
+
+    assert granted(second) == [[LEAST_GRANT] * 10]
+
+
 def test_a_push_uses_up_the_reservation_and_its_room_is_the_others() -> None:
     bench, first, second = Bench(), FakePeer(), FakePeer()
     bench.tick(first.says(Reserve(wanted=[CAPACITY] * 10)), second.says(Reserve(wanted=MUCH)))
