@@ -32,6 +32,7 @@ ARRIVAL_S = 15.0
 SOCKET_S = 15
 PATIENCE_S = 120.0
 PARTING_S = 5.0
+STOP_S = 3.0
 PATIENT_THREADS = 32
 DROP_BYTES = 1 << 18
 REASONS = {
@@ -61,6 +62,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         self._arriving: dict[TConn, Arrival] = {}
         self._waited_for: dict[TConn, None] = {}
         self._parting: dict[TConn, None] = {}
+        self._ends_at = float("inf")
         super().init_process()
 
     def accept(self, listener: socket.socket) -> None:
@@ -75,7 +77,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = TConn(self.cfg, sock, client, listener.getsockname())
-        connection.timeout = time.monotonic() + KEEP_ALIVE_S
+        connection.timeout = self._in(KEEP_ALIVE_S)
         self.pending_conns.append(connection)
         self._watch(connection, self.on_pending_socket_readable)
 
@@ -101,7 +103,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         if need is not Need.MORE:
             self._serve(conn, arrival, need)
             return
-        conn.timeout = time.monotonic() + ARRIVAL_S
+        conn.timeout = self._in(ARRIVAL_S)
         self._arriving[conn] = arrival
         self._watch(conn, self._read_on)
 
@@ -118,7 +120,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         if need is Need.NOTHING:
             self.enqueue_req(conn)
             return
-        conn.timeout = time.monotonic() + PATIENCE_S
+        conn.timeout = self._in(PATIENCE_S)
         self._waited_for[conn] = None
         future = self._patient.submit(self.handle, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
@@ -138,7 +140,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
 
     def _part(self, conn: TConn) -> None:
         """Say that nothing more comes, and wait a moment until the client has seen it."""
-        conn.timeout = time.monotonic() + PARTING_S
+        conn.timeout = self._in(PARTING_S)
         try:
             conn.sock.setblocking(False)
             conn.sock.shutdown(socket.SHUT_WR)
@@ -171,12 +173,14 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
 
     def murder_pending(self) -> None:
         """Called on every turn of the loop, at least once a second."""
+        if not self.alive and self._ends_at == float("inf"):
+            self._hurry()
         super().murder_pending()
         now = time.monotonic()
         for conn in _late(self._arriving, now):
             del self._arriving[conn]
             self.poller.unregister(conn.sock)
-            self.handle_error(None, conn.sock, conn.client, TooSlow(f"it did not come within {ARRIVAL_S:.0f} s"))
+            self.handle_error(None, conn.sock, conn.client, TooSlow("it did not come in time"))
             self._part(conn)
         for conn in _late(self._waited_for, now):
             del self._waited_for[conn]
@@ -186,6 +190,15 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
             del self._parting[conn]
             self.poller.unregister(conn.sock)
             self._close(conn)
+
+    def _hurry(self) -> None:
+        """The worker is to stop: no client keeps it for longer than a moment."""
+        self._ends_at = time.monotonic() + STOP_S
+        for conn in (*self.pending_conns, *self._arriving, *self._waited_for, *self._parting):
+            conn.timeout = min(conn.timeout, self._ends_at)
+
+    def _in(self, seconds: float) -> float:
+        return min(time.monotonic() + seconds, self._ends_at)
 
     def handle_error(self, req: object, client: socket.socket, addr: object, exc: Exception) -> None:
         """What is refused before any app sees it."""

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +87,13 @@ def test_a_crowd_that_leaves_without_a_word_leaves_nothing_behind(small: Jobyard
 
     wait_for(lambda: submit_several_times(small) < SOON_S)
     assert small.pid(front) == before
+
+
+def test_no_client_keeps_a_stop_waiting_for_long(tmp_path: Path) -> None:
+    requests = (b"", b"G", POST + b"Content-Length: 9\r\n\r\n{", POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n", b"GET\r\n\r\n")
+    with Jobyard(tmp_path, SCHEDULERS=1, WATCHERS=1, WORKERS=1) as jobyard, contextlib.ExitStack() as stack:
+        for request in requests:
+            stack.enter_context(crowd(jobyard, request, size=3))
+        submit_several_times(jobyard)
+
+        assert jobyard.stop(within_s=10) == 0
