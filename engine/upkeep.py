@@ -46,7 +46,7 @@ def hand_back(store: Store, tickets: Iterable[Ticket], *, now: datetime, max_los
     job_ids = list(epochs)
     handed_back = 0
     for start in range(0, len(job_ids), PAGE):
-        jobs = [job for job in store.find(job_ids[start : start + PAGE]) if job is not None]
+        jobs = [job for job in store.find(job_ids[start : start + PAGE], whole=False) if job is not None]
         waiting = [job for job in jobs if job.status is Status.QUEUED and job.epoch == epochs[job.job_id]]
         handed_back += sum(store.apply([lifecycle.recover(job, now=now, max_lost=max_lost) for job in waiting]))
     return handed_back

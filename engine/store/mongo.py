@@ -12,17 +12,15 @@ document.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
-from typing import Any
 
 from bson import ObjectId
 from pymongo import ReplaceOne, ReturnDocument, UpdateOne
 
-from engine.errors import InvalidRequest, StoreUnavailable
+from engine.errors import StoreUnavailable
 from engine.job import Execution, ExecutionStatus, Job, Status, Ticket
 from engine.lifecycle import TERMINAL, Change, Verb
 from engine.store.bounds import EXECUTIONS_BYTES, latest_within
@@ -30,6 +28,7 @@ from engine.store.mongo_counts import MongoCounts
 from engine.store.mongo_documents import (
     HIDDEN,
     PURGED,
+    SMALL,
     TICKET_FIELDS,
     Document,
     cursor_of,
@@ -38,6 +37,7 @@ from engine.store.mongo_documents import (
     document_to_ticket,
     execution_to_document,
     guard_of,
+    past,
     update_of,
 )
 from engine.store.mongo_insert import MongoInsert
@@ -203,12 +203,13 @@ class MongoStore:
 
     # ---- reading
 
-    def find(self, job_ids: Sequence[str]) -> list[Job | None]:
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
         if not job_ids:
             return []
         wanted = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "status": {"$nin": HIDDEN}}
         with self._server.call():
-            found = {str(document["_id"]): document_to_job(document) for document in self._server.jobs.find(wanted)}
+            documents = self._server.jobs.find(wanted, None if whole else SMALL)
+            found = {str(document["_id"]): document_to_job(document) for document in documents}
         return [found.get(job_id) for job_id in job_ids]
 
     def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
@@ -232,9 +233,15 @@ class MongoStore:
         return self._counts.read()
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
-        wanted: Document = {"holder": owner} | ({"_id": {"$gt": ObjectId(after)}} if after else {})
+        wanted = _held(owner, after)
         with self._server.call():
-            return [document_to_job(document) for document in self._server.jobs.find(wanted).sort("_id", 1).limit(limit)]
+            return [document_to_job(document) for document in self._server.jobs.find(wanted, SMALL).sort("_id", 1).limit(limit)]
+
+    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
+        wanted = _held(owner, after) | {"status": QUEUED} | ({"queued_at": {"$lte": until}} if until else {})
+        with self._server.call():
+            found = self._server.jobs.find(wanted, TICKET_FIELDS).sort("_id", 1).limit(limit)
+            return [document_to_ticket(document) for document in found]
 
     def holders(self) -> list[str]:
         with self._server.call():
@@ -347,6 +354,10 @@ def _due(limits: Sequence[int], served: Served) -> Document | None:
     return due | ({"queue": {"$in": list(served.queues)}} if served.queues is not None else {})
 
 
+def _held(owner: str, after: str | None) -> Document:
+    return {"holder": owner} | ({"_id": {"$gt": ObjectId(after)}} if after else {})
+
+
 def _begins_again(change: Change) -> bool:
     return change.verb is Verb.BEGIN and change.execution is not None and change.execution.attempt > 1
 
@@ -370,21 +381,3 @@ def _waves(changes: Sequence[Change]) -> Iterator[list[int]]:
             wave, named = [], set()
     if wave:
         yield wave
-
-
-def past(cursor: str | None, comes: str) -> dict[str, Any]:
-    """What comes after a page's end, where what comes is older (`$lt`) or younger (`$gt`)."""
-    if cursor is None:
-        return {}
-    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})-([0-9a-f]{24})", cursor, re.ASCII)
-    try:
-        created_at = datetime.fromisoformat(f"{match[1]}+00:00") if match else None
-    except ValueError:
-        created_at = None
-    if match is None or created_at is None:
-        shown = cursor[:100]
-        raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is none of ours; take the one of the Link header", "cursor")
-    beyond = [{"created_at": {comes: created_at}}, {"created_at": created_at, "_id": {comes: ObjectId(match[2])}}]
-    return {"created_at": {f"{comes}e": created_at}, "$or": beyond}
-
-

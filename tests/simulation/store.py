@@ -151,8 +151,8 @@ class StoreLine:
 
     # ---- reads
 
-    def find(self, job_ids: Sequence[str]) -> list[Job | None]:
-        return self._call("find", lambda: self._shared.find(job_ids))
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
+        return self._call("find", lambda: self._shared.find(job_ids, whole=whole))
 
     def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
         return self._call("list_jobs", lambda: self._shared.list_jobs(wanted, limit=limit, cursor=cursor, max_bytes=max_bytes))
@@ -165,6 +165,9 @@ class StoreLine:
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         return self._call("held_by", lambda: self._shared.held_by(owner, limit=limit, after=after))
+
+    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
+        return self._call("queued_by", lambda: self._shared.queued_by(owner, limit=limit, after=after, until=until))
 
     def holders(self) -> list[str]:
         return self._call("holders", self._shared.holders)
