@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from engine.errors import OutcomeUnknown, Unavailable
 from engine.wire.caller import Caller, NoAnswer
-from engine.wire.messages import CancelJob, Message, Ping, Refused, RetryJob, Submit
+from engine.wire.messages import CancelJob, Expired, Message, Ping, Refused, RetryJob, Submit
 from engine.world import World
 
 REQUEST_S = 10.0
@@ -26,6 +26,7 @@ CHECK_EVERY_S = 1.0
 CHECK_SOON_S = 0.25
 CHECK_S = 0.5
 AGAIN_S = 0.05
+WAITED_TOO_LONG = "the request waited too long; nothing was stored"
 
 
 class LoadBalancer:
@@ -57,6 +58,8 @@ class LoadBalancer:
                 try:
                     answer = self._caller.call(name, request, timeout_s=min(ATTEMPT_S, left_s), patience_s=left_s)
                     is_unknown = is_unknown or _is_unknown(answer)
+                    if isinstance(answer, Expired):
+                        raise Unavailable("unavailable", WAITED_TOO_LONG)
                     if not is_unknown or not _may_pass(answer):
                         return answer
                     may_be_stored = True
@@ -116,6 +119,8 @@ class OneScheduler:
             answer = self._caller.call(self._name, request, timeout_s=REQUEST_S)
             if _is_unknown(answer):
                 raise OutcomeUnknown
+            if isinstance(answer, Expired):
+                raise Unavailable("unavailable", WAITED_TOO_LONG)
             return answer
         except NoAnswer as fault:
             if fault.was_begun:
