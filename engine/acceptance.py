@@ -28,8 +28,9 @@ from engine.wire.hub import Peer
 from engine.wire.messages import Accepted, Begun, Expired, Message, Refused, Submit
 from engine.world import World
 
-JOBS_A_COMMIT = 20_000
-BYTES_A_TURN = 16 << 20
+JOBS_A_TURN = 2_000
+BYTES_A_TURN = 4 << 20
+"""A turn ends when there are so many, or all that is left is one request with more: so questions never wait for long."""
 PENDING_KNOWN_FOR_S = 0.1
 HALF_DONE = Refused(code="unavailable", message="the same request, or one with its idempotency key, is half done", retry_after_s=1)
 
@@ -74,11 +75,11 @@ class Acceptance:
         self._came.append((peer, submit))
 
     def commit(self) -> None:
-        """As much as is surely read long before we would be taken for hung; the rest waits for the next turn."""
+        """One turn's share, in one commit; the rest waits for the next turn."""
         waiting: list[Waiting] = []
         defaults = self._defaults() if self._came else None
         count = size = 0
-        while self._came and size < BYTES_A_TURN:
+        while self._came and count < JOBS_A_TURN and size < BYTES_A_TURN:
             peer, submit = self._came.popleft()
             assert defaults is not None
             size += len(submit.body)
@@ -86,9 +87,6 @@ class Acceptance:
             if jobs is not None:
                 waiting.append(Waiting(peer, submit, jobs))
                 count += len(jobs)
-            if count >= JOBS_A_COMMIT:
-                self._store_all(waiting)
-                waiting, count = [], 0
         if waiting:
             self._store_all(waiting)
 

@@ -83,13 +83,16 @@ class Scheduler:
         return self._draining and self._acceptance.is_over
 
     def tick(self, inbox: list[Letter]) -> float:
-        """Store what was submitted, then answer what was asked."""
+        """Say that we live, store a share of what was submitted, then answer what was asked."""
         for letter in inbox:
             if isinstance(letter.message, Submit) and letter.peer is not None:
                 self._acceptance.take(letter.peer, letter.message)
+            elif isinstance(letter.message, Ping):
+                self._answer(letter)
         self._acceptance.commit()
         for letter in inbox:
-            self._answer(letter)
+            if not isinstance(letter.message, Ping):
+                self._answer(letter)
         return IDLE_S if self._acceptance.is_over else 0.0
 
     def drain(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine import lifecycle
-from engine.acceptance import BYTES_A_TURN
+from engine.acceptance import BYTES_A_TURN, JOBS_A_TURN
 from engine.config import read_settings
 from engine.errors import StoreUnavailable
 from engine.job import ExecutionStatus, Job, Outcome, Status, rfc3339
@@ -243,6 +243,23 @@ def test_very_large_requests_are_read_over_several_turns_and_a_drain_waits_for_t
 
     assert answered == [2, 4, 5]
     assert sleeps == [0.0, 0.0, IDLE_S]
+
+
+def test_who_asks_whether_we_live_is_answered_before_the_commit_and_between_two(bench: Bench) -> None:
+    commits: list[int] = []
+
+    class Asks(FakePeer):
+        def send(self, message: Message) -> bool:
+            commits.append(bench.store.commits)
+            return super().send(message)
+
+    batches = [bench.submit({"jobs": [{}] * JOBS_A_TURN}, form="batch") for _ in range(2)]
+
+    bench.scheduler.tick([*(FakePeer().says(batch) for batch in batches), Asks().says(Ping())])
+    bench.scheduler.tick([Asks().says(Ping())])
+
+    assert commits == [0, 1]
+    assert bench.store.commits == 2
 
 
 # ---- waking a watcher
