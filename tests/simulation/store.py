@@ -83,8 +83,7 @@ class SharedStore(MemoryStore):
 
     def renew(self, sign: HostSign) -> None:
         super().renew(sign)
-        assert self.writer is not None
-        self.judge.note_sign(sign.boot, self.writer)
+        self.judge.signs[sign.boot] = self.judge.now
 
     def _apply_one(self, change: Change) -> bool:
         before = self._jobs.get(change.job_id)
@@ -144,7 +143,9 @@ class StoreLine:
         self._call("mend", lambda: self._shared.mend(now=now, thorough=thorough), writes=True)
 
     def renew(self, sign: HostSign) -> None:
+        sent_at = self._agenda.now
         self._call("renew", lambda: self._shared.renew(sign), writes=True)
+        self._shared.judge.note_renewed(self._process, sent_at)
 
     def forget_host(self, boot: str, *, renewal: int) -> None:
         self._call("forget_host", lambda: self._shared.forget_host(boot, renewal=renewal), writes=True)
