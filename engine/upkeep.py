@@ -77,17 +77,23 @@ class Upkeep:
         self._log = log
         self._proof = Proofs(deaths, silence) if silence is not None else deaths
         self._silence = silence
+        self._somebody_died = False
         self._forget_hosts_at = world.monotonic() + FORGET_HOSTS_EVERY_S
         self._purge_every_s = min(PURGE_EVERY_S, settings.retention_s / 10)
         self._purge_at = world.monotonic() + world.jitter(self._purge_every_s)
         self._clock = WallClock(world)
         self.jobs_recovered = 0
 
+    def somebody_died(self) -> None:
+        """It may have held nothing and yet left something half done."""
+        self._somebody_died = True
+
     def recover(self) -> int:
         """Take back the jobs of every owner that is proven dead; how many."""
         holders = self._store.holders()
         recovered = sum(self._recover_from(owner) for owner in self._proof.proven(holders))
-        self._store.mend(now=self._world.now(), thorough=recovered > 0)
+        self._store.mend(now=self._world.now(), thorough=recovered > 0 or self._somebody_died)
+        self._somebody_died = False
         self._forget_hosts(holders)
         return recovered
 

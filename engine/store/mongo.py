@@ -19,8 +19,9 @@ from itertools import chain
 
 from bson import ObjectId
 from pymongo import ReplaceOne, ReturnDocument, UpdateOne
+from pymongo.errors import ExecutionTimeout
 
-from engine.errors import StoreUnavailable
+from engine.errors import StoreUnavailable, Unavailable
 from engine.job import Execution, ExecutionStatus, Job, Status, Ticket
 from engine.lifecycle import TERMINAL, Change, Verb
 from engine.store.bounds import EXECUTIONS_BYTES, latest_within
@@ -124,7 +125,8 @@ class MongoStore:
         due["scheduled_at"] = {"$lte": now}
         page = min(sum(limits), MOST_A_CLAIM) * claimers
         with self._server.call():
-            found = list(self._server.jobs.find(due, {"priority": 1}).sort(DUE).limit(page))
+            asked = self._server.jobs.find(due, {"priority": 1}).sort(DUE).limit(page)
+            found = list(asked if served.tasks is None else asked.hint("due"))
         if claimers > 1 and len(found) > FEW * claimers:
             found = [document for document in found if int.from_bytes(document["_id"].binary[-3:]) % claimers == number] or found
         taken: Counter[int] = Counter()
@@ -140,8 +142,9 @@ class MongoStore:
         if due is None:
             return None
         with self._server.call():
-            first = self._server.jobs.find_one(due, {"scheduled_at": 1}, sort=[("scheduled_at", 1)])
-        return first["scheduled_at"] if first else None
+            asked = self._server.jobs.find(due, {"scheduled_at": 1}).sort("scheduled_at", 1).limit(1)
+            first = list(asked if served.tasks is None else asked.hint("due"))
+        return first[0]["scheduled_at"] if first else None
 
     # ---- all other transitions
 
@@ -221,7 +224,7 @@ class MongoStore:
         last: Document = {}
         with self._server.call():
             page = self._server.jobs.find(filters).sort(NEWEST_FIRST).limit(limit + 1).hint(index).max_time_ms(LIST_MS)
-            for document in page:
+            for document in _bounded(page):
                 if len(jobs) == limit or size > max_bytes:
                     return Page(jobs=jobs, cursor=cursor_of(last))
                 jobs.append(document_to_job(document))
@@ -245,7 +248,7 @@ class MongoStore:
 
     def holders(self) -> list[str]:
         with self._server.call():
-            return [str(holder) for holder in self._server.jobs.distinct("holder") if holder]
+            return [str(holder) for holder in self._server.jobs.distinct("holder", {"holder": {"$gt": ""}}) if holder]
 
     def cancel_requests(self, owner: str) -> list[str]:
         wanted = {"holder": owner, "cancel_requested_at": {"$ne": None}}
@@ -289,8 +292,8 @@ class MongoStore:
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._requests.mend(now)
-        if thorough or not self._counts.is_checked:
-            self._counts.check()
+        if self._place[0] == 0:  # one on each host is enough
+            self._counts.mend(thorough=thorough)
 
     def ping(self) -> str:
         with self._server.call():
@@ -335,6 +338,14 @@ class MongoStore:
     def forget_host(self, boot: str, *, renewal: int) -> None:
         with self._server.call(writes=True):
             self._server.hosts.delete_one({"_id": boot, "renewal": renewal})
+
+
+def _bounded(page: Iterable[Document]) -> Iterator[Document]:
+    """The server gives up a question that takes long; that is the asker's affair, and no trouble of the database."""
+    try:
+        yield from page
+    except ExecutionTimeout as fault:
+        raise Unavailable("query_too_broad", "too many jobs had to be looked at; ask with fewer or rarer filters") from fault
 
 
 def _sign(document: Document) -> HostSign:
