@@ -136,6 +136,12 @@ def leave(payload: Any) -> None:
     sys.exit(3)
 
 
+@task("look_around")
+def look_around(payload: Any) -> list[str]:
+    """The names in its environment."""
+    return sorted(os.environ)
+
+
 @task("close_all")
 def close_all(payload: Any) -> None:
     """Closes every descriptor, whoever it belongs to."""
