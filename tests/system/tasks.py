@@ -136,6 +136,12 @@ def leave(payload: Any) -> None:
     sys.exit(3)
 
 
+@task("pause")
+def pause(payload: float) -> None:
+    """Takes so many seconds, and leaves no note."""
+    time.sleep(payload)
+
+
 @task("look_around")
 def look_around(payload: Any) -> list[str]:
     """The names in its environment."""
