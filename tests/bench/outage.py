@@ -5,7 +5,6 @@ A client asks without a pause. The longest time from one good answer to the next
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -132,5 +131,5 @@ def _restart(system: System, guestbook: Guestbook) -> float:
     payload = guestbook.invite()
     insist(system, payload)
     [guest] = guestbook.wait_for([payload["number"]])
-    wait_for(lambda: os.getpgid(system.jobyard.guard_pid) and system.pids("supervisor"), told="a new supervisor")
+    system.wait_whole()
     return (guest.monotonic_ns - killed_ns) / 1e9
