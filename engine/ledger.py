@@ -1,6 +1,6 @@
 """A worker's entries in the store: one commit for all that ended and all that begins, and what to do when there is none.
 
-    ended, tickets ── write ──▶ Written: attempts to run · tickets that are done with · tickets to give back
+    ended, tickets ── write ──▶ Written: attempts to run · tickets that are done with · tickets to give back, now or in a moment
 
 An outcome that cannot be written is kept and written again; one that the store refuses is dropped, because somebody else has the
 job. A commit whose reply was lost leaves doubts: whether a begin was written is read from the job before anything else is done.
@@ -8,7 +8,7 @@ job. A commit whose reply was lost leaves doubts: whether a begin was written is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,27 +28,37 @@ PAUSE_S = 0.25
 GHOSTS = 500
 GIVEN_BACK = Outcome(status=ExecutionStatus.RELEASED, error="handed back: it was begun, but nobody heard so in time")
 
+Begin = tuple[Ticket, Job, Change]
+
 
 @dataclass(slots=True)
 class Written:
-    """What follows from a turn's commit. `wake_at`: the earliest time at which one of its jobs is due again."""
+    """What follows from a turn's commit. `wake_at`: the earliest time at which one of its jobs is due again.
+
+    `put_off`: what must not run beside what runs here (`lifecycle.is_last_chance`)."""
 
     begun: list[Attempt] = field(default_factory=list)
     acked: list[Ticket] = field(default_factory=list)
     released: list[Ticket] = field(default_factory=list)
+    put_off: list[Ticket] = field(default_factory=list)
     wake_at: datetime | None = None
 
 
 class Ledger:
     """See the module."""
 
-    def __init__(self, *, owner: str, settings: Settings, world: World, store: Store, log: Log, hold: Hold) -> None:
+    def __init__(
+        self, *, owner: str, settings: Settings, world: World, store: Store, log: Log, hold: Hold,
+        running: Callable[[], Iterable[Job]],
+    ) -> None:  # fmt: skip
+        """`running`: what its worker has begun and not seen the end of."""
         self._owner = owner
         self._settings = settings
         self._world = world
         self._store = store
         self._log = log
         self._hold = hold
+        self._running = running
         self._kept: list[Ended] = []
         self._doubts: list[Ticket] = []
         self._strange: set[tuple[str, int]] = set()
@@ -90,7 +100,7 @@ class Ledger:
             self._note_answer()
         except StoreUnavailable as fault:
             self.note_fault(fault)
-            unwritten = [ticket for ticket in tickets if ticket not in self._doubts]
+            unwritten = [ticket for ticket in tickets if ticket not in self._doubts and ticket not in written.put_off]
             written.released += [ticket for ticket in unwritten if ticket not in written.released]
         return written
 
@@ -125,7 +135,7 @@ class Ledger:
 
     def _commit(self, tickets: Sequence[Ticket], written: Written) -> None:
         now = self._world.now()
-        begins = self._begins(tickets, now)
+        begins = self._apart(self._begins(tickets, now), written)
         settles = [
             lifecycle.settle(end.attempt.job, end.outcome, now=now, retry_base_s=self._settings.retry_base_s) for end in self._kept
         ]
@@ -137,10 +147,10 @@ class Ledger:
             self._note_settled(end, change.fields, written) if was_done else self._look_again(end, change, written)
         begun = [begin for begin, was_done in zip(begins, done[len(settles) :], strict=True) if was_done]
         written.begun += [Attempt(job=change.after(job), ticket=ticket) for ticket, job, change in begun]
-        running = {ticket.job_id for ticket, _, _ in begun}
-        written.acked += [ticket for ticket in tickets if ticket.job_id not in running]
+        still_wanted = {ticket.job_id for ticket, _, _ in begun} | {ticket.job_id for ticket in written.put_off}
+        written.acked += [ticket for ticket in tickets if ticket.job_id not in still_wanted]
 
-    def _begins(self, tickets: Sequence[Ticket], now: datetime) -> list[tuple[Ticket, Job, Change]]:
+    def _begins(self, tickets: Sequence[Ticket], now: datetime) -> list[Begin]:
         """For those whose job is still what the ticket says: of the others somebody else has taken care."""
         jobs = self._store.find([ticket.job_id for ticket in tickets]) if tickets else []
         return [
@@ -148,6 +158,16 @@ class Ledger:
             for ticket, job in zip(tickets, jobs, strict=True)
             if job is not None and job.epoch == ticket.epoch and lifecycle.may(job, lifecycle.Verb.BEGIN)
         ]
+
+    def _apart(self, begins: list[Begin], written: Written) -> list[Begin]:
+        """All but those on their last chance where another one is already."""
+        limit = self._settings.max_lost
+        risky = [begin for begin in begins if lifecycle.is_last_chance(begin[1], max_lost=limit)]
+        if not risky:
+            return begins
+        room = 0 if any(lifecycle.is_last_chance(job, max_lost=limit) for job in self._running()) else 1
+        written.put_off += [ticket for ticket, _, _ in risky[room:]]
+        return [begin for begin in begins if begin not in risky[room:]]
 
     def _note_settled(self, end: Ended, fields: dict[str, object], written: Written) -> None:
         job, outcome, status = end.attempt.job, end.outcome, fields["status"]

@@ -184,6 +184,12 @@ def retry(job: Job, *, now: datetime) -> Change:
     )  # fmt: skip
 
 
+def is_last_chance(job: Job, *, max_lost: int) -> bool:
+    """Whether one more loss would be its end. It may be what kills its workers or only have been beside that, and a second such
+    job must not run in the same worker then: so each of them can only die of its own doing."""
+    return job.lost_count >= max(1, max_lost - 1)
+
+
 def recover(job: Job, *, now: datetime, max_lost: int) -> Change:
     """T11 to T13: the holder is proven dead. Free for a job that had not begun, `lost_count` + 1 for one that had."""
     if job.status is not Status.RUNNING:

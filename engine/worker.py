@@ -66,9 +66,13 @@ class Worker:
         self._run_dir = run_dir
         self._queue = QueueLine(door=QueueDoor(network=network, names=queue_names), worker=self._name)
         self._hold = hold
-        self._ledger = Ledger(owner=owner, settings=settings, world=world, store=store, log=log, hold=hold)
         self._workshop = Workshop(settings=settings, world=world, log=log, hire=hire)
+        self._ledger = Ledger(
+            owner=owner, settings=settings, world=world, store=store, log=log, hold=hold,
+            running=lambda: (attempt.job for attempt in self._workshop.attempts()),
+        )  # fmt: skip
         self._tickets: deque[tuple[Ticket, float]] = deque()
+        self._put_off: deque[tuple[Ticket, float]] = deque()
         self._extend_at = self._cancel_look_at = self._ghost_look_at = self._started = world.monotonic()
         self._draining = False
         self._wakes = 0
@@ -156,8 +160,9 @@ class Worker:
         self._tickets = deque(sorted(self._tickets, key=lambda waiting: (-waiting[0].priority, waiting[0].scheduled_at)))
 
     def _drop_tickets(self) -> list[Ticket]:
-        dropped = [ticket for ticket, _ in self._tickets]
+        dropped = [ticket for ticket, _ in (*self._tickets, *self._put_off)]
         self._tickets.clear()
+        self._put_off.clear()
         return dropped
 
     # ---- the store
@@ -172,6 +177,7 @@ class Worker:
         self._workshop.hand(written.begun)
         self._queue.ack(written.acked)
         self._queue.release(written.released)
+        self._put_off.extend((ticket, self._world.monotonic()) for ticket in written.put_off)
         self._wake_watcher(written)
         if self._ledger.fault is not None:
             self._queue.release(self._drop_tickets())
@@ -184,9 +190,10 @@ class Worker:
             while self._tickets and seats.take(self._tickets[0][0].task) is not None:
                 chosen.append(self._tickets.popleft()[0])
         overdue = self._world.monotonic() - TICKETS_WAIT_S
-        late = [ticket for ticket, since in self._tickets if since <= overdue]
+        late = [ticket for ticket, since in (*self._tickets, *self._put_off) if since <= overdue]
         if late:
             self._tickets = deque((ticket, since) for ticket, since in self._tickets if since > overdue)
+            self._put_off = deque((ticket, since) for ticket, since in self._put_off if since > overdue)
             self._queue.release(late)
         return chosen
 
@@ -229,7 +236,7 @@ class Worker:
         dues = [now + IDLE_S, self._workshop.next_look_at(), self._ledger.next_try_at(), self._hold_due_at()]
         if not self._queue.is_open:
             dues.append(now + RECONNECT_S)
-        if self._tickets:
+        if self._tickets or self._put_off:
             dues.append(self._tickets_wait_until())
         if any(slot.attempts for slot in self._workshop.slots):
             dues.append(self._extend_at)
@@ -245,7 +252,7 @@ class Worker:
         return due_at if self._hold.is_lost else min(due_at, self._hold.ends_at())
 
     def _tickets_wait_until(self) -> float:
-        return min(since for _, since in self._tickets) + TICKETS_WAIT_S
+        return min(since for _, since in (*self._tickets, *self._put_off)) + TICKETS_WAIT_S
 
     # ---- questions
 

@@ -93,7 +93,11 @@ class Shop:
         self.store.insert([list(jobs)])
         self.store.claim_due(owner=WATCHER, now=self.world.now(), limits=[1000] * 10)
         self.until(lambda: self.peer is not None)
-        found = [job for job in self.store.find([job.job_id for job in jobs]) if job is not None]
+        return self.offer_again(*(job.job_id for job in jobs))
+
+    def offer_again(self, *job_ids: str) -> list[str]:
+        """Lease queued jobs to the worker."""
+        found = [job for job in self.store.find(list(job_ids)) if job is not None]
         assert self.peer is not None
         self.peer.send(Leased(tickets=[ticket_for(job) for job in found], lease_s=30))
         return [job.job_id for job in found]

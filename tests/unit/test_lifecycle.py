@@ -169,6 +169,16 @@ def test_a_job_that_is_lost_too_often_fails_with_the_reason() -> None:
     assert "died" in (failed.error or "")
 
 
+@pytest.mark.parametrize(
+    ("lost_count", "max_lost", "is_last"), [(4, 5, True), (3, 5, False), (0, 5, False), (0, 1, False), (1, 2, True)]
+)
+def test_the_last_chance_is_the_one_after_which_a_loss_is_the_end(lost_count: int, max_lost: int, is_last: bool) -> None:
+    job = a_job(status=Status.RUNNING, attempt=lost_count + 1, epoch=2, lost_count=lost_count, locked_by="w")
+
+    assert lifecycle.is_last_chance(job, max_lost=max_lost) is is_last
+    assert not is_last or recover(job, max_lost=max_lost).fields["status"] is Status.FAILED
+
+
 @pytest.mark.parametrize("status", [Status.CLAIMED, Status.QUEUED])
 def test_what_had_not_begun_is_recovered_free_at_its_old_place(status: Status) -> None:
     job = a_job(status=status, error="before")

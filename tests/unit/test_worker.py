@@ -16,7 +16,7 @@ import pytest
 from engine import Retry, Unrecoverable, current_job
 from engine.job import ExecutionStatus, Job, Status
 from engine.wire.hub import Letter
-from engine.wire.messages import CancelAsked
+from engine.wire.messages import CancelAsked, Release
 from engine.world import World
 from tests.support.builders import a_job
 from tests.support.memory_store import MemoryStore
@@ -338,6 +338,24 @@ def test_short_jobs_do_not_wait_behind_a_long_one(shop: Shop, tmp_path: Path) ->
     assert shop.job(job_ids[0]).status is Status.RUNNING
     gate.touch()
     shop.until(lambda: shop.job(job_ids[0]).status is Status.COMPLETED)
+
+
+def test_of_jobs_on_their_last_chance_only_one_runs_at_a_time_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, TASKS, CONCURRENCY="4", MAX_LOST="3")
+    let_go = tmp_path / "let go"
+    jobs = [a_job(task="hold", payload=f'"{let_go}"'.encode(), lost_count=lost_count) for lost_count in (2, 2, 1, 0)]
+
+    first, second, *others = shop.offer(*jobs)
+    shop.until(lambda: all(shop.job(job_id).status is Status.RUNNING for job_id in (first, *others)))
+    shop.until(lambda: any(isinstance(message, Release) for message in shop.heard))
+
+    assert {job_id for message in shop.heard if isinstance(message, Release) for job_id, _ in message.leases} == {second}
+    assert (shop.job(second).status, shop.job(second).attempt) == (Status.QUEUED, 0)
+    let_go.touch()
+    shop.until(lambda: shop.job(first).status is Status.COMPLETED)
+    shop.offer_again(second)
+    shop.until(lambda: shop.job(second).status is Status.COMPLETED)
+    shop.close()
 
 
 def test_no_more_run_at_once_than_it_may(shop: Shop, tmp_path: Path) -> None:

@@ -1,0 +1,198 @@
+"""Tasks that mean harm hurt themselves: their neighbours, their worker and whoever runs in the same child next do not notice."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.notes import Notes, wait_gone
+from tests.support.system import Jobyard
+from tests.support.waiting import wait_for
+
+CHILD_MEMORY_MB = 200
+MAX_LOST = 3
+TASKS = "tests.system.tasks,tests.system.hostile_tasks"
+
+
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
+    """Two workers with two children each, held short."""
+    settings = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 2, "CONCURRENCY": 2, "RETRY_BASE_S": 0.1, "LEASE_S": 1, "POLL_S": 0.5}
+    limits = {"CHILD_MEMORY_MB": CHILD_MEMORY_MB, "MAX_LOST": MAX_LOST, "HANG_S": 2}
+    with Jobyard(tmp_path_factory.mktemp("arena"), TASKS=TASKS, **settings, **limits) as jobyard:
+        yield jobyard
+
+
+@pytest.fixture
+def unharmed(arena: Jobyard, notes: Notes, tmp_path: Path) -> Iterator[None]:
+    """A neighbour runs through it all on its first attempt, no process of ours is replaced, and afterwards all is well."""
+    until = tmp_path / "let the neighbour go"
+    neighbour = arena.submit(notes.payload(until=str(until)), task="hold")
+    notes.wait(neighbour)
+    pids = {name: entry["pid"] for name, entry in arena.processes().items()}
+
+    yield
+
+    until.touch()
+    assert arena.wait_for_job(neighbour)["attempt"] == 1
+    arena.wait_for_job(arena.submit("after it"))
+    assert {name: entry["pid"] for name, entry in arena.processes().items()} == pids
+    assert arena.get("/health").status == 200
+
+
+def ends(jobyard: Jobyard, job_id: str) -> list[str]:
+    """What its attempts are called."""
+    return [execution["status"] for execution in jobyard.executions(job_id)]
+
+
+def descendants(jobyard: Jobyard) -> int:
+    return len(psutil.Process(jobyard.guard_pid).children(recursive=True))
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize("flees", [False, True], ids=["in its group", "in sessions of their own"])
+@pytest.mark.parametrize("stays", [False, True], ids=["left behind", "at its time-out"])
+def test_a_fork_bomb_goes_with_its_job(arena: Jobyard, notes: Notes, flees: bool, stays: bool) -> None:
+    before = descendants(arena)
+
+    job_id = arena.submit(notes.payload(limit=100, flees=flees, stays=stays), task="multiply", timeout_s=1, max_retries=0)
+    wait_for(lambda: descendants(arena) > before + 50, told="the bomb")
+    job = arena.wait_for_job(job_id, status="failed" if stays else "completed")
+
+    assert ends(arena, job_id) == ["timeout" if stays else "success"], job
+    wait_for(lambda: descendants(arena) <= before, within_s=5, told="the end of all that it made")
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_a_memory_hog_is_told_that_it_is_one(arena: Jobyard, notes: Notes) -> None:
+    job_id = arena.submit(notes.payload(), task="hog", max_retries=0)
+
+    job = arena.wait_for_job(job_id, status="failed")
+
+    assert ends(arena, job_id) == ["crashed"]
+    assert "out of memory" in job["error"] and f"CHILD_MEMORY_MB allows {CHILD_MEMORY_MB}" in job["error"]
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize(("then", "end"), [("return", "success"), ("die", "crashed"), ("stay", "timeout")])
+def test_a_daemon_does_not_outlive_its_job(arena: Jobyard, notes: Notes, then: str, end: str) -> None:
+    job_id = arena.submit(notes.payload(then=then), task="daemonise", timeout_s=0.5, max_retries=0)
+    daemon = notes.wait(job_id).child
+
+    arena.wait_for_job(job_id, status="completed" if end == "success" else "failed")
+
+    wait_gone(daemon, within_s=2)
+    assert ends(arena, job_id) == [end]
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize("task", ["swallow", "stop_itself"])
+def test_who_cannot_be_told_anything_is_killed_at_its_timeout(arena: Jobyard, notes: Notes, task: str) -> None:
+    job_id = arena.submit(notes.payload(), task=task, timeout_s=0.3, max_retries=0)
+
+    job = arena.wait_for_job(job_id, status="failed", within_s=5)
+
+    wait_gone(notes.wait(job_id).pid)
+    assert (ends(arena, job_id), job["error"]) == (["timeout"], "timed out after 0.3 s")
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize("how", ["count", "regular expression"])
+def test_a_computation_that_never_comes_back_to_python_ends_at_its_timeout(arena: Jobyard, notes: Notes, how: str) -> None:
+    job_id = arena.submit(notes.payload(how=how), task="compute", timeout_s=2.5, max_retries=0)  # its lease is of one second
+    begun = notes.wait(job_id)
+
+    latest = [arena.wait_for_job(arena.submit(number), within_s=2) for number in range(5)]
+    job = arena.wait_for_job(job_id, status="failed", within_s=8)
+
+    assert [other["attempt"] for other in latest] == [1] * 5
+    assert (ends(arena, job_id), job["attempt"]) == (["timeout"], 1)
+    assert time.monotonic() - begun.monotonic_s > 2.4
+    if how == "count":  # the others are told, and their process lives on
+        wait_gone(begun.pid)
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_a_hundred_mebibytes_of_output_are_a_bounded_log(arena: Jobyard, notes: Notes) -> None:
+    before = arena.output_path.stat().st_size
+    worker = psutil.Process(arena.pid("worker-7001"))
+    memory = worker.memory_info().rss
+
+    job = arena.wait_for_job(arena.submit(notes.payload(mib=100), task="shout", max_retries=0), within_s=20)
+
+    assert job["result"] == "said it all"
+    assert arena.output_path.stat().st_size - before < 1 << 20
+    assert worker.memory_info().rss - memory < 16 << 20
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize(("limit", "end", "words"), [(None, "failed", "RecursionError"), (1 << 30, "crashed", "SIGSEGV")])
+def test_a_recursion_without_end(arena: Jobyard, notes: Notes, limit: int | None, end: str, words: str) -> None:
+    payload = notes.payload() if limit is None else notes.payload(limit=limit)
+
+    job_id = arena.submit(payload, task="descend", max_retries=0)
+    job = arena.wait_for_job(job_id, status="failed")
+
+    assert ends(arena, job_id) == [end]
+    assert words in job["error"]
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize("name", ["KeyboardInterrupt", "GeneratorExit", "SystemExit"])
+def test_what_is_no_exception_is_a_failure_like_any_other(arena: Jobyard, notes: Notes, name: str) -> None:
+    job_id = arena.submit(notes.payload(name=name), task="raise_base", max_retries=0)
+
+    job = arena.wait_for_job(job_id, status="failed")
+
+    assert ends(arena, job_id) == ["failed"] and name in job["error"]
+
+
+def test_the_next_job_in_the_same_child_finds_nothing_of_what_was_spoiled(tmp_path: Path, notes: Notes) -> None:
+    with Jobyard(tmp_path, TASKS=TASKS, SCHEDULERS=1, WATCHERS=1, WORKERS=1, CONCURRENCY=1) as jobyard:
+        before, spoiled, after = (
+            jobyard.wait_for_job(jobyard.submit(notes.payload(), task=task, timeout_s=5))["result"]
+            for task in ("look", "spoil", "look")
+        )
+        still_told = jobyard.submit(notes.payload(), task="tidy", timeout_s=0.2, max_retries=0)
+
+        assert after == before and before["pid"] == spoiled
+        assert before["environment"]["PATH"] and before["umask"] != 0
+        notes.wait(still_told, what="tidied")  # the worker's signal reaches the child as before
+        assert notes.wait(still_told, what="tidied").pid == spoiled
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_a_job_that_takes_its_worker_down_each_time_fails_and_is_told_why(
+    arena: Jobyard, notes: Notes, how: signal.Signals
+) -> None:
+    job_id = arena.submit(notes.payload(signal=how, for_s=60), task="poison")
+
+    others = [arena.submit(notes.payload(for_s=0.05), task="run") for _ in range(20)]
+    job = arena.wait_for_job(job_id, status="failed", within_s=30)
+
+    assert ends(arena, job_id) == ["lost"] * MAX_LOST
+    assert (job["attempt"], job["lost_count"], job["retry_count"]) == (MAX_LOST, MAX_LOST, 0)
+    assert "died while it ran" in job["error"] and f"{MAX_LOST} times" in job["error"]
+    assert {arena.wait_for_job(other)["status"] for other in others} == {"completed"}
+    wait_for(lambda: arena.get("/health").status == 200, told="good health")
+
+
+def test_a_job_that_kills_its_only_worker_each_time_does_not_take_its_neighbours_along(tmp_path: Path, notes: Notes) -> None:
+    settings = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 4, "MAX_LOST": MAX_LOST}
+    with Jobyard(tmp_path, TASKS=TASKS, **settings) as jobyard:
+        until = tmp_path / "all four run"
+        poison = jobyard.submit(notes.payload(signal=signal.SIGKILL, for_s=60, after=str(until)), task="poison")
+        neighbours = [jobyard.submit(notes.payload(for_s=0.3), task="run") for _ in range(3)]
+        for job_id in (poison, *neighbours):
+            notes.wait(job_id)
+        until.touch()
+
+        assert ends(jobyard, jobyard.wait_for_job(poison, status="failed", within_s=20)["job_id"]) == ["lost"] * MAX_LOST
+        for neighbour in neighbours:
+            lost_count = jobyard.wait_for_job(neighbour)["lost_count"]
+            assert ends(jobyard, neighbour) == [*["lost"] * lost_count, "success"]
