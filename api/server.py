@@ -2,25 +2,22 @@
 
     supervisor ──fork──▶ arbiter ──fork──▶ HTTP workers: threads, connections to the components, one thread for health checks
 
-The listening sockets are the supervisor's, so that no connection is refused while a front is replaced. A connection waits in
-the poller, without a thread, until its request begins to arrive; from then on every read and write has a time limit.
+The listening sockets are the supervisor's, so that no connection is refused while a front is replaced. How the connections
+are served, and for how long, is `api.http_worker`'s.
 """
 
 from __future__ import annotations
 
 import signal
 import socket
-import struct
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.http import errors as http_errors
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import ThreadWorker
 
 from api.app import create_app
 from api.balancer import LoadBalancer
@@ -28,13 +25,13 @@ from api.component import Component
 from api.gateway import Gateway
 from api.guards import Guards
 from api.health import Health
+from api.http_worker import KEEP_ALIVE_S, HttpWorker
 from api.jobs import Jobs
 from api.processes import ProcessMeter
-from api.reply import STATUS_OF, error_body
 from api.routes import GATEWAY, SCHEDULER
 from engine.config import Settings
 from engine.logs import Log
-from engine.process_control import die_with_parent, set_title
+from engine.process_control import die_with_parent, raise_descriptor_limit, set_title
 from engine.processes.pulse import Heartbeat
 from engine.wire.caller import Caller
 from engine.wire.run_dir import RunDir
@@ -42,23 +39,14 @@ from engine.world import World
 
 HTTP_WORKERS = 2
 THREADS = 64
-CONNECTIONS = 2_000
-KEEP_ALIVE_S = 75
-SOCKET_S = 15
+MOST_CONNECTIONS = 2_000
+LEAST_CONNECTIONS = 2 * THREADS
+OTHER_DESCRIPTORS = 300
+"""Listening sockets, and connections to components: as many as threads ask at once, and some for one that asks them all."""
 LEAVE_S = 15
 OTHER_SIGNALS = (
     signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGINT,
 )  # fmt: skip
-REASONS = {
-    400: "Bad Request", 403: "Forbidden", 413: "Content Too Large", 414: "URI Too Long", 417: "Expectation Failed",
-    431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented",
-}  # fmt: skip
-CODES: tuple[tuple[type[Exception], str], ...] = (
-    (http_errors.LimitRequestLine, "uri_too_long"), (http_errors.LimitRequestHeaders, "headers_too_large"),
-    (http_errors.ExpectationFailed, "expectation_failed"), (http_errors.UnsupportedTransferCoding, "not_implemented"),
-    (http_errors.ParseException, "invalid_request"),
-)  # fmt: skip
-
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -94,7 +82,8 @@ class Front(BaseApplication):  # type: ignore[misc]
         """See gunicorn's `BaseApplication`."""
         options = {
             "bind": [f"fd://{listener.fileno()}" for listener in self._listeners.values()], "workers": HTTP_WORKERS,
-            "worker_class": JsonWorker, "threads": THREADS, "worker_connections": CONNECTIONS, "keepalive": KEEP_ALIVE_S,
+            "worker_class": HttpWorker, "threads": THREADS, "worker_connections": connections_within(raise_descriptor_limit()),
+            "keepalive": KEEP_ALIVE_S,
             "timeout": max(1, round(self._settings.hang_s)), "graceful_timeout": LEAVE_S, "control_socket_disable": True,
             "proc_name": self._name, "loglevel": "critical", "limit_request_fields": 100, "limit_request_field_size": 8190,
             "post_fork": self._after_fork, "post_worker_init": lambda worker: self._heartbeat.beat(),
@@ -128,6 +117,11 @@ class Front(BaseApplication):  # type: ignore[misc]
         set_title(f"jobyard: {self._name} http")
 
 
+def connections_within(descriptors: int) -> int:
+    """How many clients an HTTP worker takes at once; with more, idle ones make room."""
+    return max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, descriptors - OTHER_DESCRIPTORS))
+
+
 class BeatingArbiter(Arbiter):  # type: ignore[misc]
     """gunicorn's arbiter, showing the supervisor that it lives. It is reloaded and upgraded by its supervisor only."""
 
@@ -159,38 +153,3 @@ class BeatingArbiter(Arbiter):  # type: ignore[misc]
         super().init_signals()
         for number in OTHER_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-
-
-class JsonWorker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's threaded worker: no thread for a connection without a request, time limits, and every error as JSON."""
-
-    def accept(self, listener: socket.socket) -> None:
-        """Let the poller wait for the first byte."""
-        try:
-            sock, client = listener.accept()
-        except OSError:
-            return
-        self.nr_conns += 1
-        limit = struct.pack("ll", SOCKET_S, 0)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = TConn(self.cfg, sock, client, listener.getsockname())
-        connection.timeout = time.monotonic() + KEEP_ALIVE_S
-        self.pending_conns.append(connection)
-        self.poller.register(sock, 1, partial(self.on_pending_socket_readable, connection))
-
-    def handle_error(self, req: object, client: socket.socket, addr: object, exc: Exception) -> None:
-        """What gunicorn itself refuses, before any app sees it."""
-        code = next((code for kind, code in CODES if isinstance(exc, kind)), "internal_error")
-        message = str(exc)[:200] if code != "internal_error" else "the request could not be served"
-        body = error_body(code, f"not a request that can be served: {message}")
-        status = STATUS_OF[code]
-        head = (
-            f"HTTP/1.1 {status} {REASONS[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )  # fmt: skip
-        try:
-            client.sendall(head.encode() + body)
-        except OSError:
-            return  # the client is gone, which is what it asked for

@@ -37,8 +37,8 @@ CLOCKS_AND_DICE = re.compile(
     r"\b(time\.(time|time_ns|monotonic|sleep|perf_counter)|random\.\w+|uuid\.\w+|datetime\.(now|utcnow|today)"
     r"|os\.(fork|kill|killpg|urandom))\("
 )
-MAY_ASK = {"engine/world.py", "api/server.py"}
-"""`api/server.py` hands gunicorn's own connections to gunicorn's own poller, which compares with `time.monotonic`."""
+MAY_ASK = {"engine/world.py", "api/http_worker.py"}
+"""`api/http_worker.py` hands gunicorn's own connections to gunicorn's own poller, which compares with `time.monotonic`."""
 
 GUNICORN_HOOKS = {"handle_error", "handle_exit", "handle_quit", "handle_term", "manage_workers"}
 BANNED = re.compile(r"^(handle|process|do|manage)_|Manager|Helper|utils", re.ASCII)
