@@ -31,7 +31,7 @@ from api.processes import ProcessMeter
 from api.routes import GATEWAY, SCHEDULER
 from engine.config import Settings
 from engine.logs import Log
-from engine.process_control import die_with_parent, set_title
+from engine.process_control import die_with_parent, raise_descriptor_limit, set_title
 from engine.processes.pulse import Heartbeat
 from engine.wire.caller import Caller
 from engine.wire.run_dir import RunDir
@@ -39,7 +39,10 @@ from engine.world import World
 
 HTTP_WORKERS = 2
 THREADS = 64
-CONNECTIONS = 2_000
+MOST_CONNECTIONS = 2_000
+LEAST_CONNECTIONS = 2 * THREADS
+OTHER_DESCRIPTORS = 300
+"""Listening sockets, and connections to components: as many as threads ask at once, and some for one that asks them all."""
 LEAVE_S = 15
 OTHER_SIGNALS = (
     signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGINT,
@@ -80,7 +83,8 @@ class Front(BaseApplication):  # type: ignore[misc]
         """See gunicorn's `BaseApplication`."""
         options = {
             "bind": [f"fd://{listener.fileno()}" for listener in self._listeners.values()], "workers": HTTP_WORKERS,
-            "worker_class": JsonWorker, "threads": THREADS, "worker_connections": CONNECTIONS, "keepalive": KEEP_ALIVE_S,
+            "worker_class": JsonWorker, "threads": THREADS, "worker_connections": connections_within(raise_descriptor_limit()),
+            "keepalive": KEEP_ALIVE_S,
             "timeout": max(1, round(self._settings.hang_s)), "graceful_timeout": LEAVE_S, "control_socket_disable": True,
             "proc_name": self._name, "loglevel": "critical", "limit_request_fields": 100, "limit_request_field_size": 8190,
             "forwarded_allow_ips": "",  # or a header of any local client could move paths
@@ -114,6 +118,11 @@ class Front(BaseApplication):  # type: ignore[misc]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         die_with_parent(worker.ppid)
         set_title(f"jobyard: {self._name} http")
+
+
+def connections_within(descriptors: int) -> int:
+    """How many clients an HTTP worker takes at once; with more, idle ones make room."""
+    return max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, descriptors - OTHER_DESCRIPTORS))
 
 
 class BeatingArbiter(Arbiter):  # type: ignore[misc]

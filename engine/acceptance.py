@@ -30,7 +30,7 @@ from engine.world import World
 
 JOBS_A_TURN = 2_000
 BYTES_A_TURN = 4 << 20
-"""A turn ends when there are so many, or all that is left is one request with more: so questions never wait for long."""
+"""With so many, no further request is taken on this turn: so that questions never wait for long."""
 PENDING_KNOWN_FOR_S = 0.1
 HALF_DONE = Refused(code="unavailable", message="the same request, or one with its idempotency key, is half done", retry_after_s=1)
 

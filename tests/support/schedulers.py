@@ -32,6 +32,8 @@ class FakeCall:
         assert not self.is_dropped
         self.has_begun = self.has_begun or (self._name in self._schedulers.begun and not isinstance(self._request, Ping))
         if self._name in self._schedulers.broken:
+            if self._name in self._schedulers.answers:
+                self._schedulers.answer(self._name, self._request)
             raise NoAnswer(self._name, was_sent=self.was_sent)
         if self._name in self._schedulers.hung or self._schedulers.world.monotonic() < self._answers_at or not self.was_sent:
             if not isinstance(self._request, Ping):
@@ -54,7 +56,7 @@ class FakeSchedulers:
         self.gone: set[str] = set()
         """Nobody is there."""
         self.broken: set[str] = set()
-        """Breaks off when it has got the request."""
+        """Breaks off when it has got the request, done it, and not answered yet."""
         self.hung: set[str] = set()
         """Takes requests, and pings, and never answers."""
         self.deaf: set[str] = set()

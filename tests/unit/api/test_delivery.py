@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from api.delivery import WORD_S
+from engine.config import read_settings
 from engine.errors import OutcomeUnknown, Unavailable
+from engine.scheduler import Scheduler
+from engine.tasks.catalog import write_catalog
+from engine.tasks.registry import TaskOptions
 from engine.wire.messages import Accepted, Expired, Message, Refused, Submit
+from engine.wire.run_dir import RunDir
+from tests.support.builders import a_log
+from tests.support.memory_store import MemoryStore
+from tests.support.network import FakeNetwork, FakePeer
 from tests.support.schedulers import ID, NAMES, FakeSchedulers
 
 YES = Accepted(job_ids=[ID])
@@ -236,3 +247,64 @@ def test_no_call_is_left_open(schedulers: FakeSchedulers) -> None:
     send(schedulers)
 
     assert schedulers.calls[0].is_dropped
+
+
+# ---- with the role itself
+
+
+class Roles:
+    """Two of its schedulers on one store; the first breaks off when it has stored what it got."""
+
+    def __init__(self, schedulers: FakeSchedulers, folder: Path, **asked: str) -> None:
+        self.store = MemoryStore()
+        run_dir = RunDir(folder)
+        run_dir.make()
+        write_catalog(run_dir, {"echo": TaskOptions()})
+        for name in NAMES[:2]:
+            role = Scheduler(
+                owner=f"box:b00t:{name}:1", settings=read_settings(asked), world=schedulers.world, store=self.store,
+                network=FakeNetwork(), log=a_log(), run_dir=run_dir,
+            )  # fmt: skip
+            schedulers.answers[name] = partial(self._ask, role)
+        schedulers.broken = {NAMES[0]}
+
+    def _ask(self, role: Scheduler, request: Message) -> Message:
+        peer = FakePeer()
+        role.tick([peer.says(request)])
+        return peer.received[-1]
+
+
+def test_what_the_first_stored_is_accepted_by_the_next_though_there_is_no_more_room(
+    schedulers: FakeSchedulers, tmp_path: Path
+) -> None:  # fmt: skip
+    roles = Roles(schedulers, tmp_path, MAX_PENDING="1")
+
+    assert send(schedulers, NAMES[:2]) == YES
+    assert [job.job_id for job in roles.store.all_jobs()] == [ID]
+
+
+def test_what_the_first_stored_is_accepted_by_the_next_when_the_database_is_back_after_the_deadline(
+    schedulers: FakeSchedulers, tmp_path: Path
+) -> None:  # fmt: skip
+    roles = Roles(schedulers, tmp_path)
+    stores = schedulers.answers[NAMES[0]]
+
+    def stores_and_loses_the_database(request: Message) -> Message:
+        answer = stores(request)
+        roles.store.is_down = True
+        schedulers.after(9, lambda: setattr(roles.store, "is_down", False))
+        return answer
+
+    schedulers.answers[NAMES[0]] = stores_and_loses_the_database
+
+    assert send(schedulers, NAMES[:2]) == YES
+    assert 9 <= elapsed_s(schedulers) < WORD_S
+    assert [job.job_id for job in roles.store.all_jobs()] == [ID]
+
+
+def test_what_a_scheduler_stored_before_it_died_is_accepted_by_its_successor(schedulers: FakeSchedulers, tmp_path: Path) -> None:
+    roles = Roles(schedulers, tmp_path)
+    schedulers.after(0.4, schedulers.broken.clear)
+
+    assert send(schedulers, NAMES[:1]) == YES
+    assert [job.job_id for job in roles.store.all_jobs()] == [ID]
