@@ -162,6 +162,14 @@ def test_a_status_is_never_a_bare_string(source: Path, tree: ast.Module) -> None
     assert bare == []
 
 
+def test_the_tests_that_the_docs_name_are_there() -> None:
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = {name for path in (ROOT / "docs").glob("*.md") for name in re.findall(r"`(test_\w+)`", path.read_text("utf-8"))}
+
+    assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
+    assert named
+
+
 def test_the_readme_lists_every_setting_as_it_is() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 
+from engine.processes.table import LIVED_WELL_S
 from tests.bench.client import Client, Refused
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, figure
@@ -28,11 +29,14 @@ RESTART_S = 0.5
 
 
 def measure_outage(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
-    """The worst of a few deaths of each; all processes of a role die at once."""
-    rounds = range(effort.recoveries)
-    for role in ("watcher", "scheduler", "queue", "gateway"):
-        yield figure(f"outage_{role}_s", max(_outage(system, role) for _ in rounds))
-    yield figure("queue_content_s", max(_until_the_queues_content_is_back(system, guestbook) for _ in rounds))
+    """The worst of a few deaths of each; all processes of a role die at once. In turn: who keeps dying is started more slowly."""
+    roles = ("watcher", "scheduler", "queue", "gateway")
+    rounds = [
+        [*(_outage(system, role) for role in roles), _until_the_queues_content_is_back(system, guestbook)]
+        for _ in range(effort.recoveries)
+    ]
+    names = [*(f"outage_{role}_s" for role in roles), "queue_content_s"]
+    yield from (figure(name, max(values)) for name, values in zip(names, zip(*rounds, strict=True), strict=True))
 
 
 def measure_hang(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
@@ -47,7 +51,7 @@ def measure_restart(system: System, guestbook: Guestbook, effort: Effort) -> Ite
 
 
 def _outage(system: System, role: str) -> float:
-    system.wait_whole()
+    _wait_settled(system, role)
     prober = Prober(system.port)
     with prober:
         prober.wait_for_answers(CALM_ANSWERS)
@@ -104,6 +108,7 @@ class Prober(threading.Thread):
 
 def _until_the_queues_content_is_back(system: System, guestbook: Guestbook) -> float:
     """With all slots full and jobs waiting in the queue."""
+    _wait_settled(system, "queue")
     fill_all_slots(system, guestbook)
     client = Client(system.port)
     for _ in range(WAITING_JOBS):
@@ -115,6 +120,17 @@ def _until_the_queues_content_is_back(system: System, guestbook: Guestbook) -> f
     again_ns = time.monotonic_ns()
     let_all_go(system, guestbook)
     return (again_ns - killed_ns) / 1e9
+
+
+def _wait_settled(system: System, role: str) -> None:
+    """Come back when all is well, and these have lived so long that they are started again at once."""
+    system.wait_whole()
+
+    def have_lived_well() -> bool:
+        entries = system.jobyard.stats()["processes"]
+        return all(entry["uptime_s"] > LIVED_WELL_S for entry in entries if entry["role"] == role)
+
+    wait_for(have_lived_well, within_s=2 * LIVED_WELL_S, told=f"a settled {role}")
 
 
 def _is_in_the_queue(system: System) -> Callable[[], bool]:

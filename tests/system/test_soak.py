@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from engine.backlog import CAPACITY
+from engine.watcher import BATCH
 from tests.support.gauges import Reading, log_mib, memory_mib, read_gauges, tree
 from tests.support.load import Load, meanwhile
 from tests.support.system import Jobyard
@@ -180,10 +181,12 @@ def test_nothing_grows_and_every_job_is_accounted_for(tmp_path: Path, length: Le
 
 FLOOD_BATCH = 1_000
 MOST_MIB = 48.0
+WATCHERS = 3
+"""Each may claim once or twice on room that was given to it just before another took it."""
 
 
 def test_a_flood_while_no_worker_takes_anything_is_bounded_in_every_process(tmp_path: Path, flood: int) -> None:
-    with Jobyard(tmp_path, HANG_S=3600, LOG_LEVEL="error") as jobyard:
+    with Jobyard(tmp_path, HANG_S=3600, LOG_LEVEL="error", WATCHERS=WATCHERS) as jobyard:
         workers = [entry["pid"] for name, entry in jobyard.processes().items() if name.startswith("worker-")]
         load = Load(jobyard, jobs_a_batch=FLOOD_BATCH)
         highest: dict[str, float] = {}
@@ -200,7 +203,7 @@ def test_a_flood_while_no_worker_takes_anything_is_bounded_in_every_process(tmp_
 
         print({title: round(mib, 1) for title, mib in sorted(highest.items())})
         assert max(highest.values()) < MOST_MIB, highest
-        assert queue["ready"] <= CAPACITY
+        assert queue["ready"] <= CAPACITY + 2 * WATCHERS * BATCH
         assert len(set(load.job_ids)) == flood
 
 
