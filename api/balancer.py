@@ -10,6 +10,7 @@ the end, nobody knows (`OutcomeUnknown`), and the client is told neither.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable
@@ -79,7 +80,8 @@ class LoadBalancer:
         while True:
             self._someone_failed.wait(CHECK_SOON_S if self._out else CHECK_EVERY_S)
             self._someone_failed.clear()
-            self._check()
+            with contextlib.suppress(OSError):  # no descriptor to look with: the next look may have one, and nobody else would look
+                self._check()
 
     def _check(self) -> None:
         answers = self._caller.call_all(self._schedulers(), Ping(), timeout_s=CHECK_S)

@@ -8,6 +8,7 @@ waits for clients is in `api/http_worker.py`.
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import threading
@@ -38,6 +39,7 @@ from engine.world import World
 HTTP_WORKERS = 2
 THREADS = 64
 CONNECTIONS = 2_000
+DESCRIPTORS = 2 * CONNECTIONS
 LEAVE_S = 15
 OTHER_SIGNALS = (
     signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGINT,
@@ -76,9 +78,11 @@ class Front(BaseApplication):  # type: ignore[misc]
 
     def load_config(self) -> None:
         """See gunicorn's `BaseApplication`."""
+        connections = connections_allowed()
         options = {
             "bind": [f"fd://{listener.fileno()}" for listener in self._listeners.values()], "workers": HTTP_WORKERS,
-            "worker_class": JsonWorker, "threads": THREADS, "worker_connections": CONNECTIONS, "keepalive": KEEP_ALIVE_S,
+            "worker_class": JsonWorker, "threads": min(THREADS, connections // 2), "worker_connections": connections,
+            "keepalive": KEEP_ALIVE_S,
             "timeout": max(1, round(self._settings.hang_s)), "graceful_timeout": LEAVE_S, "control_socket_disable": True,
             "proc_name": self._name, "loglevel": "critical", "limit_request_fields": 100, "limit_request_field_size": 8190,
             "forwarded_allow_ips": "",  # or a header of any local client could move paths
@@ -111,6 +115,15 @@ class Front(BaseApplication):  # type: ignore[misc]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         die_with_parent(worker.ppid)
         set_title(f"jobyard: {self._name} http")
+
+
+def connections_allowed() -> int:
+    """How many clients an HTTP worker may have: half of the descriptors, so that the other half is there to serve them with."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed < DESCRIPTORS:
+        allowed = DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, DESCRIPTORS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    return min(CONNECTIONS, allowed // 2)
 
 
 class BeatingArbiter(Arbiter):  # type: ignore[misc]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -180,3 +182,20 @@ def test_what_was_begun_and_never_answered_is_no_error_and_no_success(caller: Fa
 
     with pytest.raises(OutcomeUnknown):
         balancer(caller).send(SUBMIT)
+
+
+def test_the_health_checks_outlive_a_look_for_which_there_was_no_descriptor(caller: FakeCaller) -> None:
+    looks: list[object] = []
+
+    def names() -> list[str]:
+        looks.append(None)
+        if len(looks) == 1:
+            raise OSError(errno.EMFILE, "Too many open files")
+        raise SystemExit  # the end of the thread
+
+    line = balancer(caller, names)
+    line._leave_out(NAMES[0])  # noqa: SLF001
+    with contextlib.suppress(SystemExit):
+        line.check_for_ever()
+
+    assert len(looks) == 2
