@@ -177,17 +177,16 @@ def test_whoever_is_hit_however_all_work_is_done_once(
 
 
 @pytest.mark.long
-def test_a_hundred_blows_one_after_the_other_wherever_they_fall(
-    city: Jobyard, notes: Notes, tmp_path: Path, dice: random.Random
-) -> None:
-    load = Load(city, notes, tmp_path, timeout_s=3600, max_retries=100)
-    for _ in range(100):
-        role, blow = dice.choice(ROLES), dice.choice(["kill", "ask", "pause"])
-        _, pid = victim_of(city, role, load.begun(), dice)
-        with hit(pid, blow, pause_s=dice.uniform(0, PAUSE_S)):
-            load.submit()
-        wait_for(lambda: city.get("/health").status == 200, within_s=10, told="good health")
-    load.finish()
+def test_a_hundred_blows_one_after_the_other_wherever_they_fall(tmp_path: Path, notes: Notes, dice: random.Random) -> None:
+    with Jobyard(tmp_path, **SETTINGS | {"RETRY_BASE_S": 0, "MAX_LOST": 1000}) as jobyard:
+        load = Load(jobyard, notes, tmp_path, timeout_s=3600, max_retries=100)
+        for _ in range(100):
+            role, blow = dice.choice(ROLES), dice.choice(["kill", "ask", "pause"])
+            _, pid = victim_of(jobyard, role, load.begun(), dice)
+            with hit(pid, blow, pause_s=dice.uniform(0, PAUSE_S)):
+                load.submit()
+            wait_for(lambda: jobyard.get("/health").status == 200, within_s=10, told="good health")
+        load.finish()
 
 
 @pytest.mark.parametrize("first", ["supervisor", "guard"])
