@@ -8,6 +8,7 @@ waits for clients is in `api/http_worker.py`.
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import threading
@@ -31,7 +32,7 @@ from api.processes import ProcessMeter
 from api.routes import GATEWAY, SCHEDULER
 from engine.config import Settings
 from engine.logs import Log
-from engine.process_control import die_with_parent, raise_descriptor_limit, set_title
+from engine.process_control import die_with_parent, set_title
 from engine.processes.pulse import Heartbeat
 from engine.wire.caller import Caller
 from engine.wire.run_dir import RunDir
@@ -39,10 +40,8 @@ from engine.world import World
 
 HTTP_WORKERS = 2
 THREADS = 64
-MOST_CONNECTIONS = 2_000
-LEAST_CONNECTIONS = 2 * THREADS
-OTHER_DESCRIPTORS = 300
-"""Listening sockets, and connections to components: as many as threads ask at once, and some for one that asks them all."""
+CONNECTIONS = 2_000
+DESCRIPTORS = 2 * CONNECTIONS
 LEAVE_S = 15
 OTHER_SIGNALS = (
     signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGINT,
@@ -81,9 +80,10 @@ class Front(BaseApplication):  # type: ignore[misc]
 
     def load_config(self) -> None:
         """See gunicorn's `BaseApplication`."""
+        connections = connections_allowed()
         options = {
             "bind": [f"fd://{listener.fileno()}" for listener in self._listeners.values()], "workers": HTTP_WORKERS,
-            "worker_class": JsonWorker, "threads": THREADS, "worker_connections": connections_within(raise_descriptor_limit()),
+            "worker_class": JsonWorker, "threads": min(THREADS, connections // 2), "worker_connections": connections,
             "keepalive": KEEP_ALIVE_S,
             "timeout": max(1, round(self._settings.hang_s)), "graceful_timeout": LEAVE_S, "control_socket_disable": True,
             "proc_name": self._name, "loglevel": "critical", "limit_request_fields": 100, "limit_request_field_size": 8190,
@@ -120,9 +120,13 @@ class Front(BaseApplication):  # type: ignore[misc]
         set_title(f"jobyard: {self._name} http")
 
 
-def connections_within(descriptors: int) -> int:
-    """How many clients an HTTP worker takes at once; with more, idle ones make room."""
-    return max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, descriptors - OTHER_DESCRIPTORS))
+def connections_allowed() -> int:
+    """How many clients an HTTP worker may have: half of the descriptors, so that the other half is there to serve them with."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed < DESCRIPTORS:
+        allowed = DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, DESCRIPTORS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    return min(CONNECTIONS, allowed // 2)
 
 
 class BeatingArbiter(Arbiter):  # type: ignore[misc]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import signal
 
 import setproctitle
@@ -12,7 +11,6 @@ import setproctitle
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_CHILD_SUBREAPER = 36
-MOST_DESCRIPTORS = 1 << 16
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -45,16 +43,6 @@ def close_descriptors(*, keep: set[int]) -> None:
     for fd in sorted(keep | {os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 1 << 20 else 1 << 20}):
         os.closerange(last + 1, fd)
         last = max(last, fd)
-
-
-def raise_descriptor_limit() -> int:
-    """As many descriptors as this process may have; how many that is."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        return wanted
-    return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
 
 
 def _prctl(option: int, argument: int) -> None:

@@ -77,21 +77,6 @@ def test_every_acknowledged_job_is_executed_under_random_kills(tmp_path: Path, r
         wait_for(lambda: jobyard.get("/health").status == 200, within_s=15, told="good health")
 
 
-@pytest.mark.parametrize("role", ["scheduler", "watcher", "queue", "worker", "gateway"])
-def test_a_stopped_process_is_replaced_and_its_work_goes_on(tmp_path: Path, role: str) -> None:
-    with Jobyard(tmp_path, HANG_S=1) as jobyard:
-        before = submit_batch(jobyard)
-        pid = victim_of(jobyard, role, random.Random(1))
-        name = next(name for name, entry in jobyard.processes().items() if entry["pid"] == pid)
-
-        os.kill(pid, signal.SIGSTOP)
-        during = submit_batch(jobyard)
-        jobyard.wait_replaced(name, pid, within_s=5)
-        after = submit_batch(jobyard)
-
-        wait_completed(jobyard, len(before + during + after), within_s=15)
-
-
 def test_a_stop_and_a_start_lose_nothing_and_burn_no_retry(tmp_path: Path) -> None:
     with Jobyard(tmp_path, DRAIN_S=0) as first:
         job_ids = [job_id for _ in range(20) for job_id in submit_batch(first)]
