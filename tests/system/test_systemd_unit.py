@@ -12,7 +12,8 @@ import pytest
 from api.drain import drain_stages
 from engine.config import read_settings
 from engine.processes.guard import LAST_SWEEP_S
-from engine.processes.supervisor import FIRST_SIGN_S, LONGEST_SLEEP_S
+from engine.processes.supervisor import LONGEST_SLEEP_S
+from engine.processes.table import FIRST_SIGN_S
 from tests.support.system import CHECKOUT
 
 UNIT = CHECKOUT / "bin" / "jobyard.service"
