@@ -43,7 +43,7 @@ def hog(payload: Any) -> None:
     note(payload, "begin")
     taken = []
     while True:
-        taken.append(b"x" * (4 * MIB))
+        taken.append(b"x" * MIB)
         time.sleep(LOOK_EVERY_S)
 
 

@@ -189,17 +189,25 @@ def test_a_hundred_blows_one_after_the_other_wherever_they_fall(tmp_path: Path, 
         load.finish()
 
 
-@pytest.mark.parametrize("first", ["supervisor", "guard"])
-def test_work_goes_on_while_those_who_only_watch_are_paused(city: Jobyard, notes: Notes, tmp_path: Path, first: str) -> None:
+@pytest.mark.parametrize("who", ["supervisor", "guard", "all"])
+def test_nobody_is_replaced_after_a_pause_of_those_who_watch_or_of_the_whole(
+    city: Jobyard, notes: Notes, tmp_path: Path, who: str
+) -> None:
     load = Load(city, notes, tmp_path)
     load.begun()
     before = {name: entry["pid"] for name, entry in city.processes().items()}
-    pid = before["supervisor"] if first == "supervisor" else city.guard_pid
+    first = city.guard_pid if who == "guard" else before["supervisor"]
+    others = [process.pid for process in city.look_at_processes() if process.pid != first] if who == "all" else []
 
-    os.kill(pid, signal.SIGSTOP)
-    load.submit()
-    wait_for(until_past(PAUSE_S + HANG_S))  # whoever wakes after this long must not take the others for hung
-    os.kill(pid, signal.SIGCONT)
+    for pid in (first, *others):
+        os.kill(pid, signal.SIGSTOP)
+    if not others:
+        load.submit()
+    wait_for(until_past(HANG_S + 1))
+    os.kill(first, signal.SIGCONT)
+    wait_for(until_past(0.2))  # it sees that nobody has shown a sign of life for longer than a hung one may be silent
+    for pid in others:
+        os.kill(pid, signal.SIGCONT)
     load.submit()
     load.finish()
 

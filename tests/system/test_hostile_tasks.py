@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -75,7 +76,8 @@ def test_a_memory_hog_is_told_that_it_is_one(arena: Jobyard, notes: Notes) -> No
     job = arena.wait_for_job(job_id, status="failed")
 
     assert ends(arena, job_id) == ["crashed"]
-    assert "out of memory" in job["error"] and f"CHILD_MEMORY_MB allows {CHILD_MEMORY_MB}" in job["error"]
+    told = re.fullmatch(r"out of memory: (\d+) MiB used, CHILD_MEMORY_MB allows (\d+)", job["error"])
+    assert told is not None and int(told[2]) == CHILD_MEMORY_MB < int(told[1]) < 3 * CHILD_MEMORY_MB
 
 
 @pytest.mark.usefixtures("unharmed")
@@ -128,7 +130,7 @@ def test_a_hundred_mebibytes_of_output_are_a_bounded_log(arena: Jobyard, notes: 
     job = arena.wait_for_job(arena.submit(notes.payload(mib=100), task="shout", max_retries=0), within_s=20)
 
     assert job["result"] == "said it all"
-    assert arena.output_path.stat().st_size - before < 1 << 20
+    assert arena.output_path.stat().st_size - before < 1 << 18
     assert worker.memory_info().rss - memory < 16 << 20
 
 
