@@ -29,7 +29,7 @@ from engine.testing.service import Service
 OWNER = "test:inline:worker-7001:1"
 RETRY_BASE_S = 10
 LEASE_S = 30
-MANY = 10_000
+MANY = 2_000
 URL = "http://jobyard.test"
 
 
