@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 from api.command_line import START_ALL, STOP_ALL, Command, help_text, read_command_line
@@ -17,14 +17,16 @@ from api.topology import all_components, one_component
 from engine.config import Settings, read_settings
 from engine.errors import CannotStart
 from engine.processes.child import EXIT_OK
+from engine.processes.notify import take_notify_socket
 from engine.world import World
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
-def main(words: Sequence[str], environment: Mapping[str, str]) -> int:
+def main(words: Sequence[str], environment: MutableMapping[str, str]) -> int:
     """What `bin/…` run; the exit status."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who started us may ignore it: then no end of a child could be seen
+    notify_socket = take_notify_socket(environment)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the guard waits for it, a stop is Ctrl-C
     try:
         command = read_command_line(words)
@@ -35,7 +37,7 @@ def main(words: Sequence[str], environment: Mapping[str, str]) -> int:
         if command.name == STOP_ALL:
             return stop_all(settings, World())
         find_tasks_where_the_user_is(environment)
-        return start(_plan(command, environment, settings), settings, World())
+        return start(_plan(command, environment, settings), settings, World(), notify_socket=notify_socket)
     except CannotStart as fault:
         return tell_fault(fault.message)
     except KeyboardInterrupt:

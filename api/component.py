@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from flask import Response, request
 
+from api.health import SILENT_S
 from api.query import DEFAULT_LIMIT, read_query
 from api.reply import error_reply, json_reply, unexpected
 from engine.errors import Unavailable
 from engine.wire.caller import Caller, NoAnswer
 from engine.wire.messages import GetItems, GetStats, Json, Message, Ping, Refused
 
-ANSWER_S = 2.0
+ANSWER_S = SILENT_S
 
 
 class Component:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from flask import Response, request
 
+from api.health import SILENT_S
 from api.jobs import Line
 from api.openapi import document
 from api.processes import ProcessMeter
@@ -17,7 +18,8 @@ from engine.errors import Unavailable
 from engine.wire.caller import Caller
 from engine.wire.messages import CountJobs, GetStats, Json, Message, Ping, Refused
 
-ANSWER_S = 1.0
+HEALTH_S = SILENT_S
+STATS_S = 1.0
 SUPERVISORS = "supervisor"
 
 
@@ -31,9 +33,9 @@ class Gateway:
         self._meter = meter
 
     def health(self) -> Response:
-        """200 when everything answers and is well, else 503 that names what is not."""
+        """200 when everything answers and is well, else 503 that names what is not. What is only busy has time to answer."""
         read_query(request, ())
-        answers = self._caller.call_all(self._components(), Ping(), timeout_s=ANSWER_S)
+        answers = self._caller.call_all(self._components(), Ping(), timeout_s=HEALTH_S)
         told = {name: _health_of(answer) for name, answer in answers.items()}
         down = {name: state for name, state in told.items() if state["status"] != "healthy"}
         if not any(name.startswith("scheduler") for name in told):
@@ -48,7 +50,7 @@ class Gateway:
     def stats(self) -> Response:
         """Jobs by status, processes, every component's counters."""
         read_query(request, ())
-        answers = self._caller.call_all(self._components(), GetStats(), timeout_s=ANSWER_S)
+        answers = self._caller.call_all(self._components(), GetStats(), timeout_s=STATS_S)
         components = {name: _stats_of(answer) for name, answer in answers.items() if not name.startswith(SUPERVISORS)}
         supervisors = [_stats_of(answer) for name, answer in answers.items() if name.startswith(SUPERVISORS)]
         processes = [process for told in supervisors for process in told.get("processes", ())]

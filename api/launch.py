@@ -16,6 +16,7 @@ from engine.logs import Log
 from engine.owners import Owner
 from engine.processes.burial import Burial, Orphans
 from engine.processes.deaths import Deaths
+from engine.processes.notify import Signs
 from engine.processes.oversight import become_supervisor, fork_into, oversee
 from engine.processes.pulse import Pulse
 from engine.processes.supervisor import Hooks, Supervisor
@@ -62,6 +63,7 @@ class Launch:
     guard: int
     listeners: Mapping[int, socket.socket]
     database: str
+    signs: Signs
 
     def supervise(self) -> int:
         """The supervisor's whole life; called in the guard's fork."""
@@ -84,7 +86,7 @@ class Launch:
             pid=os.getpid(), pulse=Pulse(len(posts)),
             burial=Burial(record=deaths.record, orphans=Orphans(self.world), log=log), hooks=hooks,
         )  # fmt: skip
-        return oversee(supervisor, hub=hub, name=self.plan.supervisor, guard=self.guard)
+        return oversee(supervisor, hub=hub, name=self.plan.supervisor, guard=self.guard, signs=self.signs)
 
     def _deaths(self, run_dir: RunDir) -> Deaths:
         return Deaths(run_dir, boot=self.boot, foreign_hosts=self.settings.mongo_uri is not None)
@@ -100,6 +102,7 @@ class Launch:
         where = f"http://{host}:{self.plan.front.port} ({describe(self.plan.components)})"
         line = f"Jobyard is ready: {where}, data in {self.settings.data_dir}, {self.database}\n"
         os.write(1, line.encode("utf-8", "backslashreplace"))
+        self.signs.ready.beat()
 
 
 def _tell_watchers(hub: Hub, run_dir: RunDir, owners: list[str]) -> None:

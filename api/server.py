@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -20,10 +21,11 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import ThreadWorker
 
 from api.app import create_app
-from api.balancer import LoadBalancer, OneScheduler
+from api.balancer import LoadBalancer
 from api.component import Component
 from api.gateway import Gateway
 from api.guards import Guards
+from api.health import Health
 from api.http_worker import KEEP_ALIVE_S, JsonWorker, refuse_repeated_key
 from api.jobs import Jobs
 from api.processes import ProcessMeter
@@ -96,13 +98,14 @@ class Front(BaseApplication):  # type: ignore[misc]
         """Called in each HTTP worker, after its fork."""
         world = World()
         caller = Caller(self._run_dir, world)
-        balancer = LoadBalancer(caller, schedulers=lambda: self._run_dir.components(SCHEDULER), world=world)
-        threading.Thread(target=balancer.check_for_ever, name="health checks", daemon=True).start()
+        health = Health(caller, schedulers=lambda: self._run_dir.components(SCHEDULER), world=world, log=self._log)
+        threading.Thread(target=health.check_for_ever, name="health checks", daemon=True).start()
         guards = Guards(self._settings)
         apps: dict[str, WsgiApp] = {}
         for port, name in self._ports.items():
             kind = name.rpartition("-")[0]
-            line = balancer if kind == GATEWAY else OneScheduler(caller, name, world)
+            names = health.schedulers if kind == GATEWAY else partial(list, [name])
+            line = LoadBalancer(caller, schedulers=names, health=health, world=world)
             views = {
                 "jobs": Jobs(line, world), "component": Component(caller, name),
                 "gateway": Gateway(caller, line, components=self._run_dir.components, meter=ProcessMeter(world)),

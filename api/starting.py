@@ -20,6 +20,7 @@ from engine.errors import CannotStart
 from engine.processes.data_dir import DataDir
 from engine.processes.deaths import Deaths
 from engine.processes.guard import guard
+from engine.processes.notify import Herald, NotifySocket, Signs
 from engine.processes.ports import explain, open_ports
 from engine.processes.probe import Probe
 from engine.store import prepare_store
@@ -30,8 +31,8 @@ BOOT_BITS = 32
 PREDECESSORS_S = 2.0
 
 
-def start(plan: Plan, settings: Settings, world: World) -> int:
-    """Check, run until told to stop, leave nothing behind; the exit status."""
+def start(plan: Plan, settings: Settings, world: World, *, notify_socket: NotifySocket) -> int:
+    """Check, run until told to stop, leave nothing behind; the exit status. Whoever manages the service is told."""
     os.umask(0o077)
     data_dir = DataDir(settings.data_dir)
     boot = world.token(BOOT_BITS)
@@ -47,10 +48,13 @@ def start(plan: Plan, settings: Settings, world: World) -> int:
         database = _probe(plan, settings, world, faults) if data_dir.is_taken else ""
         if faults:
             return max(tell_fault(fault) for fault in faults)
+        signs = Signs(world)
         launch = Launch(
-            plan=plan, settings=settings, world=world, boot=boot, guard=os.getpid(), listeners=listeners, database=database
+            plan=plan, settings=settings, world=world, boot=boot, guard=os.getpid(), listeners=listeners, database=database,
+            signs=signs,
         )  # fmt: skip
-        return guard(world, launch.supervise, title=f"jobyard: {plan.guard}")
+        herald = Herald(notify_socket, signs, world)
+        return guard(world, launch.supervise, title=f"jobyard: {plan.guard}", herald=herald)
 
 
 # ---- checks

@@ -38,6 +38,11 @@ class Hold:
         self._next_at = world.monotonic()
 
     @property
+    def is_shared(self) -> bool:
+        """Whether there may be other hosts."""
+        return self._hosts is not None
+
+    @property
     def is_lost(self) -> bool:
         """Whether others may soon take back what we hold: nothing of it may run, and nothing may begin until `renew`."""
         return self._world.monotonic() >= self.ends_at()

@@ -118,6 +118,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unrecoverable: bool = False
 
 
+def without_payload(job: Job) -> Job:
+    """A job for whoever decides what becomes of it: it has no payload and no result, whatever they are, and so is small."""
+    return msgspec.structs.replace(job, payload=b"null", result=None)
+
+
 def ticket_for(job: Job) -> Ticket:
     """The queue's view of a job."""
     return Ticket(

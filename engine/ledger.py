@@ -16,7 +16,7 @@ from engine import lifecycle
 from engine.config import Settings
 from engine.errors import StoreUnavailable
 from engine.hold import Hold
-from engine.job import ExecutionStatus, Job, Status, Ticket
+from engine.job import ExecutionStatus, Job, Outcome, Status, Ticket, ticket_for
 from engine.lifecycle import Change
 from engine.logs import Log
 from engine.slot import Attempt
@@ -25,6 +25,8 @@ from engine.workshop import Ended
 from engine.world import World
 
 PAUSE_S = 0.25
+GHOSTS = 500
+GIVEN_BACK = Outcome(status=ExecutionStatus.RELEASED, error="handed back: it was begun, but nobody heard so in time")
 
 Begin = tuple[Ticket, Job, Change]
 
@@ -59,6 +61,7 @@ class Ledger:
         self._running = running
         self._kept: list[Ended] = []
         self._doubts: list[Ticket] = []
+        self._strange: set[tuple[str, int]] = set()
         self._retry_at = 0.0
         self.fault: str | None = None
         self.last_execution: datetime | None = None
@@ -101,13 +104,31 @@ class Ledger:
             written.released += [ticket for ticket in unwritten if ticket not in written.released]
         return written
 
+    def look_for_ghosts(self, known: set[str]) -> None:
+        """Give back what runs in our name and not in our hands, seen so twice: a begin that came to be after all was settled.
+
+        Only over a network can a write do that. `known`: the jobs that we have. Raises `StoreUnavailable`.
+        """
+        running = [job for job in self._store.held_by(self._owner, limit=GHOSTS) if job.status is Status.RUNNING]
+        known = known | {ticket.job_id for ticket in self.held()}
+        strange = {(job.job_id, job.epoch): job for job in running if job.job_id not in known}
+        ghosts = [job for key, job in strange.items() if key in self._strange]
+        self._strange = set(strange)
+        self._kept += [Ended(Attempt(job=job, ticket=ticket_for(job)), GIVEN_BACK) for job in ghosts]
+        if ghosts:
+            self._log.warning("ghosts_given_back", jobs=len(ghosts))
+
     def _clear_doubts(self, written: Written) -> None:
         """A begin that was written after all is run; one that was not is somebody's to begin again."""
         if not self._doubts:
             return
         for ticket, job in zip(self._doubts, self._store.find([ticket.job_id for ticket in self._doubts]), strict=True):
             if job is not None and job.epoch == ticket.epoch + 1 and job.locked_by == self._owner:
-                written.begun.append(Attempt(job=job, ticket=ticket))
+                attempt = Attempt(job=job, ticket=ticket)
+                if self._hold.is_lost:
+                    self._kept.append(Ended(attempt, GIVEN_BACK))
+                else:
+                    written.begun.append(attempt)
             else:
                 written.released.append(ticket)
         self._doubts = []

@@ -71,7 +71,7 @@ def _compare(source: Copyable, target: Copyable, progress: Callable[[int], None]
     """Job by job: there, and in the same state."""
     wrong: list[str] = []
     for page in _pages(source):
-        found = target.find([job.job_id for job, _ in page])
+        found = target.find([job.job_id for job, _ in page], whole=False)
         wrong += [
             job.job_id
             for (job, _), there in zip(page, found, strict=True)

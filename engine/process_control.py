@@ -1,4 +1,4 @@
-"""The few Linux process controls that Python has no call for, through the C library's `prctl(2)`."""
+"""The few Linux process controls that we need: limits, and what Python has no call for, through the C library's `prctl(2)`."""
 
 from __future__ import annotations
 

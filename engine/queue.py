@@ -9,7 +9,7 @@ reserve room before they claim.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import msgspec
@@ -18,7 +18,7 @@ from engine.backlog import CAPACITY, PRIORITIES, Backlog, Entry
 from engine.config import Settings
 from engine.errors import StoreUnavailable
 from engine.intake import Intake
-from engine.job import Job, Status, rfc3339, ticket_for
+from engine.job import Ticket, rfc3339
 from engine.logs import Log
 from engine.owners import parse_owner
 from engine.store.port import Store
@@ -211,7 +211,7 @@ class Queue:
         A job that was begun since it was read is loaded in vain: its begin will be refused.
         """
         try:
-            loaded = sum(self._backlog.push(ticket_for(job)) for owner in self._owners() for job in self._queued_by(owner))
+            loaded = sum(self._backlog.push(ticket) for owner in self._owners() for ticket in self._queued_by(owner))
         except StoreUnavailable as fault:
             self._log.warning("queue_reload_postponed", reason=fault.message)
             self._reload_at = self._world.monotonic() + LOOK_S
@@ -221,20 +221,16 @@ class Queue:
         if loaded:
             self._log.info("queue_reloaded", jobs=loaded)
 
-    def _is_on_its_way(self, job: Job) -> bool:
-        """Its watcher has just claimed it and pushes it now; at our start we can't wait for that."""
-        return self._rebuilt and job.queued_at is not None and job.queued_at > self._world.now() - ON_ITS_WAY
-
     def _owners(self) -> list[str]:
         return [owner for owner in self._store.holders() if self._is_ours(owner)]
 
-    def _queued_by(self, owner: str) -> list[Job]:
-        jobs: list[Job] = []
+    def _queued_by(self, owner: str) -> Iterator[Ticket]:
+        """But what was queued just now is on its way to us from its watcher; at our start we can't wait for that."""
+        until = self._world.now() - ON_ITS_WAY if self._rebuilt else None
         after = None
-        while page := self._store.held_by(owner, limit=PAGE, after=after):
-            jobs += [job for job in page if job.status is Status.QUEUED and not self._is_on_its_way(job)]
+        while page := self._store.queued_by(owner, limit=PAGE, after=after, until=until):
+            yield from page
             after = page[-1].job_id
-        return jobs
 
     def _hand_back(self) -> None:
         """Queued jobs wait as pending for the next start; guarded, so whatever a worker began meanwhile stays its own."""

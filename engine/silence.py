@@ -75,18 +75,22 @@ class Silence:
         self._hosts = hosts
         self._is_ours = is_ours
         self._world = world
-        self._bound_s = lease_s + margin_s(lease_s)
+        self._lease_s = lease_s
+        self._leases_s: dict[str, float] = {}
         self._pause_s = max(look_s * 3, lease_s / 2)
         self._seen: dict[str, tuple[int, float]] = {}
         self._looked_at = world.monotonic()
 
     def proven(self, owners: Iterable[str]) -> list[str]:
         """Those of the owners whose hosts are silent for long enough, by a look made now. Raises `StoreUnavailable`."""
-        foreign = [owner for owner in owners if not self._is_ours(owner)]
-        if not foreign:
-            return []
-        silent_s = self._look({parse_owner(owner).boot for owner in foreign})
-        return [owner for owner in foreign if silent_s[parse_owner(owner).boot] >= self._bound_s]
+        foreign = {owner: parse_owner(owner).boot for owner in owners if not self._is_ours(owner)}
+        silent_s = self._look(set(foreign.values()))
+        return [owner for owner, boot in foreign.items() if silent_s[boot] >= self._bound_s(boot)]
+
+    def _bound_s(self, boot: str) -> float:
+        """By its own setting where that is longer than ours: it lets go by its own."""
+        lease_s = max(self._lease_s, self._leases_s.get(boot, 0.0))
+        return lease_s + margin_s(lease_s)
 
     def forget_hosts(self, holding: Iterable[str]) -> None:
         """Remove the signs of hosts that have been silent for an hour and hold nothing."""
@@ -101,7 +105,9 @@ class Silence:
         began_at = self._world.monotonic()
         if began_at - self._looked_at > self._pause_s:
             self._seen.clear()
-        renewals = dict.fromkeys(boots, UNKNOWN) | {sign.boot: sign.renewal for sign in self._hosts.hosts()}
+        signs = self._hosts.hosts()
+        renewals = dict.fromkeys(boots, UNKNOWN) | {sign.boot: sign.renewal for sign in signs}
+        self._leases_s = {sign.boot: sign.lease_s for sign in signs}
         self._looked_at = ended_at = self._world.monotonic()
         self._seen = {
             boot: self._seen[boot] if boot in self._seen and self._seen[boot][0] == renewal else (renewal, ended_at)

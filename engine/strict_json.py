@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 
 from engine.errors import InvalidRequest
 
@@ -16,7 +17,7 @@ LONGEST_SHOWN = 60
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _MAY_BE_TOO_LARGE = re.compile(rb"[0-9]{19}|[eE]\+?[0-9]{3}")
-_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_UP_OR_DOWN = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -42,12 +43,9 @@ def depth(text: bytes, *, enough: int) -> int:
     """How many levels of arrays and objects are in each other in this (valid) JSON; the count may stop once it is past `enough`."""
     if text.count(b"[") + text.count(b"{") <= enough:
         return 0
-    brackets = _STRING.sub(b"", text).translate(_ONE_KIND, _ALL_BUT_BRACKETS)
-    levels = 0
-    while brackets and levels <= enough:
-        brackets = brackets.replace(b"[]", b"")  # the innermost of each
-        levels += 1
-    return levels
+    brackets = _STRING.sub(b"", text).translate(_UP_OR_DOWN, _ALL_BUT_BRACKETS)
+    levels = accumulate(memoryview(brackets).cast("b"))  # as signed bytes: 1 for every bracket that opens, -1 for one that closes
+    return min(max(levels, default=0), enough + 1)
 
 
 def shown(value: object) -> str:

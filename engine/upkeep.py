@@ -46,7 +46,7 @@ def hand_back(store: Store, tickets: Iterable[Ticket], *, now: datetime, max_los
     job_ids = list(epochs)
     handed_back = 0
     for start in range(0, len(job_ids), PAGE):
-        jobs = [job for job in store.find(job_ids[start : start + PAGE]) if job is not None]
+        jobs = [job for job in store.find(job_ids[start : start + PAGE], whole=False) if job is not None]
         waiting = [job for job in jobs if job.status is Status.QUEUED and job.epoch == epochs[job.job_id]]
         handed_back += sum(store.apply([lifecycle.recover(job, now=now, max_lost=max_lost) for job in waiting]))
     return handed_back
@@ -77,17 +77,23 @@ class Upkeep:
         self._log = log
         self._proof = Proofs(deaths, silence) if silence is not None else deaths
         self._silence = silence
+        self._somebody_died = False
         self._forget_hosts_at = world.monotonic() + FORGET_HOSTS_EVERY_S
         self._purge_every_s = min(PURGE_EVERY_S, settings.retention_s / 10)
         self._purge_at = world.monotonic() + world.jitter(self._purge_every_s)
         self._clock = WallClock(world)
         self.jobs_recovered = 0
 
+    def somebody_died(self) -> None:
+        """It may have held nothing and yet left something half done."""
+        self._somebody_died = True
+
     def recover(self) -> int:
         """Take back the jobs of every owner that is proven dead; how many."""
         holders = self._store.holders()
         recovered = sum(self._recover_from(owner) for owner in self._proof.proven(holders))
-        self._store.mend(now=self._world.now(), thorough=recovered > 0)
+        self._store.mend(now=self._world.now(), thorough=recovered > 0 or self._somebody_died)
+        self._somebody_died = False
         self._forget_hosts(holders)
         return recovered
 

@@ -129,6 +129,7 @@ class Watcher:
                 self._feed.clear()
                 self._look_now = True
             case OwnersDied():
+                self._upkeep.somebody_died()
                 self._poll_at = self._world.monotonic()
             case Closed() if letter.peer is self._queue:
                 self._queue = None

@@ -8,6 +8,7 @@ begin is in the store. What a child dies of is that job's own failure; what we d
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 
@@ -72,7 +73,7 @@ class Worker:
         )  # fmt: skip
         self._tickets: deque[tuple[Ticket, float]] = deque()
         self._put_off: deque[tuple[Ticket, float]] = deque()
-        self._extend_at = self._cancel_look_at = self._started = world.monotonic()
+        self._extend_at = self._cancel_look_at = self._ghost_look_at = self._started = world.monotonic()
         self._draining = False
         self._wakes = 0
 
@@ -219,16 +220,14 @@ class Worker:
         if now >= self._extend_at:
             self._extend_at = now + self._settings.lease_s / 3
             self._queue.extend([*held, *(ticket for ticket, _ in self._tickets)])
-        if held and now >= self._cancel_look_at and self._ledger.fault is None:
-            self._cancel_look_at = now + self._settings.poll_s
-            self._look_for_cancels()
-
-    def _look_for_cancels(self) -> None:
-        try:
-            for job_id in self._store.cancel_requests(self._owner):
-                self._workshop.cancel(job_id)
-        except StoreUnavailable:
-            return  # the next write tells it
+        with contextlib.suppress(StoreUnavailable):  # the next write tells it
+            if held and now >= self._cancel_look_at and self._ledger.fault is None:
+                self._cancel_look_at = now + self._settings.poll_s
+                for job_id in self._store.cancel_requests(self._owner):
+                    self._workshop.cancel(job_id)
+            if self._hold.is_shared and now >= self._ghost_look_at and self._ledger.fault is None:
+                self._ghost_look_at = now + self._settings.lease_s / 3
+                self._ledger.look_for_ghosts({ticket.job_id for ticket in held})
 
     # ---- time
 

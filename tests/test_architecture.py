@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine.wire", "engine.store", "engine.tasks"),
     ("engine.backlog", "engine.upkeep", "engine.executor", "engine.slot", "engine.attempts", "engine.output", "engine.queue_line",
      "engine.workshop", "engine.interrupt", "engine.outcomes", "engine.surroundings", "engine.executor_line", "engine.seats",
-     "engine.ledger", "engine.hold", "engine.silence", "engine.intake", "engine.migration"),
+     "engine.ledger", "engine.hold", "engine.silence", "engine.intake", "engine.migration", "engine.acceptance"),
     ("engine.scheduler", "engine.watcher", "engine.queue", "engine.worker", "engine.processes",
      "engine.testing", "engine.pytest_plugin"),
     ("api",),
@@ -160,6 +160,14 @@ def test_a_status_is_never_a_bare_string(source: Path, tree: ast.Module) -> None
     ]
 
     assert bare == []
+
+
+def test_the_tests_that_the_docs_name_are_there() -> None:
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = {name for path in (ROOT / "docs").glob("*.md") for name in re.findall(r"`(test_\w+)`", path.read_text("utf-8"))}
+
+    assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
+    assert named
 
 
 def test_the_readme_lists_every_setting_as_it_is() -> None:

@@ -2,7 +2,7 @@
 
 It does nothing but wait: passes the first SIGTERM, Ctrl-C or closing of the terminal on, kills the supervisor at the second; when
 the supervisor has ended, however it did, it kills and reaps every descendant that is left. If the guard itself is killed, the
-kernel tells the supervisor, which ends everything.
+kernel tells the supervisor, which ends everything. Where a service manager wants to know, the guard's herald tells it meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from engine.process_control import adopt_orphans, set_title
 from engine.processes.burial import Orphans
 from engine.processes.child import EXIT_STOPPED_AT_ONCE
+from engine.processes.notify import Herald
 from engine.world import World
 
 STOP = signal.SIGUSR1
@@ -26,7 +27,7 @@ LAST_SWEEP_S = 5.0
 SWEEP_EVERY_S = 0.01
 
 
-def guard(world: World, supervise: Callable[[], int], *, title: str) -> int:
+def guard(world: World, supervise: Callable[[], int], *, title: str, herald: Herald) -> int:
     """Fork `supervise` and see it through; its exit status, 128 + n when signal n ended it. Nothing of it is left then."""
     set_title(title)
     adopt_orphans()
@@ -34,23 +35,33 @@ def guard(world: World, supervise: Callable[[], int], *, title: str) -> int:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
         stop_by.add(signal.SIGHUP)
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_by | {signal.SIGCHLD, STOP})
-    status, stops = _await_end(world, world.fork(supervise), stop_by)
+    status, stops = _await_end(world, world.fork(supervise), stop_by, herald)
+    herald.stop()
     _sweep_all(world)
     if stops > 1:
         return EXIT_STOPPED_AT_ONCE
     return status if status >= 0 else EXIT_BY_SIGNAL - status
 
 
-def _await_end(world: World, supervisor: int, stop_by: set[signal.Signals]) -> tuple[int, int]:
+def _await_end(world: World, supervisor: int, stop_by: set[signal.Signals], herald: Herald) -> tuple[int, int]:
     """Its exit status, and how often it was to stop."""
     stops = 0
     while True:
-        if signal.sigwait(stop_by | {signal.SIGCHLD}) in stop_by:
+        if _await_signal(stop_by | {signal.SIGCHLD}, longest_s=herald.look()) in stop_by:
             stops += 1
+            herald.stop()
             world.kill(supervisor, STOP if stops == 1 else signal.SIGKILL)
         for pid, status in world.reap():
             if pid == supervisor:
                 return status, stops
+
+
+def _await_signal(numbers: set[signal.Signals], *, longest_s: float | None) -> int | None:
+    """The signal that came; None when the time was over first."""
+    if longest_s is None:
+        return signal.sigwait(numbers)
+    info = signal.sigtimedwait(numbers, longest_s)
+    return info.si_signo if info else None
 
 
 def _sweep_all(world: World) -> None:

@@ -14,6 +14,7 @@ import signal
 from engine.process_control import adopt_orphans, die_with_parent, set_title
 from engine.processes.child import Signals, start_afresh
 from engine.processes.guard import END, STOP
+from engine.processes.notify import Signs
 from engine.processes.supervisor import Supervisor
 from engine.processes.table import Birth, Post
 from engine.wire.hub import Hub
@@ -30,8 +31,8 @@ def become_supervisor(guard: int) -> None:
     set_title("jobyard: supervisor")
 
 
-def oversee(supervisor: Supervisor, *, hub: Hub, name: str, guard: int) -> int:
-    """Turn after turn until everything has left; the exit status."""
+def oversee(supervisor: Supervisor, *, hub: Hub, name: str, guard: int, signs: Signs) -> int:
+    """Turn after turn until everything has left, each shown to the guard; the exit status."""
     signals = Signals(signal.SIGTERM, signal.SIGINT, STOP, END, signal.SIGCHLD)
     hub.watch(signals.install())
     hub.listen(name)
@@ -45,6 +46,7 @@ def oversee(supervisor: Supervisor, *, hub: Hub, name: str, guard: int) -> int:
         elif asked:
             supervisor.stop()
         sleep_s = supervisor.tick(letters)
+        signs.turn.beat()
     hub.close()
     return supervisor.exit_status
 

@@ -39,7 +39,7 @@ def feed_of(settings: Settings, *, owner: Owner, log: Log) -> Feed | None:
     """News of jobs that other hosts accept, on a line of its own; None where there is one host only."""
     if settings.mongo_uri is None:
         return None
-    return MongoFeed(mongo_server.connect(settings), origin=origin_of(owner), log=log)
+    return MongoFeed(mongo_server.connect(settings, holds=False), origin=origin_of(owner), log=log)
 
 
 def origin_of(owner: Owner) -> str:

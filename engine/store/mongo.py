@@ -12,17 +12,16 @@ document.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
-from typing import Any
 
 from bson import ObjectId
 from pymongo import ReplaceOne, ReturnDocument, UpdateOne
+from pymongo.errors import ExecutionTimeout
 
-from engine.errors import InvalidRequest, StoreUnavailable
+from engine.errors import StoreUnavailable, Unavailable
 from engine.job import Execution, ExecutionStatus, Job, Status, Ticket
 from engine.lifecycle import TERMINAL, Change, Verb
 from engine.store.bounds import EXECUTIONS_BYTES, latest_within
@@ -30,6 +29,7 @@ from engine.store.mongo_counts import MongoCounts
 from engine.store.mongo_documents import (
     HIDDEN,
     PURGED,
+    SMALL,
     TICKET_FIELDS,
     Document,
     cursor_of,
@@ -38,6 +38,7 @@ from engine.store.mongo_documents import (
     document_to_ticket,
     execution_to_document,
     guard_of,
+    past,
     update_of,
 )
 from engine.store.mongo_insert import MongoInsert
@@ -124,7 +125,8 @@ class MongoStore:
         due["scheduled_at"] = {"$lte": now}
         page = min(sum(limits), MOST_A_CLAIM) * claimers
         with self._server.call():
-            found = list(self._server.jobs.find(due, {"priority": 1}).sort(DUE).limit(page))
+            asked = self._server.jobs.find(due, {"priority": 1}).sort(DUE).limit(page)
+            found = list(asked if served.tasks is None else asked.hint("due"))
         if claimers > 1 and len(found) > FEW * claimers:
             found = [document for document in found if int.from_bytes(document["_id"].binary[-3:]) % claimers == number] or found
         taken: Counter[int] = Counter()
@@ -140,8 +142,9 @@ class MongoStore:
         if due is None:
             return None
         with self._server.call():
-            first = self._server.jobs.find_one(due, {"scheduled_at": 1}, sort=[("scheduled_at", 1)])
-        return first["scheduled_at"] if first else None
+            asked = self._server.jobs.find(due, {"scheduled_at": 1}).sort("scheduled_at", 1).limit(1)
+            first = list(asked if served.tasks is None else asked.hint("due"))
+        return first[0]["scheduled_at"] if first else None
 
     # ---- all other transitions
 
@@ -203,12 +206,13 @@ class MongoStore:
 
     # ---- reading
 
-    def find(self, job_ids: Sequence[str]) -> list[Job | None]:
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
         if not job_ids:
             return []
         wanted = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "status": {"$nin": HIDDEN}}
         with self._server.call():
-            found = {str(document["_id"]): document_to_job(document) for document in self._server.jobs.find(wanted)}
+            documents = self._server.jobs.find(wanted, None if whole else SMALL)
+            found = {str(document["_id"]): document_to_job(document) for document in documents}
         return [found.get(job_id) for job_id in job_ids]
 
     def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
@@ -220,7 +224,7 @@ class MongoStore:
         last: Document = {}
         with self._server.call():
             page = self._server.jobs.find(filters).sort(NEWEST_FIRST).limit(limit + 1).hint(index).max_time_ms(LIST_MS)
-            for document in page:
+            for document in _bounded(page):
                 if len(jobs) == limit or size > max_bytes:
                     return Page(jobs=jobs, cursor=cursor_of(last))
                 jobs.append(document_to_job(document))
@@ -232,13 +236,19 @@ class MongoStore:
         return self._counts.read()
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
-        wanted: Document = {"holder": owner} | ({"_id": {"$gt": ObjectId(after)}} if after else {})
+        wanted = _held(owner, after)
         with self._server.call():
-            return [document_to_job(document) for document in self._server.jobs.find(wanted).sort("_id", 1).limit(limit)]
+            return [document_to_job(document) for document in self._server.jobs.find(wanted, SMALL).sort("_id", 1).limit(limit)]
+
+    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
+        wanted = _held(owner, after) | {"status": QUEUED} | ({"queued_at": {"$lte": until}} if until else {})
+        with self._server.call():
+            found = self._server.jobs.find(wanted, TICKET_FIELDS).sort("_id", 1).limit(limit)
+            return [document_to_ticket(document) for document in found]
 
     def holders(self) -> list[str]:
         with self._server.call():
-            return [str(holder) for holder in self._server.jobs.distinct("holder") if holder]
+            return [str(holder) for holder in self._server.jobs.distinct("holder", {"holder": {"$gt": ""}}) if holder]
 
     def cancel_requests(self, owner: str) -> list[str]:
         wanted = {"holder": owner, "cancel_requested_at": {"$ne": None}}
@@ -282,8 +292,8 @@ class MongoStore:
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._requests.mend(now)
-        if thorough or not self._counts.is_checked:
-            self._counts.check()
+        if self._place[0] == 0:  # one on each host is enough
+            self._counts.mend(thorough=thorough)
 
     def ping(self) -> str:
         with self._server.call():
@@ -330,6 +340,14 @@ class MongoStore:
             self._server.hosts.delete_one({"_id": boot, "renewal": renewal})
 
 
+def _bounded(page: Iterable[Document]) -> Iterator[Document]:
+    """The server gives up a question that takes long; that is the asker's affair, and no trouble of the database."""
+    try:
+        yield from page
+    except ExecutionTimeout as fault:
+        raise Unavailable("query_too_broad", "too many jobs had to be looked at; ask with fewer or rarer filters") from fault
+
+
 def _sign(document: Document) -> HostSign:
     return HostSign(
         boot=document["_id"], host=document["host"], renewal=document["renewal"], seen_at=document["seen_at"],
@@ -345,6 +363,10 @@ def _due(limits: Sequence[int], served: Served) -> Document | None:
     due: Document = {"status": PENDING, "priority": {"$in": priorities}}
     due |= {"task": {"$in": list(served.tasks)}} if served.tasks is not None else {}
     return due | ({"queue": {"$in": list(served.queues)}} if served.queues is not None else {})
+
+
+def _held(owner: str, after: str | None) -> Document:
+    return {"holder": owner} | ({"_id": {"$gt": ObjectId(after)}} if after else {})
 
 
 def _begins_again(change: Change) -> bool:
@@ -370,21 +392,3 @@ def _waves(changes: Sequence[Change]) -> Iterator[list[int]]:
             wave, named = [], set()
     if wave:
         yield wave
-
-
-def past(cursor: str | None, comes: str) -> dict[str, Any]:
-    """What comes after a page's end, where what comes is older (`$lt`) or younger (`$gt`)."""
-    if cursor is None:
-        return {}
-    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})-([0-9a-f]{24})", cursor, re.ASCII)
-    try:
-        created_at = datetime.fromisoformat(f"{match[1]}+00:00") if match else None
-    except ValueError:
-        created_at = None
-    if match is None or created_at is None:
-        shown = cursor[:100]
-        raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is none of ours; take the one of the Link header", "cursor")
-    beyond = [{"created_at": {comes: created_at}}, {"created_at": created_at, "_id": {comes: ObjectId(match[2])}}]
-    return {"created_at": {f"{comes}e": created_at}, "$or": beyond}
-
-

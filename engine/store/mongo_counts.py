@@ -1,8 +1,10 @@
 """Jobs by status without counting them: one document, moved along with every write that moved jobs.
 
 A job and the counter are two documents, so a process that dies between the two leaves the counter wrong by what it had just
-written. `check` finds that: it counts the jobs and compares. What is under way at that moment looks like a fault, so a
-difference is made good only when two checks in a row see the same one and nobody moved the counter during either, or since.
+written, and so does a reply that is lost. Whoever knows of such a thing says so in the document (`is_unsure`), and one process
+of each host then counts the jobs and compares. What is under way at that moment looks like a fault, so a difference is made
+good only when two looks in a row see the same one and nobody moved the counter during either, or since. Between looks that
+settle nothing the pauses double.
 """
 
 from __future__ import annotations
@@ -18,17 +20,21 @@ from engine.job import Status
 from engine.store.mongo_documents import STATUSES
 from engine.store.mongo_server import COUNTS_ID, LIST_INDEXES, MongoServer
 
+LOOK_MS = 5_000
+LONGEST_PAUSE = 64
+
 Deltas = Counter[str]
 
 
 class MongoCounts:
-    """One process's view of the counter, and what it could not write yet."""
+    """One process's view of the counter."""
 
     def __init__(self, server: MongoServer) -> None:
         self._server = server
-        self._unsaved: Deltas = Counter()
+        self._told_losses = 0
         self._seen: Deltas | None = None
-        self.is_checked = False
+        self._is_doubted = True
+        self._pause = self._skip = 0
 
     def read(self) -> dict[Status, int]:
         """All seven."""
@@ -37,35 +43,45 @@ class MongoCounts:
         return {status: max(0, document.get(name, 0)) for name, status in STATUSES.items()}
 
     def move(self, deltas: Deltas) -> None:
-        """So many more (or fewer) of each. Never fails: what cannot be written now is written with the next move."""
-        self._unsaved.update(deltas)
-        moved = {name: number for name, number in self._unsaved.items() if number}
-        if not moved:
+        """So many more (or fewer) of each. Never fails: what cannot be written is counted anew by and by."""
+        moved = {name: number for name, number in deltas.items() if number}
+        losses = self._server.lost_writes
+        if not moved and losses == self._told_losses:
             return
+        update: dict[str, Any] = {"$inc": {**moved, "version": 1}}
+        if losses != self._told_losses:
+            update["$set"] = {"is_unsure": True}
         try:
             with self._server.call(writes=True):
-                self._server.counts.update_one({"_id": COUNTS_ID}, {"$inc": {**moved, "version": 1}}, upsert=True)
-        except StoreUnavailable as fault:
-            self.is_checked = False
-            if fault.may_be_stored:
-                self._unsaved.clear()
-            return
-        self._unsaved.clear()
+                self._server.counts.update_one({"_id": COUNTS_ID}, update, upsert=True)
+            self._told_losses = losses
+        except StoreUnavailable:
+            self._server.lost_writes += 1
 
-    def check(self) -> None:
-        """One look; `is_checked` once there was nothing to make good."""
-        before = self._document()
+    def mend(self, *, thorough: bool) -> None:
+        """Called now and then: look, if there is reason to and it is time. `thorough`: there is."""
+        self.move(Counter())  # tells of what was lost
+        self._is_doubted = self._is_doubted or thorough
+        if self._skip and not thorough:
+            self._skip -= 1
+            return
+        with contextlib.suppress(StoreUnavailable):  # it takes too long, or the database is away: later
+            before = self._document()
+            if self._is_doubted or before.get("is_unsure"):
+                self._look(before)
+        self._skip = self._pause
+
+    def _look(self, before: dict[str, Any]) -> None:
+        self._pause = min(LONGEST_PAUSE, 2 * self._pause or 1)
         drift = Counter(self._counted())
         drift.subtract({name: before.get(name, 0) for name in STATUSES})
         drift = Counter({name: number for name, number in drift.items() if number})
         if self._document()["version"] != before["version"]:
             self._seen = None
-        elif not drift:
-            self._seen, self.is_checked = None, True
-        elif drift == self._seen:
+        elif not drift or drift == self._seen:
             self._make_good(drift, before["version"])
         else:
-            self._seen = drift
+            self._seen, self._pause = drift, 0
 
     def _document(self) -> dict[str, Any]:
         with self._server.call():
@@ -75,11 +91,14 @@ class MongoCounts:
         """From the index alone."""
         pipeline = [{"$group": {"_id": "$status", "jobs": {"$sum": 1}}}]
         with self._server.call():
-            groups = self._server.jobs.aggregate(pipeline, hint=LIST_INDEXES["status"])
+            groups = self._server.jobs.aggregate(pipeline, hint=LIST_INDEXES["status"], maxTimeMS=LOOK_MS)
             return {group["_id"]: group["jobs"] for group in groups if group["_id"] in STATUSES}
 
     def _make_good(self, drift: Deltas, version: int) -> None:
+        """Unless somebody moves the counter just now."""
         unchanged = {"_id": COUNTS_ID, "version": version}
+        update = {"$inc": {**drift, "version": 1}, "$unset": {"is_unsure": ""}}
         with self._server.call(writes=True), contextlib.suppress(DuplicateKeyError):
-            self._server.counts.update_one(unchanged, {"$inc": {**drift, "version": 1}}, upsert=version == 0)
-        self._seen = None
+            done = self._server.counts.update_one(unchanged, update, upsert=version == 0)
+            self._is_doubted = not (done.matched_count or done.upserted_id)
+        self._seen, self._pause = None, 0

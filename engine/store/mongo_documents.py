@@ -12,6 +12,7 @@ would not always come back exactly as it was sent. What is null is left out. Fie
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from bson import ObjectId
 from bson.codec_options import CodecOptions
 
+from engine.errors import InvalidRequest
 from engine.job import Execution, ExecutionStatus, Job, Status, Ticket
 from engine.lifecycle import HELD, Change
 
@@ -32,6 +34,8 @@ CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
 JSON_TEXT = ("payload", "result")
 BYTES = ("request_digest",)
 STATUSES = {str(status): status for status in Status}
+SMALL = {"payload": 0, "result": 0, "execution": 0}
+"""A projection: see `engine.job.without_payload`."""
 TICKET_FIELDS = ("task", "queue", "priority", "scheduled_at", "attempt", "epoch")
 JOB_FIELDS = Job.__struct_fields__
 
@@ -115,3 +119,19 @@ def cursor_of(document: Mapping[str, Any]) -> str:
     """Where a page ends: newest first, by the time of creation, then by id."""
     created_at: datetime = document["created_at"]
     return f"{created_at.replace(tzinfo=None).isoformat(timespec='milliseconds')}-{document['_id']}"
+
+
+def past(cursor: str | None, comes: str) -> Document:
+    """What comes after a page's end, where what comes is older (`$lt`) or younger (`$gt`)."""
+    if cursor is None:
+        return {}
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})-([0-9a-f]{24})", cursor, re.ASCII)
+    try:
+        created_at = datetime.fromisoformat(f"{match[1]}+00:00") if match else None
+    except ValueError:
+        created_at = None
+    if match is None or created_at is None:
+        shown = cursor[:100]
+        raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is none of ours; take the one of the Link header", "cursor")
+    beyond = [{"created_at": {comes: created_at}}, {"created_at": created_at, "_id": {comes: ObjectId(match[2])}}]
+    return {"created_at": {f"{comes}e": created_at}, "$or": beyond}

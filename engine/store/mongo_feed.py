@@ -45,6 +45,10 @@ class MongoFeed:
             return
 
     def _listen(self) -> None:
+        self._listen_on()
+        self._server.close()
+
+    def _listen_on(self) -> None:
         while not self._stopped.is_set():
             try:
                 self._follow(self._ring)

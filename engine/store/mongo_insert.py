@@ -12,6 +12,7 @@ record is that of its first job, so that the same request sent through two sched
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,9 +31,11 @@ from engine.store.port import Abandoned, Inserted, Insertion, KeyTaken
 ROUNDS = 3
 DUPLICATE = 11000
 STALE = timedelta(seconds=60)
-"""Much longer than any submission may take."""
+"""Much longer than any submission may take, by the clock of whoever looks on."""
 UNDONE_KEPT = timedelta(days=1)
 MENDED_AT_ONCE = 1_000
+KEYS_A_QUESTION = 5_000
+"""Of 255 characters at most: no question grows beyond what a message may be."""
 
 
 @dataclass(slots=True)
@@ -66,20 +69,33 @@ class MongoInsert:
         self._server = server
         self._counts = counts
         self._origin = origin
+        self._has_written = False
+        self._staged_since: dict[str, datetime] = {}
 
     def insert(self, requests: Sequence[Sequence[Job]], abandoned: Callable[[int], bool]) -> list[Insertion]:
         """See `Store.insert`. A request that somebody else's half-done one stands against is answered as abandoned."""
         answers: dict[int, Insertion] = {}
-        for _ in range(ROUNDS):
-            waiting = [number for number in range(len(requests)) if number not in answers]
-            if not waiting:
-                break
-            plans = self._plan(requests, waiting, answers)
-            for plan in [plan for plan in plans if abandoned(plan.number)]:
-                answers[plan.number] = Abandoned()
-                plans.remove(plan)
-            self._write(plans, answers)
+        self._has_written = False
+        try:
+            for _ in range(ROUNDS):
+                self._try(requests, abandoned, answers)
+        except StoreUnavailable as fault:
+            if self._has_written and not fault.may_be_stored:
+                raise StoreUnavailable(fault.message, may_be_stored=True) from fault
+            raise
         return [answers.get(number, Abandoned()) for number in range(len(requests))]
+
+    def _try(
+        self, requests: Sequence[Sequence[Job]], abandoned: Callable[[int], bool], answers: dict[int, Insertion]
+    ) -> None:  # fmt: skip
+        """One round for those that have no answer yet."""
+        waiting = [number for number in range(len(requests)) if number not in answers]
+        if not waiting:
+            return
+        plans = self._plan(requests, waiting, answers)
+        given_up = {plan.number for plan in plans if abandoned(plan.number)}
+        answers |= dict.fromkeys(given_up, Abandoned())
+        self._write([plan for plan in plans if plan.number not in given_up], answers)
 
     # ---- who has which key
 
@@ -90,7 +106,11 @@ class MongoInsert:
             plan = self._plan_one(number, requests[number], taken)
             if isinstance(plan, Plan):
                 plans.append(plan)
-                taken |= {job.idempotency_key: Taken(job.job_id, job.request_digest) for job in plan.fresh if job.idempotency_key}
+                taken |= {  # not written yet: what depends on them is decided in the next round, by what became of them
+                    job.idempotency_key: Taken(job.job_id, job.request_digest, plan.batch)
+                    for job in plan.fresh
+                    if job.idempotency_key
+                }
             elif plan is not None:
                 answers[number] = plan
         return plans
@@ -128,13 +148,15 @@ class MongoInsert:
         return found
 
     def _find_keys(self, keys: set[str]) -> dict[str, Taken]:
-        wanted = {"idempotency_key": {"$in": list(keys)}, "status": {"$ne": PURGED}}
         fields = {"idempotency_key": 1, "request_digest": 1, "batch": 1}
-        with self._server.call():
-            return {
-                found["idempotency_key"]: Taken(str(found["_id"]), found.get("request_digest"), found.get("batch"))
-                for found in self._server.jobs.find(wanted, fields)
-            }
+        taken: dict[str, Taken] = {}
+        listed = list(keys)
+        for start in range(0, len(listed), KEYS_A_QUESTION):
+            wanted = {"idempotency_key": {"$in": listed[start : start + KEYS_A_QUESTION]}, "status": {"$ne": PURGED}}
+            with self._server.call():
+                for found in self._server.jobs.find(wanted, fields):
+                    taken[found["idempotency_key"]] = Taken(str(found["_id"]), found.get("request_digest"), found.get("batch"))
+        return taken
 
     # ---- writing
 
@@ -166,6 +188,7 @@ class MongoInsert:
                 self._server.jobs.insert_many(listed, ordered=False)
             except BulkWriteError as fault:
                 refused = _duplicates(fault, listed)
+        self._has_written = True
         inserted = sum(document["status"] != STAGED for document in listed if document["job_id"] not in refused)
         self._counts.move(Counter({Status.PENDING.value: inserted}))
         return refused - self._stored(refused)
@@ -180,17 +203,25 @@ class MongoInsert:
     # ---- the records
 
     def _commit(self, batches: list[str]) -> set[str]:
-        """Those that are stored from now on; the others were undone."""
+        """Those that are stored from now on, whoever finishes them, and whatever happens to us; the others were undone."""
         if not batches:
             return set()
+        undone: set[str] = set()
         with self._server.call(writes=True):
+            records = [{"_id": batch, "is_undone": False, "origin": self._origin} for batch in batches]
             try:
-                self._server.batches.insert_many(
-                    [{"_id": batch, "is_undone": False, "origin": self._origin} for batch in batches], ordered=False
-                )
+                self._server.batches.insert_many(records, ordered=False)
             except BulkWriteError as fault:
-                _duplicates(fault, [{"job_id": batch} for batch in batches])
-        return self._finish(batches)
+                there = _duplicates(fault, [{"job_id": batch} for batch in batches])
+                found = self._server.batches.find({"_id": {"$in": list(there)}, "is_undone": True}, {"_id": 1})
+                undone = {record["_id"] for record in found}
+        if undone:
+            with self._server.call(writes=True):
+                self._server.jobs.delete_many({"batch": {"$in": list(undone)}, "status": STAGED})
+        stored = set(batches) - undone
+        with contextlib.suppress(StoreUnavailable):
+            self._finish(list(stored))
+        return stored
 
     def _finish(self, batches: list[str]) -> set[str]:
         """Make pending what is stored; which of these are."""
@@ -243,11 +274,12 @@ class MongoInsert:
         """Finish what is stored, undo what has been staged for too long, forget the records of what was undone long ago."""
         with self._server.call():
             records = list(self._server.batches.find({"is_undone": False}, {"_id": 1}))
-            stale = {"batch": {"$exists": True}, "created_at": {"$lt": now - STALE}}
-            staged = {document["batch"] for document in self._server.jobs.find(stale, {"batch": 1}).limit(MENDED_AT_ONCE)}
+            there = self._server.jobs.find({"batch": {"$exists": True}}, {"batch": 1}).limit(MENDED_AT_ONCE)
+            staged = {document["batch"] for document in there}
         if records:
             self._finish([record["_id"] for record in records])
-        for batch in staged:
+        self._staged_since = {batch: self._staged_since.get(batch, now) for batch in staged}
+        for batch in [batch for batch, since in self._staged_since.items() if now - since >= STALE]:
             self._undo(batch, now)
         with self._server.call(writes=True):
             self._server.batches.delete_many({"is_undone": True, "at": {"$lt": now - UNDONE_KEPT}})

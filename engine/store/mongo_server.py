@@ -31,7 +31,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 
 from engine.config import Settings
-from engine.errors import CannotStart, StoreUnavailable, Unavailable
+from engine.errors import CannotStart, StoreUnavailable
 from engine.job import Status
 from engine.store.mongo_documents import CODEC, Document
 
@@ -53,7 +53,8 @@ LIST_INDEXES = {"status": "by_status", "task": "by_task", "queue": "by_queue"}
 INDEXES: dict[str, tuple[IndexModel, ...]] = {
     "jobs": (
         IndexModel(
-            [*DUE, ("task", ASCENDING), ("queue", ASCENDING)], name="due", partialFilterExpression={"status": Status.PENDING.value}
+            [("task", ASCENDING), *DUE, ("queue", ASCENDING), ("status", ASCENDING)], name="due",
+            partialFilterExpression={"status": Status.PENDING.value},
         ),
         IndexModel([("holder", ASCENDING), ("_id", ASCENDING)], name="held", partialFilterExpression={"holder": {"$exists": True}}),
         IndexModel([("idempotency_key", ASCENDING)], name="by_key", unique=True, sparse=True),
@@ -77,7 +78,8 @@ class MongoServer:
         self._client = client
         self._takes_writes = takes_writes
         self._waiting = waiting
-        self._is_lost = False
+        self._is_lost = self._is_unsure = False
+        self.lost_writes = 0
         self.database: Database[Document] = client.get_database(
             database, codec_options=CODEC, read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("majority"),
             write_concern=WriteConcern(w="majority", j=True, wtimeout=MAJORITY_MS),
@@ -86,20 +88,31 @@ class MongoServer:
         self.executions = self.database["job_executions"]
         self.batches = self.database["batches"]
         self.hosts = self.database["hosts"]
+        self.barrier = self.database["barrier"]
         self.counts: Collection[Document] = self.database.get_collection("counts", write_concern=WriteConcern(w=1))
 
     @contextlib.contextmanager
     def call(self, *, writes: bool = False) -> Iterator[None]:
-        """Around every use: errors in our words. `writes`: what cannot be told for certain is said so."""
+        """Around every use: errors in our words. `writes`: what cannot be told for certain is said so.
+
+        After a write whose reply was lost, one majority write goes before whatever is done next: only then does a majority
+        read know what became of it.
+        """
         if self._is_lost and not self._takes_writes():
             raise StoreUnavailable("the database is not available: no MongoDB server that takes writes is known")
         self._waiting(True)
         try:
+            if self._is_unsure:
+                self.barrier.update_one({"_id": "barrier"}, {"$inc": {"number": 1}}, upsert=True)
+                self._is_unsure = False
             yield
             self._is_lost = False
         except PyMongoError as fault:
             self._is_lost = isinstance(fault, ConnectionFailure)
-            raise _plainly(fault, writes) from fault
+            plain = _plainly(fault, writes)
+            self._is_unsure = self._is_unsure or plain.may_be_stored
+            self.lost_writes += plain.may_be_stored
+            raise plain from fault
         finally:
             self._waiting(False)
 
@@ -140,10 +153,10 @@ def prepare(settings: Settings) -> str:
             for name, indexes in INDEXES.items():
                 server.database[name].create_indexes(list(indexes))
             _make_counters(server)
-    except (InvalidURI, ConfigurationError, InvalidName, ValueError) as wrong:
+    except (InvalidURI, ConfigurationError, InvalidName, ValueError, TypeError) as wrong:
         raise CannotStart(
-            f"MONGO_URI or MONGO_DB cannot be used: {_without_secrets(str(wrong), settings)}; it should look like"
-            " mongodb://user:password@host:27017/?replicaSet=rs0"
+            f"MONGO_URI or MONGO_DB cannot be used ({type(wrong).__name__}): an address looks like"
+            " mongodb://user:password@host:27017/?replicaSet=rs0, with / : @ # ? in user and password percent-encoded"
         ) from None
     except PyMongoError as fault:
         raise CannotStart(f"the database at MONGO_URI cannot be used: {_why(fault, settings)}") from None
@@ -172,10 +185,9 @@ def _make_counters(server: MongoServer) -> None:
         server.counts.update_one({"_id": COUNTS_ID}, {"$setOnInsert": {**zeros, "version": 0}}, upsert=True)
 
 
-def _plainly(fault: PyMongoError, writes: bool) -> Unavailable:
-    if isinstance(fault, ExecutionTimeout):
-        return Unavailable("query_too_broad", "too many jobs had to be looked at; ask with fewer or rarer filters")
-    was_sent = isinstance(fault, AutoReconnect | WriteConcernError) and not isinstance(fault, ServerSelectionTimeoutError)
+def _plainly(fault: PyMongoError, writes: bool) -> StoreUnavailable:
+    told_so = (AutoReconnect, WriteConcernError, ExecutionTimeout)
+    was_sent = isinstance(fault, told_so) and not isinstance(fault, ServerSelectionTimeoutError)
     return StoreUnavailable(f"the database is not available: {_in_short(fault)}", may_be_stored=writes and was_sent)
 
 

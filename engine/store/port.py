@@ -105,8 +105,8 @@ class Store(Protocol):
         `abandoned(i)` is asked once for each request when nothing but the commit is left to wait for.
         """
 
-    def find(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """The jobs of these ids, in this order; None where there is none."""
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
+        """The jobs of these ids, in this order; None where there is none. Not `whole`: see `engine.job.without_payload`."""
 
     def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
         """Newest first, at most `limit`, and no more than the first job past `max_bytes` of payload and result.
@@ -136,7 +136,13 @@ class Store(Protocol):
         """
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
-        """Jobs in `claimed`, `queued` or `running` whose `Job.holder` is the owner, by `job_id`, past the id `after`."""
+        """Jobs in `claimed`, `queued` or `running` whose `Job.holder` is the owner, by `job_id`, past the id `after`.
+
+        All are `engine.job.without_payload`: that is enough to take them back.
+        """
+
+    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
+        """The tickets of those of them that are `queued`, in the same order; `until`: only what was queued then or before."""
 
     def holders(self) -> list[str]:
         """Every owner that holds at least one job now."""

@@ -68,11 +68,11 @@ def row_to_job(row: Row) -> Job:
     )  # fmt: skip
 
 
-def row_to_ticket(row: Row, epoch: int) -> Ticket:
-    """From `statements.CLAIMABLE`'s columns behind `seq`; the epoch is the one that the claim gives it."""
-    _, job_id, task, queue, priority, scheduled_at, attempt = row[:7]
+def row_to_ticket(row: Row, *, claims: int = 0) -> Ticket:
+    """From a ticket's columns as `statements` has them; a claim since they were read has raised the epoch."""
+    job_id, task, queue, priority, scheduled_at, attempt, epoch = row
     return Ticket(
-        job_id=job_id.hex(), epoch=epoch, task=task, queue=queue, priority=priority, attempt=attempt,
+        job_id=job_id.hex(), epoch=epoch + claims, task=task, queue=queue, priority=priority, attempt=attempt,
         scheduled_at=EPOCH + timedelta(milliseconds=scheduled_at),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from engine.errors import Conflict, InvalidRequest, StoreBroken, Unavailable
-from engine.job import Execution, Job, Status
+from engine.job import Execution, Job, Status, Ticket
 from engine.lifecycle import Change
 from engine.store import rows, statements
 from engine.store.bounds import EXECUTIONS_BYTES, UNBOUNDED, latest_within
@@ -109,7 +109,7 @@ class SqliteStore:
             self._connection.executemany(statements.CLAIM, [(owner, now_ms, now_ms, now_ms, row[0]) for row in found])
             self._deltas[Status.PENDING] -= len(found)
             self._deltas[Status.QUEUED] += len(found)
-        tickets = [rows.row_to_ticket(row, row[7] + 1) for row in found]
+        tickets = [rows.row_to_ticket(row[1:], claims=1) for row in found]
         return Claimed(tickets=tickets, conflicts=sum(not of_priority for of_priority in claimable))
 
     def _first_due(self, limits: Sequence[int], served: Served) -> list[tuple[int, int]]:
@@ -152,9 +152,10 @@ class SqliteStore:
 
     # ---- reading
 
-    def find(self, job_ids: Sequence[str]) -> list[Job | None]:
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
+        question = statements.FIND if whole else statements.FIND_SMALL
         with self._told_plainly():
-            found = (self._run(statements.FIND, (rows.to_blob(job_id),)).fetchone() for job_id in job_ids)
+            found = (self._run(question, (rows.to_blob(job_id),)).fetchone() for job_id in job_ids)
             return [None if row is None else rows.row_to_job(row) for row in found]
 
     def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
@@ -183,6 +184,11 @@ class SqliteStore:
         with self._told_plainly():
             found = self._run(statements.HELD_BY, (owner, rows.to_blob(after or ""), limit)).fetchall()
         return [rows.row_to_job(row) for row in found]
+
+    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
+        with self._told_plainly():
+            asked = (owner, rows.to_blob(after or ""), rows.to_ms(until), limit)
+            return [rows.row_to_ticket(row) for row in self._run(statements.QUEUED_BY, asked)]
 
     def holders(self) -> list[str]:
         found: list[str] = []

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from engine.store.rows import JOB_COLUMNS
 
 _ALL = ", ".join(JOB_COLUMNS)
+_SMALL = ", ".join({"payload": "x'6E756C6C'", "result": "NULL"}.get(name, name) for name in JOB_COLUMNS)
+_TICKET = "job_id, task, queue, priority, scheduled_at, attempt, epoch"
 _HELD = "status IN ('claimed', 'queued', 'running')"
 _HOLDER = "COALESCE(locked_by, claimed_by)"
 
@@ -18,6 +20,7 @@ INSERT_JOB = f"""
 """
 FIND_BY_KEY = "SELECT job_id, request_digest FROM jobs WHERE idempotency_key = ?"
 FIND = f"SELECT {_ALL} FROM jobs WHERE job_id = ?"
+FIND_SMALL = f"SELECT {_SMALL} FROM jobs WHERE job_id = ?"
 
 NEXT_RECORDS = f"SELECT seq, {_ALL} FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?"
 
@@ -30,7 +33,7 @@ _FIRST_DUE = f"""
     SELECT priority, (SELECT scheduled_at {_DUE} wanted.priority {{served}} ORDER BY scheduled_at LIMIT 1) FROM wanted
 """
 _CLAIMABLE = f"""
-    SELECT seq, job_id, task, queue, priority, scheduled_at, attempt, epoch {_DUE} ? {{served}} AND scheduled_at <= ?
+    SELECT seq, {_TICKET} {_DUE} ? {{served}} AND scheduled_at <= ?
     ORDER BY scheduled_at, seq LIMIT ?
 """
 CLAIM = """
@@ -38,7 +41,12 @@ CLAIM = """
     WHERE seq = ?
 """
 
-HELD_BY = f"SELECT {_ALL} FROM jobs INDEXED BY jobs_held WHERE {_HOLDER} = ? AND {_HELD} AND job_id > ? ORDER BY job_id LIMIT ?"
+HELD_BY = f"SELECT {_SMALL} FROM jobs INDEXED BY jobs_held WHERE {_HOLDER} = ? AND {_HELD} AND job_id > ? ORDER BY job_id LIMIT ?"
+QUEUED_BY = f"""
+    SELECT {_TICKET} FROM jobs INDEXED BY jobs_held
+    WHERE {_HOLDER} = ? AND {_HELD} AND status = 'queued' AND job_id > ? AND queued_at <= COALESCE(?, queued_at)
+    ORDER BY job_id LIMIT ?
+"""
 NEXT_HOLDER = f"SELECT MIN({_HOLDER}) FROM jobs INDEXED BY jobs_held WHERE {_HELD} AND {_HOLDER} > ?"
 CANCEL_REQUESTS = f"""
     SELECT job_id FROM jobs INDEXED BY jobs_held WHERE {_HOLDER} = ? AND {_HELD} AND cancel_requested_at IS NOT NULL

@@ -32,7 +32,8 @@ class Submit(Message, frozen=True):
     """Store new jobs. `form` says what `body` is: `job` (one JSON object), `batch` ({"jobs": […]}) or `ndjson`.
 
     `first_id` begins the run of ids that the sender reserved, so that the same request sent twice stores one job.
-    After `deadline` (monotonic seconds of this host) nobody waits any more, and it must not be stored.
+    After `deadline` (monotonic seconds of this host) it must not be stored any more. `is_again`: it was sent before, to somebody
+    who may have stored it and has not said so; then it is looked up before it is refused for want of time or room.
     """
 
     form: str
@@ -40,6 +41,7 @@ class Submit(Message, frozen=True):
     first_id: str
     deadline: float
     idempotency_key: str | None = None
+    is_again: bool = False
 
 
 class Find(Message, frozen=True):
@@ -109,6 +111,10 @@ class Accepted(Message, frozen=True):
 
 class Begun(Message, frozen=True):
     """Not the reply yet: from now on the request may be stored, and its sender should wait for what came of it."""
+
+
+class Expired(Message, frozen=True):
+    """Nothing of the request is stored, and nothing will be: its deadline was over when that was looked at."""
 
 
 class Json(Message, frozen=True):
@@ -260,8 +266,8 @@ class Ready(Message, frozen=True):
 
 
 MESSAGES = (
-    Submit | Find | List | ListExecutions | CancelJob | RetryJob | CountJobs | Ping | GetStats | GetItems | Accepted | Begun | Json
-    | Refused | Reserve | Room | Push | Pushed | Want | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
-    | Run | Done | Progressed
+    Submit | Find | List | ListExecutions | CancelJob | RetryJob | CountJobs | Ping | GetStats | GetItems | Accepted | Begun
+    | Expired | Json | Refused | Reserve | Room | Push | Pushed | Want | Leased | Extend | Ack | Release | Wake | CancelAsked
+    | OwnersDied | Run | Done | Progressed
 )  # fmt: skip
 """All that may be decoded; `Closed` and `Ready` never travel."""

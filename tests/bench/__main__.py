@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.bench import calibration, cost, latency, recovery, report, speed
+from tests.bench import calibration, cost, latency, outage, recovery, report, speed
 from tests.bench.effort import FULL, QUICK, Effort
 from tests.bench.figures import KINDS, Figure, figure
 from tests.bench.guestbook import Guestbook
@@ -30,7 +30,10 @@ MEASURES: dict[str, Measure] = {
     "drain": speed.measure_drain,
     "slots": cost.measure_slots,
     "recovery": recovery.measure_recovery,
+    "outage": outage.measure_outage,
+    "hang": outage.measure_hang,
     "memory": cost.measure_memory,
+    "restart": outage.measure_restart,
 }
 """In the order in which they are taken: what wants a fresh system first, what leaves traces last."""
 

@@ -7,11 +7,12 @@ import json
 import time
 from datetime import UTC, datetime
 
-CREATED = 201
+TAKEN = (200, 201)
+"""200: with its key it was taken before, and only the answer was lost."""
 
 
 class Refused(Exception):
-    """A submission was not answered with 201."""
+    """A submission was not taken."""
 
 
 class Client:
@@ -28,7 +29,7 @@ class Client:
         self._connection.request("POST", "/api/jobs", body, {"Content-Type": "application/json"})
         answer = self._connection.getresponse()
         said = answer.read()
-        if answer.status != CREATED:
+        if answer.status not in TAKEN:
             raise Refused(f"{answer.status} {said!r}")
         return sent_ns
 

@@ -21,44 +21,45 @@ AGAIN_S = 0.01
 def measure_recovery(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
     """The worst of a few deaths of each."""
     rounds = range(effort.recoveries)
-    yield figure("recovery_worker_s", max(_worker(system, guestbook) for _ in rounds))
+    yield figure("recovery_worker_s", max(until_jobs_of_a_worker_run_again(system, guestbook) for _ in rounds))
     yield figure("recovery_executor_s", max(_executor(system, guestbook) for _ in rounds))
     for role in ("queue", "watcher", "scheduler", "gateway"):
-        yield figure(f"recovery_{role}_s", max(_until_a_new_job_runs(system, guestbook, role) for _ in rounds))
+        yield figure(f"recovery_{role}_s", max(until_a_new_job_runs(system, guestbook, role) for _ in rounds))
 
 
-def _worker(system: System, guestbook: Guestbook) -> float:
+def until_jobs_of_a_worker_run_again(system: System, guestbook: Guestbook, by: signal.Signals = signal.SIGKILL) -> float:
     """Until the last of its jobs runs again, with no slot free but its successor's."""
-    guests = _fill_all_slots(system, guestbook)
+    guests = fill_all_slots(system, guestbook)
     worker = system.jobyard.get("/stats", port=7001).json
     executors = {executor["pid"] for executor in worker["executors"]}
     struck = [guest.number for guest in guests if guest.pid in executors]
-    killed_ns = _kill(system.jobyard.pid("worker-7001"))
+    killed_ns = kill(system.jobyard.pid("worker-7001"), by)
     again = guestbook.wait_for(struck, attempt=2)
-    _let_all_go(system, guestbook)
+    let_all_go(system, guestbook)
     return (max(guest.monotonic_ns for guest in again) - killed_ns) / 1e9
 
 
 def _executor(system: System, guestbook: Guestbook) -> float:
     """Until its job runs again: `RETRY_BASE_S` is 0 here."""
-    guests = _fill_all_slots(system, guestbook)
-    killed_ns = _kill(guests[0].pid)
+    guests = fill_all_slots(system, guestbook)
+    killed_ns = kill(guests[0].pid)
     [again] = guestbook.wait_for([guests[0].number], attempt=2)
-    _let_all_go(system, guestbook)
+    let_all_go(system, guestbook)
     return (again.monotonic_ns - killed_ns) / 1e9
 
 
-def _until_a_new_job_runs(system: System, guestbook: Guestbook, role: str) -> float:
+def until_a_new_job_runs(system: System, guestbook: Guestbook, role: str, by: signal.Signals = signal.SIGKILL) -> float:
     """A job submitted at once, again and again until it is taken."""
     system.wait_whole()
-    killed_ns = max(_kill(pid) for pid in system.pids(role))
+    killed_ns = max(kill(pid, by) for pid in system.pids(role))
     payload = guestbook.invite()
-    _insist(system, payload)
+    insist(system, payload)
     [guest] = guestbook.wait_for([payload["number"]])
     return (guest.monotonic_ns - killed_ns) / 1e9
 
 
-def _insist(system: System, payload: Invitation) -> None:
+def insist(system: System, payload: Invitation) -> None:
+    """Submit it until it is taken; its key makes it one job."""
     while True:
         client = Client(system.port)
         try:
@@ -70,7 +71,8 @@ def _insist(system: System, payload: Invitation) -> None:
             client.close()
 
 
-def _fill_all_slots(system: System, guestbook: Guestbook) -> list[Guest]:
+def fill_all_slots(system: System, guestbook: Guestbook) -> list[Guest]:
+    """With jobs that stay."""
     system.wait_whole()
     client = Client(system.port)
     payloads = [guestbook.invite() for _ in range(SLOTS)]
@@ -80,12 +82,13 @@ def _fill_all_slots(system: System, guestbook: Guestbook) -> list[Guest]:
     return guestbook.wait_for([payload["number"] for payload in payloads])
 
 
-def _let_all_go(system: System, guestbook: Guestbook) -> None:
+def let_all_go(system: System, guestbook: Guestbook) -> None:
+    """The slots are free again."""
     guestbook.let_all_go()
     system.wait_quiet()
 
 
-def _kill(pid: int) -> int:
+def kill(pid: int, by: signal.Signals = signal.SIGKILL) -> int:
     """The time of its death."""
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, by)
     return time.monotonic_ns()

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.gauges import memory_mib, tree
 from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
 
-MIB = 1 << 20
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 LOOK_EVERY_S = 0.05
 HEALTHY = 200
@@ -72,7 +72,7 @@ class System:
 
     def memory_mib(self) -> float:
         """PSS of the whole process tree."""
-        return sum(_pss(process.pid) for process in self._tree()) / MIB
+        return sum(memory_mib(process.pid) for process in self._tree())
 
     def cpu_s(self) -> float:
         """CPU that the living processes of the tree have used so far."""
@@ -92,8 +92,7 @@ class System:
         return living and self.jobyard.get("/health").status == HEALTHY
 
     def _tree(self) -> list[psutil.Process]:
-        guard = psutil.Process(self.jobyard.guard_pid)
-        return [guard, *guard.children(recursive=True)]
+        return tree(self.jobyard)
 
 
 @contextmanager
@@ -120,14 +119,6 @@ def _end(jobyard: Jobyard) -> None:
         if jobyard.process is not None:
             jobyard.kill_remains()
         jobyard.release_ports()
-
-
-def _pss(pid: int) -> int:
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")), 0)
 
 
 def _cpu_ticks(pid: int) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from datetime import timedelta
 
 from engine import lifecycle
-from engine.job import ExecutionStatus, Job, Outcome, Status
+from engine.job import ExecutionStatus, Job, Outcome, Status, without_payload
 from engine.lifecycle import Change
 from engine.store.bounds import ROW_BYTES
 from engine.store.port import JobFilter, Store
@@ -176,6 +177,60 @@ def test_held_jobs_are_paged_by_id(store: Store) -> None:
     rest = [job.job_id for job in store.held_by(WORKER, limit=10, after=first[-1])]
 
     assert first + rest == jobs
+
+
+def test_held_jobs_come_without_what_may_be_large(store: Store) -> None:
+    job = running(store, payload=b'"large"', idempotency_key="k", timeout_s=7)
+
+    assert store.held_by(WORKER, limit=10) == [without_payload(job)]
+    assert without_payload(job).payload == b"null"
+    assert found(store, job).payload == b'"large"'
+
+
+def test_found_jobs_come_without_what_may_be_large_when_that_is_asked_for(store: Store) -> None:
+    job = running(store, payload=b'"large"')
+    store.apply([settle(job, DONE)])
+    done = found(store, job)
+
+    assert (done.payload, done.result) == (b'"large"', b'{"ok" :true}')
+    assert store.find(["f" * 24, job.job_id], whole=False) == [None, without_payload(done)]
+    assert without_payload(done).result is None
+
+
+def test_a_job_that_was_read_without_its_payload_can_be_taken_back_and_keeps_it(store: Store) -> None:
+    job = running(store, payload=b'"large"')
+    (read,) = store.held_by(WORKER, limit=10)
+
+    assert store.apply([lifecycle.recover(read, now=START, max_lost=5)]) == [True]
+
+    assert (found(store, job).payload, found(store, job).lost_count) == (b'"large"', 1)
+
+
+def test_queued_jobs_are_told_as_tickets_page_by_page_as_the_claim_told_them(store: Store) -> None:
+    running(store)
+    jobs = [a_job(priority=number, task="mail", queue="eu", payload=b'"large"') for number in range(5)]
+    store.insert([jobs])
+    claimed = store.claim_due(owner=WATCHER, now=START, limits=[1000] * 10).tickets
+    store.insert([[a_job()]])
+    store.claim_due(owner="box:b00t:watcher-9002:1", now=START, limits=[1000] * 10)
+
+    first = store.queued_by(WATCHER, limit=2)
+    rest = store.queued_by(WATCHER, limit=10, after=first[-1].job_id)
+
+    assert first + rest == sorted(claimed, key=lambda ticket: ticket.job_id)
+    assert store.queued_by(WORKER, limit=10) == []
+
+
+def test_what_was_queued_later_than_asked_for_is_left_out(store: Store) -> None:
+    early, late = a_job(), a_job(scheduled_at=START + timedelta(seconds=1))
+    store.insert([[early, late]])
+    store.claim_due(owner=WATCHER, now=START, limits=[1000] * 10)
+    store.claim_due(owner=WATCHER, now=late.scheduled_at, limits=[1000] * 10)
+
+    told = store.queued_by(WATCHER, limit=10, until=START)
+
+    assert [ticket.job_id for ticket in told] == [early.job_id]
+    assert len(store.queued_by(WATCHER, limit=10, until=late.scheduled_at)) == 2
 
 
 def test_cancel_requests_are_those_of_jobs_that_the_owner_runs(store: Store) -> None:

@@ -9,10 +9,11 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from api.balancer import OneScheduler
+from api.balancer import LoadBalancer
 from api.component import Component
 from api.gateway import Gateway
 from api.guards import Guards
+from api.health import Health
 from api.jobs import Jobs
 from api.processes import ProcessMeter
 from engine.config import read_settings
@@ -67,7 +68,7 @@ class Site:
         self.silent: set[str] = set()
         self.asked: list[Message] = []
 
-    def call(self, name: str, request: Message, *, timeout_s: float, patience_s: float = 0) -> Message:
+    def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
         self.asked.append(request)
         if name in self.silent:
             raise NoAnswer(f"{name} does not answer", was_sent=True)
@@ -80,10 +81,15 @@ class Site:
     def call_all(self, names: Sequence[str], request: Ping | GetStats, *, timeout_s: float) -> dict[str, Message | None]:
         return {name: None if name in self.silent else self.call(name, request, timeout_s=timeout_s) for name in names}
 
+    def begin(self, name: str, request: Message) -> Done:
+        return Done(self.call(name, request, timeout_s=1))
+
     def client(self, name: str = "gateway-8080") -> FlaskClient:
         """Asks the app of this component."""
         caller = self
-        line = OneScheduler(caller, "scheduler-8081", self.world)  # type: ignore[arg-type]
+        names = ["scheduler-8081"]
+        health = Health(caller, schedulers=lambda: names, world=self.world, log=self.log)  # type: ignore[arg-type]
+        line = LoadBalancer(caller, schedulers=lambda: names, health=health, world=self.world)  # type: ignore[arg-type]
         meter = ProcessMeter(self.world)
         views = {
             "jobs": Jobs(line, self.world), "component": Component(caller, name),  # type: ignore[arg-type]
@@ -91,6 +97,19 @@ class Site:
         }  # fmt: skip
         app = create_app(name.rpartition("-")[0], views, guards=Guards(self.settings), world=self.world, log=self.log)
         return app.test_client()
+
+
+class Done:
+    """A call that has its answer."""
+
+    has_begun = False
+    was_sent = True
+
+    def __init__(self, answer: Message) -> None:
+        self._answer = answer
+
+    def wait(self, timeout_s: float) -> Message:
+        return self._answer
 
 
 class NobodyIsDead:

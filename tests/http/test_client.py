@@ -150,7 +150,7 @@ def test_no_healthy_scheduler_is_unavailable(site: Site, client: Client) -> None
     with pytest.raises(Unavailable) as wrong:
         client.submit()
 
-    assert (wrong.value.code, wrong.value.retry_after_s) == ("unavailable", 1)
+    assert (wrong.value.code, wrong.value.retry_after_s) == ("no_scheduler", 1)
 
 
 def test_a_token_is_needed_where_one_is_set(tmp_path: Path) -> None:

@@ -241,5 +241,5 @@ def test_a_scheduler_that_does_not_answer_is_told_with_a_time_to_try_again(site:
 
     answer = client.post("/api/jobs", json={})
 
-    assert error_of(answer)[:2] == (503, "unavailable")
+    assert error_of(answer)[:2] == (503, "no_scheduler")
     assert int(answer.headers["Retry-After"]) > 0

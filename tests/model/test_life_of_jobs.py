@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from engine import lifecycle
 from engine.backlog import Backlog
 from engine.config import read_settings
-from engine.job import ExecutionStatus, Job, Outcome, Status, Ticket, ticket_for
+from engine.job import ExecutionStatus, Job, Outcome, Status, Ticket
 from engine.logs import Log
 from engine.store.sqlite import SqliteStore
 from engine.store.sqlite_file import prepare_file
@@ -151,9 +151,8 @@ class LifeOfJobs(RuleBasedStateMachine):
     def restart_the_queue(self) -> None:
         self.backlog = Backlog(capacity=20)
         for owner in self.store.holders():
-            for job in self.store.held_by(owner, limit=1000):
-                if job.status is Status.QUEUED:
-                    self.backlog.push(ticket_for(job))
+            for ticket in self.store.queued_by(owner, limit=1000):
+                self.backlog.push(ticket)
 
     @rule(name=st.sampled_from(["worker-7001", "worker-7002", "watcher-9001", "watcher-9002"]))
     def kill(self, name: str) -> None:
@@ -262,9 +261,8 @@ class LifeOfJobs(RuleBasedStateMachine):
 
     def reload(self) -> None:
         for owner in self.store.holders():
-            for job in self.store.held_by(owner, limit=1000):
-                if job.status is Status.QUEUED:
-                    self.backlog.push(ticket_for(job))
+            for ticket in self.store.queued_by(owner, limit=1000):
+                self.backlog.push(ticket)
 
     def let_everything_end(self) -> None:
         """With nobody dying any more, every job must reach an end in a bounded number of turns."""

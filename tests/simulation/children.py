@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TASKS = ("quick", "slow", "deaf")
 """Short enough to be handed over by the dozen; as long as work is; one that heeds nothing but SIGKILL."""
-EVERY_TASK = (*TASKS, "second", "hour")
+EVERY_TASK = (*TASKS, "long", "second", "hour")
 LONGEST_S = 12.0
 FOR_EVER_S = 1e9
 EXACT_S = {"second": 1.0, "hour": 3600.0}
@@ -56,6 +56,8 @@ class Labour:
         """How long this one takes, if it ever ends."""
         if task in EXACT_S:
             return EXACT_S[task]
+        if task == "long":
+            return self.agenda.between(5, 35)
         if self.agenda.happens(self.hang_rate):
             return FOR_EVER_S
         if task == "quick":

@@ -17,6 +17,10 @@ KINDS = (
 )  # fmt: skip
 
 
+AMONG_HOSTS = ("hosts cut off", "frozen hosts")
+"""Where there are several, they always have this trouble."""
+
+
 class Trouble:
     """All that goes wrong until it is `over`."""
 
@@ -29,7 +33,7 @@ class Trouble:
         self._is_over = False
         chance = self._agenda.chance
         share = chance.choice([0.0, 0.15, 0.3, 0.6])
-        self.kinds = [kind for kind in KINDS if chance.random() < share]
+        self.kinds = [kind for kind in KINDS if chance.random() < share or (len(hosts) > 1 and kind in AMONG_HOSTS)]
 
     def begin(self) -> None:
         """Set the rates, and plan what comes at a time."""
@@ -130,7 +134,7 @@ class Trouble:
 
     def _cut_off(self, hosts: list[Host]) -> None:
         """The store is out of reach for these."""
-        seconds = self._agenda.chance.choice([0.05, 1.0, 8.0, 40.0])
+        seconds = self._agenda.chance.choice([0.05, 1.0, 8.0, 14.0, 20.0, 40.0])
         self._agenda.note("trouble", "the store is gone for", [host.name for host in hosts], seconds)
         for host in hosts:
             host.store_weather.down_until = max(host.store_weather.down_until, self._agenda.now + seconds)

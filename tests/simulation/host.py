@@ -64,6 +64,7 @@ class Host:
         self.store_weather = StoreWeather()
         self.crash_rate = 0.0
         self.is_up = False
+        self._is_lost = False
         self.boots = 0
         self._generations: Counter[str] = Counter()
         self._buried: set[str] = set()
@@ -90,6 +91,8 @@ class Host:
 
     def boot_up(self) -> None:
         """Everything starts, nothing of an earlier boot is left."""
+        if self._is_lost:
+            return
         self.boots += 1
         self.is_up = True
         self._generations.clear()
@@ -106,6 +109,11 @@ class Host:
         for process in self.processes():
             process.kill()
         self.town.agenda.after(seconds + 0.01, self.boot_up)
+
+    def lose(self) -> None:
+        """It never comes back."""
+        self.crash(float("inf"))
+        self.is_up, self._is_lost = False, True
 
     def stop(self) -> None:
         """SIGTERM: everything leaves, stage by stage, and starts again."""

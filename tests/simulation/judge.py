@@ -75,6 +75,11 @@ class Judge:
         self.histories: defaultdict[str, History] = defaultdict(History)
         self.verbs: Counter[Verb] = Counter()
 
+    @property
+    def now(self) -> float:
+        """Simulated time."""
+        return self._agenda.now
+
     # ---- what clients are told
 
     def note_accepted(self, job_ids: list[str], key: str | None) -> None:
@@ -105,7 +110,6 @@ class Judge:
     def note_inserted(self, job: Job) -> None:
         """T1: nobody stores what its client has given up."""
         self._must(self._agenda.now <= self.deadlines[job.job_id], "stored after its deadline", job)
-        self.histories[job.job_id].waits_since = self._agenda.now
 
     def note_claimed(self, before: Job, after: Job, now: datetime) -> None:
         """T2, T3: nothing that is not due yet."""
@@ -113,6 +117,7 @@ class Judge:
         self._must(before.status is Status.PENDING, f"claimed while {before.status}", before)
         self._must(before.scheduled_at <= now, f"claimed at {now}, due {before.scheduled_at}", before)
         self._must(after.epoch == before.epoch + 1, "claimed without a new epoch", before)
+        self.histories[before.job_id].waits_since = self._agenda.now
 
     def note_changed(self, before: Job, after: Job, change: Change, writer: Process) -> None:
         """Any other transition."""
@@ -137,8 +142,6 @@ class Judge:
         if verb is Verb.RECOVER and before.status is not Status.RUNNING:
             may = writer.name.startswith("queue-") or before.claimed_by == writer.owner or self._is_gone(before.claimed_by)
             self._must(may, f"{writer.owner} gives back what is not its own", before)
-        if after.status is Status.PENDING:
-            history.waits_since = self._agenda.now
         self._check_counts(before, after, verb)
 
     def note_purged(self, job: Job) -> None:
@@ -150,11 +153,11 @@ class Judge:
         self.purged.add(job.job_id)
         del self.histories[job.job_id]  # a request that is repeated after so long is a new one
 
-    def note_sign(self, boot: str, writer: Process) -> None:
-        """A process gave its host's sign of life; one that could not for nearly a lease has had to let go of its jobs."""
-        if self._is_cut_off(writer):
-            self.cut_off.add(writer.owner)
-        self.signs[boot] = self.signs[writer.owner] = self._agenda.now
+    def note_renewed(self, process: Process, sent_at: float) -> None:
+        """It knows that the sign it sent then has come; one that could not for nearly a lease had to let go of its jobs."""
+        if self._is_cut_off(process):
+            self.cut_off.add(process.owner)
+        self.signs[process.owner] = sent_at
 
     def _check_begin(self, before: Job, after: Job, history: History, writer: Process) -> None:
         self._must(after.locked_by == writer.owner, f"{writer.owner} began it for {after.locked_by}", before)

@@ -52,6 +52,7 @@ class Run:
 
     def play(self) -> None:
         """From the first boot to the last check; raises `Violation`."""
+        chance = self.agenda.chance
         self.agenda.note("seed", str(self.seed), f"{len(self.hosts)} hosts:", ", ".join(self.trouble.kinds) or "no trouble")
         for host in self.hosts:
             host.boot_up()
@@ -59,6 +60,8 @@ class Run:
         self._plan_jobs()
         self.agenda.pass_time(self.trouble_s)
         self.trouble.end()
+        if len(self.hosts) > 1 and chance.random() < 0.4:
+            self.hosts.pop().lose()
         peace = Peace(self.town, self.hosts, self.clients)
         peace.wait_for_the_end()
         peace.rest()
@@ -73,6 +76,8 @@ class Run:
             at = chance.uniform(0, self.trouble_s) if chance.random() < 0.7 else self.trouble_s / 2
             jobs = [self._a_job() for _ in range(chance.choice([1, 1, 1, 3, 8]))]
             if chance.random() < 0.15:
+                jobs = [self._a_job() | {"task": "long", "timeout_s": 40, "delay_s": 0}]
+            elif chance.random() < 0.15:
                 jobs = [self._a_job() | {"task": "quick", "delay_s": 0}] * 12
             key = f"k{chance.randrange(5)}" if len(jobs) == 1 and chance.random() < 0.2 else None
             if key is not None:

@@ -83,8 +83,7 @@ class SharedStore(MemoryStore):
 
     def renew(self, sign: HostSign) -> None:
         super().renew(sign)
-        assert self.writer is not None
-        self.judge.note_sign(sign.boot, self.writer)
+        self.judge.signs[sign.boot] = self.judge.now
 
     def _apply_one(self, change: Change) -> bool:
         before = self._jobs.get(change.job_id)
@@ -144,15 +143,17 @@ class StoreLine:
         self._call("mend", lambda: self._shared.mend(now=now, thorough=thorough), writes=True)
 
     def renew(self, sign: HostSign) -> None:
+        sent_at = self._agenda.now
         self._call("renew", lambda: self._shared.renew(sign), writes=True)
+        self._shared.judge.note_renewed(self._process, sent_at)
 
     def forget_host(self, boot: str, *, renewal: int) -> None:
         self._call("forget_host", lambda: self._shared.forget_host(boot, renewal=renewal), writes=True)
 
     # ---- reads
 
-    def find(self, job_ids: Sequence[str]) -> list[Job | None]:
-        return self._call("find", lambda: self._shared.find(job_ids))
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
+        return self._call("find", lambda: self._shared.find(job_ids, whole=whole))
 
     def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
         return self._call("list_jobs", lambda: self._shared.list_jobs(wanted, limit=limit, cursor=cursor, max_bytes=max_bytes))
@@ -165,6 +166,9 @@ class StoreLine:
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         return self._call("held_by", lambda: self._shared.held_by(owner, limit=limit, after=after))
+
+    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
+        return self._call("queued_by", lambda: self._shared.queued_by(owner, limit=limit, after=after, until=until))
 
     def holders(self) -> list[str]:
         return self._call("holders", self._shared.holders)

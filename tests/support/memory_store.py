@@ -12,7 +12,7 @@ import msgspec
 
 from engine import lifecycle
 from engine.errors import InvalidRequest, StoreUnavailable
-from engine.job import Execution, Job, Status, ticket_for
+from engine.job import Execution, Job, Status, Ticket, ticket_for, without_payload
 from engine.lifecycle import HELD, TERMINAL, Change
 from engine.store.bounds import EXECUTIONS_BYTES, UNBOUNDED, latest_within
 from engine.store.port import ANYTHING, Abandoned, Claimed, HostSign, Inserted, Insertion, JobFilter, KeyTaken, Page, Served
@@ -36,9 +36,10 @@ class MemoryStore:
         self.commits += 1
         return [Abandoned() if abandoned(number) else self._insert_request(jobs) for number, jobs in enumerate(requests)]
 
-    def find(self, job_ids: Sequence[str]) -> list[Job | None]:
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
         self._reach()
-        return [self._jobs.get(job_id) for job_id in job_ids]
+        found = [self._jobs.get(job_id) for job_id in job_ids]
+        return found if whole else [job and without_payload(job) for job in found]
 
     def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
         self._reach()
@@ -84,8 +85,13 @@ class MemoryStore:
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         self._reach()
-        held = sorted((job for job in self._held() if job.holder == owner), key=lambda job: job.job_id)
-        return [job for job in held if after is None or job.job_id > after][:limit]
+        return [without_payload(job) for job in self._held_past(owner, after)][:limit]
+
+    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
+        self._reach()
+        queued = [job for job in self._held_past(owner, after) if job.status is Status.QUEUED]
+        in_time = (job for job in queued if until is None or (job.queued_at is not None and job.queued_at <= until))
+        return [ticket_for(job) for job in in_time][:limit]
 
     def holders(self) -> list[str]:
         self._reach()
@@ -187,6 +193,10 @@ class MemoryStore:
 
     def _held(self) -> list[Job]:
         return [job for job in self._jobs.values() if job.status in HELD]
+
+    def _held_past(self, owner: str, after: str | None) -> list[Job]:
+        held = sorted((job for job in self._held() if job.holder == owner), key=lambda job: job.job_id)
+        return [job for job in held if after is None or job.job_id > after]
 
 
 def _matches(job: Job, wanted: JobFilter) -> bool:

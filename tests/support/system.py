@@ -38,6 +38,8 @@ READY = "Jobyard is ready"
 START_S = 20.0
 STOP_S = 45.0
 ASK_S = 10.0
+OFFSETS = range(10_000, 23_700, 10)
+"""Below the ports from which Linux gives any client one: a free one there may be taken before it is bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +284,7 @@ class Jobyard:
 
     def _find_ports(self, asked: dict[str, str]) -> int:
         """An offset at which all our ports are free, kept from other tests by a lock for as long as we want it."""
-        for offset in random.sample(range(10_000, 40_000, 10), 200):
+        for offset in random.sample(OFFSETS, 200):
             fd = os.open(Path(tempfile.gettempdir()) / f"jobyard-test-{os.getuid()}-{offset}.lock", os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,6 +20,7 @@ from engine.processes.child import live, start_afresh
 from engine.processes.data_dir import DataDir
 from engine.processes.deaths import Deaths
 from engine.processes.guard import guard
+from engine.processes.notify import Herald, Signs, take_notify_socket
 from engine.processes.oversight import become_supervisor, fork_into, oversee
 from engine.processes.pulse import Pulse
 from engine.processes.supervisor import Hooks, Supervisor
@@ -82,7 +83,7 @@ def _main_of(name: str, supervisor: int, log: Log) -> Post:
     )  # fmt: skip
 
 
-def supervise(guard_pid: int) -> int:
+def supervise(guard_pid: int, signs: Signs) -> int:
     """See `api.launch.Launch.supervise`."""
     become_supervisor(guard_pid)
     log = Log(WORLD, process="supervisor")
@@ -94,14 +95,18 @@ def supervise(guard_pid: int) -> int:
     def fork(post: Post, birth: Birth) -> int:
         return fork_into(WORLD, post, birth, keep=frozenset({boot_lock}))
 
+    def announce() -> None:
+        print("Jobyard is ready", flush=True)
+        signs.ready.beat()
+
     supervisor = Supervisor(
         posts=[_main_of(name, os.getpid(), log) for name in NAMES], stages=drain_stages(float(os.environ.get("DRAIN_S", "30"))),
         owner=Owner("box", "b00t", "supervisor", 1), pid=os.getpid(),
         hang_s=float(os.environ.get("HANG_S", "10")), world=WORLD, log=log, pulse=Pulse(len(NAMES)),
         burial=Burial(record=deaths.record, orphans=Orphans(WORLD), log=log),
-        hooks=Hooks(fork=fork, tell_deaths=lambda owners: None, announce=lambda: print("Jobyard is ready", flush=True)),
+        hooks=Hooks(fork=fork, tell_deaths=lambda owners: None, announce=announce),
     )  # fmt: skip
-    return oversee(supervisor, hub=hub, name="supervisor", guard=guard_pid)
+    return oversee(supervisor, hub=hub, name="supervisor", guard=guard_pid, signs=signs)
 
 
 def main() -> int:
@@ -109,9 +114,10 @@ def main() -> int:
     data_dir = DataDir(DATA)
     data_dir.make()
     data_dir.take("start-all", alone=True)
-    guard_pid = os.getpid()
+    guard_pid, signs = os.getpid(), Signs(WORLD)
+    herald = Herald(take_notify_socket(os.environ), signs, WORLD)
     try:
-        return guard(WORLD, lambda: supervise(guard_pid), title="tiny guard")
+        return guard(WORLD, lambda: supervise(guard_pid, signs), title="tiny guard", herald=herald)
     finally:
         for name in ("supervisor", *NAMES):
             data_dir.run_dir.remove(name)

@@ -136,6 +136,18 @@ def leave(payload: Any) -> None:
     sys.exit(3)
 
 
+@task("pause")
+def pause(payload: float) -> None:
+    """Takes so many seconds, and leaves no note."""
+    time.sleep(payload)
+
+
+@task("look_around")
+def look_around(payload: Any) -> list[str]:
+    """The names in its environment."""
+    return sorted(os.environ)
+
+
 @task("close_all")
 def close_all(payload: Any) -> None:
     """Closes every descriptor, whoever it belongs to."""

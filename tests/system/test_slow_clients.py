@@ -97,3 +97,19 @@ def test_no_client_keeps_a_stop_waiting_for_long(tmp_path: Path) -> None:
         submit_several_times(jobyard)
 
         assert jobyard.stop(within_s=10) == 0
+
+
+def test_hundreds_of_idle_connections_and_a_hundred_slow_ones_delay_nobody(small: Jobyard) -> None:
+    request = POST + b"Content-Length: 2\r\n\r\n{}"
+    with crowd(small, request, size=500) as idle, crowd(small, POST + b"Content-Length: 9\r\n\r\n{", size=100):
+        for client in idle:
+            with client.makefile("rb") as answers:
+                answer = read_answer(answers)
+            assert answer is not None and answer.status == 201
+
+        assert submit_several_times(small) < SOON_S
+
+        idle[-1].sendall(request)  # it may stay, and is served again
+        with idle[-1].makefile("rb") as answers:
+            again = read_answer(answers)
+        assert again is not None and again.status == 201

@@ -132,6 +132,16 @@ def test_a_host_is_proven_silent_after_the_lease_and_a_margin(world: FakeWorld, 
     assert (before, after) == ([], [FAR, FAR_WATCHER])
 
 
+def test_a_host_with_a_longer_lease_is_waited_for_by_its_own(world: FakeWorld, store: MemoryStore) -> None:
+    silence = observer(store, world)
+    store.renew(HostSign(boot="f00d", host="far", renewal=0, seen_at=START, lease_s=10 * LEASE_S))
+
+    early = look_for(silence, world, 10 * LEASE_S)
+    late = look_for(silence, world, 2 * LEASE_S)
+
+    assert (early, late) == ([], [FAR, FAR_WATCHER])
+
+
 def test_our_own_are_none_of_its_business(world: FakeWorld, store: MemoryStore) -> None:
     silence = observer(store, world)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
@@ -11,7 +12,7 @@ from engine import lifecycle
 from engine.backlog import CAPACITY
 from engine.config import read_settings
 from engine.job import Job, Status, Ticket, ticket_for
-from engine.queue import LEAST_GRANT, Queue
+from engine.queue import LEAST_GRANT, ON_ITS_WAY, Queue
 from engine.wire.hub import Letter
 from engine.wire.messages import (
     Ack,
@@ -42,9 +43,9 @@ MUCH = [500] * 10
 class Bench:
     """A queue with everything around it."""
 
-    def __init__(self, *jobs: Job) -> None:
+    def __init__(self, *jobs: Job, store: MemoryStore | None = None) -> None:
         self.world = FakeWorld()
-        self.store = MemoryStore()
+        self.store = store or MemoryStore()
         self.store.insert([jobs])
         self.queue = self.a_new_queue()
 
@@ -337,6 +338,29 @@ def test_more_jobs_than_a_page_are_loaded() -> None:
     assert bench.stats()["size"] == 1201
 
 
+class Thrifty(MemoryStore):
+    """Gives nobody a payload."""
+
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
+        assert not whole
+        return super().find(job_ids, whole=whole)
+
+    def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
+        raise AssertionError("tickets are enough")
+
+
+def test_no_payload_is_read_by_a_queue_from_its_start_to_its_end() -> None:
+    jobs = [queued(payload=b'"large"') for _ in range(3)]
+    bench = Bench(*jobs, store=Thrifty())
+
+    bench.tick()
+    bench.queue.drain()
+    bench.tick()
+
+    assert bench.queue.drained
+    assert bench.store.counts()[Status.PENDING] == 3
+
+
 def test_nothing_is_granted_and_it_is_not_well_before_it_could_load() -> None:
     bench, watcher, asking = Bench(queued()), FakePeer(), FakePeer()
     bench.store.is_down = True
@@ -370,6 +394,16 @@ def test_what_was_lost_on_the_way_is_found_after_a_lease() -> None:
     bench.world.advance(30)
 
     assert (before, bench.stats()["size"]) == (0, 1)
+
+
+def test_what_a_watcher_has_just_queued_and_pushes_now_is_left_to_it() -> None:
+    bench = Bench()
+    bench.tick()
+    bench.world.advance(30)
+    just_now = bench.world.now() - ON_ITS_WAY + timedelta(seconds=1)
+    bench.store.insert([[queued(queued_at=just_now), queued(queued_at=bench.world.now() - ON_ITS_WAY)]])
+
+    assert bench.stats()["size"] == 1
 
 
 def test_what_is_here_already_is_not_loaded_twice() -> None:

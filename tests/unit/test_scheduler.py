@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from engine import lifecycle
+from engine.acceptance import BYTES_A_TURN, JOBS_A_TURN
 from engine.config import read_settings
 from engine.errors import StoreUnavailable
 from engine.job import ExecutionStatus, Job, Outcome, Status, rfc3339
 from engine.lifecycle import Change
 from engine.outcomes import MAX_ERROR_CHARS
-from engine.scheduler import BYTES_A_TURN, IDLE_S, Scheduler
+from engine.scheduler import IDLE_S, Scheduler
 from engine.silence import Elsewhere
-from engine.store.port import HostSign, Insertion
+from engine.store.port import HostSign, Inserted, Insertion
 from engine.tasks.catalog import write_catalog
 from engine.tasks.registry import TaskOptions
 from engine.wire.frames import MAX_FRAME_BYTES, Damaged, frame
@@ -28,6 +29,7 @@ from engine.wire.messages import (
     CancelAsked,
     CancelJob,
     CountJobs,
+    Expired,
     Find,
     GetStats,
     Json,
@@ -183,7 +185,7 @@ def test_a_request_nobody_waits_for_any_more_is_not_stored(bench: Bench) -> None
 
     answers = bench.ask(late, in_time)
 
-    assert {type(answer) for answer in answers} == {Refused, Accepted}
+    assert {type(answer) for answer in answers} == {Expired, Accepted}
     assert [job.job_id for job in bench.store.all_jobs()] == [in_time.first_id]
 
 
@@ -204,9 +206,9 @@ def test_a_request_whose_time_is_up_while_it_waits_for_the_commit_is_not_stored(
     bench = Bench(tmp_path, store=store)
     store.world = bench.world
 
-    refused = bench.refusal(bench.submit({}, waits_s=1))
+    answers = bench.ask(bench.submit({}, waits_s=1))
 
-    assert (refused.code, refused.retry_after_s) == ("unavailable", 1)
+    assert answers == [Expired()]
     assert bench.store.all_jobs() == []
 
 
@@ -243,6 +245,23 @@ def test_very_large_requests_are_read_over_several_turns_and_a_drain_waits_for_t
 
     assert answered == [2, 4, 5]
     assert sleeps == [0.0, 0.0, IDLE_S]
+
+
+def test_who_asks_whether_we_live_is_answered_before_the_commit_and_between_two(bench: Bench) -> None:
+    commits: list[int] = []
+
+    class Asks(FakePeer):
+        def send(self, message: Message) -> bool:
+            commits.append(bench.store.commits)
+            return super().send(message)
+
+    batches = [bench.submit({"jobs": [{}] * JOBS_A_TURN}, form="batch") for _ in range(2)]
+
+    bench.scheduler.tick([*(FakePeer().says(batch) for batch in batches), Asks().says(Ping())])
+    bench.scheduler.tick([Asks().says(Ping())])
+
+    assert commits == [0, 1]
+    assert bench.store.commits == 2
 
 
 # ---- waking a watcher
@@ -553,18 +572,19 @@ def test_a_running_job_of_another_host_is_shown_as_held_until_a_lease_after_its_
     assert shown["locked_until"] == rfc3339(START + timedelta(seconds=130))
 
 
-def test_an_insert_whose_reply_was_lost_is_told_as_unknown_and_cleared_by_the_same_request(bench: Bench) -> None:
+def test_an_insert_whose_reply_was_lost_is_told_as_unknown_and_cleared_by_the_same_request(bench_with: MakeBench) -> None:
     class Lossy(MemoryStore):
         loses = True
 
         def insert(self, requests: object, **more: object) -> list[Insertion]:  # type: ignore[override]
             done = super().insert(requests, **more)  # type: ignore[arg-type]
-            if self.loses:
+            if self.loses and done != [Inserted(job_ids=[])]:
                 self.loses = False
                 raise StoreUnavailable("cut", may_be_stored=True)
             return done
 
-    bench.scheduler._store = store = Lossy()
+    store = Lossy()
+    bench = bench_with(store=store)
     request = bench.submit({})
 
     (first,) = bench.ask(request)

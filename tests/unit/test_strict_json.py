@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import time
 
 import pytest
 from hypothesis import given
@@ -147,6 +149,44 @@ def test_depth_agrees_with_a_walk_over_the_value(value: object) -> None:
     counted = depth(json.dumps(value).encode(), enough=2)
 
     assert (counted > 2) == (walk(value) > 2)
+
+
+def peeled(text: bytes, *, enough: int) -> int:
+    """What `depth` was once: pair after pair of innermost brackets is taken off, which needs as many looks as there are levels."""
+    if text.count(b"[") + text.count(b"{") <= enough:
+        return 0
+    bare = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", text, flags=re.DOTALL)
+    brackets = re.sub(rb"[^\[\]]", b"", bare.replace(b"{", b"[").replace(b"}", b"]"))
+    levels = 0
+    while brackets and levels <= enough:
+        brackets = brackets.replace(b"[]", b"")
+        levels += 1
+    return levels
+
+
+@given(anything, st.integers(0, 6))
+def test_depth_counts_what_peeling_off_pairs_would_count(value: object, enough: int) -> None:
+    text = json.dumps(value).encode()
+
+    assert depth(text, enough=enough) == peeled(text, enough=enough)
+
+
+def test_depth_looks_at_each_bracket_once() -> None:
+    """A megabyte of nests 98 deep took a hundred looks: seconds for a batch."""
+    deep, flat = (b"[" * 98 + b"]" * 98) * 5_000, b"[]" * 98 * 5_000
+
+    assert work(deep) < 5 * work(flat)
+    assert depth(deep, enough=97) == 98
+
+
+def work(text: bytes) -> float:
+    """CPU seconds for counting, the least of a few tries."""
+    times = []
+    for _ in range(5):
+        began = time.process_time()
+        depth(text, enough=100)
+        times.append(time.process_time() - began)
+    return min(times)
 
 
 @pytest.mark.parametrize(

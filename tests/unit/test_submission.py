@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -213,6 +214,26 @@ def test_a_payload_of_100_levels_is_taken_and_one_more_is_not(opening: bytes, cl
 
 def test_many_brackets_beside_each_other_and_in_strings_are_no_depth() -> None:
     assert parse_one({"payload": [[[]] for _ in range(1000)] + ["[" * 1000, '"{\\' * 100]}).payload
+
+
+@pytest.mark.parametrize("body", [b'{"payload":[' + b"[]," * 100_000 + b"1]}", b'{"payload":[' + b"[]," * 100_000 + b"]}"])
+def test_reading_a_request_looks_for_no_garbage_and_it_is_looked_for_afterwards(body: bytes) -> None:
+    """Among 100,000 new lists it was looked for 140 times; a batch of deep nests kept a scheduler for half a minute."""
+    looks: list[str] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        looks.append(phase)
+
+    gc.callbacks.append(note)
+    try:
+        parse_all("job", body)
+    except InvalidRequest:
+        pass
+    finally:
+        gc.callbacks.remove(note)
+
+    assert len(looks) < 6
+    assert gc.isenabled()
 
 
 # ---- when

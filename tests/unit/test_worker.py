@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from engine import Retry, Unrecoverable, current_job
+from engine import Retry, Unrecoverable, current_job, lifecycle
 from engine.job import ExecutionStatus, Job, Status
 from engine.wire.hub import Letter
 from engine.wire.messages import CancelAsked, Release
+from engine.world import World
 from tests.support.builders import a_job
 from tests.support.memory_store import MemoryStore
-from tests.support.shop import Shop, cancel
+from tests.support.shop import WORKER, Shop, cancel
 
 KIB = 1 << 10
 
@@ -276,7 +277,8 @@ def test_a_child_is_replaced_after_so_many_jobs(tmp_path: Path) -> None:
 
 
 def test_a_child_that_holds_too_much_memory_is_killed_and_told_why(tmp_path: Path) -> None:
-    shop = Shop(tmp_path, TASKS, CHILD_MEMORY_MB="120")
+    limit_mb = (World().memory_of(os.getpid()) >> 20) + 100  # its child begins with what this process has
+    shop = Shop(tmp_path, TASKS, CHILD_MEMORY_MB=str(limit_mb))
 
     job = shop.run("eat", str(300 << 20).encode(), max_retries=0)
 
@@ -423,3 +425,17 @@ def test_a_worker_that_lost_its_hold_begins_nothing_until_it_has_given_a_sign(sh
 
     assert before is Status.QUEUED
     assert shared_shop.run("echo").status is Status.COMPLETED
+
+
+def test_what_runs_in_its_name_and_not_in_its_hands_is_given_back(shared_shop: Shop) -> None:
+    """A begin whose reply was lost, that was taken for not written, and that came to be after all."""
+    ghost = a_job(task="echo")
+    shared_shop.store.insert([[ghost]])
+    shared_shop.store.claim_due(owner="box:b00t:watcher-9001:1", now=shared_shop.world.now(), limits=[9] * 10)
+    shared_shop.store.apply([lifecycle.begin(shared_shop.job(ghost.job_id), owner=WORKER, now=shared_shop.world.now(), lease_s=1)])
+
+    shared_shop.until(lambda: shared_shop.job(ghost.job_id).status is Status.PENDING)
+
+    job = shared_shop.job(ghost.job_id)
+    assert shared_shop.execution(job).status is ExecutionStatus.RELEASED
+    assert (job.retry_count, job.lost_count) == (0, 0)

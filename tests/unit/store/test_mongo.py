@@ -230,6 +230,7 @@ def test_what_a_dead_writer_had_staged_is_undone_after_a_while(bench: Bench) -> 
     other = bench.another()
 
     other.mend(now=START, thorough=False)
+    other.mend(now=LATER - timedelta(seconds=2), thorough=False)
     still_there = bench.jobs.count_documents({})  # type: ignore[operator]
     other.mend(now=LATER, thorough=False)
 
@@ -242,7 +243,9 @@ def test_what_was_undone_cannot_be_stored_by_its_slow_writer_any_more(bench: Ben
     bench.batches.be_away("insert_many")
     with pytest.raises(StoreUnavailable):
         bench.store.insert([jobs])
-    bench.another().mend(now=LATER, thorough=False)
+    undoing = bench.another()
+    for now in (START, LATER):
+        undoing.mend(now=now, thorough=False)
 
     assert bench.store.insert([jobs]) == [Abandoned()]
 
@@ -252,12 +255,12 @@ def test_what_was_undone_cannot_be_stored_by_its_slow_writer_any_more(bench: Ben
 def test_what_a_dead_writer_had_stored_is_finished_at_once(bench: Bench) -> None:
     jobs = [a_job(), a_job()]
     bench.jobs.be_away("update_many")
-    with pytest.raises(StoreUnavailable) as told:
-        bench.store.insert([jobs])
 
+    answers = bench.store.insert([jobs])
+    before = bench.store.find([job.job_id for job in jobs])
     bench.another().mend(now=START, thorough=False)
 
-    assert told.value.may_be_stored or all(bench.store.find([job.job_id for job in jobs]))
+    assert (answers, before) == ([Inserted(job_ids=[job.job_id for job in jobs])], [None, None])
     assert [job.status for job in map(bench.found, jobs)] == [Status.PENDING] * 2
     assert bench.batches.count_documents({}) == 0  # type: ignore[operator]
     bench.check_counts()
@@ -266,8 +269,7 @@ def test_what_a_dead_writer_had_stored_is_finished_at_once(bench: Bench) -> None
 def test_a_request_come_again_through_another_scheduler_is_stored_once(bench: Bench) -> None:
     jobs = [a_job(), a_job()]
     bench.jobs.be_away("update_many")
-    with pytest.raises(StoreUnavailable):
-        bench.store.insert([jobs])
+    bench.store.insert([jobs])
 
     assert bench.another().insert([jobs]) == [Inserted(job_ids=[job.job_id for job in jobs])]
     assert bench.store.insert([jobs]) == [Inserted(job_ids=[job.job_id for job in jobs])]
@@ -302,6 +304,53 @@ def test_who_loses_the_race_for_a_key_is_answered_with_the_winner(bench: Bench) 
     bench.store._server.jobs = Racing(bench.jobs, bench.another(), winner)  # type: ignore[assignment]
 
     assert bench.store.insert([[loser]]) == [Inserted(job_ids=[winner.job_id], repeated=1)]
+
+
+def test_a_key_in_a_request_that_is_given_up_is_nobodys(bench: Bench) -> None:
+    first, second = (a_job(idempotency_key="k", request_digest=b"same") for _ in range(2))
+
+    answers = bench.store.insert([[first], [second]], abandoned=lambda number: number == 0)
+
+    assert answers == [Abandoned(), Inserted(job_ids=[second.job_id])]
+    assert bench.found(second).status is Status.PENDING
+
+
+def test_what_somebody_else_finished_before_us_is_stored(bench: Bench) -> None:
+    class Hasty(Lossy):
+        """Somebody mends as soon as our record stands."""
+
+        def insert_many(self, *words: object, **more: object) -> object:
+            done = self._collection.insert_many(*words, **more)  # type: ignore[attr-defined]
+            other.mend(now=START, thorough=False)
+            return done
+
+    other = bench.another()
+    bench.store._server.batches = Hasty(bench.batches)  # type: ignore[assignment]
+    jobs = [a_job(), a_job()]
+
+    assert bench.store.insert([jobs]) == [Inserted(job_ids=[job.job_id for job in jobs])]
+
+    assert [bench.found(job).status for job in jobs] == [Status.PENDING] * 2
+
+
+def test_after_something_of_a_call_was_stored_no_fault_says_that_nothing_was(bench: Bench) -> None:
+    bench.batches.be_away("insert_many")
+
+    with pytest.raises(StoreUnavailable) as told:
+        bench.store.insert([[a_job()], [a_job(), a_job()]])
+
+    assert told.value.may_be_stored
+
+
+def test_a_majority_write_goes_before_whatever_follows_a_lost_reply(bench: Bench) -> None:
+    bench.put(a_job(), a_job())
+    bench.jobs.lose_reply("update_many")
+    with pytest.raises(StoreUnavailable):
+        bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+
+    bench.store.ping()
+
+    assert bench.store._server.barrier.count_documents({}) == 1
 
 
 # ---- changes
@@ -345,13 +394,48 @@ def test_the_row_of_an_attempt_survives_the_next_attempt(bench: Bench) -> None:
 # ---- counters
 
 
-def test_counters_that_could_not_be_moved_are_moved_with_the_next_write(bench: Bench) -> None:
-    bench.counts.be_away("update_one")
+def rested(store: MongoStore) -> MongoStore:
+    """Its counters are checked and right."""
+    for _ in range(4):
+        store.mend(now=START, thorough=False)
+    return store
 
+
+@pytest.mark.parametrize("method", ["be_away", "lose_reply"])
+def test_counters_that_could_not_be_moved_are_counted_anew_by_whoever_looks(bench: Bench, method: str) -> None:
+    watching = rested(bench.another())
+    rested(bench.store)
+    getattr(bench.counts, method)("update_one")
     bench.store.insert([[a_job()]])
     bench.store.insert([[a_job()]])
+
+    rested(watching)
 
     bench.check_counts()
+
+
+def test_counters_behind_a_lost_reply_are_counted_anew_by_whoever_looks(bench: Bench) -> None:
+    watching = rested(bench.another())
+    bench.jobs.lose_reply("insert_many")
+    with pytest.raises(StoreUnavailable):
+        bench.store.insert([[a_job()]])
+    bench.store.insert([[a_job()]])
+
+    rested(watching)
+
+    bench.check_counts()
+
+
+def test_counters_that_nobody_doubts_are_not_counted(bench: Bench) -> None:
+    rested(bench.store)
+    looks = []
+    aggregate = bench.store._server.jobs.aggregate
+    bench.store._server.jobs.aggregate = lambda *words, **more: looks.append(words) or aggregate(*words, **more)  # type: ignore[attr-defined,method-assign]
+
+    rested(bench.store)
+    bench.store.mend(now=START, thorough=True)
+
+    assert len(looks) == 1
 
 
 def test_counters_that_a_dead_process_left_wrong_are_made_good_by_two_equal_looks(bench: Bench) -> None:
@@ -370,9 +454,7 @@ def test_a_database_whose_counters_are_lost_is_counted_anew(bench: Bench) -> Non
     bench.put(a_job(), a_job())
     bench.store._server.counts.delete_many({})
 
-    for _ in range(3):
-        bench.another().mend(now=START, thorough=False)
-        bench.store.mend(now=START, thorough=False)
+    rested(bench.another())
 
     bench.check_counts()
 

@@ -12,8 +12,10 @@ from engine.store.port import JobFilter
 from engine.store.sqlite import SqliteStore
 from engine.store.sqlite_file import prepare_file
 from tests.support.builders import a_job
+from tests.support.world import START
 
 MIB = 1 << 20
+WATCHER = "box:b00t:watcher-9001:1"
 
 
 @pytest.fixture
@@ -51,3 +53,14 @@ def _read_so_far() -> int:
 )  # fmt: skip
 def test_a_list_passes_over_jobs_without_their_payloads(store: SqliteStore, wanted: JobFilter) -> None:
     assert bytes_read(lambda: store.list_jobs(wanted, limit=100)) < MIB
+
+
+def test_tickets_and_jobs_to_take_back_are_read_without_their_payloads(store: SqliteStore) -> None:
+    tickets = store.claim_due(owner=WATCHER, now=START, limits=[100] * 10).tickets
+    ids = [ticket.job_id for ticket in tickets]
+
+    def look() -> None:
+        assert len(store.queued_by(WATCHER, limit=100)) == len(store.held_by(WATCHER, limit=100)) == 40
+        assert len(store.find(ids, whole=False)) == 40
+
+    assert bytes_read(look) < MIB

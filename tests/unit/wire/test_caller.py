@@ -12,7 +12,7 @@ import pytest
 
 from engine.wire.caller import Caller, NoAnswer
 from engine.wire.frames import frame
-from engine.wire.messages import Json, Message, Ping
+from engine.wire.messages import Begun, Json, Message, Ping
 from engine.wire.run_dir import RunDir
 from engine.world import World
 
@@ -35,10 +35,7 @@ class Components:
         hangs_after: bool = False,
     ) -> None:  # fmt: skip
         """One that takes a connection, answers so many requests, then hangs up or hangs; without any it only listens."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.run_dir.bind(listener, f"{name}.sock")
-        listener.listen()
-        self._socks.append(listener)
+        listener = self.listen(name)
         if not answers:
             return
         data = reply if isinstance(reply, bytes) else frame(reply)
@@ -46,6 +43,14 @@ class Components:
         thread = threading.Thread(target=_answer, args=(listener, answers, data, once, until))
         self._threads.append(thread)
         thread.start()
+
+    def listen(self, name: str) -> socket.socket:
+        """One that only listens."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.run_dir.bind(listener, f"{name}.sock")
+        listener.listen()
+        self._socks.append(listener)
+        return listener
 
     def join(self) -> None:
         """Until all that were added have hung up."""
@@ -58,6 +63,13 @@ class Components:
         self.caller.close()
         for sock in self._socks:
             sock.close()
+
+
+def _read_and_answer(sock: socket.socket, count: int) -> None:
+    with sock:
+        while count:
+            count -= len(sock.recv(1 << 20))
+        sock.sendall(frame(WELL))
 
 
 def _answer(
@@ -153,6 +165,55 @@ def test_a_kept_connection_that_hangs_does_not_double_the_time(components: Compo
         components.caller.call("hangs", Json(body=b"x" * (4 << 20)), timeout_s=0.4)
 
     assert World().monotonic() - began < 0.75
+
+
+def test_a_reply_can_be_waited_for_again(components: Components) -> None:
+    go_on = threading.Event()
+    components.add("slow", answers=2, once=go_on)
+    call = components.caller.begin("slow", Ping())
+    nothing = call.wait(0.01)
+    go_on.set()
+
+    assert (nothing, call.wait(5)) == (None, WELL)
+    assert components.caller.call("slow", Ping(), timeout_s=5) == WELL
+
+
+def test_a_word_that_it_has_begun_is_no_reply(components: Components) -> None:
+    components.add("begins", answers=1, reply=frame(Begun()) + frame(WELL)[:3], hangs_after=True)
+    call = components.caller.begin("begins", Ping())
+
+    assert call.wait(0.2) is None
+    assert call.has_begun
+    call.drop()
+
+
+def test_a_reply_behind_that_word_is_the_reply(components: Components) -> None:
+    components.add("begins", answers=1, reply=frame(Begun()) + frame(WELL))
+
+    assert components.caller.call("begins", Ping(), timeout_s=5) == WELL
+
+
+def test_a_large_request_is_sent_as_it_is_read_while_its_reply_is_waited_for(components: Components) -> None:
+    listener = components.listen("reads")
+    request = Json(body=b"x" * (4 << 20))
+    call = components.caller.begin("reads", request)
+    sent_at_once = call.was_sent
+    sock, _ = listener.accept()
+    reader = threading.Thread(target=_read_and_answer, args=(sock, len(frame(request))))
+    reader.start()
+
+    assert not sent_at_once
+    assert call.wait(5) == WELL
+    assert call.was_sent
+    reader.join()
+
+
+def test_a_call_that_was_dropped_leaves_no_connection_to_be_used_again(components: Components) -> None:
+    components.add("well", answers=1, hangs_after=True)
+    components.caller.begin("well", Ping()).drop()
+    components.add("well", answers=1, reply=Json(body=b"2"))
+
+    assert components.caller.call("well", Ping(), timeout_s=5) == Json(body=b"2")
 
 
 @pytest.mark.parametrize("garbage", [b"\xff" * 64, b"\0\0\0\1\xc1", b"\0\0\0\0", b"\0\0"])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.wire.frames import Unframer, frame
+from engine.wire.frames import MAX_FRAME_BYTES, Damaged, Unframer, frame
 from engine.wire.hub import MAX_UNSENT_BYTES, Hub, Letter, Stream
 from engine.wire.messages import Closed, Find, GetStats, Json, Message, Ping, Ready, Wake
 from engine.wire.run_dir import RunDir
@@ -75,6 +75,16 @@ def read(sock: socket.socket, count: int = 1) -> list[Message]:
 
 
 # ---- what comes
+
+
+def test_what_no_frame_holds_is_refused_to_its_sender_and_the_connection_goes_on(site: Site) -> None:
+    stream, theirs = site.pair()
+
+    with pytest.raises(Damaged):
+        stream.send(Json(body=bytes(MAX_FRAME_BYTES)))
+
+    assert stream.send(Ping())
+    assert list(Unframer().feed(theirs.recv(1 << 16))) == [Ping()]
 
 
 def test_everything_that_waits_comes_in_one_turn_in_order(site: Site) -> None:

@@ -1,0 +1,144 @@
+"""One submission's way to a scheduler, until there is a word on it.
+
+The first scheduler to get it may store it and die, hang or lose its database before it says so. Nobody else's refusal says
+anything of that. So from then on it is sent again (`is_again`: it is looked up first) until somebody accepts it, or says,
+after its deadline, that nothing is stored and nothing will be (`Expired`). Without such a word nobody knows.
+
+    Accepted, or wrong in itself (400, 409 …)         ──▶ the answer
+    another refusal; nobody may have stored it        ──▶ the answer
+    another refusal, or no answer; somebody may have  ──▶ again, until the time is up, then `OutcomeUnknown`
+    Expired; but somebody had begun where commits have no order (on MongoDB)  ──▶ again, as above
+    Expired                                           ──▶ 503
+    nobody is there; nobody may have stored it        ──▶ 503
+
+A scheduler is waited for as long as it lives: as long as it is well, or nobody else is, or it has said `Begun`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import msgspec
+
+from api.health import Health
+from api.turns import Turns
+from engine.errors import OutcomeUnknown, Unavailable
+from engine.wire.caller import Call, Caller, NoAnswer
+from engine.wire.messages import Accepted, Expired, Message, Refused, Submit
+from engine.world import World
+
+WORD_S = 14.0
+"""Past the deadline, and past the replacement of a scheduler that hangs and holds up the others (`HANG_S`)."""
+LOOK_S = 0.25
+AGAIN_S = 0.05
+LONGEST_PAUSE_S = 1.0
+UNKNOWN = OutcomeUnknown().code
+
+
+class Delivery:
+    """See the module."""
+
+    def __init__(
+        self, request: Submit, *, caller: Caller, health: Health, world: World, turns: Turns,
+        pause: Callable[[float], object],
+    ) -> None:  # fmt: skip
+        self._request = request
+        self._caller = caller
+        self._health = health
+        self._world = world
+        self._turns = turns
+        self._pause = pause
+        self._give_up_at = world.monotonic() + WORD_S
+        self._passed_over: list[Call] = []
+        self._is_unknown = False
+
+    def run(self) -> Message:
+        """The answer; raises `Unavailable` when nothing is stored, `OutcomeUnknown` when nobody can tell."""
+        pause_s = AGAIN_S
+        try:
+            while True:
+                answer = self._answer()
+                if answer is not None and self._is_word(answer):
+                    return _told(answer)
+                if not self._request.is_again:
+                    raise Unavailable("no_scheduler", "no scheduler is healthy; nothing was done", retry_after_s=1)
+                if self._is_over():
+                    raise OutcomeUnknown
+                self._pause(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        finally:
+            for call in self._passed_over:
+                call.drop()
+
+    def _answer(self) -> Message | None:
+        """Of the first in turn that gives one."""
+        for name in self._turns.next():
+            answer = self._answer_of(name)
+            if answer is not None:
+                return self._answer_of_passed_over() or answer
+        return None
+
+    def _answer_of(self, name: str) -> Message | None:
+        try:
+            call = self._caller.begin(name, self._request)
+        except NoAnswer:
+            self._health.note_gone(name)
+            return None
+        try:
+            while not self._passes_over(name, call):
+                answer = call.wait(LOOK_S)
+                if answer is not None:
+                    self._health.note_answer(name)
+                    return answer
+        except NoAnswer as fault:
+            self._health.note_gone(name)
+            self._doubt(fault.was_sent, has_begun=call.has_begun)
+            return None
+        if call.was_sent:
+            self._doubt(True, has_begun=call.has_begun)
+            self._passed_over.append(call)
+        else:
+            call.drop()
+        return None
+
+    def _passes_over(self, name: str, call: Call) -> bool:
+        return self._is_over() or (not call.has_begun and self._turns.is_better_without(name))
+
+    def _answer_of_passed_over(self) -> Message | None:
+        """Who was passed over may have answered since, or begun."""
+        waited_for, self._passed_over = self._passed_over, []
+        for call in waited_for:
+            with contextlib.suppress(NoAnswer):
+                answer = call.wait(0)
+                if isinstance(answer, Accepted):
+                    return answer
+                if answer is None:
+                    self._passed_over.append(call)
+            self._doubt(call.was_sent, has_begun=call.has_begun)
+        return None
+
+    def _doubt(self, was_sent: bool, *, has_begun: bool) -> None:
+        """Somebody may have stored it; had it begun, then even after the deadline."""
+        if was_sent and not self._request.is_again:
+            self._request = msgspec.structs.replace(self._request, is_again=True)
+        self._is_unknown = self._is_unknown or has_begun
+
+    def _is_word(self, answer: Message) -> bool:
+        if isinstance(answer, Expired):
+            return not self._is_unknown
+        if not isinstance(answer, Refused):
+            return True
+        if answer.code == UNKNOWN:
+            self._doubt(True, has_begun=True)
+            return False
+        return answer.retry_after_s is None or not self._request.is_again
+
+    def _is_over(self) -> bool:
+        return self._world.monotonic() >= self._give_up_at
+
+
+def _told(answer: Message) -> Message:
+    if isinstance(answer, Expired):
+        raise Unavailable("unavailable", "the request waited too long; nothing was stored", retry_after_s=1)
+    return answer

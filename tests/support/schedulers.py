@@ -1,0 +1,115 @@
+"""Schedulers as a front sees them, without sockets: each does what a test says, and time passes while one is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from api.balancer import LoadBalancer
+from api.health import Health
+from engine.wire.caller import NoAnswer
+from engine.wire.messages import Accepted, Json, Message, Ping
+from tests.support.builders import a_log
+from tests.support.world import FakeWorld
+
+NAMES = ["scheduler-8081", "scheduler-8082", "scheduler-8083"]
+ID = "0" * 24
+Answer = Callable[[Message], Message]
+
+
+class FakeCall:
+    """A request that one of them has got."""
+
+    def __init__(self, schedulers: FakeSchedulers, name: str, request: Message) -> None:
+        self._schedulers = schedulers
+        self._name = name
+        self._request = request
+        self._answers_at = schedulers.world.monotonic() + schedulers.takes_s.get(name, 0)
+        self.was_sent = name not in schedulers.deaf
+        self.has_begun = False
+        self.is_dropped = False
+
+    def wait(self, timeout_s: float) -> Message | None:
+        assert not self.is_dropped
+        self.has_begun = self.has_begun or (self._name in self._schedulers.begun and not isinstance(self._request, Ping))
+        if self._name in self._schedulers.broken:
+            if self._name in self._schedulers.answers:
+                self._schedulers.answer(self._name, self._request)
+            raise NoAnswer(self._name, was_sent=self.was_sent)
+        if self._name in self._schedulers.hung or self._schedulers.world.monotonic() < self._answers_at or not self.was_sent:
+            if not isinstance(self._request, Ping):
+                self._schedulers.pass_time(timeout_s)
+            return None
+        return self._schedulers.answer(self._name, self._request)
+
+    def drop(self) -> None:
+        self.is_dropped = True
+
+
+class FakeSchedulers:
+    """All of them, and the `Caller` through which they are called."""
+
+    def __init__(self) -> None:
+        self.world = FakeWorld()
+        self.asked: list[tuple[str, Message]] = []
+        self.pinged: list[str] = []
+        self.calls: list[FakeCall] = []
+        self.gone: set[str] = set()
+        """Nobody is there."""
+        self.broken: set[str] = set()
+        """Breaks off when it has got the request, done it, and not answered yet."""
+        self.hung: set[str] = set()
+        """Takes requests, and pings, and never answers."""
+        self.deaf: set[str] = set()
+        """Does not even take them."""
+        self.begun: set[str] = set()
+        """Says `Begun`."""
+        self.takes_s: dict[str, float] = {}
+        """Answers pings at once, other requests after so long."""
+        self.answers: dict[str, Answer] = {}
+        self.health = Health(self, schedulers=lambda: list(NAMES), world=self.world, log=a_log())  # type: ignore[arg-type]
+        self.in_time: list[tuple[float, Callable[[], object]]] = []
+
+    def line(self, names: list[str] = NAMES) -> LoadBalancer:
+        return LoadBalancer(
+            self, schedulers=lambda: names, health=self.health, world=self.world, pause=self.pass_time  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def begin(self, name: str, request: Message) -> FakeCall:
+        if isinstance(request, Ping):
+            self.pinged.append(name)
+        else:
+            self.asked.append((name, request))
+        if name in self.gone:
+            raise NoAnswer(name, was_sent=False)
+        call = FakeCall(self, name, request)
+        if isinstance(request, Ping):
+            call._answers_at = 0.0
+        else:
+            self.calls.append(call)
+        return call
+
+    def answer(self, name: str, request: Message) -> Message:
+        if isinstance(request, Ping):
+            return Json(body=b"{}")
+        return self.answers[name](request) if name in self.answers else Accepted(job_ids=[ID])
+
+    def answer_in_turn(self, *answers: Message) -> None:
+        """Whoever is asked says the next of these; the last one for ever."""
+        left = list(answers)
+        self.answers = dict.fromkeys(NAMES, lambda request: left.pop(0) if len(left) > 1 else left[0])
+
+    def pass_time(self, seconds: float) -> None:
+        """The checks go on meanwhile, and what is due happens."""
+        self.world.advance(seconds)
+        while self.in_time and self.in_time[0][0] <= self.world.monotonic():
+            _, happens = self.in_time.pop(0)
+            happens()
+        self.health.check()
+
+    def after(self, seconds: float, *happens: Callable[[], object]) -> None:
+        """This happens then."""
+        self.in_time += [(self.world.monotonic() + seconds, one) for one in happens]
+
+    def names(self) -> list[str]:
+        """Who was asked, in order."""
+        return [name for name, _ in self.asked]
