@@ -22,8 +22,8 @@ NEVER_MATCHES = "a" * 60 + "!"
 
 
 @task("multiply")
-def multiply(payload: Any) -> None:
-    """A fork bomb of at most `limit` processes, which all fork as fast as they can; it comes back when there are so many."""
+def multiply(payload: Any) -> int:
+    """A fork bomb: all fork as fast as they can until there are `limit`; then it comes back, and they stay."""
     born = mmap.mmap(-1, mmap.PAGESIZE)
     note(payload, "begin")
     me = os.getpid()
@@ -35,6 +35,7 @@ def multiply(payload: Any) -> None:
         time.sleep(0)
     if os.getpid() != me or payload.get("stays"):
         time.sleep(FOREVER_S)
+    return min(born[0], payload["limit"])
 
 
 @task("hog")
