@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.errors import StoreUnavailable
 from engine.store.port import Hosts, HostSign
 from engine.world import World
 
@@ -65,12 +64,3 @@ class Hold:
         self._sent_at = now
         every_s = sign_every_s(self._lease_s)
         self._next_at = now + every_s / 2 + self._world.jitter(every_s / 2)
-
-
-def renew_quietly(hold: Hold) -> StoreUnavailable | None:
-    """The fault, if there was one."""
-    try:
-        hold.renew()
-    except StoreUnavailable as fault:
-        return fault
-    return None

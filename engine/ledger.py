@@ -93,15 +93,15 @@ class Ledger:
             if self.fault is not None:
                 self._store.ping()
             self._clear_doubts(written)
-            begun = tickets if not self._hold.is_lost else []
-            written.released += [ticket for ticket in tickets if ticket not in begun]
-            if self._kept or begun:
-                self._commit(begun, written)
+            if self._hold.is_lost:
+                written.released += tickets
+                tickets = []
+            if self._kept or tickets:
+                self._commit(tickets, written)
             self._note_answer()
         except StoreUnavailable as fault:
             self.note_fault(fault)
-            unwritten = [ticket for ticket in tickets if ticket not in self._doubts and ticket not in written.put_off]
-            written.released += [ticket for ticket in unwritten if ticket not in written.released]
+            written.released += [ticket for ticket in tickets if ticket not in self._doubts and ticket not in written.put_off]
         return written
 
     def look_for_ghosts(self, known: set[str]) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from engine.config import Settings
 from engine.errors import StoreUnavailable
 from engine.executor_line import ExecutorLine
-from engine.hold import Hold, renew_quietly
+from engine.hold import Hold
 from engine.job import Ticket, rfc3339
 from engine.ledger import Ledger, Written
 from engine.logs import Log
@@ -122,8 +122,9 @@ class Worker:
         """Not before what we lost has ended."""
         if self._ledger.fault is not None or (self._hold.is_lost and self._workshop.is_busy):
             return
-        fault = renew_quietly(self._hold)
-        if fault is not None:
+        try:
+            self._hold.renew()
+        except StoreUnavailable as fault:
             self._ledger.note_fault(fault)
 
     # ---- what came

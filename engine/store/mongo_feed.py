@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 
 from pymongo.errors import OperationFailure, PyMongoError
 
@@ -34,7 +33,7 @@ class MongoFeed:
             {"$project": {"_id": 1}},
         ]
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._stopped = threading.Event()
+        self._never = threading.Event()
         threading.Thread(target=self._listen, name="change stream", daemon=True).start()
 
     def clear(self) -> None:
@@ -49,22 +48,22 @@ class MongoFeed:
         self._server.close()
 
     def _listen_on(self) -> None:
-        while not self._stopped.is_set():
+        while True:
             try:
-                self._follow(self._ring)
+                self._follow()
             except OperationFailure as refused:
                 if not refused.has_error_label("ResumableChangeStreamError"):
                     self._log.info("no_change_stream", reason=str(refused.details.get("errmsg", "")) if refused.details else "")
                     return
             except PyMongoError:
                 pass  # away for now; the poll serves
-            self._stopped.wait(AGAIN_S)
+            self._never.wait(AGAIN_S)
 
-    def _follow(self, ring: Callable[[], None]) -> None:
+    def _follow(self) -> None:
         with self._server.database.watch(self._pipeline, max_await_time_ms=AWAIT_MS) as stream:
-            ring()  # whatever came before
+            self._ring()  # whatever came before
             for _ in stream:
-                ring()
+                self._ring()
 
     def _ring(self) -> None:
         os.eventfd_write(self.fd, 1)

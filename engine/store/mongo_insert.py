@@ -181,17 +181,21 @@ class MongoInsert:
         """Those that could not be, because another job has their key; one that is there already is fine."""
         if not documents:
             return set()
-        listed = list(documents.values())
+        refused = self._insert_new(list(documents.values()))
+        self._has_written = True
+        return refused - self._stored(refused)
+
+    def _insert_new(self, documents: Sequence[Document]) -> set[str]:
+        """The ids of those that were refused as duplicates, of a job or of its key; the others are counted once they are jobs."""
         refused: set[str] = set()
         with self._server.call(writes=True):
             try:
-                self._server.jobs.insert_many(listed, ordered=False)
+                self._server.jobs.insert_many(documents, ordered=False)
             except BulkWriteError as fault:
-                refused = _duplicates(fault, listed)
-        self._has_written = True
-        inserted = sum(document["status"] != STAGED for document in listed if document["job_id"] not in refused)
-        self._counts.move(Counter({Status.PENDING.value: inserted}))
-        return refused - self._stored(refused)
+                refused = _duplicates(fault, documents)
+        new = (document["status"] for document in documents if document["job_id"] not in refused)
+        self._counts.move(Counter(status for status in new if status != STAGED))
+        return refused
 
     def _stored(self, job_ids: set[str]) -> set[str]:
         if not job_ids:
@@ -256,17 +260,10 @@ class MongoInsert:
             job_to_document(job, origin=self._origin) | ({"execution": execution_to_document(rows[-1])} if rows else {})
             for job, rows in records
         ]
-        refused: set[str] = set()
-        with self._server.call(writes=True):
-            try:
-                self._server.jobs.insert_many(documents, ordered=False)
-            except BulkWriteError as fault:
-                refused = _duplicates(fault, documents)
-        new = [job for job, _ in records if job.job_id not in refused]
-        self._counts.move(Counter(job.status.value for job in new))
+        refused = self._insert_new(documents)
         if taken := refused - self._stored(refused):
             raise Conflict("conflict", f"another job there has the idempotency key of job {min(taken)}")
-        return len(new)
+        return len(documents) - len(refused)
 
     # ---- for the dead
 

@@ -8,6 +8,7 @@ damaged file is `StoreBroken`, which ends the process: nothing goes on in memory
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -330,8 +331,9 @@ class SqliteStore:
         return self._steps_left <= 0
 
 
-def _due(served: Served) -> tuple[statements.Due, list[str]]:
-    what = [json.dumps(names) for names in (served.tasks, served.queues) if names is not None]
+@functools.lru_cache(maxsize=8)
+def _due(served: Served) -> tuple[statements.Due, tuple[str, ...]]:
+    what = tuple(json.dumps(names) for names in (served.tasks, served.queues) if names is not None)
     return statements.due(served.tasks is not None, served.queues is not None), what
 
 
