@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from api.server import HTTP_WORKERS
 from tests.support.notes import Notes, wait_gone
 from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
@@ -18,13 +19,17 @@ from tests.support.waiting import wait_for
 CHILD_MEMORY_MB = 200
 MAX_LOST = 2
 BOMB = 100
+WORKERS, CONCURRENCY = 2, 2
+PROCESSES = len(["supervisor", "front", "scheduler", "watcher", "queue"]) + HTTP_WORKERS + WORKERS * (1 + CONCURRENCY)
+"""All below the guard, when nobody is being replaced and no task has made any."""
 TASKS = "tests.system.tasks,tests.system.hostile_tasks"
 
 
 @pytest.fixture(scope="module")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
     """Two workers with two children each, held short."""
-    settings = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 2, "CONCURRENCY": 2, "RETRY_BASE_S": 0.1, "LEASE_S": 1, "POLL_S": 0.5}
+    settings = {"SCHEDULERS": 1, "WATCHERS": 1, "RETRY_BASE_S": 0.1, "LEASE_S": 1, "POLL_S": 0.5}
+    settings |= {"WORKERS": WORKERS, "CONCURRENCY": CONCURRENCY}
     limits = {"CHILD_MEMORY_MB": CHILD_MEMORY_MB, "MAX_LOST": MAX_LOST, "HANG_S": 2}
     with Jobyard(tmp_path_factory.mktemp("arena"), TASKS=TASKS, **settings, **limits) as jobyard:
         yield jobyard
@@ -60,16 +65,14 @@ def descendants(jobyard: Jobyard) -> int:
 @pytest.mark.parametrize("flees", [False, True], ids=["in its group", "in sessions of their own"])
 @pytest.mark.parametrize("stays", [False, True], ids=["left behind", "at its time-out"])
 def test_a_fork_bomb_goes_with_its_job(arena: Jobyard, notes: Notes, flees: bool, stays: bool) -> None:
-    before = descendants(arena)
-
     payload = notes.payload(limit=BOMB, flees=flees, stays=stays)
     job_id = arena.submit(payload, task="multiply", timeout_s=2 if stays else 60, max_retries=0)
     if stays:
-        wait_for(lambda: descendants(arena) > before, told="the bomb")
+        wait_for(lambda: descendants(arena) > PROCESSES, told="the bomb")
     job = arena.wait_for_job(job_id, status="failed" if stays else "completed", within_s=30)
 
     assert (ends(arena, job_id), job["result"]) == ((["timeout"], None) if stays else (["success"], BOMB))
-    wait_for(lambda: descendants(arena) <= before, within_s=5, told="the end of all that it made")
+    wait_for(lambda: descendants(arena) == PROCESSES, within_s=5, told="the end of all that it made, and nothing else")
 
 
 @pytest.mark.usefixtures("unharmed")
