@@ -47,6 +47,8 @@ class Backlog:
         self._ready_count = 0
         self._stored = [0 for _ in PRIORITIES]
         self._numbers = itertools.count()
+        self.overtaken = 0
+        """Leases that ended when a later ticket of their job came: it is settled, and its holder's ack is still on its way."""
 
     @property
     def size(self) -> int:
@@ -73,6 +75,7 @@ class Backlog:
         if known is not None:
             if known.ticket.epoch >= ticket.epoch:
                 return False
+            self.overtaken += known.holder is not None
             self._remove(known)
         entry = Entry(ticket, next(self._numbers))
         self._entries[ticket.job_id] = entry

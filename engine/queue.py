@@ -247,8 +247,9 @@ class Queue:
             _json(
                 {
                     "queue_id": self._owner.process, "size": self._backlog.size, "ready": self._backlog.ready,
-                    "leased": self._backlog.leased, **self._counts, "last_push_time": rfc3339(self._last_push_time),
-                    "last_pop_time": rfc3339(self._last_pop_time),
+                    "leased": self._backlog.leased, **self._counts,
+                    "jobs_acked": self._counts["jobs_acked"] + self._backlog.overtaken,
+                    "last_push_time": rfc3339(self._last_push_time), "last_pop_time": rfc3339(self._last_pop_time),
                     "uptime_s": round(self._world.monotonic() - self._started, 3),
                 }
             )

@@ -78,6 +78,7 @@ def test_a_ticket_of_a_later_epoch_ends_the_lease_of_an_earlier_one() -> None:
     pop(backlog)
     backlog.push(new)
 
+    assert backlog.overtaken == 1
     assert backlog.ack([lease(old)], holder=A_WORKER) == 0
     assert pop(backlog, holder=ANOTHER) == [new]
     assert backlog.release([lease(old)], holder=A_WORKER) == 0

@@ -247,6 +247,17 @@ def test_what_is_acked_is_done_with_and_an_ack_of_an_old_epoch_is_not_counted() 
     assert (after_the_present["jobs_acked"], after_the_present["size"]) == (1, 0)
 
 
+def test_a_lease_that_a_later_ticket_ends_counts_as_acked_once() -> None:
+    bench, worker, ticket = Bench(), FakePeer(), a_ticket(epoch=4)
+    bench.tick(pushes(ticket), wants(worker, 1))
+
+    bench.tick(pushes(msgspec.structs.replace(ticket, epoch=6)))
+    bench.tick(worker.says(Ack(leases=[lease(ticket)])))
+
+    stats = bench.stats()
+    assert (stats["jobs_popped"], stats["jobs_acked"], stats["ready"]) == (1, 1, 1)
+
+
 def test_what_is_released_goes_to_whom_it_may_serve() -> None:
     bench, first, second, ticket = Bench(), FakePeer(), FakePeer(), a_ticket()
     bench.tick(pushes(ticket), wants(first, 1), wants(second, 1))
