@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.support.notes import Note, Notes
 from tests.support.system import Jobyard
+from tests.support.waiting import wait_for
 
 WORKERS, CONCURRENCY = 3, 5
 JOBS = 60
@@ -22,10 +23,13 @@ def most_at_once(begun: list[Note], ended: list[Note]) -> int:
     return most
 
 
-def test_slots_are_filled_and_never_overfilled(jobyard: Jobyard, notes: Notes) -> None:
-    jobs = {"jobs": [{"task": "run", "payload": notes.payload(for_s=0.15)} for _ in range(JOBS)]}
+def test_slots_are_filled_and_never_overfilled(jobyard: Jobyard, notes: Notes, tmp_path: Path) -> None:
+    until = tmp_path / "until"
+    jobs = {"jobs": [{"task": "hold", "payload": notes.payload(until=str(until))} for _ in range(JOBS)]}
 
     job_ids = jobyard.ask("POST", "/api/jobs/batch", jobs).json["job_ids"]
+    wait_for(lambda: len(notes.read("begin")) >= WORKERS * CONCURRENCY, told="a job in each slot")
+    until.touch()
     for job_id in job_ids:
         jobyard.wait_for_job(job_id, within_s=20)
 
