@@ -10,11 +10,13 @@ import socket
 from collections.abc import Mapping
 
 from flask import Flask, Response, request
+from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import BaseConverter
 
+from api.body import Environ
 from api.guards import Guards
-from api.reply import CODE_OF, STATUS_OF, error_body, error_reply, json_reply
+from api.reply import CODE_OF, STATUS_OF, Reply, error_body, error_reply, json_reply
 from api.routes import routes_of
 from engine.errors import JobyardError, OutcomeUnknown
 from engine.logs import Log
@@ -23,7 +25,7 @@ from engine.world import World
 
 def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, world: World, log: Log) -> Flask:
     """The app of a gateway, scheduler, queue, watcher or worker; `views` by the names that the table uses."""
-    app = Flask(f"jobyard-{kind}", static_folder=None)
+    app = _App(f"jobyard-{kind}", static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["default"] = _JobId
@@ -32,10 +34,22 @@ def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, world:
         view = getattr(views[owner], name)
         app.add_url_rule(path, f"{method} {path}", view, methods=[method], provide_automatic_options=False)
     app.before_request(lambda: guards.check(request.environ))
-    app.register_error_handler(JobyardError, _tell)
-    app.register_error_handler(HTTPException, _tell_http)
-    app.register_error_handler(Exception, lambda bug: _tell_bug(bug, world, log))
+    app.register_error_handler(JobyardError, lambda error: _response_of(tell(error, request.environ)))
+    app.register_error_handler(HTTPException, lambda error: _response_of(_tell_http(error)))
+    app.register_error_handler(Exception, lambda bug: _response_of(tell_bug(bug, request.environ, world, log)))
     return app
+
+
+class _App(Flask):
+    """Its views answer with values."""
+
+    def make_response(self, rv: ResponseReturnValue | Reply) -> Response:
+        """See Flask."""
+        return _response_of(rv) if isinstance(rv, Reply) else super().make_response(rv)
+
+
+def _response_of(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, reply.headers, mimetype="application/json")
 
 
 class _JobId(BaseConverter):
@@ -45,13 +59,14 @@ class _JobId(BaseConverter):
     part_isolating = True
 
 
-def _tell(error: JobyardError) -> Response:
+def tell(error: JobyardError, environ: Environ) -> Reply:
+    """What is wrong with a request, or with us for a while; if nobody knows what came of it, its connection is ended instead."""
     if isinstance(error, OutcomeUnknown):
-        cut(request.environ)
+        cut(environ)
     return error_reply(error, {"WWW-Authenticate": "Bearer"} if error.code == "unauthorized" else None)
 
 
-def cut(environ: Mapping[str, object]) -> None:
+def cut(environ: Environ) -> None:
     """End the client's connection before it gets an answer; whatever is answered then goes nowhere."""
     sock = environ.get("gunicorn.socket")
     if isinstance(sock, socket.socket):
@@ -59,7 +74,7 @@ def cut(environ: Mapping[str, object]) -> None:
             sock.shutdown(socket.SHUT_RDWR)
 
 
-def _tell_http(error: HTTPException) -> Response:
+def _tell_http(error: HTTPException) -> Reply:
     """What Flask itself refuses: unknown paths, wrong methods, broken bodies."""
     status = error.code or 500
     code = CODE_OF.get(status, "invalid_request" if status < 500 else "internal_error")
@@ -75,8 +90,9 @@ def _tell_http(error: HTTPException) -> Response:
     return json_reply(error_body(code, message), STATUS_OF[code] if status < 500 else 500, headers)
 
 
-def _tell_bug(bug: Exception, world: World, log: Log) -> Response:
+def tell_bug(bug: Exception, environ: Environ, world: World, log: Log) -> Reply:
+    """A fault of ours, by its number in the log."""
     error_id = world.token()
     with contextlib.suppress(Exception):
-        log.error("request_failed", error_id=error_id, path=request.path, error=repr(bug))
+        log.error("request_failed", error_id=error_id, path=environ.get("PATH_INFO"), error=repr(bug))
     return json_reply(error_body("internal_error", f"this is our fault, not yours; the log knows it as {error_id}"), 500)

@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
-from flask import Request
 from gunicorn.http.errors import ParseException
+from werkzeug.http import parse_options_header
+from werkzeug.wsgi import get_content_length, get_input_stream
 
 from engine.errors import InvalidRequest, Rejected, TooLarge
 
+Environ = dict[str, Any]
+"""A request as WSGI has it."""
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 MAX_BODY_BYTES = 16 << 20
 
 
-def media_type(request: Request, allowed: Collection[str]) -> str:
+def media_type(environ: Environ, allowed: Collection[str]) -> str:
     """The body's media type; raises `Rejected` unless it is one of these, in UTF-8 and as it is."""
-    _check_codings(request)
-    given = request.mimetype
-    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    _check_codings(environ)
+    told = str(environ.get("CONTENT_TYPE", ""))
+    given, parameters = parse_options_header(told)
+    given = given.lower()
+    charset = parameters.get("charset", "utf-8").lower()
     if given not in allowed or charset not in ("utf-8", "utf8", "us-ascii"):
-        shown = request.headers.get("Content-Type", "")[:100]
+        shown = told[:100]
         wanted = " or ".join(sorted(allowed))
         raise Rejected("unsupported_media_type", f"Content-Type must be {wanted}, not {shown!r}")
     return given
 
 
-def read_body(request: Request) -> bytes:
+def read_body(environ: Environ) -> bytes:
     """The whole body; raises `TooLarge` past the limit, without reading on, and `InvalidRequest` when there is none."""
-    length = request.content_length
+    length = get_content_length(environ)
     if length is not None and length > MAX_BODY_BYTES:
         raise _too_large()
     try:
-        body = request.stream.read(MAX_BODY_BYTES + 1)
+        body = get_input_stream(environ).read(MAX_BODY_BYTES + 1)
     except (BlockingIOError, TimeoutError):
         raise Rejected("request_timeout", "the body did not come in time") from None
     except (OSError, ParseException) as broken:  # a damaged chunk, or a client that is gone
@@ -46,12 +52,12 @@ def read_body(request: Request) -> bytes:
     return body
 
 
-def _check_codings(request: Request) -> None:
+def _check_codings(environ: Environ) -> None:
     """What is packed would be stored, or refused, as something that it is not."""
-    packed = request.headers.get("Content-Encoding", "identity")
+    packed = environ.get("HTTP_CONTENT_ENCODING", "identity")
     if packed.lower() not in ("", "identity"):
         raise Rejected("unsupported_media_type", f"Content-Encoding {packed[:100]!r} is not read; send the body as it is")
-    transfer = request.headers.get("Transfer-Encoding", "chunked")
+    transfer = environ.get("HTTP_TRANSFER_ENCODING", "chunked")
     if transfer.lower() != "chunked":
         raise Rejected("not_implemented", f"Transfer-Encoding {transfer[:100]!r} is not read; send the body as it is, or chunked")
 

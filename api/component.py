@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import request
 
 from api.health import SILENT_S
 from api.query import DEFAULT_LIMIT, read_query
-from api.reply import error_reply, json_reply, unexpected
+from api.reply import Reply, error_reply, json_reply, unexpected
 from engine.errors import Unavailable
 from engine.wire.caller import Caller, NoAnswer
 from engine.wire.messages import GetItems, GetStats, Json, Message, Ping, Refused
@@ -21,22 +21,22 @@ class Component:
         self._caller = caller
         self._name = name
 
-    def stats(self) -> Response:
+    def stats(self) -> Reply:
         """Its counters."""
         read_query(request, ())
         return self._ask(GetStats())
 
-    def health(self) -> Response:
+    def health(self) -> Reply:
         """Whether it is well."""
         read_query(request, ())
         return self._ask(Ping())
 
-    def items(self) -> Response:
+    def items(self) -> Reply:
         """What the queue holds."""
         query = read_query(request, ("limit",))
         return self._ask(GetItems(limit=int(str(query.get("limit", DEFAULT_LIMIT)))))
 
-    def _ask(self, question: Message) -> Response:
+    def _ask(self, question: Message) -> Reply:
         try:
             answer = self._caller.call(self._name, question, timeout_s=ANSWER_S)
         except NoAnswer:

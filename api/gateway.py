@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from flask import Response, request
+from flask import request
 
 from api.health import SILENT_S
 from api.jobs import Line
 from api.openapi import document
 from api.processes import ProcessMeter
 from api.query import read_query
-from api.reply import json_reply, value_reply
+from api.reply import Reply, json_reply, value_reply
 from engine.errors import Unavailable
 from engine.wire.caller import Caller
 from engine.wire.messages import CountJobs, GetStats, Json, Message, Ping, Refused
@@ -32,7 +32,7 @@ class Gateway:
         self._components = components
         self._meter = meter
 
-    def health(self) -> Response:
+    def health(self) -> Reply:
         """200 when everything answers and is well, else 503 that names what is not. What is only busy has time to answer."""
         read_query(request, ())
         answers = self._caller.call_all(self._components(), Ping(), timeout_s=HEALTH_S)
@@ -47,7 +47,7 @@ class Gateway:
         body = {"status": "unhealthy", "down": sorted(down), "components": told, "error": error}
         return value_reply(body, 503, {"Retry-After": "1"})
 
-    def stats(self) -> Response:
+    def stats(self) -> Reply:
         """Jobs by status, processes, every component's counters."""
         read_query(request, ())
         answers = self._caller.call_all(self._components(), GetStats(), timeout_s=STATS_S)
@@ -56,7 +56,7 @@ class Gateway:
         processes = [process for told in supervisors for process in told.get("processes", ())]
         return value_reply({"jobs": self._jobs(), "processes": self._meter.measured(processes), "components": components})
 
-    def openapi(self) -> Response:
+    def openapi(self) -> Reply:
         """The OpenAPI document."""
         read_query(request, ())
         return json_reply(document())

@@ -10,11 +10,11 @@ from typing import Protocol
 from urllib.parse import urlencode
 
 import msgspec
-from flask import Request, Response, request
+from flask import Request, request
 
-from api.body import JSON, NDJSON, media_type, read_body
+from api.body import JSON, NDJSON, Environ, media_type, read_body
 from api.query import DEFAULT_LIMIT, read_job_id, read_query
-from api.reply import error_reply, json_reply, unexpected, value_reply
+from api.reply import Reply, error_reply, json_reply, unexpected, value_reply
 from engine.errors import InvalidRequest
 from engine.submission import MAX_BATCH
 from engine.wire.messages import Accepted, CancelJob, Find, Json, List, ListExecutions, Message, Refused, RetryJob, Submit
@@ -41,11 +41,18 @@ class Jobs:
         self._world = world
         self._lock = threading.Lock()
 
-    def create(self) -> Response:
+    def create(self) -> Reply:
         """One job."""
         read_query(request, ())
-        media_type(request, (JSON,))
-        answer = self._line.send(self._submit("job", 1))
+        return self.told(self._line.send(self.submission(request.environ)))
+
+    def submission(self, environ: Environ) -> Submit:
+        """The one job that a request, which has no query, asks for."""
+        media_type(environ, (JSON,))
+        return self._submit(environ, "job", 1)
+
+    def told(self, answer: Message) -> Reply:
+        """What a scheduler said to it; a question more is asked only of a job that was accepted before."""
         if not isinstance(answer, Accepted):
             return _told(answer)
         job_id = answer.job_ids[0]
@@ -55,19 +62,19 @@ class Jobs:
             return value_reply({"job_id": job_id, "status": status, "message": "this job was accepted before"}, 200, location)
         return value_reply({"job_id": job_id, "status": "pending", "message": "job accepted"}, 201, location)
 
-    def create_batch(self) -> Response:
+    def create_batch(self) -> Reply:
         """Many, all or none."""
         read_query(request, ())
-        form = "ndjson" if media_type(request, (JSON, NDJSON)) == NDJSON else "batch"
+        form = "ndjson" if media_type(request.environ, (JSON, NDJSON)) == NDJSON else "batch"
         if "Idempotency-Key" in request.headers:
             raise InvalidRequest(
                 "invalid_field", "the Idempotency-Key header is for one job; give each job of a batch its idempotency_key",
                 "idempotency_key",
             )  # fmt: skip
-        answer = self._line.send(self._submit(form, MAX_BATCH))
+        answer = self._line.send(self._submit(request.environ, form, MAX_BATCH))
         return value_reply({"job_ids": answer.job_ids}, 201) if isinstance(answer, Accepted) else _told(answer)
 
-    def list(self) -> Response:
+    def list(self) -> Reply:
         """A page."""
         query = read_query(request, LIST_QUERY)
         answer = self._line.send(msgspec.convert({"limit": DEFAULT_LIMIT, **query}, List))
@@ -75,40 +82,40 @@ class Jobs:
             return _told(answer)
         return json_reply(answer.body, headers={"Link": _next_link(request, answer.cursor)})
 
-    def find(self) -> Response:
+    def find(self) -> Reply:
         """One job, by query."""
         query = read_query(request, ("job_id",))
         if "job_id" not in query:
             raise InvalidRequest("invalid_job_id", "job_id is missing: /job?job_id=… takes a job's 24 hexadecimal digits", "job_id")
         return _told(self._line.send(Find(job_id=str(query["job_id"]))))
 
-    def show(self, job_id: str) -> Response:
+    def show(self, job_id: str) -> Reply:
         """One job, by path."""
         read_query(request, ())
         return _told(self._line.send(Find(job_id=read_job_id(job_id))))
 
-    def executions(self, job_id: str) -> Response:
+    def executions(self, job_id: str) -> Reply:
         """Its attempts."""
         read_query(request, ())
         return _told(self._line.send(ListExecutions(job_id=read_job_id(job_id))))
 
-    def cancel(self, job_id: str) -> Response:
+    def cancel(self, job_id: str) -> Reply:
         """Cancel it."""
         read_query(request, ())
         return _told(self._line.send(CancelJob(job_id=read_job_id(job_id))))
 
-    def retry(self, job_id: str) -> Response:
+    def retry(self, job_id: str) -> Reply:
         """Give it a fresh set of retries."""
         read_query(request, ())
         return _told(self._line.send(RetryJob(job_id=read_job_id(job_id))))
 
-    def _submit(self, form: str, count: int) -> Submit:
-        body = read_body(request)
+    def _submit(self, environ: Environ, form: str, count: int) -> Submit:
+        body = read_body(environ)
         with self._lock:
             first_id = self._world.reserve_ids(count)
         return Submit(
             form=form, body=body, first_id=first_id, deadline=self._line.submit_deadline(),
-            idempotency_key=_header_key(request),
+            idempotency_key=_header_key(environ),
         )  # fmt: skip
 
     def _status_of(self, job_id: str) -> str:
@@ -116,14 +123,14 @@ class Jobs:
         return str(msgspec.json.decode(answer.body)["status"]) if isinstance(answer, Json) else "pending"
 
 
-def _told(answer: Message) -> Response:
+def _told(answer: Message) -> Reply:
     if isinstance(answer, Json):
         return json_reply(answer.body)
     return error_reply(answer) if isinstance(answer, Refused) else unexpected(answer)
 
 
-def _header_key(given: Request) -> str | None:
-    key = given.headers.get("Idempotency-Key")
+def _header_key(environ: Environ) -> str | None:
+    key = environ.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not (1 <= len(key) <= 255 and key.isprintable()):
         raise InvalidRequest("invalid_field", "the Idempotency-Key header must be 1 to 255 printable characters", "idempotency_key")
     return key

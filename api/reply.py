@@ -1,11 +1,14 @@
-"""Answers: JSON bodies, and THE table that gives every error code its HTTP status."""
+"""Answers: JSON bodies, and THE table that gives every error code its HTTP status.
+
+They are values, which know nothing of how they are sent; `api.app` makes Flask's of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import msgspec
-from flask import Response
 
 from engine.errors import JobyardError, Unavailable
 from engine.wire.messages import Message, Refused
@@ -25,12 +28,21 @@ CODE_OF = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 4
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
-def json_reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A body in JSON, with all headers but those that tell of it."""
+
+    body: bytes
+    status: int
+    headers: Mapping[str, str]
+
+
+def json_reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
     """JSON text as an answer."""
-    return Response(body, status, {**HEADERS, **(headers or {})}, mimetype="application/json")
+    return Reply(body, status, {**HEADERS, **(headers or {})})
 
 
-def value_reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def value_reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
     """A value as an answer."""
     return json_reply(msgspec.json.encode(value), status, headers)
 
@@ -40,7 +52,7 @@ def error_body(code: str, message: str, field: str | None = None) -> bytes:
     return msgspec.json.encode({"error": {"code": code, "message": message, "field": field}})
 
 
-def error_reply(error: JobyardError | Refused, headers: Mapping[str, str] | None = None) -> Response:
+def error_reply(error: JobyardError | Refused, headers: Mapping[str, str] | None = None) -> Reply:
     """An error as an answer; what may succeed later says when."""
     retry_after_s = error.retry_after_s if isinstance(error, Unavailable | Refused) else None
     status = STATUS_OF.get(error.code, 500)
@@ -48,6 +60,6 @@ def error_reply(error: JobyardError | Refused, headers: Mapping[str, str] | None
     return json_reply(error_body(error.code, error.message, error.field), status, {**more, **(headers or {})})
 
 
-def unexpected(answer: Message) -> Response:
+def unexpected(answer: Message) -> Reply:
     """A component answered something else than it was asked: our fault."""
     return json_reply(error_body("internal_error", f"a component answered {type(answer).__name__}"), 500)
