@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.bench import calibration, cost, latency, outage, recovery, report, speed
+from tests.bench import calibration, cost, latency, outage, recovery, report, scale, speed
 from tests.bench.effort import FULL, QUICK, Effort
 from tests.bench.figures import KINDS, Figure, figure
 from tests.bench.guestbook import Guestbook
 from tests.bench.system import System, running_system
+from tests.bench.table import Table
 
 EXIT_OK, EXIT_FAILED, EXIT_STOPPED = 0, 1, 130
 
@@ -28,7 +29,9 @@ MEASURES: dict[str, Measure] = {
     "end-to-end": speed.measure_end_to_end,
     "single-end-to-end": speed.measure_single_end_to_end,
     "drain": speed.measure_drain,
+    "cost-per-job": cost.measure_cost_per_job,
     "slots": cost.measure_slots,
+    "growth": cost.measure_growth,
     "recovery": recovery.measure_recovery,
     "outage": outage.measure_outage,
     "hang": outage.measure_hang,
@@ -42,24 +45,32 @@ def main(words: Sequence[str]) -> int:
     """The exit status: 0 when everything could be measured, whatever came out."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _read(words)
-    figures: list[Figure] = []
+    seen: list[Figure | Table] = []
     print(report.head(), flush=True)
     try:
         for measured in _measure(options):
-            figures.append(measured)
-            print(report.row(measured), flush=True)
+            seen.append(measured)
+            print(report.told(measured), flush=True)
     except KeyboardInterrupt:
         return EXIT_STOPPED
     except Exception as fault:
         print(f"cannot go on measuring: {fault}", file=sys.stderr)
         return EXIT_FAILED
     finally:
-        report.write_json(options.json, figures, options={"only": options.only, "quick": options.quick, "jobs": options.jobs})
+        asked = {name: value for name, value in vars(options).items() if name != "json"}
+        report.write_json(options.json, seen, options=asked)
     return EXIT_OK
 
 
-def _measure(options: argparse.Namespace) -> Iterator[Figure]:
+def _measure(options: argparse.Namespace) -> Iterator[Figure | Table]:
     effort = _effort(options)
+    if options.scale:
+        yield from scale.measure_scale(effort, most=options.scale)
+    else:
+        yield from _figures(options, effort)
+
+
+def _figures(options: argparse.Namespace, effort: Effort) -> Iterator[Figure]:
     with running_system() as system:
         yield figure("calibration_loop_per_s", calibration.loop_per_s())
         yield figure("calibration_fsync_per_s", calibration.fsync_per_s(system.folder))
@@ -88,6 +99,8 @@ def _read(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=list(MEASURES), metavar="NAME", help=f"one of {names}; again for more")
     jobs = f"jobs in each measure by the thousand ({FULL.jobs}, quick {QUICK.jobs})"
     parser.add_argument("--jobs", type=int, metavar="N", help=jobs)
+    told = f"only: how the cost grows with clients and with stored jobs, to MOST ({scale.DEFAULT_MOST}; {scale.SIZES[-1]} takes 6 GB)"
+    parser.add_argument("--scale", type=int, nargs="?", const=scale.DEFAULT_MOST, metavar="MOST", help=told)
     parser.add_argument("--json", type=Path, default=Path("bench.json"), metavar="FILE", help="where to write them (bench.json)")
     return parser.parse_args(words)
 

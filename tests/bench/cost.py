@@ -1,26 +1,25 @@
-"""What it takes: time to start, memory, CPU with nothing to do, and how much of its slots' time jobs get."""
+"""What it takes: time to start, memory, CPU with nothing to do and for each job, and how much of its slots' time jobs get."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tests.bench.client import Client
 from tests.bench.effort import Effort
-from tests.bench.figures import Figure, figure
+from tests.bench.figures import ROLE_WORDS, Figure, figure
 from tests.bench.guestbook import Guestbook
+from tests.bench.speed import BATCH_SIZE, by_the_thousand, one_by_one
 from tests.bench.system import System
 
 SLOTS = 15
-SETTLE_S = 1.0
 JOB_S = 1.0
 
 
 def measure_idle(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
     """Fresh, with nothing to do."""
     yield figure("start_s", system.start_s)
-    time.sleep(SETTLE_S)
-    yield figure("memory_idle_mib", system.memory_mib(), f"{system.process_count()} processes")
+    yield figure("memory_idle_mib", system.fresh_mib, f"{system.process_count()} processes")
     began, used_s = time.monotonic(), system.cpu_s()
     time.sleep(effort.idle_s)
     yield figure("idle_cpu_percent", 100 * (system.cpu_s() - used_s) / (time.monotonic() - began))
@@ -39,6 +38,37 @@ def measure_slots(system: System, guestbook: Guestbook, effort: Effort) -> Itera
     busy_s = JOB_S * len(begun_ns)
     span_s = (begun_ns[-1] - begun_ns[0]) / 1e9 + JOB_S
     yield figure("busy_slots_percent", 100 * busy_s / (span_s * SLOTS))
+
+
+def measure_cost_per_job(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
+    """User and system time of each role, divided by the jobs that went through."""
+    yield from _cost(system, "batch", lambda: by_the_thousand(system, effort.jobs).accepted * BATCH_SIZE)
+    yield from _cost(system, "single", lambda: one_by_one(system, effort.single_jobs).accepted)
+
+
+def _cost(system: System, way: str, submit: Callable[[], int]) -> Iterator[Figure]:
+    system.wait_quiet()
+    already, before_s = system.completed(), system.cpu_by_role_s()
+    jobs = submit()
+    system.wait_completed(already + jobs)
+    system.wait_quiet()
+    used_s = {role: used - before_s.get(role, 0.0) for role, used in system.cpu_by_role_s().items()}
+    used_s["all"] = sum(used_s.values())
+    for role in ROLE_WORDS:
+        yield figure(f"cost_{way}_{role}_us", used_s[role] / jobs * 1e6)
+
+
+def measure_growth(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
+    """Memory after so many jobs, by the same processes."""
+    system.wait_quiet()
+    missing = max(BATCH_SIZE, effort.memory_jobs - system.completed())
+    already = system.completed()
+    done = by_the_thousand(system, missing).accepted * BATCH_SIZE
+    system.wait_completed(already + done)
+    system.wait_quiet()
+    after_mib = system.memory_mib()
+    yield figure("memory_after_mib", after_mib, f"{system.completed():,} jobs")
+    yield figure("memory_growth", after_mib / system.fresh_mib)
 
 
 def measure_memory(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:

@@ -19,19 +19,20 @@ from dataclasses import dataclass, field
 HOST = "127.0.0.1"
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 CLOSES = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
-CREATED = 201
+GOOD = (200, 201)
 MOST_READ = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """`requests` times the same POST over this many keep-alive connections."""
+    """`requests` times the same request over this many keep-alive connections."""
 
     port: int
     path: str
     body: str
     requests: int
     connections: int
+    method: str = "POST"
     within_s: float = 120.0
 
 
@@ -119,7 +120,7 @@ class Generator:
         self._next(line)
 
     def _count(self, line: Line, status: int) -> None:
-        if status == CREATED:
+        if status in GOOD:
             self.sent.accepted += 1
             self.sent.waits_ms.append((time.monotonic_ns() - line.sent_ns) / 1e6)
             return
@@ -133,7 +134,8 @@ class Generator:
 def _request(load: Load) -> bytes:
     body = load.body.encode()
     lines = (
-        f"POST {load.path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", f"Content-Length: {len(body)}", "", ""
+        f"{load.method} {load.path} HTTP/1.1", "Host: localhost", "Content-Type: application/json",
+        f"Content-Length: {len(body)}", "", "",
     )  # fmt: skip
     return "\r\n".join(lines).encode() + body
 

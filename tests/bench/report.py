@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.bench.figures import Figure
+from tests.bench.table import Table
 
 FORMAT = 1
 ROW = "{name:<34}{value:>12} {unit:<8}{goal:>10}  {words}"
@@ -32,6 +33,11 @@ def row(figure: Figure) -> str:
     ).rstrip()  # fmt: skip
 
 
+def told(measured: Figure | Table) -> str:
+    """Either, as people read it."""
+    return row(measured) if isinstance(measured, Figure) else measured.text()
+
+
 def shown(value: float) -> str:
     """Three digits that count, no more."""
     if abs(value) >= 100:
@@ -39,14 +45,15 @@ def shown(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
-def write_json(path: Path, figures: Sequence[Figure], *, options: dict[str, object]) -> None:
-    """All figures with what they were measured on."""
-    told = {
+def write_json(path: Path, measured: Sequence[Figure | Table], *, options: dict[str, object]) -> None:
+    """All figures and tables with what they were measured on."""
+    whole = {
         "format": FORMAT, "measured_at": datetime.now(UTC).isoformat(timespec="seconds"), "options": options,
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()},
-        "figures": {figure.kind.name: _as_json(figure) for figure in figures},
+        "figures": {figure.kind.name: _as_json(figure) for figure in measured if isinstance(figure, Figure)},
+        "tables": {table.name: table.as_json() for table in measured if isinstance(table, Table)},
     }  # fmt: skip
-    path.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
 
 
 def _as_json(figure: Figure) -> dict[str, object]:

@@ -23,7 +23,7 @@ BEFORE_THE_DRAIN_S = 2.0
 
 def measure_single(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
     """Only accepted: they are for tomorrow."""
-    sent = _one_by_one(system, effort.single_jobs, delay_s=LATER_S)
+    sent = one_by_one(system, effort.single_jobs, delay_s=LATER_S)
     yield figure("single_per_s", sent.accepted / sent.seconds, sent.note)
     yield figure("single_p50_ms", percentile(sent.waits_ms, 50))
     yield figure("single_p99_ms", percentile(sent.waits_ms, 99))
@@ -31,14 +31,14 @@ def measure_single(system: System, guestbook: Guestbook, effort: Effort) -> Iter
 
 def measure_batch(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
     """Only accepted: they are for tomorrow."""
-    sent = _by_the_thousand(system, effort.jobs, delay_s=LATER_S)
+    sent = by_the_thousand(system, effort.jobs, delay_s=LATER_S)
     yield figure("batch_per_s", sent.accepted * BATCH_SIZE / sent.seconds, sent.note)
 
 
 def measure_end_to_end(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
     """Accepted and run at once, in batches."""
     already = system.completed()
-    sent = _by_the_thousand(system, effort.jobs)
+    sent = by_the_thousand(system, effort.jobs)
     ended_ns = system.wait_completed(already + sent.accepted * BATCH_SIZE)
     yield figure("end_to_end_per_s", sent.accepted * BATCH_SIZE * 1e9 / (ended_ns - sent.began_ns), sent.note)
     yield figure("end_to_end_batch_per_s", sent.accepted * BATCH_SIZE / sent.seconds, sent.note)
@@ -47,7 +47,7 @@ def measure_end_to_end(system: System, guestbook: Guestbook, effort: Effort) -> 
 def measure_single_end_to_end(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
     """Accepted and run at once, each job a request."""
     already = system.completed()
-    sent = _one_by_one(system, effort.single_jobs)
+    sent = one_by_one(system, effort.single_jobs)
     ended_ns = system.wait_completed(already + sent.accepted)
     yield figure("single_end_to_end_per_s", sent.accepted * 1e9 / (ended_ns - sent.began_ns), sent.note)
     yield figure("single_end_to_end_accepted_per_s", sent.accepted / sent.seconds, sent.note)
@@ -57,7 +57,7 @@ def measure_drain(system: System, guestbook: Guestbook, effort: Effort) -> Itera
     """All stored beforehand, due at one moment."""
     already = system.completed()
     due_ns = time.time_ns() + int((BEFORE_THE_DRAIN_S + effort.jobs / 4000) * 1e9)
-    sent = _by_the_thousand(system, effort.jobs, scheduled_at=rfc3339_at(due_ns))
+    sent = by_the_thousand(system, effort.jobs, scheduled_at=rfc3339_at(due_ns))
     late_s = (time.time_ns() - due_ns) / 1e9
     ended_ns = system.wait_completed(already + sent.accepted * BATCH_SIZE)
     due_monotonic_ns = time.monotonic_ns() - (time.time_ns() - due_ns)
@@ -65,12 +65,14 @@ def measure_drain(system: System, guestbook: Guestbook, effort: Effort) -> Itera
     yield figure("drain_per_s", sent.accepted * BATCH_SIZE * 1e9 / (ended_ns - due_monotonic_ns), note)
 
 
-def _one_by_one(system: System, jobs: int, **fields: object) -> Sent:
+def one_by_one(system: System, jobs: int, **fields: object) -> Sent:
+    """So many requests of one no-op job each."""
     body = json.dumps({"payload": "test job", **fields})
     return send(Load(port=system.port, path=SINGLE, body=body, requests=jobs, connections=SINGLE_CONNECTIONS))
 
 
-def _by_the_thousand(system: System, jobs: int, **fields: object) -> Sent:
+def by_the_thousand(system: System, jobs: int, **fields: object) -> Sent:
+    """So many no-op jobs, a thousand a request; `accepted` counts requests."""
     body = json.dumps({"jobs": [{"payload": "test job", **fields}] * BATCH_SIZE})
     requests = max(1, jobs // BATCH_SIZE)
     return send(Load(port=system.port, path=BATCH, body=body, requests=requests, connections=BATCH_CONNECTIONS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -12,13 +13,17 @@ from pathlib import Path
 
 import psutil
 
+from engine.store import DATABASE_FILE
+from engine.store.sqlite_engine import sqlite3
 from tests.support.gauges import memory_mib, tree
 from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 LOOK_EVERY_S = 0.05
+SETTLE_S = 1.0
 HEALTHY = 200
+COMPLETED = "SELECT jobs FROM counts WHERE status = 'completed'"
 
 
 class StoodStill(Exception):
@@ -33,10 +38,13 @@ class System:
         self.folder = folder
         self.port = jobyard.port()
         self.start_s = 0.0
+        self.fresh_mib = 0.0
 
     def completed(self) -> int:
-        """How many jobs have ended well, as `/stats` says."""
-        return int(self.jobyard.stats()["jobs"].get("completed", 0))
+        """How many jobs have ended well, as the database says: a question to the system would cost what is being measured."""
+        uri = f"{(self.jobyard.data_dir / DATABASE_FILE).as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+            return int(connection.execute(COMPLETED).fetchone()[0])
 
     def wait_completed(self, count: int, *, stands_still_s: float = 20.0) -> int:
         """Come back when so many have; the monotonic time of that look in ns. Raises when there is no progress for long."""
@@ -76,7 +84,17 @@ class System:
 
     def cpu_s(self) -> float:
         """CPU that the living processes of the tree have used so far."""
-        return sum(_cpu_ticks(process.pid) for process in self._tree()) / TICKS_A_SECOND
+        return sum(cpu_s(process.pid) for process in self._tree())
+
+    def cpu_by_role_s(self) -> dict[str, float]:
+        """The same by role; what a role forked counts as its, but executors are told from their workers."""
+        roles = {entry["pid"]: entry["role"] for entry in self.jobyard.stats()["processes"]}
+        used_s: dict[str, float] = {}
+        for process in self._tree():
+            role = roles.get(process.pid) or roles.get(process.ppid(), "supervisor")
+            part = "executor" if process.pid not in roles and role == "worker" else role
+            used_s[part] = used_s.get(part, 0.0) + cpu_s(process.pid)
+        return used_s
 
     def process_count(self) -> int:
         """How many processes it is made of."""
@@ -96,19 +114,22 @@ class System:
 
 
 @contextmanager
-def running_system() -> Iterator[System]:
-    """A system that is there, and gone with everything of it afterwards, whatever happens in between."""
-    folder = Path(tempfile.mkdtemp(prefix="jobyard-bench-"))
-    jobyard = Jobyard(folder, TASKS="tests.bench.tasks", RETRY_BASE_S=0, LOG_LEVEL="warning")
+def running_system(at: Path | None = None, **settings: object) -> Iterator[System]:
+    """A system that is there, and gone with everything of it afterwards, whatever happens in between; `at`: a folder that stays."""
+    folder = at or Path(tempfile.mkdtemp(prefix="jobyard-bench-"))
+    jobyard = Jobyard(folder, TASKS="tests.bench.tasks", RETRY_BASE_S=0, LOG_LEVEL="warning", **settings)
     system = System(jobyard, folder)
     try:
         began = time.monotonic()
         jobyard.start()
         system.start_s = time.monotonic() - began
+        time.sleep(SETTLE_S)
+        system.fresh_mib = system.memory_mib()
         yield system
     finally:
         _end(jobyard)
-        shutil.rmtree(folder, ignore_errors=True)
+        if at is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end(jobyard: Jobyard) -> None:
@@ -121,9 +142,10 @@ def _end(jobyard: Jobyard) -> None:
         jobyard.release_ports()
 
 
-def _cpu_ticks(pid: int) -> int:
+def cpu_s(pid: int) -> float:
+    """What a process has used so far; 0 when it is gone. In steps of a tick (10 ms): divide it by many jobs."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return 0
-    return int(fields[11]) + int(fields[12])
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND

@@ -10,24 +10,38 @@ import pytest
 from tests.bench.figures import KINDS, figure
 from tests.bench.report import row, shown, write_json
 from tests.bench.spread import percentile
+from tests.bench.table import Table
+
+A_TABLE = Table(
+    name="peers", title="Peers", columns=["name", "jobs/s"], rows=[["Huey", "2,955"], ["RQ", "95"]], note="As they are.",
+)  # fmt: skip
 
 
 def test_a_missed_goal_is_told_whichever_way_is_better() -> None:
-    assert "MISSED" in row(figure("single_per_s", 799))
-    assert "MISSED" not in row(figure("single_per_s", 800))
-    assert "MISSED" in row(figure("latency_p50_ms", 15.1))
+    assert "MISSED" in row(figure("single_per_s", 2499))
+    assert "MISSED" not in row(figure("single_per_s", 2500))
+    assert "MISSED" in row(figure("latency_p50_ms", 4.1))
+    assert "MISSED" in row(figure("earliest_ms", -1))
 
 
 def test_json_holds_what_the_table_shows(tmp_path: Path) -> None:
-    write_json(tmp_path / "bench.json", [figure("batch_per_s", 9000.5, "a note"), figure("start_s", 1.5)], options={"quick": True})
+    measured = [figure("batch_per_s", 25000.5, "a note"), figure("stop_s", 1.5), A_TABLE]
+    write_json(tmp_path / "bench.json", measured, options={"quick": True})
 
     told = json.loads((tmp_path / "bench.json").read_text())
 
     assert told["figures"]["batch_per_s"] == {
-        "value": 9000.5, "unit": "jobs/s", "goal": 8000, "better": "higher", "met": True, "note": "a note",
+        "value": 25000.5, "unit": "jobs/s", "goal": 25000, "better": "higher", "met": True, "note": "a note",
     }  # fmt: skip
-    assert told["figures"]["start_s"]["met"] is None
+    assert told["figures"]["stop_s"]["met"] is None
+    assert told["tables"]["peers"]["rows"] == [{"name": "Huey", "jobs/s": "2,955"}, {"name": "RQ", "jobs/s": "95"}]
     assert told["options"] == {"quick": True}
+
+
+def test_a_table_is_markdown_with_its_numbers_under_each_other() -> None:
+    assert A_TABLE.text().splitlines() == [
+        "", "Peers:", "", "| name | jobs/s |", "| ---- | -----: |", "| Huey |  2,955 |", "| RQ   |     95 |", "", "As they are.",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("value", "words"), [(12345.6, "12,346"), (12.34, "12.3"), (1.234, "1.23"), (0.0012, "0.0012"), (0, "0")])
