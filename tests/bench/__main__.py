@@ -99,7 +99,7 @@ def _read(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=list(MEASURES), metavar="NAME", help=f"one of {names}; again for more")
     jobs = f"jobs in each measure by the thousand ({FULL.jobs}, quick {QUICK.jobs})"
     parser.add_argument("--jobs", type=int, metavar="N", help=jobs)
-    told = f"only: how the cost grows with clients and with stored jobs, to MOST ({scale.DEFAULT_MOST}; {scale.SIZES[-1]} takes 6 GB)"
+    told = f"only: how cost grows with clients and with stored jobs, to MOST ({scale.DEFAULT_MOST}; {scale.SIZES[-1]}: 6 GB)"
     parser.add_argument("--scale", type=int, nargs="?", const=scale.DEFAULT_MOST, metavar="MOST", help=told)
     parser.add_argument("--json", type=Path, default=Path("bench.json"), metavar="FILE", help="where to write them (bench.json)")
     return parser.parse_args(words)
