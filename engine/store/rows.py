@@ -2,47 +2,53 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from engine.job import Execution, ExecutionStatus, Job, Status, Ticket
-from engine.lifecycle import execution_id
+from engine.lifecycle import Change, execution_id
 
 Row = Sequence[Any]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 JOB_COLUMNS = Job.__struct_fields__
-TIME_COLUMNS = frozenset(
-    {
-        "scheduled_at", "created_at", "updated_at", "claimed_at", "queued_at", "locked_until", "last_run_at", "next_run_at",
-        "finished_at", "cancel_requested_at",
-    }
-)  # fmt: skip
 STATUSES = {str(status): status for status in Status}
 
 
 def to_ms(at: datetime | None) -> int | None:
     """A time as it is stored."""
-    return None if at is None else (at - EPOCH) // MILLISECOND
+    return None if at is None else _ms(at)
 
 
 def from_ms(ms: int | None) -> datetime | None:
     """A stored time."""
-    return None if ms is None else EPOCH + timedelta(milliseconds=ms)
+    return None if ms is None else _at(ms)
 
 
-def to_blob(job_id: str) -> bytes:
+@functools.lru_cache(maxsize=256)
+def _ms(at: datetime) -> int:
+    """What is written in one turn has few times in all, and what was written in one turn is mostly read in one."""
+    return (at - EPOCH) // MILLISECOND
+
+
+@functools.lru_cache(maxsize=256)
+def _at(ms: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=ms)
+
+
+def to_blob(job_id: str) -> bytearray:
     """An id as it is stored."""
-    return bytes.fromhex(job_id)
+    return bytearray.fromhex(job_id)
 
 
 def job_to_row(job: Job) -> Row:
     """In the order of `JOB_COLUMNS`."""
     created_at = to_ms(job.created_at)
     return (
-        bytes.fromhex(job.job_id), job.task, job.payload, job.queue, job.priority, job.status.value, to_ms(job.scheduled_at),
+        bytearray.fromhex(job.job_id), job.task, job.payload, job.queue, job.priority, job.status.value, to_ms(job.scheduled_at),
         created_at, to_ms(job.updated_at), job.claimed_by, to_ms(job.claimed_at), to_ms(job.queued_at), job.locked_by,
         to_ms(job.locked_until), to_ms(job.last_run_at), to_ms(job.next_run_at), to_ms(job.finished_at), job.attempt, job.epoch,
         job.lost_count, job.retry_count, job.max_retries, job.timeout_s, job.idempotency_key, job.result, job.error,
@@ -59,8 +65,8 @@ def row_to_job(row: Row) -> Job:
     ) = row  # fmt: skip
     return Job(
         job_id=job_id.hex(), task=task, payload=payload, queue=queue, priority=priority, status=STATUSES[status],
-        scheduled_at=EPOCH + timedelta(milliseconds=scheduled_at), created_at=EPOCH + timedelta(milliseconds=created_at),
-        updated_at=EPOCH + timedelta(milliseconds=updated_at), claimed_by=claimed_by, claimed_at=from_ms(claimed_at),
+        scheduled_at=_at(scheduled_at), created_at=_at(created_at),
+        updated_at=_at(updated_at), claimed_by=claimed_by, claimed_at=from_ms(claimed_at),
         queued_at=from_ms(queued_at), locked_by=locked_by, locked_until=from_ms(locked_until), last_run_at=from_ms(last_run_at),
         next_run_at=from_ms(next_run_at), finished_at=from_ms(finished_at), attempt=attempt, epoch=epoch, lost_count=lost_count,
         retry_count=retry_count, max_retries=max_retries, timeout_s=timeout_s, idempotency_key=idempotency_key, result=result,
@@ -73,21 +79,25 @@ def row_to_ticket(row: Row, *, claims: int = 0) -> Ticket:
     job_id, task, queue, priority, scheduled_at, attempt, epoch = row
     return Ticket(
         job_id=job_id.hex(), epoch=epoch + claims, task=task, queue=queue, priority=priority, attempt=attempt,
-        scheduled_at=EPOCH + timedelta(milliseconds=scheduled_at),
+        scheduled_at=_at(scheduled_at),
     )  # fmt: skip
 
 
-def field_to_column(name: str, value: Any) -> Any:
-    """One of a change's new values, as it is stored."""
-    if name in TIME_COLUMNS:
-        return to_ms(value)
-    return value.value if name == "status" else value
+def change_to_row(change: Change) -> Row:
+    """A change's new values, then its guard."""
+    values = [_column(value) for value in change.fields.values()]
+    return (*values, bytearray.fromhex(change.job_id), change.status.value, change.epoch)
+
+
+def _column(value: Any) -> Any:
+    kind = type(value)
+    return _ms(value) if kind is datetime else value.value if kind is Status else value
 
 
 def execution_to_row(execution: Execution) -> Row:
     """In the order of the table's columns."""
     return (
-        bytes.fromhex(execution.job_id), execution.attempt, execution.worker_id, execution.status.value,
+        bytearray.fromhex(execution.job_id), execution.attempt, execution.worker_id, execution.status.value,
         to_ms(execution.started_at), to_ms(execution.finished_at), execution.duration_ms, execution.error_message,
         execution.traceback,
     )  # fmt: skip
@@ -98,6 +108,6 @@ def row_to_execution(row: Row) -> Execution:
     job_id, attempt, worker_id, status, started_at, finished_at, duration_ms, error_message, traceback = row
     return Execution(
         execution_id=execution_id(job_id.hex(), attempt), job_id=job_id.hex(), attempt=attempt, worker_id=worker_id,
-        status=ExecutionStatus(status), started_at=EPOCH + timedelta(milliseconds=started_at),
+        status=ExecutionStatus(status), started_at=_at(started_at),
         finished_at=from_ms(finished_at), duration_ms=duration_ms, error_message=error_message, traceback=traceback,
     )  # fmt: skip

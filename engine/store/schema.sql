@@ -35,13 +35,13 @@ CREATE TABLE jobs (
 
 CREATE UNIQUE INDEX jobs_by_id ON jobs (job_id);
 CREATE INDEX jobs_due ON jobs (priority, scheduled_at, seq, task, queue) WHERE status = 'pending';
-CREATE INDEX jobs_held ON jobs (COALESCE(locked_by, claimed_by), job_id) WHERE status IN ('claimed', 'queued', 'running');
 CREATE UNIQUE INDEX jobs_by_key ON jobs (idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX jobs_by_status ON jobs (status, seq);
 CREATE INDEX jobs_by_task ON jobs (task, seq);
 CREATE INDEX jobs_by_queue ON jobs (queue, seq);
 
+-- Attempts that have ended. The one that runs is what its job says: `attempt`, `locked_by`, `last_run_at`.
 CREATE TABLE job_executions (
     job_id BLOB NOT NULL,
     attempt INTEGER NOT NULL,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from engine.errors import Conflict, InvalidRequest, StoreBroken, Unavailable
-from engine.job import Execution, Job, Status, Ticket
+from engine.job import Execution, ExecutionStatus, Job, Status, Ticket
 from engine.lifecycle import Change
 from engine.store import rows, statements
 from engine.store.bounds import EXECUTIONS_BYTES, UNBOUNDED, latest_within
@@ -33,6 +34,7 @@ CHECKPOINT_BYTES = 4 << 20
 CACHE_KIB = 4_096
 LIST_STEPS = 20_000_000
 STEPS_A_LOOK = 100_000
+FINDS = (64, 16, 4, 1)
 FILTERS = ("status", "task", "queue")
 
 
@@ -121,22 +123,37 @@ class SqliteStore:
             return [(priority, due) for priority, due in self._run(ask.first, (wanted, *what)) if due is not None]
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
+        """As a rule every guard matches. Then a statement need not be told for each row whether it changed one."""
         if not changes:
             return []
+        with contextlib.suppress(_GuardLost), self._commit():
+            self._apply_all(changes)
+            return [True] * len(changes)
         with self._commit():
             return [self._apply(change) for change in changes]
 
+    def _apply_all(self, changes: Sequence[Change]) -> None:
+        for shape, alike in itertools.groupby(changes, key=_shape):
+            same = list(alike)
+            changed = self._connection.executemany(statements.change_job(*shape), map(rows.change_to_row, same)).rowcount
+            if changed != len(same):
+                raise _GuardLost
+        self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, filter(None, map(_ended, changes))))
+        for change in changes:
+            self._note(change)
+
     def _apply(self, change: Change) -> bool:
-        statement = statements.change_job(tuple(change.fields), change.unless_cancelled)
-        values = [rows.field_to_column(name, value) for name, value in change.fields.items()]
-        guard = (rows.to_blob(change.job_id), change.status.value, change.epoch)
-        if self._run(statement, (*values, *guard)).rowcount != 1:
+        if self._run(statements.change_job(*_shape(change)), rows.change_to_row(change)).rowcount != 1:
             return False
+        execution = _ended(change)
+        if execution is not None:
+            self._run(statements.STORE_EXECUTION, rows.execution_to_row(execution))
+        self._note(change)
+        return True
+
+    def _note(self, change: Change) -> None:
         self._deltas[change.status] -= 1
         self._deltas[str(change.fields["status"])] += 1
-        if change.execution is not None:
-            self._run(statements.STORE_EXECUTION, rows.execution_to_row(change.execution))
-        return True
 
     def purge(self, *, before: datetime, limit: int) -> int:
         before_ms = rows.to_ms(before)
@@ -154,10 +171,14 @@ class SqliteStore:
     # ---- reading
 
     def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
-        question = statements.FIND if whole else statements.FIND_SMALL
+        found: dict[str, Job] = {}
         with self._told_plainly():
-            found = (self._run(question, (rows.to_blob(job_id),)).fetchone() for job_id in job_ids)
-            return [None if row is None else rows.row_to_job(row) for row in found]
+            for some in _portions(job_ids):
+                asked = [rows.to_blob(job_id) for job_id in some]
+                for row in self._run(statements.find(len(asked), whole), asked):
+                    job = rows.row_to_job(row)
+                    found[job.job_id] = job
+        return [found.get(job_id) for job_id in job_ids]
 
     def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
         filters = tuple(name for name in FILTERS if getattr(wanted, name) is not None)
@@ -192,11 +213,8 @@ class SqliteStore:
             return [rows.row_to_ticket(row) for row in self._run(statements.QUEUED_BY, asked)]
 
     def holders(self) -> list[str]:
-        found: list[str] = []
         with self._told_plainly():
-            while (row := self._run(statements.NEXT_HOLDER, (found[-1] if found else "",)).fetchone())[0] is not None:
-                found.append(row[0])
-        return found
+            return [holder for (holder,) in self._run(statements.HOLDERS)]
 
     def cancel_requests(self, owner: str) -> list[str]:
         with self._told_plainly():
@@ -238,7 +256,8 @@ class SqliteStore:
                     raise Conflict("conflict", f"another job there has the idempotency key of job {job.job_id}") from taken
                 self._deltas[job.status] += is_new
                 written += is_new
-                self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, executions))
+                ended = (execution for execution in executions if execution.status is not ExecutionStatus.RUNNING)
+                self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, ended))
         return written
 
     # ---- transactions
@@ -329,6 +348,29 @@ class SqliteStore:
     def _count_steps(self) -> bool:
         self._steps_left -= STEPS_A_LOOK
         return self._steps_left <= 0
+
+
+class _GuardLost(Exception):
+    """One of several changes at once did not match: then it must be found out which."""
+
+
+def _portions(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Of few sizes, because each needs a statement of its own."""
+    start = 0
+    for size in FINDS:
+        while len(job_ids) - start >= size:
+            yield job_ids[start : start + size]
+            start += size
+
+
+def _shape(change: Change) -> tuple[tuple[str, ...], bool]:
+    return tuple(change.fields), change.unless_cancelled
+
+
+def _ended(change: Change) -> Execution | None:
+    """The row to store with a change: none for an attempt that runs, because the job itself tells of it."""
+    execution = change.execution
+    return None if execution is None or execution.status is ExecutionStatus.RUNNING else execution
 
 
 @functools.lru_cache(maxsize=8)

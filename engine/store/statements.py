@@ -19,9 +19,6 @@ INSERT_JOB = f"""
     ON CONFLICT (job_id) DO NOTHING
 """
 FIND_BY_KEY = "SELECT job_id, request_digest FROM jobs WHERE idempotency_key = ?"
-FIND = f"SELECT {_ALL} FROM jobs WHERE job_id = ?"
-FIND_SMALL = f"SELECT {_SMALL} FROM jobs WHERE job_id = ?"
-
 NEXT_RECORDS = f"SELECT seq, {_ALL} FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?"
 
 COUNTS = "SELECT status, jobs FROM counts"
@@ -41,19 +38,23 @@ CLAIM = """
     WHERE seq = ?
 """
 
-HELD_BY = f"SELECT {_SMALL} FROM jobs INDEXED BY jobs_held WHERE {_HOLDER} = ? AND {_HELD} AND job_id > ? ORDER BY job_id LIMIT ?"
+_BY_HOLDER = f"FROM jobs INDEXED BY jobs_by_status WHERE {_HELD} AND {_HOLDER} = ?"
+HELD_BY = f"SELECT {_SMALL} {_BY_HOLDER} AND job_id > ? ORDER BY job_id LIMIT ?"
 QUEUED_BY = f"""
-    SELECT {_TICKET} FROM jobs INDEXED BY jobs_held
-    WHERE {_HOLDER} = ? AND {_HELD} AND status = 'queued' AND job_id > ? AND queued_at <= COALESCE(?, queued_at)
+    SELECT {_TICKET} FROM jobs INDEXED BY jobs_by_status
+    WHERE status = 'queued' AND {_HOLDER} = ? AND job_id > ? AND queued_at <= COALESCE(?, queued_at)
     ORDER BY job_id LIMIT ?
 """
-NEXT_HOLDER = f"SELECT MIN({_HOLDER}) FROM jobs INDEXED BY jobs_held WHERE {_HELD} AND {_HOLDER} > ?"
-CANCEL_REQUESTS = f"""
-    SELECT job_id FROM jobs INDEXED BY jobs_held WHERE {_HOLDER} = ? AND {_HELD} AND cancel_requested_at IS NOT NULL
-"""
+HOLDERS = f"SELECT DISTINCT {_HOLDER} FROM jobs INDEXED BY jobs_by_status WHERE {_HELD}"
+CANCEL_REQUESTS = f"SELECT job_id {_BY_HOLDER} AND cancel_requested_at IS NOT NULL"
 
 STORE_EXECUTION = "INSERT OR REPLACE INTO job_executions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-EXECUTIONS = "SELECT * FROM job_executions WHERE job_id = ? ORDER BY attempt DESC"
+EXECUTIONS = """
+    SELECT job_id, attempt, locked_by AS worker_id, 'running' AS status, last_run_at AS started_at, NULL, NULL, NULL, NULL
+    FROM jobs WHERE job_id = ?1 AND status = 'running'
+    UNION ALL SELECT * FROM job_executions WHERE job_id = ?1
+    ORDER BY attempt DESC
+"""
 
 PURGEABLE = "SELECT seq, job_id, status FROM jobs WHERE finished_at < ? ORDER BY finished_at LIMIT ?"
 PURGE_JOB = "DELETE FROM jobs WHERE seq = ? AND finished_at < ?"
@@ -78,6 +79,12 @@ def due(by_task: bool, by_queue: bool) -> Due:
     served = "AND task IN (SELECT value FROM json_each(?)) " if by_task else ""
     served += "AND queue IN (SELECT value FROM json_each(?))" if by_queue else ""
     return Due(*(question.format(served=served) for question in (_FIRST_DUE, _CLAIMABLE)))
+
+
+@functools.cache
+def find(count: int, whole: bool) -> str:
+    """So many jobs by their ids; those of one commit mostly lie side by side."""
+    return f"SELECT {_ALL if whole else _SMALL} FROM jobs WHERE job_id IN ({', '.join('?' * count)})"
 
 
 @functools.cache

@@ -6,6 +6,8 @@ import random
 from collections import Counter
 from datetime import timedelta
 
+import msgspec
+
 from engine import lifecycle
 from engine.job import ExecutionStatus, Job, Outcome, Status, without_payload
 from engine.lifecycle import Change
@@ -66,6 +68,14 @@ def test_its_execution_is_stored_with_it_and_ended_in_place(store: Store) -> Non
     assert execution.traceback == "Traceback …"
 
 
+def test_an_attempt_is_told_of_while_it_runs(store: Store) -> None:
+    job = running(store)
+
+    (execution,) = store.executions(job.job_id)
+
+    assert execution == begin(msgspec.structs.replace(job, status=Status.QUEUED, attempt=0)).execution
+
+
 def test_of_many_attempts_the_latest_are_given_and_no_more_than_the_first_past_a_bound(store: Store) -> None:
     job = running(store, max_retries=9)
     for _ in range(5):
@@ -99,6 +109,18 @@ def test_an_older_epoch_changes_nothing(store: Store) -> None:
     assert store.apply([settle(job, DONE)]) == [False]
 
     assert found(store, job) == recovered
+
+
+def test_of_many_changes_the_late_ones_are_refused_and_all_others_happen(store: Store) -> None:
+    jobs = [queued(store) for _ in range(5)]
+    store.apply([begin(jobs[3], "box:b00t:worker-7002:1")])
+
+    done = store.apply([begin(job) for job in jobs])
+
+    assert done == [True, True, True, False, True]
+    assert [found(store, job).locked_by == WORKER for job in jobs] == done
+    assert store.counts()[Status.RUNNING] == 5
+    assert [len(store.executions(job.job_id)) for job in jobs] == [1] * 5
 
 
 def test_later_changes_of_a_call_see_the_earlier_ones(store: Store) -> None:
@@ -185,6 +207,16 @@ def test_held_jobs_come_without_what_may_be_large(store: Store) -> None:
     assert store.held_by(WORKER, limit=10) == [without_payload(job)]
     assert without_payload(job).payload == b"null"
     assert found(store, job).payload == b'"large"'
+
+
+def test_many_jobs_are_found_in_the_order_in_which_they_were_asked_for(store: Store) -> None:
+    jobs = [a_job() for _ in range(90)]
+    store.insert([jobs])
+    asked = [job.job_id for job in reversed(jobs)] + [a_job().job_id, jobs[5].job_id]
+
+    found_jobs = store.find(asked)
+
+    assert found_jobs == [*reversed(jobs), None, jobs[5]]
 
 
 def test_found_jobs_come_without_what_may_be_large_when_that_is_asked_for(store: Store) -> None:
