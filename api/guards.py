@@ -1,6 +1,7 @@
 """Who may ask at all: the `Host` must be ours (DNS rebinding), an `Origin` too (cross-site posts), the token right if one is set.
 
-Every request passes them in this order before anything else is looked at, unknown paths included; `/health` needs no token.
+Every request passes them in this order before anything else is looked at, unknown paths included; `/health` needs no token, nor
+do the dashboard's page and files, which hold no data and have to be there before somebody can sign in.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from urllib.parse import urlsplit
 from engine.config import Settings
 from engine.errors import Rejected
 
-OPEN_PATHS = frozenset({"/health"})
+OPEN_PATHS = frozenset({"/health", "/"})
+OPEN_FOLDER = "/ui/"
 
 
 class Guards:
@@ -31,7 +33,8 @@ class Guards:
         if not target.startswith("/"):  # a whole URL, whose host counts above the header's
             self._check_host(urlsplit(target).netloc)
         self._check_origin(environ.get("HTTP_ORIGIN"))
-        if self._token is not None and environ.get("PATH_INFO") not in OPEN_PATHS:
+        path = str(environ.get("PATH_INFO", ""))
+        if self._token is not None and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
             self._check_token(str(environ.get("HTTP_AUTHORIZATION", "")), self._token)
 
     def _check_host(self, host: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -19,11 +20,13 @@ MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
 MAYBE_TEXT = {"type": ["string", "null"]}
 OBJECTS = {"type": "array", "items": {"type": "object"}}
 COUNT = {"type": "integer", "minimum": 0}
+PATH_PARTS = {"job_id": PARAMETERS["job_id"].schema, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}}
 EVERYWHERE = (401, 403, 421, 500)
 WITH_A_BODY = (408, 501)
 MEANINGS = {
     200: "The same request was accepted before; nothing new is stored", 400: "Malformed or out of bounds",
-    401: "No token, or a wrong one", 403: "An Origin that is not ours", 404: "There is no such job",
+    401: "No token, or a wrong one", 403: "An Origin that is not ours", 404: "There is no such thing",
+    406: "It is there in HTML only",
     408: "The body did not come in time", 409: "The job's state or an idempotency key stands against it",
     413: "Too large", 415: "Another type of body is expected", 421: "A Host that is not ours", 500: "Our fault; the log has the id",
     501: "The body is in a transfer coding other than chunked",
@@ -52,7 +55,7 @@ def document() -> bytes:
     paths: dict[str, dict[str, object]] = {}
     for route in ROUTES:
         if GATEWAY in route.kinds:
-            path = route.path.replace("<job_id>", "{job_id}")
+            path = re.sub("<([a-z_]+)>", r"{\1}", route.path)
             paths.setdefault(path, {})[route.method.lower()] = _operation(route)
     return msgspec.json.encode(
         {
@@ -67,10 +70,11 @@ def document() -> bytes:
 
 def _operation(route: Route) -> dict[str, object]:
     parameters = [_parameter(PARAMETERS[name]) for name in route.query]
-    if "<job_id>" in route.path:
-        parameters.append({"name": "job_id", "in": "path", "required": True, "schema": PARAMETERS["job_id"].schema})
+    parameters.extend(
+        {"name": name, "in": "path", "required": True, "schema": PATH_PARTS[name]} for name in re.findall("<([a-z_]+)>", route.path)
+    )
     operation: dict[str, object] = {
-        "operationId": f"{route.method.lower()}_{route.path.strip('/').replace('/', '_').replace('<job_id>', 'id') or 'root'}",
+        "operationId": f"{route.method.lower()}_{re.sub('<(job_)?|>', '', route.path).strip('/').replace('/', '_') or 'root'}",
         "summary": route.summary, "parameters": parameters, "responses": _responses(route),
     }  # fmt: skip
     if route.body is not None:
@@ -91,7 +95,7 @@ def _bodies(body: str) -> dict[str, object]:
 
 
 def _responses(route: Route) -> dict[str, object]:
-    answer = {"content": {"application/json": {"schema": _ref(route.answer)}}}
+    answer = {"content": {route.media_type: {"schema": _ref(route.answer)}}}
     responses: dict[str, object] = {str(route.status): {"description": route.summary, **answer}}
     for status in sorted({*route.errors, *EVERYWHERE, *(WITH_A_BODY if route.body else ())} - {route.status}):
         schema = answer["content"] if status == 200 else {"application/json": {"schema": _ref("Error")}}
@@ -114,6 +118,7 @@ def _schemas() -> dict[str, object]:
         "Executions": _list_of("Execution"), "Accepted": _whole(accepted),
         "AcceptedBatch": _whole({"job_ids": {"type": "array", "items": JOB_ID}}),
         "Health": _whole({"status": {"type": "string"}}), "Counters": {"type": "object"}, "Document": {"type": "object"},
+        "Text": {"type": "string"},
         "Stats": _whole({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
         "Queue": _whole({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
         "Error": _whole({"error": {"type": "object", "properties": error, "required": list(error)}}),

@@ -22,6 +22,7 @@ class Route:
     answer: str
     query: tuple[str, ...] = ()
     body: str | None = None
+    media_type: str = "application/json"
     status: int = 200
     errors: tuple[int, ...] = ()
 
@@ -80,6 +81,14 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET", path="/openapi.json", view="gateway.openapi", kinds=(GATEWAY,), answer="Document", errors=(400,),
         summary="This document",
+    ),
+    Route(
+        method="GET", path="/", view="pages.index", kinds=(GATEWAY,), answer="Text", media_type="text/html", errors=(400, 406),
+        summary="The dashboard; needs no token",
+    ),
+    Route(
+        method="GET", path="/ui/<name>", view="pages.asset", kinds=(GATEWAY,), answer="Text", media_type="*/*", errors=(400, 404),
+        summary="A file of the dashboard; needs no token",
     ),
     Route(
         method="GET", path="/health", view="component.health", kinds=(SCHEDULER, QUEUE, WATCHER, WORKER), answer="Health",

@@ -28,6 +28,7 @@ from api.guards import Guards
 from api.health import Health
 from api.http_worker import KEEP_ALIVE_S, JsonWorker, refuse_repeated_key
 from api.jobs import Jobs
+from api.pages import Pages
 from api.processes import ProcessMeter
 from api.routes import GATEWAY, SCHEDULER
 from engine.config import Settings
@@ -101,13 +102,14 @@ class Front(BaseApplication):  # type: ignore[misc]
         health = Health(caller, schedulers=lambda: self._run_dir.components(SCHEDULER), world=world, log=self._log)
         threading.Thread(target=health.check_for_ever, name="health checks", daemon=True).start()
         guards = Guards(self._settings)
+        pages = Pages()
         apps: dict[str, WsgiApp] = {}
         for port, name in self._ports.items():
             kind = name.rpartition("-")[0]
             names = health.schedulers if kind == GATEWAY else partial(list, [name])
             line = LoadBalancer(caller, schedulers=names, health=health, world=world)
             views = {
-                "jobs": Jobs(line, world), "component": Component(caller, name),
+                "jobs": Jobs(line, world), "component": Component(caller, name), "pages": pages,
                 "gateway": Gateway(caller, line, components=self._run_dir.components, meter=ProcessMeter(world)),
             }  # fmt: skip
             apps[str(port)] = create_app(kind, views, guards=guards, world=world, log=self._log)

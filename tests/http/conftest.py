@@ -15,6 +15,7 @@ from api.gateway import Gateway
 from api.guards import Guards
 from api.health import Health
 from api.jobs import Jobs
+from api.pages import Pages
 from api.processes import ProcessMeter
 from engine.config import read_settings
 from engine.logs import Log
@@ -94,6 +95,7 @@ class Site:
         views = {
             "jobs": Jobs(line, self.world), "component": Component(caller, name),  # type: ignore[arg-type]
             "gateway": Gateway(caller, line, components=lambda: list(NAMES), meter=meter),  # type: ignore[arg-type]
+            "pages": Pages(),
         }  # fmt: skip
         app = create_app(name.rpartition("-")[0], views, guards=Guards(self.settings), world=self.world, log=self.log)
         return app.test_client()

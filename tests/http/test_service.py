@@ -102,7 +102,7 @@ def test_too_many_pending_jobs_refuse_more(tmp_path: Path) -> None:
     assert error_of(client.post("/api/jobs", json={}))[:2] == (503, "overloaded")
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/", "/metrics", "/api", "/jobs/", "/api/jobs/a/b/c", "/../etc/passwd", "/schedule"])
+@pytest.mark.parametrize("path", ["/nothing", "/metrics", "/api", "/jobs/", "/api/jobs/a/b/c", "/../etc/passwd", "/schedule"])
 def test_what_is_not_there_is_told_in_json(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
 
@@ -222,13 +222,13 @@ def test_the_document_describes_every_route_and_no_other(client: FlaskClient) ->
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
 
     assert document["openapi"] == "3.1.0"
-    assert described == {(method, path.replace("<job_id>", "{job_id}")) for method, path in routes_of("gateway")}
+    assert described == {(method, path.replace("<", "{").replace(">", "}")) for method, path in routes_of("gateway")}
     assert all(ref in document["components"]["schemas"] for ref in (route.answer for route in ROUTES if "gateway" in route.kinds))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_app_serves_exactly_its_rows(site: Site, kind: str) -> None:
-    views = {name: AnyView() for name in ("jobs", "component", "gateway")}
+    views = {name: AnyView() for name in ("jobs", "component", "gateway", "pages")}
     app = create_app(kind, views, guards=None, world=site.world, log=site.log)  # type: ignore[arg-type]
 
     served = {(method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods or () if method != "HEAD"}

@@ -153,3 +153,10 @@ def close_all(payload: Any) -> None:
     """Closes every descriptor, whoever it belongs to."""
     note(payload, "begin")
     os.closerange(0, 4096)
+
+
+@task("complain")
+def complain(payload: Any) -> None:
+    """Prints its words and fails with them."""
+    print(payload["words"])
+    raise ValueError(payload["words"])

@@ -1,0 +1,41 @@
+// What can be done about a job: cancel it, retry it, send it again by hand.
+
+import { post, Refused } from "./api.js";
+import { confirm, copy } from "./dialog.js";
+import { h } from "./dom.js";
+import { say } from "./notice.js";
+import { token } from "./session.js";
+import { CAN_RETRY, ENDED } from "./status.js";
+
+export function actions(job, live) {
+  return h("div", { class: "buttons" },
+    !ENDED.includes(job.status) && h("button", { key: "cancel", type: "button", onclick: () => cancel(job, live) }, "Cancel"),
+    CAN_RETRY.includes(job.status) && h("button", { key: "retry", type: "button", class: "strong", onclick: () => change(job, "retry", live) }, "Retry"),
+    h("button", { key: "curl", type: "button", onclick: () => copyCurl(job) }, "Copy as curl"));
+}
+
+async function cancel(job, live) {
+  const words = job.status === "running" ? "Its task is told to stop, and is stopped if it does not." : "It will not run.";
+  if (await confirm("Cancel this job?", words, "Cancel the job")) await change(job, "cancel", live);
+}
+
+async function change(job, verb, live) {
+  try {
+    const after = await post(`/api/jobs/${job.job_id}/${verb}`);
+    say(after.status === "running" ? "The task is told to stop." : `The job is ${after.status} now.`);
+  } catch (fault) {
+    say(fault instanceof Refused ? fault.message : `Nothing is known to have changed: ${fault.message}.`);
+  }
+  await live.now();
+}
+
+async function copyCurl(job) {
+  if (await copy(curl(job))) say("Copied: a command that submits the same job.");
+}
+
+export function curl(job) {
+  const { task, payload, queue, priority, max_retries, timeout_s } = job;
+  const body = JSON.stringify({ task, payload, queue, priority, max_retries, timeout_s });
+  const sign = token() === null ? "" : ' -H "Authorization: Bearer $API_TOKEN"';
+  return `curl -X POST ${location.origin}/api/jobs${sign} -H 'Content-Type: application/json' -d '${body.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,65 @@
+// Requests to the gateway: the token goes along, an error comes back as one of two kinds, and numbers come back as they are.
+//
+//   Refused   the service answered, and said no: status, code, message, field
+//   Away      nobody answered, or only that it cannot at the moment: worth trying again
+
+import { token } from "./session.js";
+
+const TIMEOUT_MS = 15000;
+
+export class Refused extends Error {
+  constructor(status, { code, message, field }) {
+    super(message);
+    Object.assign(this, { status, code, field });
+  }
+}
+
+export class Away extends Error {}
+
+export async function get(path, signal) {
+  return (await ask("GET", path, undefined, signal)).data;
+}
+
+export async function post(path, body, signal) {
+  return (await ask("POST", path, body, signal)).data;
+}
+
+export async function ask(method, path, body, signal) {
+  const headers = { Accept: "application/json" };
+  if (token() !== null) headers.Authorization = `Bearer ${token()}`;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const limit = AbortSignal.timeout(TIMEOUT_MS);
+  const either = signal === undefined ? limit : AbortSignal.any([signal, limit]);
+  const { response, text } = await fetched(path, { method, headers, body, signal: either, cache: "no-store" }, signal);
+  if (response.status >= 500) throw new Away(words(text) ?? `it answers with status ${response.status}`);
+  if (!response.ok) throw new Refused(response.status, parse(text).error);
+  return { data: parse(text), headers: response.headers };
+}
+
+async function fetched(path, options, signal) {
+  try {
+    const response = await fetch(path, options);
+    return { response, text: await response.text() };
+  } catch (fault) {
+    if (signal?.aborted) throw fault;
+    throw new Away(fault.name === "TimeoutError" ? "it does not answer in time" : "it cannot be reached");
+  }
+}
+
+function words(text) {
+  try {
+    return parse(text).error.message;
+  } catch {
+    return null;
+  }
+}
+
+// An integer beyond 2^53 keeps its digits where the browser can tell them.
+export function parse(text) {
+  return JSON.parse(text, (name, value, context) => {
+    const isLarge = typeof value === "number" && !Number.isSafeInteger(value) && Number.isInteger(value);
+    return isLarge && context?.source && JSON.rawJSON ? JSON.rawJSON(context.source) : value;
+  });
+}
+
+export const isAbort = (fault) => fault?.name === "AbortError";

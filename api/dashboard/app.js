@@ -1,0 +1,87 @@
+// The dashboard's start: the address decides which page is shown, and the poll keeps it true. Nothing here is stored but the theme
+// and, while the tab is open, the token.
+
+import { Refused } from "./api.js";
+import { byId, h, render } from "./dom.js";
+import { job } from "./job.js";
+import { jobs } from "./jobs.js";
+import { Live } from "./live.js";
+import { say } from "./notice.js";
+import { overview } from "./overview.js";
+import { route } from "./route.js";
+import { signOut, token } from "./session.js";
+import { showSignIn } from "./sign-in.js";
+import { submit } from "./submit.js";
+import { followTheme } from "./theme.js";
+
+const PAGES = { overview, jobs, job, submit, missing };
+const WORDS = { live: "Live", paused: "Paused", away: "Away", starting: "Starting" };
+
+let state = "starting";
+let counting = null;
+const live = new Live({ told, refused });
+
+async function show({ isFirst = false } = {}) {
+  const where = route();
+  live.stop();
+  const root = h("div", { key: location.hash });
+  render(byId("main"), root);
+  const page = PAGES[where.page](byId("main").firstChild, where, { live });
+  document.title = `${page.title} · Jobyard`;
+  for (const link of byId("nav").children) {
+    if (link.dataset.page === where.page) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  byId("sign-out").hidden = token() === null;
+  if (page.look !== null) await live.follow((signal) => page.look(signal));
+  if (!isFirst) byId("main").querySelector("h1")?.focus({ preventScroll: true });
+}
+
+function missing(root) {
+  render(root, h("h1", { tabindex: -1 }, "There is no such page"), h("p", {}, h("a", { href: "#/" }, "To the overview")));
+  return { title: "No such page", look: null };
+}
+
+function refused(fault) {
+  const root = byId("main").firstChild;
+  if (fault instanceof Refused && fault.status === 401) {
+    live.stop();
+    showSignIn(root, { words: token() === null ? null : "The token is not valid any more.", then: () => show() });
+    signOut();
+    byId("sign-out").hidden = true;
+    return;
+  }
+  if (!(fault instanceof Refused)) console.error(fault);
+  render(root, h("h1", { tabindex: -1 }, "That does not work"), h("p", { class: "fault", role: "alert" }, fault.message));
+}
+
+// What the poll says of itself: seen all the time, heard only when it changes.
+function told(news) {
+  if (state === "away" && news.state === "live") say("The service answers again.");
+  if (state !== "away" && news.state === "away") say("The service is away.");
+  state = news.state;
+  byId("live").dataset.state = state;
+  byId("live").textContent = WORDS[state];
+  clearInterval(counting);
+  byId("away").hidden = state !== "away";
+  if (state !== "away") return;
+  const count = () => {
+    const left = Math.max(0, Math.ceil((news.nextAt - Date.now()) / 1000));
+    byId("away-words").textContent = `Jobyard is away: ${news.words}. What you see may be old. Trying again in ${left} s.`;
+  };
+  count();
+  counting = setInterval(count, 1000);
+}
+
+byId("skip").onclick = (event) => {
+  event.preventDefault(); // the address is the page's own
+  byId("main").focus();
+};
+byId("try-now").onclick = () => live.now();
+byId("sign-out").onclick = () => {
+  signOut();
+  show();
+};
+followTheme(byId("theme"));
+addEventListener("hashchange", () => show());
+show({ isFirst: true });

@@ -1,0 +1,44 @@
+// The page's one dialog. The browser keeps the focus in it, and gives it back when it closes.
+
+import { byId, h, render } from "./dom.js";
+
+export function openDialog(title, ...content) {
+  const dialog = byId("dialog");
+  drawDialog(title, ...content);
+  if (!dialog.open) dialog.showModal();
+  return new Promise((closed) => dialog.addEventListener("close", () => closed(dialog.returnValue), { once: true }));
+}
+
+export function drawDialog(title, ...content) {
+  render(byId("dialog"), h("h2", { id: "dialog-title" }, title), ...content);
+}
+
+export const closeDialog = (value = "") => byId("dialog").close(value);
+
+// Resolves to whether it was confirmed.
+export async function confirm(title, words, verb) {
+  byId("dialog").returnValue = "";
+  const answer = await openDialog(
+    title,
+    h("p", {}, words),
+    h("div", { class: "buttons" },
+      h("button", { type: "button", onclick: () => closeDialog() }, "Keep it"),
+      h("button", { type: "button", class: "strong", onclick: () => closeDialog("yes") }, verb)),
+  );
+  return answer === "yes";
+}
+
+// The clipboard is there on safe origins only; elsewhere the text is shown, ready to be copied.
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    await openDialog(
+      "Copy this",
+      h("textarea", { readonly: true, rows: 8, value: text, "aria-label": "Text to copy", onfocus: (event) => event.target.select() }),
+      h("div", { class: "buttons" }, h("button", { type: "button", onclick: () => closeDialog() }, "Close")),
+    );
+    return false;
+  }
+}

@@ -1,0 +1,58 @@
+// A job's page: what it is, what came of it, how it went, and what can be done about it.
+
+import { get } from "./api.js";
+import { actions } from "./actions.js";
+import { h, render } from "./dom.js";
+import { ago, moment, span } from "./format.js";
+import { badge } from "./status.js";
+import { timeline } from "./timeline.js";
+
+export function job(root, { id }, { live }) {
+  let executions = null;
+  let seen = null;
+  return {
+    title: `Job ${id}`,
+    async look(signal) {
+      const path = `/api/jobs/${encodeURIComponent(id)}`;
+      const found = await get(path, signal);
+      if (seen !== `${found.updated_at} ${found.epoch}`) executions = await get(`${path}/executions`, signal);
+      seen = `${found.updated_at} ${found.epoch}`;
+      render(root, page(found, executions, live));
+    },
+  };
+}
+
+function page(job, executions, live) {
+  return [
+    h("div", { class: "head" },
+      h("div", {}, h("h1", { tabindex: -1 }, job.task), h("p", { class: "id" }, job.job_id)),
+      badge(job.status),
+      actions(job, live)),
+    facts(job),
+    section("Error", job.error === null ? null : [text(job.error, "bad"), traceback(executions)]),
+    section("Result", job.status === "completed" ? json(job.result) : null),
+    section("Payload", json(job.payload)),
+    section("Timeline", timeline(job, executions)),
+  ];
+}
+
+function traceback(executions) {
+  const words = executions.at(-1)?.traceback;
+  return words && h("details", { open: executions.length === 1 }, h("summary", {}, "Traceback of the last attempt"), text(words));
+}
+
+function facts(job) {
+  const rows = [
+    ["Queue", job.queue], ["Priority", String(job.priority)], ["Attempts", String(job.attempt)],
+    ["Retries", `${job.retry_count} of ${job.max_retries}`], ["Time-out", span(1000 * job.timeout_s)],
+    ["Created", at(job.created_at)], ["Due", at(job.scheduled_at)], ["Finished", job.finished_at && at(job.finished_at)],
+    ["Lost", job.lost_count ? String(job.lost_count) : null], ["Idempotency key", job.idempotency_key],
+  ];
+  return h("dl", { class: "facts" },
+    rows.filter(([, value]) => value !== null).map(([name, value]) => h("div", { key: name }, h("dt", {}, name), h("dd", {}, value))));
+}
+
+const at = (time) => h("time", { datetime: time, title: time }, `${moment(time)} (${ago(time)})`);
+const json = (value) => text(JSON.stringify(value, null, 2));
+const text = (words, kind = "") => h("pre", { tabindex: 0, class: kind }, words);
+const section = (title, content) => content && h("section", { key: title, "aria-label": title }, h("h2", {}, title), content);

@@ -1,0 +1,71 @@
+// Keeps the shown page true by a cheap poll: every 2 s, not while the tab is hidden, further apart when an answer costs the
+// service much, and ever further apart while it is away. What comes back first is drawn from what it says then.
+
+import { Away, isAbort } from "./api.js";
+
+const EVERY_MS = 2000;
+const SHARE = 20; // an answer that took t is asked for again after 20 t at the earliest
+const LONGEST_MS = 30_000;
+
+export class Live {
+  #look = null;
+  #timer = null;
+  #running = null;
+  #failures = 0;
+
+  // `told({state, words, nextAt})`: live, paused or away.  `refused(error)`: what the service said no to.
+  constructor({ told, refused }) {
+    this.told = told;
+    this.refused = refused;
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.#pause() : this.now()));
+  }
+
+  // From now on this is looked at; it gets a signal that says when nobody wants the answer any more.
+  follow(look) {
+    this.stop();
+    this.#look = look;
+    return this.now();
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    this.#running?.abort();
+    this.#look = null;
+  }
+
+  // Look at once, rather than at the next turn.
+  async now() {
+    clearTimeout(this.#timer);
+    this.#running?.abort();
+    if (this.#look === null) return;
+    const running = (this.#running = new AbortController());
+    const began = performance.now();
+    try {
+      await this.#look(running.signal);
+      if (running.signal.aborted) return;
+      this.#failures = 0;
+      this.told({ state: "live" });
+      this.#again(Math.max(EVERY_MS, SHARE * (performance.now() - began)));
+    } catch (fault) {
+      if (running.signal.aborted || isAbort(fault)) return;
+      this.#failed(fault);
+    }
+  }
+
+  #failed(fault) {
+    if (!(fault instanceof Away)) return this.refused(fault);
+    const pause = Math.min(LONGEST_MS, EVERY_MS * 2 ** Math.min(this.#failures, 8));
+    this.#failures += 1;
+    this.told({ state: "away", words: fault.message, nextAt: Date.now() + pause });
+    this.#again(pause);
+  }
+
+  #again(pause) {
+    if (!document.hidden) this.#timer = setTimeout(() => this.now(), pause);
+  }
+
+  #pause() {
+    clearTimeout(this.#timer);
+    if (this.#look !== null) this.told({ state: "paused" });
+  }
+}

@@ -1,0 +1,25 @@
+// The address after #: which page, of which job, with which filter. All state that a reload should find again is there.
+//
+//   #/   #/jobs?status=failed&cursor=…   #/jobs/<id>   #/submit
+
+export function route() {
+  const [path, query] = location.hash.replace(/^#/, "").split("?");
+  const [page, id] = path.split("/").filter(Boolean);
+  const given = new URLSearchParams(query ?? "");
+  if (page === undefined) return { page: "overview", given };
+  if (page === "jobs") return id === undefined ? { page: "jobs", given } : { page: "job", id: decode(id), given };
+  return { page: page === "submit" ? "submit" : "missing", given };
+}
+
+export function address(page, given = {}) {
+  const query = new URLSearchParams(Object.entries(given).filter(([, value]) => value !== "" && value !== null)).toString();
+  return `#/${page}${query ? `?${query}` : ""}`;
+}
+
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,47 @@
+// How a job went: each state and each attempt with its moment, and how long it waited where.
+
+import { h } from "./dom.js";
+import { moment, processOf, span } from "./format.js";
+import { badge, ENDED } from "./status.js";
+
+export function timeline(job, executions) {
+  const events = eventsOf(job, executions);
+  return h("ol", { class: "timeline" }, events.map((event, place) => entry(event, events[place - 1])));
+}
+
+// The job knows its latest claim only; of the attempts before, their executions are left.
+export function eventsOf(job, executions) {
+  const events = [{ key: "created", at: job.created_at, words: "Accepted", status: "pending" }];
+  if (job.claimed_at !== null) {
+    events.push({ key: "claimed", at: job.claimed_at, words: `Claimed by ${processOf(job.claimed_by)}`, status: "claimed" });
+  }
+  if (job.queued_at !== null) events.push({ key: "queued", at: job.queued_at, words: "Put into the queue", status: "queued" });
+  for (const attempt of executions) events.push(...eventsOfAttempt(attempt));
+  if (job.status === "pending" && job.scheduled_at > job.updated_at) {
+    events.push({ key: "due", at: job.scheduled_at, words: "Due", status: "pending" });
+  }
+  if (ENDED.includes(job.status)) events.push({ key: "end", at: job.finished_at, words: `Job ${job.status}`, status: job.status });
+  return events.map((event, order) => ({ ...event, order })).sort((a, b) => Date.parse(a.at) - Date.parse(b.at) || a.order - b.order);
+}
+
+function eventsOfAttempt(attempt) {
+  const name = `Attempt ${attempt.attempt}`;
+  const worker = processOf(attempt.worker_id);
+  const begun = { key: `begun ${attempt.attempt}`, at: attempt.started_at, words: `${name} began on ${worker}`, status: "running" };
+  if (attempt.finished_at === null) return [begun];
+  const ended = {
+    key: `ended ${attempt.attempt}`, at: attempt.finished_at, words: `${name}: ${attempt.status}`, status: attempt.status, attempt,
+  };
+  return [begun, ended];
+}
+
+function entry(event, before) {
+  const waited = before === undefined ? null : Math.max(0, Date.parse(event.at) - Date.parse(before.at));
+  return h("li", { key: event.key },
+    h("time", { datetime: event.at, title: event.at }, moment(event.at)),
+    h("div", {},
+      badge(event.status, event.words),
+      waited > 0 && h("span", { class: "soft" }, ` after ${span(waited)}`),
+      event.attempt?.error_message && h("p", { class: "line bad" }, event.attempt.error_message),
+      event.attempt?.traceback && h("details", {}, h("summary", {}, "Traceback"), h("pre", { tabindex: 0 }, event.attempt.traceback))));
+}
