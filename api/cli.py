@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -12,7 +13,11 @@ from engine.errors import CannotStart, JobyardError
 from engine.logs import Log
 from engine.migration import migrate
 from engine.processes.child import EXIT_CANNOT_START
+from engine.store import DATABASE_FILE
+from engine.store.sqlite_backup import back_up
 from engine.world import World
+
+CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,6 +59,25 @@ def migrate_command(source: str, target: str, mongo_db: str, mongo_uri: str | No
     except JobyardError as fault:
         click.echo(f"jobyard cannot migrate: {fault.message}", err=True)
         sys.exit(EXIT_CANNOT_START)
+
+
+@main.command("backup")
+@click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--data-dir", envvar="DATA_DIR", default=CHECKOUT / "var", show_default=True, type=click.Path(path_type=Path),
+    help="Where the database is.",
+)  # fmt: skip
+def backup_command(target: Path, data_dir: Path) -> None:
+    """Copy the embedded database, as it stands at one moment, to a new FILE; whether Jobyard runs or not.
+
+    To restore it: stop Jobyard, move the database and its log (jobyard.sqlite*) away, put FILE in their place, start.
+    """
+    try:
+        jobs = back_up(data_dir / DATABASE_FILE, target)
+    except JobyardError as fault:
+        click.echo(f"jobyard cannot back up: {fault.message}", err=True)
+        sys.exit(EXIT_CANNOT_START)
+    click.echo(f"{jobs} jobs are in {target}")
 
 
 if __name__ == "__main__":
