@@ -1,5 +1,5 @@
 # One command checks all: `make check`.
-.PHONY: help check format lint types test simulate bench
+.PHONY: help check format lint types test simulate bench reference
 python = $(shell bin/environment test)
 
 help:  ## this list
@@ -24,3 +24,6 @@ simulate:  ## random lives of the whole system on a simulated clock: SECONDS=600
 
 bench:  ## the figures
 	bin/bench
+
+reference:  ## docs/http.md from the OpenAPI document
+	$(python) -m tests.reference

@@ -1,0 +1,18 @@
+"""The page for people says what the document for programs says."""
+
+from __future__ import annotations
+
+from api.routes import GATEWAY, ROUTES
+from tests.reference.page import PAGE, text
+
+
+def test_the_page_is_drawn_from_the_document_of_today() -> None:
+    assert PAGE.read_text("utf-8") == text(), "run `make reference`"
+
+
+def test_every_request_of_the_gateway_is_on_the_page() -> None:
+    page = PAGE.read_text("utf-8")
+
+    for route in ROUTES:
+        if GATEWAY in route.kinds:
+            assert f"## {route.method} {route.path.replace('<', '{').replace('>', '}')}\n" in page
