@@ -5,8 +5,6 @@ Nothing here or in the views knows a rule of the scheduler, and no app, client o
 
 from __future__ import annotations
 
-import contextlib
-import socket
 from collections.abc import Mapping
 
 from flask import Flask, Response, request
@@ -14,16 +12,13 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import BaseConverter
 
-from api.body import Environ
+from api.faults import Faults
 from api.guards import Guards
-from api.reply import CODE_OF, STATUS_OF, Reply, error_body, error_reply, json_reply
+from api.reply import CODE_OF, STATUS_OF, Reply, error_body, json_reply
 from api.routes import routes_of
-from engine.errors import JobyardError, OutcomeUnknown
-from engine.logs import Log
-from engine.world import World
 
 
-def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, world: World, log: Log) -> Flask:
+def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, faults: Faults) -> Flask:
     """The app of a gateway, scheduler, queue, watcher or worker; `views` by the names that the table uses."""
     app = _App(f"jobyard-{kind}", static_folder=None)
     app.url_map.strict_slashes = False
@@ -34,9 +29,8 @@ def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, world:
         view = getattr(views[owner], name)
         app.add_url_rule(path, f"{method} {path}", view, methods=[method], provide_automatic_options=False)
     app.before_request(lambda: guards.check(request.environ))
-    app.register_error_handler(JobyardError, lambda error: _response_of(tell(error, request.environ)))
     app.register_error_handler(HTTPException, lambda error: _response_of(_tell_http(error)))
-    app.register_error_handler(Exception, lambda bug: _response_of(tell_bug(bug, request.environ, world, log)))
+    app.register_error_handler(Exception, lambda error: _response_of(faults.tell(error, request.environ)))
     return app
 
 
@@ -59,21 +53,6 @@ class _JobId(BaseConverter):
     part_isolating = True
 
 
-def tell(error: JobyardError, environ: Environ) -> Reply:
-    """What is wrong with a request, or with us for a while; if nobody knows what came of it, its connection is ended instead."""
-    if isinstance(error, OutcomeUnknown):
-        cut(environ)
-    return error_reply(error, {"WWW-Authenticate": "Bearer"} if error.code == "unauthorized" else None)
-
-
-def cut(environ: Environ) -> None:
-    """End the client's connection before it gets an answer; whatever is answered then goes nowhere."""
-    sock = environ.get("gunicorn.socket")
-    if isinstance(sock, socket.socket):
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
-
-
 def _tell_http(error: HTTPException) -> Reply:
     """What Flask itself refuses: unknown paths, wrong methods, broken bodies."""
     status = error.code or 500
@@ -89,10 +68,3 @@ def _tell_http(error: HTTPException) -> Reply:
         headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return json_reply(error_body(code, message), STATUS_OF[code] if status < 500 else 500, headers)
 
-
-def tell_bug(bug: Exception, environ: Environ, world: World, log: Log) -> Reply:
-    """A fault of ours, by its number in the log."""
-    error_id = world.token()
-    with contextlib.suppress(Exception):
-        log.error("request_failed", error_id=error_id, path=environ.get("PATH_INFO"), error=repr(bug))
-    return json_reply(error_body("internal_error", f"this is our fault, not yours; the log knows it as {error_id}"), 500)

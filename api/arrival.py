@@ -33,6 +33,7 @@ class Arrival:
     def __init__(self, came: bytes = b"") -> None:
         self.came = bytearray(came)
         self._searched = 0
+        self._head_size = 0
         self._size: int | None = None
 
     def read(self, sock: socket.socket) -> Need:
@@ -71,5 +72,12 @@ class Arrival:
             return Need.NOTHING
         if len(length) > DIGITS or int(length) > SMALL_BYTES:
             return Need.PATIENCE
-        self._size = end + 4 + int(length)
+        self._head_size = end + 4
+        self._size = self._head_size + int(length)
         return None
+
+    def apart(self) -> tuple[bytes, bytes] | None:
+        """Head, up to its blank line, and body, when exactly one small request is here."""
+        if len(self.came) != self._size:
+            return None
+        return bytes(self.came[: self._head_size]), bytes(self.came[self._head_size :])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from api.delivery import LOOK_S, Delivery
+from api.delivery import LOOK_S, Awaited, Delivery
 from api.health import Health
 from api.turns import Turns
 from engine.errors import Unavailable
@@ -44,9 +44,20 @@ class LoadBalancer:
         """The reply of a scheduler; raises `Unavailable` when none has one in time, `OutcomeUnknown` when it may be stored."""
         if not isinstance(request, Submit):
             return self._ask(request)
+        return self._delivery(request).run()
+
+    def whose_turn(self) -> str | None:
+        """Who gets the next request, if anybody is there."""
+        return next(iter(self._turns.next()), None)
+
+    def go_on(self, request: Submit, name: str, call: Awaited) -> Message:
+        """As `send`, with a submission that is with the scheduler of this name already."""
+        return self._delivery(request).run(name, call)
+
+    def _delivery(self, request: Submit) -> Delivery:
         return Delivery(
             request, caller=self._caller, health=self._health, world=self._world, turns=self._turns, pause=self._pause
-        ).run()
+        )  # fmt: skip
 
     def _ask(self, request: Message) -> Message:
         give_up_at = self._world.monotonic() + REQUEST_S

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
 from api.health import Health
 from api.turns import Turns
 from engine.errors import OutcomeUnknown, Unavailable
-from engine.wire.caller import Call, Caller, NoAnswer
+from engine.wire.caller import Caller, NoAnswer
 from engine.wire.messages import Accepted, Expired, Message, Refused, Submit
 from engine.world import World
 
@@ -34,6 +35,24 @@ LOOK_S = 0.25
 AGAIN_S = 0.05
 LONGEST_PAUSE_S = 1.0
 UNKNOWN = OutcomeUnknown().code
+
+
+class Awaited(Protocol):
+    """A submission that is with a scheduler; see `Call`."""
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether the scheduler may have got the whole."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it said that it is about to store it."""
+
+    def wait(self, timeout_s: float) -> Message | None:
+        """The reply; None when it has not come within this time; raises `NoAnswer`."""
+
+    def drop(self) -> None:
+        """Wait no more."""
 
 
 class Delivery:
@@ -50,15 +69,19 @@ class Delivery:
         self._turns = turns
         self._pause = pause
         self._give_up_at = world.monotonic() + WORD_S
-        self._passed_over: list[Call] = []
+        self._passed_over: list[Awaited] = []
         self._is_unknown = False
 
-    def run(self) -> Message:
-        """The answer; raises `Unavailable` when nothing is stored, `OutcomeUnknown` when nobody can tell."""
+    def run(self, name: str = "", call: Awaited | None = None) -> Message:
+        """The answer; raises `Unavailable` when nothing is stored, `OutcomeUnknown` when nobody can tell.
+
+        With a call: it is with the scheduler of this name already.
+        """
         pause_s = AGAIN_S
         try:
+            answer = None if call is None else self._answer_to(name, call)
             while True:
-                answer = self._answer()
+                answer = answer or self._answer()
                 if answer is not None and self._is_word(answer):
                     return _told(answer)
                 if not self._request.is_again:
@@ -66,6 +89,7 @@ class Delivery:
                 if self._is_over():
                     raise OutcomeUnknown
                 self._pause(pause_s)
+                answer = None
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         finally:
             for call in self._passed_over:
@@ -85,6 +109,9 @@ class Delivery:
         except NoAnswer:
             self._health.note_gone(name)
             return None
+        return self._answer_to(name, call)
+
+    def _answer_to(self, name: str, call: Awaited) -> Message | None:
         try:
             while not self._passes_over(name, call):
                 answer = call.wait(LOOK_S)
@@ -102,7 +129,7 @@ class Delivery:
             call.drop()
         return None
 
-    def _passes_over(self, name: str, call: Call) -> bool:
+    def _passes_over(self, name: str, call: Awaited) -> bool:
         return self._is_over() or (not call.has_begun and self._turns.is_better_without(name))
 
     def _answer_of_passed_over(self) -> Message | None:
@@ -127,15 +154,21 @@ class Delivery:
     def _is_word(self, answer: Message) -> bool:
         if isinstance(answer, Expired):
             return not self._is_unknown
-        if not isinstance(answer, Refused):
+        if not isinstance(answer, Refused) or is_last_word(answer):
             return True
         if answer.code == UNKNOWN:
             self._doubt(True, has_begun=True)
             return False
-        return answer.retry_after_s is None or not self._request.is_again
+        return not self._request.is_again
 
     def _is_over(self) -> bool:
         return self._world.monotonic() >= self._give_up_at
+
+
+def is_last_word(answer: Message) -> bool:
+    """Whether it is the answer whatever was before."""
+    is_lasting = isinstance(answer, Refused) and answer.retry_after_s is None and answer.code != UNKNOWN
+    return is_lasting or isinstance(answer, Accepted)
 
 
 def _told(answer: Message) -> Message:

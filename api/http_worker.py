@@ -1,8 +1,9 @@
 """An HTTP worker: gunicorn's threaded one, which no client can stop, and which tells every error as JSON.
 
-    accepted ─▶ idle ─first byte─▶ arriving ──whole──────────▶ a thread ──answered──▶ idle
-                                      │ └─large, chunked───▶ a patient thread ─┘ │
-                                      └─too slow─▶ told so ─▶ parting ◀─closing──┘
+    accepted ─▶ idle ─first byte─▶ arriving ──a submission───▶ the express ────answered──▶ idle
+                                      ├─whole──────────────▶ a thread ──────────┤
+                                      ├─large, chunked─────▶ a patient thread ──┤
+                                      └─too slow─▶ told so ─▶ parting ◀─closing─┘
 
 Only the poller waits for clients, with a time limit for everything; a thread gets a request that is here as a whole. The few
 patient threads wait for what is large or chunked, also not for ever: slow clients are in the way of one another only. Before
@@ -18,14 +19,19 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from io import BytesIO
 from itertools import takewhile
+from selectors import EVENT_READ
 
 from gunicorn.http import errors as http_errors
 from gunicorn.http.message import Request
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from api.arrival import Arrival, Need
-from api.reply import STATUS_OF, error_body
+from api.delivery import LOOK_S
+from api.express import Express
+from api.heads import Heads, answer_bytes
+from api.reply import STATUS_OF, Reply, error_body
 
 KEEP_ALIVE_S = 75
 ARRIVAL_S = 15.0
@@ -59,11 +65,23 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         """Called once, after the fork; runs until the worker stops."""
         self._patient = ThreadPoolExecutor(PATIENT_THREADS, "patient")
+        self._heads = Heads(self.cfg)
         self._arriving: dict[TConn, Arrival] = {}
         self._waited_for: dict[TConn, None] = {}
         self._parting: dict[TConn, None] = {}
         self._ends_at = float("inf")
         super().init_process()
+
+    def run(self) -> None:
+        """The loop, once the app is there."""
+        self._express: Express = self.wsgi.express(in_thread=self._in_thread)
+        self.poller.register(self._express.fileno(), EVENT_READ, lambda fd: self._express.hear())
+        super().run()
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """One turn of the loop: what happened, then what follows from all of it together."""
+        super().wait_for_and_dispatch_events(min(timeout, LOOK_S) if self._express.is_waiting else timeout)
+        self._express.turn()
 
     def accept(self, listener: socket.socket) -> None:
         """A new connection is idle until its first byte."""
@@ -78,20 +96,19 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = TConn(self.cfg, sock, client, listener.getsockname())
         connection.timeout = self._in(KEEP_ALIVE_S)
+        connection.is_watched = False
         self.pending_conns.append(connection)
-        self._watch(connection, self.on_pending_socket_readable)
+        self._watch(connection, self._begin)
 
     # ---- a request arrives
 
-    def on_pending_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+    def _begin(self, conn: TConn) -> None:
         """The first byte of a connection's first request."""
-        self.poller.unregister(client)
         self.pending_conns.remove(conn)
         self._arrive(conn, Arrival())
 
-    def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+    def _begin_again(self, conn: TConn) -> None:
         """The first byte of a later one."""
-        self.poller.unregister(client)
         self.keepalived_conns.remove(conn)
         self._arrive(conn, Arrival())
 
@@ -107,36 +124,82 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         self._arriving[conn] = arrival
         self._watch(conn, self._read_on)
 
-    def _read_on(self, conn: TConn, client: socket.socket) -> None:
-        need = self._arriving[conn].read(client)
+    def _read_on(self, conn: TConn) -> None:
+        need = self._arriving[conn].read(conn.sock)
         if need is not Need.MORE:
-            self.poller.unregister(client)
             self._serve(conn, self._arriving.pop(conn), need)
 
     def _serve(self, conn: TConn, arrival: Arrival, need: Need) -> None:
+        if need is Need.NOTHING and self._goes_by_express(conn, arrival):
+            return
+        self._unwatch(conn)
         conn.init()
         conn.data_ready = True
         conn.parser.unreader.unread(bytes(arrival.came))
         if need is Need.NOTHING:
             self.enqueue_req(conn)
-            return
+        else:
+            self._wait_for(conn, partial(self.handle, conn))
+
+    def _goes_by_express(self, conn: TConn, arrival: Arrival) -> bool:
+        """A submission, with nothing about its connection that is not the rule."""
+        apart = arrival.apart() if self.alive and len(self.keepalived_conns) < self.max_keepalived else None
+        lane = self._express.lane(str(conn.server[1]), apart[0].partition(b"\r\n")[0]) if apart else None
+        head = self._heads.read(apart[0]) if apart and lane else None
+        if apart is None or lane is None or head is None:
+            return False
+        self._watch(conn, self._unwatch)  # until it is answered, nobody wants to know what comes
+        request = {**head, "wsgi.input": BytesIO(apart[1]), "wsgi.input_terminated": True, "gunicorn.socket": conn.sock}
+        self._express.take(lane, request, partial(self._answer, conn))
+        return True
+
+    def _wait_for(self, conn: TConn, work: Callable[[], object]) -> None:
+        """In a thread that may wait for the client; True from it: the connection is used again."""
         conn.timeout = self._in(PATIENCE_S)
         self._waited_for[conn] = None
-        future = self._patient.submit(self.handle, conn)
+        future = self._patient.submit(work)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
+    def _in_thread(self, work: Callable[[], Reply], then: Callable[[Reply], None]) -> None:
+        future = self.tpool.submit(work)
+        future.add_done_callback(lambda done: self.method_queue.defer(lambda: then(done.result())))
+
     # ---- it is answered
+
+    def _answer(self, conn: TConn, reply: Reply) -> None:
+        """What came by the express."""
+        data = answer_bytes(reply)
+        try:
+            left = data[conn.sock.send(data) :]
+        except BlockingIOError:
+            left = data
+        except OSError:
+            self._close(conn)
+            return
+        if not left:
+            self._rest(conn)
+            return
+        self._unwatch(conn)
+        conn.init()
+        self._wait_for(conn, partial(_send_rest, conn.sock, left))
 
     def finish_request(self, conn: TConn, fs: Future[object]) -> None:
         """The connection is used again, if that may be."""
         self._waited_for.pop(conn, None)
         if fs.cancelled() or fs.exception() is not None or not fs.result():
             self._part(conn)
-        elif came := conn.parser.unreader.take_buffered():
-            conn.sock.setblocking(False)
+            return
+        conn.sock.setblocking(False)
+        if came := conn.parser.unreader.take_buffered():
             self._arrive(conn, Arrival(came))
         else:
-            super().finish_request(conn, fs)
+            self._rest(conn)
+
+    def _rest(self, conn: TConn) -> None:
+        """Idle until the next request begins."""
+        conn.timeout = self._in(KEEP_ALIVE_S)
+        self.keepalived_conns.append(conn)
+        self._watch(conn, self._begin_again)
 
     def _part(self, conn: TConn) -> None:
         """Say that nothing more comes, and wait a moment until the client has seen it."""
@@ -150,24 +213,33 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         self._parting[conn] = None
         self._watch(conn, self._drop)
 
-    def _drop(self, conn: TConn, client: socket.socket) -> None:
+    def _drop(self, conn: TConn) -> None:
         try:
-            is_over = not client.recv(DROP_BYTES)
+            is_over = not conn.sock.recv(DROP_BYTES)
         except BlockingIOError:
             is_over = False
         except OSError:
             is_over = True
         if is_over:
-            self.poller.unregister(client)
             del self._parting[conn]
             self._close(conn)
 
     def _close(self, conn: TConn) -> None:
+        self._unwatch(conn)
         self.nr_conns -= 1
         conn.close()
 
-    def _watch(self, conn: TConn, then: Callable[[TConn, socket.socket], None]) -> None:
-        self.poller.register(conn.sock, 1, partial(then, conn))
+    def _watch(self, conn: TConn, then: Callable[[TConn], None]) -> None:
+        """Do this whenever something can be read; in place of what was done before."""
+        conn.then = then
+        if not conn.is_watched:
+            conn.is_watched = True
+            self.poller.register(conn.sock, EVENT_READ, lambda sock: conn.then(conn))
+
+    def _unwatch(self, conn: TConn) -> None:
+        if conn.is_watched:
+            conn.is_watched = False
+            self.poller.unregister(conn.sock)
 
     # ---- it takes too long
 
@@ -179,7 +251,6 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         now = time.monotonic()
         for conn in _late(self._arriving, now):
             del self._arriving[conn]
-            self.poller.unregister(conn.sock)
             self.handle_error(None, conn.sock, conn.client, TooSlow("it did not come in time"))
             self._part(conn)
         for conn in _late(self._waited_for, now):
@@ -188,7 +259,6 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
                 conn.sock.shutdown(socket.SHUT_RD)  # its thread finds the end of what the client sends
         for conn in _late(self._parting, now):
             del self._parting[conn]
-            self.poller.unregister(conn.sock)
             self._close(conn)
 
     def _hurry(self) -> None:
@@ -212,6 +282,12 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         )  # fmt: skip
         with contextlib.suppress(OSError):  # the client is gone, which is what it asked for
             client.sendall(head.encode() + body)
+
+
+def _send_rest(sock: socket.socket, left: bytes) -> bool:
+    sock.setblocking(True)
+    sock.sendall(left)
+    return True
 
 
 def refuse_repeated_key(worker: ThreadWorker, req: Request) -> None:

@@ -1,6 +1,6 @@
 """The front: one gunicorn on all documented ports, the app picked by the port that a request came in on.
 
-    supervisor ──fork──▶ arbiter ──fork──▶ HTTP workers: threads, connections to the components, one thread for health checks
+    supervisor ──fork──▶ arbiter ──fork──▶ HTTP workers: a loop, threads, connections to the components, a thread for health checks
 
 The listening sockets are the supervisor's, so that no connection is refused while a front is replaced. How an HTTP worker
 waits for clients is in `api/http_worker.py`.
@@ -23,6 +23,8 @@ from gunicorn.workers.gthread import ThreadWorker
 from api.app import create_app
 from api.balancer import LoadBalancer
 from api.component import Component
+from api.express import Express, Lane
+from api.faults import Faults
 from api.gateway import Gateway
 from api.guards import Guards
 from api.health import Health
@@ -36,6 +38,7 @@ from engine.logs import Log
 from engine.process_control import die_with_parent, set_title
 from engine.processes.pulse import Heartbeat
 from engine.wire.caller import Caller
+from engine.wire.hub import Hub
 from engine.wire.run_dir import RunDir
 from engine.world import World
 
@@ -47,6 +50,9 @@ LEAVE_S = 15
 OTHER_SIGNALS = (
     signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGINT,
 )  # fmt: skip
+
+SUBMISSIONS = {GATEWAY: b"POST /api/jobs HTTP/1.1", SCHEDULER: b"POST /schedule HTTP/1.1"}
+"""The request lines of what goes by the express."""
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -95,31 +101,50 @@ class Front(BaseApplication):  # type: ignore[misc]
         for option, value in options.items():
             self.cfg.set(option, value)
 
-    def load(self) -> WsgiApp:
+    def load(self) -> Site:
         """Called in each HTTP worker, after its fork."""
         world = World()
+        faults = Faults(world, self._log)
         caller = Caller(self._run_dir, world)
         health = Health(caller, schedulers=lambda: self._run_dir.components(SCHEDULER), world=world, log=self._log)
         threading.Thread(target=health.check_for_ever, name="health checks", daemon=True).start()
         guards = Guards(self._settings)
         pages = Pages()
         apps: dict[str, WsgiApp] = {}
+        lanes: dict[tuple[str, bytes], Lane] = {}
         for port, name in self._ports.items():
             kind = name.rpartition("-")[0]
             names = health.schedulers if kind == GATEWAY else partial(list, [name])
             line = LoadBalancer(caller, schedulers=names, health=health, world=world)
+            jobs = Jobs(line, world)
             views = {
-                "jobs": Jobs(line, world), "component": Component(caller, name), "pages": pages,
+                "jobs": jobs, "component": Component(caller, name), "pages": pages,
                 "gateway": Gateway(caller, line, components=self._run_dir.components, meter=ProcessMeter(world)),
             }  # fmt: skip
-            apps[str(port)] = create_app(kind, views, guards=guards, world=world, log=self._log)
-        return lambda environ, start_response: apps[environ["SERVER_PORT"]](environ, start_response)
+            apps[str(port)] = create_app(kind, views, guards=guards, faults=faults)
+            if kind in SUBMISSIONS:
+                lanes[str(port), SUBMISSIONS[kind]] = Lane(jobs=jobs, line=line)
+        express = partial(
+            Express, lanes, network=Hub(self._run_dir), guards=guards, faults=faults, health=health, world=world
+        )  # fmt: skip
+        return Site(apps, express)
 
     def _after_fork(self, arbiter: Arbiter, worker: ThreadWorker) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         die_with_parent(worker.ppid)
         set_title(f"jobyard: {self._name} http")
+
+
+class Site:
+    """The WSGI app of all ports, and what goes past it."""
+
+    def __init__(self, apps: Mapping[str, WsgiApp], express: Callable[..., Express]) -> None:
+        self._apps = apps
+        self.express = express
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return self._apps[environ["SERVER_PORT"]](environ, start_response)
 
 
 def connections_allowed() -> int:

@@ -17,6 +17,7 @@ from engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavail
 from engine.job import Job, Status, execution_to_json, to_json
 from engine.logs import Log
 from engine.owners import parse_owner
+from engine.replies import Replies
 from engine.silence import Elsewhere
 from engine.store.port import JobFilter, Store
 from engine.submission import Defaults, TaskDefaults
@@ -37,6 +38,7 @@ from engine.wire.messages import (
     Refused,
     RetryJob,
     Submit,
+    Submits,
     Wake,
 )
 from engine.wire.run_dir import RunDir
@@ -71,6 +73,7 @@ class Scheduler:
         self._acceptance = Acceptance(
             settings=settings, world=world, store=store, defaults=self._defaults, wake=self._wake_watcher, our_fault=self._our_fault
         )
+        self._replies = Replies()
         self._elsewhere = elsewhere or Elsewhere(None, world)
         self._draining = False
         self._answers: dict[type, Callable[..., Message]] = {
@@ -88,9 +91,13 @@ class Scheduler:
         for letter in inbox:
             if isinstance(letter.message, Submit) and letter.peer is not None:
                 self._acceptance.take(letter.peer, letter.message)
+            elif isinstance(letter.message, Submits) and letter.peer is not None:
+                for place, submit in self._replies.places(letter.peer, letter.message):
+                    self._acceptance.take(place, submit)
             elif isinstance(letter.message, Ping):
                 self._answer(letter)
         self._acceptance.commit()
+        self._replies.send()
         for letter in inbox:
             if not isinstance(letter.message, Ping):
                 self._answer(letter)

@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine.wire", "engine.store", "engine.tasks"),
     ("engine.backlog", "engine.upkeep", "engine.executor", "engine.slot", "engine.attempts", "engine.output", "engine.queue_line",
      "engine.workshop", "engine.interrupt", "engine.outcomes", "engine.surroundings", "engine.executor_line", "engine.seats",
-     "engine.ledger", "engine.hold", "engine.silence", "engine.intake", "engine.migration", "engine.acceptance"),
+     "engine.ledger", "engine.hold", "engine.silence", "engine.intake", "engine.migration", "engine.acceptance", "engine.replies"),
     ("engine.scheduler", "engine.watcher", "engine.queue", "engine.worker", "engine.processes",
      "engine.testing", "engine.pytest_plugin"),
     ("api",),

@@ -190,6 +190,10 @@ class Hub:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(fd)
 
+    def fileno(self) -> int:
+        """Readable when `poll` has something to do: so that one hub can be a part of somebody else's loop."""
+        return self._selector.fileno()
+
     def poll(self, timeout_s: float) -> list[Letter]:
         """What has come, waiting at most so long for it when nothing has."""
         letters: list[Letter] = []

@@ -1,6 +1,7 @@
 """THE messages between processes. Every one is a frozen value, coded as msgpack with its type's name as tag.
 
-A client of a component sends a request and waits for one reply on the same connection. Watchers and workers keep one
+A client of a component sends a request and waits for one reply on the same connection. Of submissions many may be on their way on
+one connection (`Submits`): their replies have numbers. Watchers and workers keep one
 connection each to the queue, on which either side speaks when it has something to say. Hints are single datagrams that may be
 lost: they only make sooner what the next poll would find anyway.
 
@@ -42,6 +43,13 @@ class Submit(Message, frozen=True):
     deadline: float
     idempotency_key: str | None = None
     is_again: bool = False
+
+
+class Submits(Message, frozen=True):
+    """What one sender has to submit at this moment, each for itself. The numbers of their replies count on from `first_number`."""
+
+    first_number: int
+    submits: list[Submit]
 
 
 class Find(Message, frozen=True):
@@ -131,6 +139,12 @@ class Refused(Message, frozen=True):
     message: str
     field: str | None = None
     retry_after_s: int | None = None
+
+
+class Replied(Message, frozen=True):
+    """To some of the `Submits` that came on this connection, in any order, each by its number."""
+
+    replies: list[tuple[int, Accepted | Begun | Expired | Refused]]
 
 
 # ---- the queue ------------------------------------------------------------------------------------------------------
@@ -266,8 +280,8 @@ class Ready(Message, frozen=True):
 
 
 MESSAGES = (
-    Submit | Find | List | ListExecutions | CancelJob | RetryJob | CountJobs | Ping | GetStats | GetItems | Accepted | Begun
-    | Expired | Json | Refused | Reserve | Room | Push | Pushed | Want | Leased | Extend | Ack | Release | Wake | CancelAsked
-    | OwnersDied | Run | Done | Progressed
+    Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | CountJobs | Ping | GetStats | GetItems | Accepted
+    | Begun | Expired | Replied | Json | Refused | Reserve | Room | Push | Pushed | Want | Leased | Extend | Ack | Release | Wake
+    | CancelAsked | OwnersDied | Run | Done | Progressed
 )  # fmt: skip
 """All that may be decoded; `Closed` and `Ready` never travel."""

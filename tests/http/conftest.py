@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from api.app import create_app
 from api.balancer import LoadBalancer
 from api.component import Component
+from api.faults import Faults
 from api.gateway import Gateway
 from api.guards import Guards
 from api.health import Health
@@ -97,7 +98,7 @@ class Site:
             "gateway": Gateway(caller, line, components=lambda: list(NAMES), meter=meter),  # type: ignore[arg-type]
             "pages": Pages(),
         }  # fmt: skip
-        app = create_app(name.rpartition("-")[0], views, guards=Guards(self.settings), world=self.world, log=self.log)
+        app = create_app(name.rpartition("-")[0], views, guards=Guards(self.settings), faults=Faults(self.world, self.log))
         return app.test_client()
 
 

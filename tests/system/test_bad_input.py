@@ -9,10 +9,15 @@ import socket
 from collections.abc import Iterator, Mapping
 
 import pytest
+from gunicorn.config import Config
 
+from api.arrival import Arrival
+from api.heads import Heads
 from tests.support.raw import a_client, exchange, read_answer
 from tests.support.system import Answer, Jobyard
-from tests.system.bad_requests import SLOW, TABLE, TAKEN, Row, chunked, head, post
+from tests.system.bad_requests import JOBS, SCHEDULE, SLOW, TABLE, TAKEN, Row, chunked, head, post
+
+SMALL = 4096
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,6 +36,28 @@ def another_byte(slow_clients: Mapping[str, socket.socket]) -> None:
     client = slow_clients["a head byte by byte"]
     if not select.select([client], [], [], 0)[0]:
         client.sendall(b"y")
+
+
+def is_taken_by_the_express(request: bytes) -> bool:
+    arrival = Arrival(request)
+    arrival.need()
+    apart = arrival.apart()
+    return apart is not None and Heads(Config()).read(apart[0]) is not None
+
+
+BOTH_WAYS = {
+    name: (request, port)
+    for name, request, port in (
+        *((name.encode("ascii", "backslashreplace").decode(), row.request, row.port) for name, row in TABLE.items()),
+        *((name, request, 8080) for name, (request, _) in TAKEN.items()),
+        *((kind, post(body, kind, headers=more), port) for kind, port in ((JOBS, 8080), (SCHEDULE, 8082)) for body, more in (
+            ("{}", ""), ('{"delay_s":9999}', f"Authorization: Bearer x\r\nUser-Agent: {'y' * 2000}\r\n"), ("[", ""),
+        )),
+    )
+    if request.startswith((b"POST /api/jobs HTTP/1.1\r\n", b"POST /schedule HTTP/1.1\r\n")) and len(request) < SMALL
+    and b"idempotency_key" not in request and b"Idempotency-Key: k" not in request and is_taken_by_the_express(request)
+}  # fmt: skip
+"""Good and bad."""
 
 
 def jobs_stored(jobyard: Jobyard) -> int:
@@ -66,6 +93,24 @@ def test_what_stands_at_a_bound_is_taken(small: Jobyard, request_bytes: bytes, c
 
     assert answer is not None and answer.status == 201, answer
     assert jobs_stored(small) == before + count
+
+
+@pytest.mark.parametrize(("request_bytes", "port"), BOTH_WAYS.values(), ids=list(BOTH_WAYS))
+def test_the_express_and_the_long_way_answer_the_same(small: Jobyard, request_bytes: bytes, port: int) -> None:
+    """Of two requests that come at once the first goes the long way, as another one is behind it."""
+    with a_client(small, port) as client, client.makefile("rb") as answers:
+        client.sendall(request_bytes * 2)
+        told = [read_answer(answers) for _ in range(2)]
+
+    long, express = (without_what_differs(answer) for answer in told)
+    assert long == express
+
+
+def without_what_differs(answer: Answer | None) -> tuple[int, list[tuple[str, str]], bytes]:
+    assert answer is not None
+    job_id = answer.json.get("job_id", "no job")
+    headers = [(name, value.replace(job_id, "ID")) for name, value in answer.headers.items() if name != "Date"]
+    return answer.status, headers, answer.body.replace(job_id.encode(), b"ID")
 
 
 @pytest.mark.parametrize("limit", [1, 1000])

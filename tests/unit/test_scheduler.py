@@ -38,8 +38,10 @@ from engine.wire.messages import (
     Message,
     Ping,
     Refused,
+    Replied,
     RetryJob,
     Submit,
+    Submits,
     Wake,
 )
 from engine.wire.run_dir import RunDir
@@ -601,3 +603,40 @@ def test_who_waits_is_told_when_a_request_begins_to_be_stored_where_that_may_tak
     told = shared.ask(shared.submit({}))
 
     assert [type(message) for message in told] == [Begun, Accepted]
+
+
+# ---- submissions that come together
+
+
+def test_those_that_come_together_share_a_commit_and_a_frame_of_replies(bench: Bench) -> None:
+    peer = FakePeer()
+    submits = [bench.submit({"payload": 1}), bench.submit({"priority": 99}), bench.submit({"payload": 2})]
+
+    bench.scheduler.tick([peer.says(Submits(first_number=7, submits=submits))])
+
+    (replied,) = peer.received
+    assert isinstance(replied, Replied)
+    answers = dict(replied.replies)
+    assert [type(answers[number]) for number in (7, 8, 9)] == [Accepted, Refused, Accepted]
+    assert answers[9] == Accepted(job_ids=[submits[2].first_id])
+    assert bench.store.commits == 1
+
+
+def test_each_connection_gets_the_replies_to_what_came_on_it(bench: Bench) -> None:
+    peers = [FakePeer(), FakePeer()]
+    letters = [peer.says(Submits(first_number=0, submits=[bench.submit({})])) for peer in (*peers, peers[0])]
+
+    bench.scheduler.tick(letters)
+
+    assert [len(message.replies) for peer in peers for message in peer.received if isinstance(message, Replied)] == [2, 1]
+    assert bench.store.commits == 1
+
+
+def test_who_stores_where_commits_have_no_order_says_so_of_each_before_it_does(bench_with: MakeBench) -> None:
+    bench = bench_with(MONGO_URI="mongodb://nowhere")
+    peer = FakePeer()
+
+    bench.scheduler.tick([peer.says(Submits(first_number=3, submits=[bench.submit({}), bench.submit({})]))])
+
+    told = [reply for message in peer.received if isinstance(message, Replied) for reply in message.replies]
+    assert [(number, type(reply)) for number, reply in told] == [(3, Begun), (4, Begun), (3, Accepted), (4, Accepted)]

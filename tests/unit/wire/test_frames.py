@@ -24,7 +24,10 @@ from engine.wire.messages import (
     Ping,
     Push,
     Ready,
+    Refused,
+    Replied,
     Submit,
+    Submits,
     Wake,
 )
 from tests.support.builders import a_ticket
@@ -35,6 +38,8 @@ EXAMPLES: list[Message] = [
     List(status=Status.PENDING, task="é"),
     Submit(form="job", body=b"\x00\xff{}", first_id="0" * 24, deadline=1234.5, idempotency_key="k"),
     Accepted(job_ids=["0" * 24] * 3, repeated=1),
+    Submits(first_number=5, submits=[Submit(form="job", body=b"{}", first_id="0" * 24, deadline=1.5)] * 2),
+    Replied(replies=[(5, Accepted(job_ids=["0" * 24])), (6, Refused(code="c", message="m", retry_after_s=1))]),
     Json(body=b"[]", cursor="c"),
     Push(tickets=[a_ticket(), a_ticket(priority=9)]),
     Ack(leases=[("0" * 24, 7)]),
