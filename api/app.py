@@ -47,9 +47,9 @@ def _response_of(reply: Reply) -> Response:
 
 
 class _JobId(BaseConverter):
-    """Whatever stands where a job's id belongs; `batch` is a place of its own."""
+    """Whatever stands where a job's id belongs; these words are places of their own."""
 
-    regex = "(?!batch$)[^/]+"
+    regex = "(?!(?:batch|cancel|retry|count)$)[^/]+"
     part_isolating = True
 
 

@@ -16,7 +16,7 @@ from api.health import Health
 from api.turns import Turns
 from engine.errors import Unavailable
 from engine.wire.caller import Call, Caller, NoAnswer
-from engine.wire.messages import CancelJob, Message, RetryJob, Submit
+from engine.wire.messages import CancelJob, ChangeMany, Message, RetryJob, Submit
 from engine.world import World
 
 REQUEST_S = 10.0
@@ -69,7 +69,7 @@ class LoadBalancer:
 
     def _answer_of(self, name: str, request: Message, give_up_at: float) -> Message | None:
         """None: the next one may be asked."""
-        is_once = isinstance(request, CancelJob | RetryJob)
+        is_once = isinstance(request, CancelJob | RetryJob | ChangeMany)
         was_sent = False
         try:
             call = self._caller.begin(name, request)

@@ -16,11 +16,27 @@ from api.body import JSON, NDJSON, Environ, media_type, read_body
 from api.query import DEFAULT_LIMIT, read_job_id, read_query
 from api.reply import Reply, error_reply, json_reply, unexpected, value_reply
 from engine.errors import InvalidRequest
+from engine.lifecycle import Verb
+from engine.selection import FILTERS
 from engine.submission import MAX_BATCH
-from engine.wire.messages import Accepted, CancelJob, Find, Json, List, ListExecutions, Message, Refused, RetryJob, Submit
+from engine.wire.messages import (
+    Accepted,
+    CancelJob,
+    ChangeMany,
+    CountMatching,
+    Find,
+    Json,
+    List,
+    ListExecutions,
+    Message,
+    Refused,
+    RetryJob,
+    Submit,
+)
 from engine.world import World
 
-LIST_QUERY = ("status", "task", "queue", "limit", "cursor")
+COUNT_QUERY = tuple(FILTERS)
+LIST_QUERY = (*COUNT_QUERY, "limit", "cursor")
 
 
 class Line(Protocol):
@@ -77,10 +93,24 @@ class Jobs:
     def list(self) -> Reply:
         """A page."""
         query = read_query(request, LIST_QUERY)
-        answer = self._line.send(msgspec.convert({"limit": DEFAULT_LIMIT, **query}, List))
+        page = {"limit": query.pop("limit", DEFAULT_LIMIT), "cursor": query.pop("cursor", None)}
+        answer = self._line.send(msgspec.convert({**page, "wanted": query}, List))
         if not isinstance(answer, Json) or answer.cursor is None:
             return _told(answer)
         return json_reply(answer.body, headers={"Link": _next_link(request, answer.cursor)})
+
+    def count(self) -> Reply:
+        """How many there are."""
+        query = read_query(request, COUNT_QUERY)
+        return _told(self._line.send(msgspec.convert({"wanted": query}, CountMatching)))
+
+    def cancel_many(self) -> Reply:
+        """Cancel a share of those that are selected."""
+        return self._change_many(Verb.CANCEL)
+
+    def retry_many(self) -> Reply:
+        """Give a share of those that are selected a fresh set of retries."""
+        return self._change_many(Verb.RETRY)
 
     def find(self) -> Reply:
         """One job, by query."""
@@ -108,6 +138,11 @@ class Jobs:
         """Give it a fresh set of retries."""
         read_query(request, ())
         return _told(self._line.send(RetryJob(job_id=read_job_id(job_id))))
+
+    def _change_many(self, verb: Verb) -> Reply:
+        read_query(request, ())
+        media_type(request.environ, (JSON,))
+        return _told(self._line.send(ChangeMany(verb=verb, body=read_body(request.environ))))
 
     def _submit(self, environ: Environ, form: str, count: int) -> Submit:
         body = read_body(environ)

@@ -12,6 +12,7 @@ from api.query import PARAMETERS, Parameter
 from api.reply import STATUS_OF
 from api.routes import GATEWAY, ROUTES, Route
 from engine.job import ExecutionStatus, Status
+from engine.selection import DEFAULT_STEP, FILTERS, MAX_STEP
 from engine.submission import FIELDS, MAX_BATCH
 
 JOB_ID = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
@@ -88,6 +89,8 @@ def _parameter(row: Parameter) -> dict[str, object]:
 
 
 def _bodies(body: str) -> dict[str, object]:
+    if body == "selection":
+        return {"application/json": {"schema": _ref("Selection")}}
     if body == "job":
         return {"application/json": {"schema": _ref("NewJob")}}
     lines = _list_of("NewJob") | {"minItems": 1, "maxItems": MAX_BATCH, "description": "one job a line"}
@@ -117,12 +120,24 @@ def _schemas() -> dict[str, object]:
         "Job": _whole(JOB), "Jobs": _list_of("Job"), "Execution": _whole(EXECUTION),
         "Executions": _list_of("Execution"), "Accepted": _whole(accepted),
         "AcceptedBatch": _whole({"job_ids": {"type": "array", "items": JOB_ID}}),
+        "Count": _whole({"count": COUNT, "is_exact": {"type": "boolean"}}),
+        "Selection": _selection(), "Step": _whole({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
         "Health": _whole({"status": {"type": "string"}}), "Counters": {"type": "object"}, "Document": {"type": "object"},
         "Text": {"type": "string"},
         "Stats": _whole({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
         "Queue": _whole({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
         "Error": _whole({"error": {"type": "object", "properties": error, "required": list(error)}}),
     }  # fmt: skip
+
+
+def _selection() -> dict[str, object]:
+    rows = {row.name: {**row.schema, "description": row.meaning} for row in FILTERS.values()}
+    told = "which jobs; {} means all"
+    limit = {"type": "integer", "minimum": 1, "maximum": MAX_STEP, "default": DEFAULT_STEP, "description": "how many at most, now"}
+    cursor = {"type": ["string", "null"], "minLength": 1, "description": "that of the answer before"}
+    wanted = {"type": "object", "properties": rows, "additionalProperties": False, "description": told}
+    properties = {"filter": wanted, "limit": limit, "cursor": cursor}
+    return {"type": "object", "properties": properties, "required": ["filter"], "additionalProperties": False}
 
 
 def _whole(properties: Mapping[str, object]) -> dict[str, object]:

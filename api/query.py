@@ -10,8 +10,7 @@ from urllib.parse import unquote_to_bytes
 from flask import Request
 
 from engine.errors import InvalidRequest
-from engine.job import Status
-from engine.submission import QUEUE_PATTERN
+from engine.selection import FILTERS, some_text
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
@@ -33,41 +32,16 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _status(text: str) -> Status:
-    try:
-        return Status(text)
-    except ValueError:
-        raise ValueError("one of " + ", ".join(Status)) from None
-
-
-def _queue(text: str) -> str:
-    if not re.fullmatch(QUEUE_PATTERN, text):
-        raise ValueError("1 to 64 of the characters A-Z a-z 0-9 _ . -")
-    return text
-
-
-def _some_text(text: str) -> str:
-    if not text:
-        raise ValueError("not empty")
-    return text
-
-
 PARAMETERS: Mapping[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
-        Parameter(
-            name="status", read=_status, meaning="only jobs of this status", schema={"type": "string", "enum": list(Status)}
-        ),
-        Parameter(name="task", read=_some_text, meaning="only jobs of this task", schema={"type": "string", "minLength": 1}),
-        Parameter(
-            name="queue", read=_queue, meaning="only jobs of this queue", schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$"}
-        ),
+        *(Parameter(name=row.name, read=row.read, meaning=row.meaning, schema=row.schema) for row in FILTERS.values()),
         Parameter(
             name="limit", read=_limit, meaning="how many at most",
             schema={"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
         ),
         Parameter(
-            name="cursor", read=_some_text, meaning="where the page before ended: the Link header has it",
+            name="cursor", read=some_text, meaning="where the page before ended: the Link header has it",
             schema={"type": "string", "minLength": 1},
         ),
         Parameter(

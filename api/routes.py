@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from api.jobs import LIST_QUERY
+from api.jobs import COUNT_QUERY, LIST_QUERY
 
 GATEWAY, SCHEDULER, QUEUE, WATCHER, WORKER = KINDS = ("gateway", "scheduler", "queue", "watcher", "worker")
 
@@ -44,11 +44,23 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="GET", path="/jobs", view="jobs.list", kinds=(GATEWAY, SCHEDULER), query=LIST_QUERY, answer="Jobs",
-        errors=(400, 503), summary="Jobs, newest first",
+        errors=(400, 503), summary="Jobs, newest first; a page may end early, even empty, and has a next link then",
     ),
     Route(
         method="GET", path="/api/jobs", view="jobs.list", kinds=(GATEWAY,), query=LIST_QUERY, answer="Jobs", errors=(400, 503),
         summary="Jobs, newest first",
+    ),
+    Route(
+        method="GET", path="/api/jobs/count", view="jobs.count", kinds=(GATEWAY,), query=COUNT_QUERY, answer="Count",
+        errors=(400, 503), summary="How many jobs there are; of more than can be looked at quickly, a number that it is at least",
+    ),
+    Route(
+        method="POST", path="/api/jobs/cancel", view="jobs.cancel_many", kinds=(GATEWAY,), body="selection", answer="Step",
+        errors=(400, 413, 415, 503), summary="Cancel the next jobs that a filter selects; go on with the cursor until it is null",
+    ),
+    Route(
+        method="POST", path="/api/jobs/retry", view="jobs.retry_many", kinds=(GATEWAY,), body="selection", answer="Step",
+        errors=(400, 413, 415, 503), summary="Retry the next jobs that a filter selects; go on with the cursor until it is null",
     ),
     Route(
         method="GET", path="/job", view="jobs.find", kinds=(GATEWAY, SCHEDULER), query=("job_id",), answer="Job",

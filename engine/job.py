@@ -1,4 +1,4 @@
-"""The nouns: a job, an execution, a ticket, an outcome. They are values; only `lifecycle` makes the next one from one.
+"""The nouns: a job, an execution, a ticket, an outcome, a filter. They are values; only `lifecycle` makes the next one from one.
 
 Structs rather than dataclasses, because they are built four times in a job's life and coded at C speed by msgspec.
 Times are aware UTC datetimes cut to milliseconds. `payload` and `result` are JSON text, carried as bytes from the
@@ -116,6 +116,20 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     traceback: str | None = None
     retry_delay_s: float | None = None
     unrecoverable: bool = False
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs; None means any. `text` is looked for in the payload, as JSON text, and in the error, in whatever case.
+
+    Created at `created_after` or later, and before `created_before`.
+    """
+
+    status: Status | None = None
+    task: str | None = None
+    queue: str | None = None
+    text: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
 
 
 def without_payload(job: Job) -> Job:

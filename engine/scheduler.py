@@ -12,14 +12,16 @@ import msgspec
 
 from engine import lifecycle
 from engine.acceptance import Acceptance, refused
+from engine.bulk import take_step
 from engine.config import Settings
 from engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable
 from engine.job import Job, Status, execution_to_json, to_json
 from engine.logs import Log
 from engine.owners import parse_owner
 from engine.replies import Replies
+from engine.selection import parse
 from engine.silence import Elsewhere
-from engine.store.port import JobFilter, Store
+from engine.store.port import Store
 from engine.submission import Defaults, TaskDefaults
 from engine.tasks.catalog import Catalog
 from engine.wire.frames import MAX_FRAME_BYTES, Damaged
@@ -27,7 +29,9 @@ from engine.wire.hub import Letter, Network
 from engine.wire.messages import (
     CancelAsked,
     CancelJob,
+    ChangeMany,
     CountJobs,
+    CountMatching,
     Find,
     GetStats,
     Json,
@@ -79,6 +83,7 @@ class Scheduler:
         self._answers: dict[type, Callable[..., Message]] = {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping, GetStats: self._stats,
+            ChangeMany: self._change_many, CountMatching: self._count_matching,
         }  # fmt: skip
 
     @property
@@ -167,8 +172,7 @@ class Scheduler:
         return Json(body=to_json(self._shown(self._get(message.job_id))))
 
     def _list(self, message: List) -> Message:
-        wanted = JobFilter(status=message.status, task=message.task, queue=message.queue)
-        page = self._store.list_jobs(wanted, limit=message.limit, cursor=message.cursor)
+        page = self._store.list_jobs(message.wanted, limit=message.limit, cursor=message.cursor)
         return Json(body=b"[" + b",".join([to_json(self._shown(job)) for job in page.jobs]) + b"]", cursor=page.cursor)
 
     def _list_executions(self, message: ListExecutions) -> Message:
@@ -178,21 +182,41 @@ class Scheduler:
 
     def _cancel(self, message: CancelJob) -> Message:
         job, before = self._change(message.job_id, self._cancelled)
-        told = CancelAsked(job_id=job.job_id, epoch=job.epoch)
-        if before.status is Status.RUNNING and before.locked_by:
-            self._network.hint(parse_owner(before.locked_by).process, told)
-        elif before.status is Status.QUEUED:
-            for name in self._run_dir.components("queue"):
-                self._network.hint(name, told)
+        self._tell_cancelled([(before, job)])
         return Json(body=to_json(self._shown(job)))
+
+    def _tell_cancelled(self, pairs: list[tuple[Job, Job]]) -> None:
+        """Of each job, as it was and is: the queue drops its ticket; its worker looks at once for all that it shall end."""
+        told: set[str] = set()
+        for before, job in pairs:
+            message = CancelAsked(job_id=job.job_id, epoch=job.epoch)
+            if before.status is Status.QUEUED:
+                for name in self._run_dir.components("queue"):
+                    self._network.hint(name, message)
+            elif before.status is Status.RUNNING and before.locked_by and before.locked_by not in told:
+                told.add(before.locked_by)
+                self._network.hint(parse_owner(before.locked_by).process, message)
 
     def _retry(self, message: RetryJob) -> Message:
         job, _ = self._change(message.job_id, self._retried)
         self._wake_watcher([job])
         return Json(body=to_json(job))
 
+    def _change_many(self, message: ChangeMany) -> Message:
+        step = take_step(self._store, message.verb, parse(message.body), now=self._world.now())
+        pairs = [(before, change.after(before)) for before, change in step.changed]
+        self._log.info("jobs_changed", verb=message.verb, jobs=len(pairs), skipped=step.skipped)
+        if message.verb is lifecycle.Verb.RETRY:
+            self._wake_watcher([job for _, job in pairs])
+        else:
+            self._tell_cancelled(pairs)
+        return Json(body=step.to_json())
+
     def _count(self, message: CountJobs) -> Message:
         return Json(body=msgspec.json.encode(self._store.counts()))
+
+    def _count_matching(self, message: CountMatching) -> Message:
+        return Json(body=msgspec.json.encode(self._store.count_jobs(message.wanted)))
 
     def _ping(self, message: Ping) -> Message:
         return Json(body=msgspec.json.encode({"status": "healthy", "database": self._store.ping()}))

@@ -95,7 +95,8 @@ def _priority(value: object) -> int:
     return _whole(0, 9)(value)
 
 
-def _scheduled_at(value: object) -> datetime:
+def read_time(value: object) -> datetime:
+    """A time that a request gives, up to the next millisecond; raises `ValueError` with what would be right."""
     found = _RFC3339.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError("a time such as 2026-01-04T02:04:20.123Z (RFC 3339 with a zone)")
@@ -133,7 +134,7 @@ FIELDS: Mapping[str, Field] = {
             },
         ),
         Field(
-            name="scheduled_at", schema={"type": "string", "format": "date-time"}, check=_scheduled_at,
+            name="scheduled_at", schema={"type": "string", "format": "date-time"}, check=read_time,
             meaning="not before this time; in the past means now; excludes delay_s",
         ),
         Field(

@@ -10,6 +10,12 @@ EXECUTIONS_BYTES = 4 << 20
 """Six times that at the worst as JSON, which has six characters for some."""
 ROW_BYTES = 512
 UNBOUNDED = 1 << 62
+LOOK = 10_000
+"""Jobs that a list looks at for one page, where an index alone does not tell which it wants: some tens of milliseconds."""
+LOOK_BYTES = 8 << 20
+"""And of the texts of payloads and errors that it searches."""
+COUNT_LOOK = 100_000
+AHEAD_LOOK = 10_000
 
 
 def latest_within(latest_first: Iterable[Execution], max_bytes: int) -> list[Execution]:

@@ -19,12 +19,11 @@ from itertools import chain
 
 from bson import ObjectId
 from pymongo import ReplaceOne, ReturnDocument, UpdateOne
-from pymongo.errors import ExecutionTimeout
 
-from engine.errors import StoreUnavailable, Unavailable
-from engine.job import Execution, ExecutionStatus, Job, Status, Ticket
+from engine.errors import StoreUnavailable
+from engine.job import Execution, ExecutionStatus, Job, JobFilter, Status, Ticket
 from engine.lifecycle import TERMINAL, Change, Verb
-from engine.store.bounds import EXECUTIONS_BYTES, latest_within
+from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, latest_within
 from engine.store.mongo_counts import MongoCounts
 from engine.store.mongo_documents import (
     HIDDEN,
@@ -42,12 +41,12 @@ from engine.store.mongo_documents import (
     update_of,
 )
 from engine.store.mongo_insert import MongoInsert
-from engine.store.mongo_server import DUE, LIST_INDEXES, NEWEST_FIRST, MongoServer
-from engine.store.port import ANYTHING, Claimed, HostSign, Insertion, JobFilter, Page, Served
+from engine.store.mongo_search import MongoSearch
+from engine.store.mongo_server import DUE, NEWEST_FIRST, MongoServer
+from engine.store.port import ANYTHING, Claimed, Count, HostSign, Insertion, Page, Served
 
 MOST_A_CLAIM = 500
 FEW = 20
-LIST_MS = 2_000
 PENDING, QUEUED = Status.PENDING.value, Status.QUEUED.value
 ENDED = [status.value for status in TERMINAL]
 
@@ -60,6 +59,7 @@ class MongoStore:
         self._server = server
         self._place = place
         self._counts = MongoCounts(server)
+        self._search = MongoSearch(server, self._counts.read)
         self._requests = MongoInsert(server, self._counts, origin=origin)
         self._doubt: tuple[ObjectId, list[ObjectId]] | None = None
         self._words: str | None = None
@@ -215,22 +215,17 @@ class MongoStore:
             found = {str(document["_id"]): document_to_job(document) for document in documents}
         return [found.get(job_id) for job_id in job_ids]
 
-    def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
-        filters: Document = {name: str(value) for name in LIST_INDEXES if (value := getattr(wanted, name)) is not None}
-        index = LIST_INDEXES[next(iter(filters))] if filters else "newest"
-        filters = {"status": {"$nin": HIDDEN}} | filters | past(cursor, "$lt")
-        jobs: list[Job] = []
-        size = 0
-        last: Document = {}
-        with self._server.call():
-            page = self._server.jobs.find(filters).sort(NEWEST_FIRST).limit(limit + 1).hint(index).max_time_ms(LIST_MS)
-            for document in _bounded(page):
-                if len(jobs) == limit or size > max_bytes:
-                    return Page(jobs=jobs, cursor=cursor_of(last))
-                jobs.append(document_to_job(document))
-                size += len(jobs[-1].payload) + len(jobs[-1].result or b"")
-                last = document
-        return Page(jobs=jobs, cursor=None)
+    def list_jobs(
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        look: int = LOOK,
+    ) -> Page:  # fmt: skip
+        return self._search.page(wanted, limit=limit, cursor=cursor, max_bytes=max_bytes, whole=whole, look=look)
+
+    def count_jobs(self, wanted: JobFilter, *, look: int = COUNT_LOOK) -> Count:
+        return self._search.count(wanted, look=look)
+
+    def count_ahead(self, job: Job, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Count:
+        return self._search.count_ahead(job, now=now, served=served, look=look)
 
     def counts(self) -> dict[Status, int]:
         return self._counts.read()
@@ -338,14 +333,6 @@ class MongoStore:
     def forget_host(self, boot: str, *, renewal: int) -> None:
         with self._server.call(writes=True):
             self._server.hosts.delete_one({"_id": boot, "renewal": renewal})
-
-
-def _bounded(page: Iterable[Document]) -> Iterator[Document]:
-    """The server gives up a question that takes long; that is the asker's affair, and no trouble of the database."""
-    try:
-        yield from page
-    except ExecutionTimeout as fault:
-        raise Unavailable("query_too_broad", "too many jobs had to be looked at; ask with fewer or rarer filters") from fault
 
 
 def _sign(document: Document) -> HostSign:

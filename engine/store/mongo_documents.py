@@ -12,6 +12,7 @@ would not always come back exactly as it was sent. What is null is left out. Fie
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -125,13 +126,24 @@ def past(cursor: str | None, comes: str) -> Document:
     """What comes after a page's end, where what comes is older (`$lt`) or younger (`$gt`)."""
     if cursor is None:
         return {}
-    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})-([0-9a-f]{24})", cursor, re.ASCII)
-    try:
-        created_at = datetime.fromisoformat(f"{match[1]}+00:00") if match else None
-    except ValueError:
-        created_at = None
-    if match is None or created_at is None:
-        shown = cursor[:100]
-        raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is none of ours; take the one of the Link header", "cursor")
-    beyond = [{"created_at": {comes: created_at}}, {"created_at": created_at, "_id": {comes: ObjectId(match[2])}}]
+    created_at, job_id = _place(cursor)
+    beyond = [{"created_at": {comes: created_at}}, {"created_at": created_at, "_id": {comes: job_id}}]
     return {"created_at": {f"{comes}e": created_at}, "$or": beyond}
+
+
+def down_to(cursor: str | None) -> Document:
+    """What a page that ends there may hold."""
+    if cursor is None:
+        return {}
+    created_at, job_id = _place(cursor)
+    within = [{"created_at": {"$gt": created_at}}, {"created_at": created_at, "_id": {"$gte": job_id}}]
+    return {"created_at": {"$gte": created_at}, "$or": within}
+
+
+def _place(cursor: str) -> tuple[datetime, ObjectId]:
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})-([0-9a-f]{24})", cursor, re.ASCII)
+    with contextlib.suppress(ValueError):
+        if match is not None:
+            return datetime.fromisoformat(f"{match[1]}+00:00"), ObjectId(match[2])
+    shown = cursor[:100]
+    raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is none of ours; take the one of the Link header", "cursor")

@@ -18,17 +18,9 @@ from typing import Protocol
 
 import msgspec
 
-from engine.job import Execution, Job, Status, Ticket
+from engine.job import Execution, Job, JobFilter, Status, Ticket
 from engine.lifecycle import Change
-from engine.store.bounds import EXECUTIONS_BYTES
-
-
-class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs to list; None means any."""
-
-    status: Status | None = None
-    task: str | None = None
-    queue: str | None = None
+from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +28,13 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     jobs: list[Job]
     cursor: str | None
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """How many there are; unless `is_exact` there are that many at least, and nobody looked further."""
+
+    count: int
+    is_exact: bool = True
 
 
 class Inserted(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,12 +107,22 @@ class Store(Protocol):
     def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
         """The jobs of these ids, in this order; None where there is none. Not `whole`: see `engine.job.without_payload`."""
 
-    def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
-        """Newest first, at most `limit`, and no more than the first job past `max_bytes` of payload and result.
+    def list_jobs(
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        look: int = LOOK,
+    ) -> Page:  # fmt: skip
+        """Newest first by `created_at`, at most `limit`, and no more than the first job past `max_bytes` of payload and result.
 
-        The cursor is opaque text. Jobs that are inserted later never shift or repeat a page.
+        A page ends early, perhaps empty, but with a cursor, once `look` jobs were looked at or about `LOOK_BYTES` of their texts.
+        The cursor is opaque text. Jobs that are inserted later never shift or repeat a page. Not `whole`: without payloads.
         Raises `InvalidRequest` (code `invalid_cursor`) when the cursor is none of ours.
         """
+
+    def count_jobs(self, wanted: JobFilter, *, look: int = COUNT_LOOK) -> Count:
+        """Such jobs, of `look` that were looked at, or fewer where that takes long."""
+
+    def count_ahead(self, job: Job, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Count:
+        """The due pending jobs that a claim takes before this pending one, of `look` of each priority that were looked at."""
 
     def counts(self) -> dict[Status, int]:
         """Jobs by status, all seven; exact, and cheap however many jobs are stored."""

@@ -37,9 +37,10 @@ CREATE UNIQUE INDEX jobs_by_id ON jobs (job_id);
 CREATE INDEX jobs_due ON jobs (priority, scheduled_at, seq, task, queue) WHERE status = 'pending';
 CREATE UNIQUE INDEX jobs_by_key ON jobs (idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
-CREATE INDEX jobs_by_status ON jobs (status, seq);
-CREATE INDEX jobs_by_task ON jobs (task, seq);
-CREATE INDEX jobs_by_queue ON jobs (queue, seq);
+CREATE INDEX jobs_newest ON jobs (created_at);
+CREATE INDEX jobs_by_status ON jobs (status, created_at);
+CREATE INDEX jobs_by_task ON jobs (task, created_at);
+CREATE INDEX jobs_by_queue ON jobs (queue, created_at);
 
 -- Attempts that have ended. The one that runs is what its job says: `attempt`, `locked_by`, `last_run_at`.
 CREATE TABLE job_executions (

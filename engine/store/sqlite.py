@@ -16,15 +16,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from engine.errors import Conflict, InvalidRequest, StoreBroken, Unavailable
-from engine.job import Execution, ExecutionStatus, Job, Status, Ticket
+from engine.errors import Conflict, StoreBroken
+from engine.job import Execution, ExecutionStatus, Job, JobFilter, Status, Ticket
 from engine.lifecycle import Change
 from engine.store import rows, statements
-from engine.store.bounds import EXECUTIONS_BYTES, UNBOUNDED, latest_within
+from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, UNBOUNDED, latest_within
 from engine.store.commit_lock import CommitLock
-from engine.store.port import ANYTHING, Abandoned, Claimed, Inserted, Insertion, JobFilter, KeyTaken, Page, Served
+from engine.store.port import ANYTHING, Abandoned, Claimed, Count, Inserted, Insertion, KeyTaken, Page, Served
 from engine.store.sqlite_engine import sqlite3, words
 from engine.store.sqlite_faults import is_broken, told_plainly
+from engine.store.sqlite_search import SqliteSearch
 from engine.store.wal_sync import WalSync
 
 FOREIGN_LOCK_S = 2.0
@@ -32,10 +33,7 @@ PATIENCE = f"PRAGMA busy_timeout = {round(FOREIGN_LOCK_S * 1000)}"
 IMPATIENCE = "PRAGMA busy_timeout = 0"
 CHECKPOINT_BYTES = 4 << 20
 CACHE_KIB = 4_096
-LIST_STEPS = 20_000_000
-STEPS_A_LOOK = 100_000
 FINDS = (64, 16, 4, 1)
-FILTERS = ("status", "task", "queue")
 
 
 class SqliteStore:
@@ -47,7 +45,6 @@ class SqliteStore:
         self._waiting = waiting
         self._lock = CommitLock(path.with_name(path.name + "-lock"), waiting)
         self._deltas: Counter[str] = Counter()
-        self._steps_left = 0
         self._checkpoint_at = CHECKPOINT_BYTES
         self._sync = WalSync(self._wal) if durable else None
         with self._told_plainly():
@@ -56,6 +53,7 @@ class SqliteStore:
                 cached_statements=256, check_same_thread=True,
             )  # fmt: skip
             self._run = self._connection.execute
+            self._search = SqliteSearch(self._run, self.counts)
             self._run("PRAGMA wal_autocheckpoint = 0")
             self._run("PRAGMA synchronous = NORMAL")
             self._run(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -180,20 +178,20 @@ class SqliteStore:
                     found[job.job_id] = job
         return [found.get(job_id) for job_id in job_ids]
 
-    def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
-        filters = tuple(name for name in FILTERS if getattr(wanted, name) is not None)
-        values = [str(getattr(wanted, name)) for name in filters]
-        jobs: list[Job] = []
-        last_seq = _read_cursor(cursor)
-        size = 0
-        with self._told_plainly(), self._bounded_work():
-            for seq, *row in self._run(statements.list_jobs(filters), (last_seq, *values, limit + 1)):
-                if len(jobs) == limit or size > max_bytes:
-                    return Page(jobs=jobs, cursor=str(last_seq))
-                jobs.append(rows.row_to_job(row))
-                size += len(jobs[-1].payload) + len(jobs[-1].result or b"")
-                last_seq = seq
-        return Page(jobs=jobs, cursor=None)
+    def list_jobs(
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        look: int = LOOK,
+    ) -> Page:  # fmt: skip
+        with self._told_plainly():
+            return self._search.page(wanted, limit=limit, cursor=cursor, max_bytes=max_bytes, whole=whole, look=look)
+
+    def count_jobs(self, wanted: JobFilter, *, look: int = COUNT_LOOK) -> Count:
+        with self._told_plainly():
+            return self._search.count(wanted, look=look)
+
+    def count_ahead(self, job: Job, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Count:
+        with self._told_plainly():
+            return self._search.count_ahead(job, now=now, served=served, look=look)
 
     def counts(self) -> dict[Status, int]:
         with self._told_plainly():
@@ -328,26 +326,8 @@ class SqliteStore:
             self._run(PATIENCE)
             self._checkpoint_at = CHECKPOINT_BYTES + (size if is_undone else 0)
 
-    @contextlib.contextmanager
-    def _bounded_work(self) -> Iterator[None]:
-        """A question over millions of rows must not keep the others waiting: counted in SQLite's own steps, no clock."""
-        self._steps_left = LIST_STEPS
-        self._connection.set_progress_handler(self._count_steps, STEPS_A_LOOK)
-        try:
-            yield
-        except sqlite3.OperationalError as fault:
-            if self._steps_left > 0:
-                raise
-            raise Unavailable("query_too_broad", "too many jobs had to be looked at; ask with fewer or rarer filters") from fault
-        finally:
-            self._connection.set_progress_handler(None, 0)
-
     def _told_plainly(self) -> contextlib.AbstractContextManager[None]:
         return told_plainly(self._folder)
-
-    def _count_steps(self) -> bool:
-        self._steps_left -= STEPS_A_LOOK
-        return self._steps_left <= 0
 
 
 class _GuardLost(Exception):
@@ -377,12 +357,3 @@ def _ended(change: Change) -> Execution | None:
 def _due(served: Served) -> tuple[statements.Due, tuple[str, ...]]:
     what = tuple(json.dumps(names) for names in (served.tasks, served.queues) if names is not None)
     return statements.due(served.tasks is not None, served.queues is not None), what
-
-
-def _read_cursor(cursor: str | None) -> int:
-    if cursor is None:
-        return 1 << 62
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
-        shown = cursor[:100]
-        raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is none of ours; take the one of the Link header", "cursor")
-    return int(cursor)

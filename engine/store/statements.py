@@ -33,6 +33,15 @@ _CLAIMABLE = f"""
     SELECT seq, {_TICKET} {_DUE} ? {{served}} AND scheduled_at <= ?
     ORDER BY scheduled_at, seq LIMIT ?
 """
+_COUNT_DUE = f"""
+    SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (
+        SELECT (:tasks IS NULL OR task IN (SELECT value FROM json_each(:tasks)))
+            AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues))) AS fits
+        {_DUE} :priority AND {{earlier}} LIMIT :look
+    )
+"""
+COUNT_DUE = _COUNT_DUE.format(earlier="scheduled_at <= :now")
+COUNT_DUE_BEFORE = _COUNT_DUE.format(earlier="(scheduled_at, seq) < (:scheduled_at, (SELECT seq FROM jobs WHERE job_id = :id))")
 CLAIM = """
     UPDATE jobs SET status = 'queued', epoch = epoch + 1, claimed_by = ?, claimed_at = ?, queued_at = ?, updated_at = ?
     WHERE seq = ?
@@ -96,11 +105,30 @@ def change_job(fields: tuple[str, ...], unless_cancelled: bool) -> str:
 
 
 @functools.cache
-def list_jobs(filters: tuple[str, ...]) -> str:
-    """A page, newest first; the first filter names the index, so that a rare status is found at once among millions."""
-    index = f"INDEXED BY {_LIST_INDEXES[filters[0]]}" if filters else "NOT INDEXED"
-    wanted = "".join(f" AND {name} = ?" for name in filters)
-    return f"SELECT seq, {_ALL} FROM jobs {index} WHERE seq < ?{wanted} ORDER BY seq DESC LIMIT ?"
+def list_jobs(named: tuple[str, ...], *, whole: bool) -> str:
+    """Candidates for a page, newest first, past a place: whether each fits all named filters, and, if so, its large columns."""
+    fits = _fits(named)
+    large = {"payload": "x'6E756C6C'", "result": "NULL"}
+    columns = ", ".join(
+        f"CASE WHEN {fits} THEN {name if whole else large[name]} END" if name in large else name for name in JOB_COLUMNS
+    )
+    return f"SELECT seq, {fits}, {columns} {_newest_first(named)} ORDER BY created_at DESC, seq DESC"
+
+
+@functools.cache
+def count_jobs(named: tuple[str, ...]) -> str:
+    """How many candidates were looked at, and how many of them fit."""
+    return f"SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (SELECT {_fits(named)} AS fits {_newest_first(named)} LIMIT :look)"
+
+
+def _newest_first(named: tuple[str, ...]) -> str:
+    """The first filter names the index, so that a rare status is found at once among millions."""
+    index, first = (_LIST_INDEXES[named[0]], f"{named[0]} = :{named[0]} AND") if named else ("jobs_newest", "")
+    return f"FROM jobs INDEXED BY {index} WHERE {first} (created_at, seq) < (:at, :seq) AND created_at >= :after"
+
+
+def _fits(named: tuple[str, ...]) -> str:
+    return " AND ".join(f"{name} = :{name}" for name in named[1:]) or "TRUE"
 
 
 def split_script(script: str) -> Iterable[str]:

@@ -19,7 +19,8 @@ from datetime import datetime
 
 import msgspec
 
-from engine.job import Outcome, Status, Ticket
+from engine.job import JobFilter, Outcome, Ticket
+from engine.lifecycle import Verb
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -63,9 +64,7 @@ class List(Message, frozen=True):
 
     limit: int = 100
     cursor: str | None = None
-    status: Status | None = None
-    task: str | None = None
-    queue: str | None = None
+    wanted: JobFilter = JobFilter()
 
 
 class ListExecutions(Message, frozen=True):
@@ -86,8 +85,21 @@ class RetryJob(Message, frozen=True):
     job_id: str
 
 
+class ChangeMany(Message, frozen=True):
+    """Cancel or retry (`verb`) a share of the jobs that the JSON `body` selects; answered with `Json` (an object) or `Refused`."""
+
+    verb: Verb
+    body: bytes
+
+
 class CountJobs(Message, frozen=True):
     """Jobs by status; answered with `Json` (an object)."""
+
+
+class CountMatching(Message, frozen=True):
+    """How many such jobs there are, as far as that is cheap to say; answered with `Json` (an object)."""
+
+    wanted: JobFilter = JobFilter()
 
 
 # ---- requests to every component ------------------------------------------------------------------------------------
@@ -280,8 +292,8 @@ class Ready(Message, frozen=True):
 
 
 MESSAGES = (
-    Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | CountJobs | Ping | GetStats | GetItems | Accepted
-    | Begun | Expired | Replied | Json | Refused | Reserve | Room | Push | Pushed | Want | Leased | Extend | Ack | Release | Wake
-    | CancelAsked | OwnersDied | Run | Done | Progressed
+    Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | CountJobs | CountMatching | Ping
+    | GetStats | GetItems | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room | Push | Pushed | Want
+    | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied | Run | Done | Progressed
 )  # fmt: skip
 """All that may be decoded; `Closed` and `Ready` never travel."""

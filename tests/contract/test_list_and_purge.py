@@ -8,8 +8,8 @@ import pytest
 
 from engine import lifecycle
 from engine.errors import InvalidRequest
-from engine.job import ExecutionStatus, Outcome, Status
-from engine.store.port import JobFilter, Store
+from engine.job import ExecutionStatus, JobFilter, Outcome, Status
+from engine.store.port import Store
 from tests.contract.test_apply import running
 from tests.support.builders import a_job
 from tests.support.world import START

@@ -11,9 +11,8 @@ import pytest
 from engine import lifecycle
 from engine.config import read_settings
 from engine.errors import CannotStart, Conflict
-from engine.job import ExecutionStatus, Job, Outcome, Status
+from engine.job import ExecutionStatus, Job, JobFilter, Outcome, Status
 from engine.migration import Copyable, migrate
-from engine.store.port import JobFilter
 from engine.store.sqlite import SqliteStore
 from engine.store.sqlite_file import prepare_file
 from tests.support.builders import a_job, a_log

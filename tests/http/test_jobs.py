@@ -243,3 +243,54 @@ def test_a_scheduler_that_does_not_answer_is_told_with_a_time_to_try_again(site:
 
     assert error_of(answer)[:2] == (503, "no_scheduler")
     assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_lists_and_counts_take_text_and_times(client: FlaskClient) -> None:
+    wanted, other = submit(client, payload={"kind": "Invoice 100%"}), submit(client, payload="else")
+    created_at = client.get(f"/job?job_id={other}").json["created_at"]
+
+    def listed(**query: str) -> list[str]:
+        return [job["job_id"] for job in client.get("/api/jobs", query_string=query).json]
+
+    assert listed(text="invoice 100%") == listed(text="E 100") == [wanted]
+    assert listed(text="invoice 100_") == listed(text="_") == listed(text="$") == []
+    assert other in listed(created_after=created_at) and other not in listed(created_before=created_at)
+    assert client.get("/api/jobs/count?text=invoice").json == {"count": 1, "is_exact": True}
+    assert client.get("/api/jobs/count").json == {"count": 2, "is_exact": True}
+
+
+@pytest.mark.parametrize("path", ["/api/jobs", "/jobs", "/api/jobs/count"])
+@pytest.mark.parametrize(
+    "query",
+    ["text=", "text=a%00b", "created_after=yesterday", "created_before=2026-01-04T12:00:00", "created_after=2026-13-01T00:00:00Z"],
+)
+def test_a_filter_that_cannot_be_is_refused_by_name(client: FlaskClient, path: str, query: str) -> None:
+    assert error_of(client.get(f"{path}?{query}")) == (400, "invalid_field", query.partition("=")[0])
+
+
+def test_a_count_takes_no_page(client: FlaskClient) -> None:
+    assert error_of(client.get("/api/jobs/count?limit=5")) == (400, "unknown_field", "limit")
+
+
+def test_many_are_cancelled_and_retried_step_by_step(client: FlaskClient) -> None:
+    ids = [submit(client, payload="mine", delay_s=3600) for _ in range(3)]
+    other = submit(client, payload="other", delay_s=3600)
+    asked = {"filter": {"text": "mine"}, "limit": 2}
+
+    first = client.post("/api/jobs/cancel", json=asked).json
+    second = client.post("/api/jobs/cancel", json=asked | {"cursor": first["cursor"]}).json
+    again = client.post("/api/jobs/cancel", json={"filter": {"text": "mine"}}).json
+
+    assert (first["changed"], first["skipped"], second) == (2, 0, {"changed": 1, "skipped": 0, "cursor": None})
+    assert again == {"changed": 0, "skipped": 3, "cursor": None}
+    assert client.get(f"/job?job_id={other}").json["status"] == "pending"
+    assert client.post("/api/jobs/retry", json={"filter": {}}).json == {"changed": 3, "skipped": 1, "cursor": None}
+    assert {client.get(f"/job?job_id={job_id}").json["status"] for job_id in ids} == {"pending"}
+
+
+def test_a_selection_must_say_what_it_means(client: FlaskClient) -> None:
+    assert error_of(client.post("/api/jobs/cancel", json={})) == (400, "invalid_field", "filter")
+    assert error_of(client.post("/api/jobs/retry", json={"filter": {"stat": "x"}})) == (400, "unknown_field", "stat")
+    assert error_of(client.post("/api/jobs/retry", json={"filter": {}, "cursor": "none"})) == (400, "invalid_cursor", "cursor")
+    assert error_of(client.post("/api/jobs/cancel", data="{}")) == (415, "unsupported_media_type", None)
+    assert client.get("/api/jobs/cancel").status_code == 405

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import TypeVar
 
 from engine.errors import StoreBroken, StoreUnavailable
-from engine.job import Execution, Job, Status, Ticket
+from engine.job import Execution, Job, JobFilter, Status, Ticket
 from engine.lifecycle import Change
-from engine.store.bounds import EXECUTIONS_BYTES
-from engine.store.port import ANYTHING, Claimed, HostSign, Insertion, JobFilter, Page, Served
+from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK
+from engine.store.port import ANYTHING, Claimed, Count, HostSign, Insertion, Page, Served
 from tests.simulation.agenda import Agenda
 from tests.simulation.judge import Judge
 from tests.simulation.process import Process
@@ -155,8 +155,20 @@ class StoreLine:
     def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
         return self._call("find", lambda: self._shared.find(job_ids, whole=whole))
 
-    def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
-        return self._call("list_jobs", lambda: self._shared.list_jobs(wanted, limit=limit, cursor=cursor, max_bytes=max_bytes))
+    def list_jobs(
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        look: int = LOOK,
+    ) -> Page:  # fmt: skip
+        def read() -> Page:
+            return self._shared.list_jobs(wanted, limit=limit, cursor=cursor, max_bytes=max_bytes, whole=whole, look=look)
+
+        return self._call("list_jobs", read)
+
+    def count_jobs(self, wanted: JobFilter, *, look: int = COUNT_LOOK) -> Count:
+        return self._call("count_jobs", lambda: self._shared.count_jobs(wanted, look=look))
+
+    def count_ahead(self, job: Job, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Count:
+        return self._call("count_ahead", lambda: self._shared.count_ahead(job, now=now, served=served, look=look))
 
     def counts(self) -> dict[Status, int]:
         return self._call("counts", self._shared.counts)

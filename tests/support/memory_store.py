@@ -12,10 +12,11 @@ import msgspec
 
 from engine import lifecycle
 from engine.errors import InvalidRequest, StoreUnavailable
-from engine.job import Execution, Job, Status, Ticket, ticket_for, without_payload
+from engine.job import Execution, Job, JobFilter, Status, Ticket, ticket_for, without_payload
 from engine.lifecycle import HELD, TERMINAL, Change
-from engine.store.bounds import EXECUTIONS_BYTES, UNBOUNDED, latest_within
-from engine.store.port import ANYTHING, Abandoned, Claimed, HostSign, Inserted, Insertion, JobFilter, KeyTaken, Page, Served
+from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, UNBOUNDED, latest_within
+from engine.store.port import ANYTHING, Abandoned, Claimed, Count, HostSign, Inserted, Insertion, KeyTaken, Page, Served
+from engine.store.search_text import Finder
 
 
 class MemoryStore:
@@ -41,20 +42,40 @@ class MemoryStore:
         found = [self._jobs.get(job_id) for job_id in job_ids]
         return found if whole else [job and without_payload(job) for job in found]
 
-    def list_jobs(self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20) -> Page:
+    def list_jobs(
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        look: int = LOOK,
+    ) -> Page:  # fmt: skip
         self._reach()
-        newest_first = list(reversed(self._jobs.values()))
+        newest_first = self._newest_first()
         ids = [job.job_id for job in newest_first]
         if cursor is not None and cursor not in ids:
             raise InvalidRequest("invalid_cursor", "the cursor is none of ours", "cursor")
         rest = newest_first[ids.index(cursor) + 1 if cursor else 0 :]
-        matching = [job for job in rest if _matches(job, wanted)]
         page: list[Job] = []
-        for job in matching[:limit]:
-            page.append(job)
-            if sum(len(job.payload) + len(job.result or b"") for job in page) > max_bytes:
-                break
-        return Page(jobs=page, cursor=page[-1].job_id if len(page) < len(matching) else None)
+        size = 0
+        for looked, job in enumerate(rest):
+            is_full = len(page) == limit or size > max_bytes
+            if looked == look or (is_full and _matches(job, wanted)):
+                return Page(jobs=page, cursor=rest[looked - 1].job_id)
+            if _matches(job, wanted):
+                page.append(job if whole else without_payload(job))
+                size += len(page[-1].payload) + len(page[-1].result or b"")
+        return Page(jobs=page, cursor=None)
+
+    def count_jobs(self, wanted: JobFilter, *, look: int = COUNT_LOOK) -> Count:
+        self._reach()
+        if wanted in (JobFilter(), JobFilter(status=wanted.status)):
+            return Count(count=sum(_matches(job, wanted) for job in self._jobs.values()))
+        looked_at = self._newest_first()[:look]
+        return Count(count=sum(_matches(job, wanted) for job in looked_at), is_exact=len(looked_at) == len(self._jobs))
+
+    def count_ahead(self, job: Job, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Count:
+        self._reach()
+        in_order = sorted(self._pending(served), key=lambda other: (-other.priority, other.scheduled_at))
+        ahead = in_order[: [other.job_id for other in in_order].index(job.job_id)] if job in in_order else []
+        due = sum(other.scheduled_at <= now for other in ahead)
+        return Count(count=min(due, look), is_exact=due < look)
 
     def counts(self) -> dict[Status, int]:
         self._reach()
@@ -182,6 +203,9 @@ class MemoryStore:
             self._executions[change.execution.job_id, change.execution.attempt] = change.execution
         return True
 
+    def _newest_first(self) -> list[Job]:
+        return sorted(reversed(self._jobs.values()), key=lambda job: job.created_at, reverse=True)
+
     def _pending(self, served: Served) -> list[Job]:
         return [
             job
@@ -201,5 +225,10 @@ class MemoryStore:
 
 def _matches(job: Job, wanted: JobFilter) -> bool:
     return (
-        wanted.status in (None, job.status) and wanted.task in (None, job.task) and wanted.queue in (None, job.queue)
-    )  # fmt: skip
+        wanted.status in (None, job.status)
+        and wanted.task in (None, job.task)
+        and wanted.queue in (None, job.queue)
+        and (wanted.text is None or Finder(wanted.text).finds(job.payload, job.error))
+        and (wanted.created_after is None or job.created_at >= wanted.created_after)
+        and (wanted.created_before is None or job.created_at < wanted.created_before)
+    )

@@ -199,6 +199,10 @@ QUERIES = {
         "%ff" * 24, "0x" + "f" * 22, "550e8400-e29b-41d4-a716-446655440000", "[object%20Object]", "a" * 4000, "null",
     )},
     "an id of executions": bad_query("/api/jobs/x/executions", "invalid_job_id", "job_id"),
+    "many without a filter": Row(post("{}", "/api/jobs/cancel"), 400, "invalid_field", "filter"),
+    "many of a filter that is none": Row(post('{"filter": []}', "/api/jobs/retry"), 400, "invalid_field", "filter"),
+    "many by an operator": Row(post('{"filter": {"task": {"$ne": 1}}}', "/api/jobs/cancel"), 400, "invalid_field", "filter.task"),
+    "many in a query": Row(head("POST /api/jobs/cancel?task=echo"), 400, "unknown_field", "task"),
     "an id to cancel": Row(head("POST /api/jobs/x/cancel"), 400, "invalid_job_id", "job_id"),
     "an id to retry": Row(head(f"POST /api/jobs/{ID}0/retry"), 400, "invalid_job_id", "job_id"),
 }  # fmt: skip

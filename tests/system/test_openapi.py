@@ -15,6 +15,7 @@ from tests.support.system import Jobyard
 
 SEED = 20260104
 EXAMPLES = 60
+CURSOR = "^[0-9]{1,15}-[0-9]{1,15}$"
 
 
 def document_of_a_start() -> dict[str, Any]:
@@ -23,7 +24,8 @@ def document_of_a_start() -> dict[str, Any]:
     told["components"]["schemas"]["NewJob"]["properties"]["task"]["enum"] = ["echo", "http"]
     for path in ("/jobs", "/api/jobs"):
         cursor = next(row for row in told["paths"][path]["get"]["parameters"] if row["name"] == "cursor")
-        cursor["schema"]["pattern"] = "^[0-9]{1,18}$"
+        cursor["schema"]["pattern"] = CURSOR
+    told["components"]["schemas"]["Selection"]["properties"]["cursor"]["pattern"] = CURSOR
     return told
 
 

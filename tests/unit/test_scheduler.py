@@ -13,7 +13,7 @@ from engine import lifecycle
 from engine.acceptance import BYTES_A_TURN, JOBS_A_TURN
 from engine.config import read_settings
 from engine.errors import StoreUnavailable
-from engine.job import ExecutionStatus, Job, Outcome, Status, rfc3339
+from engine.job import ExecutionStatus, Job, JobFilter, Outcome, Status, rfc3339
 from engine.lifecycle import Change
 from engine.outcomes import MAX_ERROR_CHARS
 from engine.scheduler import IDLE_S, Scheduler
@@ -28,7 +28,9 @@ from engine.wire.messages import (
     Begun,
     CancelAsked,
     CancelJob,
+    ChangeMany,
     CountJobs,
+    CountMatching,
     Expired,
     Find,
     GetStats,
@@ -52,6 +54,7 @@ from tests.support.network import FakeNetwork, FakePeer
 from tests.support.world import START, FakeWorld
 
 WORKER = "box:b00t:worker-7001:1"
+PENDING = JobFilter(queue="q", status=Status.PENDING)
 
 
 class Bench:
@@ -344,9 +347,9 @@ def test_jobs_are_listed_newest_first_by_what_was_asked_for_page_by_page(bench_w
     jobs = [a_job(queue="q") for _ in range(3)]
     bench = bench_with(*jobs, a_job(), a_job(queue="q", status=Status.COMPLETED))
 
-    (first,) = bench.ask(List(limit=2, queue="q", status=Status.PENDING))
+    (first,) = bench.ask(List(limit=2, wanted=PENDING))
     assert isinstance(first, Json)
-    (second,) = bench.ask(List(limit=2, queue="q", status=Status.PENDING, cursor=first.cursor))
+    (second,) = bench.ask(List(limit=2, wanted=PENDING, cursor=first.cursor))
     assert isinstance(second, Json)
 
     assert [job["job_id"] for job in json.loads(first.body) + json.loads(second.body)] == [job.job_id for job in reversed(jobs)]
@@ -414,6 +417,41 @@ def test_an_answer_that_no_frame_holds_is_refused_and_the_next_one_is_given(benc
 
 def test_jobs_are_counted_by_status_all_seven(bench_with: MakeBench) -> None:
     assert bench_with(a_job(), a_job()).show(CountJobs()) == {status: 2 * (status == "pending") for status in Status}
+
+
+def test_many_are_retried_at_once_and_a_watcher_is_woken(bench_with: MakeBench) -> None:
+    bench = bench_with(a_job(status=Status.FAILED), a_job(status=Status.COMPLETED))
+
+    told = bench.show(ChangeMany(verb=lifecycle.Verb.RETRY, body=b'{"filter": {}}'))
+
+    assert told == {"changed": 1, "skipped": 1, "cursor": None}
+    assert [job.status for job in bench.store.all_jobs()] == [Status.PENDING, Status.COMPLETED]
+    assert [type(hint) for _, hint in bench.network.hints] == [Wake]
+
+
+def test_many_are_cancelled_at_once_and_whoever_has_them_is_told_once(bench_with: MakeBench) -> None:
+    jobs = [a_job(status=Status.RUNNING), a_job(status=Status.RUNNING), a_job(status=Status.QUEUED), a_job()]
+    bench = bench_with(*jobs)
+
+    told = bench.show(ChangeMany(verb=lifecycle.Verb.CANCEL, body=b'{"filter": {"task": "echo"}}'))
+
+    assert told == {"changed": 4, "skipped": 0, "cursor": None}
+    assert sorted(name for name, hint in bench.network.hints if isinstance(hint, CancelAsked)) == ["queue-6000", "worker-7001"]
+
+
+def test_a_selection_that_is_wrong_changes_nothing(bench_with: MakeBench) -> None:
+    bench = bench_with(a_job())
+
+    refusal = bench.refusal(ChangeMany(verb=lifecycle.Verb.CANCEL, body=b'{"filter": {"status": "done"}}'))
+
+    assert (refusal.code, refusal.field) == ("invalid_field", "filter.status")
+    assert bench.store.all_jobs()[0].status is Status.PENDING
+
+
+def test_matching_jobs_are_counted(bench_with: MakeBench) -> None:
+    bench = bench_with(a_job(task="resize"), a_job())
+
+    assert bench.show(CountMatching(wanted=JobFilter(task="resize"))) == {"count": 1, "is_exact": True}
 
 
 def test_stats_say_what_the_contract_says(bench: Bench) -> None:

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.job import Status
-from engine.store.port import JobFilter
+from engine.job import JobFilter, Status
 from engine.store.sqlite import SqliteStore
 from engine.store.sqlite_file import prepare_file
 from engine.world import World

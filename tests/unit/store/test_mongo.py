@@ -11,10 +11,10 @@ from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 
 from engine import lifecycle
 from engine.errors import StoreUnavailable
-from engine.job import ExecutionStatus, Job, Outcome, Status
+from engine.job import ExecutionStatus, Job, JobFilter, Outcome, Status
 from engine.store.mongo import MongoStore
 from engine.store.mongo_insert import STALE
-from engine.store.port import Abandoned, HostSign, Inserted, JobFilter
+from engine.store.port import Abandoned, HostSign, Inserted
 from tests.support.builders import a_job
 from tests.support.mongo import open_mock
 from tests.support.world import START

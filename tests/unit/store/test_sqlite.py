@@ -13,8 +13,7 @@ import pytest
 
 from engine import lifecycle
 from engine.errors import JobyardError, StoreBroken, StoreUnavailable
-from engine.job import ExecutionStatus, Job, Outcome, Status
-from engine.store.port import JobFilter
+from engine.job import ExecutionStatus, Job, JobFilter, Outcome, Status
 from engine.store.sqlite import CHECKPOINT_BYTES, FOREIGN_LOCK_S, SqliteStore
 from engine.store.sqlite_file import prepare_file
 from engine.world import World

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.job import ExecutionStatus, Outcome, Status
+from engine.job import ExecutionStatus, JobFilter, Outcome, Status
 from engine.wire.frames import MAX_FRAME_BYTES, Damaged, Unframer, decode, encode, frame
 from engine.wire.messages import (
     Accepted,
@@ -35,7 +35,7 @@ from tests.support.builders import a_ticket
 EXAMPLES: list[Message] = [
     Ping(),
     Find(job_id="69541618f7d4e1295bfa447b"),
-    List(status=Status.PENDING, task="é"),
+    List(wanted=JobFilter(status=Status.PENDING, task="é")),
     Submit(form="job", body=b"\x00\xff{}", first_id="0" * 24, deadline=1234.5, idempotency_key="k"),
     Accepted(job_ids=["0" * 24] * 3, repeated=1),
     Submits(first_number=5, submits=[Submit(form="job", body=b"{}", first_id="0" * 24, deadline=1.5)] * 2),

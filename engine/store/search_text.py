@@ -1,0 +1,37 @@
+"""Text that is searched for in payloads and errors, the same in all stores.
+
+A payload is kept as the JSON text that was sent, so what stands for the text there is looked for, too: `é` may be
+written `\\u00e9`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+
+
+@functools.lru_cache(maxsize=64)
+def spellings(text: str) -> tuple[str, ...]:
+    """The text itself, and how it may stand in JSON."""
+    cases = (text,) if text.isascii() else (text, text.lower(), text.upper())
+    escaped = (json.dumps(case)[1:-1] for case in cases)
+    return tuple(dict.fromkeys((text, json.dumps(text, ensure_ascii=False)[1:-1], *escaped)))
+
+
+class Finder:
+    """Looks for one text in payload and error, in whatever case."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text.lower()
+        self._spellings = [spelling.lower() for spelling in spellings(text)]
+        self._in_bytes = [spelling.encode() for spelling in self._spellings] if text.isascii() else []
+
+    def finds(self, payload: bytes, error: str | None) -> bool:
+        """Whether it is there; where only ASCII is looked for, nothing need be decoded."""
+        if self._in_bytes:
+            small = payload.lower()
+            is_there = any(spelling in small for spelling in self._in_bytes)
+        else:
+            text = payload.decode().lower()
+            is_there = any(spelling in text for spelling in self._spellings)
+        return is_there or (error is not None and self._text in error.lower())
