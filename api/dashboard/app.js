@@ -15,7 +15,7 @@ import { submit } from "./submit.js";
 import { followTheme } from "./theme.js";
 
 const PAGES = { overview, jobs, job, submit, missing };
-const WORDS = { live: "Live", paused: "Paused", away: "Away", starting: "Starting" };
+const WORDS = { live: "Live", paused: "Paused", away: "Away", starting: "Starting", idle: "Idle" };
 
 let state = "starting";
 let counting = null;
@@ -33,7 +33,8 @@ async function show({ isFirst = false } = {}) {
     else link.removeAttribute("aria-current");
   }
   byId("sign-out").hidden = token() === null;
-  if (page.look !== null) await live.follow((signal) => page.look(signal));
+  if (page.look === null) told({ state: "idle" });
+  else await live.follow((signal) => page.look(signal));
   if (!isFirst) byId("main").querySelector("h1")?.focus({ preventScroll: true });
 }
 

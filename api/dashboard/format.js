@@ -19,6 +19,8 @@ export function span(ms) {
   return `${Math.floor(s / 86_400)} d ${Math.floor((s % 86_400) / 3600)} h`;
 }
 
+export const age = (s) => (s < 60 ? `${Math.floor(s)} s` : span(1000 * s));
+
 export function ago(time, now = Date.now()) {
   const ms = now - new Date(time).getTime();
   if (Math.abs(ms) < 1000) return "now";

@@ -40,13 +40,11 @@ function page(found) {
 function jobRow(job) {
   const link = h("a", { href: address(`jobs/${job.job_id}`) }, h("b", {}, job.task), h("span", { class: "id" }, job.job_id));
   return row(job.job_id, COLUMNS, [
-    link, badge(job.status), job.queue, String(job.priority), attempts(job),
+    link, badge(job.status), job.queue, String(job.priority), String(job.attempt),
     h("time", { datetime: job.created_at, title: moment(job.created_at) }, ago(job.created_at)), took(job),
     h("span", { class: job.error === null ? "line" : "line bad" }, oneLine(job.error ?? job.payload)),
   ]);
 }
-
-const attempts = (job) => (job.retry_count === 0 ? String(job.attempt) : `${job.attempt} (${job.retry_count} of ${job.max_retries} retries)`);
 
 function took(job) {
   if (job.last_run_at === null || job.status === "pending") return job.status === "pending" ? `due ${ago(job.scheduled_at)}` : "";

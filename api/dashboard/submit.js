@@ -1,6 +1,6 @@
 // The form for a new job. The payload goes on as it was typed, so that no number loses a digit on the way.
 
-import { post, Refused } from "./api.js";
+import { get, post, Refused } from "./api.js";
 import { h, render } from "./dom.js";
 import { say } from "./notice.js";
 import { address } from "./route.js";
@@ -10,7 +10,7 @@ const FIELDS = ["task", "payload", "queue", "priority", "delay_s"];
 export function submit(root) {
   const draw = (fault) => render(root, h("h1", { tabindex: -1 }, "Submit a job"), form(fault, draw));
   draw(null);
-  return { title: "Submit", look: null };
+  return { title: "Submit", look: (signal) => get("/jobs?limit=1", signal) }; // whether somebody would take it
 }
 
 function form(fault, draw) {

@@ -9,28 +9,32 @@ export function timeline(job, executions) {
   return h("ol", { class: "timeline" }, events.map((event, place) => entry(event, events[place - 1])));
 }
 
-// The job knows its latest claim only; of the attempts before, their executions are left.
+// The job knows its latest due time and claim only; of the attempts before, their executions are left. `where`: what the time since
+// the event before was spent with.
 export function eventsOf(job, executions) {
   const events = [{ key: "created", at: job.created_at, words: "Accepted", status: "pending" }];
+  if (job.scheduled_at > job.created_at) {
+    events.push({ key: "due", at: job.scheduled_at, words: "Due", status: "pending", where: "" });
+  }
   if (job.claimed_at !== null) {
-    events.push({ key: "claimed", at: job.claimed_at, words: `Claimed by ${processOf(job.claimed_by)}`, status: "claimed" });
+    const words = `Claimed by ${processOf(job.claimed_by)}`;
+    events.push({ key: "claimed", at: job.claimed_at, words, status: "claimed", where: "pending" });
   }
-  if (job.queued_at !== null) events.push({ key: "queued", at: job.queued_at, words: "Put into the queue", status: "queued" });
-  for (const attempt of executions) events.push(...eventsOfAttempt(attempt));
-  if (job.status === "pending" && job.scheduled_at > job.updated_at) {
-    events.push({ key: "due", at: job.scheduled_at, words: "Due", status: "pending" });
-  }
-  if (ENDED.includes(job.status)) events.push({ key: "end", at: job.finished_at, words: `Job ${job.status}`, status: job.status });
+  if (job.queued_at !== null) events.push({ key: "queued", at: job.queued_at, words: "Put into the queue", status: "queued", where: "claimed" });
+  for (const attempt of executions) events.push(...eventsOfAttempt(attempt, job));
+  if (ENDED.includes(job.status)) events.push({ key: "end", at: job.finished_at, words: `Job ${job.status}`, status: job.status, where: "" });
   return events.map((event, order) => ({ ...event, order })).sort((a, b) => Date.parse(a.at) - Date.parse(b.at) || a.order - b.order);
 }
 
-function eventsOfAttempt(attempt) {
+function eventsOfAttempt(attempt, job) {
   const name = `Attempt ${attempt.attempt}`;
-  const worker = processOf(attempt.worker_id);
-  const begun = { key: `begun ${attempt.attempt}`, at: attempt.started_at, words: `${name} began on ${worker}`, status: "running" };
+  const where = job.queued_at !== null && attempt.attempt === job.attempt ? "in the queue" : "waiting";
+  const words = `${name} began on ${processOf(attempt.worker_id)}`;
+  const begun = { key: `begun ${attempt.attempt}`, at: attempt.started_at, words, status: "running", where };
   if (attempt.finished_at === null) return [begun];
   const ended = {
     key: `ended ${attempt.attempt}`, at: attempt.finished_at, words: `${name}: ${attempt.status}`, status: attempt.status, attempt,
+    where: "running",
   };
   return [begun, ended];
 }
@@ -41,7 +45,7 @@ function entry(event, before) {
     h("time", { datetime: event.at, title: event.at }, moment(event.at)),
     h("div", {},
       badge(event.status, event.words),
-      waited > 0 && h("span", { class: "soft" }, ` after ${span(waited)}`),
+      waited > 0 && h("span", { class: "soft" }, ` after ${span(waited)} ${event.where}`),
       event.attempt?.error_message && h("p", { class: "line bad" }, event.attempt.error_message),
       event.attempt?.traceback && h("details", {}, h("summary", {}, "Traceback"), h("pre", { tabindex: 0 }, event.attempt.traceback))));
 }
