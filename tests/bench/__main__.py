@@ -13,6 +13,7 @@ from tests.bench import calibration, cost, latency, outage, recovery, report, sc
 from tests.bench.effort import FULL, QUICK, Effort
 from tests.bench.figures import KINDS, Figure, figure
 from tests.bench.guestbook import Guestbook
+from tests.bench.peers.compare import measure_peers
 from tests.bench.system import System, running_system
 from tests.bench.table import Table
 
@@ -66,6 +67,8 @@ def _measure(options: argparse.Namespace) -> Iterator[Figure | Table]:
     effort = _effort(options)
     if options.scale:
         yield from scale.measure_scale(effort, most=options.scale)
+    elif options.peers is not None:
+        yield from measure_peers(effort, only=options.peers)
     else:
         yield from _figures(options, effort)
 
@@ -101,6 +104,8 @@ def _read(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, metavar="N", help=jobs)
     told = f"only: how cost grows with clients and with stored jobs, to MOST ({scale.DEFAULT_MOST}; {scale.SIZES[-1]}: 6 GB)"
     parser.add_argument("--scale", type=int, nargs="?", const=scale.DEFAULT_MOST, metavar="MOST", help=told)
+    told = "only: others of the kind beside Jobyard (all, or those with NAME in their name); installs them first, apart"
+    parser.add_argument("--peers", nargs="?", const="", metavar="NAME", help=told)
     parser.add_argument("--json", type=Path, default=Path("bench.json"), metavar="FILE", help="where to write them (bench.json)")
     return parser.parse_args(words)
 

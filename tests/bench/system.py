@@ -117,7 +117,8 @@ class System:
 def running_system(at: Path | None = None, **settings: object) -> Iterator[System]:
     """A system that is there, and gone with everything of it afterwards, whatever happens in between; `at`: a folder that stays."""
     folder = at or Path(tempfile.mkdtemp(prefix="jobyard-bench-"))
-    jobyard = Jobyard(folder, TASKS="tests.bench.tasks", RETRY_BASE_S=0, LOG_LEVEL="warning", **settings)
+    defaults: dict[str, object] = {"TASKS": "tests.bench.tasks", "RETRY_BASE_S": 0, "LOG_LEVEL": "warning"}
+    jobyard = Jobyard(folder, **(defaults | settings))
     system = System(jobyard, folder)
     try:
         began = time.monotonic()

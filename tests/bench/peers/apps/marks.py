@@ -1,0 +1,39 @@
+"""Where a no-op job leaves the time at which it ran: a slot of eight bytes in a file that everybody maps.
+
+Runs in every peer's environment, so it needs the standard library only. Costs a job about a microsecond and no system call.
+"""
+
+import mmap
+import os
+import time
+
+SLOT = 8
+
+
+def open_marks(path):
+    """The slots of a file, as integers; 0: did not run yet."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        return memoryview(mmap.mmap(fd, 0)).cast("q")
+    finally:
+        os.close(fd)
+
+
+_slots = open_marks(os.environ["BENCH_MARKS"]) if "BENCH_MARKS" in os.environ else None
+
+
+def sign(number):
+    """A job with this number runs now."""
+    _slots[number] = time.monotonic_ns()
+
+
+def signed_ns(number):
+    """When it did; 0: not yet."""
+    return _slots[number]
+
+
+def hold(number, seconds):
+    """Sign, take so long, sign in the next slot."""
+    sign(number)
+    time.sleep(seconds)
+    sign(number + 1)
