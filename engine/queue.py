@@ -49,6 +49,8 @@ LOOK_S = 1.0
 ON_ITS_WAY = timedelta(seconds=5)
 LEAST_GRANT = 50
 JOBS_A_SLOT = 3
+PARTS = 8
+MANY = 16
 
 
 class Queue:
@@ -164,20 +166,29 @@ class Queue:
             self._wants[peer] = message
 
     def _hand_out(self) -> None:
-        """Each that waits gets an even share; who got something goes to the end of the line."""
-        if self._draining:
-            return
-        while self._wants and self._backlog.ready:
-            peer, want = next(iter(self._wants.items()))
-            share = min(want.count, math.ceil(self._backlog.ready / len(self._wants)))
+        """Each that waits gets an even share, or what is worth a turn of one that wants many. It waits on for the rest."""
+        while self._wants and self._backlog.ready and not self._draining:
+            waiting = list(self._wants.items())
+            for number, (peer, want) in enumerate(waiting):
+                share = max(math.ceil(self._backlog.ready / (len(waiting) - number)), want.count // PARTS)
+                if self._backlog.ready:
+                    self._lease(peer, want, min(want.count, share))
+
+    def _lease(self, peer: Peer, want: Want, count: int) -> None:
+        """Who got something goes to the end of the line, unless it wants many more: a few short jobs are done best by one."""
+        expires_at = self._world.monotonic() + self._settings.lease_s
+        tickets = self._backlog.pop(count, holder=peer, worker=want.worker, expires_at=expires_at)
+        left = want.count - len(tickets)
+        if left < MANY:
             del self._wants[peer]
-            expires_at = self._world.monotonic() + self._settings.lease_s
-            tickets = self._backlog.pop(share, holder=peer, worker=want.worker, expires_at=expires_at)
-            if peer.send(Leased(tickets=tickets, lease_s=self._settings.lease_s)):
-                self._counts["jobs_popped"] += len(tickets)
-                self._last_pop_time = self._world.now()
-            else:
-                self._backlog.release_all(peer)
+        if left:
+            self._wants[peer] = Want(count=left, worker=want.worker)
+        if peer.send(Leased(tickets=tickets, lease_s=self._settings.lease_s)):
+            self._counts["jobs_popped"] += len(tickets)
+            self._last_pop_time = self._world.now()
+        else:
+            self._backlog.release_all(peer)
+            self._wants.pop(peer, None)
 
     def _extend(self, peer: Peer, message: Extend) -> None:
         self._backlog.extend(message.leases, holder=peer, expires_at=self._world.monotonic() + self._settings.lease_s)

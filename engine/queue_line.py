@@ -65,13 +65,14 @@ class QueueLine:
         self._peer = None
         return True
 
-    def was_answered(self) -> None:
-        """A wish is over with what came for it."""
-        self._wanted = 0
+    def was_answered(self, tickets: int) -> None:
+        """So many came; the queue knows that we still want the rest."""
+        self._wanted = max(0, self._wanted - tickets)
 
     def want(self, count: int) -> None:
-        """Ask for so many tickets in all; said again only when it is more than before, or much less."""
-        if (count > self._wanted or 2 * count < self._wanted) and self._say(Want(count=count, worker=self._worker)):
+        """Ask for so many tickets in all; said again only when the queue thinks of half as many, or of more than twice as many."""
+        much_more, much_less = count > self._wanted and count >= 2 * self._wanted, 2 * count < self._wanted
+        if (much_more or much_less) and self._say(Want(count=count, worker=self._worker)):
             self._wanted = count
 
     def extend(self, tickets: Iterable[Ticket]) -> None:

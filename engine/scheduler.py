@@ -51,6 +51,7 @@ from engine.world import World
 IDLE_S = 60.0
 GUARD_TRIES = 5
 WATCHERS_KNOWN_FOR_S = 1.0
+SHIFT_S = 0.5
 
 
 class Scheduler:
@@ -71,7 +72,6 @@ class Scheduler:
         self._catalog = Catalog(run_dir)
         self._watchers: list[str] = []
         self._watchers_read_at = float("-inf")
-        self._turn = parse_owner(owner).generation
         self._started = world.monotonic()
         self._questions = 0
         self._acceptance = Acceptance(
@@ -128,7 +128,7 @@ class Scheduler:
         )  # fmt: skip
 
     def _wake_watcher(self, jobs: list[Job]) -> None:
-        """The next watcher in turn, when something is due before its next poll."""
+        """When something is due before its next poll. All schedulers wake the same one for a while: it claims for all at once."""
         due_at = min((job.scheduled_at for job in jobs), default=None)
         if due_at is None or (due_at - self._world.now()).total_seconds() > 2 * self._settings.poll_s:
             return
@@ -136,8 +136,8 @@ class Scheduler:
             self._watchers = self._run_dir.components("watcher")
             self._watchers_read_at = self._world.monotonic()
         if self._watchers:
-            self._turn += 1
-            self._network.hint(self._watchers[self._turn % len(self._watchers)], Wake(due_at=due_at))
+            shift = int(self._world.monotonic() / SHIFT_S)
+            self._network.hint(self._watchers[shift % len(self._watchers)], Wake(due_at=due_at))
 
     # ---- questions
 

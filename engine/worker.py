@@ -152,7 +152,7 @@ class Worker:
                 letter.peer.send(self._health())
 
     def _take(self, tickets: list[Ticket]) -> None:
-        self._queue.was_answered()
+        self._queue.was_answered(len(tickets))
         if self._draining or self._ledger.fault is not None or self._hold.is_lost:
             self._queue.release(tickets)
             return
@@ -184,19 +184,28 @@ class Worker:
             self._queue.release(self._drop_tickets())
 
     def _next_tickets(self) -> list[Ticket]:
-        """As many as can start now; what has waited too long behind long jobs goes back to the queue."""
+        """As many as can start now. Of the others, what is not known to be short, or waits too long, goes back to the queue."""
         chosen: list[Ticket] = []
         if self._tickets and not self._workshop.has_homeless:
             seats = self._workshop.seats()
             while self._tickets and seats.take(self._tickets[0][0].task) is not None:
                 chosen.append(self._tickets.popleft()[0])
-        overdue = self._world.monotonic() - TICKETS_WAIT_S
-        late = [ticket for ticket, since in (*self._tickets, *self._put_off) if since <= overdue]
-        if late:
-            self._tickets = deque((ticket, since) for ticket, since in self._tickets if since > overdue)
-            self._put_off = deque((ticket, since) for ticket, since in self._put_off if since > overdue)
-            self._queue.release(late)
+        if self._tickets or self._put_off:
+            self._give_back_late()
         return chosen
+
+    def _give_back_late(self) -> None:
+        overdue = self._world.monotonic() - TICKETS_WAIT_S
+        waiting: deque[tuple[Ticket, float]] = deque()
+        late = [ticket for ticket, since in self._put_off if since <= overdue]
+        for ticket, since in self._tickets:
+            if since <= overdue or not self._workshop.is_short(ticket.task):
+                late.append(ticket)
+            else:
+                waiting.append((ticket, since))
+        self._tickets = waiting
+        self._put_off = deque((ticket, since) for ticket, since in self._put_off if since > overdue)
+        self._queue.release(late)
 
     def _wake_watcher(self, written: Written) -> None:
         """Something is due again, sooner than the next poll would find it."""
@@ -211,8 +220,8 @@ class Worker:
     # ---- the queue
 
     def _ask_for_more(self) -> None:
-        if not self._draining and self._ledger.fault is None and not self._hold.is_lost:
-            self._queue.want(max(0, self._workshop.seats().appetite() - len(self._tickets)))
+        can_begin = not self._draining and self._ledger.fault is None and not self._hold.is_lost
+        self._queue.want(max(0, self._workshop.seats().appetite() - len(self._tickets)) if can_begin else 0)
 
     def _keep_hold(self) -> None:
         """Extend the leases; and see what was asked to be cancelled: after a hint, and now and then, for another host's sake."""

@@ -77,6 +77,10 @@ class Workshop:
         limit = self._settings.max_jobs_per_child
         return Seats(self.slots, self._pace, now=self._world.monotonic(), max_jobs_per_child=limit)
 
+    def is_short(self, task: str) -> bool:
+        """Whether jobs of this task were so short that some may wait here for a slot."""
+        return self._pace.ahead(task) > 1
+
     def hand(self, attempts: Iterable[Attempt]) -> None:
         """Each to the slot with the least to do."""
         self._shelter(attempts)

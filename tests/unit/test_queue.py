@@ -204,14 +204,14 @@ def test_who_wants_gets_the_most_urgent_first_with_the_length_of_the_lease() -> 
     assert worker.received == [Leased(tickets=[high, low], lease_s=30)]
 
 
-def test_who_waits_gets_what_comes_later_and_only_once() -> None:
+def test_who_waits_gets_what_comes_later_until_it_has_what_it_wanted() -> None:
     bench, worker = Bench(), FakePeer()
-    bench.tick(wants(worker, 5))
+    bench.tick(wants(worker, 2))
 
-    bench.tick(pushes(a_ticket()))
-    bench.tick(pushes(a_ticket()))
+    for _ in range(3):
+        bench.tick(pushes(a_ticket()))
 
-    assert len(leased(worker)) == 1
+    assert len(leased(worker)) == 2
     assert bench.stats()["ready"] == 1
 
 
@@ -222,6 +222,27 @@ def test_several_that_wait_share_evenly() -> None:
     bench.tick(pushes(*(a_ticket() for _ in range(8))))
 
     assert sorted(len(leased(worker)) for worker in workers) == [2, 3, 3]
+
+
+def test_who_got_something_goes_to_the_end_of_the_line() -> None:
+    bench, workers = Bench(), [FakePeer() for _ in range(3)]
+    bench.tick(*(wants(worker, 5) for worker in workers))
+
+    for _ in range(4):
+        bench.tick(pushes(a_ticket()))
+
+    assert [len(leased(worker)) for worker in workers] == [2, 1, 1]
+
+
+def test_a_few_for_those_that_want_many_go_to_one() -> None:
+    bench, first, second = Bench(), FakePeer(), FakePeer()
+    bench.tick(wants(first, 160), wants(second, 160))
+
+    for _ in range(3):
+        bench.tick(pushes(a_ticket(), a_ticket()))
+    bench.tick(pushes(*(a_ticket() for _ in range(100))))
+
+    assert (len(leased(first)), len(leased(second))) == (56, 50)
 
 
 def test_a_later_wish_replaces_an_earlier_one_and_none_withdraws_it() -> None:

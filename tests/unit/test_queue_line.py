@@ -41,3 +41,20 @@ def test_who_does_not_answer_has_a_name_from_the_start() -> None:
     line = a_line(FakeNetwork(), ["queue-6000"])
 
     assert (line.name, line.is_open) == ("queue-6000", False)
+
+
+def test_a_wish_is_said_again_when_half_of_it_came_or_it_has_become_much_less() -> None:
+    network = FakeNetwork()
+    queue = network.add("queue-6000")
+    line = a_line(network, ["queue-6000"])
+    line.reach()
+
+    line.want(8)
+    line.was_answered(3)
+    line.want(8)
+    line.was_answered(1)
+    line.want(8)
+    line.want(4)
+    line.want(3)
+
+    assert [message.count for message in queue.take() if isinstance(message, Want)] == [8, 8, 3]

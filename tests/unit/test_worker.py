@@ -326,6 +326,21 @@ def test_a_ticket_whose_job_has_moved_on_is_dropped(shop: Shop) -> None:
     assert shop.store.executions(job_id) == []
 
 
+def test_what_may_be_long_and_finds_no_slot_is_given_back_at_once_and_nothing_more_is_wanted(shop: Shop, tmp_path: Path) -> None:
+    for _ in range(20):
+        shop.run("echo")
+    shop.until(lambda: shop.last_want() > 2)
+    gate = tmp_path / "gate"
+
+    job_ids = shop.offer(*(a_job(task="hold", payload=f'"{gate}"'.encode()) for _ in range(6)))
+    shop.until(shop.released)
+
+    assert set(shop.released()) == set(job_ids[2:])
+    shop.until(lambda: shop.last_want() == 0)
+    gate.touch()
+    shop.until(lambda: all(shop.job(job_id).status is Status.COMPLETED for job_id in job_ids[:2]))
+
+
 def test_short_jobs_do_not_wait_behind_a_long_one(shop: Shop, tmp_path: Path) -> None:
     for _ in range(20):
         shop.run("echo")
