@@ -1,36 +1,48 @@
-// The filter of the list: a form that writes the address, and the other way round.
+// The filter of the list: a form that writes the address, and the other way round. Times are local in the form, with their zone
+// everywhere else.
 
 import { h } from "./dom.js";
 import { address } from "./route.js";
 import { STATUSES } from "./status.js";
 
-const NAMES = ["status", "task", "queue"];
+const NAMES = ["status", "task", "queue", "text", "created_after", "created_before"];
 
 export function filterOf(given) {
   return Object.fromEntries(NAMES.map((name) => [name, given.get(name) ?? ""]).filter(([, value]) => value !== ""));
 }
 
 export function filterForm(filter) {
-  return h("form", { class: "filter", "aria-label": "Filter", onsubmit: apply },
+  return h("form", { class: "filter", "aria-label": "Filter", novalidate: true, onsubmit: apply },
     h("div", { class: "field" }, h("label", { for: "filter-status" }, "Status"),
       h("select", { id: "filter-status", name: "status", onchange: (event) => event.target.form.requestSubmit() },
         h("option", { value: "" }, "any"),
         STATUSES.map((status) => h("option", { value: status, selected: filter.status === status }, status)))),
     field("Task", "task", filter),
     field("Queue", "queue", filter),
+    field("Text in payload or error", "text", filter, { type: "search" }),
+    field("Created after", "created_after", filter, { type: "datetime-local", value: toLocal(filter.created_after) }),
+    field("Created before", "created_before", filter, { type: "datetime-local", value: toLocal(filter.created_before) }),
     h("div", { class: "buttons" },
-      h("button", { type: "submit" }, "Filter"),
+      h("button", { type: "submit", class: "strong" }, "Filter"),
       h("a", { class: "button quiet", href: address("jobs") }, "Clear")));
 }
 
 function field(title, name, filter, more = {}) {
   const id = `filter-${name}`;
   return h("div", { class: "field" }, h("label", { for: id }, title),
-    h("input", { id, name, value: filter[name] ?? "", autocomplete: "off", spellcheck: "false", ...more }));
+    h("input", { id, name, autocomplete: "off", spellcheck: "false", value: filter[name] ?? "", ...more }));
 }
 
 function apply(event) {
   event.preventDefault();
   const given = new FormData(event.target);
-  location.hash = address("jobs", Object.fromEntries(NAMES.map((name) => [name, String(given.get(name)).trim()])));
+  const values = Object.fromEntries(NAMES.map((name) => [name, String(given.get(name)).trim()]));
+  for (const name of ["created_after", "created_before"]) if (values[name] !== "") values[name] = new Date(values[name]).toISOString();
+  location.hash = address("jobs", values);
+}
+
+function toLocal(time) {
+  const date = new Date(time ?? "");
+  if (Number.isNaN(date.getTime())) return "";
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }

@@ -1,39 +1,77 @@
-// The list of jobs: a filter, a page, the way to the next one. The address holds all of it.
+// The list of jobs: a filter, a page, the way to the next one, and what can be done to all that the filter selects. The address
+// holds all of it.
 
-import { ask } from "./api.js";
+import { ask, Away, get } from "./api.js";
+import { bulk } from "./bulk.js";
 import { h, render } from "./dom.js";
 import { filterForm, filterOf } from "./filter.js";
-import { ago, moment, oneLine, span } from "./format.js";
+import { ago, moment, oneLine, plural, span } from "./format.js";
 import { address } from "./route.js";
 import { badge } from "./status.js";
 import { row, table } from "./table.js";
 
 const LIMIT = 50;
+const MOST_LOOKS = 4;
 const COLUMNS = [
   ["Job", "name"], ["Status", ""], ["Queue", "words"], ["Priority", "number"], ["Attempts", "number"], ["Created", ""], ["Took", "number"],
   ["Payload or error", "wide"],
 ];
 
-export function jobs(root, { given }) {
+export function jobs(root, { given }, { live }) {
   const filter = filterOf(given);
   const cursor = given.get("cursor");
-  const list = h("div", { id: "list" });
-  render(root,
-    h("div", { class: "head" }, h("h1", { tabindex: -1 }, "Jobs")),
+  const draw = (words) => render(root,
+    h("div", { class: "head" },
+      h("h1", { tabindex: -1 }, "Jobs"),
+      h("p", { class: "soft", id: "count" }, words),
+      h("div", { class: "buttons" },
+        h("button", { type: "button", onclick: () => all("retry") }, "Retry all that match"),
+        h("button", { type: "button", onclick: () => all("cancel") }, "Cancel all that match"))),
     filterForm(filter),
-    list);
+    h("div", { key: "list", id: "list" }, shown));
+  const all = async (verb) => {
+    await bulk(verb, filter, live);
+    counted = null;
+    await live.now();
+  };
+  let shown = null;
+  let counted = null;
+  draw(null);
   return {
     title: "Jobs",
     async look(signal) {
-      const query = new URLSearchParams({ ...filter, limit: LIMIT, ...(cursor ? { cursor } : {}) });
-      const { data, headers } = await ask("GET", `/jobs?${query}`, undefined, signal);
-      render(root.querySelector("#list"), page(data), pager(filter, cursor, nextOf(headers.get("Link"))));
+      const { found, next } = await search(filter, cursor, signal);
+      shown = [page(found, next), pager(filter, cursor, next)];
+      draw(counted);
+      counted ??= await counting(filter, signal);
+      draw(counted);
     },
   };
 }
 
-function page(found) {
-  if (found.length === 0) return h("p", { class: "none" }, "No job matches.");
+async function counting(filter, signal) {
+  try {
+    const found = await get(`/api/jobs/count?${new URLSearchParams(filter)}`, signal);
+    return found.is_exact ? plural(found.count, "job") : `at least ${plural(found.count, "job")}`;
+  } catch (fault) {
+    if (fault instanceof Away) return ""; // too many to count for now; the list is worth more
+    throw fault;
+  }
+}
+
+// A page of a search may end before it has found anything: then the next ones are looked at, a few at a time.
+async function search(filter, cursor, signal) {
+  let next = cursor;
+  for (let looks = 1; ; looks += 1) {
+    const query = new URLSearchParams({ ...filter, limit: LIMIT, ...(next ? { cursor: next } : {}) });
+    const { data, headers } = await ask("GET", `/jobs?${query}`, undefined, signal);
+    next = nextOf(headers.get("Link"));
+    if (data.length > 0 || next === null || looks === MOST_LOOKS) return { found: data, next };
+  }
+}
+
+function page(found, next) {
+  if (found.length === 0) return h("p", { class: "none" }, next === null ? "No job matches." : "No job matches so far; there are older ones.");
   return table("Jobs, newest first", COLUMNS, found.map(jobRow));
 }
 

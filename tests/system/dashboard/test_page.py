@@ -66,10 +66,10 @@ def test_the_keyboard_alone_is_enough(tab: Tab) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("#main")).to_be_focused()
     page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Retry all that match")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
     expect(page.get_by_label("Status")).to_be_focused()
-    for _ in range(3):
-        page.keyboard.press("Shift+Tab")
-    assert page.evaluate("document.activeElement.tagName") in ("A", "BUTTON")
 
     page.get_by_role("link", name="Submit").focus()
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"

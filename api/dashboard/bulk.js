@@ -1,0 +1,83 @@
+// Retry or cancel all that a filter selects: counted first, then confirmed, then done in bounded steps that can be stopped.
+
+import { Away, get, post, Refused } from "./api.js";
+import { closeDialog, drawDialog, openDialog } from "./dialog.js";
+import { h } from "./dom.js";
+import { count, plural } from "./format.js";
+import { say } from "./notice.js";
+
+const STEP = 200;
+const PAUSE_MS = 2000;
+const VERBS = {
+  retry: { title: "Retry all that match", button: "Retry them", done: "retried", left: "that cannot be retried" },
+  cancel: { title: "Cancel all that match", button: "Cancel them", done: "cancelled", left: "that had ended already" },
+};
+
+export async function bulk(verb, filter, live) {
+  const words = VERBS[verb];
+  const stop = new AbortController();
+  const closed = openDialog(words.title, h("p", {}, "Counting…"), buttons(cancelButton("Keep them")));
+  closed.then(() => stop.abort());
+  try {
+    const found = await get(`/api/jobs/count?${new URLSearchParams(filter)}`, stop.signal);
+    if (!stop.signal.aborted) drawDialog(words.title, ...question(words, filter, found, () => run(verb, filter, found, stop.signal, live)));
+  } catch (fault) {
+    if (!stop.signal.aborted) drawDialog(words.title, h("p", { class: "fault", role: "alert" }, fault.message), buttons(cancelButton("Close")));
+  }
+  await closed;
+}
+
+function question(words, filter, found, go) {
+  const chosen = Object.entries(filter).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`);
+  const those = found.is_exact ? plural(found.count, "job") : `At least ${plural(found.count, "job")}`;
+  return [
+    h("p", { id: "bulk-count" }, `${those} ${found.count === 1 ? "matches" : "match"}: ${chosen.length ? chosen.join(", ") : "all jobs there are"}.`),
+    h("p", { class: "soft" }, `Those ${words.left} are left as they are.`),
+    buttons(cancelButton("Keep them"), found.count > 0 && h("button", { key: "go", type: "button", class: "strong", onclick: go }, words.button)),
+  ];
+}
+
+// Step by step until there is no cursor. A step that the service could not take is taken again: what is changed already is skipped.
+async function run(verb, filter, found, signal, live) {
+  const words = VERBS[verb];
+  const sums = { changed: 0, skipped: 0 };
+  let cursor = null;
+  let trouble = null;
+  do {
+    drawDialog(words.title, ...progress(words, sums, found, trouble));
+    try {
+      const told = await post(`/api/jobs/${verb}`, JSON.stringify({ filter, limit: STEP, ...(cursor ? { cursor } : {}) }), signal);
+      sums.changed += told.changed;
+      sums.skipped += told.skipped;
+      cursor = told.cursor;
+      trouble = null;
+    } catch (fault) {
+      if (signal.aborted) break;
+      if (!(fault instanceof Away)) return failed(words, sums, fault);
+      trouble = fault.message;
+      await new Promise((then) => setTimeout(then, PAUSE_MS));
+    }
+  } while ((cursor !== null || trouble !== null) && !signal.aborted);
+  const ended = `${plural(sums.changed, "job")} ${words.done}, ${count(sums.skipped)} left as they were.`;
+  say(signal.aborted ? `Stopped: ${ended}` : ended);
+  if (!signal.aborted) drawDialog(words.title, h("p", { id: "bulk-end", role: "status" }, ended), buttons(cancelButton("Close")));
+  await live.now();
+}
+
+function failed(words, sums, fault) {
+  const told = fault instanceof Refused ? fault.message : String(fault);
+  drawDialog(words.title, h("p", { class: "fault", role: "alert" }, `Stopped after ${plural(sums.changed, "job")}: ${told}`), buttons(cancelButton("Close")));
+}
+
+function progress(words, sums, found, trouble) {
+  const seen = sums.changed + sums.skipped;
+  return [
+    h("progress", { max: Math.max(found.count, seen, 1), value: seen, "aria-label": words.title }),
+    h("p", { class: "soft" }, `${count(seen)} of ${found.is_exact ? "" : "at least "}${count(Math.max(found.count, seen))}`),
+    trouble && h("p", { class: "fault" }, `${trouble}; trying again`),
+    buttons(cancelButton("Stop")),
+  ];
+}
+
+const buttons = (...shown) => h("div", { class: "buttons" }, shown);
+const cancelButton = (words) => h("button", { key: "close", type: "button", onclick: () => closeDialog() }, words);
