@@ -28,6 +28,7 @@ from engine.wire.messages import (
     Json,
     List,
     ListExecutions,
+    ListTasks,
     Message,
     Refused,
     RetryJob,
@@ -111,6 +112,11 @@ class Jobs:
     def retry_many(self) -> Reply:
         """Give a share of those that are selected a fresh set of retries."""
         return self._change_many(Verb.RETRY)
+
+    def tasks(self) -> Reply:
+        """What can be submitted."""
+        read_query(request, ())
+        return _told(self._line.send(ListTasks()))
 
     def find(self) -> Reply:
         """One job, by query."""

@@ -118,6 +118,9 @@ def _schemas() -> dict[str, object]:
         },
         "NewBatch": _whole({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
         "Job": _whole(JOB), "Jobs": _list_of("Job"), "Execution": _whole(EXECUTION),
+        "Tasks": {
+            "type": "array", "items": _whole({"task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"}}),
+        },
         "Executions": _list_of("Execution"), "Accepted": _whole(accepted),
         "AcceptedBatch": _whole({"job_ids": {"type": "array", "items": JOB_ID}}),
         "Count": _whole({"count": COUNT, "is_exact": {"type": "boolean"}}),

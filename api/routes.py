@@ -83,6 +83,10 @@ ROUTES: tuple[Route, ...] = (
         errors=(*_JOB_ERRORS, 409), summary="Give a failed or cancelled job a fresh set of retries",
     ),
     Route(
+        method="GET", path="/api/tasks", view="jobs.tasks", kinds=(GATEWAY,), answer="Tasks", errors=(400, 503),
+        summary="The tasks that some host knows, by name, with what their jobs have by default",
+    ),
+    Route(
         method="GET", path="/health", view="gateway.health", kinds=(GATEWAY,), answer="Health", errors=(400, 503),
         summary="Whether everything is well",
     ),

@@ -37,6 +37,7 @@ from engine.wire.messages import (
     Json,
     List,
     ListExecutions,
+    ListTasks,
     Message,
     Ping,
     Refused,
@@ -83,7 +84,7 @@ class Scheduler:
         self._answers: dict[type, Callable[..., Message]] = {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping, GetStats: self._stats,
-            ChangeMany: self._change_many, CountMatching: self._count_matching,
+            ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
         }  # fmt: skip
 
     @property
@@ -218,6 +219,17 @@ class Scheduler:
     def _count_matching(self, message: CountMatching) -> Message:
         return Json(body=msgspec.json.encode(self._store.count_jobs(message.wanted)))
 
+    def _list_tasks(self, message: ListTasks) -> Message:
+        defaults = self._defaults()
+        tasks = [
+            {
+                "task": name, "max_retries": _first(options.max_retries, defaults.max_retries),
+                "timeout_s": _first(options.timeout_s, defaults.timeout_s),
+            }
+            for name, options in sorted(defaults.tasks.items())
+        ]  # fmt: skip
+        return Json(body=msgspec.json.encode(tasks))
+
     def _ping(self, message: Ping) -> Message:
         return Json(body=msgspec.json.encode({"status": "healthy", "database": self._store.ping()}))
 
@@ -270,3 +282,6 @@ class Scheduler:
         self._log.error("request_failed", error_id=error_id, error=repr(bug))
         return Refused(code="internal_error", message=f"this is our fault, not yours; the log knows it as {error_id}")
 
+
+def _first(option: float | None, default: float) -> float:
+    return default if option is None else option

@@ -87,6 +87,17 @@ class AsyncClient:
         """See `Client.health`."""
         return await self._run(self._core.health())
 
+    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """See `Client.ask`."""
+        return await self._run(self._core.ask(method, path, body))
+
+    async def ask_pages(self, path: str) -> AsyncIterator[Any]:
+        """See `Client.ask_pages`."""
+        next_path: str | None = path
+        while next_path is not None:
+            page, next_path = await self._run(self._core.ask_page(next_path))
+            yield page
+
     async def aclose(self) -> None:
         """Close the connections; not those of a `http` that was given."""
         if self._is_own:

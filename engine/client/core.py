@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import msgspec
+
 from engine.client.answers import error_of, is_temporary, is_uncertain, retry_after_s, value_of
 from engine.client.batches import Chunk, encode_job, given, remark
 from engine.client.steps import Operation, Pause, Request, Response
@@ -148,6 +150,21 @@ class Core:
         if isinstance(answer, Response) and answer.status in (200, 503) and b'"components"' in answer.body:
             return value_of(answer, Health)
         raise error_of(answer)
+
+    def ask(self, method: str, path: str, body: Any = None) -> Operation[Any]:
+        """What a request of the HTTP interface gives, decoded. Only a question is asked again when its answer was lost."""
+        sent = None if body is None else msgspec.json.encode(body)
+        request = Request(method=method, path=path, body=sent, harmless_twice=method == "GET")
+        try:
+            return value_of((yield from self._ask(request)), Any)
+        except Unsettled as lost:
+            raise lost.error from None
+
+    def ask_page(self, path: str) -> Operation[tuple[Any, str | None]]:
+        """The same for a page of a list, and the path of the next one."""
+        response = yield from self._ask(Request(method="GET", path=path))
+        found = _NEXT.search(response.headers.get("link", ""))
+        return value_of(response, Any), f"{path.partition('?')[0]}?{found[1]}" if found else None
 
     def new_key(self) -> str:
         """An idempotency key that nobody else makes."""

@@ -94,6 +94,17 @@ class Client:
         """How the service is; not being healthy is an answer, being out of reach raises `Unreachable`."""
         return self._run(self._core.health())
 
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Any request of the HTTP interface (docs/http.md) by its path; the JSON of the answer, decoded."""
+        return self._run(self._core.ask(method, path, body))
+
+    def ask_pages(self, path: str) -> Iterator[Any]:
+        """The same for every page of a list, one after the other."""
+        next_path: str | None = path
+        while next_path is not None:
+            page, next_path = self._run(self._core.ask_page(next_path))
+            yield page
+
     def close(self) -> None:
         """Close the connections; not those of a `http` that was given."""
         own = self._own.pop(os.getpid(), None)

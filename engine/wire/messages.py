@@ -92,6 +92,10 @@ class ChangeMany(Message, frozen=True):
     body: bytes
 
 
+class ListTasks(Message, frozen=True):
+    """The tasks that some host knows, by name; answered with `Json` (an array)."""
+
+
 class CountJobs(Message, frozen=True):
     """Jobs by status; answered with `Json` (an object)."""
 
@@ -292,8 +296,8 @@ class Ready(Message, frozen=True):
 
 
 MESSAGES = (
-    Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | CountJobs | CountMatching | Ping
-    | GetStats | GetItems | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room | Push | Pushed | Want
+    Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
+    | Ping | GetStats | GetItems | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room | Push | Pushed | Want
     | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied | Run | Done | Progressed
 )  # fmt: skip
 """All that may be decoded; `Closed` and `Ready` never travel."""

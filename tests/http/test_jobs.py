@@ -268,6 +268,13 @@ def test_a_filter_that_cannot_be_is_refused_by_name(client: FlaskClient, path: s
     assert error_of(client.get(f"{path}?{query}")) == (400, "invalid_field", query.partition("=")[0])
 
 
+def test_the_tasks_are_listed_with_what_their_jobs_have_by_default(client: FlaskClient) -> None:
+    assert client.get("/api/tasks").json == [
+        {"task": "echo", "max_retries": 5, "timeout_s": 3600.0}, {"task": "resize", "max_retries": 3, "timeout_s": 60.0},
+    ]  # fmt: skip
+    assert client.get("/api/tasks?x=1").status_code == 400
+
+
 def test_a_count_takes_no_page(client: FlaskClient) -> None:
     assert error_of(client.get("/api/jobs/count?limit=5")) == (400, "unknown_field", "limit")
 

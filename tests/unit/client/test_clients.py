@@ -100,6 +100,16 @@ def test_a_method_asks_its_request(kind: str, method: str, answers: list[Callabl
     assert f"{service.requests[-1].method} {service.requests[-1].url.path}" == path and service.answers == []
 
 
+def test_the_pages_of_whatever_is_asked_are_fetched_one_by_one(kind: str) -> None:
+    link = {"Link": '</base/api/jobs?limit=1&cursor=c>; rel="next"'}
+    service = Service(httpx.Response(200, json=[1], headers=link), httpx.Response(200, json=[2]))
+
+    assert Both(kind, service).ask("ask_pages", "/api/jobs?limit=1") == [[1], [2]]
+    assert [request.url.raw_path.decode() for request in service.requests] == [
+        "/base/api/jobs?limit=1", "/base/api/jobs?limit=1&cursor=c",
+    ]  # fmt: skip
+
+
 def test_pauses_and_repeats_are_carried_out(kind: str) -> None:
     cut = httpx.ReadError("reset")
     busy = httpx.Response(503, json={"error": {"code": "overloaded", "message": "no", "field": None}})
@@ -171,7 +181,7 @@ def test_the_two_clients_have_the_same_methods_and_parameters() -> None:
             if not name.startswith("_") and name not in ("close", "aclose")
         }
 
-    assert public(Client) == public(AsyncClient) and len(public(Client)) == 10
+    assert public(Client) == public(AsyncClient) and len(public(Client)) == 12
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "ftp://a", "http://", "http://a?x=1", "http://a:port", None])

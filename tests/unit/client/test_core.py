@@ -178,6 +178,17 @@ def test_an_outage_longer_than_the_patience_ends_a_longer_wait(dialogue: Dialogu
 # ---- cancel and retry, which are not simply sent twice
 
 
+def test_whatever_else_is_asked_is_repeated_only_when_it_is_a_question(dialogue: Dialogue) -> None:
+    found = dialogue.run(dialogue.core.ask("GET", "/api/tasks"), [CUT, ok([1])])
+    with pytest.raises(Unreachable):
+        dialogue.run(dialogue.core.ask("POST", "/api/jobs/cancel", {"filter": {}}), [CUT])
+    done = dialogue.run(dialogue.core.ask("POST", "/api/jobs/cancel", {"filter": {}}), [REFUSED, ok({"changed": 1})])
+
+    assert (found, done) == ([1], {"changed": 1})
+    assert dialogue.asked() == ["GET /api/tasks"] * 2 + ["POST /api/jobs/cancel"] * 3
+    assert body_of(dialogue, 4) == {"filter": {}}
+
+
 def test_a_cancel_whose_answer_was_lost_is_settled_by_looking(dialogue: Dialogue) -> None:
     job = dialogue.run(dialogue.core.cancel(ID), [CUT, shown(status=Status.CANCELLED)])
 
