@@ -53,7 +53,7 @@ class Unframer:
         self._max_bytes = max_bytes
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[Message]:
+    def feed(self, data: bytes | memoryview) -> Iterator[Message]:
         """The messages that these bytes complete, one by one; raises `Damaged` after those that came before the damage."""
         self._buffer += data
         start = 0

@@ -113,13 +113,13 @@ class Stream:
         """Everything whole that has come; then raises `Damaged` or an `OSError` if nothing more can come."""
         for _ in range(READS_A_TURN):
             try:
-                data = self.sock.recv(READ_BYTES)
+                size = self.sock.recv_into(self._hub.came)
             except BlockingIOError:
                 return
-            if not data:
+            if not size:
                 raise ConnectionResetError("the peer closed the connection")
-            yield from self._unframer.feed(data)
-            if len(data) < READ_BYTES:
+            yield from self._unframer.feed(self._hub.came[:size])
+            if size < READ_BYTES:
                 return
 
     def _try_send(self, data: memoryview) -> int:
@@ -144,6 +144,8 @@ class Hub:
         self._out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._out.setblocking(False)
         self._lost: list[Stream] = []
+        self.came = memoryview(bytearray(READ_BYTES))
+        """Where streams read to: a new buffer for each read would be asked of the system, and given back."""
 
     def listen(self, name: str) -> None:
         """Take connections and hints under this name."""
