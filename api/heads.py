@@ -22,6 +22,7 @@ from api.reply import Reply
 KEPT = 256
 LONGEST_KEPT = 1 << 10
 NOBODY = ("", 0)
+_date = lru_cache(maxsize=2)(util.http_date)
 
 
 class Heads:
@@ -45,10 +46,10 @@ class Heads:
         return None
 
 
-def answer_bytes(reply: Reply) -> bytes:
-    """A whole answer to a request whose connection is used again."""
+def answer_bytes(reply: Reply, *, at_s: int) -> bytes:
+    """A whole answer, given in this second since 1970, to a request whose connection is used again."""
     told = {**reply.headers, "Content-Type": "application/json", "Content-Length": str(len(reply.body))}
     lines = "".join([f"{name}: {value}\r\n" for name, value in told.items()])
     status = f"{reply.status} {HTTP_STATUS_CODES[reply.status].upper()}"
-    head = f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {util.http_date()}\r\nConnection: keep-alive\r\n{lines}\r\n"
+    head = f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {_date(at_s)}\r\nConnection: keep-alive\r\n{lines}\r\n"
     return head.encode("latin-1") + reply.body

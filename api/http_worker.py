@@ -168,7 +168,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
 
     def _answer(self, conn: TConn, reply: Reply) -> None:
         """What came by the express."""
-        data = answer_bytes(reply)
+        data = answer_bytes(reply, at_s=int(time.time()))
         try:
             left = data[conn.sock.send(data) :]
         except BlockingIOError:

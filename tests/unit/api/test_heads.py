@@ -46,8 +46,9 @@ def test_heads_that_are_alike_but_not_the_same_are_not_mixed_up(heads: Heads) ->
 
 
 def test_an_answer_has_its_status_its_headers_and_its_body() -> None:
-    head, _, body = answer_bytes(value_reply({"a": 1}, 201, {"Location": "/x"})).partition(b"\r\n\r\n")
+    head, _, body = answer_bytes(value_reply({"a": 1}, 201, {"Location": "/x"}), at_s=0).partition(b"\r\n\r\n")
 
     lines = head.decode().split("\r\n")
     assert (lines[0], body) == ("HTTP/1.1 201 CREATED", b'{"a":1}')
     assert {"Connection: keep-alive", "Location: /x", "Content-Length: 7", "Cache-Control: no-store"} <= set(lines)
+    assert "Date: Thu, 01 Jan 1970 00:00:00 GMT" in lines
