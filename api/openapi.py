@@ -48,6 +48,13 @@ EXECUTION: Mapping[str, Mapping[str, object]] = {
     "status": {"type": "string", "enum": list(ExecutionStatus)}, "started_at": TIME, "finished_at": MAYBE_TIME,
     "duration_ms": {"type": ["integer", "null"]}, "error_message": MAYBE_TEXT, "traceback": MAYBE_TEXT,
 }  # fmt: skip
+PROGRESS: Mapping[str, Mapping[str, object]] = {
+    "fraction": {"type": "number", "minimum": 0, "maximum": 1}, "note": {"type": "string"}, "at": TIME,
+}  # fmt: skip
+OUTPUT: Mapping[str, Mapping[str, object]] = {
+    "attempt": COUNT, "output": {"type": "string"}, "is_cut": {"type": "boolean"}, "is_running": {"type": "boolean"},
+    "progress": {"type": ["object", "null"], "properties": PROGRESS, "required": list(PROGRESS)},
+}  # fmt: skip
 
 
 @functools.cache
@@ -126,6 +133,8 @@ def _schemas() -> dict[str, object]:
         "Count": _whole({"count": COUNT, "is_exact": {"type": "boolean"}}),
         "Selection": _selection(), "Step": _whole({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
         "Health": _whole({"status": {"type": "string"}}), "Counters": {"type": "object"}, "Document": {"type": "object"},
+        "JobLogs": _whole({"job_id": JOB_ID, "attempts": _list_of("Output")}),
+        "Output": _whole(OUTPUT) | {"additionalProperties": False},
         "Text": {"type": "string"},
         "Stats": _whole({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
         "Queue": _whole({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),

@@ -168,7 +168,8 @@ def _worker(start: Start, birth: Birth, hub: Hub, log: Log) -> Role:
 
     def child(ends: Ends) -> int:
         folder = str(settings.data_dir / "tmp")
-        return run_executor(ends, registry=registry, world=world, parent=me, title=title, folder=folder)
+        level = settings.log_level
+        return run_executor(ends, registry=registry, world=world, parent=me, title=title, folder=folder, log_level=level)
 
     store = _store(start, birth)
     return Worker(

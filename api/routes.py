@@ -75,6 +75,11 @@ ROUTES: tuple[Route, ...] = (
         errors=_JOB_ERRORS, summary="The attempts at a job, oldest first; of very many the latest, about 4 MiB of them",
     ),
     Route(
+        method="GET", path="/api/jobs/<job_id>/logs", view="logs.show", kinds=(GATEWAY,), answer="JobLogs", errors=_JOB_ERRORS,
+        summary="The end (64 KiB) of what each attempt printed, the one that runs included, and its last progress, oldest first; "
+        "of very many the latest, about 1 MiB of them",
+    ),
+    Route(
         method="POST", path="/api/jobs/<job_id>/cancel", view="jobs.cancel", kinds=(GATEWAY,), answer="Job",
         errors=(*_JOB_ERRORS, 409), summary="Cancel a job: at once, or by telling the task that runs",
     ),

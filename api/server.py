@@ -29,6 +29,7 @@ from api.gateway import Gateway
 from api.guards import Guards
 from api.health import Health
 from api.http_worker import KEEP_ALIVE_S, JsonWorker, refuse_repeated_key
+from api.job_logs import JobLogs
 from api.jobs import Jobs
 from api.pages import Pages
 from api.processes import ProcessMeter
@@ -120,7 +121,7 @@ class Front(BaseApplication):  # type: ignore[misc]
             line = LoadBalancer(caller, schedulers=names, health=health, world=world)
             jobs = Jobs(line, world)
             views = {
-                "jobs": jobs, "component": Component(caller, name), "pages": pages,
+                "jobs": jobs, "logs": JobLogs(line, caller), "component": Component(caller, name), "pages": pages,
                 "gateway": Gateway(caller, line, components=self._run_dir.components, meter=ProcessMeter(world)),
             }  # fmt: skip
             apps[str(port)] = create_app(kind, views, guards=guards, faults=faults)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
 import os
 import signal
 import socket
@@ -47,16 +48,31 @@ class Ends:
     page: InterruptPage
 
 
-def run_executor(ends: Ends, *, registry: Registry, world: World, parent: int, title: str, folder: str) -> int:
+def run_executor(
+    ends: Ends, *, registry: Registry, world: World, parent: int, title: str, folder: str, log_level: str = "info"
+) -> int:  # fmt: skip
     """The child's life: runs what comes until the inbox is closed; the exit status."""
     surroundings = Surroundings(output=ends.output, world=world, folder=Path(folder))
     surroundings.settle_in(parent=parent, title=title, keep={ends.inbox.fileno(), ends.outbox.fileno()})
+    show_logging(log_level)
     executor = Executor(ends, registry=registry, world=world, surroundings=surroundings)
     while (run := receive_packet(ends.inbox)) is not None:
         assert isinstance(run, Run)
         executor.execute(run)
     surroundings.leave()
     return EXIT_OK
+
+
+def show_logging(level: str) -> None:
+    """What tasks log with `logging`, at this level and above, goes to stderr; unless the user's modules have set it up themselves.
+
+    A task may still set it up: `logging` uses its last resort only as long as there is no handler.
+    """
+    if logging.lastResort is not None:
+        logging.lastResort.setLevel(level.upper())
+        logging.lastResort.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    if not logging.root.handlers and logging.root.level == logging.WARNING:
+        logging.root.setLevel(level.upper())
 
 
 class Executor:
@@ -72,6 +88,7 @@ class Executor:
         self._pid = os.getpid()
         self._current: Run | None = None
         self._told_at = 0.0
+        self._untold: Progressed | None = None
         surroundings.catch(signal.SIGUSR1, self._heed)
 
     def execute(self, run: Run) -> None:
@@ -85,6 +102,9 @@ class Executor:
         if os.getpid() != self._pid:
             os._exit(EXIT_OK)  # a fork of the task's came back to us; only one of us is the child
         self._surroundings.end_what_is_left()
+        if self._untold is not None:
+            self._send(self._untold)
+            self._untold = None
         self._send(Done(job_id=run.job_id, attempt=run.attempt, outcome=outcome, elapsed_s=elapsed_s))
         self._surroundings.set_back()
 
@@ -120,12 +140,15 @@ class Executor:
             raise JobTimeout("its time was up") if why is Why.TIMEOUT else JobCancelled("it was cancelled")
 
     def _tell(self, job: CurrentJob, fraction: float, note: str) -> None:
-        """Progress, but a few times a second at most: it is told to people."""
+        """Progress, but a few times a second at most: it is told to people. The last one is told in any case."""
+        told = Progressed(job_id=job.job_id, attempt=job.attempt, fraction=fraction, note=note)
         now = self._world.monotonic()
         if now - self._told_at < TELL_EVERY_S:
+            self._untold = told
             return
         self._told_at = now
-        self._send(Progressed(job_id=job.job_id, attempt=job.attempt, fraction=fraction, note=note))
+        self._untold = None
+        self._send(told)
 
     def _send(self, message: Message) -> None:
         with self._sending:

@@ -1,4 +1,5 @@
-"""The nouns: a job, an execution, a ticket, an outcome, a filter. They are values; only `lifecycle` makes the next one from one.
+"""The nouns: a job, an execution, its output, a ticket, an outcome, a filter. They are values; only `lifecycle` makes the next
+one from one.
 
 Structs rather than dataclasses, because they are built four times in a job's life and coded at C speed by msgspec.
 Times are aware UTC datetimes cut to milliseconds. `payload` and `result` are JSON text, carried as bytes from the
@@ -90,6 +91,24 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     duration_ms: int | None = None
     error_message: str | None = None
     traceback: str | None = None
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a task said last of how far it is: from 0 to 1, and in words where."""
+
+    fraction: float
+    note: str
+    at: datetime
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The end of what one attempt printed and logged, and its last progress. Kept only of attempts that have either."""
+
+    job_id: str
+    attempt: int
+    text: str = ""
+    is_cut: bool = False
+    progress: Progress | None = None
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, gc=False):

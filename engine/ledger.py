@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
+
 from engine import lifecycle
 from engine.config import Settings
 from engine.errors import StoreUnavailable
 from engine.hold import Hold
-from engine.job import ExecutionStatus, Job, Outcome, Status, Ticket, ticket_for
+from engine.job import ExecutionStatus, Job, Outcome, Output, Status, Ticket, ticket_for
 from engine.lifecycle import Change
 from engine.logs import Log
 from engine.slot import Attempt
@@ -75,6 +77,11 @@ class Ledger:
     def held(self) -> list[Ticket]:
         """The leases of what waits to be written."""
         return [end.attempt.ticket for end in self._kept] + self._doubts
+
+    def output_of(self, job_id: str, attempt: int) -> Output | None:
+        """Of an attempt whose end waits to be written."""
+        ended = (end.attempt for end in self._kept if (end.attempt.job.job_id, end.attempt.job.attempt) == (job_id, attempt))
+        return next((one.output or Output(job_id=job_id, attempt=attempt) for one in ended), None)
 
     def next_try_at(self) -> float:
         """When there is something to write again, in monotonic seconds."""
@@ -136,9 +143,7 @@ class Ledger:
     def _commit(self, tickets: Sequence[Ticket], written: Written) -> None:
         now = self._world.now()
         begins = self._apart(self._begins(tickets, now), written)
-        settles = [
-            lifecycle.settle(end.attempt.job, end.outcome, now=now, retry_base_s=self._settings.retry_base_s) for end in self._kept
-        ]
+        settles = [self._settle(end, now) for end in self._kept]
         self._doubts = [ticket for ticket, _, _ in begins]
         done = self._store.apply([*settles, *(change for _, _, change in begins)])
         self._doubts = []
@@ -149,6 +154,10 @@ class Ledger:
         written.begun += [Attempt(job=change.after(job), ticket=ticket) for ticket, job, change in begun]
         still_wanted = {ticket.job_id for ticket, _, _ in begun} | {ticket.job_id for ticket in written.put_off}
         written.acked += [ticket for ticket in tickets if ticket.job_id not in still_wanted]
+
+    def _settle(self, end: Ended, now: datetime) -> Change:
+        change = lifecycle.settle(end.attempt.job, end.outcome, now=now, retry_base_s=self._settings.retry_base_s)
+        return change if end.attempt.output is None else msgspec.structs.replace(change, output=end.attempt.output)
 
     def _begins(self, tickets: Sequence[Ticket], now: datetime) -> list[Begin]:
         """For those whose job is still what the ticket says: of the others somebody else has taken care."""

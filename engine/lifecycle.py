@@ -24,7 +24,7 @@ from enum import StrEnum
 
 import msgspec
 
-from engine.job import Execution, ExecutionStatus, Job, Outcome, Status, at_least
+from engine.job import Execution, ExecutionStatus, Job, Outcome, Output, Status, at_least
 from engine.owners import parse_owner
 
 
@@ -79,7 +79,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One guarded write. It happens whole, or not at all when the job is no longer at `status` and `epoch`.
 
     `unless_cancelled` also refuses when somebody asked to cancel meanwhile. `fields` are the job's new values (never
-    `job_id`), the same set of names for each verb. `execution` is the whole row to store with it.
+    `job_id`), the same set of names for each verb. `execution` is the whole row to store with it, `output` what its attempt
+    printed.
     """
 
     verb: Verb
@@ -89,6 +90,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     fields: dict[str, object]
     unless_cancelled: bool = False
     execution: Execution | None = None
+    output: Output | None = None
 
     def after(self, job: Job) -> Job:
         """The job as it stands once this change is applied."""

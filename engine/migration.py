@@ -1,4 +1,4 @@
-"""Copies everything from one store to another: jobs in the order of insertion with their executions, page by page.
+"""Copies everything from one store to another: jobs in the order of insertion with what is kept of their attempts, page by page.
 
 A job that is in the target already is left as it is, so a copy that was cut short goes on where it stopped when it is begun
 again. Nothing may run on either store meanwhile; what a dead system left held is given back first, because no owner's name
@@ -13,17 +13,12 @@ from typing import Protocol
 
 from engine.config import Settings
 from engine.errors import CannotStart
-from engine.job import Execution, Job
 from engine.logs import Log
-from engine.store.port import Store
+from engine.store.port import Record, Store
 from engine.upkeep import Upkeep
 from engine.world import World
 
 PAGE = 1_000
-
-
-Record = tuple[Job, list[Execution]]
-"""A job with all that is stored of it."""
 
 
 class Copyable(Store, Protocol):
@@ -71,10 +66,10 @@ def _compare(source: Copyable, target: Copyable, progress: Callable[[int], None]
     """Job by job: there, and in the same state."""
     wrong: list[str] = []
     for page in _pages(source):
-        found = target.find([job.job_id for job, _ in page], whole=False)
+        found = target.find([job.job_id for job, *_ in page], whole=False)
         wrong += [
             job.job_id
-            for (job, _), there in zip(page, found, strict=True)
+            for (job, *_), there in zip(page, found, strict=True)
             if there is None or (there.status, there.epoch, there.attempt) != (job.status, job.epoch, job.attempt)
         ]
         progress(len(page))

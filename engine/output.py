@@ -1,19 +1,29 @@
-"""What tasks print: lines in the log with their job and attempt, bounded, so that a flood costs nobody but its printer.
+"""What tasks print: lines in the log with their job and attempt, bounded, and the end of it kept for whoever asks later.
 
 One pipe takes all that a child and its own children print. A job that was handed to an idle child prints from then on; one that
-waited in the child's inbox begins with a mark, because only the child knows when its turn came.
+waited in the child's inbox begins with a mark, because only the child knows when its turn came. A mark counts only for an
+attempt that the child was handed and that has not begun to print; any other is something that a task printed.
+
+    handed to an idle child ── begin ─┐
+    a mark for one that is awaited ───┴─▶ prints ── taken (its end is known) ──▶ Output, kept with its execution
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+from engine.job import Output, Progress
 from engine.logs import Log
 
 MAX_BYTES = 64 << 10
 MAX_LINES = 1_000
 MAX_LINE_CHARS = 1_000
-MARK = re.compile(rb"\0\x1e([0-9a-f]{24}):(\d+)\n")
+KEPT_BYTES = 64 << 10
+MARK = re.compile(rb"\0\x1e([0-9a-f]{24}):([0-9]{1,9})\n")
+
+Printer = tuple[str, int]
+"""A job's id and the number of an attempt at it."""
 
 
 def mark_of(job_id: str, attempt: int) -> bytes:
@@ -21,15 +31,18 @@ def mark_of(job_id: str, attempt: int) -> bytes:
     return b"\0\x1e%s:%d\n" % (job_id.encode(), attempt)
 
 
-class Output:
+class Printout:
     """What one child prints."""
 
-    def __init__(self, log: Log, *, pid: int) -> None:
+    def __init__(self, log: Log, *, pid: int, awaits: Callable[[Printer], bool]) -> None:
+        """`awaits`: whether the child was handed this attempt and has not ended it."""
         self._log = log
         self._pid = pid
-        self._printer: tuple[str, int] | None = None
+        self._awaits = awaits
+        self._printer: Printer | None = None
         self._rest = b""
         self._bytes = self._lines = 0
+        self._tails: dict[Printer, Tail] = {}
 
     def begin(self, job_id: str, attempt: int) -> None:
         """What comes now is printed by this attempt, until it ends or a mark tells of another."""
@@ -53,14 +66,34 @@ class Output:
         if b"\0\x1e" not in data:
             self._add(data)
             return
-        before, *marked = MARK.split(data)
-        self._add(before)
-        for job_id, attempt, printed in zip(*[iter(marked)] * 3, strict=True):
-            self.begin(job_id.decode(), int(attempt))
-            self._add(printed)
+        start = 0
+        for mark in MARK.finditer(data):
+            printer = (mark[1].decode(), int(mark[2]))
+            if printer != self._printer and printer not in self._tails and self._awaits(printer):
+                self._add(data[start : mark.start()])
+                self.begin(*printer)
+                start = mark.end()
+        self._add(data[start:])
+
+    def so_far(self, job_id: str, attempt: int, progress: Progress | None) -> Output | None:
+        """What is kept of this attempt's output now; None when that is nothing."""
+        tail = self._tails.get((job_id, attempt))
+        if tail is None:
+            return Output(job_id=job_id, attempt=attempt, progress=progress) if progress is not None else None
+        return Output(job_id=job_id, attempt=attempt, text=tail.text(), is_cut=tail.is_cut, progress=progress)
+
+    def taken(self, job_id: str, attempt: int, progress: Progress | None) -> Output | None:
+        """The same at its end; it is the caller's from now on."""
+        output = self.so_far(job_id, attempt, progress)
+        self._tails.pop((job_id, attempt), None)
+        return output
 
     def _add(self, data: bytes) -> None:
-        if not data or self._is_cut:
+        if not data:
+            return
+        if self._printer is not None:
+            self._tails.setdefault(self._printer, Tail()).add(data)
+        if self._is_cut:
             return
         *lines, self._rest = (self._rest + data[: MAX_BYTES - self._bytes]).split(b"\n")
         self._bytes += len(data)
@@ -90,3 +123,32 @@ class Output:
             return {"executor": self._pid}
         job_id, attempt = self._printer
         return {"job_id": job_id, "attempt": attempt}
+
+
+class Tail:
+    """The end of a stream of bytes."""
+
+    def __init__(self) -> None:
+        self._end = bytearray()
+        self.is_cut = False
+
+    def add(self, data: bytes) -> None:
+        """More came."""
+        self._end += data
+        if len(self._end) > KEPT_BYTES:
+            del self._end[:-KEPT_BYTES]
+            self.is_cut = True
+
+    def text(self) -> str:
+        """As text that has at most `KEPT_BYTES` in UTF-8; it begins with a whole character."""
+        data = self._end.lstrip(CONTINUATIONS) if self.is_cut else self._end
+        text = data.decode("utf-8", "replace")
+        encoded = text.encode()
+        if len(encoded) <= KEPT_BYTES:
+            return text
+        self.is_cut = True
+        return encoded[-KEPT_BYTES:].lstrip(CONTINUATIONS).decode()
+
+
+CONTINUATIONS = bytes(range(0x80, 0xC0))
+"""Bytes that begin no character."""

@@ -15,12 +15,13 @@ from engine.acceptance import Acceptance, refused
 from engine.bulk import take_step
 from engine.config import Settings
 from engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable
-from engine.job import Job, Status, execution_to_json, to_json
+from engine.job import ExecutionStatus, Job, Output, Status, execution_to_json, to_json
 from engine.logs import Log
 from engine.owners import parse_owner
 from engine.replies import Replies
 from engine.selection import parse
 from engine.silence import Elsewhere
+from engine.store.bounds import OUTPUTS_BYTES
 from engine.store.port import Store
 from engine.submission import Defaults, TaskDefaults
 from engine.tasks.catalog import Catalog
@@ -37,8 +38,10 @@ from engine.wire.messages import (
     Json,
     List,
     ListExecutions,
+    ListOutputs,
     ListTasks,
     Message,
+    Outputs,
     Ping,
     Refused,
     RetryJob,
@@ -85,6 +88,7 @@ class Scheduler:
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping, GetStats: self._stats,
             ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
+            ListOutputs: self._list_outputs,
         }  # fmt: skip
 
     @property
@@ -180,6 +184,19 @@ class Scheduler:
         self._get(message.job_id)
         executions = self._store.executions(message.job_id)
         return Json(body=b"[" + b",".join([execution_to_json(execution) for execution in executions]) + b"]")
+
+    def _list_outputs(self, message: ListOutputs) -> Message:
+        """An entry for each attempt; of what is stored not all is read, and then what is older is left out."""
+        job = self._get(message.job_id)
+        kept = self._store.outputs(job.job_id)
+        attempts = self._store.executions(job.job_id)
+        oldest = kept[0].attempt if sum(len(output.text.encode()) for output in kept) > OUTPUTS_BYTES else 0
+        known = {output.attempt: output for output in kept}
+        shown = [
+            known.get(row.attempt) or Output(job_id=job.job_id, attempt=row.attempt) for row in attempts if row.attempt >= oldest
+        ]
+        is_running = bool(shown) and attempts[-1].status is ExecutionStatus.RUNNING
+        return Outputs(outputs=shown, worker=parse_owner(attempts[-1].worker_id).process if is_running else None)
 
     def _cancel(self, message: CancelJob) -> Message:
         job, before = self._change(message.job_id, self._cancelled)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from engine.executor_line import ExecutorLine
 from engine.interrupt import Why
-from engine.job import ExecutionStatus, Job, Ticket
+from engine.job import ExecutionStatus, Job, Output, Progress, Ticket
 from engine.logs import Log
-from engine.output import Output
+from engine.output import Printer, Printout
 from engine.wire.messages import Done, Run
 from engine.world import World
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Attempt:
-    """A job that was begun here and has not been settled."""
+    """A job that was begun here and has not been settled. `output` is there once it has ended, if it left any."""
 
     job: Job
     ticket: Ticket
@@ -25,6 +25,8 @@ class Attempt:
     next_step_at: float = 0.0
     step: int = 0
     crash: str | None = None
+    progress: Progress | None = None
+    output: Output | None = None
 
 
 class Slot:
@@ -38,7 +40,7 @@ class Slot:
         self.retiring = False
         self.broke_off_at: float | None = None
         self._world = world
-        self._output = Output(log, pid=line.pid)
+        self._printout = Printout(log, pid=line.pid, awaits=self._awaits)
 
     @property
     def current(self) -> Attempt | None:
@@ -62,7 +64,7 @@ class Slot:
         if not self.line.send(run):
             return False
         if not self.attempts:
-            self._output.begin(job.job_id, job.attempt)
+            self._printout.begin(job.job_id, job.attempt)
             attempt.started_at = self._world.monotonic()
         self.attempts.append(attempt)
         return True
@@ -73,7 +75,8 @@ class Slot:
         if current is None or (current.job.job_id, current.job.attempt) != (done.job_id, done.attempt):
             return None
         self.read_output()
-        self._output.end(done.job_id, done.attempt)
+        self._printout.end(done.job_id, done.attempt)
+        current.output = self._printout.taken(done.job_id, done.attempt, current.progress)
         self.attempts.popleft()
         self.runs += 1
         if self.attempts:
@@ -100,14 +103,24 @@ class Slot:
         self.line.dismiss()
 
     def read_output(self) -> None:
-        """What was printed goes to the log."""
+        """What was printed goes to the log, and its end is kept."""
         printed = self.line.read_output()
         if printed:
-            self._output.take(printed)
+            self._printout.take(printed)
+
+    def output_of(self, attempt: Attempt) -> Output | None:
+        """What it has printed and told so far."""
+        self.read_output()
+        return self._printout.so_far(attempt.job.job_id, attempt.job.attempt, attempt.progress)
 
     def bury(self) -> int:
         """See `ExecutorLine`."""
         self.read_output()
         status = self.line.bury()
-        self._output.close()
+        self._printout.close()
+        for attempt in self.attempts:
+            attempt.output = self._printout.taken(attempt.job.job_id, attempt.job.attempt, attempt.progress)
         return status
+
+    def _awaits(self, printer: Printer) -> bool:
+        return any((attempt.job.job_id, attempt.job.attempt) == printer for attempt in self.attempts)

@@ -30,10 +30,12 @@ from engine.wire.messages import (
     CancelAsked,
     Closed,
     Done,
+    GetOutput,
     GetStats,
     Json,
     Leased,
     Message,
+    OutputNow,
     Ping,
     Progressed,
     Ready,
@@ -138,7 +140,7 @@ class Worker:
             case Ready(fd=fd):
                 self._workshop.note_ready(fd)
             case Progressed() as told:
-                self._log.info("job_progressed", job_id=told.job_id, attempt=told.attempt, fraction=told.fraction, note=told.note)
+                self._workshop.note_progress(letter.peer, told)
             case CancelAsked():
                 self._cancel_look_at = self._world.monotonic()  # only a hint: the store says what was asked
             case Closed():
@@ -146,6 +148,9 @@ class Worker:
                     self._drop_tickets()
                 else:
                     self._workshop.note_closed(letter.peer)
+            case GetOutput(job_id=job_id, attempt=attempt) if letter.peer is not None:
+                found = self._workshop.output_of(job_id, attempt) or self._ledger.output_of(job_id, attempt)
+                letter.peer.send(OutputNow(output=found))
             case GetStats() if letter.peer is not None:
                 letter.peer.send(self._stats())
             case Ping() if letter.peer is not None:

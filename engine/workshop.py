@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from engine.attempts import Deadlines, death_words
 from engine.config import Settings
 from engine.executor_line import ExecutorLine
-from engine.job import ExecutionStatus, Outcome
+from engine.job import ExecutionStatus, Outcome, Output, Progress
 from engine.logs import Log
 from engine.pace import Pace
 from engine.seats import LONG_S, Seats, is_long
 from engine.slot import Attempt, Slot
 from engine.wire.hub import Peer
-from engine.wire.messages import Done
+from engine.wire.messages import Done, Progressed
 from engine.world import World
 
 HOMELESS_S = 0.1
@@ -97,6 +97,14 @@ class Workshop:
             yield from slot.attempts
         yield from (attempt for attempt, _ in self._homeless)
 
+    def output_of(self, job_id: str, attempt: int) -> Output | None:
+        """What an attempt that is here has left so far; None: it is not here."""
+        for slot in self.slots:
+            for one in slot.attempts:
+                if (one.job.job_id, one.job.attempt) == (job_id, attempt):
+                    return slot.output_of(one) or Output(job_id=job_id, attempt=attempt)
+        return None
+
     def cancel(self, job_id: str) -> None:
         """Somebody asked to cancel this job."""
         for attempt in self.attempts():
@@ -134,6 +142,14 @@ class Workshop:
         if self._settings.max_jobs_per_child and slot.runs >= self._settings.max_jobs_per_child:
             self._shelter(slot.take_back())
             slot.retire()
+
+    def note_progress(self, peer: Peer | None, told: Progressed) -> None:
+        """A child's task says how far it is."""
+        slot = next((slot for slot in self.slots if slot.line.peer is peer), None)
+        current = slot.current if slot is not None else None
+        if current is not None and (current.job.job_id, current.job.attempt) == (told.job_id, told.attempt):
+            current.progress = Progress(fraction=told.fraction, note=told.note, at=self._world.now())
+            self._log.info("job_progressed", job_id=told.job_id, attempt=told.attempt, fraction=told.fraction, note=told.note)
 
     def note_closed(self, peer: Peer | None) -> None:
         """A child's reports have ended: because it did, which is seen in a moment, or because its task broke them off."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.job import Execution
+from engine.job import Execution, Output
 
 EXECUTIONS_BYTES = 4 << 20
 """Six times that at the worst as JSON, which has six characters for some."""
+OUTPUTS_BYTES = 1 << 20
 ROW_BYTES = 512
 UNBOUNDED = 1 << 62
 LOOK = 10_000
@@ -28,3 +29,15 @@ def latest_within(latest_first: Iterable[Execution], max_bytes: int) -> list[Exe
         if size > max_bytes:
             break
     return sorted(taken, key=lambda execution: execution.attempt)
+
+
+def latest_outputs(latest_first: Iterable[Output], max_bytes: int) -> list[Output]:
+    """The same of what attempts printed."""
+    taken: list[Output] = []
+    size = 0
+    for output in latest_first:
+        taken.append(output)
+        size += len(output.text.encode())
+        if size > max_bytes:
+            break
+    return taken[::-1]

@@ -21,9 +21,9 @@ from bson import ObjectId
 from pymongo import ReplaceOne, ReturnDocument, UpdateOne
 
 from engine.errors import StoreUnavailable
-from engine.job import Execution, ExecutionStatus, Job, JobFilter, Status, Ticket
+from engine.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status, Ticket
 from engine.lifecycle import TERMINAL, Change, Verb
-from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, latest_within
+from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, latest_within
 from engine.store.mongo_counts import MongoCounts
 from engine.store.mongo_documents import (
     HIDDEN,
@@ -41,9 +41,10 @@ from engine.store.mongo_documents import (
     update_of,
 )
 from engine.store.mongo_insert import MongoInsert
+from engine.store.mongo_outputs import MongoOutputs
 from engine.store.mongo_search import MongoSearch
 from engine.store.mongo_server import DUE, NEWEST_FIRST, MongoServer
-from engine.store.port import ANYTHING, Claimed, Count, HostSign, Insertion, Page, Served
+from engine.store.port import ANYTHING, Claimed, Count, HostSign, Insertion, Page, Record, Served
 
 MOST_A_CLAIM = 500
 FEW = 20
@@ -60,6 +61,7 @@ class MongoStore:
         self._place = place
         self._counts = MongoCounts(server)
         self._search = MongoSearch(server, self._counts.read)
+        self._outputs = MongoOutputs(server)
         self._requests = MongoInsert(server, self._counts, origin=origin)
         self._doubt: tuple[ObjectId, list[ObjectId]] | None = None
         self._words: str | None = None
@@ -183,6 +185,7 @@ class MongoStore:
             for change in applied
             if change.execution is not None and change.execution.status is not ExecutionStatus.RUNNING
         ])  # fmt: skip
+        self._outputs.note([change.output for change in applied if change.output is not None])
 
     def _write_rows(self, rows: Sequence[Document]) -> None:
         """Never fails: the same rows stand in the jobs' documents, and are kept before they are overwritten there."""
@@ -258,6 +261,9 @@ class MongoStore:
             kept = self._server.executions.find(others).sort("attempt", -1)
             return latest_within(map(document_to_execution, chain(in_job, kept)), max_bytes)
 
+    def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
+        return self._outputs.read(job_id, max_bytes)
+
     # ---- upkeep
 
     def purge(self, *, before: datetime, limit: int) -> int:
@@ -267,6 +273,7 @@ class MongoStore:
             gone = [document["_id"] for document in self._server.jobs.find({"status": PURGED}, {"_id": 1}).limit(limit)]
             if gone:
                 self._server.executions.delete_many({"job_id": {"$in": [str(job_id) for job_id in gone]}})
+                self._outputs.remove(map(str, gone))
                 self._server.jobs.delete_many({"_id": {"$in": gone}, "status": PURGED})
         return marked
 
@@ -301,22 +308,27 @@ class MongoStore:
 
     # ---- whole records, see `engine.migration.Copyable`
 
-    def read_records(self, *, after: str | None, limit: int) -> tuple[list[tuple[Job, list[Execution]]], str | None]:
+    def read_records(self, *, after: str | None, limit: int) -> tuple[list[Record], str | None]:
         wanted = {"status": {"$nin": HIDDEN}} | past(after, "$gt")
         oldest_first = [(name, -direction) for name, direction in NEWEST_FIRST]
         with self._server.call():
             found = list(self._server.jobs.find(wanted).sort(oldest_first).limit(limit))
             kept = list(self._server.executions.find({"job_id": {"$in": [document["job_id"] for document in found]}}))
+        outputs = self._outputs.of_many([document["job_id"] for document in found])
         rows = {row["_id"]: row for row in [*kept, *(document["execution"] for document in found if "execution" in document)]}
         executions: dict[str, list[Execution]] = {}
         for row in sorted(rows.values(), key=lambda row: row["attempt"]):
             executions.setdefault(row["job_id"], []).append(document_to_execution(row))
-        records = [(document_to_job(document), executions.get(document["job_id"], [])) for document in found]
+        records = [
+            (document_to_job(document), executions.get(document["job_id"], []), outputs.get(document["job_id"], []))
+            for document in found
+        ]
         return records, cursor_of(found[-1]) if len(found) == limit else None
 
-    def write_records(self, records: Iterable[tuple[Job, list[Execution]]]) -> int:
+    def write_records(self, records: Iterable[Record]) -> int:
         listed = list(records)
-        self._replace_rows([execution_to_document(execution) for _, executions in listed for execution in executions])
+        self._replace_rows([execution_to_document(execution) for _, executions, _ in listed for execution in executions])
+        self._outputs.write([output for *_, outputs in listed for output in outputs])
         return self._requests.insert_copies(listed)
 
     # ---- hosts

@@ -22,11 +22,11 @@ from bson import ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from engine.errors import Conflict, StoreUnavailable
-from engine.job import Execution, Job, Status
+from engine.job import Job, Status
 from engine.store.mongo_counts import MongoCounts
 from engine.store.mongo_documents import PURGED, STAGED, Document, execution_to_document, job_to_document
 from engine.store.mongo_server import MongoServer
-from engine.store.port import Abandoned, Inserted, Insertion, KeyTaken
+from engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, Record
 
 ROUNDS = 3
 DUPLICATE = 11000
@@ -254,11 +254,11 @@ class MongoInsert:
 
     # ---- copies
 
-    def insert_copies(self, records: Sequence[tuple[Job, list[Execution]]]) -> int:
+    def insert_copies(self, records: Sequence[Record]) -> int:
         """Jobs as they are, with the rows of their latest attempts; how many were not there yet."""
         documents = [
             job_to_document(job, origin=self._origin) | ({"execution": execution_to_document(rows[-1])} if rows else {})
-            for job, rows in records
+            for job, rows, _ in records
         ]
         refused = self._insert_new(documents)
         if taken := refused - self._stored(refused):

@@ -64,6 +64,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         *(IndexModel([(field, ASCENDING), *NEWEST_FIRST], name=name) for field, name in LIST_INDEXES.items()),
     ),
     "job_executions": (IndexModel([("job_id", ASCENDING), ("attempt", ASCENDING)], name="by_job", unique=True),),
+    "job_outputs": (IndexModel([("job_id", ASCENDING), ("attempt", ASCENDING)], name="by_job", unique=True),),
 }
 
 
@@ -86,6 +87,7 @@ class MongoServer:
         )  # fmt: skip
         self.jobs = self.database["jobs"]
         self.executions = self.database["job_executions"]
+        self.outputs = self.database["job_outputs"]
         self.batches = self.database["batches"]
         self.hosts = self.database["hosts"]
         self.barrier = self.database["barrier"]

@@ -18,9 +18,9 @@ from typing import Protocol
 
 import msgspec
 
-from engine.job import Execution, Job, JobFilter, Status, Ticket
+from engine.job import Execution, Job, JobFilter, Output, Status, Ticket
 from engine.lifecycle import Change
-from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK
+from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +61,9 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     tickets: list[Ticket]
     conflicts: int = 0
 
+
+Record = tuple[Job, list[Execution], list[Output]]
+"""A job with all that is stored of it."""
 
 Insertion = Inserted | KeyTaken | Abandoned
 
@@ -141,7 +144,8 @@ class Store(Protocol):
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """Each change whole or not at all, all in one commit; True where the guard matched. Later ones see earlier ones.
 
-        A change with an execution stores that row (`job_id`, `attempt`) in the same transaction.
+        A change with an execution stores that row (`job_id`, `attempt`) in the same transaction. So with an output, which may be
+        missing afterwards where a death or a lost connection comes between the two and a transaction is one document.
         """
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
@@ -165,8 +169,11 @@ class Store(Protocol):
         Each counts `ROW_BYTES` and what its texts have in UTF-8.
         """
 
+    def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
+        """What the latest attempts that printed something left, oldest first: no more than the first past `max_bytes` of UTF-8."""
+
     def purge(self, *, before: datetime, limit: int) -> int:
-        """T16. Remove at most `limit` jobs that finished before that time, oldest first, with their executions; how many."""
+        """T16. Remove at most `limit` jobs that finished before that time, oldest first, with all that is theirs; how many."""
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         """Finish or undo what a writer left half done that died long before `now`; `thorough`: recount the jobs, too."""

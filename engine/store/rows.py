@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from engine.job import Execution, ExecutionStatus, Job, Status, Ticket
+from engine.job import Execution, ExecutionStatus, Job, Output, Progress, Status, Ticket
 from engine.lifecycle import Change, execution_id
 
 Row = Sequence[Any]
@@ -111,3 +111,17 @@ def row_to_execution(row: Row) -> Execution:
         status=ExecutionStatus(status), started_at=_at(started_at),
         finished_at=from_ms(finished_at), duration_ms=duration_ms, error_message=error_message, traceback=traceback,
     )  # fmt: skip
+
+
+def output_to_row(output: Output) -> Row:
+    """In the order of the table's columns."""
+    told = output.progress
+    progress = (None, None, None) if told is None else (told.fraction, told.note, to_ms(told.at))
+    return (bytearray.fromhex(output.job_id), output.attempt, output.is_cut, *progress, output.text.encode())
+
+
+def row_to_output(row: Row) -> Output:
+    """From the columns in the order of the table."""
+    job_id, attempt, is_cut, fraction, note, told_at, text = row
+    progress = None if told_at is None else Progress(fraction=fraction, note=note, at=_at(told_at))
+    return Output(job_id=job_id.hex(), attempt=attempt, text=text.decode(), is_cut=bool(is_cut), progress=progress)

@@ -56,5 +56,17 @@ CREATE TABLE job_executions (
     PRIMARY KEY (job_id, attempt)
 ) STRICT, WITHOUT ROWID;
 
+-- The end of what attempts printed: of those only that printed something, or told their progress.
+CREATE TABLE job_outputs (
+    job_id BLOB NOT NULL,
+    attempt INTEGER NOT NULL,
+    is_cut INTEGER NOT NULL,
+    fraction REAL,
+    note TEXT,
+    told_at INTEGER,
+    output BLOB NOT NULL,
+    PRIMARY KEY (job_id, attempt)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE counts (status TEXT PRIMARY KEY, jobs INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO counts VALUES ('pending', 0), ('claimed', 0), ('queued', 0), ('running', 0), ('completed', 0), ('failed', 0), ('cancelled', 0);

@@ -17,12 +17,21 @@ from datetime import datetime
 from pathlib import Path
 
 from engine.errors import Conflict, StoreBroken
-from engine.job import Execution, ExecutionStatus, Job, JobFilter, Status, Ticket
+from engine.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status, Ticket
 from engine.lifecycle import Change
 from engine.store import rows, statements
-from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, UNBOUNDED, latest_within
+from engine.store.bounds import (
+    AHEAD_LOOK,
+    COUNT_LOOK,
+    EXECUTIONS_BYTES,
+    LOOK,
+    OUTPUTS_BYTES,
+    UNBOUNDED,
+    latest_outputs,
+    latest_within,
+)
 from engine.store.commit_lock import CommitLock
-from engine.store.port import ANYTHING, Abandoned, Claimed, Count, Inserted, Insertion, KeyTaken, Page, Served
+from engine.store.port import ANYTHING, Abandoned, Claimed, Count, Inserted, Insertion, KeyTaken, Page, Record, Served
 from engine.store.sqlite_engine import sqlite3, words
 from engine.store.sqlite_faults import is_broken, told_plainly
 from engine.store.sqlite_search import SqliteSearch
@@ -150,6 +159,8 @@ class SqliteStore:
         return True
 
     def _note(self, change: Change) -> None:
+        if change.output is not None:
+            self._run(statements.STORE_OUTPUT, rows.output_to_row(change.output))
         self._deltas[change.status] -= 1
         self._deltas[str(change.fields["status"])] += 1
 
@@ -163,6 +174,7 @@ class SqliteStore:
             for seq, job_id, status in found:
                 self._run(statements.PURGE_JOB, (seq, before_ms))
                 self._run(statements.PURGE_EXECUTIONS, (job_id,))
+                self._run(statements.PURGE_OUTPUTS, (job_id,))
                 self._deltas[status] -= 1
         return len(found)
 
@@ -222,6 +234,10 @@ class SqliteStore:
         with self._told_plainly():
             return latest_within(map(rows.row_to_execution, self._run(statements.EXECUTIONS, (rows.to_blob(job_id),))), max_bytes)
 
+    def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
+        with self._told_plainly():
+            return latest_outputs(map(rows.row_to_output, self._run(statements.OUTPUTS, (rows.to_blob(job_id),))), max_bytes)
+
     def mend(self, *, now: datetime, thorough: bool) -> None:
         """Nothing is ever half done here: a transaction is whole or was never there."""
 
@@ -237,17 +253,18 @@ class SqliteStore:
 
     # ---- whole records, see `engine.migration.Copyable`
 
-    def read_records(self, *, after: str | None, limit: int) -> tuple[list[tuple[Job, list[Execution]]], str | None]:
+    def read_records(self, *, after: str | None, limit: int) -> tuple[list[Record], str | None]:
         with self._told_plainly():
             found = self._run(statements.NEXT_RECORDS, (int(after or 0), limit)).fetchall()
         jobs = [rows.row_to_job(row[1:]) for row in found]
-        records = [(job, self.executions(job.job_id, max_bytes=UNBOUNDED)) for job in jobs]
+        kept = [(self.executions(job.job_id, max_bytes=UNBOUNDED), self.outputs(job.job_id, max_bytes=UNBOUNDED)) for job in jobs]
+        records = [(job, *of_attempts) for job, of_attempts in zip(jobs, kept, strict=True)]
         return records, str(found[-1][0]) if len(found) == limit else None
 
-    def write_records(self, records: Iterable[tuple[Job, list[Execution]]]) -> int:
+    def write_records(self, records: Iterable[Record]) -> int:
         written = 0
         with self._commit():
-            for job, executions in records:
+            for job, executions, outputs in records:
                 try:
                     is_new = self._run(statements.INSERT_JOB, rows.job_to_row(job)).rowcount == 1
                 except sqlite3.IntegrityError as taken:
@@ -256,6 +273,7 @@ class SqliteStore:
                 written += is_new
                 ended = (execution for execution in executions if execution.status is not ExecutionStatus.RUNNING)
                 self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, ended))
+                self._connection.executemany(statements.STORE_OUTPUT, map(rows.output_to_row, outputs))
         return written
 
     # ---- transactions

@@ -21,7 +21,7 @@ from engine.store.statements import split_script
 
 VERSION = 1
 MAGIC = b"SQLite format 3\0"
-TABLES = frozenset({"jobs", "job_executions", "counts"})
+TABLES = frozenset({"jobs", "job_executions", "job_outputs", "counts"})
 SMALL_BYTES = 64 << 20
 FOREIGN_LOCK_S = 5.0
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"})

@@ -65,9 +65,13 @@ EXECUTIONS = """
     ORDER BY attempt DESC
 """
 
+STORE_OUTPUT = "INSERT OR REPLACE INTO job_outputs VALUES (?, ?, ?, ?, ?, ?, ?)"
+OUTPUTS = "SELECT * FROM job_outputs WHERE job_id = ? ORDER BY attempt DESC"
+
 PURGEABLE = "SELECT seq, job_id, status FROM jobs WHERE finished_at < ? ORDER BY finished_at LIMIT ?"
 PURGE_JOB = "DELETE FROM jobs WHERE seq = ? AND finished_at < ?"
 PURGE_EXECUTIONS = "DELETE FROM job_executions WHERE job_id = ?"
+PURGE_OUTPUTS = "DELETE FROM job_outputs WHERE job_id = ?"
 
 _LIST_INDEXES = {"status": "jobs_by_status", "task": "jobs_by_task", "queue": "jobs_by_queue"}
 

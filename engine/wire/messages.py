@@ -19,7 +19,7 @@ from datetime import datetime
 
 import msgspec
 
-from engine.job import JobFilter, Outcome, Ticket
+from engine.job import JobFilter, Outcome, Output, Ticket
 from engine.lifecycle import Verb
 
 
@@ -69,6 +69,12 @@ class List(Message, frozen=True):
 
 class ListExecutions(Message, frozen=True):
     """The attempts at a job; answered with `Json` (an array) or `Refused`."""
+
+    job_id: str
+
+
+class ListOutputs(Message, frozen=True):
+    """What the attempts at a job printed; answered with `Outputs` or `Refused`."""
 
     job_id: str
 
@@ -123,6 +129,13 @@ class GetItems(Message, frozen=True):
     limit: int = 100
 
 
+class GetOutput(Message, frozen=True):
+    """To a worker: what this attempt, which runs there, has printed so far; answered with `OutputNow`."""
+
+    job_id: str
+    attempt: int
+
+
 # ---- replies ---------------------------------------------------------------------------------------------------------
 
 
@@ -146,6 +159,19 @@ class Json(Message, frozen=True):
 
     body: bytes
     cursor: str | None = None
+
+
+class Outputs(Message, frozen=True):
+    """One for each of the latest attempts, oldest first. `worker` is the process that runs the last of them, if one does."""
+
+    outputs: list[Output]
+    worker: str | None = None
+
+
+class OutputNow(Message, frozen=True):
+    """None: that attempt is not here, or no longer."""
+
+    output: Output | None
 
 
 class Refused(Message, frozen=True):
@@ -297,7 +323,9 @@ class Ready(Message, frozen=True):
 
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
-    | Ping | GetStats | GetItems | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room | Push | Pushed | Want
+    | ListOutputs | GetOutput | Outputs | OutputNow | Ping
+    | GetStats | GetItems | Accepted | Begun | Expired | Replied | Json | Refused
+    | Reserve | Room | Push | Pushed | Want
     | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied | Run | Done | Progressed
 )  # fmt: skip
 """All that may be decoded; `Closed` and `Ready` never travel."""

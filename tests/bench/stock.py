@@ -16,6 +16,7 @@ import msgspec
 
 from engine.job import Execution, ExecutionStatus, Job, Status
 from engine.lifecycle import execution_id
+from engine.store.port import Record
 from engine.store.sqlite import SqliteStore
 from engine.store.sqlite_engine import sqlite3
 from engine.store.sqlite_file import prepare_file
@@ -60,7 +61,7 @@ def _write_templates(path: Path) -> None:
     """Ten of them: one pending, nine completed."""
     at = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
     watcher, worker = "box:0123456789abcdef:watcher-9001:1001", "box:0123456789abcdef:worker-7001:1002"
-    records: list[tuple[Job, list[Execution]]] = []
+    records: list[Record] = []
     for number in range(1, PENDING_OF):
         job = some_job(
             number, at=at, status=Status.COMPLETED, claimed_by=watcher, claimed_at=at, queued_at=at, last_run_at=at,
@@ -70,9 +71,9 @@ def _write_templates(path: Path) -> None:
             execution_id=execution_id(job.job_id, 1), job_id=job.job_id, attempt=1, worker_id=worker,
             status=ExecutionStatus.SUCCESS, started_at=at, finished_at=at, duration_ms=0,
         )  # fmt: skip
-        records.append((job, [execution]))
+        records.append((job, [execution], []))
     pending = some_job(PENDING_OF, at=at)
-    records.append((msgspec.structs.replace(pending, scheduled_at=at + LATER), []))
+    records.append((msgspec.structs.replace(pending, scheduled_at=at + LATER), [], []))
     store = SqliteStore(path, durable=False, waiting=lambda waits: None)
     store.write_records(records)
     store.close()

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import mongomock
+import msgspec
 import pytest
 
 from engine import lifecycle
 from engine.config import read_settings
 from engine.errors import CannotStart, Conflict
-from engine.job import ExecutionStatus, Job, JobFilter, Outcome, Status
+from engine.job import ExecutionStatus, Job, JobFilter, Outcome, Output, Status
 from engine.migration import Copyable, migrate
 from engine.store.sqlite import SqliteStore
 from engine.store.sqlite_file import prepare_file
@@ -50,7 +51,10 @@ def lived_in(store: Copyable, count: int = 30) -> list[Job]:
     outcomes = [DONE, FAILED, FAILED]
     store.apply(
         [
-            lifecycle.settle(job, outcomes[number % 3], now=START, retry_base_s=0)
+            msgspec.structs.replace(
+                lifecycle.settle(job, outcomes[number % 3], now=START, retry_base_s=0),
+                output=Output(job_id=job.job_id, attempt=job.attempt, text="said"),
+            )
             for number, job in enumerate(running[2:])
         ]
     )  # fmt: skip
@@ -77,6 +81,8 @@ def test_everything_is_there_as_it_was(ends: tuple[Copyable, Copyable]) -> None:
 
     assert listed(target) == listed(source)
     assert all(target.executions(job.job_id) == source.executions(job.job_id) for job in listed(source))
+    assert all(target.outputs(job.job_id) == source.outputs(job.job_id) for job in listed(source))
+    assert any(target.outputs(job.job_id) for job in listed(source))
     assert (target.counts(), done.jobs, done.copied) == (source.counts(), 30, 30)
 
 

@@ -15,6 +15,7 @@ from api.faults import Faults
 from api.gateway import Gateway
 from api.guards import Guards
 from api.health import Health
+from api.job_logs import JobLogs
 from api.jobs import Jobs
 from api.pages import Pages
 from api.processes import ProcessMeter
@@ -41,7 +42,7 @@ TASKS = {"echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=6
 
 
 class Site:
-    """Everything behind the apps; a name in `silent` does not answer."""
+    """Everything behind the apps; a name in `silent` does not answer, one in `answers` gives these."""
 
     def __init__(self, folder: Path, **asked: str) -> None:
         self.settings = read_settings({"DATA_DIR": str(folder), **asked})
@@ -68,12 +69,15 @@ class Site:
         for role in self.roles.values():
             role.tick([])
         self.silent: set[str] = set()
+        self.answers: dict[str, list[Message]] = {}
         self.asked: list[Message] = []
 
     def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
         self.asked.append(request)
         if name in self.silent:
             raise NoAnswer(f"{name} does not answer", was_sent=True)
+        if name in self.answers:
+            return self.answers[name].pop(0)
         if name == "supervisor":
             return Json(body=b'{"processes": [{"name": "supervisor", "role": "supervisor", "pid": 1, "status": "running"}]}')
         peer = FakePeer()
@@ -94,7 +98,7 @@ class Site:
         line = LoadBalancer(caller, schedulers=lambda: names, health=health, world=self.world)  # type: ignore[arg-type]
         meter = ProcessMeter(self.world)
         views = {
-            "jobs": Jobs(line, self.world), "component": Component(caller, name),  # type: ignore[arg-type]
+            "jobs": Jobs(line, self.world), "logs": JobLogs(line, caller), "component": Component(caller, name),  # type: ignore[arg-type]
             "gateway": Gateway(caller, line, components=lambda: list(NAMES), meter=meter),  # type: ignore[arg-type]
             "pages": Pages(),
         }  # fmt: skip

@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import TypeVar
 
 from engine.errors import StoreBroken, StoreUnavailable
-from engine.job import Execution, Job, JobFilter, Status, Ticket
+from engine.job import Execution, Job, JobFilter, Output, Status, Ticket
 from engine.lifecycle import Change
-from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK
+from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
 from engine.store.port import ANYTHING, Claimed, Count, HostSign, Insertion, Page, Served
 from tests.simulation.agenda import Agenda
 from tests.simulation.judge import Judge
@@ -190,6 +190,9 @@ class StoreLine:
 
     def executions(self, job_id: str, *, max_bytes: int = EXECUTIONS_BYTES) -> list[Execution]:
         return self._call("executions", lambda: self._shared.executions(job_id, max_bytes=max_bytes))
+
+    def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
+        return self._call("outputs", lambda: self._shared.outputs(job_id, max_bytes=max_bytes))
 
     def hosts(self) -> list[HostSign]:
         return self._call("hosts", self._shared.hosts)

@@ -12,9 +12,18 @@ import msgspec
 
 from engine import lifecycle
 from engine.errors import InvalidRequest, StoreUnavailable
-from engine.job import Execution, Job, JobFilter, Status, Ticket, ticket_for, without_payload
+from engine.job import Execution, Job, JobFilter, Output, Status, Ticket, ticket_for, without_payload
 from engine.lifecycle import HELD, TERMINAL, Change
-from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, UNBOUNDED, latest_within
+from engine.store.bounds import (
+    AHEAD_LOOK,
+    COUNT_LOOK,
+    EXECUTIONS_BYTES,
+    LOOK,
+    OUTPUTS_BYTES,
+    UNBOUNDED,
+    latest_outputs,
+    latest_within,
+)
 from engine.store.port import ANYTHING, Abandoned, Claimed, Count, HostSign, Inserted, Insertion, KeyTaken, Page, Served
 from engine.store.search_text import Finder
 
@@ -25,6 +34,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._executions: dict[tuple[str, int], Execution] = {}
+        self._outputs: dict[tuple[str, int], Output] = {}
         self._hosts: dict[str, HostSign] = {}
         self.is_down = False
         self.stale_writes = 0
@@ -128,6 +138,10 @@ class MemoryStore:
         latest_first = (self._executions[key] for key in sorted(self._executions, reverse=True) if key[0] == job_id)
         return latest_within(latest_first, max_bytes)
 
+    def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
+        self._reach()
+        return latest_outputs((self._outputs[key] for key in sorted(self._outputs, reverse=True) if key[0] == job_id), max_bytes)
+
     def purge(self, *, before: datetime, limit: int) -> int:
         self._reach()
         finished = [(job.finished_at, job) for job in self._jobs.values() if job.status in TERMINAL and job.finished_at is not None]
@@ -136,6 +150,7 @@ class MemoryStore:
             del self._jobs[job.job_id]
             for execution in self.executions(job.job_id, max_bytes=UNBOUNDED):
                 del self._executions[execution.job_id, execution.attempt]
+                self._outputs.pop((execution.job_id, execution.attempt), None)
         return len(old)
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
@@ -201,6 +216,8 @@ class MemoryStore:
         self._jobs[job.job_id] = change.after(job)
         if change.execution is not None:
             self._executions[change.execution.job_id, change.execution.attempt] = change.execution
+        if change.output is not None:
+            self._outputs[change.output.job_id, change.output.attempt] = change.output
         return True
 
     def _newest_first(self) -> list[Job]:

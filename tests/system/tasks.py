@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -54,6 +55,19 @@ def hold(payload: Any) -> None:
     while not until.exists():
         time.sleep(LOOK_EVERY_S)
     note(payload, "end")
+
+
+@task("chat")
+def chat(payload: Any) -> None:
+    """Prints, logs, tells its progress, lets a child print, runs until a file is there, and kills itself."""
+    print("\x1b[1mhello")
+    logging.getLogger("chat").warning("careful")
+    current_job().progress(0.5, "half way")
+    subprocess.run([sys.executable, "-c", "print('from below')"], check=True)
+    while not Path(payload["until"]).exists():
+        time.sleep(LOOK_EVERY_S)
+    print("the end", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @task("fail")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -16,10 +17,11 @@ import pytest
 from engine import Retry, Unrecoverable, current_job, lifecycle
 from engine.job import ExecutionStatus, Job, Status
 from engine.wire.hub import Letter
-from engine.wire.messages import CancelAsked, Release
+from engine.wire.messages import CancelAsked, GetOutput, OutputNow, Release
 from engine.world import World
 from tests.support.builders import a_job
 from tests.support.memory_store import MemoryStore
+from tests.support.network import FakePeer
 from tests.support.shop import WORKER, Shop, cancel
 
 KIB = 1 << 10
@@ -76,6 +78,7 @@ def raise_it(payload: str) -> None:
 def tell_about_itself(payload: None) -> list[object]:
     job = current_job()
     job.progress(0.5, "half way")
+    job.progress(0.75, "nearly")
     return [job.job_id, job.attempt, job.epoch, job.retry_count, job.deadline.tzinfo is not None]
 
 
@@ -88,6 +91,19 @@ def print_much(payload: int) -> str:
     print("first line")
     sys.stdout.write("x" * payload)
     return "printed"
+
+
+def say(payload: list[object]) -> object:
+    """[what, how it ends]"""
+    words, end = payload
+    print(words)
+    if end == "fork":
+        subprocess.run([sys.executable, "-c", "import os; os.write(2, b'from its child')"], check=True)
+    elif end == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif end == "wait":
+        time.sleep(60)
+    return words
 
 
 def close_everything(payload: None) -> None:
@@ -104,7 +120,7 @@ def eat(payload: int) -> None:
 TASKS = {
     "echo": lambda payload: payload, "leave": leave_at_once, "die": die_by, "ignore": ignore_everything, "hold": hold,
     "spoil": spoil, "look": look, "raise": raise_it, "about": tell_about_itself, "async": wait_a_little, "print": print_much,
-    "eat": eat, "close": close_everything,
+    "eat": eat, "say": say, "close": close_everything,
     "give": lambda payload: {None: object(), 1: "x" * (1 << 20), 2: float("nan"), 3: {1, 2}}[payload],
 }  # fmt: skip
 
@@ -245,6 +261,60 @@ def test_what_a_task_prints_is_logged_with_its_job_and_cut(shop: Shop) -> None:
     text = shop.log_text()
     assert f"task_output job_id={job.job_id} attempt=1 text=\"first line\"" in text
     assert "task_output_cut" in text and len(text) < 100 * KIB
+
+
+def test_the_last_words_are_kept_however_an_attempt_ends(shop: Shop) -> None:
+    silent = shop.run("echo")
+    ends = ("", "fork", "die", "wait")
+    said = {end: shop.run("say", json.dumps(["words", end]).encode(), max_retries=0, timeout_s=1) for end in ends}
+
+    kept = {end: [output.text for output in shop.store.outputs(job.job_id)] for end, job in said.items()}
+
+    assert kept == {"": ["words\n"], "fork": ["words\nfrom its child"], "die": ["words\n"], "wait": ["words\n"]}
+    assert shop.store.outputs(silent.job_id) == []
+
+
+def test_short_jobs_that_one_child_runs_one_after_another_keep_each_their_own(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, TASKS, CONCURRENCY="1")
+    shop.run("say", b'["first", ""]')  # now the task is known to be short
+
+    ids = shop.offer(*(a_job(task="say", payload=json.dumps([f"job {number}", ""]).encode()) for number in range(50)))
+    shop.until(lambda: all(shop.job(job_id).status is Status.COMPLETED for job_id in ids))
+
+    assert [shop.store.outputs(job_id)[0].text for job_id in ids] == [f"job {number}\n" for number in range(50)]
+    shop.close()
+
+
+def test_the_last_that_a_task_told_of_its_progress_is_kept(shop: Shop) -> None:
+    job = shop.run("about")
+
+    (output,) = shop.store.outputs(job.job_id)
+    assert output.progress is not None
+    assert (output.text, output.progress.fraction, output.progress.note) == ("", 0.75, "nearly")
+
+
+def test_whoever_asks_gets_the_output_of_what_runs_so_far_and_of_what_waits_to_be_written(shop: Shop) -> None:
+    (job_id,) = shop.offer(a_job(task="say", payload=b'["so far", "wait"]'))
+    shop.until(lambda: output_now(shop, job_id) == "so far\n")
+    shop.store.is_down = True
+    cancelled_child = shop.worker._workshop.slots
+
+    for slot in cancelled_child:
+        slot.line.kill()
+    shop.until(lambda: shop.worker._workshop.output_of(job_id, 1) is None)
+
+    assert output_now(shop, job_id) == "so far\n"
+    assert output_now(shop, "f" * 24) is None
+    shop.store.is_down = False
+
+
+def output_now(shop: Shop, job_id: str) -> str | None:
+    """What the worker answers whoever asks."""
+    peer = FakePeer()
+    shop.worker.tick([peer.says(GetOutput(job_id=job_id, attempt=1)), *shop.hub.poll(0)])
+    (answer,) = peer.received
+    assert isinstance(answer, OutputNow)
+    return None if answer.output is None else answer.output.text
 
 
 def test_a_large_payload_reaches_the_task(shop: Shop) -> None:
