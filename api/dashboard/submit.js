@@ -1,21 +1,34 @@
 // The form for a new job. The payload goes on as it was typed, so that no number loses a digit on the way.
 
-import { get, post, Refused } from "./api.js";
+import { post, Refused } from "./api.js";
 import { h, render } from "./dom.js";
 import { say } from "./notice.js";
 import { address } from "./route.js";
+import { offered, taskNames } from "./tasks.js";
 
 const FIELDS = ["task", "payload", "queue", "priority", "delay_s"];
 
 export function submit(root) {
-  const draw = (fault) => render(root, h("h1", { tabindex: -1 }, "Submit a job"), form(fault, draw));
-  draw(null);
-  return { title: "Submit", look: (signal) => get("/jobs?limit=1", signal) }; // whether somebody would take it
+  let fault = null;
+  let names = [];
+  const draw = () => render(root, h("h1", { tabindex: -1 }, "Submit a job"), form(fault, told), offered(names));
+  const told = (news) => {
+    fault = news;
+    draw();
+  };
+  draw();
+  return {
+    title: "Submit",
+    async look(signal) {
+      names = await taskNames(signal); // somebody who answers would take the job, too
+      draw();
+    },
+  };
 }
 
-function form(fault, draw) {
-  return h("form", { class: "submit", novalidate: true, onsubmit: (event) => send(event, draw) },
-    field("Task", "task", fault, (more) => h("input", { name: "task", value: "echo", autocomplete: "off", spellcheck: "false", required: true, ...more })),
+function form(fault, told) {
+  return h("form", { class: "submit", novalidate: true, onsubmit: (event) => send(event, told) },
+    field("Task", "task", fault, (more) => h("input", { name: "task", value: "echo", list: "tasks", autocomplete: "off", spellcheck: "false", required: true, ...more })),
     field("Payload, any JSON", "payload", fault, (more) => h("textarea", { name: "payload", rows: 8, value: '{"hello": "world"}', spellcheck: "false", ...more })),
     h("div", { class: "row" },
       field("Queue", "queue", fault, (more) => h("input", { name: "queue", value: "default", autocomplete: "off", ...more })),
@@ -38,7 +51,7 @@ function priorities() {
   return [9, 8, 7, 6, 5, 4, 3, 2, 1, 0].map((level) => h("option", { value: level, selected: level === 5 }, names[level] ?? String(level)));
 }
 
-async function send(event, draw) {
+async function send(event, told) {
   event.preventDefault();
   const given = new FormData(event.target);
   try {
@@ -46,7 +59,7 @@ async function send(event, draw) {
     say("The job is accepted.");
     location.hash = address(`jobs/${id}`);
   } catch (fault) {
-    draw(fault instanceof Refused ? fault : { field: null, message: `It is not known whether the job was accepted: ${fault.message}.` });
+    told(fault instanceof Refused ? fault : { field: null, message: `It is not known whether the job was accepted: ${fault.message}.` });
     event.target.querySelector("[aria-invalid=true]")?.focus();
   }
 }

@@ -32,6 +32,13 @@ def test_a_job_is_submitted_and_seen_to_run_and_end(tab: Tab, notes: Notes, tmp_
     expect(page.locator("#told")).to_contain_text("accepted")
 
 
+def test_the_tasks_that_are_known_are_offered(tab: Tab) -> None:
+    page = tab.open("#/submit")
+
+    expect(page.locator("#tasks option[value=echo]")).to_have_count(1)
+    expect(page.locator("#tasks option[value=hold]")).to_have_count(1)
+
+
 def test_a_large_number_loses_no_digit(tab: Tab) -> None:
     page = tab.open("#/submit")
 
