@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.bench import calibration, cost, latency, outage, recovery, report, scale, speed
+from tests.bench import calibration, cost, latency, outage, recovery, report, scale, soak, speed
 from tests.bench.effort import FULL, QUICK, Effort
 from tests.bench.figures import KINDS, Figure, figure
 from tests.bench.guestbook import Guestbook
@@ -58,7 +58,7 @@ def main(words: Sequence[str]) -> int:
         print(f"cannot go on measuring: {fault}", file=sys.stderr)
         return EXIT_FAILED
     finally:
-        asked = {name: value for name, value in vars(options).items() if name != "json"}
+        asked = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items() if name != "json"}
         report.write_json(options.json, seen, options=asked)
     return EXIT_OK
 
@@ -67,6 +67,8 @@ def _measure(options: argparse.Namespace) -> Iterator[Figure | Table]:
     effort = _effort(options)
     if options.scale:
         yield from scale.measure_scale(effort, most=options.scale)
+    elif options.soak:
+        yield from soak.measure_soak(effort, seconds=options.soak, plots=options.plots)
     elif options.peers is not None:
         yield from measure_peers(effort, only=options.peers)
     else:
@@ -106,6 +108,8 @@ def _read(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--scale", type=int, nargs="?", const=scale.DEFAULT_MOST, metavar="MOST", help=told)
     told = "only: others of the kind beside Jobyard (all, or those with NAME in their name); installs them first, apart"
     parser.add_argument("--peers", nargs="?", const="", metavar="NAME", help=told)
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="only: a steady load for so long, with plots")
+    parser.add_argument("--plots", type=Path, default=Path("bench-plots"), metavar="DIR", help="where to draw them (bench-plots)")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), metavar="FILE", help="where to write them (bench.json)")
     return parser.parse_args(words)
 

@@ -20,10 +20,11 @@ class Effort:
     growth_requests: int = 1_000
     memory_jobs: int = 100_000
     peer_jobs: int = 10_000
+    soak_per_s: int = 1_000
 
 
 FULL = Effort()
 QUICK = Effort(
     jobs=3_000, single_jobs=600, latency_jobs=40, scheduled_jobs=20, slot_rounds=2, recoveries=1, idle_s=2.0,
-    growth_rounds=10, growth_requests=100, memory_jobs=5_000, peer_jobs=1_000,
+    growth_rounds=10, growth_requests=100, memory_jobs=5_000, peer_jobs=1_000, soak_per_s=200,
 )  # fmt: skip

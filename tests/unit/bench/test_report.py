@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from tests.bench.figures import KINDS, figure
 from tests.bench.report import row, shown, write_json
-from tests.bench.spread import percentile
+from tests.bench.spread import moving_percentile, percentile
 from tests.bench.table import Table
 
 A_TABLE = Table(
@@ -52,6 +53,13 @@ def test_numbers_are_short(value: float, words: str) -> None:
 def test_a_percentile_is_a_value_that_was_seen() -> None:
     assert percentile([3, 1, 2, 4], 50) == 2
     assert percentile([3, 1, 2, 4], 99) == 4
+
+
+def test_a_moving_percentile_looks_around_each_point() -> None:
+    points = [(0.0, [1.0]), (1.0, [3.0, 4.0]), (2.0, []), (9.0, [])]
+
+    assert moving_percentile(points, 50, over_s=2)[:3] == [3, 3, 3]
+    assert math.isnan(moving_percentile(points, 50, over_s=2)[3])
 
 
 def test_every_kind_has_its_words() -> None:
