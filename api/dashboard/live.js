@@ -1,10 +1,11 @@
-// Keeps the shown page true by a cheap poll: every 2 s, not while the tab is hidden, further apart when an answer costs the
-// service much, and ever further apart while it is away. What comes back first is drawn from what it says then.
+// Keeps the shown page true by a cheap poll: every 2 s, not while the tab is hidden, a few times sooner after something was done,
+// further apart when an answer costs the service much, and ever further apart while it is away.
 
 import { Away, isAbort } from "./api.js";
 
 const EVERY_MS = 2000;
-const SHARE = 20; // an answer that took t is asked for again after 20 t at the earliest
+const SOON_MS = [250, 500, 1000];
+const SHARE = 8; // an answer that took t is asked for again after 8 t at the earliest
 const LONGEST_MS = 30_000;
 
 export class Live {
@@ -12,6 +13,7 @@ export class Live {
   #timer = null;
   #running = null;
   #failures = 0;
+  #soon = [];
 
   // `told({state, words, nextAt})`: live, paused or away.  `refused(error)`: what the service said no to.
   constructor({ told, refused }) {
@@ -33,8 +35,13 @@ export class Live {
     this.#look = null;
   }
 
-  // Look at once, rather than at the next turn.
-  async now() {
+  // Look at once, rather than at the next turn; something has been done, or somebody has come.
+  now() {
+    this.#soon = [...SOON_MS];
+    return this.#turn();
+  }
+
+  async #turn() {
     clearTimeout(this.#timer);
     this.#running?.abort();
     if (this.#look === null) return;
@@ -45,7 +52,7 @@ export class Live {
       if (running.signal.aborted) return;
       this.#failures = 0;
       this.told({ state: "live" });
-      this.#again(Math.max(EVERY_MS, SHARE * (performance.now() - began)));
+      this.#again(Math.max(this.#soon.shift() ?? EVERY_MS, SHARE * (performance.now() - began)));
     } catch (fault) {
       if (running.signal.aborted || isAbort(fault)) return;
       this.#failed(fault);
@@ -61,7 +68,7 @@ export class Live {
   }
 
   #again(pause) {
-    if (!document.hidden) this.#timer = setTimeout(() => this.now(), pause);
+    if (!document.hidden) this.#timer = setTimeout(() => this.#turn(), pause);
   }
 
   #pause() {
