@@ -13,7 +13,7 @@ SETTINGS = {"TASKS": "tests.system.tasks", "SCHEDULERS": 1, "WATCHERS": 1, "WORK
 
 
 def back_up(folder: Path, target: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "api.cli", "backup", str(target)]
+    command = [sys.executable, "-m", "api.commands", "backup", str(target)]
     return subprocess.run(command, env=Jobyard.environment_for(folder), capture_output=True, text=True, timeout=30)
 
 

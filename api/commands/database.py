@@ -1,4 +1,4 @@
-"""`bin/jobyard`: the commands of an operator. Each is short; what it does lives elsewhere."""
+"""`migrate` and `backup`: what is done to the database itself, without asking the service."""
 
 from __future__ import annotations
 
@@ -17,15 +17,10 @@ from engine.store import DATABASE_FILE
 from engine.store.sqlite_backup import back_up
 from engine.world import World
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
-    """Jobyard, from the command line."""
-
-
-@main.command("migrate")
+@click.command("migrate")
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 @click.option("--mongo-db", default="job_scheduler", show_default=True, help="Name of the database on MongoDB.")
@@ -61,7 +56,7 @@ def migrate_command(source: str, target: str, mongo_db: str, mongo_uri: str | No
         sys.exit(EXIT_CANNOT_START)
 
 
-@main.command("backup")
+@click.command("backup")
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
     "--data-dir", envvar="DATA_DIR", default=CHECKOUT / "var", show_default=True, type=click.Path(path_type=Path),
@@ -78,7 +73,3 @@ def backup_command(target: Path, data_dir: Path) -> None:
         click.echo(f"jobyard cannot back up: {fault.message}", err=True)
         sys.exit(EXIT_CANNOT_START)
     click.echo(f"{jobs} jobs are in {target}")
-
-
-if __name__ == "__main__":
-    main(prog_name="jobyard")

@@ -1,0 +1,107 @@
+"""`cancel` and `retry`: one job, some, or all that a filter selects — counted and asked for first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from api.commands import exits
+from api.commands.connection import Service, asks_service
+from api.commands.filters import filter_options, given, query
+from api.commands.show import coloured, print_json, progress_bar
+from engine.client import Client
+from engine.errors import Rejected
+
+STEP = 500
+IDS = click.argument("job_ids", nargs=-1, metavar="[JOB_ID]…")
+YES = click.option("--yes", is_flag=True, help="Don't ask before what a filter selects is changed.")
+
+
+@click.command("cancel")
+@IDS
+@filter_options
+@YES
+@asks_service
+def cancel_jobs(service: Service, job_ids: Sequence[str], yes: bool, **filters: str | None) -> None:
+    """Cancel jobs: those named, or all that a filter selects.
+
+    What waits never runs; a task that runs is told, then stopped. What has ended already is skipped.
+
+    \b
+    Examples: bin/jobyard cancel 69541618f7d4e1295bfa447b
+              bin/jobyard cancel --task resize --status pending
+    """
+    sys.exit(_change(service, "cancel", job_ids, given(filters), yes))
+
+
+@click.command("retry")
+@IDS
+@filter_options
+@YES
+@asks_service
+def retry_jobs(service: Service, job_ids: Sequence[str], yes: bool, **filters: str | None) -> None:
+    """Give failed and cancelled jobs a fresh set of retries: those named, or all that a filter selects.
+
+    \b
+    Examples: bin/jobyard retry 69541618f7d4e1295bfa447b
+              bin/jobyard retry --status failed --text "no space left" --yes
+    """
+    sys.exit(_change(service, "retry", job_ids, given(filters), yes))
+
+
+def _change(service: Service, verb: str, job_ids: Sequence[str], wanted: dict[str, str], is_sure: bool) -> int:
+    if bool(job_ids) == bool(wanted):
+        raise click.UsageError(f"name the jobs to {verb}, or say which by --status, --task, --queue, --text, --after, --before")
+    return _change_each(service, verb, job_ids) if job_ids else _change_all(service, verb, wanted, is_sure)
+
+
+def _change_each(service: Service, verb: str, job_ids: Sequence[str]) -> int:
+    """One that cannot be changed does not keep the others from it."""
+    client = service.client()
+    status = exits.OK
+    for job_id in job_ids:
+        try:
+            getattr(client, verb)(job_id)
+        except Rejected as refused:
+            click.echo(f"jobyard: {refused.message}", err=True)
+            status = exits.FAILED
+            continue
+        job = client.ask("GET", f"/job?job_id={job_id}")
+        if service.as_json:
+            print_json(job)
+        else:
+            click.echo(f"{job_id} is {coloured(job['status'])}")
+    return status
+
+
+def _change_all(service: Service, verb: str, wanted: dict[str, str], is_sure: bool) -> int:
+    client = service.client()
+    found = client.ask("GET", "/api/jobs/count" + query(wanted))
+    jobs = f"{'' if found['is_exact'] else 'at least '}{found['count']} jobs"
+    if not is_sure and found["count"]:
+        click.confirm(f"{verb} {jobs}?", abort=True, err=True)
+    done = _step_by_step(client, verb, wanted, found["count"])
+    if service.as_json:
+        print_json(done)
+    else:
+        skipped = f"; {done['skipped']} skipped, to which {verb} does not apply" if done["skipped"] else ""
+        click.echo(f"{done['changed']} jobs changed{skipped}")
+    return exits.OK
+
+
+def _step_by_step(client: Client, verb: str, wanted: dict[str, str], expected: int) -> dict[str, int]:
+    done = {"changed": 0, "skipped": 0}
+    cursor: str | None = None
+    with progress_bar(expected, verb) as bar:
+        while True:
+            body: dict[str, Any] = {"filter": wanted, "limit": STEP} | ({} if cursor is None else {"cursor": cursor})
+            step = client.ask("POST", f"/api/jobs/{verb}", body)
+            for name in done:
+                done[name] += step[name]
+            bar.update(step["changed"] + step["skipped"])
+            cursor = step["cursor"]
+            if cursor is None:
+                return done

@@ -1,0 +1,55 @@
+"""The options that select jobs, the same for `list`, `cancel` and `retry`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlencode
+
+import click
+from click.shell_completion import CompletionItem
+
+from api.commands.connection import make_service
+from engine.errors import JobyardError
+from engine.job import Status
+
+P = ParamSpec("P")
+R = TypeVar("R")
+COMPLETION_PATIENCE_S = 0.5
+
+
+def complete_task(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The tasks that the service knows; none when it does not answer."""
+    try:
+        given = {name: context.params.get(name) for name in ("url", "token_file")}
+        tasks = make_service(context, as_json=False, **given).client(patience_s=COMPLETION_PATIENCE_S).ask("GET", "/api/tasks")
+    except (JobyardError, click.ClickException):
+        return []
+    return [CompletionItem(row["task"]) for row in tasks if row["task"].startswith(incomplete)]
+
+
+OPTIONS = (
+    click.option("--status", type=click.Choice([str(status) for status in Status]), help="Only jobs of this status."),
+    click.option("--task", shell_complete=complete_task, help="Only jobs of this task."),
+    click.option("--queue", help="Only jobs of this queue."),
+    click.option("--text", help="Only jobs with this in their payload or error, in whatever case."),
+    click.option("--after", "created_after", metavar="TIME", help="Only jobs created then or later (2026-01-04T02:00:00Z)."),
+    click.option("--before", "created_before", metavar="TIME", help="Only jobs created before then."),
+)
+
+
+def filter_options(command: Callable[P, R]) -> Callable[P, R]:
+    """All of them."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def given(options: Mapping[str, Any]) -> dict[str, str]:
+    """Those that were given."""
+    return {name: str(value) for name, value in options.items() if value is not None}
+
+
+def query(options: Mapping[str, Any], **more: object) -> str:
+    """As a query string, with its question mark."""
+    return "?" + urlencode({**given(options), **more})

@@ -1,0 +1,63 @@
+"""`logs`: what a job's attempts printed; with `-f` also what comes."""
+
+from __future__ import annotations
+
+import select
+
+import click
+
+from api.commands.connection import Service, asks_service
+from api.commands.show import CONTROL, print_json
+from engine.client import Client
+from engine.lifecycle import TERMINAL
+
+LOOK_EVERY_S = 0.5
+SEAM_CHARS = 200
+ENDED = {str(status) for status in TERMINAL}
+
+
+@click.command("logs")
+@click.argument("job_id")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@asks_service
+def show_logs(service: Service, job_id: str, follow: bool) -> None:
+    """What the attempts at a job printed and logged: the last 64 KiB of each.
+
+    \b
+    Example: bin/jobyard logs -f 69541618f7d4e1295bfa447b
+    """
+    client = service.client(patience_s=60)
+    if service.as_json:
+        print_json(client.ask("GET", f"/api/jobs/{job_id}/logs"))
+        return
+    seen: dict[int, str] = {}
+    while True:
+        has_ended = follow and client.ask("GET", f"/job?job_id={job_id}")["status"] in ENDED  # before the last look
+        _print_new(client, job_id, seen)
+        if not follow or has_ended:
+            return
+        select.select([], [], [], LOOK_EVERY_S)
+
+
+def _print_new(client: Client, job_id: str, seen: dict[int, str]) -> None:
+    for row in client.ask("GET", f"/api/jobs/{job_id}/logs")["attempts"]:
+        known = seen.get(row["attempt"])
+        if known is None and row["output"]:
+            cut = ", its beginning is lost" if row["is_cut"] else ""
+            click.secho(f"--- attempt {row['attempt']}{cut}", dim=True, err=True)
+        if row["output"]:
+            click.echo(_safe(fresh(known or "", row["output"])), nl=False)
+            seen[row["attempt"]] = row["output"]
+
+
+def fresh(known: str, output: str) -> str:
+    """What came after `known`; of the output only the end is kept, so its beginning may be gone meanwhile."""
+    if output.startswith(known):
+        return output[len(known) :]
+    seam = output.rfind(known[-SEAM_CHARS:])
+    return output[seam + len(known[-SEAM_CHARS:]) :] if seam >= 0 else output
+
+
+def _safe(text: str) -> str:
+    """A task's colours and tabs are its own affair; nothing else that would move the cursor is let through."""
+    return CONTROL.sub(lambda found: found[0] if found[0] in "\x1b\t\r" else f"\\x{ord(found[0]):02x}", text)
