@@ -2,8 +2,7 @@
 
 No transactions: each change is a guarded update of one document, atomic on any server, and batches of them are one command. A
 command says how many of its updates matched; when that is not all of them, they are read back by the stamp that the write left.
-A claim is a look at candidates, one guarded update that stamps those that are still pending, and a look for the stamp: whoever
-loses a document sees it taken and moves on. A claim whose reply was lost is settled by that stamp at the next call.
+Claims are in `mongo_claims`, submissions in `mongo_insert`, questions by filter in `mongo_search`, the counters in `mongo_counts`.
 
 `job_executions` is written when an attempt ends; until then, and should that write be lost, the row stands in the job's
 document.
@@ -18,12 +17,13 @@ from datetime import datetime
 from itertools import chain
 
 from bson import ObjectId
-from pymongo import ReplaceOne, ReturnDocument, UpdateOne
+from pymongo import ReplaceOne, UpdateOne
 
 from engine.errors import StoreUnavailable
 from engine.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status, Ticket
 from engine.lifecycle import TERMINAL, Change, Verb
 from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, latest_within
+from engine.store.mongo_claims import MongoClaims
 from engine.store.mongo_counts import MongoCounts
 from engine.store.mongo_documents import (
     HIDDEN,
@@ -43,12 +43,10 @@ from engine.store.mongo_documents import (
 from engine.store.mongo_insert import MongoInsert
 from engine.store.mongo_outputs import MongoOutputs
 from engine.store.mongo_search import MongoSearch
-from engine.store.mongo_server import DUE, NEWEST_FIRST, MongoServer
+from engine.store.mongo_server import NEWEST_FIRST, MongoServer
 from engine.store.port import ANYTHING, Claimed, Count, HostSign, Insertion, Page, Record, Served
 
-MOST_A_CLAIM = 500
-FEW = 20
-PENDING, QUEUED = Status.PENDING.value, Status.QUEUED.value
+QUEUED = Status.QUEUED.value
 ENDED = [status.value for status in TERMINAL]
 
 
@@ -60,10 +58,10 @@ class MongoStore:
         self._server = server
         self._place = place
         self._counts = MongoCounts(server)
+        self._claims = MongoClaims(server, self._counts, place=place)
         self._search = MongoSearch(server, self._counts.read)
         self._outputs = MongoOutputs(server)
         self._requests = MongoInsert(server, self._counts, origin=origin)
-        self._doubt: tuple[ObjectId, list[ObjectId]] | None = None
         self._words: str | None = None
 
     # ---- T1
@@ -76,77 +74,10 @@ class MongoStore:
     # ---- T2 and T3
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
-        if self._doubt is not None and (won := self._settle_doubt()):
-            return Claimed(tickets=won)
-        candidates = self._candidates(now, limits, served)
-        if not candidates:
-            return Claimed(tickets=[])
-        stamp = ObjectId()
-        self._doubt = (stamp, [candidate["_id"] for candidate in candidates])
-        update = {
-            "$set": {
-                "status": QUEUED, "claimed_by": owner, "holder": owner, "claimed_at": now, "queued_at": now, "updated_at": now,
-                "stamp": stamp,
-            },
-            "$inc": {"epoch": 1},
-        }  # fmt: skip
-        if len(candidates) == 1:
-            tickets = self._take_one(candidates[0]["_id"], update)
-        else:
-            with self._server.call(writes=True):
-                self._server.jobs.update_many({"_id": {"$in": self._doubt[1]}, "status": PENDING}, update)
-            tickets = self._settle_doubt()
-        return Claimed(tickets=tickets, conflicts=len(candidates) - len(tickets))
-
-    def _take_one(self, job_id: ObjectId, update: Document) -> list[Ticket]:
-        with self._server.call(writes=True):
-            won = self._server.jobs.find_one_and_update(
-                {"_id": job_id, "status": PENDING}, update, projection=TICKET_FIELDS, return_document=ReturnDocument.AFTER
-            )  # fmt: skip
-        self._doubt = None
-        self._counts.move(Counter({PENDING: -1, QUEUED: 1}) if won else Counter())
-        return [document_to_ticket(won)] if won else []
-
-    def _settle_doubt(self) -> list[Ticket]:
-        """What the last claim won, in the order of its candidates, and what it did if nobody said so then."""
-        assert self._doubt is not None
-        stamp, ids = self._doubt
-        with self._server.call():
-            won = self._server.jobs.find({"_id": {"$in": ids}, "stamp": stamp, "status": QUEUED}, TICKET_FIELDS)
-            found = {document["_id"]: document for document in won}
-        self._doubt = None
-        self._counts.move(Counter({PENDING: -len(found), QUEUED: len(found)}))
-        return [document_to_ticket(found[job_id]) for job_id in ids if job_id in found]
-
-    def _candidates(self, now: datetime, limits: Sequence[int], served: Served) -> list[Document]:
-        """One page in the order of claiming; where there are many, every claimer of a host looks at another part of them."""
-        number, claimers = self._place
-        due = _due(limits, served)
-        if due is None:
-            return []
-        due["scheduled_at"] = {"$lte": now}
-        page = min(sum(limits), MOST_A_CLAIM) * claimers
-        with self._server.call():
-            asked = self._server.jobs.find(due, {"priority": 1}).sort(DUE).limit(page)
-            found = list(asked if served.tasks is None else asked.hint("due"))
-        if claimers > 1 and len(found) > FEW * claimers:
-            found = [document for document in found if int.from_bytes(document["_id"].binary[-3:]) % claimers == number] or found
-        taken: Counter[int] = Counter()
-        chosen: list[Document] = []
-        for document in found:
-            if taken[document["priority"]] < limits[document["priority"]] and len(chosen) < MOST_A_CLAIM:
-                taken[document["priority"]] += 1
-                chosen.append(document)
-        return chosen
+        return self._claims.claim_due(owner=owner, now=now, limits=limits, served=served)
 
     def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
-        due = _due(limits, served)
-        if due is None:
-            return None
-        with self._server.call():
-            asked = self._server.jobs.find(due, {"scheduled_at": 1}).sort("scheduled_at", 1).limit(1)
-            first = list(asked if served.tasks is None else asked.hint("due"))
-        return first[0]["scheduled_at"] if first else None
+        return self._claims.next_due(limits, served)
 
     # ---- all other transitions
 
@@ -352,16 +283,6 @@ def _sign(document: Document) -> HostSign:
         boot=document["_id"], host=document["host"], renewal=document["renewal"], seen_at=document["seen_at"],
         lease_s=document.get("lease_s", 30), tasks=document.get("tasks", "{}").encode(),
     )  # fmt: skip
-
-
-def _due(limits: Sequence[int], served: Served) -> Document | None:
-    """Which pending jobs are asked for; None: none at all."""
-    priorities = [priority for priority, limit in enumerate(limits) if limit > 0]
-    if not priorities or served.tasks == () or served.queues == ():
-        return None
-    due: Document = {"status": PENDING, "priority": {"$in": priorities}}
-    due |= {"task": {"$in": list(served.tasks)}} if served.tasks is not None else {}
-    return due | ({"queue": {"$in": list(served.queues)}} if served.queues is not None else {})
 
 
 def _held(owner: str, after: str | None) -> Document:

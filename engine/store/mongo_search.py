@@ -17,6 +17,7 @@ from pymongo.errors import ExecutionTimeout
 
 from engine.errors import Unavailable
 from engine.job import Job, JobFilter, Status, without_payload
+from engine.store.mongo_claims import due_index
 from engine.store.mongo_documents import HIDDEN, Document, cursor_of, document_to_job, down_to, past
 from engine.store.mongo_server import LIST_INDEXES, NEWEST_FIRST, MongoServer
 from engine.store.port import Count, Page, Served
@@ -89,13 +90,14 @@ class MongoSearch:
         earlier: list[Document] = [{"priority": priority, "scheduled_at": {"$lte": now}} for priority in range(9, job.priority, -1)]
         earlier.append({"priority": job.priority, "scheduled_at": {"$lt": job.scheduled_at}})
         earlier.append({"priority": job.priority, "scheduled_at": job.scheduled_at, "_id": {"$lt": ObjectId(job.job_id)}})
-        counts = [self._count_due(pending | of_priority, look) for of_priority in earlier]
+        index = {} if served.tasks is None else {"hint": due_index(served)}
+        counts = [self._count_due(pending | of_priority, look, index) for of_priority in earlier]
         return Count(count=sum(count.count for count in counts), is_exact=all(count.is_exact for count in counts))
 
-    def _count_due(self, due: Document, look: int) -> Count:
+    def _count_due(self, due: Document, look: int, index: Document) -> Count:
         try:
             with self._server.call(), _bounded():
-                count = self._server.jobs.count_documents(due, limit=look, maxTimeMS=AHEAD_MS)
+                count = self._server.jobs.count_documents(due, limit=look, maxTimeMS=AHEAD_MS, **index)
         except Unavailable as fault:
             if fault.code != TOO_BROAD:
                 raise

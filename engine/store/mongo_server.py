@@ -47,14 +47,16 @@ TELLING = 4
 """A shorter password stands in many a word."""
 
 DUE = [("priority", DESCENDING), ("scheduled_at", ASCENDING), ("_id", ASCENDING)]
+DUE_INDEX, DUE_IN_QUEUE_INDEX = "due", "due_in_queue"
+STATUS, IS_PENDING = ("status", ASCENDING), {"status": Status.PENDING.value}
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 LIST_INDEXES = {"status": "by_status", "task": "by_task", "queue": "by_queue"}
 
 INDEXES: dict[str, tuple[IndexModel, ...]] = {
     "jobs": (
+        IndexModel([("task", ASCENDING), *DUE, STATUS], name=DUE_INDEX, partialFilterExpression=IS_PENDING),
         IndexModel(
-            [("task", ASCENDING), *DUE, ("queue", ASCENDING), ("status", ASCENDING)], name="due",
-            partialFilterExpression={"status": Status.PENDING.value},
+            [("task", ASCENDING), ("queue", ASCENDING), *DUE, STATUS], name=DUE_IN_QUEUE_INDEX, partialFilterExpression=IS_PENDING
         ),
         IndexModel([("holder", ASCENDING), ("_id", ASCENDING)], name="held", partialFilterExpression={"holder": {"$exists": True}}),
         IndexModel([("idempotency_key", ASCENDING)], name="by_key", unique=True, sparse=True),

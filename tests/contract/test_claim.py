@@ -145,3 +145,23 @@ def test_next_due_passes_over_what_is_not_served(store: Store) -> None:
 
     assert store.next_due(limits=PLENTY, served=Served(tasks=("echo",))) == later
     assert store.next_due(limits=PLENTY, served=Served(queues=("default",))) == soon
+
+
+def test_who_serves_many_tasks_and_queues_still_claims_in_order(store: Store) -> None:
+    tasks, queues = tuple(f"task-{number}" for number in range(60)), tuple(f"queue-{number}" for number in range(5))
+    jobs = [
+        a_job(
+            task=tasks[number * 7 % 60], queue=queues[number % 5], priority=number % 10,
+            scheduled_at=START - timedelta(seconds=number % 7),
+        )
+        for number in range(120)
+    ]  # fmt: skip
+    put(store, *jobs, a_job(task="other"), a_job(task=tasks[0], queue="other", priority=9))
+    wanted = sorted((job for job in jobs if job.priority not in (3, 7)), key=lambda job: (-job.priority, job.scheduled_at))
+    served, limits = Served(tasks=tasks, queues=queues), [0 if priority in (3, 7) else 100 for priority in range(10)]
+
+    first = store.next_due(limits=limits, served=served)
+    tickets = store.claim_due(owner=OWNER, now=START, limits=limits, served=served).tickets
+
+    assert first == min(job.scheduled_at for job in wanted)
+    assert [(ticket.priority, ticket.scheduled_at) for ticket in tickets] == [(job.priority, job.scheduled_at) for job in wanted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 
 import mongomock
@@ -183,6 +184,63 @@ def test_few_candidates_are_all_taken_by_whoever_looks(bench: Bench) -> None:
     bench.put(*(a_job() for _ in range(6)))
 
     assert len(bench.another(place=(1, 3)).claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets) == 6
+
+
+class Between(Lossy):
+    """Somebody else does something just before a method's next call, or just after it."""
+
+    def __init__(self, collection: object, method: str, do: Callable[[], object], *, after: bool = False) -> None:
+        super().__init__(collection)
+        self._method, self._do, self._is_after = method, [do], after
+
+    def __getattr__(self, name: str) -> object:
+        method = super().__getattr__(name)
+        if name != self._method or not self._do:
+            return method
+
+        def both(*words: object, **more: object) -> object:
+            do = self._do.pop()
+            if not self._is_after:
+                do()
+            done = method(*words, **more)  # type: ignore[operator]
+            if self._is_after:
+                do()
+            return done
+
+        return both
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_job_that_must_wait_for_its_retry_since_it_was_seen_is_not_claimed(bench: Bench, count: int) -> None:
+    jobs = bench.put(*(a_job() for _ in range(count)))
+    other = bench.another()
+
+    def fail_first() -> None:
+        other.claim_due(owner=WATCHER, now=START, limits=[1] * 10)
+        other.apply([lifecycle.begin(bench.found(jobs[0]), owner=WORKER, now=START, lease_s=30)])
+        other.apply([lifecycle.settle(bench.found(jobs[0]), FAILED, now=START, retry_base_s=10)])
+
+    method = "find_one_and_update" if count == 1 else "update_many"
+    bench.store._server.jobs = Between(bench.jobs, method, fail_first)  # type: ignore[assignment]
+
+    claimed = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+
+    assert [ticket.job_id for ticket in claimed.tickets] == [job.job_id for job in jobs[1:]]
+    assert bench.found(jobs[0]).status is Status.PENDING
+
+
+def test_a_job_that_is_cancelled_while_its_claim_is_read_is_counted_where_it_is(bench: Bench) -> None:
+    jobs = bench.put(a_job(), a_job(), a_job())
+
+    def cancel_first() -> None:
+        bench.another().apply([lifecycle.cancel(bench.found(jobs[0]), now=START)])
+
+    bench.store._server.jobs = Between(bench.jobs, "update_many", cancel_first, after=True)  # type: ignore[assignment]
+
+    tickets = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets
+
+    assert [ticket.job_id for ticket in tickets] == [job.job_id for job in jobs[1:]]
+    bench.check_counts()
 
 
 # ---- insert
