@@ -10,13 +10,14 @@ from flask import request
 
 from api.health import SILENT_S
 from api.jobs import Line
+from api.lookout import look
 from api.openapi import document
 from api.processes import ProcessMeter
-from api.query import read_query
-from api.reply import Reply, json_reply, value_reply
+from api.query import read_job_id, read_query
+from api.reply import Reply, json_reply, message_reply, value_reply
 from engine.errors import Unavailable
 from engine.wire.caller import Caller
-from engine.wire.messages import CountJobs, GetStats, Json, Message, Ping, Refused
+from engine.wire.messages import CountJobs, Explain, GetStats, Json, Message, Ping, Refused
 
 HEALTH_S = SILENT_S
 STATS_S = 1.0
@@ -55,6 +56,12 @@ class Gateway:
         supervisors = [_stats_of(answer) for name, answer in answers.items() if name.startswith(SUPERVISORS)]
         processes = [process for told in supervisors for process in told.get("processes", ())]
         return value_reply({"jobs": self._jobs(), "processes": self._meter.measured(processes), "components": components})
+
+    def why(self, job_id: str) -> Reply:
+        """Why a job is not running."""
+        read_query(request, ())
+        asked = read_job_id(job_id)
+        return message_reply(self._line.send(Explain(job_id=asked, site=look(self._caller, self._components(), asked))))
 
     def openapi(self) -> Reply:
         """The OpenAPI document."""

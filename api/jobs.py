@@ -14,7 +14,7 @@ from flask import Request, request
 
 from api.body import JSON, NDJSON, Environ, media_type, read_body
 from api.query import DEFAULT_LIMIT, read_job_id, read_query
-from api.reply import Reply, error_reply, json_reply, unexpected, value_reply
+from api.reply import Reply, json_reply, message_reply, value_reply
 from engine.errors import InvalidRequest
 from engine.lifecycle import Verb
 from engine.selection import FILTERS
@@ -30,7 +30,6 @@ from engine.wire.messages import (
     ListExecutions,
     ListTasks,
     Message,
-    Refused,
     RetryJob,
     Submit,
 )
@@ -71,7 +70,7 @@ class Jobs:
     def told(self, answer: Message) -> Reply:
         """What a scheduler said to it; a question more is asked only of a job that was accepted before."""
         if not isinstance(answer, Accepted):
-            return _told(answer)
+            return message_reply(answer)
         job_id = answer.job_ids[0]
         location = {"Location": f"/api/jobs/{job_id}"}
         if answer.repeated:
@@ -89,7 +88,7 @@ class Jobs:
                 "idempotency_key",
             )  # fmt: skip
         answer = self._line.send(self._submit(request.environ, form, MAX_BATCH))
-        return value_reply({"job_ids": answer.job_ids}, 201) if isinstance(answer, Accepted) else _told(answer)
+        return value_reply({"job_ids": answer.job_ids}, 201) if isinstance(answer, Accepted) else message_reply(answer)
 
     def list(self) -> Reply:
         """A page."""
@@ -97,13 +96,13 @@ class Jobs:
         page = {"limit": query.pop("limit", DEFAULT_LIMIT), "cursor": query.pop("cursor", None)}
         answer = self._line.send(msgspec.convert({**page, "wanted": query}, List))
         if not isinstance(answer, Json) or answer.cursor is None:
-            return _told(answer)
+            return message_reply(answer)
         return json_reply(answer.body, headers={"Link": _next_link(request, answer.cursor)})
 
     def count(self) -> Reply:
         """How many there are."""
         query = read_query(request, COUNT_QUERY)
-        return _told(self._line.send(msgspec.convert({"wanted": query}, CountMatching)))
+        return message_reply(self._line.send(msgspec.convert({"wanted": query}, CountMatching)))
 
     def cancel_many(self) -> Reply:
         """Cancel a share of those that are selected."""
@@ -116,39 +115,39 @@ class Jobs:
     def tasks(self) -> Reply:
         """What can be submitted."""
         read_query(request, ())
-        return _told(self._line.send(ListTasks()))
+        return message_reply(self._line.send(ListTasks()))
 
     def find(self) -> Reply:
         """One job, by query."""
         query = read_query(request, ("job_id",))
         if "job_id" not in query:
             raise InvalidRequest("invalid_job_id", "job_id is missing: /job?job_id=… takes a job's 24 hexadecimal digits", "job_id")
-        return _told(self._line.send(Find(job_id=str(query["job_id"]))))
+        return message_reply(self._line.send(Find(job_id=str(query["job_id"]))))
 
     def show(self, job_id: str) -> Reply:
         """One job, by path."""
         read_query(request, ())
-        return _told(self._line.send(Find(job_id=read_job_id(job_id))))
+        return message_reply(self._line.send(Find(job_id=read_job_id(job_id))))
 
     def executions(self, job_id: str) -> Reply:
         """Its attempts."""
         read_query(request, ())
-        return _told(self._line.send(ListExecutions(job_id=read_job_id(job_id))))
+        return message_reply(self._line.send(ListExecutions(job_id=read_job_id(job_id))))
 
     def cancel(self, job_id: str) -> Reply:
         """Cancel it."""
         read_query(request, ())
-        return _told(self._line.send(CancelJob(job_id=read_job_id(job_id))))
+        return message_reply(self._line.send(CancelJob(job_id=read_job_id(job_id))))
 
     def retry(self, job_id: str) -> Reply:
         """Give it a fresh set of retries."""
         read_query(request, ())
-        return _told(self._line.send(RetryJob(job_id=read_job_id(job_id))))
+        return message_reply(self._line.send(RetryJob(job_id=read_job_id(job_id))))
 
     def _change_many(self, verb: Verb) -> Reply:
         read_query(request, ())
         media_type(request.environ, (JSON,))
-        return _told(self._line.send(ChangeMany(verb=verb, body=read_body(request.environ))))
+        return message_reply(self._line.send(ChangeMany(verb=verb, body=read_body(request.environ))))
 
     def _submit(self, environ: Environ, form: str, count: int) -> Submit:
         body = read_body(environ)
@@ -162,12 +161,6 @@ class Jobs:
     def _status_of(self, job_id: str) -> str:
         answer = self._line.send(Find(job_id=job_id))
         return str(msgspec.json.decode(answer.body)["status"]) if isinstance(answer, Json) else "pending"
-
-
-def _told(answer: Message) -> Reply:
-    if isinstance(answer, Json):
-        return json_reply(answer.body)
-    return error_reply(answer) if isinstance(answer, Refused) else unexpected(answer)
 
 
 def _header_key(environ: Environ) -> str | None:

@@ -12,6 +12,7 @@ from api.query import PARAMETERS, Parameter
 from api.reply import STATUS_OF
 from api.routes import GATEWAY, ROUTES, Route
 from engine.job import ExecutionStatus, Status
+from engine.reasons import Code
 from engine.selection import DEFAULT_STEP, FILTERS, MAX_STEP
 from engine.submission import FIELDS, MAX_BATCH
 
@@ -132,6 +133,7 @@ def _schemas() -> dict[str, object]:
         "AcceptedBatch": _whole({"job_ids": {"type": "array", "items": JOB_ID}}),
         "Count": _whole({"count": COUNT, "is_exact": {"type": "boolean"}}),
         "Selection": _selection(), "Step": _whole({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
+        "Why": _whole({"job_id": JOB_ID, "status": {"type": ["string", "null"], "enum": [*Status, None]}, "reasons": _reasons()}),
         "Health": _whole({"status": {"type": "string"}}), "Counters": {"type": "object"}, "Document": {"type": "object"},
         "JobLogs": _whole({"job_id": JOB_ID, "attempts": _list_of("Output")}),
         "Output": _whole(OUTPUT) | {"additionalProperties": False},
@@ -140,6 +142,11 @@ def _schemas() -> dict[str, object]:
         "Queue": _whole({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
         "Error": _whole({"error": {"type": "object", "properties": error, "required": list(error)}}),
     }  # fmt: skip
+
+
+def _reasons() -> dict[str, object]:
+    reason = _whole({"code": {"type": "string", "enum": list(Code)}, "message": {"type": "string"}})
+    return {"type": "array", "minItems": 1, "items": reason, "description": "each with numbers and names that fit its code"}
 
 
 def _selection() -> dict[str, object]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from engine.errors import JobyardError, Unavailable
-from engine.wire.messages import Message, Refused
+from engine.wire.messages import Json, Message, Refused
 
 STATUS_OF: Mapping[str, int] = {
     "invalid_request": 400, "invalid_json": 400, "invalid_field": 400, "unknown_field": 400, "repeated_field": 400,
@@ -58,6 +58,13 @@ def error_reply(error: JobyardError | Refused, headers: Mapping[str, str] | None
     status = STATUS_OF.get(error.code, 500)
     more = {"Retry-After": str(retry_after_s or 1)} if status == 503 else {}
     return json_reply(error_body(error.code, error.message, error.field), status, {**more, **(headers or {})})
+
+
+def message_reply(answer: Message) -> Reply:
+    """What a component answered."""
+    if isinstance(answer, Json):
+        return json_reply(answer.body)
+    return error_reply(answer) if isinstance(answer, Refused) else unexpected(answer)
 
 
 def unexpected(answer: Message) -> Reply:

@@ -153,7 +153,8 @@ def _hold(start: Start, owner: Owner, hosts: Hosts | None) -> Hold:
 
     def sign() -> HostSign:
         return HostSign(
-            boot=owner.boot, host=owner.host, renewal=0, seen_at=start.world.now(), lease_s=lease_s, tasks=catalog.text()
+            boot=owner.boot, host=owner.host, renewal=0, seen_at=start.world.now(), lease_s=lease_s, tasks=catalog.text(),
+            queues=start.settings.queues,
         )  # fmt: skip
 
     return Hold(hosts=hosts, sign=sign, world=start.world, lease_s=lease_s)

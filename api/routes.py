@@ -80,6 +80,10 @@ ROUTES: tuple[Route, ...] = (
         "of very many the latest, about 1 MiB of them",
     ),
     Route(
+        method="GET", path="/api/jobs/<job_id>/why", view="gateway.why", kinds=(GATEWAY,), answer="Why", errors=_JOB_ERRORS,
+        summary="Why a job is not running, the most decisive reason first; when the database is away, that is the first",
+    ),
+    Route(
         method="POST", path="/api/jobs/<job_id>/cancel", view="jobs.cancel", kinds=(GATEWAY,), answer="Job",
         errors=(*_JOB_ERRORS, 409), summary="Cancel a job: at once, or by telling the task that runs",
     ),

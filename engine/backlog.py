@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -131,6 +132,19 @@ class Backlog:
         leased = (entry for entry in self._entries.values() if entry.holder is not None)
         return list(itertools.islice(itertools.chain(leased, self._in_order(limit)), limit))
 
+    def place(self, job_id: str) -> tuple[Entry | None, int]:
+        """The job's entry, and how many ready ones are handed out before it."""
+        entry = self._entries.get(job_id)
+        if entry is None or entry.holder is not None:
+            return entry, 0
+        mine = _order(entry)
+        return entry, sum(other.holder is None and _order(other) < mine for other in self._entries.values())
+
+    def waiting(self) -> list[int]:
+        """How many of each priority are ready."""
+        counts = Counter(entry.ticket.priority for entry in self._entries.values() if entry.holder is None)
+        return [counts[priority] for priority in PRIORITIES]
+
     def tickets(self) -> list[Ticket]:
         """All of them."""
         return [entry.ticket for entry in self._entries.values()]
@@ -164,3 +178,7 @@ class Backlog:
         self._stored[entry.ticket.priority] -= 1
         self._ready_count -= entry.holder is None
         return True
+
+
+def _order(entry: Entry) -> tuple[int, datetime, int]:
+    return -entry.ticket.priority, entry.ticket.scheduled_at, entry.number

@@ -17,6 +17,7 @@ import msgspec
 from engine.backlog import CAPACITY, PRIORITIES, Backlog, Entry
 from engine.config import Settings
 from engine.errors import StoreUnavailable
+from engine.facts import Place
 from engine.intake import Intake
 from engine.job import Ticket, rfc3339
 from engine.logs import Log
@@ -30,6 +31,7 @@ from engine.wire.messages import (
     Closed,
     Extend,
     GetItems,
+    GetPlace,
     GetStats,
     Json,
     Leased,
@@ -85,7 +87,8 @@ class Queue:
         self.drained = False
         self._steps: dict[type, Callable[..., None]] = {
             Push: self._push, Reserve: self._reserve, Want: self._want, Extend: self._extend, Ack: self._ack,
-            Release: self._release, Closed: self._forget, GetStats: self._stats, GetItems: self._items, Ping: self._ping,
+            Release: self._release, Closed: self._forget, GetStats: self._stats, GetItems: self._items, GetPlace: self._place,
+            Ping: self._ping,
         }  # fmt: skip
 
     def tick(self, inbox: list[Letter]) -> float:
@@ -285,6 +288,12 @@ class Queue:
             "state": "leased" if leased else "ready", "leased_by": entry.worker, "lease_expires_at": rfc3339(ends_at),
             "attempt": ticket.attempt,
         }  # fmt: skip
+
+    def _place(self, peer: Peer, message: GetPlace) -> None:
+        entry, ahead = self._backlog.place(message.job_id)
+        state = None if entry is None else "ready" if entry.holder is None else "leased"
+        leased_by = entry.worker if entry is not None else None
+        peer.send(_json(Place(state=state, leased_by=leased_by, ahead=ahead, waiting=tuple(self._backlog.waiting()))))
 
     def _ping(self, peer: Peer, message: Ping) -> None:
         if self._rebuilt:

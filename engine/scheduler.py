@@ -10,11 +10,12 @@ from datetime import datetime
 
 import msgspec
 
-from engine import lifecycle
+from engine import lifecycle, reasons
 from engine.acceptance import Acceptance, refused
 from engine.bulk import take_step
 from engine.config import Settings
 from engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable
+from engine.inquiry import Inquiry
 from engine.job import ExecutionStatus, Job, Output, Status, execution_to_json, to_json
 from engine.logs import Log
 from engine.owners import parse_owner
@@ -33,6 +34,7 @@ from engine.wire.messages import (
     ChangeMany,
     CountJobs,
     CountMatching,
+    Explain,
     Find,
     GetStats,
     Json,
@@ -83,12 +85,15 @@ class Scheduler:
         )
         self._replies = Replies()
         self._elsewhere = elsewhere or Elsewhere(None, world)
+        self._inquiry = Inquiry(
+            owner=self._owner, settings=settings, world=world, store=store, catalog=self._catalog, elsewhere=self._elsewhere
+        )  # fmt: skip
         self._draining = False
         self._answers: dict[type, Callable[..., Message]] = {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping, GetStats: self._stats,
             ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
-            ListOutputs: self._list_outputs,
+            ListOutputs: self._list_outputs, Explain: self._explain,
         }  # fmt: skip
 
     @property
@@ -229,6 +234,9 @@ class Scheduler:
         else:
             self._tell_cancelled(pairs)
         return Json(body=step.to_json())
+
+    def _explain(self, message: Explain) -> Message:
+        return Json(body=reasons.to_json(self._inquiry.facts(message.job_id, message.site)))
 
     def _count(self, message: CountJobs) -> Message:
         return Json(body=msgspec.json.encode(self._store.counts()))

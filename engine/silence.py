@@ -13,12 +13,12 @@ away, starts its watch anew.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from engine.errors import StoreUnavailable
 from engine.owners import parse_owner
-from engine.store.port import Hosts
+from engine.store.port import Hosts, HostSign
 from engine.tasks.catalog import read_catalog
 from engine.tasks.registry import TaskOptions
 from engine.world import World
@@ -43,7 +43,7 @@ class Elsewhere:
         self._hosts = hosts
         self._world = world
         self._tasks: dict[str, TaskOptions] = {}
-        self._seen_at: dict[str, datetime] = {}
+        self._signs: list[HostSign] = []
         self._read_at = float("-inf")
 
     def tasks(self) -> Mapping[str, TaskOptions]:
@@ -54,7 +54,12 @@ class Elsewhere:
     def seen_at(self, boot: str) -> datetime | None:
         """When this host gave its last sign, by its own clock; None: nobody knows it."""
         self._read()
-        return self._seen_at.get(boot)
+        return next((sign.seen_at for sign in self._signs if sign.boot == boot), None)
+
+    def signs(self) -> Sequence[HostSign]:
+        """The last of every host, our own among them where several can be."""
+        self._read()
+        return self._signs
 
     def _read(self) -> None:
         now = self._world.monotonic()
@@ -62,9 +67,8 @@ class Elsewhere:
             return
         self._read_at = now
         with contextlib.suppress(StoreUnavailable):
-            signs = self._hosts.hosts()
-            self._tasks = {name: options for sign in signs for name, options in read_catalog(sign.tasks).items()}
-            self._seen_at = {sign.boot: sign.seen_at for sign in signs}
+            self._signs = self._hosts.hosts()
+            self._tasks = {name: options for sign in self._signs for name, options in read_catalog(sign.tasks).items()}
 
 
 class Silence:

@@ -266,6 +266,7 @@ class MongoStore:
 
     def renew(self, sign: HostSign) -> None:
         shown = {"host": sign.host, "seen_at": sign.seen_at, "lease_s": sign.lease_s, "tasks": sign.tasks.decode()}
+        shown["queues"] = sign.queues
         with self._server.call(writes=True):
             self._server.hosts.update_one({"_id": sign.boot}, {"$inc": {"renewal": 1}, "$set": shown}, upsert=True)
 
@@ -282,6 +283,7 @@ def _sign(document: Document) -> HostSign:
     return HostSign(
         boot=document["_id"], host=document["host"], renewal=document["renewal"], seen_at=document["seen_at"],
         lease_s=document.get("lease_s", 30), tasks=document.get("tasks", "{}").encode(),
+        queues=None if document.get("queues") is None else tuple(document["queues"]),
     )  # fmt: skip
 
 

@@ -82,7 +82,7 @@ class HostSign(msgspec.Struct, frozen=True, kw_only=True):
     """A host's sign of life. `renewal` only ever rises; `seen_at` is for people, by that host's own clock.
 
     A host is one start of Jobyard, named by its boot. `lease_s` is its own setting, `tasks` are those it serves, as JSON text
-    (name → options).
+    (name → options), `queues` those whose jobs it runs (None: all).
     """
 
     boot: str
@@ -91,6 +91,7 @@ class HostSign(msgspec.Struct, frozen=True, kw_only=True):
     seen_at: datetime
     lease_s: float = 30
     tasks: bytes = b"{}"
+    queues: tuple[str, ...] | None = None
 
 
 class Store(Protocol):

@@ -19,6 +19,7 @@ from datetime import datetime
 
 import msgspec
 
+from engine.facts import Site
 from engine.job import JobFilter, Outcome, Output, Ticket
 from engine.lifecycle import Verb
 
@@ -102,6 +103,13 @@ class ListTasks(Message, frozen=True):
     """The tasks that some host knows, by name; answered with `Json` (an array)."""
 
 
+class Explain(Message, frozen=True):
+    """Why is this job not running? `site`: what the front sees of this host. Answered with `Json` (an object) or `Refused`."""
+
+    job_id: str
+    site: Site
+
+
 class CountJobs(Message, frozen=True):
     """Jobs by status; answered with `Json` (an object)."""
 
@@ -121,6 +129,12 @@ class Ping(Message, frozen=True):
 
 class GetStats(Message, frozen=True):
     """The component's own counters; answered with `Json` (an object)."""
+
+
+class GetPlace(Message, frozen=True):
+    """→ queue: where is this job in it? Answered with `Json` (a `Place`)."""
+
+    job_id: str
 
 
 class GetItems(Message, frozen=True):
@@ -323,7 +337,7 @@ class Ready(Message, frozen=True):
 
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
-    | ListOutputs | GetOutput | Outputs | OutputNow | Ping
+    | ListOutputs | Explain | GetPlace | GetOutput | Outputs | OutputNow | Ping
     | GetStats | GetItems | Accepted | Begun | Expired | Replied | Json | Refused
     | Reserve | Room | Push | Pushed | Want
     | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied | Run | Done | Progressed

@@ -241,3 +241,27 @@ class AnyView:
 
     def __getattr__(self, name: str) -> object:
         return lambda **more: "{}"
+
+
+def test_a_job_that_waits_is_explained(site: Site, client: FlaskClient) -> None:
+    job_id = client.post("/api/jobs", json={"delay_s": 3600}).json["job_id"]
+
+    told = client.get(f"/api/jobs/{job_id}/why").json
+
+    assert (told["job_id"], told["status"]) == (job_id, "pending")
+    assert [reason["code"] for reason in told["reasons"]] == ["scheduled", "no_worker"]
+
+
+def test_who_does_not_answer_is_among_the_reasons(site: Site, client: FlaskClient) -> None:
+    job_id = client.post("/api/jobs", json={}).json["job_id"]
+    site.silent |= {"queue-6000", "watcher-9001"}
+
+    codes = [reason["code"] for reason in client.get(f"/api/jobs/{job_id}/why").json["reasons"]]
+
+    assert codes == ["no_watcher", "no_queue", "no_worker"]
+
+
+def test_why_takes_a_job_that_is_there_and_nothing_else(client: FlaskClient) -> None:
+    assert client.get(f"/api/jobs/{'f' * 24}/why").status_code == 404
+    assert client.get("/api/jobs/x/why").status_code == 400
+    assert client.get(f"/api/jobs/{'f' * 24}/why?verbose=1").status_code == 400

@@ -238,3 +238,20 @@ def test_the_counts_always_agree_with_what_is_there(acts: list[tuple[str, int, i
         assert len(entries) == len({entry.ticket.job_id for entry in entries}) == len(backlog.tickets())
         stored = [sum(entry.ticket.priority == priority for entry in entries) for priority in range(10)]
         assert [backlog.room(priority) for priority in range(10)] == [max(0, 3 - count) for count in stored]
+
+
+def test_a_ready_job_knows_how_many_are_handed_out_before_it() -> None:
+    backlog = Backlog()
+    low, high, later, first = a_ticket(priority=1), a_ticket(priority=9), a_ticket(priority=5), a_ticket(priority=5)
+    for ticket in (first, low, high, later):
+        backlog.push(ticket)
+
+    assert [backlog.place(ticket.job_id)[1] for ticket in (high, first, later, low)] == [0, 1, 2, 3]
+    assert backlog.waiting() == [0, 1, 0, 0, 0, 2, 0, 0, 0, 1]
+
+    backlog.pop(1, holder="peer", worker="worker-7001", expires_at=1)
+
+    entry, ahead = backlog.place(high.job_id)
+    assert entry is not None and (entry.worker, ahead) == ("worker-7001", 0)
+    assert backlog.place(low.job_id)[1] == 2
+    assert backlog.place("0" * 24) == (None, 0)

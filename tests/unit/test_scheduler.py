@@ -13,6 +13,7 @@ from engine import lifecycle
 from engine.acceptance import BYTES_A_TURN, JOBS_A_TURN
 from engine.config import read_settings
 from engine.errors import StoreUnavailable
+from engine.facts import Place, Site, WorkerSeen
 from engine.job import ExecutionStatus, Job, JobFilter, Outcome, Status, rfc3339
 from engine.lifecycle import Change
 from engine.outcomes import MAX_ERROR_CHARS
@@ -32,6 +33,7 @@ from engine.wire.messages import (
     CountJobs,
     CountMatching,
     Expired,
+    Explain,
     Find,
     GetStats,
     Json,
@@ -454,6 +456,33 @@ def test_matching_jobs_are_counted(bench_with: MakeBench) -> None:
     bench = bench_with(a_job(task="resize"), a_job())
 
     assert bench.show(CountMatching(wanted=JobFilter(task="resize"))) == {"count": 1, "is_exact": True}
+
+
+def test_a_job_that_does_not_run_is_explained_by_what_the_store_the_hosts_and_the_front_know(bench_with: MakeBench) -> None:
+    mine, first = a_job(priority=3), a_job(priority=9)
+    bench = bench_with(mine, first, a_job(task="gone", priority=9))
+    site = Site(watchers=1, workers=(WorkerSeen(name="worker-7001", slots=1, busy=1),), place=Place())
+
+    told = bench.show(Explain(job_id=mine.job_id, site=site))
+
+    assert (told["job_id"], told["status"]) == (mine.job_id, "pending")
+    assert [reason["code"] for reason in told["reasons"]] == ["jobs_ahead", "slots_busy"]
+    assert told["reasons"][0]["ahead"] == 1, "nobody waits for what nobody serves"
+
+
+def test_why_is_answered_without_the_database_too(bench_with: MakeBench) -> None:
+    job = a_job()
+    bench = bench_with(job)
+    bench.store.is_down = True
+
+    told = bench.show(Explain(job_id=job.job_id, site=Site()))
+
+    assert told["status"] is None
+    assert [reason["code"] for reason in told["reasons"]] == ["database_unavailable", "no_watcher", "no_queue", "no_worker"]
+
+
+def test_nobody_explains_a_job_that_is_not_there(bench: Bench) -> None:
+    assert bench.refusal(Explain(job_id="f" * 24, site=Site())).code == "not_found"
 
 
 def test_stats_say_what_the_contract_says(bench: Bench) -> None:
