@@ -56,6 +56,10 @@ OUTPUT: Mapping[str, Mapping[str, object]] = {
     "attempt": COUNT, "output": {"type": "string"}, "is_cut": {"type": "boolean"}, "is_running": {"type": "boolean"},
     "progress": {"type": ["object", "null"], "properties": PROGRESS, "required": list(PROGRESS)},
 }  # fmt: skip
+PERCENTILES: Mapping[str, object] = {
+    "type": ["object", "null"], "properties": {name: {"type": "number"} for name in ("p50", "p95", "p99")},
+    "required": ["p50", "p95", "p99"],
+}  # fmt: skip
 
 
 @functools.cache
@@ -135,6 +139,9 @@ def _schemas() -> dict[str, object]:
         "Selection": _selection(), "Step": _whole({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
         "Why": _whole({"job_id": JOB_ID, "status": {"type": ["string", "null"], "enum": [*Status, None]}, "reasons": _reasons()}),
         "Health": _whole({"status": {"type": "string"}}), "Counters": {"type": "object"}, "Document": {"type": "object"},
+        "History": _whole({"minutes": _list_of("Minute"), "queue_depth": _whole({str(priority): COUNT for priority in range(10)})}),
+        "Minute": _whole({"at": TIME, **dict.fromkeys(("accepted", "succeeded", "failed", "retried"), COUNT),
+                          "lag_ms": PERCENTILES, "duration_ms": PERCENTILES}),
         "JobLogs": _whole({"job_id": JOB_ID, "attempts": _list_of("Output")}),
         "Output": _whole(OUTPUT) | {"additionalProperties": False},
         "Text": {"type": "string"},

@@ -104,6 +104,11 @@ ROUTES: tuple[Route, ...] = (
         summary="Jobs by status, processes, every component's counters",
     ),
     Route(
+        method="GET", path="/api/history", view="history.show", kinds=(GATEWAY,), answer="History", errors=(400, 503),
+        summary="The last sixty minutes of this host, oldest first, and what waits in the queue by priority; what a process has "
+        "counted is forgotten with it",
+    ),
+    Route(
         method="GET", path="/openapi.json", view="gateway.openapi", kinds=(GATEWAY,), answer="Document", errors=(400,),
         summary="This document",
     ),

@@ -28,6 +28,7 @@ from api.faults import Faults
 from api.gateway import Gateway
 from api.guards import Guards
 from api.health import Health
+from api.history import History
 from api.http_worker import KEEP_ALIVE_S, JsonWorker, refuse_repeated_key
 from api.job_logs import JobLogs
 from api.jobs import Jobs
@@ -123,6 +124,7 @@ class Front(BaseApplication):  # type: ignore[misc]
             views = {
                 "jobs": jobs, "logs": JobLogs(line, caller), "component": Component(caller, name), "pages": pages,
                 "gateway": Gateway(caller, line, components=self._run_dir.components, meter=ProcessMeter(world)),
+                "history": History(caller, components=self._run_dir.components, world=world),
             }  # fmt: skip
             apps[str(port)] = create_app(kind, views, guards=guards, faults=faults)
             if kind in SUBMISSIONS:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from engine.config import Settings
 from engine.errors import JobyardError, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
 from engine.job import Job, Status
+from engine.measures import Minutes, Totals
 from engine.store.port import Abandoned, Inserted, KeyTaken, Store
 from engine.submission import Defaults, parse
 from engine.wire.hub import Peer
@@ -64,6 +65,7 @@ class Acceptance:
         self._pending_seen_at = float("-inf")
         self.jobs_accepted = 0
         self.requests = 0
+        self.minutes = Minutes(world, lambda: Totals(counts={"accepted": self.jobs_accepted}))
 
     @property
     def is_over(self) -> bool:
@@ -88,6 +90,7 @@ class Acceptance:
                 waiting.append(Waiting(peer, submit, jobs))
                 count += len(jobs)
         if waiting:
+            self.minutes.turn()
             self._store_all(waiting)
 
     def _read(self, peer: Peer, submit: Submit, defaults: Defaults) -> list[Job] | None:

@@ -45,7 +45,7 @@ class Backlog:
         self.capacity = capacity
         self._entries: dict[str, Entry] = {}
         self._ready: list[list[tuple[datetime, int, Entry]]] = [[] for _ in PRIORITIES]
-        self._ready_count = 0
+        self._ready_counts = [0 for _ in PRIORITIES]
         self._stored = [0 for _ in PRIORITIES]
         self._numbers = itertools.count()
         self.overtaken = 0
@@ -59,12 +59,16 @@ class Backlog:
     @property
     def ready(self) -> int:
         """How many wait for a worker."""
-        return self._ready_count
+        return sum(self._ready_counts)
+
+    def depth(self) -> list[int]:
+        """How many wait for a worker, by priority."""
+        return [*self._ready_counts]
 
     @property
     def leased(self) -> int:
         """How many a worker has."""
-        return len(self._entries) - self._ready_count
+        return len(self._entries) - self.ready
 
     def room(self, priority: int) -> int:
         """How many more of this priority fit."""
@@ -94,7 +98,7 @@ class Backlog:
                 if not self._is_ready(entry):
                     continue
                 entry.holder, entry.worker, entry.expires_at = holder, worker, expires_at
-                self._ready_count -= 1
+                self._ready_counts[priority] -= 1
                 taken.append(entry.ticket)
         return taken
 
@@ -166,7 +170,7 @@ class Backlog:
 
     def _make_ready(self, entry: Entry) -> None:
         heapq.heappush(self._ready[entry.ticket.priority], (entry.ticket.scheduled_at, entry.number, entry))
-        self._ready_count += 1
+        self._ready_counts[entry.ticket.priority] += 1
 
     def _give_back(self, entry: Entry) -> bool:
         entry.holder = entry.worker = None
@@ -176,7 +180,7 @@ class Backlog:
     def _remove(self, entry: Entry) -> bool:
         del self._entries[entry.ticket.job_id]
         self._stored[entry.ticket.priority] -= 1
-        self._ready_count -= entry.holder is None
+        self._ready_counts[entry.ticket.priority] -= entry.holder is None
         return True
 
 

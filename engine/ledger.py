@@ -21,6 +21,7 @@ from engine.hold import Hold
 from engine.job import ExecutionStatus, Job, Outcome, Output, Status, Ticket, ticket_for
 from engine.lifecycle import Change
 from engine.logs import Log
+from engine.measures import Minute, Minutes, Totals, WorkMeasures
 from engine.slot import Attempt
 from engine.store.port import Store
 from engine.workshop import Ended
@@ -61,13 +62,16 @@ class Ledger:
         self._log = log
         self._hold = hold
         self._running = running
+        self.fault: str | None = None
+        self.last_execution: datetime | None = None
+        self.counts = dict.fromkeys(("jobs_succeeded", "jobs_failed", "jobs_retried", "jobs_lost"), 0)
+        self.measures = WorkMeasures()
         self._kept: list[Ended] = []
         self._doubts: list[Ticket] = []
         self._strange: set[tuple[str, int]] = set()
         self._retry_at = 0.0
-        self.fault: str | None = None
-        self.last_execution: datetime | None = None
-        self.counts = dict.fromkeys(("jobs_succeeded", "jobs_failed", "jobs_retried", "jobs_lost"), 0)
+        self._minutes = Minutes(world, self._totals)
+        self.stale_writes = 0
 
     @property
     def is_clear(self) -> bool:
@@ -82,6 +86,13 @@ class Ledger:
         """Of an attempt whose end waits to be written."""
         ended = (end.attempt for end in self._kept if (end.attempt.job.job_id, end.attempt.job.attempt) == (job_id, attempt))
         return next((one.output or Output(job_id=job_id, attempt=attempt) for one in ended), None)
+
+    def minutes(self) -> list[Minute]:
+        """What was counted lately."""
+        return self._minutes.all()
+
+    def _totals(self) -> Totals:
+        return Totals(counts=self.counts, spreads={"lag": self.measures.lag, "run": self.measures.run})
 
     def next_try_at(self) -> float:
         """When there is something to write again, in monotonic seconds."""
@@ -142,6 +153,7 @@ class Ledger:
 
     def _commit(self, tickets: Sequence[Ticket], written: Written) -> None:
         now = self._world.now()
+        self._minutes.turn()
         begins = self._apart(self._begins(tickets, now), written)
         settles = [self._settle(end, now) for end in self._kept]
         self._doubts = [ticket for ticket, _, _ in begins]
@@ -149,9 +161,12 @@ class Ledger:
         self._doubts = []
         ended, self._kept = self._kept, []
         for end, change, was_done in zip(ended, settles, done[: len(settles)], strict=True):
-            self._note_settled(end, change.fields, written) if was_done else self._look_again(end, change, written)
+            self._note_settled(end, change, written) if was_done else self._look_again(end, change, written)
         begun = [begin for begin, was_done in zip(begins, done[len(settles) :], strict=True) if was_done]
-        written.begun += [Attempt(job=change.after(job), ticket=ticket) for ticket, job, change in begun]
+        self.stale_writes += done.count(False)
+        attempts = [Attempt(job=change.after(job), ticket=ticket) for ticket, job, change in begun]
+        self.measures.note_begun([attempt.job for attempt in attempts])
+        written.begun += attempts
         still_wanted = {ticket.job_id for ticket, _, _ in begun} | {ticket.job_id for ticket in written.put_off}
         written.acked += [ticket for ticket in tickets if ticket.job_id not in still_wanted]
 
@@ -178,8 +193,10 @@ class Ledger:
         written.put_off += [ticket for ticket, _, _ in risky[room:]]
         return [begin for begin in begins if begin not in risky[room:]]
 
-    def _note_settled(self, end: Ended, fields: dict[str, object], written: Written) -> None:
-        job, outcome, status = end.attempt.job, end.outcome, fields["status"]
+    def _note_settled(self, end: Ended, change: Change, written: Written) -> None:
+        job, outcome, status = end.attempt.job, end.outcome, change.fields["status"]
+        if change.execution is not None:
+            self.measures.note_ended(job.task, outcome.status, change.execution.duration_ms or 0)
         written.acked.append(end.attempt.ticket)
         self.last_execution = self._world.now()
         if status is Status.COMPLETED:
@@ -191,7 +208,7 @@ class Ledger:
         if outcome.status is not ExecutionStatus.SUCCESS:
             error = _first_line(outcome.error)
             self._log.info("attempt_ended", job_id=job.job_id, attempt=job.attempt, status=outcome.status, error=error)
-        due_at = fields.get("next_run_at")
+        due_at = change.fields.get("next_run_at")
         if status is Status.PENDING and isinstance(due_at, datetime):
             written.wake_at = min(due_at, written.wake_at or due_at)
 
@@ -208,7 +225,7 @@ class Ledger:
             end.attempt.job = job
             self._kept.append(end)
         elif any((row.attempt, row.status) == (known.attempt, end.outcome.status) for row in executions):
-            self._note_settled(end, change.fields, written)
+            self._note_settled(end, change, written)
         else:
             written.acked.append(end.attempt.ticket)
             self.counts["jobs_lost"] += 1

@@ -30,11 +30,15 @@ from engine.wire.messages import (
     CancelAsked,
     Closed,
     Extend,
+    GetHistory,
     GetItems,
+    GetMetrics,
     GetPlace,
     GetStats,
+    History,
     Json,
     Leased,
+    Metrics,
     Ping,
     Push,
     Pushed,
@@ -88,7 +92,7 @@ class Queue:
         self._steps: dict[type, Callable[..., None]] = {
             Push: self._push, Reserve: self._reserve, Want: self._want, Extend: self._extend, Ack: self._ack,
             Release: self._release, Closed: self._forget, GetStats: self._stats, GetItems: self._items, GetPlace: self._place,
-            Ping: self._ping,
+            GetMetrics: self._metrics, GetHistory: self._history, Ping: self._ping,
         }  # fmt: skip
 
     def tick(self, inbox: list[Letter]) -> float:
@@ -257,17 +261,22 @@ class Queue:
     # ---- questions
 
     def _stats(self, peer: Peer, message: GetStats) -> None:
-        peer.send(
-            _json(
-                {
-                    "queue_id": self._owner.process, "size": self._backlog.size, "ready": self._backlog.ready,
-                    "leased": self._backlog.leased, **self._counts,
-                    "jobs_acked": self._counts["jobs_acked"] + self._backlog.overtaken,
-                    "last_push_time": rfc3339(self._last_push_time), "last_pop_time": rfc3339(self._last_pop_time),
-                    "uptime_s": round(self._world.monotonic() - self._started, 3),
-                }
-            )
-        )  # fmt: skip
+        peer.send(_json(self._told()))
+
+    def _metrics(self, peer: Peer, message: GetMetrics) -> None:
+        peer.send(Metrics(stats=msgspec.json.encode(self._told()), depth=self._backlog.depth()))
+
+    def _history(self, peer: Peer, message: GetHistory) -> None:
+        peer.send(History(depth=self._backlog.depth()))
+
+    def _told(self) -> dict[str, object]:
+        return {
+            "queue_id": self._owner.process, "size": self._backlog.size, "ready": self._backlog.ready,
+            "leased": self._backlog.leased, **self._counts,
+            "jobs_acked": self._counts["jobs_acked"] + self._backlog.overtaken,
+            "last_push_time": rfc3339(self._last_push_time), "last_pop_time": rfc3339(self._last_pop_time),
+            "uptime_s": round(self._world.monotonic() - self._started, 3),
+        }  # fmt: skip
 
     def _items(self, peer: Peer, message: GetItems) -> None:
         peer.send(

@@ -36,13 +36,17 @@ from engine.wire.messages import (
     CountMatching,
     Explain,
     Find,
+    GetHistory,
+    GetMetrics,
     GetStats,
+    History,
     Json,
     List,
     ListExecutions,
     ListOutputs,
     ListTasks,
     Message,
+    Metrics,
     Outputs,
     Ping,
     Refused,
@@ -80,6 +84,7 @@ class Scheduler:
         self._watchers_read_at = float("-inf")
         self._started = world.monotonic()
         self._questions = 0
+        self._stale_writes = 0
         self._acceptance = Acceptance(
             settings=settings, world=world, store=store, defaults=self._defaults, wake=self._wake_watcher, our_fault=self._our_fault
         )
@@ -92,6 +97,7 @@ class Scheduler:
         self._answers: dict[type, Callable[..., Message]] = {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping, GetStats: self._stats,
+            GetMetrics: self._metrics, GetHistory: self._history,
             ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
             ListOutputs: self._list_outputs, Explain: self._explain,
         }  # fmt: skip
@@ -154,7 +160,7 @@ class Scheduler:
     def _answer(self, letter: Letter) -> None:
         answer = self._answers.get(type(letter.message))
         if answer is not None and letter.peer is not None:
-            self._questions += not isinstance(letter.message, Ping | GetStats)
+            self._questions += not isinstance(letter.message, Ping | GetStats | GetMetrics | GetHistory)
             self._reply(letter, self._guarded(answer, letter.message))
 
     def _reply(self, letter: Letter, reply: Message) -> None:
@@ -259,14 +265,21 @@ class Scheduler:
         return Json(body=msgspec.json.encode({"status": "healthy", "database": self._store.ping()}))
 
     def _stats(self, message: GetStats) -> Message:
-        return Json(
-            body=msgspec.json.encode(
-                {
-                    "scheduler_id": self._owner.process, "jobs_accepted": self._acceptance.jobs_accepted,
-                    "requests": self._acceptance.requests + self._questions,
-                    "uptime_s": round(self._world.monotonic() - self._started, 3),
-                }
-            )
+        return Json(body=self._told())
+
+    def _metrics(self, message: GetMetrics) -> Message:
+        return Metrics(stats=self._told(), counts={"stale_writes": self._stale_writes})
+
+    def _history(self, message: GetHistory) -> Message:
+        return History(minutes=self._acceptance.minutes.all())
+
+    def _told(self) -> bytes:
+        return msgspec.json.encode(
+            {
+                "scheduler_id": self._owner.process, "jobs_accepted": self._acceptance.jobs_accepted,
+                "requests": self._acceptance.requests + self._questions,
+                "uptime_s": round(self._world.monotonic() - self._started, 3),
+            }
         )  # fmt: skip
 
     def _get(self, job_id: str) -> Job:
@@ -283,6 +296,7 @@ class Scheduler:
             if self._store.apply([change])[0]:
                 self._log.debug("job_changed", verb=change.verb, job_id=job_id)
                 return change.after(job), job
+            self._stale_writes += 1
         raise Unavailable("unavailable", f"job {job_id} changes hands too fast; try again")
 
     def _cancelled(self, job: Job) -> lifecycle.Change:

@@ -8,14 +8,16 @@ does nothing while the wall clock looks wrong: a step of years must not empty th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from engine import lifecycle
 from engine.config import Settings
-from engine.job import Status, Ticket
+from engine.job import ExecutionStatus, Status, Ticket
 from engine.logs import Log
+from engine.measures import count_attempt
 from engine.owners import parse_owner
 from engine.silence import Silence
 from engine.store.port import Store
@@ -83,6 +85,8 @@ class Upkeep:
         self._purge_at = world.monotonic() + world.jitter(self._purge_every_s)
         self._clock = WallClock(world)
         self.jobs_recovered = 0
+        self.stale_writes = 0
+        self.attempts_lost: dict[str, dict[str, int]] = {}
 
     def somebody_died(self) -> None:
         """It may have held nothing and yet left something half done."""
@@ -129,6 +133,10 @@ class Upkeep:
             now = self._world.now()
             done = self._store.apply([lifecycle.recover(job, now=now, max_lost=self._settings.max_lost) for job in page])
             recovered += sum(done)
+            self.stale_writes += done.count(False)
+            for job in itertools.compress(page, done):
+                if job.status is Status.RUNNING:
+                    count_attempt(self.attempts_lost, job.task, ExecutionStatus.LOST, 1)
             after = page[-1].job_id
         if recovered:
             self._log.warning("jobs_recovered", jobs=recovered, owner=owner, process=parse_owner(owner).process)

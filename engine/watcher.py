@@ -29,9 +29,11 @@ from engine.upkeep import Upkeep, hand_back
 from engine.wire.hub import Letter, Network, Peer
 from engine.wire.messages import (
     Closed,
+    GetMetrics,
     GetStats,
     Json,
     Message,
+    Metrics,
     OwnersDied,
     Ping,
     Push,
@@ -133,8 +135,10 @@ class Watcher:
                 self._poll_at = self._world.monotonic()
             case Closed() if letter.peer is self._queue:
                 self._queue = None
+            case GetMetrics() if letter.peer is not None:
+                letter.peer.send(self._metrics())
             case GetStats() | Ping() if letter.peer is not None:
-                letter.peer.send(self._stats() if isinstance(letter.message, GetStats) else self._health())
+                letter.peer.send(Json(body=self._stats()) if isinstance(letter.message, GetStats) else self._health())
 
     # ---- the queue
 
@@ -230,13 +234,15 @@ class Watcher:
             return Refused(code="database_unavailable", message=self._store_fault, retry_after_s=1)
         return Json(body=msgspec.json.encode({"status": "healthy"}))
 
-    def _stats(self) -> Message:
-        return Json(
-            body=msgspec.json.encode(
-                {
-                    "watcher_id": parse_owner(self._owner).process, **self._counts,
-                    "last_claim_time": rfc3339(self._last_claim_time), "last_queued_time": rfc3339(self._last_queued_time),
-                    "uptime_s": round(self._world.monotonic() - self._started, 3),
-                }
-            )
+    def _metrics(self) -> Message:
+        counts = {"stale_writes": self._upkeep.stale_writes, "recovered": self._upkeep.jobs_recovered}
+        return Metrics(stats=self._stats(), counts=counts, attempts=self._upkeep.attempts_lost)
+
+    def _stats(self) -> bytes:
+        return msgspec.json.encode(
+            {
+                "watcher_id": parse_owner(self._owner).process, **self._counts,
+                "last_claim_time": rfc3339(self._last_claim_time), "last_queued_time": rfc3339(self._last_queued_time),
+                "uptime_s": round(self._world.monotonic() - self._started, 3),
+            }
         )  # fmt: skip

@@ -30,11 +30,15 @@ from engine.wire.messages import (
     CancelAsked,
     Closed,
     Done,
+    GetHistory,
+    GetMetrics,
     GetOutput,
     GetStats,
+    History,
     Json,
     Leased,
     Message,
+    Metrics,
     OutputNow,
     Ping,
     Progressed,
@@ -151,8 +155,12 @@ class Worker:
             case GetOutput(job_id=job_id, attempt=attempt) if letter.peer is not None:
                 found = self._workshop.output_of(job_id, attempt) or self._ledger.output_of(job_id, attempt)
                 letter.peer.send(OutputNow(output=found))
+            case GetMetrics() if letter.peer is not None:
+                letter.peer.send(self._metrics())
+            case GetHistory() if letter.peer is not None:
+                letter.peer.send(History(minutes=self._ledger.minutes()))
             case GetStats() if letter.peer is not None:
-                letter.peer.send(self._stats())
+                letter.peer.send(Json(body=self._stats()))
             case Ping() if letter.peer is not None:
                 letter.peer.send(self._health())
 
@@ -278,18 +286,23 @@ class Worker:
             return Refused(code="database_unavailable", message=self._ledger.fault, retry_after_s=1)
         return Json(body=msgspec.json.encode({"status": "healthy"}))
 
-    def _stats(self) -> Message:
+    def _metrics(self) -> Message:
+        measures = self._ledger.measures
+        return Metrics(
+            stats=self._stats(), counts={"stale_writes": self._ledger.stale_writes}, attempts=measures.attempts,
+            spreads={"lag": measures.lag, "wait": measures.wait, "run": measures.run},
+        )  # fmt: skip
+
+    def _stats(self) -> bytes:
         now = self._world.monotonic()
         slots = self._workshop.slots
-        return Json(
-            body=msgspec.json.encode(
-                {
-                    "worker_id": self._name, "concurrency": self._settings.concurrency,
-                    "currently_running": sum(slot.current is not None for slot in slots), **self._ledger.counts,
-                    "last_execution_time": rfc3339(self._ledger.last_execution),
-                    "executors": [_shown(slot, now) for slot in slots], "uptime_s": round(now - self._started, 3),
-                }
-            )
+        return msgspec.json.encode(
+            {
+                "worker_id": self._name, "concurrency": self._settings.concurrency,
+                "currently_running": sum(slot.current is not None for slot in slots), **self._ledger.counts,
+                "last_execution_time": rfc3339(self._ledger.last_execution),
+                "executors": [_shown(slot, now) for slot in slots], "uptime_s": round(now - self._started, 3),
+            }
         )  # fmt: skip
 
 

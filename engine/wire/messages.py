@@ -22,6 +22,7 @@ import msgspec
 from engine.facts import Site
 from engine.job import JobFilter, Outcome, Output, Ticket
 from engine.lifecycle import Verb
+from engine.measures import Minute, Spread
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -137,6 +138,14 @@ class GetPlace(Message, frozen=True):
     job_id: str
 
 
+class GetMetrics(Message, frozen=True):
+    """All that the component counts; answered with `Metrics`."""
+
+
+class GetHistory(Message, frozen=True):
+    """What it counted minute by minute; answered with `History`."""
+
+
 class GetItems(Message, frozen=True):
     """What the queue holds, in the order of handing out; answered with `Json` (an object)."""
 
@@ -186,6 +195,26 @@ class OutputNow(Message, frozen=True):
     """None: that attempt is not here, or no longer."""
 
     output: Output | None
+
+
+class Metrics(Message, frozen=True):
+    """What `GetStats` gives, and what its answer has no room for: more counts, spreads of times, attempts by task and outcome.
+
+    `depth`: tickets that wait in the queue, by priority 0 to 9.
+    """
+
+    stats: bytes
+    counts: dict[str, int] = {}
+    spreads: dict[str, Spread] = {}
+    attempts: dict[str, dict[str, int]] = {}
+    depth: list[int] = []
+
+
+class History(Message, frozen=True):
+    """The last sixty minutes of a component, as far as it has lived and counted; `depth` as in `Metrics`."""
+
+    minutes: list[Minute] = []
+    depth: list[int] = []
 
 
 class Refused(Message, frozen=True):
@@ -337,9 +366,8 @@ class Ready(Message, frozen=True):
 
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
-    | ListOutputs | Explain | GetPlace | GetOutput | Outputs | OutputNow | Ping
-    | GetStats | GetItems | Accepted | Begun | Expired | Replied | Json | Refused
-    | Reserve | Room | Push | Pushed | Want
+    | ListOutputs | Explain | GetPlace | GetOutput | Outputs | OutputNow | Ping | GetStats | GetMetrics | GetHistory | GetItems
+    | Accepted | Begun | Expired | Replied | Json | Metrics | History | Refused | Reserve | Room | Push | Pushed | Want
     | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied | Run | Done | Progressed
 )  # fmt: skip
 """All that may be decoded; `Closed` and `Ready` never travel."""

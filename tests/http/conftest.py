@@ -15,6 +15,7 @@ from api.faults import Faults
 from api.gateway import Gateway
 from api.guards import Guards
 from api.health import Health
+from api.history import History
 from api.job_logs import JobLogs
 from api.jobs import Jobs
 from api.pages import Pages
@@ -69,6 +70,7 @@ class Site:
         for role in self.roles.values():
             role.tick([])
         self.silent: set[str] = set()
+        self.components = list(NAMES)
         self.answers: dict[str, list[Message]] = {}
         self.asked: list[Message] = []
 
@@ -99,8 +101,8 @@ class Site:
         meter = ProcessMeter(self.world)
         views = {
             "jobs": Jobs(line, self.world), "logs": JobLogs(line, caller), "component": Component(caller, name),  # type: ignore[arg-type]
-            "gateway": Gateway(caller, line, components=lambda: list(NAMES), meter=meter),  # type: ignore[arg-type]
-            "pages": Pages(),
+            "gateway": Gateway(caller, line, components=lambda: self.components, meter=meter),  # type: ignore[arg-type]
+            "pages": Pages(), "history": History(caller, components=lambda: self.components, world=self.world),
         }  # fmt: skip
         app = create_app(name.rpartition("-")[0], views, guards=Guards(self.settings), faults=Faults(self.world, self.log))
         return app.test_client()

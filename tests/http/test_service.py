@@ -228,7 +228,7 @@ def test_the_document_describes_every_route_and_no_other(client: FlaskClient) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_app_serves_exactly_its_rows(site: Site, kind: str) -> None:
-    views = {name: AnyView() for name in ("jobs", "logs", "component", "gateway", "pages")}
+    views = {name: AnyView() for name in ("jobs", "logs", "history", "component", "gateway", "pages")}
     app = create_app(kind, views, guards=None, faults=None)  # type: ignore[arg-type]
 
     served = {(method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods or () if method != "HEAD"}

@@ -1,0 +1,70 @@
+"""The last hour: what components tell, put together; what of it is missing when one does not answer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from flask.testing import FlaskClient
+
+from engine.measures import MINUTES, Minute, Spread, Totals, minute_of
+from engine.wire.messages import History
+from tests.http.conftest import Site
+from tests.http.test_jobs import error_of, submit
+
+EMPTY = {"accepted": 0, "succeeded": 0, "failed": 0, "retried": 0, "lag_ms": None, "duration_ms": None}
+
+
+def test_accepted_jobs_stand_in_the_minute_of_now(site: Site, client: FlaskClient) -> None:
+    submit(client)
+    submit(client)
+
+    told = client.get("/api/history").json
+
+    assert list(told) == ["minutes", "queue_depth"] and len(told["minutes"]) == MINUTES
+    assert sum(minute["accepted"] for minute in told["minutes"][-2:]) == 2
+    assert [{**minute, "at": None} for minute in told["minutes"][:-2]] == [EMPTY | {"at": None}] * (MINUTES - 2)
+    times = [datetime.fromisoformat(minute["at"]) for minute in told["minutes"]]
+    assert {(later - earlier).total_seconds() for earlier, later in zip(times, times[1:], strict=False)} == {60.0}
+    assert 0 <= (datetime.now(UTC) - times[-1]).total_seconds() < 61
+    assert told["queue_depth"] == {str(priority): 0 for priority in range(10)}
+
+
+def test_what_several_workers_tell_is_one_minute_and_one_spread(site: Site, client: FlaskClient) -> None:
+    number = minute_of(site.world) - 5
+
+    def told(seconds: float) -> History:
+        spread = Spread()
+        for _ in range(10):
+            spread.note(seconds)
+        counts = {"jobs_succeeded": 8, "jobs_failed": 2, "jobs_retried": 1, "jobs_lost": 7}
+        minute = Minute(number=number, totals=Totals(counts=counts, spreads={"lag": spread, "run": spread}))
+        forgotten = Minute(number=number - MINUTES, totals=Totals(counts={"jobs_failed": 5}))
+        return History(minutes=[forgotten, minute], depth=[1, *[0] * 8, 3])
+
+    site.components = ["worker-7001", "worker-7002"]
+    site.answers = {"worker-7001": [told(0.0009)], "worker-7002": [told(0.9)]}
+
+    shown = client.get("/api/history").json
+
+    minute = next(minute for minute in shown["minutes"] if minute["succeeded"])
+    assert minute | {"at": None} == {
+        "at": None, "accepted": 0, "succeeded": 16, "failed": 4, "retried": 2,
+        "lag_ms": {"p50": 1.0, "p95": 963.0, "p99": 992.6}, "duration_ms": {"p50": 1.0, "p95": 963.0, "p99": 992.6},
+    }  # fmt: skip
+    assert (shown["queue_depth"]["0"], shown["queue_depth"]["9"]) == (2, 6)
+
+
+@pytest.mark.parametrize("silent", [{"scheduler-8081"}, {"queue-6000", "scheduler-8081"}])
+def test_whoever_does_not_answer_is_missing_and_the_rest_is_there(site: Site, client: FlaskClient, silent: set[str]) -> None:
+    submit(client)
+    site.silent |= silent
+
+    told = client.get("/api/history").json
+
+    assert sum(minute["accepted"] for minute in told["minutes"]) == 0
+    assert len(told["minutes"]) == MINUTES and len(told["queue_depth"]) == 10
+
+
+def test_it_takes_no_parameters(client: FlaskClient) -> None:
+    assert error_of(client.get("/api/history?minutes=5")) == (400, "unknown_field", "minutes")
