@@ -4,35 +4,41 @@ import { get } from "./api.js";
 import { actions } from "./actions.js";
 import { h, render } from "./dom.js";
 import { ago, moment, span } from "./format.js";
+import { logs, progress } from "./logs.js";
 import { badge } from "./status.js";
 import { timeline } from "./timeline.js";
 
 export function job(root, { id }, { live }) {
   let executions = null;
+  let output = null;
   let seen = null;
   return {
     title: `Job ${id}`,
     async look(signal) {
       const path = `/api/jobs/${encodeURIComponent(id)}`;
       const found = await get(path, signal);
-      if (seen !== `${found.updated_at} ${found.epoch}`) executions = await get(`${path}/executions`, signal);
-      seen = `${found.updated_at} ${found.epoch}`;
-      render(root, page(found, executions, live));
+      const state = `${found.updated_at} ${found.epoch}`;
+      if (state !== seen) executions = await get(`${path}/executions`, signal);
+      if (state !== seen || found.status === "running") output = await get(`${path}/logs`, signal);
+      seen = state;
+      render(root, page(found, { executions, output }, live));
     },
   };
 }
 
-function page(job, executions, live) {
+function page(job, { executions, output }, live) {
   return [
     h("div", { class: "head" },
       h("div", {}, h("h1", { tabindex: -1 }, job.task), h("p", { class: "id" }, job.job_id)),
       badge(job.status),
       actions(job, live)),
     facts(job),
+    section("Progress", job.status === "running" ? progress(output) : null),
     section("Error", job.error === null ? null : [text(job.error, "bad"), traceback(executions)]),
     section("Result", job.status === "completed" ? json(job.result) : null),
     section("Payload", json(job.payload)),
     section("Timeline", timeline(job, executions)),
+    section("Output", logs(output)),
   ];
 }
 

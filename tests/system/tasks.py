@@ -174,3 +174,13 @@ def complain(payload: Any) -> None:
     """Prints its words and fails with them."""
     print(payload["words"])
     raise ValueError(payload["words"])
+
+
+@task("narrate")
+def narrate(payload: Any) -> None:
+    """Prints, logs and says how far it is, then runs until a file is there."""
+    print(payload["words"])
+    current_job().progress(0.4, "not quite half way")
+    until = Path(payload["until"])
+    while not until.exists():
+        time.sleep(LOOK_EVERY_S)

@@ -111,3 +111,17 @@ def test_a_job_that_is_not_there_is_told(tab: Tab) -> None:
     expect(tab.page.get_by_role("alert")).to_contain_text("there is no job")
     tab.open("#/jobs/%3Cimg%20src=x%3E")
     expect(tab.page.get_by_role("alert")).to_contain_text("hexadecimal")
+
+
+def test_a_running_job_shows_its_progress_and_what_it_printed(tab: Tab, tmp_path: Path) -> None:
+    go_on = tmp_path / "go on"
+    job_id = tab.jobyard.submit({"words": "reading the first row", "until": str(go_on)}, task="narrate")
+    page = tab.open(f"#/jobs/{job_id}")
+
+    expect(page.get_by_role("region", name="Progress")).to_contain_text("40 %, not quite half way")
+    expect(page.get_by_role("region", name="Output")).to_contain_text("reading the first row")
+    go_on.touch()
+
+    expect(page.locator(".head .badge")).to_have_text("completed")
+    expect(page.get_by_role("region", name="Progress")).to_have_count(0)
+    expect(page.get_by_role("region", name="Output")).to_contain_text("reading the first row")

@@ -54,6 +54,8 @@ def test_foreign_text_stays_text(tab: Tab, notes: Notes) -> None:
     for address in ("#/jobs?queue=foreign", f"#/jobs/{job_id}", f"#/jobs/{bad}"):
         page = tab.open(address)
         expect(page.locator("main")).to_contain_text("<img src=x")
+        if address.endswith(bad):
+            expect(page.get_by_role("region", name="Output")).to_contain_text(EVIL)
         assert page.locator("main img, main script, main b b").count() == 0
         assert "broken in" not in page.title()
 
