@@ -26,6 +26,8 @@ class Status(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+    __hash__ = str.__hash__  # an enum's own is written in Python, and these are keys of what every change looks up
+
 
 class ExecutionStatus(StrEnum):
     """How one attempt stands or ended."""
@@ -38,6 +40,8 @@ class ExecutionStatus(StrEnum):
     LOST = "lost"
     RELEASED = "released"
     CANCELLED = "cancelled"
+
+    __hash__ = str.__hash__
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -44,6 +44,8 @@ class Verb(StrEnum):
     RECOVER = "recover"
     RETRY = "retry"
 
+    __hash__ = str.__hash__  # see `Status`
+
 
 HELD = (Status.CLAIMED, Status.QUEUED, Status.RUNNING)
 TERMINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)

@@ -11,6 +11,7 @@ its death is proof enough for another watcher to recover them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
@@ -79,6 +80,7 @@ class Watcher:
         self._unreachable_since: float | None = None
         self._poll_at = world.monotonic()
         self._look_now = True
+        self._is_more_due = True
         self._store_fault: str | None = None
         self._draining = False
         self._started = world.monotonic()
@@ -120,7 +122,7 @@ class Watcher:
         match letter.message:
             case Room(granted=granted):
                 self._room = granted
-                self._look_now = True
+                self._look_now = self._look_now or self._is_more_due
             case Pushed():
                 self._counts["jobs_queued"] += len(self._unpushed)
                 self._last_queued_time = self._world.now()
@@ -192,6 +194,7 @@ class Watcher:
             return
         claimed = self._store.claim_due(owner=self._owner, now=self._world.now(), limits=self._room, served=self._served())
         self._look_now = False
+        self._is_more_due = _is_any_used_up(self._room, claimed.tickets)
         self._counts["claim_conflicts"] += claimed.conflicts
         if not claimed.tickets:
             return
@@ -246,3 +249,9 @@ class Watcher:
                 "uptime_s": round(self._world.monotonic() - self._started, 3),
             }
         )  # fmt: skip
+
+
+def _is_any_used_up(room: list[int], tickets: list[Ticket]) -> bool:
+    """Whether the room of some priority was just enough: then more of it may be due. Otherwise what comes due later is told of."""
+    taken = Counter(ticket.priority for ticket in tickets)
+    return any(count >= room[priority] for priority, count in taken.items())

@@ -16,6 +16,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 JOB_COLUMNS = Job.__struct_fields__
 STATUSES = {str(status): status for status in Status}
+TEXTS: dict[str, str] = {status: status.value for status in (*Status, *ExecutionStatus)}
+"""Plain text of either; what is no `str` itself is bound slowly."""
 
 
 def to_ms(at: datetime | None) -> int | None:
@@ -48,7 +50,7 @@ def job_to_row(job: Job) -> Row:
     """In the order of `JOB_COLUMNS`."""
     created_at = to_ms(job.created_at)
     return (
-        bytearray.fromhex(job.job_id), job.task, job.payload, job.queue, job.priority, job.status.value, to_ms(job.scheduled_at),
+        bytearray.fromhex(job.job_id), job.task, job.payload, job.queue, job.priority, TEXTS[job.status], to_ms(job.scheduled_at),
         created_at, to_ms(job.updated_at), job.claimed_by, to_ms(job.claimed_at), to_ms(job.queued_at), job.locked_by,
         to_ms(job.locked_until), to_ms(job.last_run_at), to_ms(job.next_run_at), to_ms(job.finished_at), job.attempt, job.epoch,
         job.lost_count, job.retry_count, job.max_retries, job.timeout_s, job.idempotency_key, job.result, job.error,
@@ -86,18 +88,18 @@ def row_to_ticket(row: Row, *, claims: int = 0) -> Ticket:
 def change_to_row(change: Change) -> Row:
     """A change's new values, then its guard."""
     values = [_column(value) for value in change.fields.values()]
-    return (*values, bytearray.fromhex(change.job_id), change.status.value, change.epoch)
+    return (*values, bytearray.fromhex(change.job_id), TEXTS[change.status], change.epoch)
 
 
 def _column(value: Any) -> Any:
     kind = type(value)
-    return _ms(value) if kind is datetime else value.value if kind is Status else value
+    return _ms(value) if kind is datetime else TEXTS[value] if kind is Status else value
 
 
 def execution_to_row(execution: Execution) -> Row:
     """In the order of the table's columns."""
     return (
-        bytearray.fromhex(execution.job_id), execution.attempt, execution.worker_id, execution.status.value,
+        bytearray.fromhex(execution.job_id), execution.attempt, execution.worker_id, TEXTS[execution.status],
         to_ms(execution.started_at), to_ms(execution.finished_at), execution.duration_ms, execution.error_message,
         execution.traceback,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from engine.wire.messages import Message
 
 MAX_PACKET_BYTES = 100_000
 IN_A_FILE = b"\0"
+AT_ONCE = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _RIGHTS_BYTES = socket.CMSG_SPACE(array.array("i").itemsize)
 
 
@@ -27,7 +28,7 @@ def send_packet(sock: socket.socket, message: Message) -> bool:
     data = encode(message)
     try:
         if len(data) <= MAX_PACKET_BYTES:
-            sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            sock.send(data, AT_ONCE)
         else:
             _send_file(sock, data)
     except BlockingIOError:
@@ -51,7 +52,7 @@ def _send_file(sock: socket.socket, data: bytes) -> None:
     try:
         with open(fd, "wb", closefd=False) as file:
             file.write(data)
-        socket.send_fds(sock, [IN_A_FILE], [fd], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        socket.send_fds(sock, [IN_A_FILE], [fd], AT_ONCE)
     finally:
         os.close(fd)
 
