@@ -117,7 +117,7 @@ class Executor:
                 self._current = run
                 try:
                     self._heed()
-                    value = _call(task.function, json.loads(run.payload))
+                    value = _call(task.function, json.loads(run.payload.decode()))
                 finally:
                     self._current = None
             return success(value)

@@ -19,7 +19,7 @@ MAX_RETRY_DELAY_S = 315_360_000
 def success(value: object) -> Outcome:
     """It returned this; a failure when that is no JSON or too much of it."""
     try:
-        result = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+        result = _to_json(value).encode()
     except (TypeError, ValueError, RecursionError) as wrong:
         return failure(f"its result is not JSON: {wrong}")
     if len(result) > MAX_RESULT_BYTES:
@@ -79,3 +79,6 @@ def _bounded(text: str) -> str:
     """Short enough, and without what cannot be stored."""
     text = text[: MAX_ERROR_CHARS + 1].encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
     return text if len(text) <= MAX_ERROR_CHARS else text[:MAX_ERROR_CHARS] + "…"
+
+
+_to_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode

@@ -25,6 +25,7 @@ from engine.world import World
 SECRETS = ("API_TOKEN", "MONGO_URI")
 OUT_OF_MEMORY_SCORE = b"500"
 ROUNDS = 100
+FILE_CLOCK_S = 0.05
 EXIT_OUTRUN = 70
 
 Handler = Callable[[int, FrameType | None], object] | int | None
@@ -58,6 +59,8 @@ class Surroundings:
         self._raw_environment: object = None
         self._handlers: dict[int, Handler] = {}
         self._streams: list[TextIO] = []
+        self._changed_ns = self._empty_since_ns = 0
+        self._changed_seen_at = 0.0
 
     def settle_in(self, *, parent: int, title: str, keep: set[int]) -> None:
         """First thing in the child: leave the worker's session, signals and descriptors, but for those to keep."""
@@ -90,8 +93,10 @@ class Surroundings:
     def end_what_is_left(self) -> None:
         """What the task has printed goes out; what it has started is killed, with all that this has started."""
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):  # closed, or replaced by something of the task's
+            try:
                 stream.flush()
+            except Exception:  # noqa: BLE001, S110  closed, or replaced by something of the task's
+                pass
         for _ in range(ROUNDS):
             if not self._world.has_children():
                 return
@@ -104,8 +109,8 @@ class Surroundings:
 
     def set_back(self) -> None:
         """What the task may have changed and the next one must not find."""
-        for number, handler in self._handlers.items():
-            if _handler_of(number) is not handler:
+        if [*map(_handler_of, self._handlers)] != [*self._handlers.values()]:
+            for number, handler in self._handlers.items():
                 signal.signal(number, handler)
         _set_mask(signal.SIG_SETMASK, ())
         for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
@@ -125,7 +130,7 @@ class Surroundings:
         """Nothing to read; what is printed, by whatever program, goes to the worker."""
         for fd, to in ((self._nothing, 0), (self._output, 1), (self._output, 2)):
             os.dup2(fd, to)
-        if not self._streams or any(stream.closed for stream in self._streams):
+        if not self._streams or True in [stream.closed for stream in self._streams]:
             writers = (open(fd, "w", buffering=1, errors="backslashreplace", closefd=False) for fd in (1, 2))
             self._streams = [open(0, closefd=False), *writers]
         sys.stdin, sys.stdout, sys.stderr = self._streams
@@ -149,8 +154,24 @@ class Surroundings:
     def _empty_folder(self) -> None:
         tempfile.tempdir = str(self._own_folder)
         with contextlib.suppress(OSError):
-            if not os.listdir(self._own_folder):
+            if self._is_untouched() or not os.listdir(self._own_folder):
                 return
         shutil.rmtree(self._own_folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self._own_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _is_untouched(self) -> bool:
+        """Nothing has come or gone since it was found empty: told by its time of change, which no task can set.
+
+        The system's clock for files ticks every few milliseconds, so a time counts only once it has been the same for longer.
+        """
+        changed_ns = os.stat(self._own_folder).st_ctime_ns
+        if changed_ns == self._empty_since_ns:
+            return True
+        now = self._world.monotonic()
+        if changed_ns != self._changed_ns:
+            self._changed_ns, self._changed_seen_at = changed_ns, now
+        elif now - self._changed_seen_at > FILE_CLOCK_S and not os.listdir(self._own_folder):
+            self._empty_since_ns = changed_ns
+            return True
+        return False
