@@ -7,6 +7,7 @@ import { ago, moment, span } from "./format.js";
 import { logs, progress } from "./logs.js";
 import { badge } from "./status.js";
 import { timeline } from "./timeline.js";
+import { isWaiting, why } from "./why.js";
 
 export function job(root, { id }, { live }) {
   let executions = null;
@@ -18,15 +19,16 @@ export function job(root, { id }, { live }) {
       const path = `/api/jobs/${encodeURIComponent(id)}`;
       const found = await get(path, signal);
       const state = `${found.updated_at} ${found.epoch}`;
+      const reasons = isWaiting(found) ? await get(`${path}/why`, signal) : null;
       if (state !== seen) executions = await get(`${path}/executions`, signal);
       if (state !== seen || found.status === "running") output = await get(`${path}/logs`, signal);
       seen = state;
-      render(root, page(found, { executions, output }, live));
+      render(root, page(found, { executions, output, reasons }, live));
     },
   };
 }
 
-function page(job, { executions, output }, live) {
+function page(job, { executions, output, reasons }, live) {
   return [
     h("div", { class: "head" },
       h("div", {}, h("h1", { tabindex: -1 }, job.task), h("p", { class: "id" }, job.job_id)),
@@ -34,6 +36,7 @@ function page(job, { executions, output }, live) {
       actions(job, live)),
     facts(job),
     section("Progress", job.status === "running" ? progress(output) : null),
+    section("Why it does not run yet", reasons && why(reasons)),
     section("Error", job.error === null ? null : [text(job.error, "bad"), traceback(executions)]),
     section("Result", job.status === "completed" ? json(job.result) : null),
     section("Payload", json(job.payload)),

@@ -113,6 +113,20 @@ def test_a_job_that_is_not_there_is_told(tab: Tab) -> None:
     expect(tab.page.get_by_role("alert")).to_contain_text("hexadecimal")
 
 
+def test_a_job_that_waits_says_why_until_it_runs(tab: Tab, notes: Notes, tmp_path: Path) -> None:
+    go_on = tmp_path / "go on"
+    holder = tab.jobyard.submit(notes.payload(until=str(go_on)), task="hold", priority=9)
+    tab.jobyard.wait_for_job(holder, status="running")
+    job_id = tab.jobyard.submit("waits", priority=9)
+    page = tab.open(f"#/jobs/{job_id}")
+
+    expect(page.get_by_role("region", name="Why it does not run yet")).to_contain_text("slots_busy")
+    go_on.touch()
+
+    expect(page.locator(".head .badge")).to_have_text("completed")
+    expect(page.get_by_role("region", name="Why it does not run yet")).to_have_count(0)
+
+
 def test_a_running_job_shows_its_progress_and_what_it_printed(tab: Tab, tmp_path: Path) -> None:
     go_on = tmp_path / "go on"
     job_id = tab.jobyard.submit({"words": "reading the first row", "until": str(go_on)}, task="narrate")

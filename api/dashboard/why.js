@@ -1,0 +1,11 @@
+// Why a job does not run yet, in the words of the service, most decisive first.
+
+import { h } from "./dom.js";
+
+const WAITING = ["pending", "claimed", "queued"];
+
+export const isWaiting = (job) => WAITING.includes(job.status);
+
+export function why(told) {
+  return h("ol", { class: "reasons" }, told.reasons.map((reason) => h("li", { key: reason.code }, h("p", {}, reason.message), h("p", { class: "id" }, reason.code))));
+}
