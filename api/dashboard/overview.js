@@ -1,8 +1,9 @@
-// The overview: jobs by status, what the workers run, every process.
+// The overview: jobs by status, the last hour, what the workers run, every process.
 
 import { get } from "./api.js";
 import { h, render } from "./dom.js";
 import { count } from "./format.js";
+import { History } from "./history.js";
 import { processTable } from "./processes.js";
 import { address } from "./route.js";
 import { badge, STATUSES } from "./status.js";
@@ -10,16 +11,32 @@ import { Slots, workerList } from "./workers.js";
 
 export function overview(root) {
   const slots = new Slots();
+  let stats = null;
+  let running = null;
+
+  const page = () => [
+    h("h1", { tabindex: -1 }, "Overview"),
+    jobCounts(stats.jobs),
+    section("The last hour", history.view(root)),
+    section("Workers", workerList(stats.components, running)),
+    section("Processes", processTable(stats)),
+  ];
+  const draw = () => {
+    const width = () => root.querySelector(".plot")?.clientWidth;
+    const before = width();
+    render(root, page());
+    if (width() !== before) render(root, page()); // drawn for another width than there is
+  };
+  const history = new History(draw);
+  const onResize = () => (root.isConnected ? stats && draw() : removeEventListener("resize", onResize));
+  addEventListener("resize", onResize);
+
   return {
     title: "Overview",
     async look(signal) {
-      const stats = await get("/stats", signal);
-      const running = await slots.known(stats.components, signal);
-      render(root,
-        h("h1", { tabindex: -1 }, "Overview"),
-        jobCounts(stats.jobs),
-        section("Workers", workerList(stats.components, running)),
-        section("Processes", processTable(stats)));
+      [stats] = await Promise.all([get("/stats", signal), history.look(signal)]);
+      running = await slots.known(stats.components, signal);
+      draw();
     },
   };
 }

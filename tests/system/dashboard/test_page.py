@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
@@ -186,3 +188,25 @@ def test_a_page_that_nobody_knows_is_told(tab: Tab, context: BrowserContext) -> 
     expect(page.locator("h1")).to_have_text("There is no such page")
     page.get_by_role("link", name="To the overview").click()
     expect(page.locator("h1")).to_have_text("Overview")
+
+
+def test_the_last_hour_is_drawn_and_read_minute_by_minute(tab: Tab) -> None:
+    tab.jobyard.wait_for_job(tab.jobyard.submit())
+    page = tab.open()
+    hour = page.get_by_role("region", name="The last hour")
+    accepted = page.get_by_role("slider", name="Accepted, by minute")
+
+    expect(hour.locator("figure")).to_have_count(6)
+    expect(accepted.locator("rect.accent")).not_to_have_count(0)
+    assert page.locator(".plot svg").first.evaluate("svg => svg.getBoundingClientRect().width") > 300
+    accepted.focus()
+    page.keyboard.press("End")
+    expect(accepted).to_have_attribute("aria-valuenow", "59")
+    expect(accepted).to_have_attribute("aria-valuetext", re.compile(r"^\d\d:\d\d: [0-9,]+ accepted$"))
+    page.keyboard.press("ArrowLeft")
+    expect(accepted).to_have_attribute("aria-valuenow", "58")
+    page.keyboard.press("Escape")
+    expect(hour.locator(".picked")).to_have_count(0)
+    page.get_by_role("slider", name="Run time, by minute").hover()
+
+    expect(hour.locator(".picked")).to_have_count(5)
