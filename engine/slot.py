@@ -39,6 +39,8 @@ class Slot:
         self.dying = False
         self.retiring = False
         self.broke_off_at: float | None = None
+        self.has_read = False
+        """Whether all was read that was printed before the reports which came this turn."""
         self._world = world
         self._printout = Printout(log, pid=line.pid, awaits=self._awaits)
 
@@ -74,7 +76,8 @@ class Slot:
         current = self.current
         if current is None or (current.job.job_id, current.job.attempt) != (done.job_id, done.attempt):
             return None
-        self.read_output()
+        if not self.has_read:
+            self.read_output()
         self._printout.end(done.job_id, done.attempt)
         current.output = self._printout.taken(done.job_id, done.attempt, current.progress)
         self.attempts.popleft()
@@ -104,6 +107,7 @@ class Slot:
 
     def read_output(self) -> None:
         """What was printed goes to the log, and its end is kept."""
+        self.has_read = True
         printed = self.line.read_output()
         if printed:
             self._printout.take(printed)

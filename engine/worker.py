@@ -170,8 +170,10 @@ class Worker:
             self._queue.release(tickets)
             return
         now = self._world.monotonic()
+        is_in_order = not self._tickets
         self._tickets.extend((ticket, now) for ticket in tickets)
-        self._tickets = deque(sorted(self._tickets, key=lambda waiting: (-waiting[0].priority, waiting[0].scheduled_at)))
+        if not is_in_order:
+            self._tickets = deque(sorted(self._tickets, key=lambda waiting: (-waiting[0].priority, waiting[0].scheduled_at)))
 
     def _drop_tickets(self) -> list[Ticket]:
         dropped = [ticket for ticket, _ in (*self._tickets, *self._put_off)]

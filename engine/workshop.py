@@ -190,6 +190,7 @@ class Workshop:
         """Time-outs, cancellations, memory, short jobs stuck behind a long one, homes for the homeless, the end of the drain."""
         now = self._world.monotonic()
         for slot in self.slots:
+            slot.has_read = False
             current = slot.current
             if current is None or slot.dying:
                 continue

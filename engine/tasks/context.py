@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -61,12 +60,17 @@ def current_job() -> CurrentJob:
     return _running[-1]
 
 
-@contextlib.contextmanager
-def executing(job: CurrentJob) -> Iterator[None]:
-    """Make it the current job; afterwards it is the one before again, where a task runs another one inline."""
-    outer = len(_running)
-    try:
-        _running.append(job)
-        yield
-    finally:
-        del _running[outer:]
+class executing:
+    """A context manager: makes it the current job; afterwards it is the one before again, where a task runs another one inline."""
+
+    __slots__ = ("_job", "_outer")
+
+    def __init__(self, job: CurrentJob) -> None:
+        self._job = job
+
+    def __enter__(self) -> None:
+        self._outer = len(_running)
+        _running.append(self._job)
+
+    def __exit__(self, *raised: object) -> None:
+        del _running[self._outer :]
