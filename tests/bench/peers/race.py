@@ -24,7 +24,7 @@ from tests.bench.spread import percentile
 from tests.support.gauges import memory_mib
 
 APPS = Path(marks.__file__).parent
-WARM_UP, HOLDS = 20, 4
+WARM_UP, HOLDS = 20, 2
 START_S = 30.0
 LONGEST_S = 60.0
 LOOK_EVERY_S = 0.005
@@ -37,7 +37,7 @@ class Course:
 
     jobs: int
     latency_jobs: int
-    hold_s: float = 0.5
+    hold_s: float = 3.0
     again_s: float = 20.0
 
     @property
@@ -149,7 +149,7 @@ def run(runner: Runner, course: Course) -> Finish:
     _measure_speed(runner, range(place, place + course.jobs), began_ns, finish)
     finish.memory_mib = runner.memory_mib()
     if not finish.remarks:  # what is still queued would be in the way
-        finish.again_s = _again_s(runner, place + course.jobs, course)
+        finish.again_s = _again_s(runner, place + course.jobs, course, finish.remarks)
     return finish
 
 
@@ -171,7 +171,7 @@ def _measure_speed(runner: Runner, places: range, began_ns: int, finish: Finish)
         finish.remarks.append(f"stopped after {LONGEST_S:.0f} s, {len(signed):,} jobs")
 
 
-def _again_s(runner: Runner, place: int, course: Course) -> float | None:
+def _again_s(runner: Runner, place: int, course: Course, remarks: list[str]) -> float | None:
     """Kill all workers while jobs run, start them again at once; until all that had begun have ended, less what they take."""
     runner.produce("hold", place, 2 * HOLDS, course.hold_s)
     begins = range(place, place + 2 * HOLDS, 2)
@@ -181,6 +181,9 @@ def _again_s(runner: Runner, place: int, course: Course) -> float | None:
     struck = [begin for begin in begins if runner.marks[begin] and not runner.marks[begin + 1]]
     killed_at = time.monotonic()
     runner.start()
+    if not struck:
+        remarks.append("no job was hit by the kill")
+        return None
     if not _wait(runner.marks, [begin + 1 for begin in struck], within_s=course.again_s):
         return None
     return max(0.0, time.monotonic() - killed_at - course.hold_s)

@@ -17,7 +17,7 @@ from tests.bench.peers.environment import CannotRun, peer_bin
 from tests.bench.peers.race import APPS, Course, Finish, Runner, fresh_marks, run, worker_commands
 from tests.bench.peers.servers import Server, find_program
 
-COURSE = Course(jobs=60, latency_jobs=2, hold_s=0.1)
+COURSE = Course(jobs=60, latency_jobs=2, hold_s=2.0)
 
 SUBMIT = """
 import os, pathlib
@@ -85,7 +85,7 @@ def test_a_peer_is_measured_and_its_killed_jobs_run_again(runner: Runner) -> Non
 
 @pytest.mark.parametrize("runner", [True], indirect=True)
 def test_jobs_that_a_killed_worker_loses_are_told(runner: Runner) -> None:
-    finish = run(runner, dataclasses.replace(COURSE, again_s=0.5))
+    finish = run(runner, dataclasses.replace(COURSE, hold_s=0.5, again_s=1.0))
 
     assert finish.again_s is None
 
