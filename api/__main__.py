@@ -13,6 +13,7 @@ from api.launch import Plan
 from api.roles import tell_fault
 from api.starting import start
 from api.stopping import stop_all
+from api.task_modules import find_tasks_where_the_user_is
 from api.topology import all_components, one_component
 from engine.config import Settings, read_settings
 from engine.errors import CannotStart
@@ -42,13 +43,6 @@ def main(words: Sequence[str], environment: MutableMapping[str, str]) -> int:
         return tell_fault(fault.message)
     except KeyboardInterrupt:
         return EXIT_OK
-
-
-def find_tasks_where_the_user_is(environment: Mapping[str, str]) -> None:
-    """`bin/…` run Python isolated, so that nothing of the user's shadows a module of ours; behind ours, theirs are found."""
-    for folder in (*environment.get("PYTHONPATH", "").split(os.pathsep), os.getcwd()):
-        if folder and folder not in sys.path:
-            sys.path.append(folder)
 
 
 def _given(environment: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,6 @@ waits for clients is in `api/http_worker.py`.
 
 from __future__ import annotations
 
-import resource
 import signal
 import socket
 import threading
@@ -32,6 +31,7 @@ from api.history import History
 from api.http_worker import KEEP_ALIVE_S, JsonWorker, refuse_repeated_key
 from api.job_logs import JobLogs
 from api.jobs import Jobs
+from api.limits import connections_allowed
 from api.pages import Pages
 from api.processes import ProcessMeter
 from api.routes import GATEWAY, SCHEDULER
@@ -48,8 +48,6 @@ HTTP_WORKERS = 1
 """With all connections in one process, what comes at the same time is sent, committed and answered together. When it dies it is
 back within a tenth of a second, and new connections wait in their listening sockets until then."""
 THREADS = 64
-CONNECTIONS = 4_000
-DESCRIPTORS = 2 * CONNECTIONS
 LEAVE_S = 15
 OTHER_SIGNALS = (
     signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGINT,
@@ -150,15 +148,6 @@ class Site:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         return self._apps[environ["SERVER_PORT"]](environ, start_response)
-
-
-def connections_allowed() -> int:
-    """How many clients an HTTP worker may have: half of the descriptors, so that the other half is there to serve them with."""
-    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed < DESCRIPTORS:
-        allowed = DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, DESCRIPTORS)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
-    return min(CONNECTIONS, allowed // 2)
 
 
 class BeatingArbiter(Arbiter):  # type: ignore[misc]

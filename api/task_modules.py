@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Mapping
+
 from engine.config import Settings
 from engine.tasks.builtin import register_builtin
 from engine.tasks.catalog import Catalog, write_catalog
@@ -10,6 +14,13 @@ from engine.wire.run_dir import RunDir
 
 MODULES_S = 120.0
 """The longest that a start waits for the modules to be imported."""
+
+
+def find_tasks_where_the_user_is(environment: Mapping[str, str]) -> None:
+    """`bin/…` run Python isolated, so that nothing of the user's shadows a module of ours; behind ours, theirs are found."""
+    for folder in (*environment.get("PYTHONPATH", "").split(os.pathsep), os.getcwd()):
+        if folder and folder not in sys.path:
+            sys.path.append(folder)
 
 
 def first_sign_s(settings: Settings) -> float:

@@ -13,3 +13,7 @@ NOT_FINISHED = 4
 """The time to wait was up before the job had ended."""
 INTERRUPTED = 130
 """Ctrl-C, as shells have it."""
+DOCTOR_WARNS = 1
+"""`doctor` alone: it works, but somebody should look."""
+DOCTOR_SAYS_BROKEN = 2
+"""`doctor` alone: it does not work, or would not if it were started."""

@@ -12,7 +12,7 @@ from engine.store.mongo import MongoStore
 from engine.store.mongo_feed import MongoFeed
 from engine.store.port import Feed, Hosts, Store
 from engine.store.sqlite import SqliteStore
-from engine.store.sqlite_file import prepare_file
+from engine.store.sqlite_file import examine_file, prepare_file
 
 DATABASE_FILE = "jobyard.sqlite"
 
@@ -52,3 +52,10 @@ def prepare_store(settings: Settings) -> str:
     if settings.mongo_uri is not None:
         return mongo_server.prepare(settings)
     return prepare_file(settings.data_dir / DATABASE_FILE)
+
+
+def examine_store(settings: Settings) -> str:
+    """The same look at any time, whoever uses it: nothing is made or changed. Raises `CannotStart`."""
+    if settings.mongo_uri is not None:
+        return mongo_server.examine(settings)
+    return examine_file(settings.data_dir / DATABASE_FILE)

@@ -149,14 +149,27 @@ def connect(settings: Settings, waiting: Callable[[bool], None] = lambda waits: 
 
 def prepare(settings: Settings) -> str:
     """Once at each start: reach it, make collections' indexes and counters where they are missing; what it is, in words."""
+    with _reached(settings) as (server, words):
+        for name, indexes in INDEXES.items():
+            server.database[name].create_indexes(list(indexes))
+        _make_counters(server)
+    return words
+
+
+def examine(settings: Settings) -> str:
+    """The same without making anything. Raises `CannotStart`."""
+    with _reached(settings) as (_, words):
+        return words
+
+
+@contextlib.contextmanager
+def _reached(settings: Settings) -> Iterator[tuple[MongoServer, str]]:
     try:
         server = MongoServer(_client(settings, START_MS, SOCKET_MS), settings.mongo_db)
         with contextlib.closing(server):
             words = f"{server.words()} ({server.kind()}), database {settings.mongo_db}"
             _refuse_old(server)
-            for name, indexes in INDEXES.items():
-                server.database[name].create_indexes(list(indexes))
-            _make_counters(server)
+            yield server, words
     except (InvalidURI, ConfigurationError, InvalidName, ValueError, TypeError) as wrong:
         raise CannotStart(
             f"MONGO_URI or MONGO_DB cannot be used ({type(wrong).__name__}): an address looks like"
@@ -164,7 +177,6 @@ def prepare(settings: Settings) -> str:
         ) from None
     except PyMongoError as fault:
         raise CannotStart(f"the database at MONGO_URI cannot be used: {_why(fault, settings)}") from None
-    return words
 
 
 def _client(settings: Settings, selection_ms: int, socket_ms: int) -> MongoClient[Document]:

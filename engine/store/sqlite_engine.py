@@ -35,7 +35,11 @@ sqlite3 = _choose()
 _spare_the_search(sqlite3)
 
 
+def is_sound(version: str = sqlite3.sqlite_version) -> bool:
+    """Whether it is without that bug."""
+    return tuple(map(int, version.split("."))) >= SOUND_SINCE
+
+
 def words(version: str = sqlite3.sqlite_version) -> str:
     """`SQLite 3.53.4`, and what is to be said of an old one."""
-    is_sound = tuple(map(int, version.split("."))) >= SOUND_SINCE
-    return f"SQLite {version}" + ("" if is_sound else " (has the WAL-reset bug; install pysqlite3)")
+    return f"SQLite {version}" + ("" if is_sound(version) else " (has the WAL-reset bug; install pysqlite3)")

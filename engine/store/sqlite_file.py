@@ -50,6 +50,23 @@ def prepare_file(path: Path, *, mounts: Path = MOUNTS, patience_s: float = FOREI
     return words()
 
 
+def examine_file(path: Path, *, mounts: Path = MOUNTS) -> str:
+    """The same look without making or changing anything, while Jobyard runs or not; what it is, in words. Raises `CannotStart`."""
+    _refuse_network_file_systems(path, mounts)
+    try:
+        _refuse_what_is_none(path)
+        if not _size(path):
+            return f"{words()}, no database yet"
+        with _connection(path, "ro", FOREIGN_LOCK_S) as run:
+            _look(run, path)
+    except sqlite3.DatabaseError as fault:
+        raise _explained(path, fault) from fault
+    except OSError as fault:
+        raise CannotStart(f"the database {path} cannot be opened: {fault.strerror}; {_remedy(fault)}") from fault
+    looked = "its beginning looked at" if _size(path) > SMALL_BYTES else "all of it looked at"
+    return f"{words()}, {_size(path) / 2**20:.1f} MiB, {looked}"
+
+
 @contextlib.contextmanager
 def _connection(path: Path, mode: str, patience_s: float) -> Iterator[Run]:
     uri = f"{path.absolute().as_uri()}?mode={mode}"

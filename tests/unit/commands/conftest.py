@@ -41,10 +41,10 @@ class Desk:
             self.on(f"GET {path}", httpx.Response(200, content=to_json(job)))
         return job
 
-    def run(self, *words: str, stdin: str | bytes | None = None) -> Result:
+    def run(self, *words: str, stdin: str | bytes | None = None, color: bool = False) -> Result:
         """What the command printed, and its status."""
         surroundings = Surroundings(environment=self.environment, connect=self._connect)
-        return CliRunner().invoke(main, list(words), obj=surroundings, input=stdin)
+        return CliRunner().invoke(main, list(words), obj=surroundings, input=stdin, color=color)
 
     def asked(self) -> list[str]:
         """The requests so far."""
@@ -53,6 +53,10 @@ class Desk:
     def sent(self, number: int = 0) -> Any:
         """The body of one of them."""
         return json.loads(self.requests[number].content)
+
+    def client(self) -> Client:
+        """One that asks it."""
+        return self._connect("http://jobs.test", None, retry_s=0)
 
     def _connect(self, url: str, token: str | None, *, retry_s: float) -> Client:
         self.url, self.token = url, token or ""

@@ -169,3 +169,14 @@ def test_every_command_has_help_that_names_the_service_options(desk: Desk, comma
     shown = desk.run(command, "-h")
 
     assert shown.exit_code == 0 and all(option in shown.output for option in ("--json", "--url", "--token-file"))
+
+
+def test_colours_are_for_terminals_of_people_who_want_them(desk: Desk) -> None:
+    job = desk.knows(status=Status.COMPLETED)
+    for path in ("executions", "logs"):
+        desk.on(f"GET /api/jobs/{job.job_id}/{path}", [] if path == "executions" else {"attempts": []})
+
+    wanted = desk.run("show", job.job_id, color=True).output
+    desk.environment |= {"NO_COLOR": "1"}
+
+    assert "\x1b[32mcompleted" in wanted and "\x1b" not in desk.run("show", job.job_id, color=True).output

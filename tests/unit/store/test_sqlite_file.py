@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import CannotStart
 from engine.job import Status
-from engine.store.sqlite_file import SMALL_BYTES, VERSION, prepare_file
+from engine.store.sqlite_file import SMALL_BYTES, VERSION, examine_file, prepare_file
 from tests.support.builders import a_job
 from tests.support.disks import fill, read_only, small_disk
 from tests.unit.store.conftest import Open, Stranger, die_at_once, foreign, in_another_process
@@ -252,3 +252,24 @@ def test_a_full_disk_is_told_as_such_and_harms_nothing(path: Path, open_store: O
         prepare_file(path)
         assert open_store().counts() == dict.fromkeys(Status, 0)
         open_store.close()
+
+
+# ---- examined
+
+
+def test_an_examination_says_what_it_is_and_makes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "jobyard.sqlite"
+
+    assert "no database yet" in examine_file(path) and not list(tmp_path.iterdir())
+    prepare_file(path)
+    before = files(tmp_path)
+    assert "all of it looked at" in examine_file(path)
+    assert files(tmp_path) == before
+
+
+def test_an_examination_refuses_what_a_start_refuses(tmp_path: Path) -> None:
+    path = tmp_path / "jobyard.sqlite"
+    path.write_bytes(b"x" * 100)
+
+    with pytest.raises(CannotStart, match="is not a database"):
+        examine_file(path)

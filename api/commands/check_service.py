@@ -1,0 +1,119 @@
+"""What `doctor` asks the running service: whether all of it is well, and whether a job is stuck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from api.commands.findings import Finding, broken, fine, warning
+from api.commands.moments import span
+from api.topology import WORKER
+from engine.client import Client
+from engine.job import Status
+
+Json = Mapping[str, Any]
+
+LOOKED_AT = 1000
+GRACE_S = 15.0
+"""A job whose time is up is asked, then told, then killed; a queued one may just have been handed out."""
+WAITED_LONG_S = 30.0
+SHORT_LIFE_S = 600.0
+OFTEN = 3
+
+
+def look_at_health(client: Client) -> Iterator[Finding]:
+    """Whether every component answers."""
+    health = client.health()
+    if health.is_healthy:
+        yield fine("service", f"all {len(health.components)} components are healthy")
+        return
+    remedy = "what died or hangs is replaced within seconds: ask again; if it stays, see the log, bin/stop-all, start anew"
+    yield broken("service", f"down: {', '.join(health.down) or health.status}", remedy)
+
+
+def look_at_processes(stats: Json) -> Iterator[Finding]:
+    """Whether they live for long, and executors are there for every slot."""
+    rows = stats["processes"]
+    for row in rows:
+        if row["restarts"] >= OFTEN and row["uptime_s"] < SHORT_LIFE_S:
+            yield warning(
+                "processes", f"{row['name']} was replaced {row['restarts']} times, the last time {span(row['uptime_s'])} ago",
+                "see in the log what it died of (process_died); a task that kills its worker, or memory, are likely",
+            )  # fmt: skip
+    for worker in _workers(stats):
+        missing = worker["concurrency"] - len(worker["executors"])
+        if missing > 0:
+            yield warning(
+                "processes", f"{worker['worker_id']} has {missing} of its {worker['concurrency']} executors less than it should",
+                "they are made anew within moments: ask again; if it stays, see limits on processes and memory, and the log",
+            )  # fmt: skip
+    busy, slots = slots_of(stats)
+    memory = sum(row["rss_bytes"] for row in rows) >> 20
+    yield fine("processes", f"{len(rows)}, with {memory} MiB resident in all; {busy} of {slots} slots run a job")
+
+
+def slots_of(stats: Json) -> tuple[int, int]:
+    """How many executors run a job, and how many there are."""
+    workers = _workers(stats)
+    return sum(worker["currently_running"] for worker in workers), sum(worker["concurrency"] for worker in workers)
+
+
+def _workers(stats: Json) -> list[Json]:
+    return [about for name, about in stats["components"].items() if name.startswith(f"{WORKER}-") and "executors" in about]
+
+
+def look_at_jobs(client: Client, stats: Json, now: datetime) -> Iterator[Finding]:
+    """Those that run past their time, or wait although there is room. Of each kind the newest thousand are looked at."""
+    yield from _overdue(client, now)
+    busy, slots = slots_of(stats)
+    if busy < slots:
+        yield from _left_lying(client, now)
+    elif slots:
+        waiting = stats["jobs"][Status.QUEUED]
+        if waiting:
+            yield fine(
+                "jobs", f"all {slots} slots are busy, {waiting} jobs wait in the queue; more CONCURRENCY runs more at once"
+            )
+    counts = ", ".join(f"{count} {status}" for status, count in stats["jobs"].items() if count)
+    yield fine("jobs", counts or "none are stored")
+
+
+def _overdue(client: Client, now: datetime) -> Iterator[Finding]:
+    late = [
+        job for job in _jobs(client, Status.RUNNING)
+        if job["last_run_at"] and _age_s(job["last_run_at"], now) > job["timeout_s"] + GRACE_S
+    ]  # fmt: skip
+    if late:
+        yield warning(
+            "jobs", f"{_named(late)} run longer than their time-out allows",
+            "a worker ends such jobs by itself: if they stay, see its log; cancelling them frees their slots",
+        )  # fmt: skip
+
+
+def _left_lying(client: Client, now: datetime) -> Iterator[Finding]:
+    waits_since = {Status.PENDING: "scheduled_at", Status.CLAIMED: "claimed_at", Status.QUEUED: "queued_at"}
+    for status, since in waits_since.items():
+        left = [job for job in _jobs(client, status) if job[since] and _age_s(job[since], now) > WAITED_LONG_S]
+        if left:
+            why = client.ask("GET", f"/api/jobs/{left[-1]['job_id']}/why")["reasons"]
+            told = why[0]["message"] if why else "nothing is known that keeps them"
+            yield warning(
+                "jobs", f"{_named(left)} are {status} for more than {span(WAITED_LONG_S)} while slots are free: {told}",
+                f"ask bin/jobyard why {left[-1]['job_id']}",
+            )  # fmt: skip
+
+
+def _jobs(client: Client, status: Status) -> list[Json]:
+    found: list[Json] = client.ask("GET", "/api/jobs?" + urlencode({"status": str(status), "limit": LOOKED_AT}))
+    return found
+
+
+def _age_s(since: str, now: datetime) -> float:
+    return (now - datetime.fromisoformat(since)).total_seconds()
+
+
+def _named(jobs: list[Json]) -> str:
+    shown = ", ".join(job["job_id"] for job in jobs[-3:])
+    return f"{len(jobs)} jobs ({shown}{', …' if len(jobs) > 3 else ''})"

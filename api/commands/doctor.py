@@ -1,0 +1,126 @@
+"""`doctor`: looks at the machine, the settings, the database and the running service, and says what to do about what it finds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import click
+
+from api.commands import exits
+from api.commands.check_machine import (
+    look_at_clock,
+    look_at_database,
+    look_at_disk,
+    look_at_folder,
+    look_at_limits,
+    look_at_ports,
+    look_at_tasks,
+    look_at_versions,
+)
+from api.commands.check_service import look_at_health, look_at_jobs, look_at_processes
+from api.commands.connection import Service, Surroundings, make_service, service_options, tell_errors
+from api.commands.database import CHECKOUT
+from api.commands.findings import Finding, State, broken, examine, fine, warning, worst
+from api.commands.show import clean, print_json
+from api.task_modules import find_tasks_where_the_user_is
+from engine.client import Client
+from engine.config import Settings, read_settings
+from engine.errors import JobyardError, Unauthorized, Unreachable
+from engine.processes.data_dir import DataDir
+from engine.world import World
+
+PATIENCE_S = 1.0
+STATUS = {State.FINE: exits.OK, State.WARNING: exits.DOCTOR_WARNS, State.BROKEN: exits.DOCTOR_SAYS_BROKEN}
+COLOURS = {State.FINE: "green", State.WARNING: "yellow", State.BROKEN: "red"}
+CHECKS: dict[str, Callable[[Settings], Iterable[Finding]]] = {
+    "tasks": look_at_tasks, "folder": look_at_folder, "disk": look_at_disk, "limits": look_at_limits, "ports": look_at_ports,
+    "database": look_at_database, "clock": look_at_clock,
+}  # fmt: skip
+REMEDIES = {"database": "restore a backup (docs/operating.md), or see docs/mongodb.md"}
+
+
+@click.command("doctor")
+@service_options
+@click.pass_context
+def see_doctor(context: click.Context, url: str | None, token_file: Path | None, as_json: bool) -> None:
+    """Look for what is wrong, and say what to do about it; with Jobyard running or not.
+
+    Looks at the settings as a start from this shell would read them, and at task modules, data folder, disk, limits, ports,
+    database and clock; then at the service: components, processes, stuck jobs. Changes nothing.
+
+    Ends with 0 when all is fine, 1 when there are warnings, 2 when something is broken.
+
+    \b
+    Examples: bin/jobyard doctor
+              TASKS=mytasks bin/jobyard doctor --json
+    """
+    surroundings = context.find_object(Surroundings) or Surroundings()
+    find_tasks_where_the_user_is(surroundings.environment)
+    found: list[Finding] = []
+    with tell_errors():
+        for finding in _examine_all(context, surroundings, url, token_file):
+            found.append(finding)
+            if not as_json:
+                _tell(finding)
+    if as_json:
+        print_json({"state": worst(found), "findings": [asdict(finding) for finding in found]})
+    else:
+        click.echo(_in_short(found))
+    sys.exit(STATUS[worst(found)])
+
+
+def _examine_all(
+    context: click.Context, surroundings: Surroundings, url: str | None, token_file: Path | None
+) -> Iterator[Finding]:  # fmt: skip
+    yield from examine("versions", look_at_versions)
+    given = {name: value for name, value in surroundings.environment.items() if value}
+    try:
+        settings = read_settings({"DATA_DIR": str(CHECKOUT / "var")} | given)
+    except JobyardError as wrong:
+        yield broken("settings", wrong.message, "correct them; nothing else was looked at")
+        return
+    yield fine("settings", f"{len([name for name in given if hasattr(settings, name.lower())])} set in the environment, all valid")
+    for name, look in CHECKS.items():
+        yield from examine(name, partial(look, settings), remedy=REMEDIES.get(name, "look at it by hand"))
+    service = make_service(context, url=url, token_file=token_file, as_json=True)
+    yield from examine("service", lambda: _ask(service, settings))
+
+
+def _ask(service: Service, settings: Settings) -> Iterator[Finding]:
+    client = service.client(patience_s=PATIENCE_S)
+    try:
+        yield from look_at_health(client)
+        yield from _ask_more(client)
+    except Unreachable as lost:
+        users = ", ".join(map(str, DataDir(settings.data_dir).occupants()))
+        if users:
+            yield broken("service", f"{lost.message}, although {users} runs", "see ports; give --url if it listens elsewhere")
+        else:
+            yield warning("service", f"not running: {lost.message}", "start it with bin/start-all, or give --url")
+    except Unauthorized as refused:
+        yield broken("service", refused.message, "set API_TOKEN, or give --token-file")
+
+
+def _ask_more(client: Client) -> Iterator[Finding]:
+    stats = client.stats()
+    yield from look_at_processes(stats)
+    yield from look_at_jobs(client, stats, World().now())
+
+
+def _tell(finding: Finding) -> None:
+    mark = click.style(finding.state.ljust(8), fg=COLOURS[finding.state])
+    click.echo(f"{mark} {finding.check.ljust(9)} {clean(finding.message)}")
+    if finding.remedy:
+        click.echo(f"{'':18} {click.style('→', bold=True)} {clean(finding.remedy)}")
+
+
+def _in_short(found: list[Finding]) -> str:
+    counts = {state: sum(finding.state is state for finding in found) for state in State}
+    if worst(found) is State.FINE:
+        return click.style("all is fine", bold=True)
+    plural = "" if counts[State.WARNING] == 1 else "s"
+    return click.style(f"{counts[State.BROKEN]} broken, {counts[State.WARNING]} warning{plural}", bold=True)
