@@ -13,6 +13,7 @@ from api.commands.jobs import list_jobs, show_job, wait_for_jobs, why_not
 from api.commands.logs import show_logs
 from api.commands.overview import show_stats, show_tasks
 from api.commands.submit import submit_jobs
+from api.commands.top import show_top
 
 NAME = "jobyard"
 SHELLS = ("bash", "zsh", "fish")
@@ -47,6 +48,6 @@ def print_completion(shell: str) -> None:
 
 for command in (
     submit_jobs, list_jobs, show_job, why_not, wait_for_jobs, cancel_jobs, retry_jobs, show_logs, show_stats, show_tasks,
-    see_doctor, backup_command, migrate_command, print_completion,
+    show_top, see_doctor, backup_command, migrate_command, print_completion,
 ):  # fmt: skip
     main.add_command(command)
