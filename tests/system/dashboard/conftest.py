@@ -1,4 +1,4 @@
-"""One browser for all tests of the dashboard, and a tab a test that notes every complaint: no test may leave one."""
+"""One browser for the tests of the dashboard, and a tab a test that notes every complaint: no test may leave one."""
 
 from __future__ import annotations
 
