@@ -16,6 +16,7 @@ from api.faults import Faults
 from api.guards import Guards
 from api.reply import CODE_OF, STATUS_OF, Reply, error_body, json_reply
 from api.routes import routes_of
+from api.traffic import ROUTE
 
 
 def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, faults: Faults) -> Flask:
@@ -28,10 +29,17 @@ def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, faults
         owner, _, name = route.view.partition(".")
         view = getattr(views[owner], name)
         app.add_url_rule(path, f"{method} {path}", view, methods=[method], provide_automatic_options=False)
+    app.before_request(_note_route)
     app.before_request(lambda: guards.check(request.environ))
     app.register_error_handler(HTTPException, lambda error: _response_of(_tell_http(error)))
     app.register_error_handler(Exception, lambda error: _response_of(faults.tell(error, request.environ)))
     return app
+
+
+def _note_route() -> None:
+    """For whoever measures."""
+    if request.url_rule is not None:
+        request.environ[ROUTE] = request.url_rule.endpoint
 
 
 class _App(Flask):

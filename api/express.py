@@ -25,6 +25,7 @@ from api.guards import Guards
 from api.health import Health
 from api.jobs import Jobs
 from api.reply import Reply
+from api.traffic import Traffic
 from engine.wire.caller import NoAnswer
 from engine.wire.hub import Letter, Network, Peer
 from engine.wire.messages import Accepted, Begun, Closed, Message, Replied, Submit, Submits
@@ -40,8 +41,9 @@ InThread = Callable[[Callable[[], Reply], Then], None]
 
 @dataclass(slots=True, kw_only=True)
 class Lane:
-    """One port's way to its schedulers; `fresh` came since the last turn."""
+    """One port's way to its schedulers; `fresh` came since the last turn. `route`: its row of `api.routes`, for `api.traffic`."""
 
+    route: str
     jobs: Jobs
     line: LoadBalancer
     fresh: list[Passage] = field(default_factory=list)
@@ -50,11 +52,12 @@ class Lane:
 class Passage:
     """A submission and whom its reply is for. To a thread that goes on with it, it is the call that it waits for (`Awaited`)."""
 
-    def __init__(self, lane: Lane, submit: Submit, environ: Environ, then: Then) -> None:
+    def __init__(self, lane: Lane, submit: Submit, environ: Environ, then: Then, came_at: float) -> None:
         self.lane = lane
         self.submit = submit
         self.environ = environ
         self.then = then
+        self.came_at = came_at
         self.name = ""
         self.peer: Peer | None = None
         self.sent_at = 0.0
@@ -108,7 +111,7 @@ class Express:
 
     def __init__(
         self, lanes: Mapping[tuple[str, bytes], Lane], *, network: Mailbox, guards: Guards, faults: Faults, health: Health,
-        world: World, in_thread: InThread,
+        world: World, in_thread: InThread, traffic: Traffic,
     ) -> None:  # fmt: skip
         """`lanes` by port and request line."""
         self._lanes = lanes
@@ -118,6 +121,7 @@ class Express:
         self._health = health
         self._world = world
         self._in_thread = in_thread
+        self._traffic = traffic
         self._peers: dict[str, Peer] = {}
         self._under_way: dict[int, Passage] = {}
         self._next_number = 0
@@ -138,11 +142,14 @@ class Express:
 
     def take(self, lane: Lane, environ: Environ, then: Then) -> None:
         """A request that is here as a whole; its reply may come at once."""
+        came_at = self._world.monotonic()
         try:
             self._guards.check(environ)
-            passage = Passage(lane, lane.jobs.submission(environ), environ, then)
+            passage = Passage(lane, lane.jobs.submission(environ), environ, then, came_at)
         except Exception as wrong:
-            then(self._faults.tell(wrong, environ))
+            reply = self._faults.tell(wrong, environ)
+            self._traffic.note(lane.route, reply.status, self._world.monotonic() - came_at)
+            then(reply)
             return
         self._count += 1
         lane.fresh.append(passage)
@@ -231,4 +238,5 @@ class Express:
 
     def _finish(self, passage: Passage, reply: Reply) -> None:
         self._count -= 1
+        self._traffic.note(passage.lane.route, reply.status, self._world.monotonic() - passage.came_at)
         passage.then(reply)

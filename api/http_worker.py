@@ -32,6 +32,7 @@ from api.delivery import LOOK_S
 from api.express import Express
 from api.heads import Heads, answer_bytes
 from api.reply import STATUS_OF, Reply, error_body
+from api.traffic import NONE
 
 KEEP_ALIVE_S = 75
 ARRIVAL_S = 15.0
@@ -276,6 +277,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         message = str(exc)[:200] if code != "internal_error" else "the request could not be served"
         body = error_body(code, f"not a request that can be served: {message}")
         status = STATUS_OF[code]
+        self.wsgi.traffic.note(NONE, status, 0.0)
         head = (
             f"HTTP/1.1 {status} {REASONS[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"

@@ -16,6 +16,7 @@ from engine.reasons import Code
 from engine.selection import DEFAULT_STEP, FILTERS, MAX_STEP
 from engine.submission import FIELDS, MAX_BATCH
 
+VERSION = "0.1.0"
 JOB_ID = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
 TIME = {"type": "string", "format": "date-time"}
 MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
@@ -73,7 +74,7 @@ def document() -> bytes:
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
-            "info": {"title": "Jobyard", "version": "0.1.0", "description": "A durable job scheduler: the gateway's interface."},
+            "info": {"title": "Jobyard", "version": VERSION, "description": "A durable job scheduler: the gateway's interface."},
             "paths": paths,
             "components": {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
             "security": [{}, {"token": []}],

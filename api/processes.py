@@ -1,13 +1,22 @@
-"""Memory and processor time of the processes that `/stats` lists, as the kernel tells them."""
+"""Memory and processor time of the processes that `/stats` and `/metrics` list, as the kernel tells them."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import psutil
 
 from engine.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What a process holds now, and has used since it began."""
+
+    rss_bytes: int
+    cpu_s: float
 
 
 class ProcessMeter:
@@ -25,6 +34,17 @@ class ProcessMeter:
             living = {process.get("pid") for process in processes}
             self._known = {pid: known for pid, known in self._known.items() if pid in living}
         return shown
+
+    def used(self, pid: object) -> Used | None:
+        """None when there is no such process."""
+        if not isinstance(pid, int):
+            return None
+        try:
+            process = psutil.Process(pid)
+            with process.oneshot():
+                return Used(rss_bytes=process.memory_info().rss, cpu_s=sum(process.cpu_times()[:2]))
+        except psutil.Error:
+            return None
 
     def _measure(self, pid: object) -> dict[str, object]:
         if not isinstance(pid, int):

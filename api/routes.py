@@ -104,6 +104,10 @@ ROUTES: tuple[Route, ...] = (
         summary="Jobs by status, processes, every component's counters",
     ),
     Route(
+        method="GET", path="/metrics", view="metrics.show", kinds=(GATEWAY,), answer="Text", media_type="text/plain",
+        errors=(400, 503), summary="What all components count, in Prometheus' text format",
+    ),
+    Route(
         method="GET", path="/api/history", view="history.show", kinds=(GATEWAY,), answer="History", errors=(400, 503),
         summary="The last sixty minutes of this host, oldest first, and what waits in the queue by priority; what a process has "
         "counted is forgotten with it",

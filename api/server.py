@@ -32,9 +32,11 @@ from api.http_worker import KEEP_ALIVE_S, JsonWorker, refuse_repeated_key
 from api.job_logs import JobLogs
 from api.jobs import Jobs
 from api.limits import connections_allowed
+from api.metrics import Metrics
 from api.pages import Pages
 from api.processes import ProcessMeter
 from api.routes import GATEWAY, SCHEDULER
+from api.traffic import OTHER, ROUTE, Traffic
 from engine.config import Settings
 from engine.logs import Log
 from engine.process_control import die_with_parent, set_title
@@ -112,6 +114,7 @@ class Front(BaseApplication):  # type: ignore[misc]
         threading.Thread(target=health.check_for_ever, name="health checks", daemon=True).start()
         guards = Guards(self._settings)
         pages = Pages()
+        traffic = Traffic()
         apps: dict[str, WsgiApp] = {}
         lanes: dict[tuple[str, bytes], Lane] = {}
         for port, name in self._ports.items():
@@ -122,15 +125,21 @@ class Front(BaseApplication):  # type: ignore[misc]
             views = {
                 "jobs": jobs, "logs": JobLogs(line, caller), "component": Component(caller, name), "pages": pages,
                 "gateway": Gateway(caller, line, components=self._run_dir.components, meter=ProcessMeter(world)),
+                "metrics": Metrics(
+                    caller, line, components=self._run_dir.components, meter=ProcessMeter(world), traffic=traffic
+                ),
                 "history": History(caller, components=self._run_dir.components, world=world),
             }  # fmt: skip
             apps[str(port)] = create_app(kind, views, guards=guards, faults=faults)
             if kind in SUBMISSIONS:
-                lanes[str(port), SUBMISSIONS[kind]] = Lane(jobs=jobs, line=line)
+                lanes[str(port), SUBMISSIONS[kind]] = Lane(
+                    jobs=jobs, line=line, route=SUBMISSIONS[kind].decode().removesuffix(" HTTP/1.1")
+                )
         express = partial(
-            Express, lanes, network=Hub(self._run_dir), guards=guards, faults=faults, health=health, world=world
+            Express, lanes, network=Hub(self._run_dir), guards=guards, faults=faults, health=health, world=world,
+            traffic=traffic,
         )  # fmt: skip
-        return Site(apps, express)
+        return Site(apps, express, traffic=traffic, world=world)
 
     def _after_fork(self, arbiter: Arbiter, worker: ThreadWorker) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -142,12 +151,25 @@ class Front(BaseApplication):  # type: ignore[misc]
 class Site:
     """The WSGI app of all ports, and what goes past it."""
 
-    def __init__(self, apps: Mapping[str, WsgiApp], express: Callable[..., Express]) -> None:
+    def __init__(
+        self, apps: Mapping[str, WsgiApp], express: Callable[..., Express], *, traffic: Traffic, world: World
+    ) -> None:  # fmt: skip
         self._apps = apps
         self.express = express
+        self.traffic = traffic
+        self._world = world
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        return self._apps[environ["SERVER_PORT"]](environ, start_response)
+        came_at = self._world.monotonic()
+        told: list[int] = []
+
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            told.append(int(status[:3]))
+            return start_response(status, headers, *more)
+
+        body = self._apps[environ["SERVER_PORT"]](environ, start)
+        self.traffic.note(environ.get(ROUTE, OTHER), told[-1] if told else 500, self._world.monotonic() - came_at)
+        return body
 
 
 class BeatingArbiter(Arbiter):  # type: ignore[misc]

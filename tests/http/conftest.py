@@ -18,8 +18,10 @@ from api.health import Health
 from api.history import History
 from api.job_logs import JobLogs
 from api.jobs import Jobs
+from api.metrics import Metrics
 from api.pages import Pages
 from api.processes import ProcessMeter
+from api.traffic import Traffic
 from engine.config import read_settings
 from engine.logs import Log
 from engine.queue import Queue
@@ -70,6 +72,7 @@ class Site:
         for role in self.roles.values():
             role.tick([])
         self.silent: set[str] = set()
+        self.traffic = Traffic()
         self.components = list(NAMES)
         self.answers: dict[str, list[Message]] = {}
         self.asked: list[Message] = []
@@ -102,7 +105,10 @@ class Site:
         views = {
             "jobs": Jobs(line, self.world), "logs": JobLogs(line, caller), "component": Component(caller, name),  # type: ignore[arg-type]
             "gateway": Gateway(caller, line, components=lambda: self.components, meter=meter),  # type: ignore[arg-type]
-            "pages": Pages(), "history": History(caller, components=lambda: self.components, world=self.world),
+            "pages": Pages(), "metrics": Metrics(
+                caller, line, components=lambda: self.components, meter=meter, traffic=self.traffic,  # type: ignore[arg-type]
+            ),
+            "history": History(caller, components=lambda: self.components, world=self.world),
         }  # fmt: skip
         app = create_app(name.rpartition("-")[0], views, guards=Guards(self.settings), faults=Faults(self.world, self.log))
         return app.test_client()

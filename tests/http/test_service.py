@@ -102,7 +102,7 @@ def test_too_many_pending_jobs_refuse_more(tmp_path: Path) -> None:
     assert error_of(client.post("/api/jobs", json={}))[:2] == (503, "overloaded")
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/metrics", "/api", "/jobs/", "/api/jobs/a/b/c", "/../etc/passwd", "/schedule"])
+@pytest.mark.parametrize("path", ["/nothing", "/api", "/jobs/", "/api/jobs/a/b/c", "/../etc/passwd", "/schedule"])
 def test_what_is_not_there_is_told_in_json(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
 
@@ -228,7 +228,7 @@ def test_the_document_describes_every_route_and_no_other(client: FlaskClient) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_app_serves_exactly_its_rows(site: Site, kind: str) -> None:
-    views = {name: AnyView() for name in ("jobs", "logs", "history", "component", "gateway", "pages")}
+    views = {name: AnyView() for name in ("jobs", "logs", "history", "metrics", "component", "gateway", "pages")}
     app = create_app(kind, views, guards=None, faults=None)  # type: ignore[arg-type]
 
     served = {(method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods or () if method != "HEAD"}

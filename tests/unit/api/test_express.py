@@ -15,6 +15,7 @@ from api.faults import Faults
 from api.guards import Guards
 from api.jobs import Jobs
 from api.reply import Reply
+from api.traffic import Traffic
 from engine.config import read_settings
 from engine.wire.hub import Letter
 from engine.wire.messages import Accepted, Begun, Expired, Json, Message, Refused, Replied, Submit, Submits
@@ -52,10 +53,12 @@ class Station:
         self.peers = [self.network.add(name) for name in NAMES]
         self.threads: list[Callable[[], None]] = []
         self.replies: list[Reply] = []
+        self.traffic = Traffic()
         line = self.schedulers.line()
         world = self.schedulers.world
         self.express = Express(
-            {(PORT, LINE): Lane(jobs=Jobs(line, world), line=line)}, network=self.network, guards=Guards(read_settings({})),
+            {(PORT, LINE): Lane(jobs=Jobs(line, world), line=line, route="POST /api/jobs")}, network=self.network,
+            guards=Guards(read_settings({})), traffic=self.traffic,
             faults=Faults(world, a_log()), health=self.schedulers.health, world=world, in_thread=self._in_thread,
         )  # fmt: skip
 

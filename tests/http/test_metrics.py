@@ -1,0 +1,174 @@
+"""`GET /metrics`: clean text, bounded labels, the same numbers as `/stats` and the database."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from flask.testing import FlaskClient
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.exposition import ROWS, Row
+from engine.measures import MOST_TASKS, Spread, WorkMeasures
+from engine.wire.messages import Metrics
+from tests.http.conftest import NAMES, Site
+from tests.http.test_jobs import error_of, submit
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
+SUFFIXES = {"counter": "_total", "info": "_info"}
+
+
+def families(client: FlaskClient) -> dict[str, Metric]:
+    answer = client.get("/metrics")
+    assert (answer.status_code, answer.content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    listed = list(text_string_to_metric_families(answer.text))
+    assert len({family.name for family in listed}) == len(listed)
+    return {family.name: family for family in listed}
+
+
+def value(family: Metric, suffix: str = "", **labels: str) -> float:
+    (found,) = [one.value for one in family.samples if one.name.removeprefix(family.name) == suffix and one.labels == labels]
+    return float(found)
+
+
+def worker(site: Site, measures: WorkMeasures) -> None:
+    """One more component, which tells this."""
+    site.components.append("worker-7001")
+    spreads = {"lag": measures.lag, "wait": measures.wait, "run": measures.run}
+    stats = b'{"jobs_succeeded": 3, "jobs_failed": 1, "jobs_retried": 0, "jobs_lost": 0, "concurrency": 5, "currently_running": 2}'
+    told = Metrics(stats=stats, counts={"stale_writes": 7}, spreads=spreads, attempts=measures.attempts)
+    site.answers["worker-7001"] = [told, told]
+
+
+def told_name(row: Row) -> str:
+    return row.name + SUFFIXES.get(row.kind, "")
+
+
+def test_numbers_are_those_of_stats_and_of_the_database(site: Site, client: FlaskClient) -> None:
+    submit(client)
+    submit(client, delay_s=60)
+
+    told = families(client)
+    stats = client.get("/stats").json
+
+    assert {one.labels["status"]: one.value for one in told["jobyard_jobs"].samples} == stats["jobs"]
+    assert {status: count for status, count in site.store.counts().items() if count} == {"pending": 2}
+    accepted = stats["components"]["scheduler-8081"]["jobs_accepted"]
+    assert value(told["jobyard_jobs_accepted"], "_total", component="scheduler-8081") == accepted == 2
+    for name in ("polls", "jobs_claimed"):
+        family = told["jobyard_watcher_polls" if name == "polls" else "jobyard_jobs_claimed"]
+        assert value(family, "_total", component="watcher-9001") == stats["components"]["watcher-9001"][name]
+    assert [one.value for one in told["jobyard_queue_depth"].samples] == [0] * 10
+    assert {one.labels["component"]: one.value for one in told["jobyard_component_up"].samples} == dict.fromkeys(NAMES, 1)
+
+
+def test_a_workers_spreads_become_histograms(site: Site, client: FlaskClient) -> None:
+    measures = WorkMeasures()
+    for duration_ms in (0, 5, 5, 2_000_000_000):
+        measures.note_ended("echo", "success", duration_ms)
+    worker(site, measures)
+
+    told = families(client)
+
+    run = told["jobyard_run_seconds"]
+    buckets = [(one.labels["le"], one.value) for one in run.samples if one.name.endswith("_bucket")]
+    assert [count for _, count in buckets] == sorted(count for _, count in buckets)
+    assert (dict(buckets)["0.004"], dict(buckets)["0.0063"], dict(buckets)["100000.0"], buckets[-1]) == (1, 3, 3, ("+Inf", 4))
+    assert value(run, "_count", component="worker-7001") == 4
+    assert value(run, "_sum", component="worker-7001") == pytest.approx(2_000_000.01)
+    assert value(told["jobyard_attempts"], "_total", component="worker-7001", task="echo", outcome="success") == 4
+    assert value(told["jobyard_stale_writes"], "_total", component="worker-7001") == 7
+
+
+def test_a_thousand_tasks_are_a_hundred_labels_whatever_they_are_called(site: Site, client: FlaskClient) -> None:
+    measures = WorkMeasures()
+    for number in range(1000):
+        measures.note_ended(f'task "{number}"\n\\', "failed", 1)
+    worker(site, measures)
+
+    attempts = families(client)["jobyard_attempts"]
+
+    tasks = {one.labels["task"]: one.value for one in attempts.samples}
+    assert len(tasks) == MOST_TASKS + 1 and sum(tasks.values()) == 1000
+    assert tasks['task "7"\n\\'] == 1 and tasks["other"] == 1000 - MOST_TASKS
+
+
+def test_a_component_that_does_not_answer_is_down_and_its_counters_are_not_told(site: Site, client: FlaskClient) -> None:
+    site.silent |= {"scheduler-8081", "supervisor"}
+
+    told = families(client)
+
+    up = {one.labels["component"]: one.value for one in told["jobyard_component_up"].samples}
+    assert up == {"scheduler-8081": 0, "supervisor": 0, "queue-6000": 1, "watcher-9001": 1}
+    assert "jobyard_jobs_accepted" not in told and "jobyard_jobs" not in told
+
+
+def test_times_of_requests_are_told_by_route_and_class(site: Site, client: FlaskClient) -> None:
+    spread = Spread()
+    spread.note(0.02)
+    site.traffic.note("GET /jobs", 200, 0.02)
+
+    http = families(client)["jobyard_http_request_seconds"]
+
+    buckets = {one.labels["le"]: one.value for one in http.samples if one.name.endswith("_bucket")}
+    assert (buckets["0.01"], buckets["0.025"], buckets["+Inf"]) == (0, 1, 1)
+    assert value(http, "_sum", route="GET /jobs", status="2xx") == 0.02
+
+
+def test_the_page_tells_every_metric_and_no_other(site: Site, client: FlaskClient) -> None:
+    measures = WorkMeasures()
+    measures.note_ended("echo", "success", 5)
+    worker(site, measures)
+    site.traffic.note("GET /jobs", 200, 0.02)
+
+    told = families(client)
+    lines = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| `jobyard_")]
+
+    assert lines == [f"| `{told_name(row)}` | {row.kind} | {', '.join(row.labels)} | {row.meaning} |" for row in ROWS]
+    assert set(told) == {row.name + (row.kind == "info") * "_info" for row in ROWS}
+    types = {row.name + (row.kind == "info") * "_info": row for row in ROWS}
+    for name, family in told.items():
+        assert family.type == {"info": "gauge"}.get(types[name].kind, types[name].kind)
+        assert family.documentation == types[name].meaning
+        assert {*family.samples[0].labels} - {"le"} == {*types[name].labels}
+
+
+def test_it_takes_no_parameters(client: FlaskClient) -> None:
+    assert error_of(client.get("/metrics?x=1")) == (400, "unknown_field", "x")
+
+
+@pytest.mark.parametrize("name", ["grafana.json", "alerts.yml"])
+def test_the_dashboard_and_the_alerts_name_metrics_and_labels_that_there_are(name: str) -> None:
+    text = (PAGE.parent / name).read_text("utf-8")
+    known = {told_name(row) for row in ROWS} | {
+        f"{row.name}_{part}" for row in ROWS if row.kind == "histogram" for part in ("bucket", "count", "sum")
+    }
+
+    named = set(re.findall(r"jobyard_[a-z_]+", text))
+    told = re.findall(r"by \(([a-z, ]+)\)|\{\{ ?(?:\$labels\.)?([a-z]+) ?\}\}", text)
+    labels = {label for one in told for label in re.findall(r"\w+", " ".join(one))}
+
+    assert named <= known and len(named) > 5
+    assert labels <= {label for row in ROWS for label in row.labels} | {"le"}
+
+
+def test_the_alerts_are_rules() -> None:
+    (group,) = yaml.safe_load((PAGE.parent / "alerts.yml").read_text("utf-8"))["groups"]
+
+    for rule in group["rules"]:
+        assert set(rule) - {"for"} == {"alert", "expr", "labels", "annotations"}
+        assert rule["labels"]["severity"] in ("page", "ticket")
+        assert rule["expr"].count("(") == rule["expr"].count(")")
+    assert len({rule["alert"] for rule in group["rules"]}) == len(group["rules"])
+
+
+def test_the_dashboard_is_one() -> None:
+    board = json.loads((PAGE.parent / "grafana.json").read_text("utf-8"))
+
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]
+    assert len(set(places)) == len(places) == len({panel["id"] for panel in board["panels"]})
+    assert all(target["expr"].count("(") == target["expr"].count(")") for panel in board["panels"] for target in panel["targets"])

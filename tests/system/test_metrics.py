@@ -1,0 +1,52 @@
+"""Real processes count the same that the database and the executions say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.notes import Notes
+from tests.support.system import Answer, Jobyard
+from tests.support.waiting import wait_for
+
+TASK = "ask_again"
+
+
+def samples(jobyard: Jobyard) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    answer: Answer = jobyard.get("/metrics")
+    assert answer.status == 200
+    families = text_string_to_metric_families(answer.body.decode())
+    return {(one.name, tuple(sorted(one.labels.items()))): one.value for family in families for one in family.samples}
+
+
+def summed(told: dict[Any, float], name: str, **labels: str) -> float:
+    """Over all components."""
+    return sum(value for (named, having), value in told.items() if named == name and labels.items() <= dict(having).items())
+
+
+def test_metrics_stats_history_and_executions_say_the_same(jobyard: Jobyard, notes: Notes) -> None:
+    before = samples(jobyard)
+    ids = [jobyard.submit(notes.payload(times=2, delay_s=0), task=TASK) for _ in range(3)]
+    for job_id in ids:
+        jobyard.wait_for_job(job_id)
+    wait_for(lambda: summed(samples(jobyard), "jobyard_worker_slots_busy") == 0)
+
+    after = samples(jobyard)
+
+    stats = jobyard.stats()["components"]
+    executions = [row for job_id in ids for row in jobyard.executions(job_id)]
+    for outcome, count in (("success", 3), ("failed", 6)):
+        ended = [summed(told, "jobyard_attempts_total", task=TASK, outcome=outcome) for told in (before, after)]
+        assert ended[1] - ended[0] == sum(row["status"] == outcome for row in executions) == count
+    for key, name in (("jobs_succeeded", "jobyard_jobs_succeeded_total"), ("jobs_retried", "jobyard_jobs_retried_total")):
+        assert summed(after, name) == sum(told.get(key, 0) for told in stats.values())
+    for name in ("jobyard_schedule_lag_seconds_count", "jobyard_queue_wait_seconds_count", "jobyard_run_seconds_count"):
+        assert summed(after, name) - summed(before, name) == len(executions)
+    ran_s = summed(after, "jobyard_run_seconds_sum") - summed(before, "jobyard_run_seconds_sum")
+    assert round(1000 * ran_s) == sum(row["duration_ms"] for row in executions)
+    minutes = jobyard.get("/api/history").json["minutes"]
+    assert sum(minute["succeeded"] for minute in minutes) == summed(after, "jobyard_jobs_succeeded_total")
+    assert sum(minute["accepted"] for minute in minutes) == summed(after, "jobyard_jobs_accepted_total")
+    submitted = summed(after, "jobyard_http_request_seconds_count", route="POST /api/jobs", status="2xx")
+    assert submitted - summed(before, "jobyard_http_request_seconds_count", route="POST /api/jobs", status="2xx") == len(ids)
