@@ -267,8 +267,9 @@ class Judge:
         attempt.reported, attempt.ended_at = outcome, self._agenda.now
 
     def note_killed(self, run: Run) -> None:
-        """The child died of it, or with it."""
-        self.histories[run.job_id].attempts[run.attempt].ended_at = self._agenda.now
+        """The child died of it, or with it; on a host that stood still its job may be purged since."""
+        if run.job_id in self.histories and run.attempt in self.histories[run.job_id].attempts:
+            self.histories[run.job_id].attempts[run.attempt].ended_at = self._agenda.now
 
     # ---- the end
 
