@@ -23,7 +23,7 @@ from engine.config import Settings
 from engine.errors import JobyardError, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
 from engine.job import Job, Status
 from engine.measures import Minutes, Totals
-from engine.store.port import Abandoned, Inserted, KeyTaken, Store
+from engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, Store
 from engine.submission import Defaults, parse
 from engine.wire.hub import Peer
 from engine.wire.messages import Accepted, Begun, Expired, Message, Refused, Submit
@@ -117,8 +117,9 @@ class Acceptance:
             if not waiting:
                 return
             stored = self._store.insert(
-                [one.jobs for one in waiting], abandoned=lambda number: self._gives_up(waiting[number], full)
-            )
+                [one.jobs for one in waiting], abandoned=lambda number: self._gives_up(waiting[number], full),
+                seen=lambda insertions: self._wake_for(waiting, insertions),
+            )  # fmt: skip
         except Unavailable as fault:
             is_known = not isinstance(fault, StoreUnavailable) or not fault.may_be_stored
             for one in waiting:
@@ -126,6 +127,9 @@ class Acceptance:
             return
         for one, insertion in zip(waiting, stored, strict=True):
             one.peer.send(self._look_up(one) if isinstance(insertion, Abandoned) else self._told(one, insertion))
+
+    def _wake_for(self, waiting: list[Waiting], stored: list[Insertion]) -> None:
+        """While the disk is still at it, a watcher may begin."""
         answered = zip(waiting, stored, strict=True)
         self._wake([job for one, insertion in answered if isinstance(insertion, Inserted) for job in one.jobs])
 

@@ -44,7 +44,7 @@ from engine.store.mongo_insert import MongoInsert
 from engine.store.mongo_outputs import MongoOutputs
 from engine.store.mongo_search import MongoSearch
 from engine.store.mongo_server import NEWEST_FIRST, MongoServer
-from engine.store.port import ANYTHING, Claimed, Count, HostSign, Insertion, Page, Record, Served
+from engine.store.port import ANYTHING, Claimed, Count, HostSign, Insertion, Page, Record, Seen, Served, nobody
 
 QUEUED = Status.QUEUED.value
 ENDED = [status.value for status in TERMINAL]
@@ -67,9 +67,11 @@ class MongoStore:
     # ---- T1
 
     def insert(
-        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False
-    ) -> list[Insertion]:
-        return self._requests.insert(requests, abandoned)
+        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
+    ) -> list[Insertion]:  # fmt: skip
+        insertions = self._requests.insert(requests, abandoned)
+        seen(insertions)
+        return insertions
 
     # ---- T2 and T3
 

@@ -66,6 +66,11 @@ Record = tuple[Job, list[Execution], list[Output]]
 """A job with all that is stored of it."""
 
 Insertion = Inserted | KeyTaken | Abandoned
+Seen = Callable[[list[Insertion]], None]
+
+
+def nobody(insertions: list[Insertion]) -> None:
+    """Hears of nothing."""
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,14 +103,15 @@ class Store(Protocol):
     """The source of truth."""
 
     def insert(
-        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False
-    ) -> list[Insertion]:
+        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
+    ) -> list[Insertion]:  # fmt: skip
         """T1. Store each request's jobs, all of one request or none of it, in one commit that is on disk when this returns.
 
         A job whose `job_id` is stored already is the same request come again: nothing changes, and it counts as stored
         (not as repeated). A job whose `idempotency_key` is stored with the same `request_digest` is answered with that job's id
         (counted in `repeated`), with another digest it refuses its whole request. The same holds between jobs of one call.
-        `abandoned(i)` is asked once for each request when nothing but the commit is left to wait for.
+        `abandoned(i)` is asked once for each request when nothing but the commit is left to wait for. `seen` hears what came of
+        them as soon as others may see it; whether it will be on disk is not certain then.
         """
 
     def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:

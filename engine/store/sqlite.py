@@ -31,7 +31,7 @@ from engine.store.bounds import (
     latest_within,
 )
 from engine.store.commit_lock import CommitLock
-from engine.store.port import ANYTHING, Abandoned, Claimed, Count, Inserted, Insertion, KeyTaken, Page, Record, Served
+from engine.store.port import ANYTHING, Abandoned, Claimed, Count, Inserted, Insertion, KeyTaken, Page, Record, Seen, Served, nobody
 from engine.store.sqlite_engine import sqlite3, words
 from engine.store.sqlite_faults import is_broken, told_plainly
 from engine.store.sqlite_search import SqliteSearch
@@ -71,10 +71,13 @@ class SqliteStore:
     # ---- writing
 
     def insert(
-        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False
-    ) -> list[Insertion]:
-        with self._commit():
-            return [self._insert(jobs) if not abandoned(number) else Abandoned() for number, jobs in enumerate(requests)]
+        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
+    ) -> list[Insertion]:  # fmt: skip
+        with self._alone():
+            insertions = [self._insert(jobs) if not abandoned(number) else Abandoned() for number, jobs in enumerate(requests)]
+        seen(insertions)
+        self._make_durable()
+        return insertions
 
     def _insert(self, jobs: Sequence[Job]) -> Insertion:
         job_ids: list[str] = []
@@ -283,6 +286,9 @@ class SqliteStore:
         """One transaction with the counts that it moved, alone among all processes; then, not alone any more, on the disk."""
         with self._alone():
             yield
+        self._make_durable()
+
+    def _make_durable(self) -> None:
         if self._sync is not None:
             try:
                 self._sync.sync()

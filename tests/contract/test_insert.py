@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from engine.job import Job, Status
-from engine.store.port import Abandoned, Inserted, KeyTaken, Store
+from engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, Store
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
 
@@ -42,6 +42,20 @@ def test_ids_are_answered_in_the_order_of_the_jobs(store: Store) -> None:
     answers = store.insert([first, second])
 
     assert answers == [Inserted(job_ids=[job.job_id for job in first]), Inserted(job_ids=[second[0].job_id])]
+
+
+def test_what_became_of_them_is_heard_once_it_can_be_seen(store: Store, open_another: Open) -> None:
+    job, other = a_job(), a_job()
+    another = open_another()
+    heard: list[tuple[list[Insertion], list[Job | None]]] = []
+
+    answers = store.insert(
+        [[job], [other]], abandoned=lambda number: number == 1,
+        seen=lambda insertions: heard.append((insertions, another.find([job.job_id]))),
+    )  # fmt: skip
+
+    assert heard == [(answers, [job])]
+    assert answers == [Inserted(job_ids=[job.job_id]), Abandoned()]
 
 
 def test_an_empty_request_stores_nothing_and_is_fine(store: Store) -> None:

@@ -14,7 +14,7 @@ from engine.errors import StoreBroken, StoreUnavailable
 from engine.job import Execution, Job, JobFilter, Output, Status, Ticket
 from engine.lifecycle import Change
 from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
-from engine.store.port import ANYTHING, Claimed, Count, HostSign, Insertion, Page, Served
+from engine.store.port import ANYTHING, Claimed, Count, HostSign, Insertion, Page, Seen, Served, nobody
 from tests.simulation.agenda import Agenda
 from tests.simulation.judge import Judge
 from tests.simulation.process import Process
@@ -107,9 +107,9 @@ class StoreLine:
     # ---- writes
 
     def insert(
-        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False
-    ) -> list[Insertion]:
-        return self._call("insert", lambda: self._shared.insert(requests, abandoned=abandoned), writes=True)
+        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
+    ) -> list[Insertion]:  # fmt: skip
+        return self._call("insert", lambda: self._shared.insert(requests, abandoned=abandoned, seen=seen), writes=True)
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
         doubt, self._doubt = self._doubt, []

@@ -24,7 +24,20 @@ from engine.store.bounds import (
     latest_outputs,
     latest_within,
 )
-from engine.store.port import ANYTHING, Abandoned, Claimed, Count, HostSign, Inserted, Insertion, KeyTaken, Page, Served
+from engine.store.port import (
+    ANYTHING,
+    Abandoned,
+    Claimed,
+    Count,
+    HostSign,
+    Inserted,
+    Insertion,
+    KeyTaken,
+    Page,
+    Seen,
+    Served,
+    nobody,
+)
 from engine.store.search_text import Finder
 
 
@@ -41,11 +54,13 @@ class MemoryStore:
         self.commits = 0
 
     def insert(
-        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False
+        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
     ) -> list[Insertion]:  # fmt: skip
         self._reach()
         self.commits += 1
-        return [Abandoned() if abandoned(number) else self._insert_request(jobs) for number, jobs in enumerate(requests)]
+        insertions = [Abandoned() if abandoned(number) else self._insert_request(jobs) for number, jobs in enumerate(requests)]
+        seen(insertions)
+        return insertions
 
     def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
         self._reach()

@@ -19,7 +19,7 @@ from engine.lifecycle import Change
 from engine.outcomes import MAX_ERROR_CHARS
 from engine.scheduler import IDLE_S, SHIFT_S, Scheduler
 from engine.silence import Elsewhere
-from engine.store.port import HostSign, Inserted, Insertion
+from engine.store.port import HostSign, Inserted, Insertion, Seen, nobody
 from engine.tasks.catalog import write_catalog
 from engine.tasks.registry import TaskOptions
 from engine.wire.frames import MAX_FRAME_BYTES, Damaged, frame
@@ -202,10 +202,10 @@ class Slow(MemoryStore):
     world = FakeWorld()
 
     def insert(
-        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False
+        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
     ) -> list[Insertion]:  # fmt: skip
         self.world.advance(2)
-        return super().insert(requests, abandoned=abandoned)
+        return super().insert(requests, abandoned=abandoned, seen=seen)
 
 
 def test_a_request_whose_time_is_up_while_it_waits_for_the_commit_is_not_stored(tmp_path: Path) -> None:
