@@ -72,7 +72,7 @@ def _whole_system(folder: Path, size: int, effort: Effort) -> Table:
     with running_system(folder) as system:
         rows = [_row(system, clients, effort) for clients in CLIENTS]
         title = f"{size:,} jobs stored, by the number of clients (ready {system.start_s:.1f} s after the start)"
-    columns = ["clients", "lists/s", "p50 ms", "p99 ms", "submits/s", "p50 ms ", "p99 ms ", "run to the end/s"]
+    columns = ["clients", "lists/s", "list p50 ms", "list p99 ms", "submits/s", "submit p50 ms", "submit p99 ms", "run/s"]
     return Table(name=f"clients_{size}", title=title, columns=columns, rows=rows)
 
 
