@@ -57,6 +57,7 @@ LEAST_GRANT = 50
 JOBS_A_SLOT = 3
 PARTS = 8
 MANY = 16
+SILENCE_S = 0.1
 
 
 class Queue:
@@ -80,6 +81,7 @@ class Queue:
         self._rebuilt = False
         self._reload_at = world.monotonic()
         self._wants: dict[Peer, Want] = {}
+        self._unheard: dict[Peer, float] = {}
         self._reserved: dict[Peer, list[int]] = {}
         self._wished: dict[Peer, list[int]] = {}
         self._expired_at = world.monotonic()
@@ -100,6 +102,8 @@ class Queue:
         if self._world.monotonic() >= self._reload_at and not self._draining:
             self._reload()
         for letter in inbox:
+            if letter.peer is not None:
+                self._unheard.pop(letter.peer, None)
             step = self._steps.get(type(letter.message))
             if step is not None and letter.peer is not None:
                 step(letter.peer, letter.message)
@@ -182,11 +186,14 @@ class Queue:
                     self._lease(peer, want, min(want.count, share))
 
     def _lease(self, peer: Peer, want: Want, count: int) -> None:
-        """Who got something goes to the end of the line, unless it wants many more: a few short jobs are done best by one."""
-        expires_at = self._world.monotonic() + self._settings.lease_s
-        tickets = self._backlog.pop(count, holder=peer, worker=want.worker, expires_at=expires_at)
+        """Who got something goes to the end of the line, unless it wants many more: a few short jobs are done best by one.
+
+        But not by one that has not said a word for a while, though it got something.
+        """
+        now = self._world.monotonic()
+        tickets = self._backlog.pop(count, holder=peer, worker=want.worker, expires_at=now + self._settings.lease_s)
         left = want.count - len(tickets)
-        if left < MANY:
+        if left < MANY or now - self._unheard.setdefault(peer, now) > SILENCE_S:
             del self._wants[peer]
         if left:
             self._wants[peer] = Want(count=left, worker=want.worker)
@@ -211,9 +218,8 @@ class Queue:
     def _forget(self, peer: Peer, message: Closed) -> None:
         """The connection ended: a worker's leases are free again, and a watcher's room."""
         self._counts["jobs_recovered"] += self._backlog.release_all(peer)
-        self._wants.pop(peer, None)
-        self._reserved.pop(peer, None)
-        self._wished.pop(peer, None)
+        for told in (self._wants, self._unheard, self._reserved, self._wished):
+            told.pop(peer, None)
 
     def _expire(self) -> None:
         now = self._world.monotonic()

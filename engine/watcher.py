@@ -52,6 +52,7 @@ NO_ROOM = [0 for _ in PRIORITIES]
 RECONNECT_S = 0.1
 HAND_BACK_AFTER_S = 3.0
 DUE_SLACK_S = 0.0005
+DUE_SPREAD_S = 0.002
 
 
 class Watcher:
@@ -217,6 +218,8 @@ class Watcher:
         if next_due is None:
             return until_poll_s
         until_due_s = (next_due - self._world.now()).total_seconds() + DUE_SLACK_S
+        if until_due_s > 0:
+            until_due_s += self._world.jitter(DUE_SPREAD_S)  # or all watchers would be there at once, and one would do
         self._look_now = until_due_s <= until_poll_s
         return max(0.0, min(until_poll_s, until_due_s))
 

@@ -245,6 +245,18 @@ def test_a_few_for_those_that_want_many_go_to_one() -> None:
     assert (len(leased(first)), len(leased(second))) == (56, 50)
 
 
+def test_one_that_says_nothing_more_is_not_given_one_job_after_the_other() -> None:
+    bench, stopped, other = Bench(), FakePeer(), FakePeer()
+    bench.tick(wants(stopped, 160), wants(other, 160))
+
+    for _ in range(10):
+        bench.tick(pushes(a_ticket()))
+        bench.world.advance(0.06)
+        bench.tick(other.says(Extend(leases=[])))
+
+    assert (len(leased(stopped)), len(leased(other))) == (3, 7)
+
+
 def test_a_later_wish_replaces_an_earlier_one_and_none_withdraws_it() -> None:
     bench, less, none = Bench(), FakePeer(), FakePeer()
     bench.tick(wants(less, 10), wants(none, 10))
