@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from api.balancer import LoadBalancer
 from api.body import Environ
@@ -27,7 +26,7 @@ from api.jobs import Jobs
 from api.reply import Reply
 from api.traffic import Traffic
 from engine.wire.caller import NoAnswer
-from engine.wire.hub import Letter, Network, Peer
+from engine.wire.hub import Mailbox, Peer
 from engine.wire.messages import Accepted, Begun, Closed, Message, Replied, Submit, Submits
 from engine.world import World
 
@@ -94,16 +93,6 @@ class Passage:
 
     def drop(self) -> None:
         """See `Awaited`: a late answer is then nobody's."""
-
-
-class Mailbox(Network, Protocol):
-    """What the express needs of the hub."""
-
-    def poll(self, timeout_s: float) -> list[Letter]:
-        """See `Hub`."""
-
-    def fileno(self) -> int:
-        """See `Hub`."""
 
 
 class Express:

@@ -46,10 +46,11 @@ class Heads:
         return None
 
 
-def answer_bytes(reply: Reply, *, at_s: int) -> bytes:
-    """A whole answer, given in this second since 1970, to a request whose connection is used again."""
+def answer_bytes(reply: Reply, *, at_s: int, is_last: bool = False) -> bytes:
+    """A whole answer, given in this second since 1970; unless it `is_last` the connection is used again."""
     told = {**reply.headers, "Content-Type": "application/json", "Content-Length": str(len(reply.body))}
     lines = "".join([f"{name}: {value}\r\n" for name, value in told.items()])
     status = f"{reply.status} {HTTP_STATUS_CODES[reply.status].upper()}"
-    head = f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {_date(at_s)}\r\nConnection: keep-alive\r\n{lines}\r\n"
+    then = "close" if is_last else "keep-alive"
+    head = f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {_date(at_s)}\r\nConnection: {then}\r\n{lines}\r\n"
     return head.encode("latin-1") + reply.body

@@ -2,6 +2,7 @@
 
     accepted ─▶ idle ─first byte─▶ arriving ──a submission───▶ the express ────answered──▶ idle
                                       ├─whole──────────────▶ a thread ──────────┤
+                                      │      └─must wait─▶ the hall ─▶ a thread ┤
                                       ├─large, chunked─────▶ a patient thread ──┤
                                       └─too slow─▶ told so ─▶ parting ◀─closing─┘
 
@@ -18,6 +19,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import takewhile
@@ -30,6 +32,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from api.arrival import Arrival, Need
 from api.delivery import LOOK_S
 from api.express import Express
+from api.hall import Guest, Hall, Parked, Wait
 from api.heads import Heads, answer_bytes
 from api.reply import STATUS_OF, Reply, error_body
 from api.traffic import NONE
@@ -42,10 +45,19 @@ PARTING_S = 5.0
 STOP_S = 3.0
 PATIENT_THREADS = 32
 DROP_BYTES = 1 << 18
+BODY_S = 1.0
 REASONS = {
     400: "Bad Request", 403: "Forbidden", 408: "Request Timeout", 413: "Content Too Large", 414: "URI Too Long",
     417: "Expectation Failed", 431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stay:
+    """A connection's wait, and whether its answer is the last that it gets."""
+
+    wait: Wait
+    is_last: bool
 
 
 class TooSlow(Exception):
@@ -70,6 +82,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         self._arriving: dict[TConn, Arrival] = {}
         self._waited_for: dict[TConn, None] = {}
         self._parting: dict[TConn, None] = {}
+        self._guests: dict[TConn, Guest] = {}
         self._ends_at = float("inf")
         super().init_process()
 
@@ -77,12 +90,16 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         """The loop, once the app is there."""
         self._express: Express = self.wsgi.express(in_thread=self._in_thread)
         self.poller.register(self._express.fileno(), EVENT_READ, lambda fd: self._express.hear())
+        self._hall: Hall = self.wsgi.hall
+        self.poller.register(self._hall.fileno(), EVENT_READ, lambda fd: self._hall.hear())
         super().run()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """One turn of the loop: what happened, then what follows from all of it together."""
+        timeout = min(timeout, self._hall.next_turn_s())
         super().wait_for_and_dispatch_events(min(timeout, LOOK_S) if self._express.is_waiting else timeout)
         self._express.turn()
+        self._hall.turn()
 
     def accept(self, listener: socket.socket) -> None:
         """A new connection is idle until its first byte."""
@@ -98,6 +115,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         connection = TConn(self.cfg, sock, client, listener.getsockname())
         connection.timeout = self._in(KEEP_ALIVE_S)
         connection.is_watched = False
+        connection.stay = None
         self.pending_conns.append(connection)
         self._watch(connection, self._begin)
 
@@ -165,11 +183,48 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         future = self.tpool.submit(work)
         future.add_done_callback(lambda done: self.method_queue.defer(lambda: then(done.result())))
 
+    # ---- it has to wait
+
+    def handle_request(self, req: Request, conn: TConn) -> bool:
+        """In a thread; False also when the connection is to be kept without an answer."""
+        try:
+            return bool(super().handle_request(req, conn))
+        except Parked as parked:
+            is_used_again = self.alive and not req.should_close() and len(self.keepalived_conns) < self.max_keepalived
+            is_whole = bool(conn.parser.finish_body(deadline=time.monotonic() + BODY_S))
+            conn.stay = Stay(wait=parked.wait, is_last=not (is_used_again and is_whole))
+            return False
+
+    def _seat(self, conn: TConn, stay: Stay) -> None:
+        conn.sock.setblocking(False)
+        guest = self._hall.enter(stay.wait.job_id, stay.wait.wait_s, partial(self._call, conn))
+        if guest.is_here:
+            self._guests[conn] = guest
+            self._watch(conn, self._look_after)
+
+    def _look_after(self, conn: TConn) -> None:
+        """It says something: that it is gone, or its next request, before it has the answer to this one."""
+        self._unwatch(conn)
+        try:
+            is_gone = not conn.sock.recv(1, socket.MSG_PEEK)
+        except OSError:
+            is_gone = True
+        if is_gone and conn in self._guests:
+            self._hall.leave(self._guests[conn])
+            self._call(conn)
+
+    def _call(self, conn: TConn) -> None:
+        """Its wait is over: the answer is asked for."""
+        self._guests.pop(conn, None)
+        self._unwatch(conn)
+        stay, conn.stay = conn.stay, None
+        self._in_thread(partial(self.wsgi.answer_after, stay.wait), partial(self._answer, conn, is_last=stay.is_last))
+
     # ---- it is answered
 
-    def _answer(self, conn: TConn, reply: Reply) -> None:
-        """What came by the express."""
-        data = answer_bytes(reply, at_s=int(time.time()))
+    def _answer(self, conn: TConn, reply: Reply, *, is_last: bool = False) -> None:
+        """What came without gunicorn's help."""
+        data = answer_bytes(reply, at_s=int(time.time()), is_last=is_last)
         try:
             left = data[conn.sock.send(data) :]
         except BlockingIOError:
@@ -178,20 +233,26 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
             self._close(conn)
             return
         if not left:
-            self._rest(conn)
+            self._part(conn) if is_last else self._go_on(conn)
             return
         self._unwatch(conn)
         conn.init()
-        self._wait_for(conn, partial(_send_rest, conn.sock, left))
+        self._wait_for(conn, partial(_send_rest, conn.sock, left, is_last))
 
     def finish_request(self, conn: TConn, fs: Future[object]) -> None:
         """The connection is used again, if that may be."""
         self._waited_for.pop(conn, None)
-        if fs.cancelled() or fs.exception() is not None or not fs.result():
+        if conn.stay is not None:
+            self._seat(conn, conn.stay)
+        elif fs.cancelled() or fs.exception() is not None or not fs.result():
             self._part(conn)
-            return
-        conn.sock.setblocking(False)
-        if came := conn.parser.unreader.take_buffered():
+        else:
+            conn.sock.setblocking(False)
+            self._go_on(conn)
+
+    def _go_on(self, conn: TConn) -> None:
+        """With the next request, which may have come already."""
+        if conn.parser is not None and (came := conn.parser.unreader.take_buffered()):
             self._arrive(conn, Arrival(came))
         else:
             self._rest(conn)
@@ -265,6 +326,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
     def _hurry(self) -> None:
         """The worker is to stop: no client keeps it for longer than a moment."""
         self._ends_at = time.monotonic() + STOP_S
+        self._hall.close()
         for conn in (*self.pending_conns, *self._arriving, *self._waited_for, *self._parting):
             conn.timeout = min(conn.timeout, self._ends_at)
 
@@ -286,10 +348,10 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
             client.sendall(head.encode() + body)
 
 
-def _send_rest(sock: socket.socket, left: bytes) -> bool:
+def _send_rest(sock: socket.socket, left: bytes, is_last: bool) -> bool:
     sock.setblocking(True)
     sock.sendall(left)
-    return True
+    return not is_last
 
 
 def refuse_repeated_key(worker: ThreadWorker, req: Request) -> None:

@@ -13,10 +13,12 @@ import msgspec
 from flask import Request, request
 
 from api.body import JSON, NDJSON, Environ, media_type, read_body
+from api.hall import ask_for_a_seat
 from api.query import DEFAULT_LIMIT, read_job_id, read_query
 from api.reply import Reply, json_reply, message_reply, value_reply
 from engine.errors import InvalidRequest
-from engine.lifecycle import Verb
+from engine.job import Status
+from engine.lifecycle import TERMINAL, Verb
 from engine.selection import FILTERS
 from engine.submission import MAX_BATCH
 from engine.wire.messages import (
@@ -36,6 +38,8 @@ from engine.wire.messages import (
 from engine.world import World
 
 COUNT_QUERY = tuple(FILTERS)
+SHOW_QUERY = ("wait_s",)
+FIND_QUERY = ("job_id", *SHOW_QUERY)
 LIST_QUERY = (*COUNT_QUERY, "limit", "cursor")
 
 
@@ -119,15 +123,15 @@ class Jobs:
 
     def find(self) -> Reply:
         """One job, by query."""
-        query = read_query(request, ("job_id",))
+        query = read_query(request, FIND_QUERY)
         if "job_id" not in query:
             raise InvalidRequest("invalid_job_id", "job_id is missing: /job?job_id=… takes a job's 24 hexadecimal digits", "job_id")
-        return message_reply(self._line.send(Find(job_id=str(query["job_id"]))))
+        return self._found(str(query["job_id"]), query.get("wait_s", 0.0))
 
     def show(self, job_id: str) -> Reply:
         """One job, by path."""
-        read_query(request, ())
-        return message_reply(self._line.send(Find(job_id=read_job_id(job_id))))
+        query = read_query(request, SHOW_QUERY)
+        return self._found(read_job_id(job_id), query.get("wait_s", 0.0))
 
     def executions(self, job_id: str) -> Reply:
         """Its attempts."""
@@ -143,6 +147,13 @@ class Jobs:
         """Give it a fresh set of retries."""
         read_query(request, ())
         return message_reply(self._line.send(RetryJob(job_id=read_job_id(job_id))))
+
+    def _found(self, job_id: str, wait_s: object) -> Reply:
+        """As it stands; who wants to wait, and has to, is kept where that costs nothing, and answered then."""
+        answer = self._line.send(Find(job_id=job_id))
+        if wait_s and request.method == "GET" and isinstance(answer, Json) and not _has_ended(answer.body):
+            ask_for_a_seat(request.environ, job_id, float(str(wait_s)), lambda: message_reply(self._line.send(Find(job_id=job_id))))
+        return message_reply(answer)
 
     def _change_many(self, verb: Verb) -> Reply:
         read_query(request, ())
@@ -161,6 +172,14 @@ class Jobs:
     def _status_of(self, job_id: str) -> str:
         answer = self._line.send(Find(job_id=job_id))
         return str(msgspec.json.decode(answer.body)["status"]) if isinstance(answer, Json) else "pending"
+
+
+class _Shown(msgspec.Struct):
+    status: Status
+
+
+def _has_ended(job: bytes) -> bool:
+    return msgspec.json.decode(job, type=_Shown).status in TERMINAL
 
 
 def _header_key(environ: Environ) -> str | None:

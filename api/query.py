@@ -14,6 +14,7 @@ from engine.selection import FILTERS, some_text
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
+MAX_WAIT_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,12 @@ def _limit(text: str) -> int:
     return int(text)
 
 
+def _wait_s(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,9})?", text, re.ASCII) or float(text) > MAX_WAIT_S:
+        raise ValueError(f"a number from 0 to {MAX_WAIT_S}")
+    return float(text)
+
+
 PARAMETERS: Mapping[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
@@ -43,6 +50,10 @@ PARAMETERS: Mapping[str, Parameter] = {
         Parameter(
             name="cursor", read=some_text, meaning="where the page before ended: the Link header has it",
             schema={"type": "string", "minLength": 1},
+        ),
+        Parameter(
+            name="wait_s", read=_wait_s, schema={"type": "number", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
+            meaning="answer when the job has ended, or after so many seconds as it is then",
         ),
         Parameter(
             name="job_id", read=lambda text: read_job_id(text), meaning="the job's id",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from api.jobs import COUNT_QUERY, LIST_QUERY
+from api.jobs import COUNT_QUERY, FIND_QUERY, LIST_QUERY, SHOW_QUERY
 
 GATEWAY, SCHEDULER, QUEUE, WATCHER, WORKER = KINDS = ("gateway", "scheduler", "queue", "watcher", "worker")
 
@@ -63,12 +63,12 @@ ROUTES: tuple[Route, ...] = (
         errors=(400, 413, 415, 503), summary="Retry the next jobs that a filter selects; go on with the cursor until it is null",
     ),
     Route(
-        method="GET", path="/job", view="jobs.find", kinds=(GATEWAY, SCHEDULER), query=("job_id",), answer="Job",
-        errors=_JOB_ERRORS, summary="One job",
+        method="GET", path="/job", view="jobs.find", kinds=(GATEWAY, SCHEDULER), query=FIND_QUERY, answer="Job",
+        errors=_JOB_ERRORS, summary="One job, when it has ended if that is waited for",
     ),
     Route(
-        method="GET", path="/api/jobs/<job_id>", view="jobs.show", kinds=(GATEWAY,), answer="Job", errors=_JOB_ERRORS,
-        summary="One job",
+        method="GET", path="/api/jobs/<job_id>", view="jobs.show", kinds=(GATEWAY,), query=SHOW_QUERY, answer="Job",
+        errors=_JOB_ERRORS, summary="One job, when it has ended if that is waited for",
     ),
     Route(
         method="GET", path="/api/jobs/<job_id>/executions", view="jobs.executions", kinds=(GATEWAY,), answer="Executions",

@@ -26,6 +26,7 @@ from api.express import Express, Lane
 from api.faults import Faults
 from api.gateway import Gateway
 from api.guards import Guards
+from api.hall import HALL, WAIT, Hall, Parked, Wait
 from api.health import Health
 from api.history import History
 from api.http_worker import KEEP_ALIVE_S, JsonWorker, refuse_repeated_key
@@ -35,8 +36,10 @@ from api.limits import connections_allowed
 from api.metrics import Metrics
 from api.pages import Pages
 from api.processes import ProcessMeter
+from api.reply import Reply
 from api.routes import GATEWAY, SCHEDULER
 from api.traffic import OTHER, ROUTE, Traffic
+from api.turns import Turns
 from engine.config import Settings
 from engine.logs import Log
 from engine.process_control import die_with_parent, set_title
@@ -139,7 +142,8 @@ class Front(BaseApplication):  # type: ignore[misc]
             Express, lanes, network=Hub(self._run_dir), guards=guards, faults=faults, health=health, world=world,
             traffic=traffic,
         )  # fmt: skip
-        return Site(apps, express, traffic=traffic, world=world)
+        hall = Hall(network=Hub(self._run_dir), turns=Turns(health.schedulers, health), world=world)
+        return Site(apps, express, hall, faults=faults, traffic=traffic, world=world)
 
     def _after_fork(self, arbiter: Arbiter, worker: ThreadWorker) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -152,14 +156,18 @@ class Site:
     """The WSGI app of all ports, and what goes past it."""
 
     def __init__(
-        self, apps: Mapping[str, WsgiApp], express: Callable[..., Express], *, traffic: Traffic, world: World
+        self, apps: Mapping[str, WsgiApp], express: Callable[..., Express], hall: Hall, *, faults: Faults, traffic: Traffic,
+        world: World,
     ) -> None:  # fmt: skip
         self._apps = apps
         self.express = express
+        self.hall = hall
+        self._faults = faults
         self.traffic = traffic
         self._world = world
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ[HALL] = self.hall
         came_at = self._world.monotonic()
         told: list[int] = []
 
@@ -169,7 +177,17 @@ class Site:
 
         body = self._apps[environ["SERVER_PORT"]](environ, start)
         self.traffic.note(environ.get(ROUTE, OTHER), told[-1] if told else 500, self._world.monotonic() - came_at)
+        wait = environ.get(WAIT)
+        if isinstance(wait, Wait):
+            raise Parked(wait)
         return body
+
+    def answer_after(self, wait: Wait) -> Reply:
+        """For a thread, once the wait is over."""
+        try:
+            return wait.answer()
+        except Exception as wrong:
+            return self._faults.tell(wrong, {})
 
 
 class BeatingArbiter(Arbiter):  # type: ignore[misc]

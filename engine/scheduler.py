@@ -26,12 +26,15 @@ from engine.store.bounds import OUTPUTS_BYTES
 from engine.store.port import Store
 from engine.submission import Defaults, TaskDefaults
 from engine.tasks.catalog import Catalog
+from engine.vigil import Vigil
 from engine.wire.frames import MAX_FRAME_BYTES, Damaged
 from engine.wire.hub import Letter, Network
 from engine.wire.messages import (
+    Await,
     CancelAsked,
     CancelJob,
     ChangeMany,
+    Closed,
     CountJobs,
     CountMatching,
     Explain,
@@ -89,6 +92,7 @@ class Scheduler:
             settings=settings, world=world, store=store, defaults=self._defaults, wake=self._wake_watcher, our_fault=self._our_fault
         )
         self._replies = Replies()
+        self._vigil = Vigil(store, world)
         self._elsewhere = elsewhere or Elsewhere(None, world)
         self._inquiry = Inquiry(
             owner=self._owner, settings=settings, world=world, store=store, catalog=self._catalog, elsewhere=self._elsewhere
@@ -117,12 +121,17 @@ class Scheduler:
                     self._acceptance.take(place, submit)
             elif isinstance(letter.message, Ping):
                 self._answer(letter)
+            elif isinstance(letter.message, Await) and letter.peer is not None:
+                self._vigil.take(letter.peer, letter.message)
+            elif isinstance(letter.message, Closed) and letter.peer is not None:
+                self._vigil.drop(letter.peer)
         self._acceptance.commit()
         self._replies.send()
         for letter in inbox:
             if not isinstance(letter.message, Ping):
                 self._answer(letter)
-        return IDLE_S if self._acceptance.is_over else 0.0
+        self._vigil.look()
+        return min(IDLE_S, self._vigil.next_look_s()) if self._acceptance.is_over else 0.0
 
     def drain(self) -> None:
         """What came is answered; nothing else is ever under way between two turns."""

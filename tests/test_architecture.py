@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine.backlog", "engine.upkeep", "engine.executor", "engine.slot", "engine.attempts", "engine.output", "engine.queue_line",
      "engine.workshop", "engine.interrupt", "engine.outcomes", "engine.surroundings", "engine.executor_line", "engine.seats",
      "engine.ledger", "engine.hold", "engine.silence", "engine.intake", "engine.migration", "engine.acceptance", "engine.replies",
-     "engine.bulk", "engine.inquiry"),
+     "engine.bulk", "engine.vigil", "engine.inquiry"),
     ("engine.scheduler", "engine.watcher", "engine.queue", "engine.worker", "engine.processes",
      "engine.testing", "engine.pytest_plugin"),
     ("api",),
@@ -42,7 +42,7 @@ CLOCKS_AND_DICE = re.compile(
 MAY_ASK = {"engine/world.py", "api/http_worker.py"}
 """`api/http_worker.py` hands gunicorn's own connections to gunicorn's own poller, which compares with `time.monotonic`."""
 
-GUNICORN_HOOKS = {"handle_error", "handle_exit", "handle_quit", "handle_term", "manage_workers"}
+GUNICORN_HOOKS = {"handle_error", "handle_exit", "handle_request", "handle_quit", "handle_term", "manage_workers"}
 BANNED = re.compile(r"^(handle|process|do|manage)_|Manager|Helper|utils", re.ASCII)
 
 

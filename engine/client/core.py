@@ -30,6 +30,14 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 FIRST_LOOK_S = 0.02
 LONGEST_LOOK_S = 2.0
+LONGEST_WAIT_S = 30.0
+WAITED = 0.9
+"""An answer that comes earlier than in this part of the wait that was asked for is no wait: the service leaves, or cannot wait."""
+LEAST_WAIT_S = 0.1
+GRACE_S = 1.0
+"""For the answer's way."""
+FULL = "overloaded"
+"""The service has no place for one more who waits."""
 PART_OF_THE_WAIT = 0.25
 """A look at a job that has been waited for t seconds comes t/4 later: its end is seen late by a fifth of its time at most."""
 KEY_BITS = 128
@@ -99,17 +107,20 @@ class Core:
         return value_of(response, list[Execution])
 
     def wait(self, job_id: str, timeout_s: float | None) -> Operation[Job]:
-        """The job once it has ended; raises `NotFinished`."""
+        """The job once it has ended; raises `NotFinished`. The service is asked to answer then; else it is looked again."""
         began = self._world.monotonic()
         give_up_at = float("inf") if timeout_s is None else began + timeout_s
         seen = "not known"
+        can_wait = True
         while True:
             asked_at = self._world.monotonic()
-            left_s = None if timeout_s is None else max(FIRST_LOOK_S, give_up_at - asked_at)
+            request = _when_it_ends(job_id, give_up_at - asked_at, can_wait)
             try:
-                request = Request(method="GET", path=_path(job_id), timeout_s=left_s)
-                job = value_of((yield from self._ask(request, give_up_at=give_up_at)), Job)
+                job = value_of((yield from self._ask(request, give_up_at=give_up_at, unless=FULL if can_wait else None)), Job)
             except (Unreachable, Unavailable) as wrong:
+                if can_wait and wrong.code == FULL:
+                    can_wait = False
+                    continue
                 if give_up_at > asked_at + self._retry_s:
                     raise
                 raise _not_finished(job_id, timeout_s, f"{seen}; last answer: {wrong.message}") from wrong
@@ -119,8 +130,9 @@ class Core:
             now = self._world.monotonic()
             if now >= give_up_at:
                 raise _not_finished(job_id, timeout_s, seen)
-            pause_s = min(max(FIRST_LOOK_S, (now - began) * PART_OF_THE_WAIT), LONGEST_LOOK_S)
-            yield Pause(seconds=min(pause_s, give_up_at - now))
+            if now - asked_at <= request.wait_s * WAITED:
+                pause_s = min(max(FIRST_LOOK_S, (now - began) * PART_OF_THE_WAIT), LONGEST_LOOK_S)
+                yield Pause(seconds=min(pause_s, give_up_at - now))
 
     def cancel(self, job_id: str) -> Operation[Job]:
         """The job, cancelled or (running) about to be."""
@@ -170,8 +182,13 @@ class Core:
         """An idempotency key that nobody else makes."""
         return self._world.token(KEY_BITS)
 
-    def _ask(self, request: Request, *, give_up_at: float = float("inf")) -> Operation[Response]:
-        """The answer, when it is a good one; what may help is tried again until the time is up, then the last error is raised."""
+    def _ask(
+        self, request: Request, *, give_up_at: float = float("inf"), unless: str | None = None
+    ) -> Operation[Response]:  # fmt: skip
+        """The answer, when it is a good one; what may help is tried again until the time is up, then the last error is raised.
+
+        `unless` it has this code.
+        """
         give_up_at = min(give_up_at, self._world.monotonic() + self._retry_s)
         pause_s = FIRST_PAUSE_S
         while True:
@@ -183,7 +200,7 @@ class Core:
             if not request.harmless_twice and is_uncertain(answer):
                 raise Unsettled(error)
             wait_s = max(retry_after_s(answer), pause_s) + self._world.jitter(pause_s / 2)
-            if not is_temporary(answer) or self._world.monotonic() + wait_s >= give_up_at:
+            if error.code == unless or not is_temporary(answer) or self._world.monotonic() + wait_s >= give_up_at:
                 raise error
             yield Pause(seconds=wait_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -213,6 +230,14 @@ def list_path(*, page: int, **wanted: str | None) -> str:
     """The first page of the jobs that are wanted."""
     query = {name: str(value) for name, value in wanted.items() if value is not None}
     return f"{JOBS}?{urlencode({**query, 'limit': page})}"
+
+
+def _when_it_ends(job_id: str, left_s: float, can_wait: bool) -> Request:
+    """Asks for a job so that the answer comes when it has ended, but in time, and early enough to be asked for again."""
+    wait_s = min(LONGEST_WAIT_S, left_s - min(GRACE_S, left_s / 2)) if can_wait and left_s > LEAST_WAIT_S else 0.0
+    path = f"{_path(job_id)}?wait_s={wait_s:.3f}" if wait_s else _path(job_id)
+    timeout_s = None if left_s == float("inf") else max(FIRST_LOOK_S, left_s - wait_s)
+    return Request(method="GET", path=path, timeout_s=timeout_s, wait_s=wait_s)
 
 
 def _path(job_id: str, rest: str = "") -> str:

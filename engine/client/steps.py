@@ -24,6 +24,8 @@ class Request:
     harmless_twice: bool = True
     timeout_s: float | None = None
     """None: the client's."""
+    wait_s: float = 0.0
+    """How long the service was asked to wait with its answer, on top."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

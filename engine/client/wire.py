@@ -51,7 +51,7 @@ class Address:
             headers["Content-Type"] = "application/json"
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
-        timeout_s = min(self.timeout_s, request.timeout_s or self.timeout_s)
+        timeout_s = min(self.timeout_s, request.timeout_s or self.timeout_s) + request.wait_s
         return {
             "method": request.method, "url": self.url.rstrip("/") + request.path, "content": request.body, "headers": headers,
             "timeout": httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),

@@ -151,6 +151,15 @@ class MongoStore:
             found = {str(document["_id"]): document_to_job(document) for document in documents}
         return [found.get(job_id) for job_id in job_ids]
 
+    def ended(self, job_ids: Sequence[str]) -> list[str]:
+        asked = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "status": {"$nin": [*ENDED, *HIDDEN]}}
+        with self._server.call():
+            going_on = {str(document["_id"]) for document in self._server.jobs.find(asked, {"_id": 1})}
+        return [job_id for job_id in job_ids if job_id not in going_on]
+
+    def version(self) -> object | None:
+        return None
+
     def list_jobs(
         self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
         look: int = LOOK,

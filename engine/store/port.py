@@ -117,6 +117,12 @@ class Store(Protocol):
     def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
         """The jobs of these ids, in this order; None where there is none. Not `whole`: see `engine.job.without_payload`."""
 
+    def ended(self, job_ids: Sequence[str]) -> list[str]:
+        """Those of them that have ended or are not there; cheap for many."""
+
+    def version(self) -> object | None:
+        """Other than at the last call if anything was committed since, by whomever; cheap. None: that cannot be told."""
+
     def list_jobs(
         self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
         look: int = LOOK,

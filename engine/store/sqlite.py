@@ -55,6 +55,7 @@ class SqliteStore:
         self._lock = CommitLock(path.with_name(path.name + "-lock"), waiting)
         self._deltas: Counter[str] = Counter()
         self._checkpoint_at = CHECKPOINT_BYTES
+        self._commits = 0
         self._sync = WalSync(self._wal) if durable else None
         with self._told_plainly():
             self._connection = sqlite3.connect(
@@ -193,6 +194,19 @@ class SqliteStore:
                     found[job.job_id] = job
         return [found.get(job_id) for job_id in job_ids]
 
+    def ended(self, job_ids: Sequence[str]) -> list[str]:
+        going_on: set[str] = set()
+        with self._told_plainly():
+            for some in _portions(job_ids):
+                asked = [rows.to_blob(job_id) for job_id in some]
+                going_on |= {row[0].hex() for row in self._run(statements.find_unended(len(asked)), asked)}
+        return [job_id for job_id in job_ids if job_id not in going_on]
+
+    def version(self) -> object | None:
+        """SQLite tells of others' commits only."""
+        with self._told_plainly():
+            return self._run("PRAGMA data_version").fetchone()[0], self._commits
+
     def list_jobs(
         self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
         look: int = LOOK,
@@ -304,6 +318,7 @@ class SqliteStore:
                 yield
                 self._connection.executemany(statements.COUNT_ON, [(n, str(status)) for status, n in self._deltas.items() if n])
                 self._run("COMMIT")
+                self._commits += 1
             except BaseException:
                 if self._connection.in_transaction:
                     self._run("ROLLBACK")

@@ -109,6 +109,13 @@ def change_job(fields: tuple[str, ...], unless_cancelled: bool) -> str:
 
 
 @functools.cache
+def find_unended(count: int) -> str:
+    """Of so many ids, those of the jobs that are there and have not ended."""
+    ids = ", ".join("?" * count)
+    return f"SELECT job_id FROM jobs WHERE job_id IN ({ids}) AND status IN ('pending', 'claimed', 'queued', 'running')"
+
+
+@functools.cache
 def list_jobs(named: tuple[str, ...], *, whole: bool) -> str:
     """Candidates for a page, newest first, past a place: whether each fits all named filters, and, if so, its large columns."""
     fits = _fits(named)

@@ -65,6 +65,16 @@ class Network(Protocol):
         """Stop watching it."""
 
 
+class Mailbox(Network, Protocol):
+    """What a loop that is not the hub's own needs of it, besides."""
+
+    def poll(self, timeout_s: float) -> list[Letter]:
+        """See `Hub`."""
+
+    def fileno(self) -> int:
+        """See `Hub`."""
+
+
 class Stream:
     """A connected socket in a hub."""
 

@@ -81,6 +81,13 @@ class ListOutputs(Message, frozen=True):
     job_id: str
 
 
+class Await(Message, frozen=True):
+    """The sender waits for the end of these jobs, and of those no longer; answered with `Ended`, once for each, when it comes."""
+
+    job_ids: list[str]
+    no_longer: list[str] = []
+
+
 class CancelJob(Message, frozen=True):
     """Cancel a job, or ask its worker to; answered with `Json` (the job) or `Refused`."""
 
@@ -215,6 +222,12 @@ class History(Message, frozen=True):
 
     minutes: list[Minute] = []
     depth: list[int] = []
+
+
+class Ended(Message, frozen=True):
+    """These jobs have ended, or are not there."""
+
+    job_ids: list[str]
 
 
 class Refused(Message, frozen=True):
@@ -367,6 +380,7 @@ class Ready(Message, frozen=True):
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
     | ListOutputs | Explain | GetPlace | GetOutput | Outputs | OutputNow | Ping | GetStats | GetMetrics | GetHistory | GetItems
+    | Await | Ended
     | Accepted | Begun | Expired | Replied | Json | Metrics | History | Refused | Reserve | Room | Push | Pushed | Want
     | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied | Run | Done | Progressed
 )  # fmt: skip

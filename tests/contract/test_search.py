@@ -9,6 +9,7 @@ import pytest
 from engine import lifecycle
 from engine.job import Job, JobFilter, Status
 from engine.store.port import Served, Store
+from tests.contract.conftest import Open
 from tests.support.builders import a_job
 from tests.support.world import START
 
@@ -123,6 +124,30 @@ def test_a_count_that_stopped_looking_says_so(store: Store, wanted: JobFilter) -
     told = store.count_jobs(wanted, look=5)
 
     assert (told.count, told.is_exact) == (5, False)
+
+
+def test_jobs_that_have_ended_or_are_not_there_are_told_from_the_others(store: Store) -> None:
+    waiting = [a_job() for _ in range(150)]
+    gone = a_job()
+    store.insert([[*waiting, gone]])
+    store.apply([lifecycle.cancel(gone, now=START)])
+
+    assert store.ended([*(job.job_id for job in waiting[:70]), gone.job_id, "f" * 24]) == [gone.job_id, "f" * 24]
+    assert store.ended([]) == []
+
+
+def test_a_version_changes_with_every_commit_of_anybody_and_with_nothing_else(open_another: Open) -> None:
+    mine, other = open_another(), open_another()
+    before = mine.version()
+    if before is None:
+        return  # it cannot tell
+
+    assert mine.version() == before
+    for store in (mine, other):
+        seen = mine.version()
+        store.insert([[a_job()]])
+        assert mine.version() != seen
+        assert mine.version() == mine.version()
 
 
 def test_those_ahead_are_what_a_claim_takes_first(store: Store) -> None:

@@ -301,3 +301,19 @@ def test_a_selection_must_say_what_it_means(client: FlaskClient) -> None:
     assert error_of(client.post("/api/jobs/retry", json={"filter": {}, "cursor": "none"})) == (400, "invalid_cursor", "cursor")
     assert error_of(client.post("/api/jobs/cancel", data="{}")) == (415, "unsupported_media_type", None)
     assert client.get("/api/jobs/cancel").status_code == 405
+
+
+@pytest.mark.parametrize("wait_s", ["-1", "60.1", "61", "1e1", "abc", "", "0x1", "nan", "1_0", " 1"])
+def test_a_wait_is_a_number_from_0_to_60(client: FlaskClient, wait_s: str) -> None:
+    job_id = submit(client)
+
+    assert error_of(client.get("/job", query_string={"job_id": job_id, "wait_s": wait_s})) == (400, "invalid_field", "wait_s")
+    assert error_of(client.get(f"/api/jobs/{job_id}", query_string={"wait_s": wait_s})) == (400, "invalid_field", "wait_s")
+
+
+def test_who_may_wait_is_answered_with_the_job(client: FlaskClient) -> None:
+    job_id = submit(client)
+
+    assert client.get(f"/job?job_id={job_id}&wait_s=0").json == client.get(f"/api/jobs/{job_id}?wait_s=59.5").json
+    assert client.get(f"/job?job_id={NOBODY}&wait_s=5").status_code == 404
+    assert client.get("/job?wait_s=5").status_code == 400

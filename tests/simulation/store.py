@@ -155,6 +155,12 @@ class StoreLine:
     def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
         return self._call("find", lambda: self._shared.find(job_ids, whole=whole))
 
+    def ended(self, job_ids: Sequence[str]) -> list[str]:
+        return self._call("ended", lambda: self._shared.ended(job_ids))
+
+    def version(self) -> object | None:
+        return self._call("version", self._shared.version)
+
     def list_jobs(
         self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
         look: int = LOOK,

@@ -67,6 +67,15 @@ class MemoryStore:
         found = [self._jobs.get(job_id) for job_id in job_ids]
         return found if whole else [job and without_payload(job) for job in found]
 
+    def ended(self, job_ids: Sequence[str]) -> list[str]:
+        self._reach()
+        found = {job_id: self._jobs.get(job_id) for job_id in job_ids}
+        return [job_id for job_id, job in found.items() if job is None or job.status in TERMINAL]
+
+    def version(self) -> object | None:
+        self._reach()
+        return self.commits
+
     def list_jobs(
         self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
         look: int = LOOK,

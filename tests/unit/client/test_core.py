@@ -156,7 +156,33 @@ def test_no_look_takes_longer_than_there_is_time_left() -> None:
     with pytest.raises(NotFinished):
         dialogue.run(dialogue.core.wait(ID, 2.5), itertools.repeat(shown(status=Status.QUEUED)))
 
-    assert [request.timeout_s for request in dialogue.requests][:2] == [2.5, pytest.approx(1.25)]
+    taken = [(request.timeout_s or 0) + request.wait_s for request in dialogue.requests]
+    assert taken[:2] == [2.5, pytest.approx(1.25)]
+
+
+def test_the_service_is_asked_to_answer_at_the_end_of_the_job_or_of_the_time(dialogue: Dialogue) -> None:
+    dialogue.run(dialogue.core.wait(ID, None), [shown(status=Status.COMPLETED)])
+    dialogue.run(dialogue.core.wait(ID, 5), [shown(status=Status.COMPLETED)])
+    dialogue.run(dialogue.core.wait(ID, 0.05), [shown(status=Status.COMPLETED)])
+
+    path = f"GET /api/jobs/{ID}"
+    assert dialogue.asked() == [f"{path}?wait_s=30.000", f"{path}?wait_s=4.000", path]
+
+
+def test_a_service_that_waits_is_asked_again_without_a_pause() -> None:
+    dialogue = Dialogue(request_takes_s=30)
+
+    dialogue.run(dialogue.core.wait(ID, None), [*[shown(status=Status.RUNNING)] * 3, shown(status=Status.COMPLETED)])
+
+    assert dialogue.pauses == []
+
+
+def test_where_no_more_can_wait_it_is_looked_again_and_again(dialogue: Dialogue) -> None:
+    job = dialogue.run(dialogue.core.wait(ID, None), [BUSY, shown(), shown(), shown(status=Status.COMPLETED)])
+
+    assert job.status is Status.COMPLETED
+    assert dialogue.asked() == [f"GET /api/jobs/{ID}?wait_s=30.000"] + [f"GET /api/jobs/{ID}"] * 3
+    assert dialogue.pauses == [0.02, 0.02]
 
 
 def test_waiting_bears_a_short_outage(dialogue: Dialogue) -> None:

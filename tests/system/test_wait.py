@@ -1,0 +1,102 @@
+"""Clients that wait for a job's end: answered soon after it, in nobody's way, and by a front that leaves as well."""
+
+from __future__ import annotations
+
+import socket
+import time
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+
+from tests.support.raw import a_client, crowd, read_answer
+from tests.support.system import Jobyard
+from tests.support.waiting import wait_for
+
+CROWD = 200
+"""More than the front has threads."""
+SOON_S = 2.0
+NEVER_S = 3600
+
+
+def asks(job_id: str, wait_s: float, more: str = "") -> bytes:
+    return f"GET /job?job_id={job_id}&wait_s={wait_s} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode()
+
+
+def answers_of(clients: list[socket.socket]) -> list[tuple[int, str]]:
+    """The next status of each, and that of the job in it."""
+    told = []
+    for client in clients:
+        with client.makefile("rb", buffering=0) as answers:
+            answer = read_answer(answers)  # type: ignore[arg-type]
+            assert answer is not None
+            told.append((answer.status, str(answer.json["status"])))
+    return told
+
+
+def connections(jobyard: Jobyard) -> int:
+    """Of clients with the front."""
+    (http,) = psutil.Process(jobyard.pid("gateway-8080")).children()
+    return sum(one.status == psutil.CONN_ESTABLISHED for one in http.net_connections("tcp"))
+
+
+def test_the_answer_comes_soon_after_the_end(jobyard: Jobyard) -> None:
+    late_s = []
+    for _ in range(5):
+        job_id = jobyard.submit(delay_s=0.2)
+        job = jobyard.get(f"/job?job_id={job_id}&wait_s=20").json
+        late_s.append(time.time() - datetime.fromisoformat(job["finished_at"]).timestamp())
+        assert job["status"] == "completed"
+
+    assert min(late_s) < 0.5 and max(late_s) < 5
+
+
+def test_when_the_time_is_up_the_job_is_shown_as_it_is(small: Jobyard) -> None:
+    job_id = small.submit(delay_s=NEVER_S)
+    began = time.monotonic()
+
+    job = small.get(f"/api/jobs/{job_id}?wait_s=0.3").json
+
+    assert job["status"] == "pending"
+    assert 0.3 <= time.monotonic() - began < 5
+
+
+def test_a_crowd_that_waits_delays_nobody_and_is_answered_at_once(small: Jobyard) -> None:
+    job_id = small.submit(delay_s=NEVER_S)
+    with crowd(small, asks(job_id, 60), size=CROWD) as clients:
+        began = time.monotonic()
+        for _ in range(5):
+            small.submit(delay_s=NEVER_S)
+            small.get("/api/jobs/count")
+        assert time.monotonic() - began < 5 * SOON_S
+
+        small.ask("POST", f"/api/jobs/{job_id}/cancel")
+
+        assert answers_of(clients) == [(200, "cancelled")] * CROWD
+
+
+def test_a_connection_is_used_again_after_a_wait_even_when_the_next_request_came_meanwhile(small: Jobyard) -> None:
+    job_id = small.submit(delay_s=NEVER_S)
+    with a_client(small) as client:
+        client.sendall(asks(job_id, 0.3) + asks(job_id, 0) + asks(job_id, 0.1, "Connection: close\r\n"))
+
+        assert answers_of([client]) == answers_of([client]) == answers_of([client]) == [(200, "pending")]
+        assert client.recv(1) == b""
+
+
+def test_whoever_hangs_up_frees_the_place(small: Jobyard) -> None:
+    job_id = small.submit(delay_s=NEVER_S)
+
+    with crowd(small, asks(job_id, 60), size=20):
+        wait_for(lambda: connections(small) >= 20, told="the clients' connections")
+
+    wait_for(lambda: connections(small) < 20, told="their end")
+
+
+def test_a_front_that_leaves_answers_all_who_wait(tmp_path: Path) -> None:
+    with Jobyard(tmp_path, SCHEDULERS=1, WATCHERS=1, WORKERS=1, CONCURRENCY=1) as jobyard:
+        job_id = jobyard.submit(delay_s=NEVER_S)
+        with crowd(jobyard, asks(job_id, 60), size=20) as clients:
+            jobyard.stop()
+
+            assert answers_of(clients) == [(200, "pending")] * 20
