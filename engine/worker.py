@@ -201,20 +201,21 @@ class Worker:
     def _next_tickets(self) -> list[Ticket]:
         """As many as can start now. Of the others, what is not known to be short, or waits too long, goes back to the queue."""
         chosen: list[Ticket] = []
-        if self._tickets and not self._workshop.has_homeless:
+        looks_for_seats = not self._workshop.has_homeless
+        if self._tickets and looks_for_seats:
             seats = self._workshop.seats()
             while self._tickets and seats.take(self._tickets[0][0].task) is not None:
                 chosen.append(self._tickets.popleft()[0])
         if self._tickets or self._put_off:
-            self._give_back_late()
+            self._give_back_late(found_no_seat=looks_for_seats)
         return chosen
 
-    def _give_back_late(self) -> None:
+    def _give_back_late(self, *, found_no_seat: bool) -> None:
         overdue = self._world.monotonic() - TICKETS_WAIT_S
         waiting: deque[tuple[Ticket, float]] = deque()
         late = [ticket for ticket, since in self._put_off if since <= overdue]
         for ticket, since in self._tickets:
-            if since <= overdue or not self._workshop.is_short(ticket.task):
+            if since <= overdue or (found_no_seat and not self._workshop.is_short(ticket.task)):
                 late.append(ticket)
             else:
                 waiting.append((ticket, since))
