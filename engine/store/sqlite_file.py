@@ -19,14 +19,16 @@ from engine.store.sqlite_engine import sqlite3, words
 from engine.store.sqlite_faults import has_no_room, is_locked
 from engine.store.statements import split_script
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"SQLite format 3\0"
-TABLES = frozenset({"jobs", "job_executions", "job_outputs", "counts"})
+TABLES = frozenset({"jobs", "job_executions", "counts"})
 SMALL_BYTES = 64 << 20
 FOREIGN_LOCK_S = 5.0
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"})
 MOUNTS = Path("/proc/mounts")
 SCHEMA = Path(__file__).with_name("schema.sql")
+UPGRADES = {2: Path(__file__).with_name("upgrade_2.sql")}
+"""What leads to a version from the one before it."""
 
 Run = Callable[..., Any]
 
@@ -137,21 +139,17 @@ def _refuse_network_file_systems(path: Path, mounts: Path) -> None:
 
 
 def _bring_forward(run: Run) -> None:
-    """Step by step, in one transaction."""
+    """In one transaction: a new file at once, an older one step by step."""
     run("PRAGMA journal_mode = WAL")
     version = run("PRAGMA user_version").fetchone()[0]
     if version == VERSION:
         return
     run("BEGIN IMMEDIATE")
-    for step in MIGRATIONS[version:]:
-        for statement in split_script(step()):
+    for script in [UPGRADES[to] for to in range(version + 1, VERSION + 1)] if version else [SCHEMA]:
+        for statement in split_script(script.read_text("utf-8")):
             run(statement)
     run(f"PRAGMA user_version = {VERSION}")
     run("COMMIT")
-
-
-MIGRATIONS: tuple[Callable[[], str], ...] = (lambda: SCHEMA.read_text("utf-8"),)
-"""From version n to n + 1."""
 
 
 # ---- telling

@@ -143,6 +143,6 @@ def _fits(named: tuple[str, ...]) -> str:
 
 
 def split_script(script: str) -> Iterable[str]:
-    """The statements of `schema.sql`, without comments."""
+    """The statements of a schema or of an upgrade, without comments."""
     lines = (line for line in script.split("\n") if not line.startswith("--"))
     return (statement for statement in "\n".join(lines).split(";") if statement.strip())

@@ -17,6 +17,7 @@ from tests.support.disks import fill, read_only, small_disk
 from tests.unit.store.conftest import Open, Stranger, die_at_once, foreign, in_another_process
 
 PAGE_BYTES = 4096
+FIRST_SCHEMA = Path(__file__).with_name("schema_1.sql")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -111,6 +112,35 @@ def test_another_programs_database_is_refused(path: Path) -> None:
     foreign(path, "CREATE TABLE theirs (x)")
 
     assert "another program's: set DATA_DIR to another folder" in refusal(path)
+
+
+def schema_of(path: Path) -> set[tuple[str, str]]:
+    """What is in the file, each as it was made."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        made = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        return {(name, " ".join(sql.split())) for name, sql in made}
+
+
+def test_an_older_database_is_brought_forward_with_all_that_is_in_it(path: Path, tmp_path: Path, open_store: Open) -> None:
+    job_id = "aa" * 12
+    script = FIRST_SCHEMA.read_text("utf-8").split(";")
+    columns = "job_id, task, payload, queue, priority, status, scheduled_at, created_at, updated_at, attempt, epoch, lost_count"
+    values = f"x'{job_id}', 'echo', x'31', 'default', 5, 'running', 1, 1, 1, 1, 2, 0"
+    more = "retry_count, max_retries, timeout_s, last_run_at, locked_by"
+    job = f"INSERT INTO jobs ({columns}, {more}) VALUES ({values}, 0, 5, 9, 1, 'w')"
+    attempts = [
+        f"INSERT INTO job_executions VALUES (x'{job_id}', {number}, 'w', '{status}', 1, NULL, NULL, NULL, NULL)"
+        for number, status in ((0, "crashed"), (1, "running"))
+    ]
+    foreign(path, *script, job, *attempts, "UPDATE counts SET jobs = 1 WHERE status = 'running'", "PRAGMA user_version = 1")
+
+    prepare_file(path)
+    prepare_file(fresh := tmp_path / "fresh.sqlite")
+
+    assert schema_of(path) == schema_of(fresh)
+    store = open_store()
+    assert store.counts()[Status.RUNNING] == 1
+    assert [(row.attempt, str(row.status)) for row in store.executions(job_id)] == [(0, "crashed"), (1, "running")]
 
 
 @pytest.mark.parametrize("version", [VERSION, VERSION + 1])
