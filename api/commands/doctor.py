@@ -40,17 +40,17 @@ CHECKS: dict[str, Callable[[Settings], Iterable[Finding]]] = {
     "tasks": look_at_tasks, "folder": look_at_folder, "disk": look_at_disk, "limits": look_at_limits, "ports": look_at_ports,
     "database": look_at_database, "clock": look_at_clock,
 }  # fmt: skip
-REMEDIES = {"database": "restore a backup (docs/operating.md), or see docs/mongodb.md"}
+MONGODB_PAGE, OPERATING_PAGE = "see docs/mongodb.md", "see docs/operating.md, on restoring a backup too"
 
 
 @click.command("doctor")
 @service_options
 @click.pass_context
 def see_doctor(context: click.Context, url: str | None, token_file: Path | None, as_json: bool) -> None:
-    """Look for what is wrong, and say what to do about it; with Jobyard running or not.
+    """Look for what is wrong, and say what to do.
 
-    Looks at the settings as a start from this shell would read them, and at task modules, data folder, disk, limits, ports,
-    database and clock; then at the service: components, processes, stuck jobs. Changes nothing.
+    Works with Jobyard running or not. Looks at the settings as a start from this shell would read them, and at task modules,
+    data folder, disk, limits, ports, database and clock; then at the service: components, processes, stuck jobs. Changes nothing.
 
     Ends with 0 when all is fine, 1 when there are warnings, 2 when something is broken.
 
@@ -85,7 +85,7 @@ def _examine_all(
         return
     yield fine("settings", f"{len([name for name in given if hasattr(settings, name.lower())])} set in the environment, all valid")
     for name, look in CHECKS.items():
-        yield from examine(name, partial(look, settings), remedy=REMEDIES.get(name, "look at it by hand"))
+        yield from examine(name, partial(look, settings), remedy=MONGODB_PAGE if settings.mongo_uri else OPERATING_PAGE)
     service = make_service(context, url=url, token_file=token_file, as_json=True)
     yield from examine("service", lambda: _ask(service, settings))
 

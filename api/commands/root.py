@@ -1,25 +1,44 @@
-"""`bin/jobyard`: all commands under one name."""
+"""`bin/jobyard`: all commands under one name. One is loaded when it is called: each Tab of a completion is a process of its own."""
 
 from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
 
 import click
 from click.shell_completion import get_completion_class
 
-from api.commands.changes import cancel_jobs, retry_jobs
 from api.commands.connection import Surroundings
-from api.commands.database import backup_command, migrate_command
-from api.commands.doctor import see_doctor
-from api.commands.jobs import list_jobs, show_job, wait_for_jobs, why_not
-from api.commands.logs import show_logs
-from api.commands.overview import show_stats, show_tasks
-from api.commands.submit import submit_jobs
-from api.commands.top import show_top
 
 NAME = "jobyard"
 SHELLS = ("bash", "zsh", "fish")
+PLACES: Mapping[str, str] = {
+    "submit": "submit.submit_jobs", "list": "jobs.list_jobs", "show": "jobs.show_job", "why": "jobs.why_not",
+    "wait": "jobs.wait_for_jobs", "logs": "logs.show_logs", "cancel": "changes.cancel_jobs", "retry": "changes.retry_jobs",
+    "stats": "overview.show_stats", "top": "top.show_top", "tasks": "overview.show_tasks", "doctor": "doctor.see_doctor",
+    "backup": "database.backup_command", "migrate": "database.migrate_command", "completion": "root.print_completion",
+}  # fmt: skip
+"""Module and function of each command, in the order of the help."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Those of `PLACES`."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Their names."""
+        return list(PLACES)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """That one, loaded now."""
+        if name not in PLACES:
+            return None
+        module, _, function = PLACES[name].partition(".")
+        command = getattr(importlib.import_module(f"api.commands.{module}"), function)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def main(context: click.Context) -> None:
     """Submit, look at and change jobs from the command line.
@@ -44,10 +63,3 @@ def print_completion(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     click.echo(kind(main, {}, NAME, f"_{NAME.upper()}_COMPLETE").source())
-
-
-for command in (
-    submit_jobs, list_jobs, show_job, why_not, wait_for_jobs, cancel_jobs, retry_jobs, show_logs, show_stats, show_tasks,
-    show_top, see_doctor, backup_command, migrate_command, print_completion,
-):  # fmt: skip
-    main.add_command(command)

@@ -28,9 +28,10 @@ LEAVING = frozenset("qQ\x04")
 @click.option("--once", is_flag=True, help="Look once (twice, for the rates), print, and end; also with --json.")
 @asks_service
 def show_top(service: Service, every_s: float, once: bool) -> None:
-    """The live system: jobs by status, rates, the queue by priority, processes, slots and what they run.
+    """The live system on one screen.
 
-    q leaves. While the service is away the last look stays, with a line that says so.
+    Jobs by status, rates, the queue by priority, processes, slots and what they run. q leaves. While the service is away the
+    last look stays, with a line that says so.
 
     \b
     Examples: bin/jobyard top
@@ -82,7 +83,7 @@ def _draw(screen: Screen, before: Look, look: Look, url: str, trouble: str) -> N
     title = click.style(f"Jobyard {url}", bold=True)
     size = screen.size
     speeds = rates(before, look) if before is not look else None
-    told: Iterable[str] = [click.style(f"No answer: {trouble}", fg="red")] if trouble else []
+    told: Iterable[str] = [click.style(f"{trouble}: this is the last look", fg="red")] if trouble else []
     # one column is left free: to clear the rest of a full line would clear its last character
     lines = frame(look, speeds, width=size.columns - 1, height=size.lines - bool(trouble), title=title)
     screen.draw([*told, *lines])

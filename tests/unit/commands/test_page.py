@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
 import pytest
 
 from api.commands import exits
-from api.commands.root import main
+from api.commands.root import PLACES, main
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/command-line.md").read_text("utf-8")
+COMMANDS = {name: command for name in PLACES if (command := main.get_command(click.Context(main), name)) is not None}
 SHARED = {"--json", "--url", "--token-file"}
 
 
-@pytest.mark.parametrize("name", sorted(main.commands))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_and_option_is_on_the_page(name: str) -> None:
-    options = {word for parameter in main.commands[name].params if isinstance(parameter, click.Option) and not parameter.hidden
+    options = {word for parameter in COMMANDS[name].params if isinstance(parameter, click.Option) and not parameter.hidden
                for word in parameter.opts if word.startswith("--")}  # fmt: skip
 
     missing = [word for word in sorted(options) if not re.search(rf"`{word}\b|{word}`|{word} ", PAGE)]
@@ -26,9 +29,18 @@ def test_every_command_and_option_is_on_the_page(name: str) -> None:
 
 
 def test_no_option_on_the_page_is_made_up() -> None:
-    known = {word for command in main.commands.values() for parameter in command.params for word in parameter.opts}
+    known = {word for command in COMMANDS.values() for parameter in command.params for word in parameter.opts}
 
     assert set(re.findall(r"`(--[a-z-]+)", PAGE)) - known == {"--help"}
+
+
+def test_a_command_loads_no_database_that_it_does_not_need() -> None:
+    code = "import sys, click; from api.commands.root import main; main.get_command(click.Context(main), 'list')"
+
+    words = [sys.executable, "-c", f"{code}; print(*sys.modules)"]
+    loaded = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+
+    assert "httpx" in loaded and {"pymongo", "psutil", "flask", "gunicorn"}.isdisjoint(loaded)
 
 
 def test_every_exit_status_is_on_the_page() -> None:
@@ -38,7 +50,7 @@ def test_every_exit_status_is_on_the_page() -> None:
 
 
 def test_every_command_says_what_it_does_and_which_service() -> None:
-    for name, command in main.commands.items():
+    for name, command in COMMANDS.items():
         assert command.get_short_help_str() and command.help, name
         asks = name not in ("backup", "migrate", "completion")
         assert asks == (SHARED <= {word for parameter in command.params for word in parameter.opts}), name
