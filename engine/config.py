@@ -143,7 +143,7 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("ENABLE_SHELL", "0", _switch, "1 registers the built-in `shell` task"),
         ("HTTP_ALLOW_PRIVATE", "0", _switch, "1 lets the built-in `http` task reach private addresses"),
         ("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", _words, "values of the `Host` header that are served, `HOST` besides"),
-        ("API_TOKEN", "", _token, "when set, every request but `/health` needs `Authorization: Bearer …`"),
+        ("API_TOKEN", "", _token, "when set, all but `/health` and the dashboard's files needs `Authorization: Bearer …`"),
         ("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error"), "least level that is logged"),
         ("LOG_FORMAT", "text", _one_of("text", "json"), "`json` gives one JSON object a line"),
     )

@@ -14,7 +14,7 @@ export function filterOf(given) {
 export function filterForm(filter) {
   return h("form", { class: "filter", "aria-label": "Filter", novalidate: true, onsubmit: apply },
     h("div", { class: "field" }, h("label", { for: "filter-status" }, "Status"),
-      h("select", { id: "filter-status", name: "status", onchange: (event) => event.target.form.requestSubmit() },
+      h("select", { id: "filter-status", name: "status" },
         h("option", { value: "" }, "any"),
         STATUSES.map((status) => h("option", { value: status, selected: filter.status === status }, status)))),
     field("Task", "task", filter),

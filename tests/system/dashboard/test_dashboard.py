@@ -170,6 +170,7 @@ def test_a_filter_stands_in_the_address_and_survives_a_reload(tab: Tab) -> None:
     page.get_by_role("button", name="Filter").click()
     expect(page.locator(ROWS)).to_have_count(3)
     page.get_by_label("Status").select_option("failed")
+    page.get_by_role("button", name="Filter").click()
     expect(page.locator(".none")).to_have_text("No job matches.")
     page.reload()
 
