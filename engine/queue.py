@@ -53,7 +53,7 @@ from engine.world import World
 PAGE = 500
 LOOK_S = 1.0
 ON_ITS_WAY = timedelta(seconds=5)
-LEAST_GRANT = 50
+LEAST_GRANT = 200
 JOBS_A_SLOT = 3
 PARTS = 8
 MANY = 16

@@ -123,10 +123,11 @@ def test_room_is_granted_up_to_what_is_wished_for() -> None:
 def test_room_that_one_watcher_has_reserved_is_not_granted_again() -> None:
     bench, first, second = Bench(), FakePeer(), FakePeer()
 
-    bench.tick(first.says(Reserve(wanted=[CAPACITY - 100] * 10)), second.says(Reserve(wanted=MUCH)))
+    most, rest = CAPACITY - 2 * LEAST_GRANT, 2 * LEAST_GRANT
+    bench.tick(first.says(Reserve(wanted=[most] * 10)), second.says(Reserve(wanted=MUCH)))
 
-    assert granted(first) == [[CAPACITY - 100] * 10]
-    assert granted(second) == [[100] * 10]
+    assert granted(first) == [[most] * 10]
+    assert granted(second) == [[rest] * 10]
 
 
 def test_a_watcher_may_always_push_a_little_while_the_others_sleep_on_their_reservations() -> None:
