@@ -15,6 +15,7 @@ from engine.selection import FILTERS, some_text
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
 MAX_WAIT_S = 60
+_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ def _limit(text: str) -> int:
 
 
 def _wait_s(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,9})?", text, re.ASCII) or float(text) > MAX_WAIT_S:
+    if not _NUMBER.fullmatch(text) or not 0 <= float(text) <= MAX_WAIT_S:
         raise ValueError(f"a number from 0 to {MAX_WAIT_S}")
     return float(text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar, Unpack
 
 import anyio
@@ -69,10 +70,13 @@ class AsyncClient:
         return await self._run(self._core.retry(job_id))
 
     async def iter_jobs(
-        self, *, status: str | None = None, task: str | None = None, queue: str | None = None, page: int = 100
+        self, *, status: str | None = None, task: str | None = None, queue: str | None = None, text: str | None = None,
+        created_after: datetime | str | None = None, created_before: datetime | str | None = None, page: int = 100,
     ) -> AsyncIterator[Job]:  # fmt: skip
         """See `Client.iter_jobs`."""
-        path: str | None = list_path(page=page, status=status, task=task, queue=queue)
+        path: str | None = list_path(
+            page=page, status=status, task=task, queue=queue, text=text, created_after=created_after, created_before=created_before
+        )  # fmt: skip
         while path is not None:
             found = await self._run(self._core.page(path))
             for job in found.jobs:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -226,9 +227,10 @@ class Core:
             yield Pause(seconds=FIRST_PAUSE_S)
 
 
-def list_path(*, page: int, **wanted: str | None) -> str:
+def list_path(*, page: int, **wanted: datetime | str | None) -> str:
     """The first page of the jobs that are wanted."""
-    query = {name: str(value) for name, value in wanted.items() if value is not None}
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    query = {name: value.isoformat() if isinstance(value, datetime) else str(value) for name, value in asked.items()}
     return f"{JOBS}?{urlencode({**query, 'limit': page})}"
 
 

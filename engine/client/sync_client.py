@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, TypeVar, Unpack
 
 import httpx
@@ -77,10 +78,13 @@ class Client:
         return self._run(self._core.retry(job_id))
 
     def iter_jobs(
-        self, *, status: str | None = None, task: str | None = None, queue: str | None = None, page: int = 100
+        self, *, status: str | None = None, task: str | None = None, queue: str | None = None, text: str | None = None,
+        created_after: datetime | str | None = None, created_before: datetime | str | None = None, page: int = 100,
     ) -> Iterator[Job]:  # fmt: skip
         """All such jobs, newest first, fetched `page` at a time while you go through them."""
-        path: str | None = list_path(page=page, status=status, task=task, queue=queue)
+        path: str | None = list_path(
+            page=page, status=status, task=task, queue=queue, text=text, created_after=created_after, created_before=created_before
+        )  # fmt: skip
         while path is not None:
             found = self._run(self._core.page(path))
             yield from found.jobs

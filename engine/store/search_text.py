@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import json
 
+from engine.job import Job, JobFilter
+
 
 @functools.lru_cache(maxsize=64)
 def spellings(text: str) -> tuple[str, ...]:
@@ -35,3 +37,15 @@ class Finder:
             text = payload.decode().lower()
             is_there = any(spelling in text for spelling in self._spellings)
         return is_there or (error is not None and self._text in error.lower())
+
+
+def is_wanted(job: Job, wanted: JobFilter) -> bool:
+    """Whether a job is one of those, for whoever has no index."""
+    return (
+        wanted.status in (None, job.status)
+        and wanted.task in (None, job.task)
+        and wanted.queue in (None, job.queue)
+        and (wanted.created_after is None or job.created_at >= wanted.created_after)
+        and (wanted.created_before is None or job.created_at < wanted.created_before)
+        and (wanted.text is None or Finder(wanted.text).finds(job.payload, job.error))
+    )

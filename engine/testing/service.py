@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import httpx
 
 from engine.errors import Conflict, InvalidRequest, NotFound, Rejected, TooLarge
-from engine.job import Status, execution_to_json, to_json
+from engine.job import JobFilter, Status, execution_to_json, to_json
+from engine.selection import FILTERS
+from engine.store.search_text import is_wanted
 from engine.testing.book import JobBook
 
 STATUS_OF: dict[type[Rejected], int] = {NotFound: 404, Conflict: 409, TooLarge: 413, InvalidRequest: 400}
@@ -54,13 +57,23 @@ class Service:
 
     def _list(self, request: httpx.Request) -> httpx.Response:
         """Always one page."""
-        asked = {name: text for name, text in request.url.params.items() if name in ("status", "task", "queue")}
+        wanted = _filter(request.url.params)
         newest_first = reversed(list(self._book))
-        return _array(to_json(job) for job in newest_first if all(getattr(job, name) == text for name, text in asked.items()))
+        return _array(to_json(job) for job in newest_first if is_wanted(job, wanted))
 
     def _stats(self, request: httpx.Request) -> httpx.Response:
         counts = Counter(job.status for job in self._book)
         return httpx.Response(200, json={"jobs": {status: counts[status] for status in Status}, "processes": [], "components": {}})
+
+
+def _filter(asked: httpx.QueryParams) -> JobFilter:
+    values: dict[str, Any] = {}
+    for name, row in FILTERS.items():
+        try:
+            values |= {name: row.read(asked[name])} if name in asked else {}
+        except ValueError as wrong:
+            raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {asked[name][:100]!r}", name) from None
+    return JobFilter(**values)
 
 
 def _told(body: bytes) -> httpx.Response:

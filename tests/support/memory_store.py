@@ -38,7 +38,7 @@ from engine.store.port import (
     Served,
     nobody,
 )
-from engine.store.search_text import Finder
+from engine.store.search_text import is_wanted
 
 
 class MemoryStore:
@@ -90,9 +90,9 @@ class MemoryStore:
         size = 0
         for looked, job in enumerate(rest):
             is_full = len(page) == limit or size > max_bytes
-            if looked == look or (is_full and _matches(job, wanted)):
+            if looked == look or (is_full and is_wanted(job, wanted)):
                 return Page(jobs=page, cursor=rest[looked - 1].job_id)
-            if _matches(job, wanted):
+            if is_wanted(job, wanted):
                 page.append(job if whole else without_payload(job))
                 size += len(page[-1].payload) + len(page[-1].result or b"")
         return Page(jobs=page, cursor=None)
@@ -100,9 +100,9 @@ class MemoryStore:
     def count_jobs(self, wanted: JobFilter, *, look: int = COUNT_LOOK) -> Count:
         self._reach()
         if wanted in (JobFilter(), JobFilter(status=wanted.status)):
-            return Count(count=sum(_matches(job, wanted) for job in self._jobs.values()))
+            return Count(count=sum(is_wanted(job, wanted) for job in self._jobs.values()))
         looked_at = self._newest_first()[:look]
-        return Count(count=sum(_matches(job, wanted) for job in looked_at), is_exact=len(looked_at) == len(self._jobs))
+        return Count(count=sum(is_wanted(job, wanted) for job in looked_at), is_exact=len(looked_at) == len(self._jobs))
 
     def count_ahead(self, job: Job, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Count:
         self._reach()
@@ -262,14 +262,3 @@ class MemoryStore:
     def _held_past(self, owner: str, after: str | None) -> list[Job]:
         held = sorted((job for job in self._held() if job.holder == owner), key=lambda job: job.job_id)
         return [job for job in held if after is None or job.job_id > after]
-
-
-def _matches(job: Job, wanted: JobFilter) -> bool:
-    return (
-        wanted.status in (None, job.status)
-        and wanted.task in (None, job.task)
-        and wanted.queue in (None, job.queue)
-        and (wanted.text is None or Finder(wanted.text).finds(job.payload, job.error))
-        and (wanted.created_after is None or job.created_at >= wanted.created_after)
-        and (wanted.created_before is None or job.created_at < wanted.created_before)
-    )

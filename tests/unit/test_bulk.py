@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from engine import lifecycle
-from engine.bulk import take_step
+from engine.bulk import COMMIT, take_step
 from engine.job import JobFilter, Status
 from engine.lifecycle import TERMINAL, Change, Verb
 from engine.selection import Selection
@@ -95,3 +95,13 @@ def test_a_step_that_is_asked_for_again_cancels_nothing_twice(store: MemoryStore
 
     assert [job.epoch for job in store.all_jobs()] == before
     assert (len(again.changed), again.skipped) == (1, 6), "the one that runs is asked again"
+
+
+def test_a_large_step_lets_others_commit_in_between() -> None:
+    store = MemoryStore()
+    store.insert([[a_job() for _ in range(2 * COMMIT + 1)]])
+    store.commits = 0
+
+    step = take_step(store, Verb.CANCEL, ALL, now=START)
+
+    assert (len(step.changed), step.skipped, store.commits) == (2 * COMMIT + 1, 0, 3)

@@ -539,7 +539,7 @@ def test_a_removal_that_was_cut_short_is_finished_by_the_next(bench: Bench) -> N
 
 
 def test_a_hosts_renewal_rises_with_each_sign(bench: Bench) -> None:
-    sign = HostSign(boot="b00t", host="box", renewal=0, seen_at=START, tasks=b'{"echo": {}}')
+    sign = HostSign(boot="b00t", host="box", renewal=0, seen_at=START, tasks=b'{"echo": {}}', queues=("mail", "slow"))
 
     for _ in range(3):
         bench.store.renew(sign)

@@ -232,6 +232,12 @@ def test_jobs_are_cancelled_retried_counted_and_listed(jobyard: InlineJobyard) -
     assert jobyard.client.stats()["jobs"]["cancelled"] == 1 and jobyard.client.health().is_healthy
     assert jobyard.client.retry(job_id).status is Status.PENDING
     assert [job.payload for job in jobyard.client.iter_jobs(queue="other")] == [2]
+    (second,) = jobyard.client.iter_jobs(queue="other")
+    assert [job.payload for job in jobyard.client.iter_jobs(text="2")] == [2]
+    assert second in list(jobyard.client.iter_jobs(created_after=second.created_at))
+    assert second not in list(jobyard.client.iter_jobs(created_before=second.created_at))
+    with pytest.raises(InvalidRequest, match="text must be"):
+        list(jobyard.client.iter_jobs(text=""))
     assert [job.payload for job in jobyard.jobs("inline.note")] == [1, 2]
 
 
