@@ -24,7 +24,7 @@ from api.guards import Guards
 from api.health import Health
 from api.jobs import Jobs
 from api.reply import Reply
-from api.traffic import Traffic
+from api.traffic import Traffic, request_id_of, with_id
 from engine.wire.caller import NoAnswer
 from engine.wire.hub import Mailbox, Peer
 from engine.wire.messages import Accepted, Begun, Closed, Message, Replied, Submit, Submits
@@ -51,12 +51,11 @@ class Lane:
 class Passage:
     """A submission and whom its reply is for. To a thread that goes on with it, it is the call that it waits for (`Awaited`)."""
 
-    def __init__(self, lane: Lane, submit: Submit, environ: Environ, then: Then, came_at: float) -> None:
+    def __init__(self, lane: Lane, submit: Submit, environ: Environ, then: Then) -> None:
         self.lane = lane
         self.submit = submit
         self.environ = environ
         self.then = then
-        self.came_at = came_at
         self.name = ""
         self.peer: Peer | None = None
         self.sent_at = 0.0
@@ -131,14 +130,12 @@ class Express:
 
     def take(self, lane: Lane, environ: Environ, then: Then) -> None:
         """A request that is here as a whole; its reply may come at once."""
-        came_at = self._world.monotonic()
+        self._traffic.begin(environ)
         try:
             self._guards.check(environ)
-            passage = Passage(lane, lane.jobs.submission(environ), environ, then, came_at)
+            passage = Passage(lane, lane.jobs.submission(environ), environ, then)
         except Exception as wrong:
-            reply = self._faults.tell(wrong, environ)
-            self._traffic.note(lane.route, reply.status, self._world.monotonic() - came_at)
-            then(reply)
+            self._reply(lane, environ, self._faults.tell(wrong, environ), then)
             return
         self._count += 1
         lane.fresh.append(passage)
@@ -227,5 +224,8 @@ class Express:
 
     def _finish(self, passage: Passage, reply: Reply) -> None:
         self._count -= 1
-        self._traffic.note(passage.lane.route, reply.status, self._world.monotonic() - passage.came_at)
-        passage.then(reply)
+        self._reply(passage.lane, passage.environ, reply, passage.then)
+
+    def _reply(self, lane: Lane, environ: Environ, reply: Reply, then: Then) -> None:
+        self._traffic.end(environ, lane.route, reply.status)
+        then(with_id(reply, request_id_of(environ)))

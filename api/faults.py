@@ -7,6 +7,7 @@ import socket
 
 from api.body import Environ
 from api.reply import Reply, error_body, error_reply, json_reply
+from api.traffic import request_id_of
 from engine.errors import JobyardError, OutcomeUnknown
 from engine.logs import Log
 from engine.world import World
@@ -30,7 +31,10 @@ class Faults:
     def _tell_bug(self, bug: Exception, environ: Environ) -> Reply:
         error_id = self._world.token()
         with contextlib.suppress(Exception):
-            self._log.error("request_failed", error_id=error_id, path=environ.get("PATH_INFO"), error=repr(bug))
+            self._log.error(
+                "request_failed", error_id=error_id, request_id=request_id_of(environ), path=environ.get("PATH_INFO"),
+                error=repr(bug),
+            )  # fmt: skip
         return json_reply(error_body("internal_error", f"this is our fault, not yours; the log knows it as {error_id}"), 500)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from api.body import Environ
 from api.reply import Reply
+from api.traffic import request_id_of
 from api.turns import Turns
 from engine.errors import Unavailable
 from engine.wire.hub import Letter, Mailbox, Peer
@@ -35,6 +36,7 @@ class Wait:
     job_id: str
     wait_s: float
     answer: Callable[[], Reply]
+    request_id: str = ""
 
 
 class Parked(Exception):
@@ -184,4 +186,4 @@ def ask_for_a_seat(environ: Environ, job_id: str, wait_s: float, answer: Callabl
     if isinstance(hall, Hall):
         if hall.is_full:
             raise Unavailable("overloaded", f"{SEATS} clients wait for jobs already; ask without wait_s", retry_after_s=1)
-        environ[WAIT] = Wait(job_id=job_id, wait_s=wait_s, answer=answer)
+        environ[WAIT] = Wait(job_id=job_id, wait_s=wait_s, answer=answer, request_id=request_id_of(environ))

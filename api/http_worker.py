@@ -35,7 +35,7 @@ from api.express import Express
 from api.hall import Guest, Hall, Parked, Wait
 from api.heads import Heads, answer_bytes
 from api.reply import STATUS_OF, Reply, error_body
-from api.traffic import NONE
+from api.traffic import HEADER
 
 KEEP_ALIVE_S = 75
 ARRIVAL_S = 15.0
@@ -339,10 +339,10 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         message = str(exc)[:200] if code != "internal_error" else "the request could not be served"
         body = error_body(code, f"not a request that can be served: {message}")
         status = STATUS_OF[code]
-        self.wsgi.traffic.note(NONE, status, 0.0)
+        request_id = self.wsgi.traffic.refuse(status)
         head = (
             f"HTTP/1.1 {status} {REASONS[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
+            f"Content-Length: {len(body)}\r\n{HEADER}: {request_id}\r\n\r\n"
         )  # fmt: skip
         with contextlib.suppress(OSError):  # the client is gone, which is what it asked for
             client.sendall(head.encode() + body)

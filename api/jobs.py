@@ -16,6 +16,7 @@ from api.body import JSON, NDJSON, Environ, media_type, read_body
 from api.hall import ask_for_a_seat
 from api.query import DEFAULT_LIMIT, read_job_id, read_query
 from api.reply import Reply, json_reply, message_reply, value_reply
+from api.traffic import request_id_of
 from engine.errors import InvalidRequest
 from engine.job import Status
 from engine.lifecycle import TERMINAL, Verb
@@ -141,12 +142,12 @@ class Jobs:
     def cancel(self, job_id: str) -> Reply:
         """Cancel it."""
         read_query(request, ())
-        return message_reply(self._line.send(CancelJob(job_id=read_job_id(job_id))))
+        return message_reply(self._line.send(CancelJob(job_id=read_job_id(job_id), request_id=request_id_of(request.environ))))
 
     def retry(self, job_id: str) -> Reply:
         """Give it a fresh set of retries."""
         read_query(request, ())
-        return message_reply(self._line.send(RetryJob(job_id=read_job_id(job_id))))
+        return message_reply(self._line.send(RetryJob(job_id=read_job_id(job_id), request_id=request_id_of(request.environ))))
 
     def _found(self, job_id: str, wait_s: object) -> Reply:
         """As it stands; who wants to wait, and has to, is kept where that costs nothing, and answered then."""
@@ -158,7 +159,8 @@ class Jobs:
     def _change_many(self, verb: Verb) -> Reply:
         read_query(request, ())
         media_type(request.environ, (JSON,))
-        return message_reply(self._line.send(ChangeMany(verb=verb, body=read_body(request.environ))))
+        body, request_id = read_body(request.environ), request_id_of(request.environ)
+        return message_reply(self._line.send(ChangeMany(verb=verb, body=body, request_id=request_id)))
 
     def _submit(self, environ: Environ, form: str, count: int) -> Submit:
         body = read_body(environ)
@@ -166,7 +168,7 @@ class Jobs:
             first_id = self._world.reserve_ids(count)
         return Submit(
             form=form, body=body, first_id=first_id, deadline=self._line.submit_deadline(),
-            idempotency_key=_header_key(environ),
+            idempotency_key=_header_key(environ), request_id=request_id_of(environ),
         )  # fmt: skip
 
     def _status_of(self, job_id: str) -> str:

@@ -24,6 +24,12 @@ MAYBE_TEXT = {"type": ["string", "null"]}
 OBJECTS = {"type": "array", "items": {"type": "object"}}
 COUNT = {"type": "integer", "minimum": 0}
 PATH_PARTS = {"job_id": PARAMETERS["job_id"].schema, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}}
+ANSWER_HEADERS = {
+    "X-Request-ID": {
+        "description": "The request's own, if it sent a plain one, else a new one; the log tells by it what was caused",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    }
+}
 EVERYWHERE = (401, 403, 421, 500)
 WITH_A_BODY = (408, 501)
 MEANINGS = {
@@ -112,10 +118,10 @@ def _bodies(body: str) -> dict[str, object]:
 
 def _responses(route: Route) -> dict[str, object]:
     answer = {"content": {route.media_type: {"schema": _ref(route.answer)}}}
-    responses: dict[str, object] = {str(route.status): {"description": route.summary, **answer}}
+    responses: dict[str, object] = {str(route.status): {"description": route.summary, "headers": ANSWER_HEADERS, **answer}}
     for status in sorted({*route.errors, *EVERYWHERE, *(WITH_A_BODY if route.body else ())} - {route.status}):
         schema = answer["content"] if status == 200 else {"application/json": {"schema": _ref("Error")}}
-        responses[str(status)] = {"description": MEANINGS[status], "content": schema}
+        responses[str(status)] = {"description": MEANINGS[status], "headers": ANSWER_HEADERS, "content": schema}
     return responses
 
 

@@ -38,7 +38,7 @@ from api.pages import Pages
 from api.processes import ProcessMeter
 from api.reply import Reply
 from api.routes import GATEWAY, SCHEDULER
-from api.traffic import OTHER, ROUTE, Traffic
+from api.traffic import HEADER, OTHER, REQUEST_ID, ROUTE, Traffic, with_id
 from api.turns import Turns
 from engine.config import Settings
 from engine.logs import Log
@@ -117,7 +117,7 @@ class Front(BaseApplication):  # type: ignore[misc]
         threading.Thread(target=health.check_for_ever, name="health checks", daemon=True).start()
         guards = Guards(self._settings)
         pages = Pages()
-        traffic = Traffic()
+        traffic = Traffic(world, self._log)
         apps: dict[str, WsgiApp] = {}
         lanes: dict[tuple[str, bytes], Lane] = {}
         for port, name in self._ports.items():
@@ -143,7 +143,7 @@ class Front(BaseApplication):  # type: ignore[misc]
             traffic=traffic,
         )  # fmt: skip
         hall = Hall(network=Hub(self._run_dir), turns=Turns(health.schedulers, health), world=world)
-        return Site(apps, express, hall, faults=faults, traffic=traffic, world=world)
+        return Site(apps, express, hall, faults=faults, traffic=traffic)
 
     def _after_fork(self, arbiter: Arbiter, worker: ThreadWorker) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -156,27 +156,25 @@ class Site:
     """The WSGI app of all ports, and what goes past it."""
 
     def __init__(
-        self, apps: Mapping[str, WsgiApp], express: Callable[..., Express], hall: Hall, *, faults: Faults, traffic: Traffic,
-        world: World,
+        self, apps: Mapping[str, WsgiApp], express: Callable[..., Express], hall: Hall, *, faults: Faults, traffic: Traffic
     ) -> None:  # fmt: skip
         self._apps = apps
         self.express = express
         self.hall = hall
         self._faults = faults
         self.traffic = traffic
-        self._world = world
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         environ[HALL] = self.hall
-        came_at = self._world.monotonic()
+        request_id = self.traffic.begin(environ)
         told: list[int] = []
 
         def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
             told.append(int(status[:3]))
-            return start_response(status, headers, *more)
+            return start_response(status, [*headers, (HEADER, request_id)], *more)
 
         body = self._apps[environ["SERVER_PORT"]](environ, start)
-        self.traffic.note(environ.get(ROUTE, OTHER), told[-1] if told else 500, self._world.monotonic() - came_at)
+        self.traffic.end(environ, environ.get(ROUTE, OTHER), told[-1] if told else 500)
         wait = environ.get(WAIT)
         if isinstance(wait, Wait):
             raise Parked(wait)
@@ -185,9 +183,9 @@ class Site:
     def answer_after(self, wait: Wait) -> Reply:
         """For a thread, once the wait is over."""
         try:
-            return wait.answer()
+            return with_id(wait.answer(), wait.request_id)
         except Exception as wrong:
-            return self._faults.tell(wrong, {})
+            return with_id(self._faults.tell(wrong, {REQUEST_ID: wait.request_id}), wait.request_id)
 
 
 class BeatingArbiter(Arbiter):  # type: ignore[misc]

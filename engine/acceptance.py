@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from engine.config import Settings
 from engine.errors import JobyardError, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
 from engine.job import Job, Status
+from engine.logs import Log
 from engine.measures import Minutes, Totals
 from engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, Store
 from engine.submission import Defaults, parse
@@ -51,15 +52,16 @@ class Acceptance:
 
     def __init__(
         self, *, settings: Settings, world: World, store: Store, defaults: Callable[[], Defaults],
-        wake: Callable[[list[Job]], None], our_fault: Callable[[Exception], Message],
+        wake: Callable[[list[Job]], None], our_fault: Callable[[Exception, str], Message], log: Log,
     ) -> None:  # fmt: skip
-        """`wake` hears of what was stored; `our_fault` words a bug of ours."""
+        """`wake` hears of what was stored; `our_fault` words a bug of ours that a request has met."""
         self._settings = settings
         self._world = world
         self._store = store
         self._defaults = defaults
         self._wake = wake
         self._our_fault = our_fault
+        self._log = log
         self._came: deque[tuple[Peer, Submit]] = deque()
         self._pending_seen = 0
         self._pending_seen_at = float("-inf")
@@ -106,7 +108,7 @@ class Acceptance:
         except JobyardError as wrong:
             peer.send(refused(wrong))
         except Exception as bug:  # one request's surprise must not cost the others theirs
-            peer.send(self._our_fault(bug))
+            peer.send(self._our_fault(bug, submit.request_id))
         return None
 
     def _store_all(self, waiting: list[Waiting]) -> None:
@@ -164,6 +166,11 @@ class Acceptance:
         if isinstance(insertion, Inserted):
             self.jobs_accepted += len(insertion.job_ids) - insertion.repeated
             self._pending_seen += len(insertion.job_ids) - insertion.repeated
+            if self._log.is_debug:
+                self._log.debug(
+                    "jobs_accepted", request_id=one.submit.request_id, job_id=next(iter(insertion.job_ids), None),
+                    jobs=len(insertion.job_ids), repeated=insertion.repeated,
+                )  # fmt: skip
             return Accepted(job_ids=insertion.job_ids, repeated=insertion.repeated)
         at = "" if one.submit.form == "job" else f"jobs[{insertion.index}]: "
         return Refused(

@@ -167,6 +167,9 @@ class Ledger:
         attempts = [Attempt(job=change.after(job), ticket=ticket) for ticket, job, change in begun]
         self.measures.note_begun([attempt.job for attempt in attempts])
         written.begun += attempts
+        if self._log.is_debug:
+            for attempt in attempts:
+                self._log.debug("attempt_begun", job_id=attempt.job.job_id, attempt=attempt.job.attempt, task=attempt.job.task)
         still_wanted = {ticket.job_id for ticket, _, _ in begun} | {ticket.job_id for ticket in written.put_off}
         written.acked += [ticket for ticket in tickets if ticket.job_id not in still_wanted]
 
@@ -208,6 +211,8 @@ class Ledger:
         if outcome.status is not ExecutionStatus.SUCCESS:
             error = _first_line(outcome.error)
             self._log.info("attempt_ended", job_id=job.job_id, attempt=job.attempt, status=outcome.status, error=error)
+        elif self._log.is_debug:
+            self._log.debug("attempt_ended", job_id=job.job_id, attempt=job.attempt, status=outcome.status)
         due_at = change.fields.get("next_run_at")
         if status is Status.PENDING and isinstance(due_at, datetime):
             written.wake_at = min(due_at, written.wake_at or due_at)

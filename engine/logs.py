@@ -30,6 +30,11 @@ class Log:
         self._fd = fd
         self.dropped = 0
 
+    @property
+    def is_debug(self) -> bool:
+        """Whether `debug` writes anything; for whoever would have to gather what to tell."""
+        return self._least == 0
+
     def named(self, process: str) -> Log:
         """The same log for another process."""
         return Log(self._world, level=self._level, form=self._form, process=process, fd=self._fd)

@@ -89,8 +89,9 @@ class Scheduler:
         self._questions = 0
         self._stale_writes = 0
         self._acceptance = Acceptance(
-            settings=settings, world=world, store=store, defaults=self._defaults, wake=self._wake_watcher, our_fault=self._our_fault
-        )
+            settings=settings, world=world, store=store, defaults=self._defaults, wake=self._wake_watcher,
+            our_fault=self._our_fault, log=log,
+        )  # fmt: skip
         self._replies = Replies()
         self._vigil = Vigil(store, world)
         self._elsewhere = elsewhere or Elsewhere(None, world)
@@ -191,7 +192,7 @@ class Scheduler:
         except JobyardError as wrong:
             return refused(wrong)
         except Exception as bug:  # the next request must be answered as if nothing had happened
-            return self._our_fault(bug)
+            return self._our_fault(bug, getattr(message, "request_id", ""))
 
     def _find(self, message: Find) -> Message:
         return Json(body=to_json(self._shown(self._get(message.job_id))))
@@ -219,7 +220,7 @@ class Scheduler:
         return Outputs(outputs=shown, worker=parse_owner(attempts[-1].worker_id).process if is_running else None)
 
     def _cancel(self, message: CancelJob) -> Message:
-        job, before = self._change(message.job_id, self._cancelled)
+        job, before = self._change(message, self._cancelled)
         self._tell_cancelled([(before, job)])
         return Json(body=to_json(self._shown(job)))
 
@@ -236,14 +237,14 @@ class Scheduler:
                 self._network.hint(parse_owner(before.locked_by).process, message)
 
     def _retry(self, message: RetryJob) -> Message:
-        job, _ = self._change(message.job_id, self._retried)
+        job, _ = self._change(message, self._retried)
         self._wake_watcher([job])
         return Json(body=to_json(job))
 
     def _change_many(self, message: ChangeMany) -> Message:
         step = take_step(self._store, message.verb, parse(message.body), now=self._world.now())
         pairs = [(before, change.after(before)) for before, change in step.changed]
-        self._log.info("jobs_changed", verb=message.verb, jobs=len(pairs), skipped=step.skipped)
+        self._log.info("jobs_changed", verb=message.verb, jobs=len(pairs), skipped=step.skipped, request_id=message.request_id)
         if message.verb is lifecycle.Verb.RETRY:
             self._wake_watcher([job for _, job in pairs])
         else:
@@ -297,16 +298,16 @@ class Scheduler:
             raise NotFound("not_found", f"there is no job {job_id}")
         return job
 
-    def _change(self, job_id: str, decide: Callable[[Job], lifecycle.Change]) -> tuple[Job, Job]:
+    def _change(self, message: CancelJob | RetryJob, decide: Callable[[Job], lifecycle.Change]) -> tuple[Job, Job]:
         """The job after and before the change; somebody else may move the job meanwhile, then it is decided anew."""
         for _ in range(GUARD_TRIES):
-            job = self._get(job_id)
+            job = self._get(message.job_id)
             change = decide(job)
             if self._store.apply([change])[0]:
-                self._log.debug("job_changed", verb=change.verb, job_id=job_id)
+                self._log.debug("job_changed", verb=change.verb, job_id=job.job_id, request_id=message.request_id)
                 return change.after(job), job
             self._stale_writes += 1
-        raise Unavailable("unavailable", f"job {job_id} changes hands too fast; try again")
+        raise Unavailable("unavailable", f"job {message.job_id} changes hands too fast; try again")
 
     def _cancelled(self, job: Job) -> lifecycle.Change:
         if lifecycle.is_terminal(job):
@@ -325,9 +326,9 @@ class Scheduler:
         """An owner of our own boot would be missed at once, so it lives now."""
         return self._world.now() if boot == self._owner.boot else self._elsewhere.seen_at(boot)
 
-    def _our_fault(self, bug: Exception) -> Message:
+    def _our_fault(self, bug: Exception, request_id: str) -> Message:
         error_id = self._world.token()
-        self._log.error("request_failed", error_id=error_id, error=repr(bug))
+        self._log.error("request_failed", error_id=error_id, request_id=request_id, error=repr(bug))
         return Refused(code="internal_error", message=f"this is our fault, not yours; the log knows it as {error_id}")
 
 

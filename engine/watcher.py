@@ -201,7 +201,9 @@ class Watcher:
             return
         self._counts["jobs_claimed"] += len(claimed.tickets)
         self._last_claim_time = self._world.now()
-        self._log.debug("jobs_claimed", jobs=len(claimed.tickets))
+        if self._log.is_debug:
+            for ticket in claimed.tickets:
+                self._log.debug("job_claimed", job_id=ticket.job_id, epoch=ticket.epoch)
         self._unpushed = claimed.tickets
         self._room = NO_ROOM
         self._queue.send(Push(tickets=claimed.tickets))

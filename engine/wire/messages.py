@@ -46,6 +46,7 @@ class Submit(Message, frozen=True):
     deadline: float
     idempotency_key: str | None = None
     is_again: bool = False
+    request_id: str = ""
 
 
 class Submits(Message, frozen=True):
@@ -92,12 +93,14 @@ class CancelJob(Message, frozen=True):
     """Cancel a job, or ask its worker to; answered with `Json` (the job) or `Refused`."""
 
     job_id: str
+    request_id: str = ""
 
 
 class RetryJob(Message, frozen=True):
     """Give a failed or cancelled job a fresh set of retries; answered with `Json` (the job) or `Refused`."""
 
     job_id: str
+    request_id: str = ""
 
 
 class ChangeMany(Message, frozen=True):
@@ -105,6 +108,7 @@ class ChangeMany(Message, frozen=True):
 
     verb: Verb
     body: bytes
+    request_id: str = ""
 
 
 class ListTasks(Message, frozen=True):

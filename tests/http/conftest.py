@@ -72,7 +72,7 @@ class Site:
         for role in self.roles.values():
             role.tick([])
         self.silent: set[str] = set()
-        self.traffic = Traffic()
+        self.traffic = Traffic(self.world, self.log)
         self.components = list(NAMES)
         self.answers: dict[str, list[Message]] = {}
         self.asked: list[Message] = []

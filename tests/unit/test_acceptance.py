@@ -14,12 +14,14 @@ from engine.acceptance import Acceptance
 from engine.config import read_settings
 from engine.errors import StoreUnavailable
 from engine.job import Job
+from engine.logs import Log
 from engine.store.port import Insertion
 from engine.store.sqlite import SqliteStore
 from engine.store.sqlite_file import prepare_file
 from engine.submission import Defaults, TaskDefaults
 from engine.wire.messages import Accepted, Begun, Expired, Message, Refused, Submit
 from engine.world import later_id
+from tests.support.builders import a_log
 from tests.support.memory_store import MemoryStore
 from tests.support.network import FakePeer
 from tests.support.world import FakeWorld
@@ -30,13 +32,13 @@ DEFAULTS = Defaults(max_retries=5, timeout_s=60, tasks={"echo": TaskDefaults()})
 class Desk:
     """An acceptance on a store, and what it says."""
 
-    def __init__(self, store: MemoryStore | SqliteStore | None = None, **asked: str) -> None:
+    def __init__(self, store: MemoryStore | SqliteStore | None = None, *, log: Log | None = None, **asked: str) -> None:
         self.world = FakeWorld()
         self.store = store or MemoryStore()
         self.woken: list[Job] = []
         self.acceptance = Acceptance(
             settings=read_settings(asked), world=self.world, store=self.store, defaults=lambda: DEFAULTS, wake=self.woken.extend,
-            our_fault=lambda bug: Refused(code="internal_error", message=repr(bug)),
+            our_fault=lambda bug, request_id: Refused(code="internal_error", message=f"{request_id} {bug!r}"), log=log or a_log(),
         )  # fmt: skip
 
     def submit(self, body: object, *, form: str = "job", waits_s: float = 5, is_again: bool = False) -> Submit:
@@ -206,3 +208,13 @@ def test_too_late_is_decided_behind_the_lock_so_that_whoever_was_in_time_has_com
     assert told == [accepted(submit)]
     early.store.close()
     late.store.close()
+
+
+def test_at_debug_the_log_says_which_jobs_a_request_has_caused(tmp_path: Path) -> None:
+    desk = Desk(log=Log(FakeWorld(), level="debug", fd=os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)))
+    submit = msgspec.structs.replace(desk.submit({"jobs": [{}, {}]}, form="batch"), request_id="abc")
+
+    desk.ask(submit)
+
+    told = f"jobs_accepted request_id=abc job_id={submit.first_id} jobs=2 repeated=0"
+    assert (tmp_path / "log").read_text().strip().endswith(told)

@@ -53,7 +53,7 @@ class Station:
         self.peers = [self.network.add(name) for name in NAMES]
         self.threads: list[Callable[[], None]] = []
         self.replies: list[Reply] = []
-        self.traffic = Traffic()
+        self.traffic = Traffic(self.schedulers.world, a_log())
         line = self.schedulers.line()
         world = self.schedulers.world
         self.express = Express(
