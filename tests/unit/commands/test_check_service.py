@@ -15,21 +15,23 @@ NOW = datetime(2026, 1, 4, 12, 0, tzinfo=UTC)
 ID = "a" * 24
 
 
-def stats(*, running: int = 0, executors: int = 5, **process: object) -> dict[str, Any]:
+def stats(*, running: int = 0, executors: int = 5, popped: int = 0, **process: object) -> dict[str, Any]:
     worker = {"worker_id": "worker-7001", "concurrency": 5, "currently_running": running, "executors": [{}] * executors}
     row = {"name": "worker-7001", "restarts": 0, "uptime_s": 9000.0, "rss_bytes": 1 << 20} | process
     counts = dict.fromkeys(("pending", "claimed", "queued", "running", "completed", "failed", "cancelled"), 0)
-    return {"jobs": counts, "processes": [row], "components": {"worker-7001": worker, "queue-6000": {"size": 0}}}
+    return {"jobs": counts, "processes": [row], "components": {"worker-7001": worker, "queue-6000": {"jobs_popped": popped}}}
 
 
 def ago(seconds: float) -> str:
     return (NOW - timedelta(seconds=seconds)).isoformat()
 
 
-def looked_at(desk: Desk, listed: dict[str, list[dict[str, Any]]], *, running: int = 0) -> list[Finding]:
+def looked_at(
+    desk: Desk, listed: dict[str, list[dict[str, Any]]], *, running: int = 0, code: str = "queue_not_served"
+) -> list[Finding]:  # fmt: skip
     """The findings about these jobs, by status."""
     desk.on("GET /api/jobs", lambda request: httpx.Response(200, json=listed.get(request.url.params["status"], [])))
-    desk.on(f"GET /api/jobs/{ID}/why", {"reasons": [{"code": "no_worker", "message": "no worker serves the queue slow"}]})
+    desk.on(f"GET /api/jobs/{ID}/why", {"reasons": [{"code": code, "message": "no worker serves the queue slow"}]})
     return list(look_at_jobs(desk.client(), stats(running=running), NOW))
 
 
@@ -83,3 +85,12 @@ def test_a_job_that_waits_while_slots_are_free_is_a_warning_that_says_why(desk: 
 def test_a_job_that_waits_for_its_time_or_for_a_slot_is_fine(desk: Desk) -> None:
     assert worst(looked_at(desk, {"pending": [{"job_id": ID, "scheduled_at": ago(-3600)}]})) is State.FINE
     assert worst(looked_at(desk, {"queued": [{"job_id": ID, "queued_at": ago(600)}]}, running=5)) is State.FINE
+
+
+def test_a_backlog_that_moves_is_fine_and_one_that_stands_still_is_not(desk: Desk) -> None:
+    left = {"pending": [{"job_id": ID, "scheduled_at": ago(60)}]}
+
+    moves = looked_at(desk.on("GET /stats", stats(popped=5)), left, running=4, code="jobs_ahead")
+    stands = looked_at(desk.on("GET /stats", stats(popped=0)), left, running=4, code="jobs_ahead")
+
+    assert (worst(moves), worst(stands)) == (State.FINE, State.WARNING)
