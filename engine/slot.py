@@ -35,6 +35,7 @@ class Slot:
     def __init__(self, line: ExecutorLine, *, world: World, log: Log) -> None:
         self.line = line
         self.attempts: deque[Attempt] = deque()
+        self._handed: set[Printer] = set()
         self.runs = 0
         self.dying = False
         self.retiring = False
@@ -42,7 +43,7 @@ class Slot:
         self.has_read = False
         """Whether all was read that was printed before the reports which came this turn."""
         self._world = world
-        self._printout = Printout(log, pid=line.pid, awaits=self._awaits)
+        self._printout = Printout(log, pid=line.pid, awaits=self._handed.__contains__)
 
     @property
     def current(self) -> Attempt | None:
@@ -69,6 +70,7 @@ class Slot:
             self._printout.begin(job.job_id, job.attempt)
             attempt.started_at = self._world.monotonic()
         self.attempts.append(attempt)
+        self._handed.add((job.job_id, job.attempt))
         return True
 
     def done(self, done: Done) -> Attempt | None:
@@ -81,6 +83,7 @@ class Slot:
         self._printout.end(done.job_id, done.attempt)
         current.output = self._printout.taken(done.job_id, done.attempt, current.progress)
         self.attempts.popleft()
+        self._handed.discard((done.job_id, done.attempt))
         self.runs += 1
         if self.attempts:
             self.attempts[0].started_at = self._world.monotonic()
@@ -93,6 +96,7 @@ class Slot:
         self.attempts = deque(attempt for attempt in self.attempts if attempt.job.job_id not in unread)
         for attempt in taken:
             attempt.started_at = None
+            self._handed.discard((attempt.job.job_id, attempt.job.attempt))
         return taken
 
     def interrupt(self, attempt: Attempt) -> None:
@@ -125,6 +129,3 @@ class Slot:
         for attempt in self.attempts:
             attempt.output = self._printout.taken(attempt.job.job_id, attempt.job.attempt, attempt.progress)
         return status
-
-    def _awaits(self, printer: Printer) -> bool:
-        return any((attempt.job.job_id, attempt.job.attempt) == printer for attempt in self.attempts)
