@@ -17,7 +17,7 @@ import pytest
 from engine import Retry, Unrecoverable, current_job, lifecycle
 from engine.job import ExecutionStatus, Job, Status
 from engine.wire.hub import Letter
-from engine.wire.messages import CancelAsked, GetOutput, OutputNow, Release
+from engine.wire.messages import CancelAsked, GetMetrics, GetOutput, Metrics, OutputNow, Release
 from engine.world import World
 from tests.support.builders import a_job
 from tests.support.memory_store import MemoryStore
@@ -306,6 +306,23 @@ def test_whoever_asks_gets_the_output_of_what_runs_so_far_and_of_what_waits_to_b
     assert output_now(shop, job_id) == "so far\n"
     assert output_now(shop, "f" * 24) is None
     shop.store.is_down = False
+
+
+def test_what_a_worker_measures_is_what_its_executions_say(shop: Shop) -> None:
+    asked = [("echo", b"1"), ("echo", b"2"), ("raise", b'"ValueError"'), ("leave", b"3")]
+    jobs = [shop.run(task, payload, max_retries=0) for task, payload in asked]
+    peer = FakePeer()
+
+    shop.worker.tick([peer.says(GetMetrics()), *shop.hub.poll(0)])
+
+    (told,) = peer.received
+    assert isinstance(told, Metrics)
+    assert told.attempts == {"echo": {"success": 2}, "raise": {"failed": 1}, "leave": {"crashed": 1}}
+    executions = [shop.execution(job) for job in jobs]
+    assert (told.spreads["run"].count, told.spreads["lag"].count, told.spreads["wait"].count) == (4, 4, 4)
+    assert round(1000 * told.spreads["run"].sum_s) == sum(row.duration_ms or 0 for row in executions)
+    late_s = sum((row.started_at - job.scheduled_at).total_seconds() for row, job in zip(executions, jobs, strict=True))
+    assert round(told.spreads["lag"].sum_s, 3) == round(late_s, 3)
 
 
 def output_now(shop: Shop, job_id: str) -> str | None:
