@@ -62,11 +62,11 @@ class Guest:
 class Hall:
     """Of one HTTP worker. Only its loop calls it, but for `is_full`."""
 
-    def __init__(self, *, network: Mailbox, turns: Turns, world: World, seats: int = SEATS) -> None:
+    def __init__(self, *, network: Mailbox, turns: Turns, world: World, seats: int) -> None:
         self._network = network
         self._turns = turns
         self._world = world
-        self._seats = seats
+        self.seats = seats
         self._guests: dict[str, dict[Guest, None]] = {}
         self._count = 0
         self._ends: list[tuple[float, int, Guest]] = []
@@ -81,7 +81,7 @@ class Hall:
     @property
     def is_full(self) -> bool:
         """Whether nobody else can wait now."""
-        return self._count >= self._seats
+        return self._count >= self.seats
 
     def fileno(self) -> int:
         """Readable when there is something to hear."""
@@ -185,5 +185,5 @@ def ask_for_a_seat(environ: Environ, job_id: str, wait_s: float, answer: Callabl
     hall = environ.get(HALL)
     if isinstance(hall, Hall):
         if hall.is_full:
-            raise Unavailable("overloaded", f"{SEATS} clients wait for jobs already; ask without wait_s", retry_after_s=1)
+            raise Unavailable("overloaded", f"{hall.seats} clients wait for jobs already; ask without wait_s", retry_after_s=1)
         environ[WAIT] = Wait(job_id=job_id, wait_s=wait_s, answer=answer, request_id=request_id_of(environ))

@@ -26,7 +26,7 @@ from api.express import Express, Lane
 from api.faults import Faults
 from api.gateway import Gateway
 from api.guards import Guards
-from api.hall import HALL, WAIT, Hall, Parked, Wait
+from api.hall import HALL, SEATS, WAIT, Hall, Parked, Wait
 from api.health import Health
 from api.history import History
 from api.http_worker import KEEP_ALIVE_S, JsonWorker, refuse_repeated_key
@@ -142,7 +142,8 @@ class Front(BaseApplication):  # type: ignore[misc]
             Express, lanes, network=Hub(self._run_dir), guards=guards, faults=faults, health=health, world=world,
             traffic=traffic,
         )  # fmt: skip
-        hall = Hall(network=Hub(self._run_dir), turns=Turns(health.schedulers, health), world=world)
+        seats = min(SEATS, connections_allowed() // 2)  # or those who wait would keep all others out
+        hall = Hall(network=Hub(self._run_dir), turns=Turns(health.schedulers, health), world=world, seats=seats)
         return Site(apps, express, hall, faults=faults, traffic=traffic)
 
     def _after_fork(self, arbiter: Arbiter, worker: ThreadWorker) -> None:

@@ -47,23 +47,25 @@ class Vigil:
             self._release(job_id, peer)
 
     def look(self) -> None:
-        """If it is time, tell of all that have ended. What is newly waited for is looked at in any case."""
-        now = self._world.monotonic()
-        if not self._fresh and (not self._wanted or now < self._look_at):
-            return
-        pause_s = LOOK_S
+        """At what is newly waited for; and, when it is time, whether any of the others has ended. Tells of all that have."""
         try:
-            version = self._store.version()
-            pause_s = LOOK_S if version is not None else SLOW_LOOK_S
-            if version is None or version != self._seen:
-                self._tell(self._store.ended(list(self._wanted)))
-            elif self._fresh:
-                self._tell(self._store.ended(list(self._fresh)))
-            self._seen, self._fresh = version, set()
+            if self._fresh:
+                fresh, self._fresh = self._fresh, set()
+                self._tell(self._store.ended(list(fresh)))
+            if self._wanted and self._world.monotonic() >= self._look_at:
+                self._look_at_all()
         except StoreUnavailable:
-            pause_s, self._seen, self._fresh = AWAY_S, NOTHING, set()
-        took_s = self._world.monotonic() - now
-        self._look_at = now + took_s + max(pause_s, SHARE * took_s)
+            self._seen = NOTHING
+            self._look_at = self._world.monotonic() + AWAY_S
+
+    def _look_at_all(self) -> None:
+        began_at = self._world.monotonic()
+        version = self._store.version()
+        if version is None or version != self._seen:
+            self._tell(self._store.ended(list(self._wanted)))
+        self._seen = version
+        ended_at = self._world.monotonic()
+        self._look_at = ended_at + max(LOOK_S if version is not None else SLOW_LOOK_S, SHARE * (ended_at - began_at))
 
     def next_look_s(self) -> float:
         """How long nothing need be done here."""
