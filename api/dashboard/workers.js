@@ -47,7 +47,7 @@ function slotOf(slot, tasks) {
   if (slot.job_id === null) return h("li", { key: slot.pid, class: "slot free" }, h("span", {}, "free"));
   return h("li", { key: slot.pid, class: "slot" },
     h("a", { href: address(`jobs/${slot.job_id}`), title: `job ${slot.job_id}, process ${slot.pid}` },
-      h("b", {}, tasks.get(slot.job_id) ?? "job"),
+      h("b", {}, tasks.get(slot.job_id) ?? "just begun"),
       h("span", { class: "id" }, `…${slot.job_id.slice(-8)}`),
       h("span", { class: "soft" }, span(1000 * slot.running_s))));
 }
