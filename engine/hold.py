@@ -4,8 +4,8 @@
 
 Others take a host's jobs back once they have seen no new sign for LEASE_S and a margin (`engine.silence`). So whoever could not
 give one for nearly that long must have ended what it runs before then, by its own clock, and gives no new sign until that is
-done. Every process that holds jobs does this for itself; on a database of this host alone there is nothing to renew and nothing
-to lose.
+done; and nothing is begun before the first. Every process that holds jobs does this for itself; on a database of this host alone
+there is nothing to renew and nothing to lose.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Hold:
         self._sign = sign
         self._world = world
         self._lease_s = lease_s
-        self._sent_at = world.monotonic()
+        self._sent_at = float("-inf")
         self._next_at = world.monotonic()
 
     @property

@@ -101,7 +101,11 @@ class Silence:
         holders = {parse_owner(owner).boot for owner in holding}
         silent_s = self._look(holders)
         for boot, (renewal, _) in list(self._seen.items()):
-            if boot not in holders and renewal != UNKNOWN and silent_s[boot] > FORGET_AFTER_S:
+            if boot in holders:
+                continue
+            if renewal == UNKNOWN:
+                del self._seen[boot]
+            elif silent_s[boot] > FORGET_AFTER_S:
                 self._hosts.forget_host(boot, renewal=renewal)
 
     def _look(self, boots: set[str]) -> dict[str, float]:
@@ -110,7 +114,8 @@ class Silence:
         if began_at - self._looked_at > self._pause_s:
             self._seen.clear()
         signs = self._hosts.hosts()
-        renewals = dict.fromkeys(boots, UNKNOWN) | {sign.boot: sign.renewal for sign in signs}
+        watched = boots | {boot for boot, (renewal, _) in self._seen.items() if renewal == UNKNOWN}
+        renewals = dict.fromkeys(watched, UNKNOWN) | {sign.boot: sign.renewal for sign in signs}
         self._leases_s = {sign.boot: sign.lease_s for sign in signs}
         self._looked_at = ended_at = self._world.monotonic()
         self._seen = {

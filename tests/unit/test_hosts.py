@@ -83,6 +83,15 @@ def test_a_hold_without_a_sign_is_lost_before_others_may_take_over(world: FakeWo
     assert (before, hold.is_lost) == (False, True)
 
 
+def test_nothing_is_held_before_the_first_sign(world: FakeWorld, store: MemoryStore) -> None:
+    hold = a_hold(world, hosts=store, lease_s=LEASE_S)
+    before = hold.is_lost
+
+    hold.renew()
+
+    assert (before, hold.is_lost) == (True, False)
+
+
 def test_a_sign_counts_from_when_it_was_sent(world: FakeWorld, store: MemoryStore) -> None:
     class Slow(MemoryStore):
         def renew(self, sign: HostSign) -> None:
@@ -153,6 +162,18 @@ def test_a_host_that_never_gave_a_sign_is_watched_like_any_other(world: FakeWorl
 
     assert look_for(silence, world, LEASE_S) == []
     assert look_for(silence, world, LEASE_S) == [FAR, FAR_WATCHER]
+
+
+def test_several_hosts_without_a_sign_are_watched_at_once_whomever_is_asked_for(world: FakeWorld, store: MemoryStore) -> None:
+    silence = observer(store, world)
+    other = "old:01d0:worker-7001:1"
+    for _ in range(round(2 * LEASE_S / LOOK_S)):
+        world.advance(LOOK_S)
+        silence.proven([FAR, other])
+        silence.proven([OURS])
+
+    assert silence.proven([FAR]) == [FAR]
+    assert silence.proven([other]) == [other]
 
 
 def test_a_host_that_comes_back_is_no_longer_silent(world: FakeWorld, store: MemoryStore) -> None:
