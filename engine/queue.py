@@ -78,7 +78,7 @@ class Queue:
         self._intake = Intake(
             world, least=JOBS_A_SLOT * settings.workers * settings.concurrency, most=CAPACITY, shared=settings.mongo_uri is not None
         )
-        self._rebuilt = False
+        self._rebuilt = self._reload_failed = False
         self._reload_at = world.monotonic()
         self._wants: dict[Peer, Want] = {}
         self._unheard: dict[Peer, float] = {}
@@ -237,11 +237,14 @@ class Queue:
         try:
             loaded = sum(self._backlog.push(ticket) for owner in self._owners() for ticket in self._queued_by(owner))
         except StoreUnavailable as fault:
-            self._log.warning("queue_reload_postponed", reason=fault.message)
+            if not self._reload_failed:
+                self._log.warning("queue_reload_postponed", reason=fault.message)
+            self._reload_failed = True
             self._reload_at = self._world.monotonic() + LOOK_S
             return
         self._reload_at = self._world.monotonic() + self._settings.lease_s
         self._rebuilt = True
+        self._reload_failed = False
         if loaded:
             self._log.info("queue_reloaded", jobs=loaded)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from engine import lifecycle
 from engine.backlog import CAPACITY
 from engine.config import read_settings
 from engine.job import Job, Status, Ticket, ticket_for
+from engine.logs import Log
 from engine.queue import LEAST_GRANT, ON_ITS_WAY, Queue
 from engine.wire.hub import Letter
 from engine.wire.messages import (
@@ -31,7 +33,7 @@ from engine.wire.messages import (
     Room,
     Want,
 )
-from tests.support.builders import a_job, a_log, a_ticket
+from tests.support.builders import a_job, a_ticket
 from tests.support.memory_store import MemoryStore
 from tests.support.network import FakeNetwork, FakePeer
 from tests.support.world import START, FakeWorld
@@ -45,6 +47,7 @@ class Bench:
 
     def __init__(self, *jobs: Job, store: MemoryStore | None = None) -> None:
         self.world = FakeWorld()
+        self.log_fd = os.memfd_create("log")
         self.store = store or MemoryStore()
         self.store.insert([jobs])
         self.queue = self.a_new_queue()
@@ -52,11 +55,14 @@ class Bench:
     def a_new_queue(self) -> Queue:
         return Queue(
             owner="box:b00t:queue-6000:1", settings=read_settings({"LEASE_S": "30"}), world=self.world, store=self.store,
-            network=FakeNetwork(), log=a_log(), is_ours=lambda owner: owner.startswith("box:"),
+            network=FakeNetwork(), log=Log(self.world, fd=self.log_fd), is_ours=lambda owner: owner.startswith("box:"),
         )  # fmt: skip
 
     def tick(self, *letters: Letter) -> float:
         return self.queue.tick(list(letters))
+
+    def logged(self) -> str:
+        return os.pread(self.log_fd, 1 << 20, 0).decode()
 
     def job(self, ticket: Ticket) -> Job:
         job = self.store.find([ticket.job_id])[0]
@@ -428,6 +434,21 @@ def test_once_it_could_load_it_grants_what_was_wished_for_and_is_well() -> None:
     assert bench.ask(Ping()) == {"status": "healthy"}
     assert granted(watcher) == [MUCH]
     assert bench.stats()["size"] == 1
+
+
+def test_a_database_that_is_away_for_long_is_told_once() -> None:
+    bench = Bench()
+    for _ in range(2):
+        bench.store.is_down = True
+        for _ in range(100):
+            bench.world.advance(1)
+            bench.tick()
+        bench.store.is_down = False
+        bench.world.advance(1)
+        bench.tick()
+        bench.world.advance(31)
+
+    assert bench.logged().count("queue_reload_postponed") == 2
 
 
 def test_what_was_lost_on_the_way_is_found_after_a_lease() -> None:
