@@ -104,7 +104,10 @@ class MongoStore:
             if matched in (0, len(changes)):
                 return {change.job_id for change in changes} if matched else set()
             ids = [ObjectId(change.job_id) for change in changes]
-            return {str(found["_id"]) for found in self._server.jobs.find({"_id": {"$in": ids}, "stamp": stamp}, {"_id": 1})}
+            changed = {str(found["_id"]) for found in self._server.jobs.find({"_id": {"$in": ids}, "stamp": stamp}, {"_id": 1})}
+        if len(changed) < matched:  # somebody has moved one on since
+            self._counts.doubt()
+        return changed
 
     def _note(self, applied: Sequence[Change]) -> None:
         """What follows from changes that are made: the counters, and the rows of the attempts that have ended."""
@@ -231,6 +234,8 @@ class MongoStore:
             marked = list(found)
             if number < len(found):
                 marked = [d["_id"] for d in self._server.jobs.find({"_id": {"$in": marked}, "stamp": stamp}, {"_id": 1})]
+        if len(marked) < number:  # another one that purges has removed some since
+            self._counts.doubt()
         self._counts.move(Counter({status: -number for status, number in Counter(found[job_id] for job_id in marked).items()}))
         return len(marked)
 

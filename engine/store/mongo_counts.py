@@ -1,10 +1,10 @@
 """Jobs by status without counting them: one document, moved along with every write that moved jobs.
 
 A job and the counter are two documents, so a process that dies between the two leaves the counter wrong by what it had just
-written, and so does a reply that is lost. Whoever knows of such a thing says so in the document (`is_unsure`), and one process
-of each host then counts the jobs and compares. What is under way at that moment looks like a fault, so a difference is made
-good only when two looks in a row see the same one and nobody moved the counter during either, or since. Between looks that
-settle nothing the pauses double.
+written, and so does a reply that is lost, or a new primary. Whoever knows of such a thing says so in the document (`is_unsure`),
+and one process of each host then counts the jobs and compares. What is under way at that moment looks like a fault, so a
+difference is made good only when two looks in a row see the same one and nobody moved the counter during either, or since.
+Between looks that settle nothing the pauses double.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class MongoCounts:
         self._told_losses = 0
         self._seen: Deltas | None = None
         self._is_doubted = True
+        self._primary: object = None
         self._pause = self._skip = 0
 
     def read(self) -> dict[Status, int]:
@@ -58,10 +59,14 @@ class MongoCounts:
         except StoreUnavailable:
             self._server.lost_writes += 1
 
+    def doubt(self) -> None:
+        """Somebody cannot tell what it moved."""
+        self._server.lost_writes += 1
+
     def mend(self, *, thorough: bool) -> None:
         """Called now and then: look, if there is reason to and it is time. `thorough`: there is."""
         self.move(Counter())  # tells of what was lost
-        self._is_doubted = self._is_doubted or thorough
+        self._is_doubted = self._is_doubted or thorough or self._has_new_primary()
         if self._skip and not thorough:
             self._skip -= 1
             return
@@ -70,6 +75,12 @@ class MongoCounts:
             if self._is_doubted or before.get("is_unsure"):
                 self._look(before)
         self._skip = self._pause
+
+    def _has_new_primary(self) -> bool:
+        """The last moves may not have reached it, without a fault that anybody saw: they wait for no majority."""
+        primary, before = self._server.primary(), self._primary
+        self._primary = primary or before
+        return before is not None and self._primary != before
 
     def _look(self, before: dict[str, Any]) -> None:
         self._pause = min(LONGEST_PAUSE, 2 * self._pause or 1)
@@ -88,11 +99,12 @@ class MongoCounts:
             return {"version": 0} | (self._server.counts.find_one({"_id": COUNTS_ID}) or {})
 
     def _counted(self) -> dict[str, int]:
-        """From the index alone."""
-        pipeline = [{"$group": {"_id": "$status", "jobs": {"$sum": 1}}}]
-        with self._server.call():
-            groups = self._server.jobs.aggregate(pipeline, hint=LIST_INDEXES["status"], maxTimeMS=LOOK_MS)
-            return {group["_id"]: group["jobs"] for group in groups if group["_id"] in STATUSES}
+        """From the index alone, a status at a time: what one question may take is enough for millions of one."""
+        counted = {}
+        for name in STATUSES:
+            with self._server.call():
+                counted[name] = self._server.jobs.count_documents({"status": name}, hint=LIST_INDEXES["status"], maxTimeMS=LOOK_MS)
+        return counted
 
     def _make_good(self, drift: Deltas, version: int) -> None:
         """Unless somebody moves the counter just now."""

@@ -285,8 +285,6 @@ class MongoInsert:
 def _duplicates(fault: BulkWriteError, documents: Sequence[Document]) -> set[str]:
     """The ids of the documents that were refused as duplicates; anything else that went wrong is the database's trouble."""
     errors = fault.details["writeErrors"]
-    others = [error for error in errors if error["code"] != DUPLICATE]
-    if others or fault.details.get("writeConcernErrors"):
-        words = others[0].get("errmsg", "") if others else "the write was not confirmed by a majority"
-        raise StoreUnavailable(f"the database is not available: {words[:300]}", may_be_stored=True) from fault
+    if any(error["code"] != DUPLICATE for error in errors) or fault.details.get("writeConcernErrors"):
+        raise fault
     return {documents[error["index"]]["job_id"] for error in errors}

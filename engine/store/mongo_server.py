@@ -17,6 +17,7 @@ from pymongo.database import Database
 from pymongo.driver_info import DriverInfo
 from pymongo.errors import (
     AutoReconnect,
+    BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
     DuplicateKeyError,
@@ -41,6 +42,7 @@ CONNECT_MS = 2_000
 SOCKET_MS, LEAST_SOCKET_MS = 10_000, 1_000
 MAJORITY_MS = 5_000
 LOOK_MS = 1_000
+RETRYABLE = "RetryableWriteError"
 OLDEST = (4, 4)
 COUNTS_ID = "jobs"
 TELLING = 4
@@ -75,12 +77,14 @@ class MongoServer:
 
     def __init__(
         self, client: MongoClient[Document], database: str, *, waiting: Callable[[bool], None] = lambda waits: None,
-        takes_writes: Callable[[], bool] = lambda: True,
+        takes_writes: Callable[[], bool] = lambda: True, primary: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
-        """`waiting` is told when a call begins and ends; `takes_writes`: whether a server is known that does."""
+        """`waiting` is told when a call begins and ends; `takes_writes`: whether a server that does is known."""
         self._client = client
         self._takes_writes = takes_writes
         self._waiting = waiting
+        self.primary = primary
+        """Which server takes the writes, and since which election and start; None: not known now."""
         self._is_lost = self._is_unsure = False
         self.lost_writes = 0
         self.database: Database[Document] = client.get_database(
@@ -115,7 +119,7 @@ class MongoServer:
             self._is_lost = isinstance(fault, ConnectionFailure)
             plain = _plainly(fault, writes)
             self._is_unsure = self._is_unsure or plain.may_be_stored
-            self.lost_writes += plain.may_be_stored
+            self.lost_writes += writes
             raise plain from fault
         finally:
             self._waiting(False)
@@ -143,7 +147,8 @@ def connect(settings: Settings, waiting: Callable[[bool], None] = lambda waits: 
     socket_ms = min(SOCKET_MS, max(LEAST_SOCKET_MS, round(settings.lease_s * 1000 / 4))) if holds else SOCKET_MS
     client = _client(settings, SELECTION_MS, socket_ms)
     return MongoServer(
-        client, settings.mongo_db, waiting=waiting, takes_writes=lambda: client.topology_description.has_writable_server()
+        client, settings.mongo_db, waiting=waiting, takes_writes=lambda: client.topology_description.has_writable_server(),
+        primary=lambda: _primary(client),
     )  # fmt: skip
 
 
@@ -187,6 +192,12 @@ def _client(settings: Settings, selection_ms: int, socket_ms: int) -> MongoClien
     )  # fmt: skip
 
 
+def _primary(client: MongoClient[Document]) -> object:
+    known = client.topology_description.server_descriptions().values()
+    signs = [(one.address, one.election_id, (one.topology_version or {}).get("processId")) for one in known if one.is_writable]
+    return sorted(signs, key=str) or None
+
+
 def _refuse_old(server: MongoServer) -> None:
     version = server.database.client.server_info()["versionArray"]
     if tuple(version[:2]) < OLDEST:
@@ -202,8 +213,9 @@ def _make_counters(server: MongoServer) -> None:
 
 
 def _plainly(fault: PyMongoError, writes: bool) -> StoreUnavailable:
-    told_so = (AutoReconnect, WriteConcernError, ExecutionTimeout)
-    was_sent = isinstance(fault, told_so) and not isinstance(fault, ServerSelectionTimeoutError)
+    """Of several writes some may be done, whatever became of one; what the driver tries again may have been done before."""
+    told_so = isinstance(fault, AutoReconnect | WriteConcernError | ExecutionTimeout | BulkWriteError)
+    was_sent = (told_so or fault.has_error_label(RETRYABLE)) and not isinstance(fault, ServerSelectionTimeoutError)
     return StoreUnavailable(f"the database is not available: {_in_short(fault)}", may_be_stored=writes and was_sent)
 
 
@@ -217,6 +229,9 @@ def _why(fault: PyMongoError, settings: Settings) -> str:
 
 def _in_short(fault: PyMongoError) -> str:
     """The first words; the driver adds its whole view of the servers."""
+    if isinstance(fault, BulkWriteError):
+        errors = [*fault.details.get("writeErrors", ()), *fault.details.get("writeConcernErrors", ())]
+        return str(errors[0].get("errmsg", "") if errors else fault)[:300]
     return (str(fault).split(", Timeout:")[0].split(", full error:")[0].split(" (configured timeouts")[0])[:300]
 
 

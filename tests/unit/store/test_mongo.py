@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
 import mongomock
 import pytest
-from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
+from pymongo.errors import AutoReconnect, BulkWriteError, ServerSelectionTimeoutError
 
 from engine import lifecycle
 from engine.errors import StoreUnavailable
@@ -36,6 +37,11 @@ class Lossy:
 
     def lose_reply(self, method: str) -> None:
         self._faults.setdefault(method, []).append((True, AutoReconnect("connection closed")))
+
+    def confirm_too_late(self, method: str) -> None:
+        """It was written, but no majority said so in time; several writes at once are told so by an error of their own."""
+        late = {"code": 64, "errmsg": "waiting for replication timed out"}
+        self._faults.setdefault(method, []).append((True, BulkWriteError({"writeErrors": [], "writeConcernErrors": [late]})))
 
     def be_away(self, method: str) -> None:
         self._faults.setdefault(method, []).append((False, ServerSelectionTimeoutError("nobody there")))
@@ -400,6 +406,32 @@ def test_after_something_of_a_call_was_stored_no_fault_says_that_nothing_was(ben
     assert told.value.may_be_stored
 
 
+def test_changes_that_no_majority_confirmed_in_time_are_as_uncertain_as_a_lost_reply(bench: Bench) -> None:
+    job = bench.running()
+    bench.jobs.confirm_too_late("bulk_write")
+
+    with pytest.raises(StoreUnavailable) as told:
+        bench.settled(job, DONE)
+    rested(bench.store)
+
+    assert told.value.may_be_stored
+    assert "timed out" in told.value.message
+    assert bench.store._server.barrier.count_documents({}) == 1
+    bench.check_counts()
+
+
+def test_an_insert_that_no_majority_confirmed_in_time_is_counted(bench: Bench) -> None:
+    rested(bench.store)
+    bench.jobs.confirm_too_late("insert_many")
+
+    with pytest.raises(StoreUnavailable) as told:
+        bench.store.insert([[a_job()]])
+    rested(bench.store)
+
+    assert told.value.may_be_stored
+    bench.check_counts()
+
+
 def test_a_majority_write_goes_before_whatever_follows_a_lost_reply(bench: Bench) -> None:
     bench.put(a_job(), a_job())
     bench.jobs.lose_reply("update_many")
@@ -449,6 +481,22 @@ def test_the_row_of_an_attempt_survives_the_next_attempt(bench: Bench) -> None:
     assert rows == [(1, ExecutionStatus.FAILED), (2, ExecutionStatus.RUNNING)]
 
 
+def test_a_change_that_somebody_moved_on_before_it_was_read_back_leaves_the_counters_right(bench: Bench) -> None:
+    jobs = [bench.running(), bench.running()]
+    other = bench.another()
+    other.apply([lifecycle.settle(jobs[0], DONE, now=START, retry_base_s=0)])
+    rested(bench.store)
+    claim = functools.partial(other.claim_due, owner=WATCHER, now=START, limits=PLENTY)
+    bench.store._server.jobs = Between(bench.jobs, "bulk_write", claim, after=True)  # type: ignore[assignment]
+
+    done = bench.store.apply([lifecycle.recover(job, now=START, max_lost=5) for job in jobs])
+    rested(bench.store)
+
+    assert done == [False, False]
+    assert bench.found(jobs[1]).status is Status.QUEUED
+    bench.check_counts()
+
+
 # ---- counters
 
 
@@ -487,13 +535,30 @@ def test_counters_behind_a_lost_reply_are_counted_anew_by_whoever_looks(bench: B
 def test_counters_that_nobody_doubts_are_not_counted(bench: Bench) -> None:
     rested(bench.store)
     looks = []
-    aggregate = bench.store._server.jobs.aggregate
-    bench.store._server.jobs.aggregate = lambda *words, **more: looks.append(words) or aggregate(*words, **more)  # type: ignore[attr-defined,method-assign]
+    count = bench.store._server.jobs.count_documents
+    bench.store._server.jobs.count_documents = lambda *words, **more: looks.append(words) or count(*words, **more)  # type: ignore[attr-defined,method-assign]
 
     rested(bench.store)
     bench.store.mend(now=START, thorough=True)
 
-    assert len(looks) == 1
+    assert len(looks) == len(Status)
+
+
+def test_counters_are_counted_anew_after_another_server_took_over(bench: Bench) -> None:
+    primaries: list[object] = ["one", None, "two"]
+    server = bench.store._server
+    server.primary = lambda: primaries[0]
+    rested(bench.store)
+    bench.put(a_job())
+    server.counts.update_one({"_id": "jobs"}, {"$inc": {"pending": -1, "version": 1}})  # what the new one never heard of
+
+    before = rested(bench.store).counts()[Status.PENDING]
+    for _ in range(2):
+        primaries.pop(0)
+        rested(bench.store)
+
+    assert before == 0
+    bench.check_counts()
 
 
 def test_counters_that_a_dead_process_left_wrong_are_made_good_by_two_equal_looks(bench: Bench) -> None:
