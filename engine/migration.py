@@ -19,13 +19,17 @@ from engine.upkeep import Upkeep
 from engine.world import World
 
 PAGE = 1_000
+PAGE_BYTES = 8 << 20
 
 
 class Copyable(Store, Protocol):
     """A store that gives away and takes in whole records."""
 
-    def read_records(self, *, after: str | None, limit: int) -> tuple[list[Record], str | None]:
-        """The next jobs in the order of insertion, and where the page after them begins (None: there is none)."""
+    def read_records(self, *, after: str | None, limit: int, max_bytes: int) -> tuple[list[Record], str | None]:
+        """The next jobs in the order of insertion, and where the page after them begins (None: there is none).
+
+        At most `limit`, and no more than the first past `max_bytes`.
+        """
 
     def write_records(self, records: Iterable[Record]) -> int:
         """Store those whose job is not there yet; how many that were. Raises `Conflict` when another job has one's key."""
@@ -81,7 +85,7 @@ def _compare(source: Copyable, target: Copyable, progress: Callable[[int], None]
 def _pages(store: Copyable) -> Iterator[list[Record]]:
     after: str | None = None
     while True:
-        page, after = store.read_records(after=after, limit=PAGE)
+        page, after = store.read_records(after=after, limit=PAGE, max_bytes=PAGE_BYTES)
         if page:
             yield page
         if after is None:

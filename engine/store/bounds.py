@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
-from engine.job import Execution, Output
+from engine.job import Execution, Job, Output
+
+R = TypeVar("R", bound=tuple[Job, list[Execution], list[Output]])
 
 EXECUTIONS_BYTES = 4 << 20
 """Six times that at the worst as JSON, which has six characters for some."""
@@ -25,7 +28,7 @@ def latest_within(latest_first: Iterable[Execution], max_bytes: int) -> list[Exe
     size = 0
     for execution in latest_first:
         taken.append(execution)
-        size += ROW_BYTES + sum(len(text.encode()) for text in (execution.error_message, execution.traceback) if text)
+        size += _row_bytes(execution)
         if size > max_bytes:
             break
     return sorted(taken, key=lambda execution: execution.attempt)
@@ -41,3 +44,25 @@ def latest_outputs(latest_first: Iterable[Output], max_bytes: int) -> list[Outpu
         if size > max_bytes:
             break
     return taken[::-1]
+
+
+def first_records(found: Iterable[tuple[R, str]], limit: int, max_bytes: int) -> tuple[list[R], str | None]:
+    """At most `limit` of these records, no more than the first past `max_bytes`; and the place after them, None at the end."""
+    records: list[R] = []
+    size = 0
+    for record, place in found:
+        records.append(record)
+        size += record_bytes(*record)
+        if len(records) == limit or size > max_bytes:
+            return records, place
+    return records, None
+
+
+def record_bytes(job: Job, executions: Sequence[Execution], outputs: Sequence[Output]) -> int:
+    """What a job takes with all that is stored of it."""
+    own = ROW_BYTES + len(job.payload) + len(job.result or b"") + len(job.error or "")
+    return own + sum(map(_row_bytes, executions)) + sum(ROW_BYTES + len(output.text.encode()) for output in outputs)
+
+
+def _row_bytes(execution: Execution) -> int:
+    return ROW_BYTES + sum(len(text.encode()) for text in (execution.error_message, execution.traceback) if text)

@@ -31,19 +31,18 @@ from engine.store.mongo_documents import (
     SMALL,
     TICKET_FIELDS,
     Document,
-    cursor_of,
     document_to_execution,
     document_to_job,
     document_to_ticket,
     execution_to_document,
     guard_of,
-    past,
     update_of,
 )
 from engine.store.mongo_insert import MongoInsert
 from engine.store.mongo_outputs import MongoOutputs
+from engine.store.mongo_records import MongoRecords
 from engine.store.mongo_search import MongoSearch
-from engine.store.mongo_server import NEWEST_FIRST, MongoServer
+from engine.store.mongo_server import MongoServer
 from engine.store.port import ANYTHING, Claimed, Count, HostSign, Insertion, Page, Record, Seen, Served, nobody
 
 QUEUED = Status.QUEUED.value
@@ -61,6 +60,7 @@ class MongoStore:
         self._claims = MongoClaims(server, self._counts, place=place)
         self._search = MongoSearch(server, self._counts.read)
         self._outputs = MongoOutputs(server)
+        self._records = MongoRecords(server, self._outputs)
         self._requests = MongoInsert(server, self._counts, origin=origin)
         self._words: str | None = None
 
@@ -255,22 +255,8 @@ class MongoStore:
 
     # ---- whole records, see `engine.migration.Copyable`
 
-    def read_records(self, *, after: str | None, limit: int) -> tuple[list[Record], str | None]:
-        wanted = {"status": {"$nin": HIDDEN}} | past(after, "$gt")
-        oldest_first = [(name, -direction) for name, direction in NEWEST_FIRST]
-        with self._server.call():
-            found = list(self._server.jobs.find(wanted).sort(oldest_first).limit(limit))
-            kept = list(self._server.executions.find({"job_id": {"$in": [document["job_id"] for document in found]}}))
-        outputs = self._outputs.of_many([document["job_id"] for document in found])
-        rows = {row["_id"]: row for row in [*kept, *(document["execution"] for document in found if "execution" in document)]}
-        executions: dict[str, list[Execution]] = {}
-        for row in sorted(rows.values(), key=lambda row: row["attempt"]):
-            executions.setdefault(row["job_id"], []).append(document_to_execution(row))
-        records = [
-            (document_to_job(document), executions.get(document["job_id"], []), outputs.get(document["job_id"], []))
-            for document in found
-        ]
-        return records, cursor_of(found[-1]) if len(found) == limit else None
+    def read_records(self, *, after: str | None, limit: int, max_bytes: int) -> tuple[list[Record], str | None]:
+        return self._records.read(after=after, limit=limit, max_bytes=max_bytes)
 
     def write_records(self, records: Iterable[Record]) -> int:
         listed = list(records)

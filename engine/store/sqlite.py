@@ -27,6 +27,7 @@ from engine.store.bounds import (
     LOOK,
     OUTPUTS_BYTES,
     UNBOUNDED,
+    first_records,
     latest_outputs,
     latest_within,
 )
@@ -270,13 +271,13 @@ class SqliteStore:
 
     # ---- whole records, see `engine.migration.Copyable`
 
-    def read_records(self, *, after: str | None, limit: int) -> tuple[list[Record], str | None]:
+    def read_records(self, *, after: str | None, limit: int, max_bytes: int) -> tuple[list[Record], str | None]:
         with self._told_plainly():
-            found = self._run(statements.NEXT_RECORDS, (int(after or 0), limit)).fetchall()
-        jobs = [rows.row_to_job(row[1:]) for row in found]
-        kept = [(self.executions(job.job_id, max_bytes=UNBOUNDED), self.outputs(job.job_id, max_bytes=UNBOUNDED)) for job in jobs]
-        records = [(job, *of_attempts) for job, of_attempts in zip(jobs, kept, strict=True)]
-        return records, str(found[-1][0]) if len(found) == limit else None
+            found = self._run(statements.NEXT_RECORDS, (int(after or 0), limit))
+            return first_records(((self._whole(rows.row_to_job(row[1:])), str(row[0])) for row in found), limit, max_bytes)
+
+    def _whole(self, job: Job) -> Record:
+        return job, self.executions(job.job_id, max_bytes=UNBOUNDED), self.outputs(job.job_id, max_bytes=UNBOUNDED)
 
     def write_records(self, records: Iterable[Record]) -> int:
         written = 0

@@ -14,6 +14,7 @@ from engine.config import read_settings
 from engine.errors import CannotStart, Conflict
 from engine.job import ExecutionStatus, Job, JobFilter, Outcome, Output, Status
 from engine.migration import Copyable, migrate
+from engine.store.bounds import record_bytes
 from engine.store.sqlite import SqliteStore
 from engine.store.sqlite_file import prepare_file
 from tests.support.builders import a_job, a_log
@@ -100,13 +101,38 @@ def test_a_copy_that_was_cut_short_goes_on(ends: tuple[Copyable, Copyable]) -> N
     source, target = ends
     lived_in(source)
     copied(source, open_one("mongo", Path()))  # gives back what was held, as the copy that was cut short did
-    page, after = source.read_records(after=None, limit=12)
+    page, after = source.read_records(after=None, limit=12, max_bytes=1 << 20)
     target.write_records(page)
 
     done = copied(source, target)
 
     assert after is not None
     assert (done.copied, done.jobs, target.counts()) == (18, 30, source.counts())
+
+
+def test_a_page_ends_with_the_first_record_past_its_bytes(ends: tuple[Copyable, Copyable]) -> None:
+    source, target = ends
+    lived_in(source)
+    source.insert([[a_job(payload=b'"%s"' % (b"x" * 1_000_000)) for _ in range(7)]])
+    pages = []
+    after: str | None = None
+    while not pages or after is not None:
+        page, after = source.read_records(after=after, limit=20, max_bytes=2_500_000)
+        target.write_records(page)
+        pages.append(sum(len(job.payload) for job, *_ in page))
+
+    assert max(pages) < 3_100_000
+    assert {job.job_id for job in listed(target)} == {job.job_id for job in listed(source)}
+
+
+def test_a_page_counts_what_attempts_left(ends: tuple[Copyable, Copyable]) -> None:
+    source, _ = ends
+    lived_in(source)
+    everything, _ = source.read_records(after=None, limit=1000, max_bytes=1 << 30)
+
+    page, after = source.read_records(after=None, limit=1000, max_bytes=sum(record_bytes(*record) for record in everything[:9]))
+
+    assert (page, after is not None) == (everything[:10], True)
 
 
 def test_a_copy_made_twice_changes_nothing(ends: tuple[Copyable, Copyable]) -> None:
