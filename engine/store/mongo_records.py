@@ -39,7 +39,7 @@ class MongoRecords:
         attempts = size = 0
         wanted = {"status": {"$nin": HIDDEN}} | past(after, "$gt")
         with self._server.call():
-            for document in self._server.jobs.find(wanted).sort(OLDEST_FIRST).limit(limit):
+            for document in self._server.jobs.find(wanted).sort(OLDEST_FIRST).limit(limit).hint("newest"):
                 share.append(document)
                 attempts += 1 + document["attempt"]
                 size += len(document["payload"]) + len(document.get("result", ""))

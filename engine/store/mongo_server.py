@@ -9,6 +9,7 @@ of waiting for one.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient, ReadPreference, WriteConcern
@@ -49,7 +50,7 @@ TELLING = 4
 """A shorter password stands in many a word."""
 
 DUE = [("priority", DESCENDING), ("scheduled_at", ASCENDING), ("_id", ASCENDING)]
-DUE_INDEX, DUE_IN_QUEUE_INDEX = "due", "due_in_queue"
+DUE_INDEX, DUE_IN_QUEUE_INDEX = "due_by_task", "due_by_task_and_queue"
 STATUS, IS_PENDING = ("status", ASCENDING), {"status": Status.PENDING.value}
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 LIST_INDEXES = {"status": "by_status", "task": "by_task", "queue": "by_queue"}
@@ -170,7 +171,7 @@ def examine(settings: Settings) -> str:
 @contextlib.contextmanager
 def _reached(settings: Settings) -> Iterator[tuple[MongoServer, str]]:
     try:
-        server = MongoServer(_client(settings, START_MS, SOCKET_MS), settings.mongo_db)
+        server = MongoServer(_checked_client(settings), settings.mongo_db)
         with contextlib.closing(server):
             words = f"{server.words()} ({server.kind()}), database {settings.mongo_db}"
             _refuse_old(server)
@@ -182,6 +183,18 @@ def _reached(settings: Settings) -> Iterator[tuple[MongoServer, str]]:
         ) from None
     except PyMongoError as fault:
         raise CannotStart(f"the database at MONGO_URI cannot be used: {_why(fault, settings)}") from None
+
+
+def _checked_client(settings: Settings) -> MongoClient[Document]:
+    """The driver only warns of an option that it does not know or cannot read, and goes on without it: we do not."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        client = _client(settings, START_MS, SOCKET_MS)
+    if caught:
+        client.close()
+        told = "; ".join(dict.fromkeys(str(warning.message) for warning in caught))
+        raise CannotStart(f"MONGO_URI has an option that cannot be used: {_without_secrets(told[:300], settings)}")
+    return client
 
 
 def _client(settings: Settings, selection_ms: int, socket_ms: int) -> MongoClient[Document]:
