@@ -4,7 +4,7 @@ A job and the counter are two documents, so a process that dies between the two 
 written, and so does a reply that is lost, or a new primary. Whoever knows of such a thing says so in the document (`is_unsure`),
 and one process of each host then counts the jobs and compares. What is under way at that moment looks like a fault, so a
 difference is made good only when two looks in a row see the same one and nobody moved the counter during either, or since.
-Between looks that settle nothing the pauses double.
+So nobody looks while it moves; between looks that settle nothing the pauses double.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from engine.store.mongo_documents import STATUSES
 from engine.store.mongo_server import COUNTS_ID, LIST_INDEXES, MongoServer
 
 LOOK_MS = 5_000
-LONGEST_PAUSE = 64
+LONGEST_PAUSE = 16
 
 Deltas = Counter[str]
 
@@ -35,6 +35,7 @@ class MongoCounts:
         self._seen: Deltas | None = None
         self._is_doubted = True
         self._primary: object = None
+        self._version: int | None = None
         self._pause = self._skip = 0
 
     def read(self) -> dict[Status, int]:
@@ -72,7 +73,8 @@ class MongoCounts:
             return
         with contextlib.suppress(StoreUnavailable):  # it takes too long, or the database is away: later
             before = self._document()
-            if self._is_doubted or before.get("is_unsure"):
+            is_quiet, self._version = before["version"] == self._version, before["version"]
+            if thorough or (is_quiet and (self._is_doubted or before.get("is_unsure"))):
                 self._look(before)
         self._skip = self._pause
 
