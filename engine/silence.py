@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from engine.errors import StoreUnavailable
 from engine.owners import parse_owner
@@ -25,6 +25,8 @@ from engine.world import World
 
 UNKNOWN = -1
 FORGET_AFTER_S = 3600.0
+OLD = timedelta(days=1)
+"""By whatever clock: an observer that is often started anew never sees an hour of silence."""
 KNOWN_FOR_S = 2.0
 
 
@@ -81,6 +83,7 @@ class Silence:
         self._world = world
         self._lease_s = lease_s
         self._leases_s: dict[str, float] = {}
+        self._old: set[str] = set()
         self._pause_s = max(look_s * 3, lease_s / 2)
         self._seen: dict[str, tuple[int, float]] = {}
         self._looked_at = world.monotonic()
@@ -97,7 +100,7 @@ class Silence:
         return lease_s + margin_s(lease_s)
 
     def forget_hosts(self, holding: Iterable[str]) -> None:
-        """Remove the signs of hosts that have been silent for an hour and hold nothing."""
+        """Remove the signs of hosts that hold nothing and have been silent for an hour, or for a lease if the sign is old."""
         holders = {parse_owner(owner).boot for owner in holding}
         silent_s = self._look(holders)
         for boot, (renewal, _) in list(self._seen.items()):
@@ -105,7 +108,7 @@ class Silence:
                 continue
             if renewal == UNKNOWN:
                 del self._seen[boot]
-            elif silent_s[boot] > FORGET_AFTER_S:
+            elif silent_s[boot] > (self._bound_s(boot) if boot in self._old else FORGET_AFTER_S):
                 self._hosts.forget_host(boot, renewal=renewal)
 
     def _look(self, boots: set[str]) -> dict[str, float]:
@@ -117,6 +120,7 @@ class Silence:
         watched = boots | {boot for boot, (renewal, _) in self._seen.items() if renewal == UNKNOWN}
         renewals = dict.fromkeys(watched, UNKNOWN) | {sign.boot: sign.renewal for sign in signs}
         self._leases_s = {sign.boot: sign.lease_s for sign in signs}
+        self._old = {sign.boot for sign in signs if self._world.now() - sign.seen_at > OLD}
         self._looked_at = ended_at = self._world.monotonic()
         self._seen = {
             boot: self._seen[boot] if boot in self._seen and self._seen[boot][0] == renewal else (renewal, ended_at)

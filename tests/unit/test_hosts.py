@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from engine.errors import StoreUnavailable
@@ -224,6 +226,19 @@ def test_signs_of_hosts_long_gone_that_hold_nothing_are_removed(world: FakeWorld
         silence.forget_hosts([FAR])
 
     assert [seen.boot for seen in store.hosts()] == ["f00d"]
+
+
+def test_old_signs_are_removed_by_an_observer_that_lives_for_minutes_only(world: FakeWorld, store: MemoryStore) -> None:
+    for boot, seen_at in (("01d0", START - timedelta(days=2)), ("yo0ng", START)):
+        store.renew(HostSign(boot=boot, host="far", renewal=0, seen_at=seen_at))
+    silence = observer(store, world)
+    silence.forget_hosts([])
+    at_once = len(store.hosts())
+    for _ in range(round(2 * LEASE_S / LOOK_S)):
+        world.advance(LOOK_S)
+        silence.forget_hosts([])
+
+    assert (at_once, [seen.boot for seen in store.hosts()]) == (2, ["yo0ng"])
 
 
 def test_tasks_of_other_hosts_are_known_and_remembered_through_an_outage(world: FakeWorld, store: MemoryStore) -> None:
