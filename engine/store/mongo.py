@@ -110,23 +110,21 @@ class MongoStore:
         return changed
 
     def _note(self, applied: Sequence[Change]) -> None:
-        """What follows from changes that are made: the counters, and the rows of the attempts that have ended."""
+        """What follows from changes that are made: the counters, and what is kept of the attempts that have ended.
+
+        Never fails: rows stand in the jobs' documents, too, and are kept before they are overwritten there. Nor does it wait twice
+        for a database that is away: whoever applies holds jobs, and must be able to let go of them in time.
+        """
         deltas: Counter[str] = Counter()
         for change in applied:
             deltas[change.status.value] -= 1
             deltas[str(change.fields["status"])] += 1
-        self._counts.move(deltas)
-        self._write_rows([
-            execution_to_document(change.execution)
-            for change in applied
-            if change.execution is not None and change.execution.status is not ExecutionStatus.RUNNING
-        ])  # fmt: skip
-        self._outputs.note([change.output for change in applied if change.output is not None])
-
-    def _write_rows(self, rows: Sequence[Document]) -> None:
-        """Never fails: the same rows stand in the jobs' documents, and are kept before they are overwritten there."""
+        if not self._counts.move(deltas):
+            return
+        ended = [change.execution for change in applied if change.execution is not None]
         with contextlib.suppress(StoreUnavailable):
-            self._replace_rows(rows)
+            self._replace_rows([execution_to_document(row) for row in ended if row.status is not ExecutionStatus.RUNNING])
+            self._outputs.write([change.output for change in applied if change.output is not None])
 
     def _replace_rows(self, rows: Sequence[Document]) -> None:
         if rows:

@@ -44,12 +44,12 @@ class MongoCounts:
             document = self._server.counts.find_one({"_id": COUNTS_ID}) or {}
         return {status: max(0, document.get(name, 0)) for name, status in STATUSES.items()}
 
-    def move(self, deltas: Deltas) -> None:
-        """So many more (or fewer) of each. Never fails: what cannot be written is counted anew by and by."""
+    def move(self, deltas: Deltas) -> bool:
+        """So many more (or fewer) of each. False: the database is away, and what was not written is counted anew by and by."""
         moved = {name: number for name, number in deltas.items() if number}
         losses = self._server.lost_writes
         if not moved and losses == self._told_losses:
-            return
+            return True
         update: dict[str, Any] = {"$inc": {**moved, "version": 1}}
         if losses != self._told_losses:
             update["$set"] = {"is_unsure": True}
@@ -59,6 +59,8 @@ class MongoCounts:
             self._told_losses = losses
         except StoreUnavailable:
             self._server.lost_writes += 1
+            return False
+        return True
 
     def doubt(self) -> None:
         """Somebody cannot tell what it moved."""

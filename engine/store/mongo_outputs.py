@@ -5,13 +5,11 @@ It is written when the attempt's end is, and best effort: a job's document never
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pymongo import ReplaceOne
 
-from engine.errors import StoreUnavailable
 from engine.job import Output, Progress
 from engine.lifecycle import execution_id
 from engine.store.bounds import UNBOUNDED, latest_outputs
@@ -25,11 +23,6 @@ class MongoOutputs:
 
     def __init__(self, server: MongoServer) -> None:
         self._server = server
-
-    def note(self, outputs: Sequence[Output]) -> None:
-        """Keep them, if the database is there."""
-        with contextlib.suppress(StoreUnavailable):
-            self.write(outputs)
 
     def write(self, outputs: Sequence[Output]) -> None:
         """Keep them; the same ones again change nothing."""

@@ -46,6 +46,10 @@ class Lossy:
     def be_away(self, method: str) -> None:
         self._faults.setdefault(method, []).append((False, ServerSelectionTimeoutError("nobody there")))
 
+    def expected(self, method: str) -> int:
+        """How many faults are still to come."""
+        return len(self._faults.get(method, []))
+
     def __getattr__(self, name: str) -> object:
         method = getattr(self._collection, name)
         if not self._faults.get(name):
@@ -479,6 +483,22 @@ def test_the_row_of_an_attempt_survives_the_next_attempt(bench: Bench) -> None:
 
     rows = [(row.attempt, row.status) for row in bench.store.executions(job.job_id)]
     assert rows == [(1, ExecutionStatus.FAILED), (2, ExecutionStatus.RUNNING)]
+
+
+def test_who_applies_changes_does_not_wait_twice_for_a_database_that_went_away(bench: Bench) -> None:
+    job = bench.running()
+    rows = Lossy(bench.store._server.executions)
+    bench.store._server.executions = rows  # type: ignore[assignment]
+    bench.counts.be_away("update_one")
+    rows.be_away("bulk_write")
+
+    done = bench.settled(job, DONE)
+    rested(bench.store)
+
+    assert done == [True]
+    assert rows.expected("bulk_write") == 1
+    assert [row.status for row in bench.store.executions(job.job_id)] == [ExecutionStatus.SUCCESS]
+    bench.check_counts()
 
 
 def test_a_change_that_somebody_moved_on_before_it_was_read_back_leaves_the_counters_right(bench: Bench) -> None:
