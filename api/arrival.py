@@ -37,7 +37,9 @@ class Arrival:
         self._size: int | None = None
 
     def read(self, sock: socket.socket) -> Need:
-        """Take what is there, without waiting for it."""
+        """Take what is there, without waiting for it; nothing while a request is whole: what is behind it would grow and grow."""
+        if self.came and (need := self.need()) is not Need.MORE:
+            return need
         try:
             data = sock.recv(READ_BYTES)
         except BlockingIOError:

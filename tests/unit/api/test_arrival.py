@@ -106,6 +106,16 @@ def test_reading_never_waits(pair: tuple[socket.socket, socket.socket]) -> None:
     assert needs == [Need.MORE, Need.MORE, Need.NOTHING]
 
 
+def test_what_is_behind_a_whole_request_stays_in_its_socket(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    theirs.sendall(GET * 3)
+    arrival = Arrival(GET + GET[:9])
+
+    assert arrival.read(ours) is Need.NOTHING
+    assert arrival.came == GET + GET[:9]
+    assert ours.recv(1 << 16) == GET * 3
+
+
 def test_an_end_in_the_middle_is_for_the_parser_to_tell(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     theirs.sendall(GET[:10])
