@@ -46,6 +46,8 @@ class HostWorld(World):
 class TracedLog(Log):
     """What a process logs, told in the trace."""
 
+    is_debug = False
+
     def __init__(self, agenda: Agenda, who: str) -> None:
         self._agenda = agenda
         self._who = who
