@@ -13,6 +13,7 @@ from gunicorn.config import Config
 
 from api.arrival import Arrival
 from api.heads import Heads
+from api.traffic import HEADER
 from tests.support.raw import a_client, exchange, read_answer
 from tests.support.system import Answer, Jobyard
 from tests.system.bad_requests import JOBS, SCHEDULE, SLOW, TABLE, TAKEN, Row, chunked, head, post
@@ -106,11 +107,14 @@ def test_the_express_and_the_long_way_answer_the_same(small: Jobyard, request_by
     assert long == express
 
 
-def without_what_differs(answer: Answer | None) -> tuple[int, list[tuple[str, str]], bytes]:
+def without_what_differs(answer: Answer | None) -> tuple[int, dict[str, str], bytes]:
+    """Each is told when, and has an id of its own."""
     assert answer is not None
     job_id = answer.json.get("job_id", "no job")
-    headers = [(name, value.replace(job_id, "ID")) for name, value in answer.headers.items() if name != "Date"]
-    return answer.status, headers, answer.body.replace(job_id.encode(), b"ID")
+    headers = {name: value.replace(job_id, "ID") for name, value in answer.headers.items()}
+    same = headers | {"Date": "a date", HEADER: "an id"}
+    assert set(same) == set(headers)
+    return answer.status, same, answer.body.replace(job_id.encode(), b"ID")
 
 
 @pytest.mark.parametrize("limit", [1, 1000])
