@@ -25,7 +25,7 @@ from engine.store.mongo import MongoStore
 from engine.store.mongo_server import MongoServer
 from tests.support.waiting import wait_for
 
-START_S = 20.0
+START_S = 40.0
 STOP_S = 8.0
 
 

@@ -43,7 +43,7 @@ class Notes:
         notes = [Note(**json.loads(line)) for line in lines]
         return [note for note in notes if note.what == what and job_id in (None, note.job_id)]
 
-    def wait(self, job_id: str, *, what: str = "begin", count: int = 1, within_s: float = 10.0) -> Note:
+    def wait(self, job_id: str, *, what: str = "begin", count: int = 1, within_s: float = 30.0) -> Note:
         """The `count`-th such note of this job."""
         wait_for(lambda: len(self.read(what, job_id)) >= count, within_s=within_s, told=f"{what!r} {count} of job {job_id}")
         return self.read(what, job_id)[count - 1]

@@ -35,9 +35,9 @@ from tests.support.waiting import wait_for
 CHECKOUT = Path(__file__).resolve().parents[2]
 REMOVED = (".sock", ".hints", ".pid")
 READY = "Jobyard is ready"
-START_S = 20.0
+START_S = 40.0
 STOP_S = 45.0
-ASK_S = 10.0
+ASK_S = 20.0
 OFFSETS = range(10_000, 23_700, 10)
 """Below the ports from which Linux gives any client one: a free one there may be taken before it is bound."""
 
@@ -166,7 +166,7 @@ class Jobyard:
         os.kill(pid, signal_number)
         return pid
 
-    def wait_replaced(self, name: str, pid: int, *, within_s: float = 10.0) -> int:
+    def wait_replaced(self, name: str, pid: int, *, within_s: float = 20.0) -> int:
         """Come back when another process has taken this one's place and runs; its pid."""
         told = f"a successor of {name}"
         wait_for(
@@ -258,7 +258,7 @@ class Jobyard:
         """The attempts at a job."""
         return self.get(f"/api/jobs/{job_id}/executions").json
 
-    def wait_for_job(self, job_id: str, *, status: str = "completed", within_s: float = 10.0) -> Any:
+    def wait_for_job(self, job_id: str, *, status: str = "completed", within_s: float = 30.0) -> Any:
         """The job, once it has this status."""
         wait_for(lambda: self.job(job_id)["status"] == status, within_s=within_s, told=f"job {job_id} {status}")
         return self.job(job_id)

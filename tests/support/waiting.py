@@ -14,7 +14,7 @@ T = TypeVar("T")
 LOOK_EVERY_S = 0.01
 
 
-def wait_for(what: Callable[[], T], *, within_s: float = 10.0, told: str = "") -> T:
+def wait_for(what: Callable[[], T], *, within_s: float = 30.0, told: str = "") -> T:
     """What it gives as soon as that is true; an exception in it counts as not yet."""
     give_up_at = time.monotonic() + within_s
     while True:

@@ -13,7 +13,7 @@ from engine import Unrecoverable
 from engine.tasks.shell import MAX_SHOWN_BYTES, run_program
 from tests.support.waiting import wait_for
 
-AGAIN_S = 0.5
+AGAIN_S = 5.0
 
 
 def sh(script: str) -> object:
