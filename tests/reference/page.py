@@ -15,7 +15,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "http.md"
 HEAD = """# The HTTP interface
 
 Drawn from the OpenAPI document by `make reference`; don't edit it here. Programs read `http://localhost:8080/openapi.json`.
-Every error has the shape `Error`. What any request may get besides: {everywhere}.
+[Some requests by example](http-examples.md). Every error has the shape `Error`. What any request may get besides: {everywhere}.
 """
 BOUNDS = {
     "minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "minLength": "length ≥", "maxLength": "length ≤",
