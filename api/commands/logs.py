@@ -31,11 +31,13 @@ def show_logs(service: Service, job_id: str, follow: bool) -> None:
         print_json(client.ask("GET", f"/api/jobs/{job_id}/logs"))
         return
     seen: dict[int, str] = {}
+    is_last_look = not follow
     while True:
-        has_ended = follow and client.ask("GET", f"/job?job_id={job_id}")["status"] in ENDED  # before the last look
+        has_ended = follow and client.ask("GET", f"/job?job_id={job_id}")["status"] in ENDED
         _print_new(client, job_id, seen)
-        if not follow or has_ended:
+        if is_last_look:
             return
+        is_last_look = has_ended  # one more: on MongoDB the last words are stored a moment after the end
         select.select([], [], [], LOOK_EVERY_S)
 
 

@@ -38,8 +38,9 @@ READY = "Jobyard is ready"
 START_S = 40.0
 STOP_S = 45.0
 ASK_S = 20.0
-OFFSETS = range(10_000, 23_700, 10)
-"""Below the ports from which Linux gives any client one: a free one there may be taken before it is bound."""
+OFFSETS = [start + step for start in range(10_000, 22_001, 4_000) for step in range(0, 890, 10)]
+"""No two of them lead to one port, whatever the component: the roles' first ports are 921 to 3,001 apart. All of them are below
+those from which Linux gives any client one: a free one there may be taken before it is bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

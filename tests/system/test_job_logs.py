@@ -19,6 +19,7 @@ def test_the_output_of_a_running_task_is_shown_and_its_last_words_are_kept_when_
     running = last(jobyard, job_id)
     (tmp_path / "until").touch()
     jobyard.wait_for_job(job_id, status="failed")
+    wait_for(lambda: not last(jobyard, job_id)["is_running"] and last(jobyard, job_id)["output"])  # on MongoDB a moment later
 
     ended = last(jobyard, job_id)
 

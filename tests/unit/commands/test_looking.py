@@ -147,7 +147,7 @@ def test_an_error_is_one_line_and_a_status(desk: Desk, answer: httpx.Response | 
 def test_logs_follow_until_the_job_has_ended(desk: Desk) -> None:
     outputs = iter(["one\n", "one\ntwo\n", "one\ntwo\nthree\n"])
     running, ended = a_job(status=Status.RUNNING), a_job(status=Status.COMPLETED, finished_at=START)
-    states = iter([running, ended])
+    states = iter([running, ended, ended])
     desk.on("GET /job", lambda request: httpx.Response(200, content=to_json(next(states))))
     desk.on(
         "GET /api/jobs/1/logs",
@@ -156,7 +156,7 @@ def test_logs_follow_until_the_job_has_ended(desk: Desk) -> None:
 
     followed = desk.run("logs", "-f", "1")
 
-    assert (followed.stdout, followed.stderr) == ("one\ntwo\n", "--- attempt 1\n")
+    assert (followed.stdout, followed.stderr) == ("one\ntwo\nthree\n", "--- attempt 1\n")
 
 
 def test_completion_offers_what_the_service_knows(desk: Desk) -> None:
