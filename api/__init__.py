@@ -1,0 +1,1 @@
+"""The HTTP side: the front that serves it, the views behind it, how everything is started, and the commands."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import CannotStart
+from jobyard.engine.errors import CannotStart
 
 LONG_TOKEN = 32
 """128 bits in hexadecimal digits: what a token must have before other hosts can try their luck."""

@@ -18,7 +18,7 @@ JobyardError                 code, message, field
 ├── NotFinished              the job had not ended when the time to wait for it was up
 └── JobFailed                the job ended, but not well
 
-The codes are part of the HTTP contract; `api/reply.py` gives each its status. Nothing here knows HTTP.
+The codes are part of the HTTP contract; `api/http/reply.py` gives each its status. Nothing here knows HTTP.
 """
 
 from __future__ import annotations

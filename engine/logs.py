@@ -11,8 +11,8 @@ import os
 import select
 from math import isfinite
 
-from engine.job import rfc3339
-from engine.world import World
+from jobyard.engine.timestamps import rfc3339
+from jobyard.engine.world import World
 
 LEVELS = ("debug", "info", "warning", "error")
 MAX_LINE_BYTES = 4096

@@ -9,45 +9,40 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import SETTINGS
+from jobyard.engine.config import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted(path for folder in ("engine", "api") for path in (ROOT / folder).rglob("*.py"))
-ROLES = ("engine.scheduler", "engine.watcher", "engine.queue", "engine.worker", "engine.executor")
+ROLES = ("engine/scheduler", "engine/watcher", "engine/queue", "engine/worker")
+USERS_SIDE = ("engine/template", "engine/executor")
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 MAX_LINE_CHARS = 132
-
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("engine.errors",),
-    ("engine.owners", "engine.job", "engine.strict_json"),
-    ("engine.lifecycle", "engine.world", "engine.process_control", "engine.facts"),
-    ("engine.submission", "engine.selection", "engine.reasons", "engine.config", "engine.logs", "engine.pace",
-     "engine.measures", "engine.client"),
-    ("engine.wire", "engine.store", "engine.tasks"),
-    ("engine.backlog", "engine.upkeep", "engine.executor", "engine.slot", "engine.attempts", "engine.output", "engine.queue_line",
-     "engine.workshop", "engine.interrupt", "engine.outcomes", "engine.surroundings", "engine.executor_line", "engine.seats",
-     "engine.ledger", "engine.hold", "engine.silence", "engine.intake", "engine.migration", "engine.acceptance", "engine.replies",
-     "engine.bulk", "engine.vigil", "engine.inquiry"),
-    ("engine.scheduler", "engine.watcher", "engine.queue", "engine.worker", "engine.processes",
-     "engine.testing", "engine.pytest_plugin"),
-    ("api",),
-)  # fmt: skip
-"""Lowest first; a module imports from its own layer or below."""
+GROUND = "engine"
+"""The files of this folder itself; they know nothing above them."""
 
 CLOCKS_AND_DICE = re.compile(
     r"\b(time\.(time|time_ns|monotonic|sleep|perf_counter)|random\.\w+|uuid\.\w+|datetime\.(now|utcnow|today)"
     r"|os\.(fork|kill|killpg|urandom))\("
 )
-MAY_ASK = {"engine/world.py", "api/http_worker.py"}
-"""`api/http_worker.py` hands gunicorn's own connections to gunicorn's own poller, which compares with `time.monotonic`."""
+MAY_ASK = {"engine/world.py", "api/front/http_worker.py"}
+"""`front.http_worker` hands gunicorn's own connections to gunicorn's own poller, which compares with `time.monotonic`."""
+
+MAY_READ_ENVIRONMENT = {"engine/executor/child_environment.py", "engine/client/default.py"}
+"""Besides the composition root: the executor, which cleans what its tasks see, and the client, which lives in others' programs."""
 
 GUNICORN_HOOKS = {"handle_error", "handle_exit", "handle_request", "handle_quit", "handle_term", "manage_workers"}
 BANNED = re.compile(r"^(handle|process|do|manage)_|Manager|Helper|utils", re.ASCII)
 
+Arrows = dict[str, dict[str, list[str]]]
+"""From folder to folder: which file imports which."""
 
-def name_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+def path_of(module: str) -> Path | None:
+    """The file of one of our modules, as in `jobyard.engine.jobs.job`; None for anything else."""
+    own, _, rest = module.partition(".")
+    path = ROOT / f"{rest.replace('.', '/')}.py"
+    return path if own == "jobyard" and path.is_file() else None
 
 
 def imports_of(tree: ast.AST) -> Iterator[str]:
@@ -58,11 +53,41 @@ def imports_of(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
 
 
-def layer_of(module: str) -> int | None:
-    for depth, names in enumerate(LAYERS):
-        if any(module == name or module.startswith(name + ".") for name in names):
-            return depth
-    return None
+def imported_files(tree: ast.AST) -> set[Path]:
+    """Ours, whether a module or a name in it is imported."""
+    found = (path_of(name) or path_of(name.rpartition(".")[0]) for name in imports_of(tree))
+    return {path for path in found if path is not None}
+
+
+def folder_of(path: Path) -> str:
+    return str(path.relative_to(ROOT).parent)
+
+
+def arrows() -> Arrows:
+    """All imports between folders."""
+    drawn: Arrows = {}
+    for source in SOURCES:
+        for target in imported_files(ast.parse(source.read_text("utf-8"))):
+            if folder_of(source) != folder_of(target):
+                towards = drawn.setdefault(folder_of(source), {}).setdefault(folder_of(target), [])
+                towards.append(f"{source.relative_to(ROOT)} → {target.relative_to(ROOT)}")
+    return drawn
+
+
+def floors(drawn: Arrows) -> list[list[str]]:
+    """The folders from the ground up, each above all that it imports; those that go round in circles are left out."""
+    folders = {folder_of(source) for source in SOURCES}
+    placed: list[list[str]] = []
+    done: set[str] = set()
+    while floor := sorted(folder for folder in folders - done if set(drawn.get(folder, {})) <= done):
+        placed.append(floor)
+        done |= set(floor)
+    return placed
+
+
+def map_of(drawn: Arrows) -> str:
+    """The house, top floor first, for whoever has to mend it."""
+    return "\n".join("  ".join(floor) for floor in reversed(floors(drawn)))
 
 
 def functions_of(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -80,25 +105,49 @@ def tree(source: Path) -> ast.Module:
     return ast.parse(source.read_text("utf-8"))
 
 
-def test_every_module_has_its_place_in_the_layers(source: Path) -> None:
-    assert name_of(source) == "engine" or layer_of(name_of(source)) is not None
+def test_no_folder_imports_one_that_imports_it() -> None:
+    drawn = arrows()
+
+    placed = {folder for floor in floors(drawn) for folder in floor}
+    circling = {folder: targets for folder, targets in drawn.items() if folder not in placed}
+    back = {folder: {to: files for to, files in targets.items() if to not in placed} for folder, targets in circling.items()}
+
+    assert not back, f"these import each other: {back}\n\nthe rest of the house:\n{map_of(drawn)}"
 
 
-def test_a_module_imports_downwards_only(source: Path, tree: ast.Module) -> None:
-    own = layer_of(name_of(source))
+def test_no_file_imports_one_that_imports_it() -> None:
+    waiting = {source: imported_files(ast.parse(source.read_text("utf-8"))) - {source} for source in SOURCES}
+    while free := [source for source, targets in waiting.items() if not targets & waiting.keys()]:
+        for source in free:
+            del waiting[source]
 
-    upwards = [name for name in imports_of(tree) if own is not None and (layer_of(name) or 0) > own]
-
-    assert upwards == []
+    assert [str(source.relative_to(ROOT)) for source in waiting] == []
 
 
-def test_a_role_never_imports_another(source: Path, tree: ast.Module) -> None:
-    me = name_of(source)
+def test_the_ground_knows_nothing_above_it() -> None:
+    assert arrows().get(GROUND, {}) == {}
 
-    other_roles = tuple(f"{role}." for role in ROLES if role != me)
-    others = [name for name in imports_of(tree) if me in ROLES and name.startswith(other_roles)]
 
-    assert others == []
+def test_the_engine_never_imports_the_api() -> None:
+    targets = {target for folder, targets in arrows().items() if folder.startswith("engine") for target in targets}
+
+    assert [target for target in sorted(targets) if target.startswith("api")] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_never_imports_another(role: str) -> None:
+    assert set(arrows()[role]) & set(ROLES) == set()
+
+
+@pytest.mark.parametrize("folder", USERS_SIDE)
+def test_where_users_code_lives_no_role_is_known(folder: str) -> None:
+    assert set(arrows().get(folder, {})) & {*ROLES, "engine/store", "engine/supervisor", "engine/hosts"} == set()
+
+
+def test_a_folder_holds_its_story_and_no_code_in_its_init() -> None:
+    told = {path: ast.parse(path.read_text("utf-8")) for path in SOURCES if path.name == "__init__.py"}
+
+    assert [str(path.relative_to(ROOT)) for path, tree in told.items() if len(tree.body) != 1 or not ast.get_docstring(tree)] == []
 
 
 def test_nothing_is_imported_inside_a_function(tree: ast.Module) -> None:
@@ -122,9 +171,7 @@ def test_time_chance_and_processes_come_from_the_world(source: Path) -> None:
 
 
 def test_the_environment_is_read_at_the_composition_root_only(source: Path) -> None:
-    if source.name in ("__main__.py", "executor.py", "surroundings.py"):  # the executor cleans what its tasks see
-        return
-    if str(source.relative_to(ROOT)) == "engine/client/default.py":  # the client lives in programs that are not ours
+    if str(source.relative_to(ROOT)) in MAY_READ_ENVIRONMENT:
         return
 
     assert "os.environ" not in source.read_text("utf-8")

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from api.commands import exits
-from api.commands.connection import Service, asks_service
-from api.commands.filters import filter_options, given, query
-from api.commands.show import coloured, print_json, progress_bar
-from engine.client import Client
-from engine.errors import Rejected
+from jobyard.api.commands import exits
+from jobyard.api.commands.connection import Service, asks_service
+from jobyard.api.commands.filters import filter_options, given, query
+from jobyard.api.commands.show import coloured, print_json, progress_bar
+from jobyard.engine.client.sync_client import Client
+from jobyard.engine.errors import Rejected
 
 STEP = 500
 IDS = click.argument("job_ids", nargs=-1, metavar="[JOB_ID]…")

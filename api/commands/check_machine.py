@@ -15,19 +15,19 @@ from pathlib import Path
 
 import psutil
 
-from api.command_line import START_ALL
-from api.commands.findings import Finding, broken, fine, warning
-from api.limits import DESCRIPTORS
-from api.task_modules import MODULES_S, load_tasks
-from api.topology import FIRST_PORTS, GATEWAY, ROLES, all_components
-from engine.config import Settings
-from engine.errors import CannotStart
-from engine.processes.data_dir import DataDir
-from engine.processes.ports import explain, open_ports
-from engine.processes.probe import Probe
-from engine.store import DATABASE_FILE, examine_store
-from engine.store.sqlite_engine import is_sound, words
-from engine.world import World
+from jobyard.api.commands.findings import Finding, broken, fine, warning
+from jobyard.api.front.connections import DESCRIPTORS
+from jobyard.api.start.command_line import START_ALL
+from jobyard.api.start.task_modules import MODULES_S, load_tasks
+from jobyard.engine.config import Settings
+from jobyard.engine.databases.open import DATABASE_FILE, examine_store
+from jobyard.engine.errors import CannotStart
+from jobyard.engine.store.sqlite.engine import is_sound, words
+from jobyard.engine.supervisor.data_dir import DataDir
+from jobyard.engine.supervisor.ports import explain, open_ports
+from jobyard.engine.supervisor.probe import Probe
+from jobyard.engine.topology import FIRST_PORTS, GATEWAY, ROLES, all_components
+from jobyard.engine.world import World
 
 GIB = 1 << 30
 LITTLE_ROOM_BYTES, NO_ROOM_BYTES = GIB, 64 << 20

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from api.commands.findings import Finding, broken, fine, warning
-from api.commands.moments import span
-from api.topology import QUEUE, WORKER
-from engine.client import Client
-from engine.job import Status
-from engine.reasons import Code
+from jobyard.api.commands.findings import Finding, broken, fine, warning
+from jobyard.api.commands.moments import span
+from jobyard.engine.client.sync_client import Client
+from jobyard.engine.jobs.job import Status
+from jobyard.engine.topology import QUEUE, WORKER
+from jobyard.engine.why.rules import Code
 
 Json = Mapping[str, Any]
 

@@ -12,10 +12,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from api.commands import exits
-from engine.client import Client
-from engine.config import read_settings
-from engine.errors import JobyardError, NotFinished, Unavailable, Unreachable
+from jobyard.api.commands import exits
+from jobyard.engine.client.sync_client import Client
+from jobyard.engine.config import read_settings
+from jobyard.engine.errors import JobyardError, NotFinished, Unavailable, Unreachable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,7 +26,7 @@ Connect = Callable[..., Client]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class ChildEnvironment:
     """What the commands are run with: the environment's variables, and what makes a client."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -64,7 +64,7 @@ def service_options(command: Callable[P, R]) -> Callable[P, R]:
 
 def make_service(context: click.Context, *, url: str | None, token_file: Path | None, as_json: bool) -> Service:
     """What this command asks, from its options, those before its name, and the environment."""
-    given = context.find_object(Surroundings) or Surroundings()
+    given = context.find_object(ChildEnvironment) or ChildEnvironment()
     environment = given.environment
     return Service(
         url=url or environment.get("JOBYARD_URL") or _local_url(environment), token=_token(token_file, environment),

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import click
 
-from api.migrating import Place, open_place, refuse_running
-from engine.config import read_settings
-from engine.errors import CannotStart, JobyardError
-from engine.logs import Log
-from engine.migration import migrate
-from engine.processes.child import EXIT_CANNOT_START
-from engine.store import DATABASE_FILE
-from engine.store.sqlite_backup import back_up
-from engine.world import World
-
-CHECKOUT = Path(__file__).resolve().parents[2]
+from jobyard.api.commands.migrating import Place, open_place, refuse_running
+from jobyard.engine.checkout import default_data_dir
+from jobyard.engine.config import read_settings
+from jobyard.engine.databases.migration import migrate
+from jobyard.engine.databases.open import DATABASE_FILE
+from jobyard.engine.errors import CannotStart, JobyardError
+from jobyard.engine.logs import Log
+from jobyard.engine.store.sqlite.backup import back_up
+from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START
+from jobyard.engine.world import World
 
 
 @click.command("migrate")
@@ -59,7 +58,7 @@ def migrate_command(source: str, target: str, mongo_db: str, mongo_uri: str | No
 @click.command("backup")
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
-    "--data-dir", envvar="DATA_DIR", default=CHECKOUT / "var", show_default=True, type=click.Path(path_type=Path),
+    "--data-dir", envvar="DATA_DIR", default=default_data_dir, show_default=True, type=click.Path(path_type=Path),
     help="Where the database is.",
 )  # fmt: skip
 def backup_command(target: Path, data_dir: Path) -> None:

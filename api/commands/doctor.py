@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from api.commands import exits
-from api.commands.check_machine import (
+from jobyard.api.commands import exits
+from jobyard.api.commands.check_machine import (
     look_at_clock,
     look_at_database,
     look_at_disk,
@@ -21,17 +21,17 @@ from api.commands.check_machine import (
     look_at_tasks,
     look_at_versions,
 )
-from api.commands.check_service import look_at_health, look_at_jobs, look_at_processes
-from api.commands.connection import Service, Surroundings, make_service, service_options, tell_errors
-from api.commands.database import CHECKOUT
-from api.commands.findings import Finding, State, broken, examine, fine, warning, worst
-from api.commands.show import clean, print_json
-from api.task_modules import find_tasks_where_the_user_is
-from engine.client import Client
-from engine.config import Settings, read_settings
-from engine.errors import JobyardError, Unauthorized, Unreachable
-from engine.processes.data_dir import DataDir
-from engine.world import World
+from jobyard.api.commands.check_service import look_at_health, look_at_jobs, look_at_processes
+from jobyard.api.commands.connection import ChildEnvironment, Service, make_service, service_options, tell_errors
+from jobyard.api.commands.findings import Finding, State, broken, examine, fine, warning, worst
+from jobyard.api.commands.show import clean, print_json
+from jobyard.api.start.task_modules import find_tasks_where_the_user_is
+from jobyard.engine.checkout import default_data_dir
+from jobyard.engine.client.sync_client import Client
+from jobyard.engine.config import Settings, read_settings
+from jobyard.engine.errors import JobyardError, Unauthorized, Unreachable
+from jobyard.engine.supervisor.data_dir import DataDir
+from jobyard.engine.world import World
 
 PATIENCE_S = 1.0
 STATUS = {State.FINE: exits.OK, State.WARNING: exits.DOCTOR_WARNS, State.BROKEN: exits.DOCTOR_SAYS_BROKEN}
@@ -58,7 +58,7 @@ def see_doctor(context: click.Context, url: str | None, token_file: Path | None,
     Examples: bin/jobyard doctor
               TASKS=mytasks bin/jobyard doctor --json
     """
-    surroundings = context.find_object(Surroundings) or Surroundings()
+    surroundings = context.find_object(ChildEnvironment) or ChildEnvironment()
     find_tasks_where_the_user_is(surroundings.environment)
     found: list[Finding] = []
     with tell_errors():
@@ -74,12 +74,12 @@ def see_doctor(context: click.Context, url: str | None, token_file: Path | None,
 
 
 def _examine_all(
-    context: click.Context, surroundings: Surroundings, url: str | None, token_file: Path | None
+    context: click.Context, surroundings: ChildEnvironment, url: str | None, token_file: Path | None
 ) -> Iterator[Finding]:  # fmt: skip
     yield from examine("versions", look_at_versions)
     given = {name: value for name, value in surroundings.environment.items() if value}
     try:
-        settings = read_settings({"DATA_DIR": str(CHECKOUT / "var")} | given)
+        settings = read_settings({"DATA_DIR": default_data_dir()} | given)
     except JobyardError as wrong:
         yield broken("settings", wrong.message, "correct them; nothing else was looked at")
         return

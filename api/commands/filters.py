@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 import click
 from click.shell_completion import CompletionItem
 
-from api.commands.connection import make_service
-from engine.errors import JobyardError
-from engine.job import Status
+from jobyard.api.commands.connection import make_service
+from jobyard.engine.errors import JobyardError
+from jobyard.engine.jobs.job import Status
 
 P = ParamSpec("P")
 R = TypeVar("R")

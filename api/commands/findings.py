@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from engine.errors import JobyardError
+from jobyard.engine.errors import JobyardError
 
 
 class State(StrEnum):

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from api.commands.look import Json, Look, Slot
-from api.commands.moments import span
-from api.commands.show import ANSI, clean, coloured, table
-from api.topology import QUEUE
-from engine.job import Status
+from jobyard.api.commands.look import Json, Look, Slot
+from jobyard.api.commands.moments import span
+from jobyard.api.commands.show import ANSI, clean, coloured, table
+from jobyard.engine.jobs.job import Status
+from jobyard.engine.topology import QUEUE
 
 MIB = 1 << 20
 BAR = 20

@@ -10,14 +10,14 @@ from typing import Any
 
 import click
 
-from api.commands import exits
-from api.commands.connection import Service, asks_service
-from api.commands.filters import filter_options, query
-from api.commands.moments import SECONDS, span, when
-from api.commands.show import as_text, clean, coloured, on_one_line, pairs, print_json, table
-from engine.errors import NotFinished
-from engine.job import Status
-from engine.world import World
+from jobyard.api.commands import exits
+from jobyard.api.commands.connection import Service, asks_service
+from jobyard.api.commands.filters import filter_options, query
+from jobyard.api.commands.moments import SECONDS, span, when
+from jobyard.api.commands.show import as_text, clean, coloured, on_one_line, pairs, print_json, table
+from jobyard.engine.errors import NotFinished
+from jobyard.engine.jobs.job import Status
+from jobyard.engine.world import World
 
 PAGE = 200
 SHOWN_OUTPUT_LINES = 20

@@ -6,10 +6,10 @@ import select
 
 import click
 
-from api.commands.connection import Service, asks_service
-from api.commands.show import CONTROL, print_json
-from engine.client import Client
-from engine.lifecycle import TERMINAL
+from jobyard.api.commands.connection import Service, asks_service
+from jobyard.api.commands.show import CONTROL, print_json
+from jobyard.engine.client.sync_client import Client
+from jobyard.engine.jobs.lifecycle import TERMINAL
 
 LOOK_EVERY_S = 0.5
 SEAM_CHARS = 200

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from api.topology import SCHEDULER, WORKER
-from engine.client import Client
-from engine.job import Status
-from engine.world import World
+from jobyard.engine.client.sync_client import Client
+from jobyard.engine.jobs.job import Status
+from jobyard.engine.topology import SCHEDULER, WORKER
+from jobyard.engine.world import World
 
 Json = Mapping[str, Any]
 

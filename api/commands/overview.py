@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from api.commands.connection import Service, asks_service
-from api.commands.moments import span
-from api.commands.show import clean, coloured, pairs, print_json, table
+from jobyard.api.commands.connection import Service, asks_service
+from jobyard.api.commands.moments import span
+from jobyard.api.commands.show import clean, coloured, pairs, print_json, table
 
 MIB = 1 << 20
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import click
 from click.shell_completion import get_completion_class
 
-from api.commands.connection import Surroundings
+from jobyard.api.commands.connection import ChildEnvironment
 
 NAME = "jobyard"
 SHELLS = ("bash", "zsh", "fish")
@@ -33,21 +33,21 @@ class Commands(click.Group):
         if name not in PLACES:
             return None
         module, _, function = PLACES[name].partition(".")
-        command = getattr(importlib.import_module(f"api.commands.{module}"), function)
+        command = getattr(importlib.import_module(f"jobyard.api.commands.{module}"), function)
         assert isinstance(command, click.Command)
         return command
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
-def main(context: click.Context) -> None:
+def commands(context: click.Context) -> None:
     """Submit, look at and change jobs from the command line.
 
     Which service: --url, else JOBYARD_URL, else what HOST and PORT_OFFSET say; its token: --token-file, else API_TOKEN.
 
     Exit status: 0 done; 1 the job failed, or the service refused; 2 wrong words; 3 the service is away; 4 the time to wait was up.
     """
-    if (context.find_object(Surroundings) or Surroundings()).environment.get("NO_COLOR"):
+    if (context.find_object(ChildEnvironment) or ChildEnvironment()).environment.get("NO_COLOR"):
         context.color = False  # https://no-color.org; where nobody sees them they are left out anyhow
 
 
@@ -62,4 +62,4 @@ def print_completion(shell: str) -> None:
     """
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(main, {}, NAME, f"_{NAME.upper()}_COMPLETE").source())
+    click.echo(kind(commands, {}, NAME, f"_{NAME.upper()}_COMPLETE").source())

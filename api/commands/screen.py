@@ -13,7 +13,7 @@ import tty
 from collections.abc import Sequence
 from types import FrameType, TracebackType
 
-from api.commands.show import ANSI
+from jobyard.api.commands.show import ANSI
 
 ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 """Another page of the screen, no cursor, long lines are cut instead of wrapped."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.job import Status
+from jobyard.engine.jobs.job import Status
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar

@@ -13,12 +13,12 @@ from typing import IO, Any
 
 import click
 
-from api.commands.connection import Service, asks_service
-from api.commands.filters import complete_task
-from api.commands.jobs import wait_and_tell
-from api.commands.moments import SECONDS
-from api.commands.show import print_json, progress_bar
-from engine.errors import InvalidRequest, JobyardError
+from jobyard.api.commands.connection import Service, asks_service
+from jobyard.api.commands.filters import complete_task
+from jobyard.api.commands.jobs import wait_and_tell
+from jobyard.api.commands.moments import SECONDS
+from jobyard.api.commands.show import print_json, progress_bar
+from jobyard.engine.errors import InvalidRequest, JobyardError
 
 FILE_PATIENCE_S = 300.0
 """For how long a file's submission outlives an absence of the service."""

@@ -8,15 +8,15 @@ from collections.abc import Iterable
 
 import click
 
-from api.commands.connection import Service, asks_service
-from api.commands.frame import frame
-from api.commands.look import Look, rates, take_look
-from api.commands.moments import SECONDS
-from api.commands.screen import Screen
-from api.commands.show import print_json
-from engine.client import Client
-from engine.errors import Unavailable, Unreachable
-from engine.world import World
+from jobyard.api.commands.connection import Service, asks_service
+from jobyard.api.commands.frame import frame
+from jobyard.api.commands.look import Look, rates, take_look
+from jobyard.api.commands.moments import SECONDS
+from jobyard.api.commands.screen import Screen
+from jobyard.api.commands.show import print_json
+from jobyard.engine.client.sync_client import Client
+from jobyard.engine.errors import Unavailable, Unreachable
+from jobyard.engine.world import World
 
 PATIENCE_S = 1.0
 LONGEST_ONCE_S = 1.0

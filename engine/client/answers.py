@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from engine.client.steps import NoAnswer, Response
-from engine.errors import (
+from jobyard.engine.client.steps import NoAnswer, Response
+from jobyard.engine.errors import (
     BrokenAnswer,
     Conflict,
     InvalidRequest,

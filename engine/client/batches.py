@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from engine.errors import InvalidRequest, JobyardError
+from jobyard.engine.errors import InvalidRequest, JobyardError
 
 MAX_JOBS = 10_000
 MAX_BYTES = 8 << 20

@@ -19,13 +19,13 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from engine.client.answers import error_of, is_temporary, is_uncertain, retry_after_s, value_of
-from engine.client.batches import Chunk, encode_job, given, remark
-from engine.client.steps import Operation, Pause, Request, Response
-from engine.client.values import Execution, Health, Job, Named
-from engine.errors import Conflict, JobyardError, NotFinished, Rejected, Unavailable, Unreachable
-from engine.job import Status
-from engine.world import World
+from jobyard.engine.client.answers import error_of, is_temporary, is_uncertain, retry_after_s, value_of
+from jobyard.engine.client.batches import Chunk, encode_job, given, remark
+from jobyard.engine.client.steps import Operation, Pause, Request, Response
+from jobyard.engine.client.values import Execution, Health, Job, Named
+from jobyard.engine.errors import Conflict, JobyardError, NotFinished, Rejected, Unavailable, Unreachable
+from jobyard.engine.jobs.job import Status
+from jobyard.engine.world import World
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0

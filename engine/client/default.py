@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from engine.client.sync_client import Client
-from engine.client.wire import DEFAULT_URL
+from jobyard.engine.client.sync_client import Client
+from jobyard.engine.client.wire import DEFAULT_URL
 
 _chosen: list[Client] = []
 

@@ -10,12 +10,12 @@ from typing import Any, TypeVar, Unpack
 
 import httpx
 
-from engine.client.batches import Chunker
-from engine.client.core import Core, list_path
-from engine.client.steps import NoAnswer, Operation, Pause, Request, Response
-from engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob
-from engine.client.wire import DEFAULT_URL, Address, response_of
-from engine.world import World
+from jobyard.engine.client.batches import Chunker
+from jobyard.engine.client.core import Core, list_path
+from jobyard.engine.client.steps import NoAnswer, Operation, Pause, Request, Response
+from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob
+from jobyard.engine.client.wire import DEFAULT_URL, Address, response_of
+from jobyard.engine.world import World
 
 T = TypeVar("T")
 

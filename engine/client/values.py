@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypedDict
 
-from engine.errors import JobFailed
-from engine.job import ExecutionStatus, Status
+from jobyard.engine.errors import JobFailed
+from jobyard.engine.jobs.job import ExecutionStatus, Status
 
 FINISHED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from engine.client.steps import NoAnswer, Request, Response
+from jobyard.engine.client.steps import NoAnswer, Request, Response
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 KEEP_IDLE_S = 30.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from engine.job import Execution, Job, Output
+from jobyard.engine.jobs.job import Execution, Job, Output
 
 R = TypeVar("R", bound=tuple[Job, list[Execution], list[Output]])
 

@@ -18,9 +18,9 @@ from typing import Protocol
 
 import msgspec
 
-from engine.job import Execution, Job, JobFilter, Output, Status, Ticket
-from engine.lifecycle import Change
-from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
+from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status, Ticket
+from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 ANYTHING = Served()
 
 
-class HostSign(msgspec.Struct, frozen=True, kw_only=True):
+class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """A host's sign of life. `renewal` only ever rises; `seen_at` is for people, by that host's own clock.
 
     A host is one start of Jobyard, named by its boot. `lease_s` is its own setting, `tasks` are those it serves, as JSON text
@@ -115,7 +115,7 @@ class Store(Protocol):
         """
 
     def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
-        """The jobs of these ids, in this order; None where there is none. Not `whole`: see `engine.job.without_payload`."""
+        """The jobs of these ids, in this order; None where there is none. Not `whole`: see `jobs.job.without_payload`."""
 
     def ended(self, job_ids: Sequence[str]) -> list[str]:
         """Those of them that have ended or are not there; cheap for many."""
@@ -164,7 +164,7 @@ class Store(Protocol):
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         """Jobs in `claimed`, `queued` or `running` whose `Job.holder` is the owner, by `job_id`, past the id `after`.
 
-        All are `engine.job.without_payload`: that is enough to take them back.
+        All are `jobs.job.without_payload`: that is enough to take them back.
         """
 
     def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
@@ -210,12 +210,12 @@ class Feed(Protocol):
 
 
 class Hosts(Protocol):
-    """Which hosts live, in a store that several share; see `engine.silence` for what follows from it."""
+    """Which hosts live, in a store that several share; see `hosts.failure_detector` for what follows from it."""
 
-    def renew(self, sign: HostSign) -> None:
+    def renew(self, sign: HostHeartbeat) -> None:
         """This host lives: its renewal rises by one (the sign's own number is ignored), the rest is as it says."""
 
-    def hosts(self) -> list[HostSign]:
+    def hosts(self) -> list[HostHeartbeat]:
         """Every host that is known, in no order; nobody can have seen an older state than another before it."""
 
     def forget_host(self, boot: str, *, renewal: int) -> None:

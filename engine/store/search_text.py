@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 
-from engine.job import Job, JobFilter
+from jobyard.engine.jobs.job import Job, JobFilter
 
 
 @functools.lru_cache(maxsize=64)

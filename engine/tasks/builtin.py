@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.tasks.registry import DEFINED, Task, TaskOptions
-from engine.tasks.shell import run_program
-from engine.tasks.web import send_request
+from jobyard.engine.tasks.registry import DEFINED, Task, TaskOptions
+from jobyard.engine.tasks.shell import run_program
+from jobyard.engine.tasks.web import send_request
 
 
 def register_builtin(*, enable_shell: bool, http_allow_private: bool) -> None:

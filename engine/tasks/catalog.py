@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from engine.tasks.registry import TaskOptions
-from engine.wire.run_dir import RunDir
+from jobyard.engine.tasks.registry import TaskOptions
+from jobyard.engine.wire.run_dir import RunDir
 
 FILE = "tasks.json"
 

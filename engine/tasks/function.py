@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
 if TYPE_CHECKING:
-    from engine.client.values import JobOptions
+    from jobyard.engine.client.values import JobOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,13 +30,13 @@ class TaskFunction(Generic[P, R]):
         return self._function(*args, **kwargs)
 
     def submit(self, payload: Any = None, **options: Unpack[JobOptions]) -> str:
-        """Submit a job of this task to the service at JOBYARD_URL, or to the one of `engine.client.default.use_client`; its id."""
-        default_client = importlib.import_module("engine.client.default").default_client
+        """Submit a job of this task to the service at JOBYARD_URL, or to the one of `client.default.use_client`; its id."""
+        default_client = importlib.import_module("jobyard.engine.client.default").default_client
         return str(default_client().submit(self, payload, **options))
 
     def run_inline(self, payload: Any = None, *, attempt: int = 1) -> Any:
         """Run it here and now as that attempt at a job, with a `current_job()`: its result, or what it raises. For tests."""
-        call_inline = importlib.import_module("engine.tasks.inline").call_inline
+        call_inline = importlib.import_module("jobyard.engine.tasks.inline").call_inline
         return call_inline(self._function, payload, attempt=attempt, timeout_s=self._timeout_s)
 
     def __reduce__(self) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
-from engine.tasks.context import CurrentJob, executing
-from engine.world import World
+from jobyard.engine.tasks.context import CurrentJob, executing
+from jobyard.engine.world import World
 
 TIMEOUT_S = 3600.0
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, ParamSpec, TypeVar
 
-from engine.errors import CannotStart
-from engine.tasks.function import TaskFunction
+from jobyard.engine.errors import CannotStart
+from jobyard.engine.tasks.function import TaskFunction
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -12,7 +12,7 @@ import signal
 import subprocess
 from typing import Any
 
-from engine.tasks.context import Unrecoverable
+from jobyard.engine.tasks.context import Unrecoverable
 
 MAX_SHOWN_BYTES = 64 << 10
 MAX_TOLD_CHARS = 1_000

@@ -15,8 +15,8 @@ import ssl
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from engine.tasks.context import Unrecoverable
-from engine.world import World
+from jobyard.engine.tasks.context import Unrecoverable
+from jobyard.engine.world import World
 
 MAX_READ_BYTES = 1 << 20
 READ_BYTES = 1 << 16

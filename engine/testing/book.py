@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from engine import lifecycle
-from engine.errors import Conflict, NotFound
-from engine.job import Execution, Job, Status
-from engine.submission import Defaults, TaskDefaults, parse
-from engine.tasks.registry import DEFINED
-from engine.world import World
+from jobyard.engine.errors import Conflict, NotFound
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import Execution, Job, Status
+from jobyard.engine.jobs.submission import Defaults, TaskDefaults, parse
+from jobyard.engine.tasks.registry import DEFINED
+from jobyard.engine.world import World
 
 MAX_RETRIES = 5
 TIMEOUT_S = 3600

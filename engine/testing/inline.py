@@ -11,20 +11,22 @@ from datetime import timedelta
 
 import httpx
 
-from engine import lifecycle
-from engine.client import AsyncClient, Client, Job
-from engine.client.default import use_client
-from engine.client.steps import Operation, T
-from engine.errors import NotFinished
-from engine.job import Job as StoredJob
-from engine.job import Outcome, Status
-from engine.outcomes import raised, success
-from engine.tasks.builtin import register_builtin
-from engine.tasks.context import CurrentJob, Retry
-from engine.tasks.inline import call_as
-from engine.tasks.registry import DEFINED
-from engine.testing.book import JobBook, MovableWorld
-from engine.testing.service import Service
+from jobyard.engine.client.async_client import AsyncClient
+from jobyard.engine.client.default import use_client
+from jobyard.engine.client.steps import Operation, T
+from jobyard.engine.client.sync_client import Client
+from jobyard.engine.client.values import Job
+from jobyard.engine.errors import NotFinished
+from jobyard.engine.executor.outcomes import raised, success
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import Job as StoredJob
+from jobyard.engine.jobs.job import Outcome, Status
+from jobyard.engine.tasks.builtin import register_builtin
+from jobyard.engine.tasks.context import CurrentJob, Retry
+from jobyard.engine.tasks.inline import call_as
+from jobyard.engine.tasks.registry import DEFINED
+from jobyard.engine.testing.book import JobBook, MovableWorld
+from jobyard.engine.testing.service import Service
 
 OWNER = "test:inline:worker-7001:1"
 RETRY_BASE_S = 10

@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 
-from engine.errors import Conflict, InvalidRequest, NotFound, Rejected, TooLarge
-from engine.job import JobFilter, Status, execution_to_json, to_json
-from engine.selection import FILTERS
-from engine.store.search_text import is_wanted
-from engine.testing.book import JobBook
+from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Rejected, TooLarge
+from jobyard.engine.jobs.job import JobFilter, Status, execution_to_json, to_json
+from jobyard.engine.jobs.selection import FILTERS
+from jobyard.engine.store.search_text import is_wanted
+from jobyard.engine.testing.book import JobBook
 
 STATUS_OF: dict[type[Rejected], int] = {NotFound: 404, Conflict: 409, TooLarge: 413, InvalidRequest: 400}
 _JOB = r"/api/jobs/([^/]+)"

@@ -1,0 +1,1 @@
+"""Data between processes: messages, their frames, the sockets that carry them."""

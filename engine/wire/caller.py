@@ -14,13 +14,16 @@ from collections import deque
 from collections.abc import Sequence
 from math import ceil
 
-from engine.wire.frames import Damaged, Unframer, frame
-from engine.wire.messages import Begun, Message
-from engine.wire.run_dir import RunDir
-from engine.world import World
+from jobyard.engine.wire.frames import Damaged, Unframer, frame
+from jobyard.engine.wire.messages import Begun, Message
+from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.world import World
 
 KEPT_CONNECTIONS = 64
 READ_BYTES = 1 << 16
+SILENT_S = 3.0
+"""A component that has not answered for so long is taken for unhealthy."""
+
 
 
 class NoAnswer(Exception):

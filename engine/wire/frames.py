@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from engine.wire.messages import MESSAGES, Message
+from jobyard.engine.wire.messages import MESSAGES, Message
 
 MAX_FRAME_BYTES = 48 << 20
 """Above the largest request body with its envelope; checked before anything is read."""

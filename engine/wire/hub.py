@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine.wire.frames import Damaged, Unframer, decode, encode, frame
-from engine.wire.messages import Closed, Message, Ready
-from engine.wire.run_dir import RunDir
+from jobyard.engine.wire.frames import Damaged, Unframer, decode, encode, frame
+from jobyard.engine.wire.messages import Closed, Message, Ready
+from jobyard.engine.wire.run_dir import RunDir
 
 READ_BYTES = 1 << 18
 READS_A_TURN = 16
@@ -39,7 +39,7 @@ class Peer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Envelope:
     """A message and whom it is from (None: a hint)."""
 
     peer: Peer | None
@@ -68,7 +68,7 @@ class Network(Protocol):
 class Mailbox(Network, Protocol):
     """What a loop that is not the hub's own needs of it, besides."""
 
-    def poll(self, timeout_s: float) -> list[Letter]:
+    def poll(self, timeout_s: float) -> list[Envelope]:
         """See `Hub`."""
 
     def fileno(self) -> int:
@@ -206,20 +206,20 @@ class Hub:
         """Readable when `poll` has something to do: so that one hub can be a part of somebody else's loop."""
         return self._selector.fileno()
 
-    def poll(self, timeout_s: float) -> list[Letter]:
+    def poll(self, timeout_s: float) -> list[Envelope]:
         """What has come, waiting at most so long for it when nothing has."""
-        letters: list[Letter] = []
+        envelopes: list[Envelope] = []
         for key, events in self._selector.select(0 if self._lost else max(0.0, timeout_s)):
             if isinstance(key.data, Stream):
-                self._serve(key.data, events, letters)
+                self._serve(key.data, events, envelopes)
             elif key.data == "accept":
                 self._accept(key.fileobj)  # type: ignore[arg-type]
             elif key.data == "hint":
-                self._read_hints(letters)
+                self._read_hints(envelopes)
             else:
-                letters.append(Letter(None, Ready(fd=key.fd)))
+                envelopes.append(Envelope(None, Ready(fd=key.fd)))
         lost, self._lost = self._lost, []
-        return letters + [Letter(stream, Closed()) for stream in lost]
+        return envelopes + [Envelope(stream, Closed()) for stream in lost]
 
     def lose(self, stream: Stream) -> None:
         """The peer is gone or broke the rules: drop it and tell the role on the next turn."""
@@ -248,14 +248,14 @@ class Hub:
                 sock.close()
         self._selector.close()
 
-    def _serve(self, stream: Stream, events: int, letters: list[Letter]) -> None:
+    def _serve(self, stream: Stream, events: int, envelopes: list[Envelope]) -> None:
         if events & selectors.EVENT_WRITE:
             stream.flush()
         if not (events & selectors.EVENT_READ and stream.open):
             return
         try:
             for message in stream.receive():
-                letters.append(Letter(stream, message))
+                envelopes.append(Envelope(stream, message))
         except (OSError, Damaged):
             self.lose(stream)
 
@@ -267,11 +267,11 @@ class Hub:
                 return
             self.adopt(sock)
 
-    def _read_hints(self, letters: list[Letter]) -> None:
+    def _read_hints(self, envelopes: list[Envelope]) -> None:
         assert self._hints is not None
         for _ in range(1000):
             try:
-                letters.append(Letter(None, decode(self._hints.recv(1 << 16))))
+                envelopes.append(Envelope(None, decode(self._hints.recv(1 << 16))))
             except BlockingIOError:
                 return
             except Damaged:

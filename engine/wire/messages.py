@@ -19,10 +19,10 @@ from datetime import datetime
 
 import msgspec
 
-from engine.facts import Site
-from engine.job import JobFilter, Outcome, Output, Ticket
-from engine.lifecycle import Verb
-from engine.measures import Minute, Spread
+from jobyard.engine.jobs.job import JobFilter, Outcome, Output, Ticket
+from jobyard.engine.jobs.lifecycle import Verb
+from jobyard.engine.metrics import Histogram, Minute
+from jobyard.engine.why.facts import ProcessReport
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -82,7 +82,7 @@ class ListOutputs(Message, frozen=True):
     job_id: str
 
 
-class Await(Message, frozen=True):
+class WatchCompletion(Message, frozen=True):
     """The sender waits for the end of these jobs, and of those no longer; answered with `Ended`, once for each, when it comes."""
 
     job_ids: list[str]
@@ -119,7 +119,7 @@ class Explain(Message, frozen=True):
     """Why is this job not running? `site`: what the front sees of this host. Answered with `Json` (an object) or `Refused`."""
 
     job_id: str
-    site: Site
+    report: ProcessReport
 
 
 class CountJobs(Message, frozen=True):
@@ -216,7 +216,7 @@ class Metrics(Message, frozen=True):
 
     stats: bytes
     counts: dict[str, int] = {}
-    spreads: dict[str, Spread] = {}
+    histograms: dict[str, Histogram] = {}
     attempts: dict[str, dict[str, int]] = {}
     depth: list[int] = []
 
@@ -235,7 +235,7 @@ class Ended(Message, frozen=True):
 
 
 class Refused(Message, frozen=True):
-    """An error as `engine.errors` names it. `temporary` with `retry_after_s`: the same request may succeed later."""
+    """An error as `errors` names it. `temporary` with `retry_after_s`: the same request may succeed later."""
 
     code: str
     message: str
@@ -384,7 +384,7 @@ class Ready(Message, frozen=True):
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
     | ListOutputs | Explain | GetPlace | GetOutput | Outputs | OutputNow | Ping | GetStats | GetMetrics | GetHistory | GetItems
-    | Await | Ended
+    | WatchCompletion | Ended
     | Accepted | Begun | Expired | Replied | Json | Metrics | History | Refused | Reserve | Room | Push | Pushed | Want
     | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied | Run | Done | Progressed
 )  # fmt: skip

@@ -9,8 +9,8 @@ import array
 import os
 import socket
 
-from engine.wire.frames import decode, encode
-from engine.wire.messages import Message
+from jobyard.engine.wire.frames import decode, encode
+from jobyard.engine.wire.messages import Message
 
 MAX_PACKET_BYTES = 100_000
 IN_A_FILE = b"\0"

@@ -34,7 +34,7 @@ def measure_slots(system: System, guestbook: Guestbook, effort: Effort) -> Itera
         numbers.append(payload["number"])
         client.submit("bench_second", payload)
     client.close()
-    begun_ns = sorted(guest.monotonic_ns for guest in guestbook.wait_for(numbers, within_s=30 + effort.slot_rounds * 3))
+    begun_ns = sorted(waiter.monotonic_ns for waiter in guestbook.wait_for(numbers, within_s=30 + effort.slot_rounds * 3))
     busy_s = JOB_S * len(begun_ns)
     span_s = (begun_ns[-1] - begun_ns[0]) / 1e9 + JOB_S
     yield figure("busy_slots_percent", 100 * busy_s / (span_s * SLOTS))

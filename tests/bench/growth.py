@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine import lifecycle
-from engine.job import ExecutionStatus, Job, Outcome, Status
-from engine.store import DATABASE_FILE
-from engine.store.port import JobFilter
-from engine.store.sqlite import SqliteStore
+from jobyard.engine.databases.open import DATABASE_FILE
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status
+from jobyard.engine.store.port import JobFilter
+from jobyard.engine.store.sqlite.store import SqliteStore
 from tests.bench.stock import some_job
 
 LIMITS = [500] * 10

@@ -19,7 +19,7 @@ class Invitation(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guest:
+class Waiter:
     """One attempt that began; both times were taken at the task's first line."""
 
     number: int
@@ -38,14 +38,14 @@ class Guestbook:
 
     def __init__(self, folder: Path) -> None:
         self.path = str(folder / "guestbook")
-        self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._door.bind(self.path)
-        self._door.listen(1024)
-        self._door.setblocking(False)
+        self._connector = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._connector.bind(self.path)
+        self._connector.listen(1024)
+        self._connector.setblocking(False)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._door, selectors.EVENT_READ)
+        self._selector.register(self._connector, selectors.EVENT_READ)
         self._lines: dict[socket.socket, bytes] = {}
-        self._came: list[Guest] = []
+        self._came: list[Waiter] = []
         self._next_number = 0
 
     def invite(self) -> Invitation:
@@ -53,14 +53,14 @@ class Guestbook:
         self._next_number += 1
         return Invitation(guestbook=self.path, number=self._next_number)
 
-    def wait_for(self, numbers: list[int], *, attempt: int = 1, within_s: float = 30.0) -> list[Guest]:
+    def wait_for(self, numbers: list[int], *, attempt: int = 1, within_s: float = 30.0) -> list[Waiter]:
         """The guests with these numbers, once all have come at their `attempt`-th (or a later) attempt."""
         wanted = set(numbers)
         give_up_at = time.monotonic() + within_s
         while True:
-            there = {guest.number: guest for guest in self._came if guest.number in wanted and guest.attempt >= attempt}
+            there = {waiter.number: waiter for waiter in self._came if waiter.number in wanted and waiter.attempt >= attempt}
             if len(there) == len(wanted):
-                self._came = [guest for guest in self._came if guest.number not in wanted or guest.attempt < attempt]
+                self._came = [waiter for waiter in self._came if waiter.number not in wanted or waiter.attempt < attempt]
                 return [there[number] for number in numbers]
             left_s = give_up_at - time.monotonic()
             if left_s <= 0:
@@ -70,7 +70,7 @@ class Guestbook:
     def look(self, longest_s: float) -> None:
         """Take what comes, at least one thing or until the time is over."""
         for key, _ in self._selector.select(longest_s):
-            if key.fileobj is self._door:
+            if key.fileobj is self._connector:
                 self._open()
             elif isinstance(key.fileobj, socket.socket):
                 self._read(key.fileobj)
@@ -84,10 +84,10 @@ class Guestbook:
         """No more visits."""
         self.let_all_go()
         self._selector.close()
-        self._door.close()
+        self._connector.close()
 
     def _open(self) -> None:
-        line, _ = self._door.accept()
+        line, _ = self._connector.accept()
         line.setblocking(False)
         self._lines[line] = b""
         self._selector.register(line, selectors.EVENT_READ)
@@ -102,7 +102,7 @@ class Guestbook:
             return
         self._lines[line] += data
         if self._lines[line].endswith(b"\n"):
-            self._came.append(Guest(**json.loads(self._lines[line])))
+            self._came.append(Waiter(**json.loads(self._lines[line])))
 
     def _close(self, line: socket.socket) -> None:
         del self._lines[line]

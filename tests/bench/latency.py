@@ -53,13 +53,13 @@ def _lateness_ms(system: System, guestbook: Guestbook, *, jobs: int, apart_s: fl
     client = Client(system.port)
     client.submit_batch(asked)
     client.close()
-    guests = guestbook.wait_for(list(due_ns))
-    return [(guest.wall_ns - due_ns[guest.number]) / 1e6 for guest in guests]
+    waiters = guestbook.wait_for(list(due_ns))
+    return [(waiter.wall_ns - due_ns[waiter.number]) / 1e6 for waiter in waiters]
 
 
 def _submit_to_start_ms(client: Client, guestbook: Guestbook) -> float:
     payload = guestbook.invite()
     sent_ns = client.submit("bench_start", payload)
-    [guest] = guestbook.wait_for([payload["number"]])
+    [waiter] = guestbook.wait_for([payload["number"]])
     time.sleep(PAUSE_S)
-    return (guest.monotonic_ns - sent_ns) / 1e6
+    return (waiter.monotonic_ns - sent_ns) / 1e6

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 
-from engine.processes.table import LIVED_WELL_S
+from jobyard.engine.supervisor.process_table import LIVED_WELL_S
 from tests.bench.client import Client, Refused
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, figure
@@ -146,6 +146,6 @@ def _restart(system: System, guestbook: Guestbook) -> float:
     system.jobyard.start(wait_ready=False)
     payload = guestbook.invite()
     insist(system, payload)
-    [guest] = guestbook.wait_for([payload["number"]])
+    [waiter] = guestbook.wait_for([payload["number"]])
     system.wait_whole()
-    return (guest.monotonic_ns - killed_ns) / 1e9
+    return (waiter.monotonic_ns - killed_ns) / 1e9

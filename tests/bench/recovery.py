@@ -11,7 +11,7 @@ from http.client import HTTPException
 from tests.bench.client import Client, Refused
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, figure
-from tests.bench.guestbook import Guest, Guestbook, Invitation
+from tests.bench.guestbook import Guestbook, Invitation, Waiter
 from tests.bench.system import System
 
 SLOTS = 15
@@ -29,21 +29,21 @@ def measure_recovery(system: System, guestbook: Guestbook, effort: Effort) -> It
 
 def until_jobs_of_a_worker_run_again(system: System, guestbook: Guestbook, by: signal.Signals = signal.SIGKILL) -> float:
     """Until the last of its jobs runs again, with no slot free but its successor's."""
-    guests = fill_all_slots(system, guestbook)
+    waiters = fill_all_slots(system, guestbook)
     worker = system.jobyard.get("/stats", port=7001).json
     executors = {executor["pid"] for executor in worker["executors"]}
-    struck = [guest.number for guest in guests if guest.pid in executors]
+    struck = [waiter.number for waiter in waiters if waiter.pid in executors]
     killed_ns = kill(system.jobyard.pid("worker-7001"), by)
     again = guestbook.wait_for(struck, attempt=2)
     let_all_go(system, guestbook)
-    return (max(guest.monotonic_ns for guest in again) - killed_ns) / 1e9
+    return (max(waiter.monotonic_ns for waiter in again) - killed_ns) / 1e9
 
 
 def _executor(system: System, guestbook: Guestbook) -> float:
     """Until its job runs again: `RETRY_BASE_S` is 0 here."""
-    guests = fill_all_slots(system, guestbook)
-    killed_ns = kill(guests[0].pid)
-    [again] = guestbook.wait_for([guests[0].number], attempt=2)
+    waiters = fill_all_slots(system, guestbook)
+    killed_ns = kill(waiters[0].pid)
+    [again] = guestbook.wait_for([waiters[0].number], attempt=2)
     let_all_go(system, guestbook)
     return (again.monotonic_ns - killed_ns) / 1e9
 
@@ -54,8 +54,8 @@ def until_a_new_job_runs(system: System, guestbook: Guestbook, role: str, by: si
     killed_ns = max(kill(pid, by) for pid in system.pids(role))
     payload = guestbook.invite()
     insist(system, payload)
-    [guest] = guestbook.wait_for([payload["number"]])
-    return (guest.monotonic_ns - killed_ns) / 1e9
+    [waiter] = guestbook.wait_for([payload["number"]])
+    return (waiter.monotonic_ns - killed_ns) / 1e9
 
 
 def insist(system: System, payload: Invitation) -> None:
@@ -71,7 +71,7 @@ def insist(system: System, payload: Invitation) -> None:
             client.close()
 
 
-def fill_all_slots(system: System, guestbook: Guestbook) -> list[Guest]:
+def fill_all_slots(system: System, guestbook: Guestbook) -> list[Waiter]:
     """With jobs that stay."""
     system.wait_whole()
     client = Client(system.port)

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from engine.store import DATABASE_FILE
+from jobyard.engine.databases.open import DATABASE_FILE
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, figure
 from tests.bench.growth import costs_us

@@ -103,8 +103,8 @@ class Prober:
         """Once."""
         payload = self._guestbook.invite()
         sent_ns = self._client.submit("bench_start", payload)
-        [guest] = self._guestbook.wait_for([payload["number"]])
-        self._waits_ms.append((guest.monotonic_ns - sent_ns) / 1e6)
+        [waiter] = self._guestbook.wait_for([payload["number"]])
+        self._waits_ms.append((waiter.monotonic_ns - sent_ns) / 1e6)
 
     def take(self) -> list[float]:
         """What was seen since the last look."""

@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 
-from engine.job import Execution, ExecutionStatus, Job, Status
-from engine.lifecycle import execution_id
-from engine.store.port import Record
-from engine.store.sqlite import SqliteStore
-from engine.store.sqlite_engine import sqlite3
-from engine.store.sqlite_file import prepare_file
+from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, Status
+from jobyard.engine.jobs.lifecycle import execution_id
+from jobyard.engine.store.port import Record
+from jobyard.engine.store.sqlite.engine import sqlite3
+from jobyard.engine.store.sqlite.file import prepare_file
+from jobyard.engine.store.sqlite.store import SqliteStore
 
 PENDING_OF = 10
 TABLES = ("jobs", "job_executions")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from engine.store import DATABASE_FILE
-from engine.store.sqlite_engine import sqlite3
+from jobyard.engine.databases.open import DATABASE_FILE
+from jobyard.engine.store.sqlite.engine import sqlite3
 from tests.support.gauges import memory_mib, tree
 from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
@@ -117,7 +117,7 @@ class System:
 def running_system(at: Path | None = None, **settings: object) -> Iterator[System]:
     """A system that is there, and gone with everything of it afterwards, whatever happens in between; `at`: a folder that stays."""
     folder = at or Path(tempfile.mkdtemp(prefix="jobyard-bench-"))
-    defaults: dict[str, object] = {"TASKS": "tests.bench.tasks", "RETRY_BASE_S": 0, "LOG_LEVEL": "warning"}
+    defaults: dict[str, object] = {"TASKS": "bench_tasks", "RETRY_BASE_S": 0, "LOG_LEVEL": "warning"}
     jobyard = Jobyard(folder, **(defaults | settings))
     system = System(jobyard, folder)
     try:

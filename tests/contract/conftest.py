@@ -9,11 +9,11 @@ from pathlib import Path
 import mongomock
 import pytest
 
-from engine.store.mongo import MongoStore
-from engine.store.mongo_server import connect, prepare
-from engine.store.port import Store
-from engine.store.sqlite import SqliteStore
-from engine.store.sqlite_file import prepare_file
+from jobyard.engine.store.mongo.server import connect, prepare
+from jobyard.engine.store.mongo.store import MongoStore
+from jobyard.engine.store.port import Store
+from jobyard.engine.store.sqlite.file import prepare_file
+from jobyard.engine.store.sqlite.store import SqliteStore
 from tests.support.memory_store import MemoryStore
 from tests.support.mongo import a_database, any_server, open_mock, settings_for
 

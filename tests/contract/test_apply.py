@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import msgspec
 
-from engine import lifecycle
-from engine.job import ExecutionStatus, Job, JobFilter, Outcome, Status, without_payload
-from engine.lifecycle import Change
-from engine.store.bounds import ROW_BYTES
-from engine.store.port import Store
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Status, without_payload
+from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.store.bounds import ROW_BYTES
+from jobyard.engine.store.port import Store
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
 from tests.support.world import START

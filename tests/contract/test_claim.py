@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from engine.job import Job, Status
-from engine.store.port import Served, Store
+from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.store.port import Served, Store
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
 from tests.support.world import START

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from engine.job import Job, Status
-from engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, Store
+from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, Store
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from engine import lifecycle
-from engine.errors import InvalidRequest
-from engine.job import ExecutionStatus, JobFilter, Outcome, Status
-from engine.store.port import Store
+from jobyard.engine.errors import InvalidRequest
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import ExecutionStatus, JobFilter, Outcome, Status
+from jobyard.engine.store.port import Store
 from tests.contract.test_apply import running
 from tests.support.builders import a_job
 from tests.support.world import START

@@ -16,9 +16,9 @@ import pymongo
 import pytest
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from engine.store.mongo import MongoStore
-from engine.store.mongo_server import INDEXES, MongoServer, prepare
-from engine.store.port import Served
+from jobyard.engine.store.mongo.server import INDEXES, MongoServer, prepare
+from jobyard.engine.store.mongo.store import MongoStore
+from jobyard.engine.store.port import Served
 from tests.support.builders import a_job
 from tests.support.mongo import a_database, settings_for
 from tests.support.world import START

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import msgspec
 
-from engine import lifecycle
-from engine.job import ExecutionStatus, Job, Outcome, Output, Progress
-from engine.lifecycle import Change
-from engine.store.port import Store
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Output, Progress
+from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.store.port import Store
 from tests.contract.test_apply import running
 from tests.support.world import START
 

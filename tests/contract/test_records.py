@@ -9,14 +9,14 @@ import mongomock
 import msgspec
 import pytest
 
-from engine import lifecycle
-from engine.config import read_settings
-from engine.errors import CannotStart, Conflict
-from engine.job import ExecutionStatus, Job, JobFilter, Outcome, Output, Status
-from engine.migration import Copyable, migrate
-from engine.store.bounds import record_bytes
-from engine.store.sqlite import SqliteStore
-from engine.store.sqlite_file import prepare_file
+from jobyard.engine.config import read_settings
+from jobyard.engine.databases.migration import Copyable, migrate
+from jobyard.engine.errors import CannotStart, Conflict
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Output, Status
+from jobyard.engine.store.bounds import record_bytes
+from jobyard.engine.store.sqlite.file import prepare_file
+from jobyard.engine.store.sqlite.store import SqliteStore
 from tests.support.builders import a_job, a_log
 from tests.support.mongo import open_mock
 from tests.support.world import START, FakeWorld

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from engine import lifecycle
-from engine.job import Job, JobFilter, Status
-from engine.store.port import Served, Store
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import Job, JobFilter, Status
+from jobyard.engine.store.port import Served, Store
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
 from tests.support.world import START

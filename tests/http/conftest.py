@@ -8,36 +8,37 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from api.app import create_app
-from api.balancer import LoadBalancer
-from api.component import Component
-from api.faults import Faults
-from api.gateway import Gateway
-from api.guards import Guards
-from api.health import Health
-from api.history import History
-from api.job_logs import JobLogs
-from api.jobs import Jobs
-from api.metrics import Metrics
-from api.pages import Pages
-from api.processes import ProcessMeter
-from api.traffic import Traffic
-from engine.config import read_settings
-from engine.logs import Log
-from engine.queue import Queue
-from engine.scheduler import Scheduler
-from engine.store.port import ANYTHING
-from engine.store.sqlite import SqliteStore
-from engine.store.sqlite_file import prepare_file
-from engine.tasks.catalog import write_catalog
-from engine.tasks.registry import TaskOptions
-from engine.upkeep import Upkeep
-from engine.watcher import Watcher
-from engine.wire.caller import NoAnswer
-from engine.wire.messages import GetStats, Json, Message, Ping
-from engine.wire.run_dir import RunDir
-from engine.world import World
-from tests.support.builders import a_hold
+from jobyard.api.front.health import Health
+from jobyard.api.front.load_balancer import LoadBalancer
+from jobyard.api.http.app import create_app
+from jobyard.api.http.error_handlers import ErrorHandlers
+from jobyard.api.http.guards import Guards
+from jobyard.api.http.request_metrics import RequestMetrics
+from jobyard.api.views.component import Component
+from jobyard.api.views.gateway import Gateway
+from jobyard.api.views.history import History
+from jobyard.api.views.job_logs import JobLogs
+from jobyard.api.views.jobs import Jobs
+from jobyard.api.views.metrics import Metrics
+from jobyard.api.views.pages import Pages
+from jobyard.api.views.process_meter import ProcessMeter
+from jobyard.engine.config import read_settings
+from jobyard.engine.logs import Log
+from jobyard.engine.queue.queue import Queue
+from jobyard.engine.scheduler.scheduler import Scheduler
+from jobyard.engine.store.port import ANYTHING
+from jobyard.engine.store.sqlite.file import prepare_file
+from jobyard.engine.store.sqlite.store import SqliteStore
+from jobyard.engine.tasks.catalog import write_catalog
+from jobyard.engine.tasks.registry import TaskOptions
+from jobyard.engine.watcher.recovery import Recovery
+from jobyard.engine.watcher.retention import Retention
+from jobyard.engine.watcher.watcher import Watcher
+from jobyard.engine.wire.caller import NoAnswer
+from jobyard.engine.wire.messages import GetStats, Json, Message, Ping
+from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.world import World
+from tests.support.builders import a_host_lease
 from tests.support.network import FakeNetwork, FakePeer
 
 NAMES = ("queue-6000", "scheduler-8081", "watcher-9001", "supervisor")
@@ -62,9 +63,10 @@ class Site:
             "scheduler-8081": Scheduler(owner="box:b00t:scheduler-8081:1", run_dir=run_dir, **common),  # type: ignore[arg-type]
             "queue-6000": Queue(owner="box:b00t:queue-6000:1", is_ours=lambda owner: True, **common),  # type: ignore[arg-type]
             "watcher-9001": Watcher(
-                owner="box:b00t:watcher-9001:1", queue_names=lambda: ["queue-6000"], hold=a_hold(self.world),
+                owner="box:b00t:watcher-9001:1", queue_names=lambda: ["queue-6000"], host_lease=a_host_lease(self.world),
                 served=lambda: ANYTHING,
-                upkeep=Upkeep(settings=self.settings, world=self.world, store=self.store, log=self.log, deaths=NobodyIsDead()),
+                recovery=Recovery(settings=self.settings, world=self.world, store=self.store, log=self.log, deaths=NobodyIsDead()),
+                retention=Retention(settings=self.settings, world=self.world, store=self.store, log=self.log),
                 **common,  # type: ignore[arg-type]
             ),
         }  # fmt: skip
@@ -72,7 +74,7 @@ class Site:
         for role in self.roles.values():
             role.tick([])
         self.silent: set[str] = set()
-        self.traffic = Traffic(self.world, self.log)
+        self.request_metrics = RequestMetrics(self.world, self.log)
         self.components = list(NAMES)
         self.answers: dict[str, list[Message]] = {}
         self.asked: list[Message] = []
@@ -106,11 +108,13 @@ class Site:
             "jobs": Jobs(line, self.world), "logs": JobLogs(line, caller), "component": Component(caller, name),  # type: ignore[arg-type]
             "gateway": Gateway(caller, line, components=lambda: self.components, meter=meter),  # type: ignore[arg-type]
             "pages": Pages(), "metrics": Metrics(
-                caller, line, components=lambda: self.components, meter=meter, traffic=self.traffic,  # type: ignore[arg-type]
+                caller, line, components=lambda: self.components, meter=meter, request_metrics=self.request_metrics,  # type: ignore[arg-type]
             ),
             "history": History(caller, components=lambda: self.components, world=self.world),
         }  # fmt: skip
-        app = create_app(name.rpartition("-")[0], views, guards=Guards(self.settings), faults=Faults(self.world, self.log))
+        app = create_app(
+            name.rpartition("-")[0], views, guards=Guards(self.settings), error_handlers=ErrorHandlers(self.world, self.log)
+        )
         return app.test_client()
 
 

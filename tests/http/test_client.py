@@ -9,9 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from engine import Client, lifecycle
-from engine.errors import Conflict, InvalidRequest, NotFound, TooLarge, Unauthorized, Unavailable
-from engine.job import ExecutionStatus, Outcome, Status
+from jobyard import Client
+from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, TooLarge, Unauthorized, Unavailable
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import ExecutionStatus, Outcome, Status
 from tests.http.conftest import Site
 from tests.support.world import START
 

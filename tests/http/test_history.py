@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from flask.testing import FlaskClient
 
-from engine.measures import MINUTES, Minute, Spread, Totals, minute_of
-from engine.wire.messages import History
+from jobyard.engine.metrics import MINUTES, Histogram, Minute, Totals, minute_of
+from jobyard.engine.wire.messages import History
 from tests.http.conftest import Site
 from tests.http.test_jobs import error_of, submit
 
@@ -34,11 +34,11 @@ def test_what_several_workers_tell_is_one_minute_and_one_spread(site: Site, clie
     number = minute_of(site.world) - 5
 
     def told(seconds: float) -> History:
-        spread = Spread()
+        histogram = Histogram()
         for _ in range(10):
-            spread.note(seconds)
+            histogram.note(seconds)
         counts = {"jobs_succeeded": 8, "jobs_failed": 2, "jobs_retried": 1, "jobs_lost": 7}
-        minute = Minute(number=number, totals=Totals(counts=counts, spreads={"lag": spread, "run": spread}))
+        minute = Minute(number=number, totals=Totals(counts=counts, histograms={"lag": histogram, "run": histogram}))
         forgotten = Minute(number=number - MINUTES, totals=Totals(counts={"jobs_failed": 5}))
         return History(minutes=[forgotten, minute], depth=[1, *[0] * 8, 3])
 

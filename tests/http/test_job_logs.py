@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from flask.testing import FlaskClient
 
-from engine import lifecycle
-from engine.job import ExecutionStatus, Job, Outcome, Output, Progress
-from engine.wire.messages import GetOutput, OutputNow
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Output, Progress
+from jobyard.engine.wire.messages import GetOutput, OutputNow
 from tests.http.conftest import Site
 from tests.http.test_jobs import NOBODY, error_of, submit
 from tests.support.world import START

@@ -7,8 +7,8 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
-from engine import lifecycle
-from engine.job import ExecutionStatus, Outcome
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import ExecutionStatus, Outcome
 from tests.http.conftest import Site
 from tests.support.world import START
 

@@ -12,9 +12,10 @@ from flask.testing import FlaskClient
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.exposition import ROWS, Row
-from engine.measures import MOST_TASKS, Spread, WorkMeasures
-from engine.wire.messages import Metrics
+from jobyard.api.views.prometheus import ROWS, Row
+from jobyard.engine.metrics import MOST_TASKS, Histogram
+from jobyard.engine.wire.messages import Metrics
+from jobyard.engine.worker.attempt_metrics import AttemptMetrics
 from tests.http.conftest import NAMES, Site
 from tests.http.test_jobs import error_of, submit
 
@@ -35,12 +36,12 @@ def value(family: Metric, suffix: str = "", **labels: str) -> float:
     return float(found)
 
 
-def worker(site: Site, measures: WorkMeasures) -> None:
+def worker(site: Site, attempt_metrics: AttemptMetrics) -> None:
     """One more component, which tells this."""
     site.components.append("worker-7001")
-    spreads = {"lag": measures.lag, "wait": measures.wait, "run": measures.run}
+    histograms = {"lag": attempt_metrics.lag, "wait": attempt_metrics.wait, "run": attempt_metrics.run}
     stats = b'{"jobs_succeeded": 3, "jobs_failed": 1, "jobs_retried": 0, "jobs_lost": 0, "concurrency": 5, "currently_running": 2}'
-    told = Metrics(stats=stats, counts={"stale_writes": 7}, spreads=spreads, attempts=measures.attempts)
+    told = Metrics(stats=stats, counts={"stale_writes": 7}, histograms=histograms, attempts=attempt_metrics.attempts)
     site.answers["worker-7001"] = [told, told]
 
 
@@ -67,10 +68,10 @@ def test_numbers_are_those_of_stats_and_of_the_database(site: Site, client: Flas
 
 
 def test_a_workers_spreads_become_histograms(site: Site, client: FlaskClient) -> None:
-    measures = WorkMeasures()
+    attempt_metrics = AttemptMetrics()
     for duration_ms in (0, 5, 5, 2_000_000_000):
-        measures.note_ended("echo", "success", duration_ms)
-    worker(site, measures)
+        attempt_metrics.note_ended("echo", "success", duration_ms)
+    worker(site, attempt_metrics)
 
     told = families(client)
 
@@ -85,10 +86,10 @@ def test_a_workers_spreads_become_histograms(site: Site, client: FlaskClient) ->
 
 
 def test_a_thousand_tasks_are_a_hundred_labels_whatever_they_are_called(site: Site, client: FlaskClient) -> None:
-    measures = WorkMeasures()
+    attempt_metrics = AttemptMetrics()
     for number in range(1000):
-        measures.note_ended(f'task "{number}"\n\\', "failed", 1)
-    worker(site, measures)
+        attempt_metrics.note_ended(f'task "{number}"\n\\', "failed", 1)
+    worker(site, attempt_metrics)
 
     attempts = families(client)["jobyard_attempts"]
 
@@ -108,9 +109,9 @@ def test_a_component_that_does_not_answer_is_down_and_its_counters_are_not_told(
 
 
 def test_times_of_requests_are_told_by_route_and_class(site: Site, client: FlaskClient) -> None:
-    spread = Spread()
-    spread.note(0.02)
-    site.traffic.note("GET /jobs", 200, 0.02)
+    histogram = Histogram()
+    histogram.note(0.02)
+    site.request_metrics.note("GET /jobs", 200, 0.02)
 
     http = families(client)["jobyard_http_request_seconds"]
 
@@ -120,10 +121,10 @@ def test_times_of_requests_are_told_by_route_and_class(site: Site, client: Flask
 
 
 def test_the_page_tells_every_metric_and_no_other(site: Site, client: FlaskClient) -> None:
-    measures = WorkMeasures()
-    measures.note_ended("echo", "success", 5)
-    worker(site, measures)
-    site.traffic.note("GET /jobs", 200, 0.02)
+    attempt_metrics = AttemptMetrics()
+    attempt_metrics.note_ended("echo", "success", 5)
+    worker(site, attempt_metrics)
+    site.request_metrics.note("GET /jobs", 200, 0.02)
 
     told = families(client)
     lines = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| `jobyard_")]

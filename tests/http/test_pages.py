@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from api.pages import MEDIA_TYPES, POLICY, read_assets
+from jobyard.api.views.pages import MEDIA_TYPES, POLICY, read_assets
 from tests.http.conftest import Site
 from tests.http.test_jobs import error_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.routes import GATEWAY, ROUTES
+from jobyard.api.http.routes import GATEWAY, ROUTES
 from tests.reference.page import PAGE, text
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from api.app import create_app
-from api.routes import KINDS, ROUTES, routes_of
-from engine.errors import StoreUnavailable
+from jobyard.api.http.app import create_app
+from jobyard.api.http.routes import KINDS, ROUTES, routes_of
+from jobyard.engine.errors import StoreUnavailable
 from tests.http.conftest import NAMES, Site
 from tests.http.test_jobs import error_of
 
@@ -229,7 +229,7 @@ def test_the_document_describes_every_route_and_no_other(client: FlaskClient) ->
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_app_serves_exactly_its_rows(site: Site, kind: str) -> None:
     views = {name: AnyView() for name in ("jobs", "logs", "history", "metrics", "component", "gateway", "pages")}
-    app = create_app(kind, views, guards=None, faults=None)  # type: ignore[arg-type]
+    app = create_app(kind, views, guards=None, error_handlers=None)  # type: ignore[arg-type]
 
     served = {(method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods or () if method != "HEAD"}
 

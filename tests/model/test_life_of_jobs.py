@@ -1,4 +1,4 @@
-"""A random life of many jobs against the real lifecycle, backlog, upkeep and store; the invariants are checked after every step.
+"""A random life of many jobs against the real lifecycle, backlog, recovery and store; the invariants are checked after every step.
 
 The machine plays client, watchers, queue, workers and the reaper; whatever it does, legal or late, the store must refuse what is
 not its turn. In the end everything is let go and every job must reach an end.
@@ -19,15 +19,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from engine import lifecycle
-from engine.backlog import Backlog
-from engine.config import read_settings
-from engine.job import ExecutionStatus, Job, Outcome, Status, Ticket
-from engine.logs import Log
-from engine.store.sqlite import SqliteStore
-from engine.store.sqlite_file import prepare_file
-from engine.upkeep import Upkeep, hand_back
-from engine.world import later_id
+from jobyard.engine.config import read_settings
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status, Ticket
+from jobyard.engine.logs import Log
+from jobyard.engine.queue.backlog import Backlog
+from jobyard.engine.store.hand_back import hand_back
+from jobyard.engine.store.sqlite.file import prepare_file
+from jobyard.engine.store.sqlite.store import SqliteStore
+from jobyard.engine.watcher.recovery import Recovery
+from jobyard.engine.world import later_id
 from tests.support.builders import a_job
 from tests.support.world import FakeWorld
 
@@ -74,7 +75,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         self.store = SqliteStore(self.folder / "jobs.sqlite", durable=False, waiting=lambda waits: None)
         self.world = FakeWorld()
         self.dead = Dead()
-        self.upkeep = Upkeep(
+        self.recovery = Recovery(
             settings=read_settings({"MAX_LOST": str(MAX_LOST)}), world=self.world, store=self.store,
             log=Log(self.world, level="error"), deaths=self.dead,
         )  # fmt: skip
@@ -162,7 +163,7 @@ class LifeOfJobs(RuleBasedStateMachine):
         self.backlog.release_all(owner)
         self.late += [run for run in self.runs if run.worker == owner]
         self.runs = [run for run in self.runs if run.worker != owner]
-        self.upkeep.recover()
+        self.recovery.recover()
         assert owner not in self.store.holders()
         self.reload()
 

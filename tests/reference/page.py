@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from api.openapi import document
+from jobyard.api.http.openapi import document
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "http.md"
 HEAD = """# The HTTP interface

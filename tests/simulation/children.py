@@ -1,4 +1,4 @@
-"""Executor children, played: what a worker knows of them through `ExecutorLine`, and tasks that end in every way there is.
+"""Executor children, played: what a worker knows of them through `ExecutorHandle`, and tasks that end in every way there is.
 
 A played child reads one packet after the other, as the real one does; what it has not read the worker can take back. What it
 reports is there for its worker before its death can be seen.
@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from engine.interrupt import Why
-from engine.job import ExecutionStatus, Outcome
-from engine.wire.hub import Letter
-from engine.wire.messages import Done, Progressed, Run
+from jobyard.engine.executor.interrupt import Why
+from jobyard.engine.jobs.job import ExecutionStatus, Outcome
+from jobyard.engine.wire.hub import Envelope
+from jobyard.engine.wire.messages import Done, Progressed, Run
 from tests.simulation.agenda import Agenda, Violation
 from tests.simulation.network import join
 from tests.simulation.process import Process
@@ -45,7 +45,7 @@ class Labour:
         self.hire_failure_rate = 0.0
         self.pids = itertools.count(100)
 
-    def hire(self, process: Process) -> PlayedLine:
+    def spawn(self, process: Process) -> PlayedLine:
         """What a worker is given as `hire`."""
         process.effect("a fork")
         if self.agenda.happens(self.hire_failure_rate):
@@ -86,7 +86,7 @@ def result_of(run: Run) -> bytes:
 
 
 class PlayedLine:
-    """See `ExecutorLine`."""
+    """See `ExecutorHandle`."""
 
     def __init__(self, labour: Labour, process: Process) -> None:
         self.pid = next(labour.pids)
@@ -101,7 +101,7 @@ class PlayedLine:
         self._process = process
         labour.judge.lines.setdefault(process.owner, []).append(self)
 
-    def arrive(self, letter: Letter) -> None:
+    def arrive(self, envelope: Envelope) -> None:
         """The child reads nothing from its line but packets."""
 
     def send(self, run: Run) -> bool:
@@ -144,7 +144,7 @@ class PlayedLine:
     def memory(self) -> int:
         return 0
 
-    def bury(self) -> int:
+    def reap(self) -> int:
         if self.child.status is None:
             raise Violation(f"child {self.pid} is buried alive")
         self._tell_trace("buries")
@@ -160,14 +160,14 @@ class PlayedLine:
 class Child:
     """The process at the other end."""
 
-    def __init__(self, labour: Labour, process: Process, line: PlayedLine) -> None:
+    def __init__(self, labour: Labour, process: Process, handle: PlayedLine) -> None:
         self.status: int | None = None
         self.current: Run | None = None
         self._labour = labour
         self.agenda = labour.agenda
         self._process = process
-        self._line = line
-        self._who = f"{process.who}/{line.pid}"
+        self._line = handle
+        self._who = f"{process.who}/{handle.pid}"
         self._asked: tuple[str, int] | None = None
         self._is_dying = False
         self._run_number = 0

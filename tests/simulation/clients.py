@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from engine.job import Status
-from engine.wire.hub import Letter
-from engine.wire.messages import Accepted, Begun, CancelJob, Closed, Json, Message, Refused, RetryJob, Submit
-from engine.world import later_id
+from jobyard.engine.jobs.job import Status
+from jobyard.engine.wire.hub import Envelope
+from jobyard.engine.wire.messages import Accepted, Begun, CancelJob, Closed, Json, Message, Refused, RetryJob, Submit
+from jobyard.engine.world import later_id
 from tests.simulation.agenda import Agenda, Violation
 from tests.simulation.host import Host
 from tests.simulation.judge import Judge
@@ -43,12 +43,12 @@ class Call:
         self._gives_up_at = agenda.now + PATIENCE_S + 0.5
         agenda.at(self._gives_up_at, lambda: self._look_at_the_clock(end))
 
-    def arrive(self, letter: Letter) -> None:
+    def arrive(self, envelope: Envelope) -> None:
         """The answer, or the end of the line; `Begun` says that it may take longer."""
-        if isinstance(letter.message, Begun):
+        if isinstance(envelope.message, Begun):
             self._gives_up_at = self._agenda.now + LONG_PATIENCE_S
             return
-        self._take(None if isinstance(letter.message, Closed) else letter.message)
+        self._take(None if isinstance(envelope.message, Closed) else envelope.message)
 
     def _look_at_the_clock(self, end: End | None) -> None:
         if self._agenda.now >= self._gives_up_at:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.wire.messages import CancelJob, RetryJob
+from jobyard.engine.wire.messages import CancelJob, RetryJob
 from tests.simulation.clients import Clients
 from tests.simulation.host import NAMES, Host, Town
 

@@ -11,21 +11,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from engine.config import Settings
-from engine.executor_line import ExecutorLine
-from engine.hold import Hold
-from engine.owners import parse_owner
-from engine.processes.child import Role
-from engine.queue import Queue
-from engine.scheduler import Scheduler
-from engine.silence import Elsewhere, Silence
-from engine.store.port import Hosts, HostSign, Served
-from engine.upkeep import Upkeep
-from engine.watcher import Watcher
-from engine.wire.hub import Network
-from engine.wire.messages import OwnersDied
-from engine.wire.run_dir import RunDir
-from engine.worker import Worker
+from jobyard.engine.config import Settings
+from jobyard.engine.hosts.failure_detector import FailureDetector, OtherHosts
+from jobyard.engine.hosts.host_lease import HostLease
+from jobyard.engine.jobs.owners import parse_owner
+from jobyard.engine.queue.queue import Queue
+from jobyard.engine.scheduler.scheduler import Scheduler
+from jobyard.engine.store.port import HostHeartbeat, Hosts, Served
+from jobyard.engine.supervisor.role_loop import Role
+from jobyard.engine.watcher.recovery import Recovery
+from jobyard.engine.watcher.retention import Retention
+from jobyard.engine.watcher.watcher import Watcher
+from jobyard.engine.wire.hub import Network
+from jobyard.engine.wire.messages import OwnersDied
+from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.worker.executor_handle import ExecutorHandle
+from jobyard.engine.worker.worker import Worker
 from tests.simulation.agenda import Agenda
 from tests.simulation.children import EVERY_TASK, Labour
 from tests.simulation.judge import Judge
@@ -37,7 +38,7 @@ from tests.simulation.world import HostWorld, TracedLog
 QUEUE_NAME = "queue-6000"
 NAMES = ("scheduler-8081", "scheduler-8082", QUEUE_NAME, "watcher-9001", "watcher-9002", "worker-7001", "worker-7002")
 STAGES = (("watcher", "worker"), ("queue",), ("scheduler",))
-"""As `api.drain` has it."""
+"""As `start.drain` has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ class Host:
         return [owner for owner in owners if owner in self._buried or self._is_of_earlier_boot(owner)]
 
     def is_ours(self, owner: str) -> bool:
-        """See `engine.processes.deaths`."""
+        """See `supervisor.deaths`."""
         return parse_owner(owner).host == self.name
 
     # ---- life and death
@@ -176,14 +177,14 @@ class Host:
         is_slow = self.town.judge.calm_since is None
         buried_s = agenda.between(0.2, 3.0 if is_slow and agenda.happens(0.3) else 0.3)
         started_s = agenda.between(0, 5.0 if is_slow and agenda.happens(0.3) else 0.05)
-        agenda.after(buried_s, lambda: self._bury(process.owner, boot))
+        agenda.after(buried_s, lambda: self._prove_deaths(process.owner, boot))
         agenda.after(started_s, lambda: self._start_again(process.name, boot))
 
     def _start_again(self, name: str, boot: str) -> None:
         if boot == self.boot:
             self._start(name)
 
-    def _bury(self, owner: str, boot: str) -> None:
+    def _prove_deaths(self, owner: str, boot: str) -> None:
         if boot != self.boot:
             return
         self.town.agenda.note(self.name, "buries", owner)
@@ -233,40 +234,44 @@ class Host:
         store = StoreLine(town.agenda, process, town.store, self.store_weather)
         hosts = store if town.settings.mongo_uri is not None else None
         known = cast(RunDir, KnownComponents(self.network, town.folder))
-        hire = cast(Callable[[], ExecutorLine], lambda: town.labour.hire(process))
+        spawn = cast(Callable[[], ExecutorHandle], lambda: town.labour.spawn(process))
         queues = lambda: [QUEUE_NAME]  # noqa: E731
         build: dict[str, Callable[[], Role]] = {
             "scheduler": lambda: Scheduler(
                 owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, run_dir=known,
-                elsewhere=Elsewhere(hosts, world),
+                other_hosts=OtherHosts(hosts, world),
             ),
             "watcher": lambda: Watcher(
                 owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, queue_names=queues,
-                upkeep=self._upkeep(store, hosts, log), hold=self._hold(owner, hosts), served=lambda: Served(tasks=EVERY_TASK),
+                recovery=self._recovery(store, hosts, log),
+                retention=Retention(settings=town.settings, world=world, store=store, log=log),
+                host_lease=self._host_lease(owner, hosts), served=lambda: Served(tasks=EVERY_TASK),
             ),
             "queue": lambda: Queue(
                 owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, is_ours=self.is_ours
             ),
             "worker": lambda: Worker(
                 owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, queue_names=queues,
-                run_dir=known, hire=hire, hold=self._hold(owner, hosts),
+                run_dir=known, spawn=spawn, host_lease=self._host_lease(owner, hosts),
             ),
         }  # fmt: skip
         return build[process.name.partition("-")[0]]()
 
-    def _upkeep(self, store: StoreLine, hosts: Hosts | None, log: TracedLog) -> Upkeep:
+    def _recovery(self, store: StoreLine, hosts: Hosts | None, log: TracedLog) -> Recovery:
         settings = self.town.settings
-        silence = None
+        failure_detector = None
         if hosts is not None:
             look_s = 1.25 * settings.poll_s
-            silence = Silence(hosts=hosts, is_ours=self.is_ours, world=self.world, lease_s=settings.lease_s, look_s=look_s)
-        return Upkeep(settings=settings, world=self.world, store=store, log=log, deaths=self, silence=silence)
+            failure_detector = FailureDetector(
+                hosts=hosts, is_ours=self.is_ours, world=self.world, lease_s=settings.lease_s, look_s=look_s
+            )
+        return Recovery(settings=settings, world=self.world, store=store, log=log, deaths=self, failure_detector=failure_detector)
 
-    def _hold(self, owner: str, hosts: Hosts | None) -> Hold:
+    def _host_lease(self, owner: str, hosts: Hosts | None) -> HostLease:
         told = parse_owner(owner)
         lease_s = self.town.settings.lease_s
 
-        def sign() -> HostSign:
-            return HostSign(boot=told.boot, host=told.host, renewal=0, seen_at=self.world.now(), lease_s=lease_s)
+        def sign() -> HostHeartbeat:
+            return HostHeartbeat(boot=told.boot, host=told.host, renewal=0, seen_at=self.world.now(), lease_s=lease_s)
 
-        return Hold(hosts=hosts, sign=sign, world=self.world, lease_s=lease_s)
+        return HostLease(hosts=hosts, sign=sign, world=self.world, lease_s=lease_s)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from engine import lifecycle
-from engine.config import Settings
-from engine.job import ExecutionStatus, Job, Outcome, Status, at_least
-from engine.lifecycle import TABLE, Change, Verb
-from engine.wire.messages import Leased, Message, Run
+from jobyard.engine.config import Settings
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status, at_least
+from jobyard.engine.jobs.lifecycle import TABLE, Change, Verb
+from jobyard.engine.wire.messages import Leased, Message, Run
 from tests.simulation.agenda import Agenda, Violation
 from tests.support.world import START
 

@@ -1,4 +1,4 @@
-"""Connections and hints between simulated processes and clients, as the kernel's sockets and `engine.wire.hub` behave together.
+"""Connections and hints between simulated processes and clients, as the kernel's sockets and `wire.hub` behave together.
 
 What was sent before a connection ends arrives before its end does, and in order; letters of different connections overtake each
 other. Who sends to somebody that is gone loses the connection at once, with what was on the way to him. Hints may be late, or
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.wire.hub import Letter
-from engine.wire.messages import Closed, Message
+from jobyard.engine.wire.hub import Envelope
+from jobyard.engine.wire.messages import Closed, Message
 from tests.simulation.agenda import Agenda
 from tests.simulation.process import Process
 
@@ -19,7 +19,7 @@ from tests.simulation.process import Process
 class Holder(Protocol):
     """Who has an end of a connection."""
 
-    def arrive(self, letter: Letter) -> None:
+    def arrive(self, envelope: Envelope) -> None:
         """Something came."""
 
 
@@ -53,7 +53,7 @@ class End:
             self._agenda.note(self.holder.who, "→", _shown(self.other.holder), type(message).__name__, *_facts(message))
         if self.is_open and not self.other.is_open:
             self.is_open = False
-            self.holder.arrive(Letter(self, Closed()))
+            self.holder.arrive(Envelope(self, Closed()))
         if self.is_open:
             self.other.expect(message)
         return self.is_open
@@ -73,7 +73,7 @@ class End:
         for end in (self, self.other):
             if end.is_open:
                 end.is_open = False
-                end.holder.arrive(Letter(end, Closed()))
+                end.holder.arrive(Envelope(end, Closed()))
 
     def expect(self, message: Message) -> None:
         """This will arrive, after what was sent before it."""
@@ -88,7 +88,7 @@ class End:
             return
         if isinstance(message, Closed):
             self.is_open = False
-        self.holder.arrive(Letter(self, message))
+        self.holder.arrive(Envelope(self, message))
 
 
 def join(agenda: Agenda, near: Holder, far: Holder, delay: Callable[[], float]) -> End:
@@ -129,7 +129,7 @@ class HostNetwork:
     def _hear_hint(self, address: str, message: Message) -> None:
         process = self.processes.get(address)
         if process is not None and process.listens:
-            process.arrive(Letter(None, message))
+            process.arrive(Envelope(None, message))
 
     def _latency(self) -> float:
         if self._agenda.happens(self.weather.slow_rate):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 
-from engine import lifecycle
-from engine.job import Status
-from engine.wire.messages import CancelJob, GetStats, Json, Message
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import Status
+from jobyard.engine.wire.messages import CancelJob, GetStats, Json, Message
 from tests.simulation.agenda import Violation
 from tests.simulation.clients import Call, Clients
 from tests.simulation.host import NAMES, QUEUE_NAME, Host, Town

@@ -1,4 +1,4 @@
-"""A process that lives a role, as `engine.processes.child.live` does it: turns, sleep, drain, death.
+"""A process that lives a role, as `supervisor.role_loop.live` does it: turns, sleep, drain, death.
 
 Nothing but a letter or the end of its sleep wakes a process: a role that forgets to ask for its next turn stands still. It may
 die at any `effect`: a call of the store, a letter that it sends. What it did before has happened, what comes after has not.
@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from engine.errors import StoreBroken
-from engine.processes.child import Role
-from engine.wire.hub import Letter
-from engine.wire.messages import Message, Ready
+from jobyard.engine.errors import StoreBroken
+from jobyard.engine.supervisor.role_loop import Role
+from jobyard.engine.wire.hub import Envelope
+from jobyard.engine.wire.messages import Message, Ready
 from tests.simulation.agenda import Agenda, Violation
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Process:
         self.told = told
         self.stood_still = stood_still
         self._died = died
-        self._inbox: list[Letter] = []
+        self._inbox: list[Envelope] = []
         self._is_busy = False
         self._wake_at = math.inf
         self._paused_until = 0.0
@@ -72,10 +72,10 @@ class Process:
 
     # ---- what others do to it
 
-    def arrive(self, letter: Letter) -> None:
+    def arrive(self, envelope: Envelope) -> None:
         """Something for its next turn."""
         if self.is_alive:
-            self._inbox.append(letter)
+            self._inbox.append(envelope)
             self.wake(self.agenda.between(0, 0.0001))
 
     def wake(self, delay_s: float) -> None:
@@ -135,12 +135,12 @@ class Process:
     def _turn(self) -> float:
         assert self.role is not None
         self._look_whether_it_spins()
-        letters, self._inbox = self._inbox, []
-        letters += [Letter(None, Ready(fd=fd)) for fd, is_readable in self.readable.items() if is_readable()]
+        envelopes, self._inbox = self._inbox, []
+        envelopes += [Envelope(None, Ready(fd=fd)) for fd, is_readable in self.readable.items() if is_readable()]
         if self._is_asked_to_leave and not self._drains:
             self._drains = True
             self.role.drain()
-        sleep_s = self.role.tick(letters)
+        sleep_s = self.role.tick(envelopes)
         if self._drains and self.role.drained:
             self.role.close()
             self.has_left = True

@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.config import read_settings
-from engine.tasks.catalog import write_catalog
-from engine.tasks.registry import TaskOptions
-from engine.wire.run_dir import RunDir
+from jobyard.engine.config import read_settings
+from jobyard.engine.tasks.catalog import write_catalog
+from jobyard.engine.tasks.registry import TaskOptions
+from jobyard.engine.wire.run_dir import RunDir
 from tests.simulation.agenda import Agenda, Violation
 from tests.simulation.children import EVERY_TASK, TASKS, Labour
 from tests.simulation.clients import Clients

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from engine.errors import StoreBroken, StoreUnavailable
-from engine.job import Execution, Job, JobFilter, Output, Status, Ticket
-from engine.lifecycle import Change
-from engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
-from engine.store.port import ANYTHING, Claimed, Count, HostSign, Insertion, Page, Seen, Served, nobody
+from jobyard.engine.errors import StoreBroken, StoreUnavailable
+from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status, Ticket
+from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
+from jobyard.engine.store.port import ANYTHING, Claimed, Count, HostHeartbeat, Insertion, Page, Seen, Served, nobody
 from tests.simulation.agenda import Agenda
 from tests.simulation.judge import Judge
 from tests.simulation.process import Process
@@ -81,7 +81,7 @@ class SharedStore(MemoryStore):
             self.judge.note_purged(known[job_id])
         return count
 
-    def renew(self, sign: HostSign) -> None:
+    def renew(self, sign: HostHeartbeat) -> None:
         super().renew(sign)
         self.judge.signs[sign.boot] = self.judge.now
 
@@ -142,7 +142,7 @@ class StoreLine:
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._call("mend", lambda: self._shared.mend(now=now, thorough=thorough), writes=True)
 
-    def renew(self, sign: HostSign) -> None:
+    def renew(self, sign: HostHeartbeat) -> None:
         sent_at = self._agenda.now
         self._call("renew", lambda: self._shared.renew(sign), writes=True)
         self._shared.judge.note_renewed(self._process, sent_at)
@@ -200,7 +200,7 @@ class StoreLine:
     def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
         return self._call("outputs", lambda: self._shared.outputs(job_id, max_bytes=max_bytes))
 
-    def hosts(self) -> list[HostSign]:
+    def hosts(self) -> list[HostHeartbeat]:
         return self._call("hosts", self._shared.hosts)
 
     def ping(self) -> str:

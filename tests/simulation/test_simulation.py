@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from engine.lifecycle import Change
+from jobyard.engine.jobs.lifecycle import Change
 from tests.simulation.run import Failed, Run, Stage
 
 BLOCK = 25
@@ -76,11 +76,11 @@ def write_without_a_guard(run: Run) -> None:
 
 
 def lose_every_packet(run: Run) -> None:
-    run.town.labour.hire = lambda process: _deaf_line(run, process)  # type: ignore[method-assign,assignment]
+    run.town.labour.spawn = lambda process: _deaf_line(run, process)  # type: ignore[method-assign,assignment]
 
 
 def _deaf_line(run: Run, process: object) -> object:
-    line = type(run.town.labour).hire(run.town.labour, process)  # type: ignore[arg-type]
+    line = type(run.town.labour).spawn(run.town.labour, process)  # type: ignore[arg-type]
     line.child.look_for_work = lambda: None  # type: ignore[method-assign]
     return line
 

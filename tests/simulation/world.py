@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from engine.logs import Log
-from engine.world import World
+from jobyard.engine.logs import Log
+from jobyard.engine.world import World
 from tests.simulation.agenda import Agenda
 from tests.support.world import START
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 
-from engine.hold import Hold
-from engine.job import Job, Status, Ticket, ticket_for
-from engine.logs import Log
-from engine.store.port import Hosts, HostSign
-from engine.world import World
+from jobyard.engine.hosts.host_lease import HostLease
+from jobyard.engine.jobs.job import Job, Status, Ticket, ticket_for
+from jobyard.engine.logs import Log
+from jobyard.engine.store.port import HostHeartbeat, Hosts
+from jobyard.engine.world import World
 from tests.support.world import START, FakeWorld
 
 _numbers = itertools.count(1)
@@ -36,11 +36,11 @@ def a_ticket(**fields: object) -> Ticket:
     return ticket_for(a_job(status=Status.QUEUED, **fields))
 
 
-def a_hold(world: World, *, hosts: Hosts | None = None, boot: str = "b00t", lease_s: float = 30) -> Hold:
+def a_host_lease(world: World, *, hosts: Hosts | None = None, boot: str = "b00t", lease_s: float = 30) -> HostLease:
     """Without `hosts`: that of the only host, which nobody can lose."""
-    return Hold(
+    return HostLease(
         hosts=hosts, world=world, lease_s=lease_s,
-        sign=lambda: HostSign(boot=boot, host="box", renewal=0, seen_at=world.now()),
+        sign=lambda: HostHeartbeat(boot=boot, host="box", renewal=0, seen_at=world.now()),
     )  # fmt: skip
 
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import TypeVar
 
-from engine.client.core import Core
-from engine.client.steps import NoAnswer, Operation, Pause, Request, Response
-from engine.job import Job, to_json
+from jobyard.engine.client.core import Core
+from jobyard.engine.client.steps import NoAnswer, Operation, Pause, Request, Response
+from jobyard.engine.jobs.job import Job, to_json
 from tests.support.builders import a_job
 from tests.support.world import FakeWorld
 

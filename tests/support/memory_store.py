@@ -10,11 +10,11 @@ from datetime import datetime
 
 import msgspec
 
-from engine import lifecycle
-from engine.errors import InvalidRequest, StoreUnavailable
-from engine.job import Execution, Job, JobFilter, Output, Status, Ticket, ticket_for, without_payload
-from engine.lifecycle import HELD, TERMINAL, Change
-from engine.store.bounds import (
+from jobyard.engine.errors import InvalidRequest, StoreUnavailable
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status, Ticket, ticket_for, without_payload
+from jobyard.engine.jobs.lifecycle import HELD, TERMINAL, Change
+from jobyard.engine.store.bounds import (
     AHEAD_LOOK,
     COUNT_LOOK,
     EXECUTIONS_BYTES,
@@ -24,12 +24,12 @@ from engine.store.bounds import (
     latest_outputs,
     latest_within,
 )
-from engine.store.port import (
+from jobyard.engine.store.port import (
     ANYTHING,
     Abandoned,
     Claimed,
     Count,
-    HostSign,
+    HostHeartbeat,
     Inserted,
     Insertion,
     KeyTaken,
@@ -38,17 +38,17 @@ from engine.store.port import (
     Served,
     nobody,
 )
-from engine.store.search_text import is_wanted
+from jobyard.engine.store.search_text import is_wanted
 
 
 class MemoryStore:
-    """See `engine.store.port.Store`. `is_down` makes every call fail, as an outage does."""
+    """See `store.port.Store`. `is_down` makes every call fail, as an outage does."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
         self._executions: dict[tuple[str, int], Execution] = {}
         self._outputs: dict[tuple[str, int], Output] = {}
-        self._hosts: dict[str, HostSign] = {}
+        self._hosts: dict[str, HostHeartbeat] = {}
         self.is_down = False
         self.stale_writes = 0
         self.commits = 0
@@ -184,12 +184,12 @@ class MemoryStore:
         self._reach()
         return "memory"
 
-    def renew(self, sign: HostSign) -> None:
+    def renew(self, sign: HostHeartbeat) -> None:
         self._reach()
         before = self._hosts.get(sign.boot)
         self._hosts[sign.boot] = msgspec.structs.replace(sign, renewal=before.renewal + 1 if before else 1)
 
-    def hosts(self) -> list[HostSign]:
+    def hosts(self) -> list[HostHeartbeat]:
         self._reach()
         return list(self._hosts.values())
 

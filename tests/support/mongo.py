@@ -20,9 +20,9 @@ import mongomock.collection
 import pymongo
 from bson import ObjectId
 
-from engine.config import Settings, read_settings
-from engine.store.mongo import MongoStore
-from engine.store.mongo_server import MongoServer
+from jobyard.engine.config import Settings, read_settings
+from jobyard.engine.store.mongo.server import MongoServer
+from jobyard.engine.store.mongo.store import MongoStore
 from tests.support.waiting import wait_for
 
 START_S = 40.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from engine.wire.hub import Letter
-from engine.wire.messages import Closed, Message
+from jobyard.engine.wire.hub import Envelope
+from jobyard.engine.wire.messages import Closed, Message
 
 
 class FakePeer:
@@ -24,14 +24,14 @@ class FakePeer:
     def close(self) -> None:
         self.open = False
 
-    def says(self, message: Message) -> Letter:
+    def says(self, message: Message) -> Envelope:
         """A letter from this peer."""
-        return Letter(self, message)
+        return Envelope(self, message)
 
-    def hangs_up(self) -> Letter:
+    def hangs_up(self) -> Envelope:
         """The letter that tells of its end."""
         self.open = False
-        return Letter(self, Closed())
+        return Envelope(self, Closed())
 
     def take(self, kind: type[Message] = Message) -> list[Message]:
         """What it got of this kind since the last look."""

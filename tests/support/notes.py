@@ -1,4 +1,4 @@
-"""What the tasks of the system tests wrote down; see `tests.system.tasks`."""
+"""What the tasks of the system tests wrote down; see `system_tasks`."""
 
 from __future__ import annotations
 

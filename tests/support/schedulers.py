@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from api.balancer import LoadBalancer
-from api.health import Health
-from engine.wire.caller import NoAnswer
-from engine.wire.messages import Accepted, Json, Message, Ping
+from jobyard.api.front.health import Health
+from jobyard.api.front.load_balancer import LoadBalancer
+from jobyard.engine.wire.caller import NoAnswer
+from jobyard.engine.wire.messages import Accepted, Json, Message, Ping
 from tests.support.builders import a_log
 from tests.support.world import FakeWorld
 

@@ -6,23 +6,23 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import lifecycle
-from engine.config import read_settings
-from engine.errors import StoreUnavailable
-from engine.executor import Ends, run_executor
-from engine.executor_line import ExecutorLine
-from engine.job import Execution, Job, Status, ticket_for
-from engine.lifecycle import Change
-from engine.logs import Log
-from engine.store.sqlite import SqliteStore
-from engine.store.sqlite_file import prepare_file
-from engine.tasks.registry import Registry, Task, TaskOptions
-from engine.wire.hub import Hub, Letter, Stream
-from engine.wire.messages import Ack, Leased, Message, Release, Want
-from engine.wire.run_dir import RunDir
-from engine.worker import Worker
-from engine.world import World
-from tests.support.builders import a_hold, a_job
+from jobyard.engine.config import read_settings
+from jobyard.engine.errors import StoreUnavailable
+from jobyard.engine.executor.executor import ExecutorDescriptors, run_executor
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import Execution, Job, Status, ticket_for
+from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.logs import Log
+from jobyard.engine.store.sqlite.file import prepare_file
+from jobyard.engine.store.sqlite.store import SqliteStore
+from jobyard.engine.tasks.registry import Registry, Task, TaskOptions
+from jobyard.engine.wire.hub import Envelope, Hub, Stream
+from jobyard.engine.wire.messages import Ack, Leased, Message, Release, Want
+from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.worker.executor_handle import ExecutorHandle
+from jobyard.engine.worker.worker import Worker
+from jobyard.engine.world import World
+from tests.support.builders import a_host_lease, a_job
 from tests.support.memory_store import MemoryStore
 from tests.support.waiting import wait_for
 
@@ -64,7 +64,7 @@ class Shop:
             registry.add(Task(name=name, function=function, options=TaskOptions()))
         parent = os.getpid()
 
-        def child(ends: Ends) -> int:
+        def child(ends: ExecutorDescriptors) -> int:
             return run_executor(
                 ends, registry=registry, world=self.world, parent=parent, title="jobyard: test executor", folder=str(folder / "tmp")
             )  # fmt: skip
@@ -72,21 +72,21 @@ class Shop:
         self.worker = Worker(
             owner=WORKER, settings=self.settings, world=self.world, store=self.store, network=self.hub,
             log=Log(self.world, process="worker-7001", fd=log_fd), queue_names=lambda: [QUEUE], run_dir=run_dir,
-            hire=lambda: ExecutorLine(child=child, world=self.world, network=self.hub),
-            hold=a_hold(self.world, hosts=hosts, lease_s=self.settings.lease_s),
+            spawn=lambda: ExecutorHandle(child=child, world=self.world, network=self.hub),
+            host_lease=a_host_lease(self.world, hosts=hosts, lease_s=self.settings.lease_s),
         )  # fmt: skip
         self.turn()
 
     def turn(self, within_s: float = 0.01) -> None:
         """One turn of the worker and of the queue that the test plays."""
         self.worker.tick(self.hub.poll(within_s))
-        for letter in self.queue_hub.poll(0):
-            self.hear(letter)
+        for envelope in self.queue_hub.poll(0):
+            self.hear(envelope)
 
-    def hear(self, letter: Letter) -> None:
-        if isinstance(letter.peer, Stream):
-            self.peer = letter.peer
-        self.heard.append(letter.message)
+    def hear(self, envelope: Envelope) -> None:
+        if isinstance(envelope.peer, Stream):
+            self.peer = envelope.peer
+        self.heard.append(envelope.message)
 
     def offer(self, *jobs: Job) -> list[str]:
         """Queue jobs in the store and lease them to the worker."""
@@ -135,15 +135,15 @@ class Shop:
         return [message.count for message in self.heard if isinstance(message, Want)][-1]
 
     def pids(self) -> list[int]:
-        return [slot.line.pid for slot in self.worker._workshop.slots]
+        return [slot.handle.pid for slot in self.worker._executors.slots]
 
     def log_text(self) -> str:
         return self.log_path.read_text()
 
     def close(self) -> None:
         """Drain at once and let go of everything."""
-        for slot in self.worker._workshop.slots:
-            slot.line.kill()
+        for slot in self.worker._executors.slots:
+            slot.handle.kill()
         self.worker.drain()
         self.until(lambda: self.worker.drained)
         self.worker.close()

@@ -28,11 +28,12 @@ from typing import Any
 
 import psutil
 
-from api.topology import all_components
-from engine.config import read_settings
+from jobyard.engine.config import read_settings
+from jobyard.engine.topology import all_components
 from tests.support.waiting import wait_for
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+TASK_MODULES = (CHECKOUT / "tests/system/task_modules", CHECKOUT / "tests/bench/task_modules")
 REMOVED = (".sock", ".hints", ".pid")
 READY = "Jobyard is ready"
 START_S = 40.0
@@ -61,7 +62,7 @@ class Jobyard:
     """One start on one data folder; `settings` are the environment's, by their names."""
 
     def __init__(
-        self, folder: Path, *, words: tuple[str, ...] = ("start-all",), module: str = "api", prefix: tuple[str, ...] = (),
+        self, folder: Path, *, words: tuple[str, ...] = ("start-all",), module: str = "jobyard", prefix: tuple[str, ...] = (),
         **settings: object,
     ) -> None:  # fmt: skip
         """`prefix`: a command that runs it, such as `ip netns exec …`; then it cannot be asked by HTTP from here."""
@@ -272,8 +273,8 @@ class Jobyard:
 
     @staticmethod
     def environment_for(folder: Path) -> dict[str, str]:
-        """That of a command on the data folder below this one: little of ours, tasks found in the checkout and the folder."""
-        search = [str(CHECKOUT), str(folder), os.environ.get("PYTHONPATH", "")]
+        """That of a command on the data folder below this one; tasks are found in the tests' own folders and in this one."""
+        search = [*map(str, TASK_MODULES), str(folder), os.environ.get("PYTHONPATH", "")]
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         return inherited | {
             "PYTHONPATH": os.pathsep.join(filter(None, search)), "DATA_DIR": str(folder / "data"),

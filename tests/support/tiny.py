@@ -11,23 +11,23 @@ import signal
 import sys
 from pathlib import Path
 
-from api.drain import drain_stages
-from engine.logs import Log
-from engine.owners import Owner
-from engine.process_control import die_with_parent
-from engine.processes.burial import Burial, Orphans
-from engine.processes.child import live, start_afresh
-from engine.processes.data_dir import DataDir
-from engine.processes.deaths import Deaths
-from engine.processes.guard import guard
-from engine.processes.notify import Herald, Signs, take_notify_socket
-from engine.processes.oversight import become_supervisor, fork_into, oversee
-from engine.processes.pulse import Pulse
-from engine.processes.supervisor import Hooks, Supervisor
-from engine.processes.table import Birth, Post
-from engine.wire.hub import Hub, Letter
-from engine.wire.run_dir import RunDir
-from engine.world import World
+from jobyard.api.start.drain import drain_stages
+from jobyard.engine.jobs.owners import Owner
+from jobyard.engine.logs import Log
+from jobyard.engine.process_control import die_with_parent
+from jobyard.engine.supervisor.data_dir import DataDir
+from jobyard.engine.supervisor.deaths import ProofsOfDeath
+from jobyard.engine.supervisor.guard import guard
+from jobyard.engine.supervisor.heartbeat import HeartbeatPage
+from jobyard.engine.supervisor.orphans import Orphans, PendingDeaths
+from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
+from jobyard.engine.supervisor.readiness import ReadinessNotifier, SupervisorSigns, take_notify_socket
+from jobyard.engine.supervisor.role_loop import live, start_afresh
+from jobyard.engine.supervisor.supervisor import Hooks, Supervisor
+from jobyard.engine.supervisor.supervisor_loop import become_supervisor, fork_process, run_supervisor
+from jobyard.engine.wire.hub import Envelope, Hub
+from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.world import World
 
 NAMES = ("queue-6000", "scheduler-8081", "watcher-9001", "worker-7001", "gateway-8080")
 WORLD = World()
@@ -46,7 +46,7 @@ class Tiny:
             parent = os.getpid()
             WORLD.fork(lambda: _execute(parent))
 
-    def tick(self, inbox: list[Letter]) -> float:
+    def tick(self, inbox: list[Envelope]) -> float:
         return 60.0
 
     def drain(self) -> None:
@@ -72,52 +72,52 @@ def _rest() -> int:
     return 0
 
 
-def _main_of(name: str, supervisor: int, log: Log) -> Post:
+def _main_of(name: str, supervisor: int, log: Log) -> ProcessSpec:
     hang_s = float(os.environ.get("HANG_S", "10"))
-    return Post(
+    return ProcessSpec(
         name=name, role=name.split("-")[0],
-        main=lambda birth: live(
-            lambda hub: Tiny(name), name=name, parent=supervisor, hub=Hub(RunDir(DATA)), heartbeat=birth.heartbeat,
+        main=lambda identity: live(
+            lambda hub: Tiny(name), name=name, parent=supervisor, hub=Hub(RunDir(DATA)), heartbeat=identity.heartbeat,
             log=log.named(name), longest_sleep_s=hang_s / 4,
         ),
     )  # fmt: skip
 
 
-def supervise(guard_pid: int, signs: Signs) -> int:
-    """See `api.launch.Launch.supervise`."""
+def supervise(guard_pid: int, signs: SupervisorSigns) -> int:
+    """See `start.launch.Launch.supervise`."""
     become_supervisor(guard_pid)
     log = Log(WORLD, process="supervisor")
     run_dir = RunDir(DATA)
-    deaths = Deaths(run_dir, boot="b00t", foreign_hosts=False)
+    deaths = ProofsOfDeath(run_dir, boot="b00t", foreign_hosts=False)
     boot_lock = deaths.hold()
     hub = Hub(run_dir)
 
-    def fork(post: Post, birth: Birth) -> int:
-        return fork_into(WORLD, post, birth, keep=frozenset({boot_lock}))
+    def fork(spec: ProcessSpec, identity: ProcessIdentity) -> int:
+        return fork_process(WORLD, spec, identity, keep=frozenset({boot_lock}))
 
     def announce() -> None:
         print("Jobyard is ready", flush=True)
         signs.ready.beat()
 
     supervisor = Supervisor(
-        posts=[_main_of(name, os.getpid(), log) for name in NAMES], stages=drain_stages(float(os.environ.get("DRAIN_S", "30"))),
+        specs=[_main_of(name, os.getpid(), log) for name in NAMES], stages=drain_stages(float(os.environ.get("DRAIN_S", "30"))),
         owner=Owner("box", "b00t", "supervisor", 1), pid=os.getpid(),
-        hang_s=float(os.environ.get("HANG_S", "10")), world=WORLD, log=log, pulse=Pulse(len(NAMES)),
-        burial=Burial(record=deaths.record, orphans=Orphans(WORLD), log=log),
+        hang_s=float(os.environ.get("HANG_S", "10")), world=WORLD, log=log, heartbeats=HeartbeatPage(len(NAMES)),
+        pending_deaths=PendingDeaths(record=deaths.record, orphans=Orphans(WORLD), log=log),
         hooks=Hooks(fork=fork, tell_deaths=lambda owners: None, announce=announce),
     )  # fmt: skip
-    return oversee(supervisor, hub=hub, name="supervisor", guard=guard_pid, signs=signs)
+    return run_supervisor(supervisor, hub=hub, name="supervisor", guard=guard_pid, signs=signs)
 
 
 def main() -> int:
-    """As `api.starting.start` does it."""
+    """As `start.start.start` does it."""
     data_dir = DataDir(DATA)
     data_dir.make()
     data_dir.take("start-all", alone=True)
-    guard_pid, signs = os.getpid(), Signs(WORLD)
-    herald = Herald(take_notify_socket(os.environ), signs, WORLD)
+    guard_pid, signs = os.getpid(), SupervisorSigns(WORLD)
+    notifier = ReadinessNotifier(take_notify_socket(os.environ), signs, WORLD)
     try:
-        return guard(WORLD, lambda: supervise(guard_pid, signs), title="tiny guard", herald=herald)
+        return guard(WORLD, lambda: supervise(guard_pid, signs), title="tiny guard", notifier=notifier)
     finally:
         for name in ("supervisor", *NAMES):
             data_dir.run_dir.remove(name)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from typing import TypeVar
 
-from engine.wire.caller import NoAnswer
+from jobyard.engine.wire.caller import NoAnswer
 
 T = TypeVar("T")
 

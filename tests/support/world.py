@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from engine.world import World
+from jobyard.engine.world import World
 
 START = datetime(2026, 1, 4, 2, 4, 20, 123000, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ from tests.support.notes import Notes
 from tests.support.system import Jobyard
 
 RETRY_BASE_S = 0.1
-TASKS = "tests.system.tasks"
+TASKS = "system_tasks"
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 from tests.support.notes import Notes
 from tests.support.system import Jobyard
 
-SETTINGS = {"TASKS": "tests.system.tasks", "SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 2}
+SETTINGS = {"TASKS": "system_tasks", "SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 2}
 
 
 def back_up(folder: Path, target: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "api.commands", "backup", str(target)]
+    command = [sys.executable, "-m", "jobyard", "backup", str(target)]
     return subprocess.run(command, env=Jobyard.environment_for(folder), capture_output=True, text=True, timeout=30)
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 import pytest
 from gunicorn.config import Config
 
-from api.arrival import Arrival
-from api.heads import Heads
-from api.traffic import HEADER
+from jobyard.api.front.http_heads import Heads
+from jobyard.api.front.request_reader import RequestReader
+from jobyard.api.http.request_metrics import HEADER
 from tests.support.raw import a_client, exchange, read_answer
 from tests.support.system import Answer, Jobyard
 from tests.system.bad_requests import JOBS, SCHEDULE, SLOW, TABLE, TAKEN, Row, chunked, head, post
@@ -40,9 +40,9 @@ def another_byte(slow_clients: Mapping[str, socket.socket]) -> None:
 
 
 def is_taken_by_the_express(request: bytes) -> bool:
-    arrival = Arrival(request)
-    arrival.need()
-    apart = arrival.apart()
+    reader = RequestReader(request)
+    reader.need()
+    apart = reader.apart()
     return apart is not None and Heads(Config()).read(apart[0]) is not None
 
 
@@ -103,8 +103,8 @@ def test_the_express_and_the_long_way_answer_the_same(small: Jobyard, request_by
         client.sendall(request_bytes * 2)
         told = [read_answer(answers) for _ in range(2)]
 
-    long, express = (without_what_differs(answer) for answer in told)
-    assert long == express
+    long, fast_path = (without_what_differs(answer) for answer in told)
+    assert long == fast_path
 
 
 def without_what_differs(answer: Answer | None) -> tuple[int, dict[str, str], bytes]:

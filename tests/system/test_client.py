@@ -15,8 +15,8 @@ import anyio
 import psutil
 import pytest
 
-from engine import AsyncClient, Client
-from engine.job import Status
+from jobyard import AsyncClient, Client
+from jobyard.engine.jobs.job import Status
 from tests.support.system import CHECKOUT, Jobyard
 from tests.support.waiting import wait_for
 
@@ -124,6 +124,7 @@ def test_what_is_documented_is_so(tmp_path: Path) -> None:
                 promised = re.findall(r"^ *print\(.*\)  +# (.*)$", block, re.MULTILINE)
                 assert promised and ended.stdout.splitlines() == promised, ended.stderr
 
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "engine.pytest_plugin", "test_mytasks.py"]
+    plugins = ["-p", "no:cacheprovider", "-p", "jobyard.engine.testing.pytest_plugin"]
+    words = [sys.executable, "-m", "pytest", "-q", *plugins, "test_mytasks.py"]
     tested = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert tested.returncode == 0 and "4 passed" in tested.stdout, tested.stdout + os.linesep + tested.stderr

@@ -20,16 +20,16 @@ from typing import Any
 import psutil
 import pytest
 
-from api.commands import exits
+from jobyard.api.commands import exits
 from tests.support.notes import Notes
 from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
 
-COMMAND = [sys.executable, "-m", "api.commands"]
+COMMAND = [sys.executable, "-m", "jobyard"]
 LINES, ROOM = 4_000, 1_500
 TOMORROW_S = 86_400
 TAKE_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-SMALL = {"TASKS": "tests.system.tasks", "SCHEDULERS": 2, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
+SMALL = {"TASKS": "system_tasks", "SCHEDULERS": 2, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
 
 
 def surroundings(jobyard: Jobyard) -> Mapping[str, str]:

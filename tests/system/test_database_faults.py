@@ -18,7 +18,7 @@ from tests.support.waiting import wait_for
 
 CANNOT_START = 2
 DATABASE = "jobyard.sqlite"
-TASKS = "tests.system.tasks"
+TASKS = "system_tasks"
 ONE_OF_EACH = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
 TEXT = "x" * 10_000
 JOBS = 500

@@ -13,7 +13,7 @@ from tests.support.notes import Notes, is_alive
 from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
 
-TASKS = "tests.system.tasks"
+TASKS = "system_tasks"
 
 
 @pytest.mark.parametrize("victim", ["supervisor", "guard"])

@@ -29,7 +29,7 @@ from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
 
 SEED = int.from_bytes(os.urandom(4))
-TASKS = "tests.system.tasks"
+TASKS = "system_tasks"
 BATCH = 20
 LEASE_S = 1.0
 HANG_S = 2

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from api.server import HTTP_WORKERS
+from jobyard.api.front.server import HTTP_WORKERS
 from tests.support.notes import Notes, wait_gone
 from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
@@ -22,7 +22,7 @@ BOMB = 100
 WORKERS, CONCURRENCY = 2, 2
 PROCESSES = len(["supervisor", "front", "scheduler", "watcher", "queue"]) + HTTP_WORKERS + WORKERS * (1 + CONCURRENCY)
 """All below the guard, when nobody is being replaced and no task has made any."""
-TASKS = "tests.system.tasks,tests.system.hostile_tasks"
+TASKS = "system_tasks,hostile_tasks"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.owners import parse_owner
+from jobyard.engine.jobs.owners import parse_owner
 from tests.support.mongo import MongoProcess, a_database
 from tests.support.notes import Notes, wait_gone
 from tests.support.proxy import Proxy
@@ -20,7 +20,7 @@ from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
 
 SMALL = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1}
-TASKS = "tests.system.tasks"
+TASKS = "system_tasks"
 LEASE_S = 3
 
 Start = Callable[..., Jobyard]
@@ -230,12 +230,12 @@ def test_a_host_runs_only_the_tasks_and_queues_that_it_serves(start: Start, note
     mail, plain = start("mail", QUEUES="mail"), start("plain", TASKS="", QUEUES="default,mail")
 
     wait_for(lambda: plain.ask("POST", "/api/jobs", {"task": "run", "payload": notes.payload()}).status == 201, told="a known task")
-    elsewhere = plain.submit(notes.payload(), task="run", queue="mail")
+    other_hosts = plain.submit(notes.payload(), task="run", queue="mail")
     echoed = mail.submit("here")
-    plain.wait_for_job(elsewhere)
+    plain.wait_for_job(other_hosts)
     mail.wait_for_job(echoed)
 
-    (mails,) = set(boots_of(plain, [elsewhere]))
+    (mails,) = set(boots_of(plain, [other_hosts]))
     (plains,) = set(boots_of(plain, [echoed]))
     assert mails != plains
     assert plain.stats()["jobs"]["pending"] >= 1

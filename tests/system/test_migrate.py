@@ -24,7 +24,7 @@ def mongo(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def migrate(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "api.commands", "migrate", *words], cwd=CHECKOUT, env=os.environ | environment, text=True,
+        [sys.executable, "-m", "jobyard", "migrate", *words], cwd=CHECKOUT, env=os.environ | environment, text=True,
         capture_output=True, timeout=60, check=False,
     )  # fmt: skip
 

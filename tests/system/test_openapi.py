@@ -10,7 +10,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 
-from api.openapi import document
+from jobyard.api.http.openapi import document
 from tests.support.system import Jobyard
 
 SEED = 20260104

@@ -13,7 +13,7 @@ from tests.support.manager import FakeManager, a_manager
 from tests.support.system import READY, START_S, Jobyard
 from tests.support.waiting import wait_for
 
-FEW = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1, "TASKS": "tests.system.tasks"}
+FEW = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1, "TASKS": "system_tasks"}
 WATCHDOG_USEC = 2_000_000
 LONG_SILENCE_S = 2.5
 """More than the longest time between two turns of a supervisor that is well."""

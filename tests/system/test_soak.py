@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine.backlog import CAPACITY
-from engine.watcher import BATCH
+from jobyard.engine.queue.backlog import CAPACITY
+from jobyard.engine.watcher.watcher import BATCH
 from tests.support.gauges import Reading, log_mib, memory_mib, read_gauges, tree
 from tests.support.load import Load, meanwhile
 from tests.support.system import Jobyard
@@ -167,7 +167,7 @@ def check_accounts(jobyard: Jobyard, load: Load) -> None:
 
 @pytest.mark.parametrize("is_attacked", [True, False], ids=["attacked", "in peace"])
 def test_nothing_grows_and_every_job_is_accounted_for(tmp_path: Path, length: Length, is_attacked: bool) -> None:
-    settings = {"HANG_S": 2, "RETRY_BASE_S": 0, "MAX_LOST": 1000, "LOG_LEVEL": "error", "TASKS": "tests.system.tasks"}
+    settings = {"HANG_S": 2, "RETRY_BASE_S": 0, "MAX_LOST": 1000, "LOG_LEVEL": "error", "TASKS": "system_tasks"}
     with Jobyard(tmp_path, **settings) as jobyard:
         load = Load(jobyard, jobs_a_batch=JOBS_A_BATCH, max_retries=100)
         attacker = Attacker(jobyard) if is_attacked else None

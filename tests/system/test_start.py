@@ -16,7 +16,7 @@ from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
 
 CANNOT_START = 2
-DOUBLE = "from engine import task\n\n@task('double')\ndef double(payload):\n    return payload * 2\n"
+DOUBLE = "from jobyard import task\n\n@task('double')\ndef double(payload):\n    return payload * 2\n"
 ONE_OF_EACH = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
 
 
@@ -138,7 +138,8 @@ def test_stop_all_without_anything_says_so(tmp_path: Path) -> None:
 def stop_all(folder: Path) -> list[str]:
     """What `bin/stop-all` says."""
     done = subprocess.run(
-        [sys.executable, "-m", "api", "stop-all"], cwd=folder, env=Jobyard.environment_for(folder), capture_output=True, text=True,
+        [sys.executable, "-m", "jobyard", "stop-all"], cwd=folder, env=Jobyard.environment_for(folder), capture_output=True,
+        text=True,
         check=True, timeout=60,
     )  # fmt: skip
     return done.stdout.splitlines()

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.wire.caller import Caller
-from engine.wire.messages import GetStats, Json
-from engine.wire.run_dir import RunDir
-from engine.world import World
+from jobyard.engine.wire.caller import Caller
+from jobyard.engine.wire.messages import GetStats, Json
+from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.world import World
 from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from api.drain import drain_stages
-from engine.config import read_settings
-from engine.processes.guard import LAST_SWEEP_S
-from engine.processes.supervisor import LONGEST_SLEEP_S
-from engine.processes.table import FIRST_SIGN_S
+from jobyard.api.start.drain import drain_stages
+from jobyard.engine.config import read_settings
+from jobyard.engine.supervisor.guard import LAST_SWEEP_S
+from jobyard.engine.supervisor.process_table import FIRST_SIGN_S
+from jobyard.engine.supervisor.supervisor import LONGEST_SLEEP_S
 from tests.support.system import CHECKOUT
 
 UNIT = CHECKOUT / "bin" / "jobyard.service"

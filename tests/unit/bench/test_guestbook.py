@@ -31,18 +31,18 @@ def test_guests_are_told_in_the_order_in_which_they_were_asked_for(guestbook: Gu
     first, second = guestbook.invite(), guestbook.invite()
 
     with visit(second), visit(first):
-        guests = guestbook.wait_for([first["number"], second["number"]])
+        waiters = guestbook.wait_for([first["number"], second["number"]])
 
-    assert [guest.number for guest in guests] == [first["number"], second["number"]]
+    assert [waiter.number for waiter in waiters] == [first["number"], second["number"]]
 
 
 def test_an_earlier_attempt_is_not_taken_for_a_later_one(guestbook: Guestbook) -> None:
     invitation = guestbook.invite()
 
     with visit(invitation), visit(invitation, attempt=2):
-        [guest] = guestbook.wait_for([invitation["number"]], attempt=2)
+        [waiter] = guestbook.wait_for([invitation["number"]], attempt=2)
 
-    assert guest.attempt == 2
+    assert waiter.attempt == 2
 
 
 def test_who_does_not_come_is_missed(guestbook: Guestbook) -> None:

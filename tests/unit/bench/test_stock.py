@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.job import Status
-from engine.store import DATABASE_FILE
-from engine.store.port import JobFilter
-from engine.store.sqlite import SqliteStore
-from engine.store.sqlite_engine import sqlite3
-from engine.store.sqlite_file import prepare_file
+from jobyard.engine.databases.open import DATABASE_FILE
+from jobyard.engine.jobs.job import Status
+from jobyard.engine.store.port import JobFilter
+from jobyard.engine.store.sqlite.engine import sqlite3
+from jobyard.engine.store.sqlite.file import prepare_file
+from jobyard.engine.store.sqlite.store import SqliteStore
 from tests.bench.growth import ACTS, costs_us
 from tests.bench.stock import stock
 

@@ -4,7 +4,7 @@ import os
 
 import marks
 
-from engine import Client, task
+from jobyard import Client, task
 
 
 @task("noop")

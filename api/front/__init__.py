@@ -1,0 +1,1 @@
+"""The front: one gunicorn on all documented ports, its event loop, and the load balancer towards the schedulers."""

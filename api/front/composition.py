@@ -1,0 +1,142 @@
+"""What one HTTP worker serves, composed: an app for each port, the fast path and the long poll beside them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from jobyard.api.front.connections import connections_allowed
+from jobyard.api.front.fast_path import FastPath, FastRoute, InThread
+from jobyard.api.front.health import Health
+from jobyard.api.front.load_balancer import LoadBalancer
+from jobyard.api.front.long_poll import MAX_WAITING, LongPoll, Parked
+from jobyard.api.front.round_robin import RoundRobin
+from jobyard.api.http.app import create_app
+from jobyard.api.http.error_handlers import ErrorHandlers
+from jobyard.api.http.guards import Guards
+from jobyard.api.http.reply import Reply
+from jobyard.api.http.request_metrics import HEADER, OTHER, REQUEST_ID, ROUTE, RequestMetrics, with_id
+from jobyard.api.http.routes import GATEWAY, SCHEDULER
+from jobyard.api.http.waiting import LONG_POLL, WAIT, Wait
+from jobyard.api.views.component import Component
+from jobyard.api.views.gateway import Gateway
+from jobyard.api.views.history import History
+from jobyard.api.views.job_logs import JobLogs
+from jobyard.api.views.jobs import Jobs
+from jobyard.api.views.metrics import Metrics
+from jobyard.api.views.pages import Pages
+from jobyard.api.views.process_meter import ProcessMeter
+from jobyard.engine.config import Settings
+from jobyard.engine.logs import Log
+from jobyard.engine.wire.caller import Caller
+from jobyard.engine.wire.hub import Hub
+from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.world import World
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+SUBMISSIONS = {GATEWAY: b"POST /api/jobs HTTP/1.1", SCHEDULER: b"POST /schedule HTTP/1.1"}
+
+
+class Composition:
+    """What all ports of one HTTP worker share."""
+
+    def __init__(self, *, settings: Settings, run_dir: RunDir, log: Log) -> None:
+        self.world = World()
+        self._run_dir = run_dir
+        self._guards = Guards(settings)
+        self._pages = Pages()
+        self._caller = Caller(run_dir, self.world)
+        self.error_handlers = ErrorHandlers(self.world, log)
+        self.request_metrics = RequestMetrics(self.world, log)
+        self.health = Health(self._caller, schedulers=lambda: run_dir.components(SCHEDULER), world=self.world, log=log)
+        self.apps: dict[str, WsgiApp] = {}
+        self.fast_routes: dict[tuple[str, bytes], FastRoute] = {}
+
+    def add_port(self, port: int, name: str) -> None:
+        """Serve this component on its port."""
+        kind = name.rpartition("-")[0]
+        names = self.health.schedulers if kind == GATEWAY else partial(list, [name])
+        scheduler = LoadBalancer(self._caller, schedulers=names, health=self.health, world=self.world)
+        jobs = Jobs(scheduler, self.world)
+        views = self._views(name, scheduler, jobs)
+        self.apps[str(port)] = create_app(kind, views, guards=self._guards, error_handlers=self.error_handlers)
+        if kind in SUBMISSIONS:
+            route = SUBMISSIONS[kind].decode().removesuffix(" HTTP/1.1")
+            self.fast_routes[str(port), SUBMISSIONS[kind]] = FastRoute(jobs=jobs, scheduler=scheduler, route=route)
+
+    def fast_path(self, in_thread: InThread) -> FastPath:
+        """Made by the HTTP worker, which knows its own threads."""
+        return FastPath(
+            self.fast_routes, network=Hub(self._run_dir), guards=self._guards, error_handlers=self.error_handlers,
+            health=self.health, world=self.world, request_metrics=self.request_metrics, in_thread=in_thread,
+        )  # fmt: skip
+
+    def long_poll(self) -> LongPoll:
+        """For half of the connections at most, or those that wait would keep all others out."""
+        return LongPoll(
+            network=Hub(self._run_dir), round_robin=RoundRobin(self.health.schedulers, self.health), world=self.world,
+            max_waiting=min(MAX_WAITING, connections_allowed() // 2),
+        )  # fmt: skip
+
+    def _views(self, name: str, scheduler: LoadBalancer, jobs: Jobs) -> dict[str, object]:
+        caller, components = self._caller, self._run_dir.components
+        meter = ProcessMeter(self.world)
+        return {
+            "jobs": jobs, "logs": JobLogs(scheduler, caller), "component": Component(caller, name), "pages": self._pages,
+            "gateway": Gateway(caller, scheduler, components=components, meter=meter),
+            "metrics": Metrics(
+                caller, scheduler, components=components, meter=ProcessMeter(self.world), request_metrics=self.request_metrics
+            ),
+            "history": History(caller, components=components, world=self.world),
+        }  # fmt: skip
+
+
+def compose(*, settings: Settings, ports: Mapping[int, str], run_dir: RunDir, log: Log) -> PortDispatcher:
+    """Everything that an HTTP worker needs; its health checks run from now on, in a thread."""
+    composition = Composition(settings=settings, run_dir=run_dir, log=log)
+    for port, name in ports.items():
+        composition.add_port(port, name)
+    threading.Thread(target=composition.health.check_for_ever, name="health checks", daemon=True).start()
+    return PortDispatcher(
+        composition.apps, composition.fast_path, composition.long_poll(), error_handlers=composition.error_handlers,
+        request_metrics=composition.request_metrics,
+    )  # fmt: skip
+
+
+class PortDispatcher:
+    """The WSGI app of all ports, and what goes past it."""
+
+    def __init__(
+        self, apps: Mapping[str, WsgiApp], fast_path: Callable[..., FastPath], long_poll: LongPoll, *,
+        error_handlers: ErrorHandlers, request_metrics: RequestMetrics
+    ) -> None:  # fmt: skip
+        self._apps = apps
+        self.fast_path = fast_path
+        self.long_poll = long_poll
+        self._error_handlers = error_handlers
+        self.request_metrics = request_metrics
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ[LONG_POLL] = self.long_poll
+        request_id = self.request_metrics.begin(environ)
+        told: list[int] = []
+
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            told.append(int(status[:3]))
+            return start_response(status, [*headers, (HEADER, request_id)], *more)
+
+        body = self._apps[environ["SERVER_PORT"]](environ, start)
+        self.request_metrics.end(environ, environ.get(ROUTE, OTHER), told[-1] if told else 500)
+        wait = environ.get(WAIT)
+        if isinstance(wait, Wait):
+            raise Parked(wait)
+        return body
+
+    def answer_after(self, wait: Wait) -> Reply:
+        """For a thread, once the wait is over."""
+        try:
+            return with_id(wait.answer(), wait.request_id)
+        except Exception as wrong:
+            return with_id(self._error_handlers.tell(wrong, {REQUEST_ID: wait.request_id}), wait.request_id)

@@ -1,0 +1,78 @@
+"""A Flask app for one component: its routes from the table, the guards before them, one form for every error.
+
+Nothing here or in the views knows a rule of the scheduler, and no app, client or store exists before `create_app` is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flask import Flask, Response, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import BaseConverter
+
+from jobyard.api.http.error_handlers import ErrorHandlers
+from jobyard.api.http.guards import Guards
+from jobyard.api.http.reply import CODE_OF, STATUS_OF, Reply, error_body, json_reply
+from jobyard.api.http.request_metrics import ROUTE
+from jobyard.api.http.routes import routes_of
+
+
+def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, error_handlers: ErrorHandlers) -> Flask:
+    """The app of a gateway, scheduler, queue, watcher or worker; `views` by the names that the table uses."""
+    app = _App(f"jobyard-{kind}", static_folder=None)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.url_map.converters["default"] = _JobId
+    for (method, path), route in routes_of(kind).items():
+        owner, _, name = route.view.partition(".")
+        view = getattr(views[owner], name)
+        app.add_url_rule(path, f"{method} {path}", view, methods=[method], provide_automatic_options=False)
+    app.before_request(_note_route)
+    app.before_request(lambda: guards.check(request.environ))
+    app.register_error_handler(HTTPException, lambda error: _response_of(_tell_http(error)))
+    app.register_error_handler(Exception, lambda error: _response_of(error_handlers.tell(error, request.environ)))
+    return app
+
+
+def _note_route() -> None:
+    """For whoever measures."""
+    if request.url_rule is not None:
+        request.environ[ROUTE] = request.url_rule.endpoint
+
+
+class _App(Flask):
+    """Its views answer with values."""
+
+    def make_response(self, rv: ResponseReturnValue | Reply) -> Response:
+        """See Flask."""
+        return _response_of(rv) if isinstance(rv, Reply) else super().make_response(rv)
+
+
+def _response_of(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, reply.headers, mimetype="application/json")
+
+
+class _JobId(BaseConverter):
+    """Whatever stands where a job's id belongs; these words are places of their own."""
+
+    regex = "(?!(?:batch|cancel|retry|count)$)[^/]+"
+    part_isolating = True
+
+
+def _tell_http(error: HTTPException) -> Reply:
+    """What Flask itself refuses: unknown paths, wrong methods, broken bodies."""
+    status = error.code or 500
+    code = CODE_OF.get(status, "invalid_request" if status < 500 else "internal_error")
+    if code == "method_not_allowed":
+        message = f"{request.method} is not allowed on {request.path[:200]}"
+    elif code == "not_found":
+        message = f"there is nothing at {request.path[:200]}"
+    else:
+        message = error.description or error.name
+    headers = {}
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return json_reply(error_body(code, message), STATUS_OF[code] if status < 500 else 500, headers)
+

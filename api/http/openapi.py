@@ -1,0 +1,185 @@
+"""The OpenAPI 3.1 document, drawn from the tables: routes, query parameters, fields of a new job, statuses, error codes."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from jobyard.api.http.query import PARAMETERS, Parameter
+from jobyard.api.http.reply import STATUS_OF
+from jobyard.api.http.routes import GATEWAY, ROUTES, Route
+from jobyard.engine.jobs.job import ExecutionStatus, Status
+from jobyard.engine.jobs.selection import DEFAULT_STEP, FILTERS, MAX_STEP
+from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH
+from jobyard.engine.why.rules import Code
+
+VERSION = "0.1.0"
+JOB_ID = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
+TIME = {"type": "string", "format": "date-time"}
+MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
+MAYBE_TEXT = {"type": ["string", "null"]}
+OBJECTS = {"type": "array", "items": {"type": "object"}}
+COUNT = {"type": "integer", "minimum": 0}
+PATH_PARTS = {"job_id": PARAMETERS["job_id"].schema, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}}
+ANSWER_HEADERS = {
+    "X-Request-ID": {
+        "description": "The request's own, if it sent a plain one, else a new one; the log tells by it what was caused",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    }
+}
+EVERYWHERE = (401, 403, 421, 500)
+WITH_A_BODY = (408, 501)
+MEANINGS = {
+    200: "The same request was accepted before; nothing new is stored", 400: "Malformed or out of bounds",
+    401: "No token, or a wrong one", 403: "An Origin that is not ours", 404: "There is no such thing",
+    406: "It is there in HTML only",
+    408: "The body did not come in time", 409: "The job's state or an idempotency key stands against it",
+    413: "Too large", 415: "Another type of body is expected", 421: "A Host that is not ours", 500: "Our fault; the log has the id",
+    501: "The body is in a transfer coding other than chunked",
+    503: "Try again after Retry-After seconds; nothing was stored",
+}  # fmt: skip
+
+JOB: Mapping[str, Mapping[str, object]] = {
+    "job_id": JOB_ID, "task": {"type": "string"}, "payload": {}, "queue": {"type": "string"},
+    "priority": {"type": "integer", "minimum": 0, "maximum": 9}, "status": {"type": "string", "enum": list(Status)},
+    "scheduled_at": TIME, "created_at": TIME, "updated_at": TIME, "claimed_by": MAYBE_TEXT, "claimed_at": MAYBE_TIME,
+    "queued_at": MAYBE_TIME, "locked_by": MAYBE_TEXT, "locked_until": MAYBE_TIME, "last_run_at": MAYBE_TIME,
+    "next_run_at": MAYBE_TIME, "finished_at": MAYBE_TIME, "attempt": COUNT, "epoch": COUNT, "lost_count": COUNT,
+    "retry_count": COUNT, "max_retries": COUNT, "timeout_s": {"type": "number"}, "idempotency_key": MAYBE_TEXT, "result": {},
+    "error": MAYBE_TEXT,
+}  # fmt: skip
+EXECUTION: Mapping[str, Mapping[str, object]] = {
+    "execution_id": {"type": "string"}, "job_id": JOB_ID, "attempt": COUNT, "worker_id": {"type": "string"},
+    "status": {"type": "string", "enum": list(ExecutionStatus)}, "started_at": TIME, "finished_at": MAYBE_TIME,
+    "duration_ms": {"type": ["integer", "null"]}, "error_message": MAYBE_TEXT, "traceback": MAYBE_TEXT,
+}  # fmt: skip
+PROGRESS: Mapping[str, Mapping[str, object]] = {
+    "fraction": {"type": "number", "minimum": 0, "maximum": 1}, "note": {"type": "string"}, "at": TIME,
+}  # fmt: skip
+OUTPUT: Mapping[str, Mapping[str, object]] = {
+    "attempt": COUNT, "output": {"type": "string"}, "is_cut": {"type": "boolean"}, "is_running": {"type": "boolean"},
+    "progress": {"type": ["object", "null"], "properties": PROGRESS, "required": list(PROGRESS)},
+}  # fmt: skip
+PERCENTILES: Mapping[str, object] = {
+    "type": ["object", "null"], "properties": {name: {"type": "number"} for name in ("p50", "p95", "p99")},
+    "required": ["p50", "p95", "p99"],
+}  # fmt: skip
+
+
+@functools.cache
+def document() -> bytes:
+    """The document as JSON text."""
+    paths: dict[str, dict[str, object]] = {}
+    for route in ROUTES:
+        if GATEWAY in route.kinds:
+            path = re.sub("<([a-z_]+)>", r"{\1}", route.path)
+            paths.setdefault(path, {})[route.method.lower()] = _operation(route)
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "Jobyard", "version": VERSION, "description": "A durable job scheduler: the gateway's interface."},
+            "paths": paths,
+            "components": {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+            "security": [{}, {"token": []}],
+        }
+    )
+
+
+def _operation(route: Route) -> dict[str, object]:
+    parameters = [_parameter(PARAMETERS[name]) for name in route.query]
+    parameters.extend(
+        {"name": name, "in": "path", "required": True, "schema": PATH_PARTS[name]} for name in re.findall("<([a-z_]+)>", route.path)
+    )
+    operation: dict[str, object] = {
+        "operationId": f"{route.method.lower()}_{re.sub('<(job_)?|>', '', route.path).strip('/').replace('/', '_') or 'root'}",
+        "summary": route.summary, "parameters": parameters, "responses": _responses(route),
+    }  # fmt: skip
+    if route.body is not None:
+        operation["requestBody"] = {"required": True, "content": _bodies(route.body)}
+    return operation
+
+
+def _parameter(row: Parameter) -> dict[str, object]:
+    required = row.name == "job_id"
+    return {"name": row.name, "in": "query", "required": required, "schema": row.schema, "description": row.meaning}
+
+
+def _bodies(body: str) -> dict[str, object]:
+    if body == "selection":
+        return {"application/json": {"schema": _ref("Selection")}}
+    if body == "job":
+        return {"application/json": {"schema": _ref("NewJob")}}
+    lines = _list_of("NewJob") | {"minItems": 1, "maxItems": MAX_BATCH, "description": "one job a line"}
+    return {"application/json": {"schema": _ref("NewBatch")}, "application/x-ndjson": {"schema": lines}}
+
+
+def _responses(route: Route) -> dict[str, object]:
+    answer = {"content": {route.media_type: {"schema": _ref(route.answer)}}}
+    responses: dict[str, object] = {str(route.status): {"description": route.summary, "headers": ANSWER_HEADERS, **answer}}
+    for status in sorted({*route.errors, *EVERYWHERE, *(WITH_A_BODY if route.body else ())} - {route.status}):
+        schema = answer["content"] if status == 200 else {"application/json": {"schema": _ref("Error")}}
+        responses[str(status)] = {"description": MEANINGS[status], "headers": ANSWER_HEADERS, "content": schema}
+    return responses
+
+
+def _schemas() -> dict[str, object]:
+    fields = {name: {**field.schema, "description": field.meaning} for name, field in FIELDS.items()}
+    accepted = {"job_id": JOB_ID, "status": {"type": "string", "enum": list(Status)}, "message": {"type": "string"}}
+    counts = {"type": "object", "properties": {status: COUNT for status in Status}}
+    error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
+    return {
+        "NewJob": {
+            "type": "object", "properties": fields, "additionalProperties": False,
+            "not": {"required": ["scheduled_at", "delay_s"]},
+        },
+        "NewBatch": _whole({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
+        "Job": _whole(JOB), "Jobs": _list_of("Job"), "Execution": _whole(EXECUTION),
+        "Tasks": {
+            "type": "array", "items": _whole({"task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"}}),
+        },
+        "Executions": _list_of("Execution"), "Accepted": _whole(accepted),
+        "AcceptedBatch": _whole({"job_ids": {"type": "array", "items": JOB_ID}}),
+        "Count": _whole({"count": COUNT, "is_exact": {"type": "boolean"}}),
+        "Selection": _selection(), "Step": _whole({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
+        "Why": _whole({"job_id": JOB_ID, "status": {"type": ["string", "null"], "enum": [*Status, None]}, "reasons": _reasons()}),
+        "Health": _whole({"status": {"type": "string"}}), "Counters": {"type": "object"}, "Document": {"type": "object"},
+        "History": _whole({"minutes": _list_of("Minute"), "queue_depth": _whole({str(priority): COUNT for priority in range(10)})}),
+        "Minute": _whole({"at": TIME, **dict.fromkeys(("accepted", "succeeded", "failed", "retried"), COUNT),
+                          "lag_ms": PERCENTILES, "duration_ms": PERCENTILES}),
+        "JobLogs": _whole({"job_id": JOB_ID, "attempts": _list_of("Output")}),
+        "Output": _whole(OUTPUT) | {"additionalProperties": False},
+        "Text": {"type": "string"},
+        "Stats": _whole({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
+        "Queue": _whole({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
+        "Error": _whole({"error": {"type": "object", "properties": error, "required": list(error)}}),
+    }  # fmt: skip
+
+
+def _reasons() -> dict[str, object]:
+    reason = _whole({"code": {"type": "string", "enum": list(Code)}, "message": {"type": "string"}})
+    return {"type": "array", "minItems": 1, "items": reason, "description": "each with numbers and names that fit its code"}
+
+
+def _selection() -> dict[str, object]:
+    rows = {row.name: {**row.schema, "description": row.meaning} for row in FILTERS.values()}
+    told = "which jobs; {} means all"
+    limit = {"type": "integer", "minimum": 1, "maximum": MAX_STEP, "default": DEFAULT_STEP, "description": "how many at most, now"}
+    cursor = {"type": ["string", "null"], "minLength": 1, "description": "that of the answer before"}
+    wanted = {"type": "object", "properties": rows, "additionalProperties": False, "description": told}
+    properties = {"filter": wanted, "limit": limit, "cursor": cursor}
+    return {"type": "object", "properties": properties, "required": ["filter"], "additionalProperties": False}
+
+
+def _whole(properties: Mapping[str, object]) -> dict[str, object]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _list_of(name: str) -> dict[str, object]:
+    return {"type": "array", "items": _ref(name)}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}

@@ -1,0 +1,144 @@
+"""THE routes: one table of what is served where. The apps and the OpenAPI document are both made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jobyard.api.http.query import COUNT_QUERY, FIND_QUERY, LIST_QUERY, SHOW_QUERY
+
+GATEWAY, SCHEDULER, QUEUE, WATCHER, WORKER = KINDS = ("gateway", "scheduler", "queue", "watcher", "worker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One row. `view` is `<views>.<method>`; `answers` says what each status means, errors that all have left out."""
+
+    method: str
+    path: str
+    view: str
+    kinds: tuple[str, ...]
+    summary: str
+    answer: str
+    query: tuple[str, ...] = ()
+    body: str | None = None
+    media_type: str = "application/json"
+    status: int = 200
+    errors: tuple[int, ...] = ()
+
+
+_JOB_ERRORS = (400, 404, 503)
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="POST", path="/api/jobs", view="jobs.create", kinds=(GATEWAY,), body="job", status=201, answer="Accepted",
+        errors=(200, 400, 409, 413, 415, 503), summary="Submit a job",
+    ),
+    Route(
+        method="POST", path="/schedule", view="jobs.create", kinds=(SCHEDULER,), body="job", status=201, answer="Accepted",
+        errors=(200, 400, 409, 413, 415, 503), summary="Submit a job to this scheduler",
+    ),
+    Route(
+        method="POST", path="/api/jobs/batch", view="jobs.create_batch", kinds=(GATEWAY,), body="batch", status=201,
+        answer="AcceptedBatch", errors=(400, 409, 413, 415, 503), summary="Submit many jobs, all or none",
+    ),
+    Route(
+        method="GET", path="/jobs", view="jobs.list", kinds=(GATEWAY, SCHEDULER), query=LIST_QUERY, answer="Jobs",
+        errors=(400, 503), summary="Jobs, newest first; a page may end early, even empty, and has a next link then",
+    ),
+    Route(
+        method="GET", path="/api/jobs", view="jobs.list", kinds=(GATEWAY,), query=LIST_QUERY, answer="Jobs", errors=(400, 503),
+        summary="Jobs, newest first",
+    ),
+    Route(
+        method="GET", path="/api/jobs/count", view="jobs.count", kinds=(GATEWAY,), query=COUNT_QUERY, answer="Count",
+        errors=(400, 503), summary="How many jobs there are; of more than can be looked at quickly, a number that it is at least",
+    ),
+    Route(
+        method="POST", path="/api/jobs/cancel", view="jobs.cancel_many", kinds=(GATEWAY,), body="selection", answer="Step",
+        errors=(400, 413, 415, 503), summary="Cancel the next jobs that a filter selects; go on with the cursor until it is null",
+    ),
+    Route(
+        method="POST", path="/api/jobs/retry", view="jobs.retry_many", kinds=(GATEWAY,), body="selection", answer="Step",
+        errors=(400, 413, 415, 503), summary="Retry the next jobs that a filter selects; go on with the cursor until it is null",
+    ),
+    Route(
+        method="GET", path="/job", view="jobs.find", kinds=(GATEWAY, SCHEDULER), query=FIND_QUERY, answer="Job",
+        errors=_JOB_ERRORS, summary="One job, when it has ended if that is waited for",
+    ),
+    Route(
+        method="GET", path="/api/jobs/<job_id>", view="jobs.show", kinds=(GATEWAY,), query=SHOW_QUERY, answer="Job",
+        errors=_JOB_ERRORS, summary="One job, when it has ended if that is waited for",
+    ),
+    Route(
+        method="GET", path="/api/jobs/<job_id>/executions", view="jobs.executions", kinds=(GATEWAY,), answer="Executions",
+        errors=_JOB_ERRORS, summary="The attempts at a job, oldest first; of very many the latest, about 4 MiB of them",
+    ),
+    Route(
+        method="GET", path="/api/jobs/<job_id>/logs", view="logs.show", kinds=(GATEWAY,), answer="JobLogs", errors=_JOB_ERRORS,
+        summary="The end (64 KiB) of what each attempt printed, the one that runs included, and its last progress, oldest first; "
+        "of very many the latest, about 1 MiB of them",
+    ),
+    Route(
+        method="GET", path="/api/jobs/<job_id>/why", view="gateway.why", kinds=(GATEWAY,), answer="Why", errors=_JOB_ERRORS,
+        summary="Why a job is not running, the most decisive reason first; when the database is away, that is the first",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/cancel", view="jobs.cancel", kinds=(GATEWAY,), answer="Job",
+        errors=(*_JOB_ERRORS, 409), summary="Cancel a job: at once, or by telling the task that runs",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/retry", view="jobs.retry", kinds=(GATEWAY,), answer="Job",
+        errors=(*_JOB_ERRORS, 409), summary="Give a failed or cancelled job a fresh set of retries",
+    ),
+    Route(
+        method="GET", path="/api/tasks", view="jobs.tasks", kinds=(GATEWAY,), answer="Tasks", errors=(400, 503),
+        summary="The tasks that some host knows, by name, with what their jobs have by default",
+    ),
+    Route(
+        method="GET", path="/health", view="gateway.health", kinds=(GATEWAY,), answer="Health", errors=(400, 503),
+        summary="Whether everything is well",
+    ),
+    Route(
+        method="GET", path="/stats", view="gateway.stats", kinds=(GATEWAY,), answer="Stats", errors=(400, 503),
+        summary="Jobs by status, processes, every component's counters",
+    ),
+    Route(
+        method="GET", path="/metrics", view="metrics.show", kinds=(GATEWAY,), answer="Text", media_type="text/plain",
+        errors=(400, 503), summary="What all components count, in Prometheus' text format",
+    ),
+    Route(
+        method="GET", path="/api/history", view="history.show", kinds=(GATEWAY,), answer="History", errors=(400, 503),
+        summary="The last sixty minutes of this host, oldest first, and what waits in the queue by priority; what a process has "
+        "counted is forgotten with it",
+    ),
+    Route(
+        method="GET", path="/openapi.json", view="gateway.openapi", kinds=(GATEWAY,), answer="Document", errors=(400,),
+        summary="This document",
+    ),
+    Route(
+        method="GET", path="/", view="pages.index", kinds=(GATEWAY,), answer="Text", media_type="text/html", errors=(400, 406),
+        summary="The dashboard; needs no token",
+    ),
+    Route(
+        method="GET", path="/ui/<name>", view="pages.asset", kinds=(GATEWAY,), answer="Text", media_type="*/*", errors=(400, 404),
+        summary="A file of the dashboard; needs no token",
+    ),
+    Route(
+        method="GET", path="/health", view="component.health", kinds=(SCHEDULER, QUEUE, WATCHER, WORKER), answer="Health",
+        errors=(400, 503), summary="Whether the component is well",
+    ),
+    Route(
+        method="GET", path="/stats", view="component.stats", kinds=(SCHEDULER, QUEUE, WATCHER, WORKER), answer="Counters",
+        errors=(400, 503), summary="The component's own counters",
+    ),
+    Route(
+        method="GET", path="/queue", view="component.items", kinds=(QUEUE,), query=("limit",), answer="Queue", errors=(400, 503),
+        summary="What the queue holds, in the order of handing out",
+    ),
+)  # fmt: skip
+
+
+def routes_of(kind: str) -> Mapping[tuple[str, str], Route]:
+    """The rows of one kind of component, by method and path."""
+    return {(route.method, route.path): route for route in ROUTES if kind in route.kinds}

@@ -1,0 +1,74 @@
+"""The words after `bin/start-all`, `bin/start` and `bin/stop-all`: flags are the settings' names in lower case with dashes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobyard.engine.config import SETTINGS
+from jobyard.engine.errors import CannotStart
+from jobyard.engine.topology import FIRST_PORTS, ROLES
+
+START_ALL, START, STOP_ALL = "start-all", "start", "stop-all"
+
+SUMMARIES = {
+    START_ALL: "Starts the whole system in the foreground. SIGTERM or Ctrl-C drains and ends it, a second one ends it at once.",
+    START: "Starts one component; those of one data folder find each other through it. It listens on PORT + PORT_OFFSET.",
+    STOP_ALL: "Stops whatever runs on the data folder, and waits until it has ended.",
+}
+NAME_WIDTH = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What was asked for; `flags` by the settings' names."""
+
+    name: str
+    role: str
+    flags: dict[str, str]
+    wants_help: bool
+
+
+def read_command_line(words: Sequence[str]) -> Command:
+    """The command; raises `CannotStart` with one line."""
+    if not words or words[0] not in SUMMARIES:
+        raise CannotStart(f"the first word must be one of {', '.join(SUMMARIES)}")
+    name, rest = words[0], list(words[1:])
+    wants_help = any(word in ("-h", "--help") for word in rest)
+    role = ""
+    if name == START and not wants_help:
+        role = rest.pop(0) if rest and not rest[0].startswith("-") else ""
+        if role not in ROLES:
+            raise CannotStart(f"bin/start wants one of {', '.join(ROLES)}, not {role!r}; see bin/start --help")
+    return Command(name=name, role=role, flags={} if wants_help else _read_flags(name, rest), wants_help=wants_help)
+
+
+def help_text(name: str) -> str:
+    """Usage and the table of settings."""
+    role = " ROLE" if name == START else ""
+    lines = [f"usage: bin/{name}{role} [--flag value]…", "", SUMMARIES[name], ""]
+    if name == START:
+        lines += ["ROLE and the PORT it has without one: " + ", ".join(f"{role} {port}" for role, port in FIRST_PORTS.items()), ""]
+    lines += ["Settings: each is an environment variable and a flag, the flag wins.", ""]
+    lines += [
+        f"  {setting.name:<{NAME_WIDTH}}{setting.flag:<{NAME_WIDTH + 2}}{setting.meaning} (default: {setting.default or 'unset'})"
+        for setting in SETTINGS
+    ]
+    return "\n".join([*lines, f"  {'-h, --help':<{2 * NAME_WIDTH + 2}}this text"])
+
+
+def _read_flags(name: str, words: list[str]) -> dict[str, str]:
+    known = {setting.flag: setting.name for setting in SETTINGS}
+    if name == START:
+        known["--port"] = "PORT"
+    flags: dict[str, str] = {}
+    while words:
+        flag, equals, value = words.pop(0).partition("=")
+        if flag not in known:
+            raise CannotStart(f"unknown word {flag!r}; see bin/{name} --help")
+        if not equals:
+            if not words:
+                raise CannotStart(f"{flag} wants a value; see bin/{name} --help")
+            value = words.pop(0)
+        flags[known[flag]] = value
+    return flags

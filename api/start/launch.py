@@ -1,0 +1,110 @@
+"""The supervisor's process, composed: posts for the components, the front, the order of the drain, the line that says ready."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jobyard.api.start.drain import drain_stages
+from jobyard.api.start.roles import Start, front_spec, spec_for
+from jobyard.engine.config import Settings
+from jobyard.engine.jobs.owners import Owner
+from jobyard.engine.logs import Log
+from jobyard.engine.supervisor.deaths import ProofsOfDeath
+from jobyard.engine.supervisor.heartbeat import HeartbeatPage
+from jobyard.engine.supervisor.orphans import Orphans, PendingDeaths
+from jobyard.engine.supervisor.process_table import ProcessSpec
+from jobyard.engine.supervisor.readiness import SupervisorSigns
+from jobyard.engine.supervisor.supervisor import Hooks, Supervisor
+from jobyard.engine.supervisor.supervisor_loop import become_supervisor, fork_process, run_supervisor
+from jobyard.engine.topology import FRONT, GATEWAY, WATCHER, Component, describe
+from jobyard.engine.wire.hub import Hub
+from jobyard.engine.wire.messages import OwnersDied
+from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What one start comprises. `alone`: nothing else may run on the data folder."""
+
+    who: str
+    components: list[Component]
+    alone: bool
+
+    @property
+    def supervisor(self) -> str:
+        """The name under which its supervisor listens."""
+        return "supervisor" if self.alone else f"supervisor-{self.who}"
+
+    @property
+    def guard(self) -> str:
+        """What `ps` shows of its guard."""
+        return "guard" if self.alone else f"guard-{self.who}"
+
+    @property
+    def front(self) -> Component:
+        """The process that serves HTTP for all of it: the gateway where there is one."""
+        gateways = [component for component in self.components if component.role == GATEWAY]
+        return gateways[0] if gateways else Component(role=FRONT, port=self.components[0].port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A start whose checks have passed."""
+
+    plan: Plan
+    settings: Settings
+    world: World
+    boot: str
+    guard: int
+    listeners: Mapping[int, socket.socket]
+    database: str
+    signs: SupervisorSigns
+
+    def supervise(self) -> int:
+        """The supervisor's whole life; called in the guard's fork."""
+        become_supervisor(self.guard)
+        gc.freeze()
+        log = Log(self.world, level=self.settings.log_level, form=self.settings.log_format, process="supervisor")
+        run_dir = RunDir(self.settings.data_dir)
+        deaths = self._deaths(run_dir)
+        boot_lock = deaths.hold()
+        hub = Hub(run_dir)
+        specs = self._posts(log)
+        hooks = Hooks(
+            fork=lambda spec, identity: fork_process(self.world, spec, identity, keep=frozenset({boot_lock})),
+            tell_deaths=lambda owners: _tell_watchers(hub, run_dir, owners),
+            announce=self._announce,
+        )  # fmt: skip
+        supervisor = Supervisor(
+            specs=specs, stages=drain_stages(self.settings.drain_s), hang_s=self.settings.hang_s, world=self.world, log=log,
+            owner=Owner(host=self.world.host(), boot=self.boot, process=self.plan.supervisor, generation=1),
+            pid=os.getpid(), heartbeats=HeartbeatPage(len(specs)),
+            pending_deaths=PendingDeaths(record=deaths.record, orphans=Orphans(self.world), log=log), hooks=hooks,
+        )  # fmt: skip
+        return run_supervisor(supervisor, hub=hub, name=self.plan.supervisor, guard=self.guard, signs=self.signs)
+
+    def _deaths(self, run_dir: RunDir) -> ProofsOfDeath:
+        return ProofsOfDeath(run_dir, boot=self.boot, foreign_hosts=self.settings.mongo_uri is not None)
+
+    def _posts(self, log: Log) -> list[ProcessSpec]:
+        start = Start(settings=self.settings, world=self.world, log=log, boot=self.boot, supervisor=os.getpid())
+        ports = {component.port: component.name for component in self.plan.components}
+        front = front_spec(self.plan.front, start, ports=ports, listeners=self.listeners)
+        return [front, *(spec_for(component, start) for component in self.plan.components if component.role != GATEWAY)]
+
+    def _announce(self) -> None:
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        where = f"http://{host}:{self.plan.front.port} ({describe(self.plan.components)})"
+        line = f"Jobyard is ready: {where}, data in {self.settings.data_dir}, {self.database}\n"
+        os.write(1, line.encode("utf-8", "backslashreplace"))
+        self.signs.ready.beat()
+
+
+def _tell_watchers(hub: Hub, run_dir: RunDir, owners: list[str]) -> None:
+    for watcher in run_dir.components(WATCHER):
+        hub.hint(watcher, OwnersDied(owners=owners))

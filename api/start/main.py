@@ -1,0 +1,54 @@
+"""`jobyard start-all | start ROLE | stop-all`: the composition root, which sees the environment and everything below."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, MutableMapping, Sequence
+
+from jobyard.api.start.command_line import START_ALL, STOP_ALL, Command, help_text, read_command_line
+from jobyard.api.start.launch import Plan
+from jobyard.api.start.roles import tell_fault
+from jobyard.api.start.start import start
+from jobyard.api.start.stop import stop_all
+from jobyard.api.start.task_modules import find_tasks_where_the_user_is
+from jobyard.engine.checkout import default_data_dir
+from jobyard.engine.config import Settings, read_settings
+from jobyard.engine.errors import CannotStart
+from jobyard.engine.supervisor.readiness import take_notify_socket
+from jobyard.engine.supervisor.role_loop import EXIT_OK
+from jobyard.engine.topology import all_components, one_component
+from jobyard.engine.world import World
+
+
+def main(words: Sequence[str], environment: MutableMapping[str, str]) -> int:
+    """What `bin/…` run; the exit status."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who started us may ignore it: then no end of a child could be seen
+    notify_socket = take_notify_socket(environment)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the guard waits for it, a stop is Ctrl-C
+    try:
+        command = read_command_line(words)
+        if command.wants_help:
+            print(help_text(command.name))
+            return EXIT_OK
+        settings = read_settings({"DATA_DIR": default_data_dir()} | _given(environment), command.flags)
+        if command.name == STOP_ALL:
+            return stop_all(settings, World())
+        find_tasks_where_the_user_is(environment)
+        return start(_plan(command, environment, settings), settings, World(), notify_socket=notify_socket)
+    except CannotStart as fault:
+        return tell_fault(fault.message)
+    except KeyboardInterrupt:
+        return EXIT_OK
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if value}
+
+
+def _plan(command: Command, environment: Mapping[str, str], settings: Settings) -> Plan:
+    if command.name == START_ALL:
+        return Plan(who=START_ALL, components=all_components(settings), alone=True)
+    port = command.flags.get("PORT") or environment.get("PORT", "")
+    component = one_component(command.role, port, settings)
+    return Plan(who=component.name, components=[component], alone=False)
+

@@ -1,0 +1,189 @@
+"""How each role is built, in the process that will live it: after the fork, with a hub, a store and a log of its own."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from jobyard.api.start.task_modules import first_sign_s, load_tasks
+from jobyard.engine.config import Settings
+from jobyard.engine.databases.open import feed_of, hosts_of, open_store
+from jobyard.engine.errors import CannotStart
+from jobyard.engine.executor.executor import ExecutorDescriptors, run_executor
+from jobyard.engine.hosts.failure_detector import FailureDetector, OtherHosts
+from jobyard.engine.hosts.host_lease import HostLease
+from jobyard.engine.jobs.owners import Owner, parse_owner
+from jobyard.engine.logs import Log
+from jobyard.engine.queue.queue import Queue
+from jobyard.engine.scheduler.scheduler import Scheduler
+from jobyard.engine.store.port import HostHeartbeat, Hosts, Served, Store
+from jobyard.engine.supervisor.deaths import ProofsOfDeath
+from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
+from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_SOFTWARE, Role, live
+from jobyard.engine.tasks.catalog import Catalog
+from jobyard.engine.topology import FIRST_PORTS, QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_name
+from jobyard.engine.watcher.recovery import Recovery
+from jobyard.engine.watcher.retention import Retention
+from jobyard.engine.watcher.watcher import Watcher
+from jobyard.engine.wire.hub import Hub
+from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.worker.executor_handle import ExecutorHandle
+from jobyard.engine.worker.worker import Worker
+from jobyard.engine.world import World
+
+BEATS_A_HANG = 4
+LONGEST_SLEEP_S = 2.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What all processes of one start share."""
+
+    settings: Settings
+    world: World
+    log: Log
+    boot: str
+    supervisor: int
+    """The pid that they end with."""
+
+    def queue_names(self) -> list[str]:
+        """The queues that our data folder has now, or had; where one is by default, when it never had any."""
+        return RunDir(self.settings.data_dir).components(QUEUE) or [queue_name(self.settings)]
+
+    def deaths(self) -> ProofsOfDeath:
+        """The proofs of death in our data folder."""
+        return ProofsOfDeath(RunDir(self.settings.data_dir), boot=self.boot, foreign_hosts=self.settings.mongo_uri is not None)
+
+
+def spec_for(component: Component, start: Start) -> ProcessSpec:
+    """The post of a component that lives by ticks: all but the gateway."""
+    spec = ProcessSpec(name=component.name, role=component.role, main=lambda identity: _live_as(component, start, identity))
+    return replace(spec, first_sign_s=first_sign_s(start.settings)) if component.role == WORKER else spec
+
+
+def front_spec(
+    front: Component, start: Start, *, ports: Mapping[int, str], listeners: Mapping[int, socket.socket]
+) -> ProcessSpec:  # fmt: skip
+    """The post of the process that serves HTTP on all of these ports, for the component named at each."""
+    fds = frozenset(sock.fileno() for sock in listeners.values())
+    return ProcessSpec(
+        name=front.name, role=front.role, keeps=fds, runs_role_loop=False,
+        main=lambda identity: _serve(front.name, start, identity, ports=ports, listeners=listeners),
+    )  # fmt: skip
+
+
+def tell_fault(message: str) -> int:
+    """One line on stderr; the exit status that goes with it."""
+    os.write(2, f"jobyard cannot start: {message}\n".encode("utf-8", "backslashreplace"))
+    return EXIT_CANNOT_START
+
+
+def _live_as(component: Component, start: Start, identity: ProcessIdentity) -> int:
+    log = start.log.named(component.name)
+    longest_sleep_s = min(LONGEST_SLEEP_S, start.settings.hang_s / BEATS_A_HANG)
+    try:
+        return live(
+            lambda hub: BUILD[component.role](start, identity, hub, log), name=component.name, parent=start.supervisor,
+            hub=Hub(RunDir(start.settings.data_dir)), heartbeat=identity.heartbeat, log=log, longest_sleep_s=longest_sleep_s,
+        )  # fmt: skip
+    except CannotStart as fault:
+        return tell_fault(fault.message)
+    except Exception as bug:  # nobody knows what state it is in: the supervisor starts a new one
+        log.error("process_failed", error=repr(bug), traceback=traceback.format_exc())
+        return EXIT_SOFTWARE
+
+
+def _serve(
+    name: str, start: Start, identity: ProcessIdentity, *, ports: Mapping[int, str], listeners: Mapping[int, socket.socket]
+) -> int:  # fmt: skip
+    """Flask and gunicorn are loaded here and nowhere else: no other process carries them."""
+    serve_front: Callable[..., int] = importlib.import_module("jobyard.api.front.server").serve_front
+    return serve_front(
+        settings=start.settings, ports=ports, listeners=listeners, run_dir=RunDir(start.settings.data_dir), world=start.world,
+        log=start.log.named(name), heartbeat=identity.heartbeat, parent=start.supervisor, name=name,
+    )  # fmt: skip
+
+
+def _store(start: Start, identity: ProcessIdentity, *, durable: bool = False, place: tuple[int, int] = (0, 1)) -> Store:
+    owner = parse_owner(identity.owner)
+    return open_store(start.settings, owner=owner, durable=durable, waiting=identity.heartbeat.waiting, place=place)
+
+
+def _queue(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Role:
+    return Queue(
+        owner=identity.owner, settings=start.settings, world=start.world, network=hub, log=log, store=_store(start, identity),
+        is_ours=start.deaths().is_ours,
+    )  # fmt: skip
+
+
+def _scheduler(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Role:
+    store = _store(start, identity, durable=True)
+    return Scheduler(
+        owner=identity.owner, settings=start.settings, world=start.world, network=hub, log=log,
+        run_dir=RunDir(start.settings.data_dir), store=store, other_hosts=OtherHosts(hosts_of(store), start.world),
+    )  # fmt: skip
+
+
+def _watcher(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Role:
+    settings, world, deaths = start.settings, start.world, start.deaths()
+    owner = parse_owner(identity.owner)
+    number = int(owner.process.rpartition("-")[2]) - FIRST_PORTS[WATCHER] - settings.port_offset
+    store = _store(start, identity, place=(number % settings.watchers, settings.watchers))
+    hosts = hosts_of(store)
+    catalog = Catalog(RunDir(settings.data_dir))
+    failure_detector = None
+    if hosts is not None:
+        look_s = 1.25 * settings.poll_s
+        failure_detector = FailureDetector(
+            hosts=hosts, is_ours=deaths.is_ours, world=world, lease_s=settings.lease_s, look_s=look_s
+        )
+    return Watcher(
+        owner=identity.owner, settings=settings, world=world, network=hub, log=log, store=store, queue_names=start.queue_names,
+        recovery=Recovery(settings=settings, world=world, store=store, log=log, deaths=deaths, failure_detector=failure_detector),
+        retention=Retention(settings=settings, world=world, store=store, log=log),
+        host_lease=_host_lease(start, owner, hosts), served=lambda: Served(tasks=tuple(catalog.options()), queues=settings.queues),
+        feed=feed_of(settings, owner=owner, log=log) if number == 0 else None,
+    )  # fmt: skip
+
+
+def _host_lease(start: Start, owner: Owner, hosts: Hosts | None) -> HostLease:
+    """This process's share of its host's sign of life."""
+    catalog = Catalog(RunDir(start.settings.data_dir))
+    lease_s = start.settings.lease_s
+
+    def sign() -> HostHeartbeat:
+        return HostHeartbeat(
+            boot=owner.boot, host=owner.host, renewal=0, seen_at=start.world.now(), lease_s=lease_s, tasks=catalog.text(),
+            queues=start.settings.queues,
+        )  # fmt: skip
+
+    return HostLease(hosts=hosts, sign=sign, world=start.world, lease_s=lease_s)
+
+
+def _worker(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Role:
+    """The user's modules are imported here, once, before the first executor is forked."""
+    settings, world = start.settings, start.world
+    registry = load_tasks(settings)
+    title = f"jobyard: {parse_owner(identity.owner).process} executor"
+    me = os.getpid()
+
+    def child(ends: ExecutorDescriptors) -> int:
+        folder = str(settings.data_dir / "tmp")
+        level = settings.log_level
+        return run_executor(ends, registry=registry, world=world, parent=me, title=title, folder=folder, log_level=level)
+
+    store = _store(start, identity)
+    return Worker(
+        owner=identity.owner, settings=settings, world=world, network=hub, log=log, queue_names=start.queue_names,
+        run_dir=RunDir(settings.data_dir), spawn=lambda: ExecutorHandle(child=child, world=world, network=hub), store=store,
+        host_lease=_host_lease(start, parse_owner(identity.owner), hosts_of(store)),
+    )  # fmt: skip
+
+
+BUILD: dict[str, Callable[[Start, ProcessIdentity, Hub, Log], Role]] = {
+    QUEUE: _queue, SCHEDULER: _scheduler, WATCHER: _watcher, WORKER: _worker,
+}  # fmt: skip

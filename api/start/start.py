@@ -1,0 +1,106 @@
+"""A start, from checks to exit status: everything that can be found wrong is told before the first process that stays.
+
+    settings → data folder and its lock → ports → database and task modules (in a probe) → guard → supervisor → the rest
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+from jobyard.api.start.launch import Launch, Plan
+from jobyard.api.start.roles import tell_fault
+from jobyard.api.start.task_modules import MODULES_S, list_tasks
+from jobyard.engine.config import Settings
+from jobyard.engine.databases.open import prepare_store
+from jobyard.engine.errors import CannotStart
+from jobyard.engine.supervisor.data_dir import DataDir
+from jobyard.engine.supervisor.deaths import ProofsOfDeath
+from jobyard.engine.supervisor.guard import guard
+from jobyard.engine.supervisor.ports import explain, open_ports
+from jobyard.engine.supervisor.probe import Probe
+from jobyard.engine.supervisor.readiness import NotifySocket, ReadinessNotifier, SupervisorSigns
+from jobyard.engine.topology import WORKER
+from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.world import World
+
+BOOT_BITS = 32
+PREDECESSORS_S = 2.0
+
+
+def start(plan: Plan, settings: Settings, world: World, *, notify_socket: NotifySocket) -> int:
+    """Check, run until told to stop, leave nothing behind; the exit status. Whoever manages the service is told."""
+    os.umask(0o077)
+    data_dir = DataDir(settings.data_dir)
+    boot = world.token(BOOT_BITS)
+    deaths = ProofsOfDeath(data_dir.run_dir, boot=boot, foreign_hosts=settings.mongo_uri is not None)
+    with ExitStack() as at_the_end:
+        faults = _take(data_dir, plan)
+        if data_dir.is_taken:
+            at_the_end.callback(_leave, data_dir, plan, deaths)
+            _forget_predecessors(deaths, world, alone=plan.alone)
+        listeners, closed = open_ports(settings.host, [component.port for component in plan.components])
+        at_the_end.callback(_close, listeners.values())
+        faults += explain(settings.host, closed)
+        database = _probe(plan, settings, world, faults) if data_dir.is_taken else ""
+        if faults:
+            return max(tell_fault(fault) for fault in faults)
+        signs = SupervisorSigns(world)
+        launch = Launch(
+            plan=plan, settings=settings, world=world, boot=boot, guard=os.getpid(), listeners=listeners, database=database,
+            signs=signs,
+        )  # fmt: skip
+        notifier = ReadinessNotifier(notify_socket, signs, world)
+        return guard(world, launch.supervise, title=f"jobyard: {plan.guard}", notifier=notifier)
+
+
+# ---- checks
+
+
+def _take(data_dir: DataDir, plan: Plan) -> list[str]:
+    try:
+        data_dir.make()
+        data_dir.take(plan.who, alone=plan.alone)
+    except CannotStart as fault:
+        return [fault.message]
+    return []
+
+
+def _forget_predecessors(deaths: ProofsOfDeath, world: World, *, alone: bool) -> None:
+    """Those of a start whose guard and supervisor were killed need a moment to be gone, and hold the ports until then."""
+    give_up_at = world.monotonic() + PREDECESSORS_S
+    while alone and deaths.others_live() and world.monotonic() < give_up_at:
+        select.select([], [], [], 0.01)
+    deaths.forget_old_boots()
+
+
+def _probe(plan: Plan, settings: Settings, world: World, faults: list[str]) -> str:
+    """What the database calls itself; why it or the task modules cannot be used is added to the faults."""
+    database = Probe(world, "the database", lambda: prepare_store(settings))
+    has_workers = any(component.role == WORKER for component in plan.components)
+    tasks = Probe(world, "TASKS", lambda: list_tasks(settings, RunDir(settings.data_dir), for_workers=has_workers))
+    answers: list[str] = []
+    for probe, timeout_s in ((database, None), (tasks, MODULES_S)):
+        try:
+            answers.append(probe.finish(timeout_s=timeout_s))
+        except CannotStart as fault:
+            faults.append(fault.message)
+    return answers[0] if answers else ""
+
+
+# ---- the end
+
+
+def _leave(data_dir: DataDir, plan: Plan, deaths: ProofsOfDeath) -> None:
+    for name in (plan.supervisor, *(component.name for component in plan.components)):
+        data_dir.run_dir.remove(name)
+    deaths.leave()
+    data_dir.release()
+
+
+def _close(listeners: Iterable[socket.socket]) -> None:
+    for sock in listeners:
+        sock.close()

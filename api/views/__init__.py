@@ -1,0 +1,1 @@
+"""One module for each resource: read the request, ask one component, reply."""

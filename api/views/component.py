@@ -1,0 +1,45 @@
+"""What every component answers on its own port: its counters, its health; and the queue what it holds."""
+
+from __future__ import annotations
+
+from flask import request
+
+from jobyard.api.http.query import DEFAULT_LIMIT, read_query
+from jobyard.api.http.reply import Reply, error_reply, json_reply, unexpected
+from jobyard.engine.errors import Unavailable
+from jobyard.engine.wire.caller import SILENT_S, Caller, NoAnswer
+from jobyard.engine.wire.messages import GetItems, GetStats, Json, Message, Ping, Refused
+
+ANSWER_S = SILENT_S
+
+
+class Component:
+    """The views of one component."""
+
+    def __init__(self, caller: Caller, name: str) -> None:
+        self._caller = caller
+        self._name = name
+
+    def stats(self) -> Reply:
+        """Its counters."""
+        read_query(request, ())
+        return self._ask(GetStats())
+
+    def health(self) -> Reply:
+        """Whether it is well."""
+        read_query(request, ())
+        return self._ask(Ping())
+
+    def items(self) -> Reply:
+        """What the queue holds."""
+        query = read_query(request, ("limit",))
+        return self._ask(GetItems(limit=int(str(query.get("limit", DEFAULT_LIMIT)))))
+
+    def _ask(self, question: Message) -> Reply:
+        try:
+            answer = self._caller.call(self._name, question, timeout_s=ANSWER_S)
+        except NoAnswer:
+            raise Unavailable("unavailable", f"{self._name} does not answer") from None
+        if isinstance(answer, Refused):
+            return error_reply(answer)
+        return json_reply(answer.body) if isinstance(answer, Json) else unexpected(answer)

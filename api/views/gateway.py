@@ -1,0 +1,90 @@
+"""What only the gateway answers: the health and the counters of the whole, and the description of the interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from flask import request
+
+from jobyard.api.http.openapi import document
+from jobyard.api.http.query import read_job_id, read_query
+from jobyard.api.http.reply import Reply, json_reply, message_reply, value_reply
+from jobyard.api.views.jobs import SchedulerClient
+from jobyard.api.views.process_meter import ProcessMeter
+from jobyard.api.views.process_report import look
+from jobyard.engine.errors import Unavailable
+from jobyard.engine.wire.caller import SILENT_S, Caller
+from jobyard.engine.wire.messages import CountJobs, Explain, GetStats, Json, Message, Ping, Refused
+
+HEALTH_S = SILENT_S
+STATS_S = 1.0
+SUPERVISORS = "supervisor"
+
+
+class Gateway:
+    """The views."""
+
+    def __init__(
+        self, caller: Caller, scheduler: SchedulerClient, *, components: Callable[[], list[str]], meter: ProcessMeter
+    ) -> None:
+        self._caller = caller
+        self._scheduler = scheduler
+        self._components = components
+        self._meter = meter
+
+    def health(self) -> Reply:
+        """200 when everything answers and is well, else 503 that names what is not. What is only busy has time to answer."""
+        read_query(request, ())
+        answers = self._caller.call_all(self._components(), Ping(), timeout_s=HEALTH_S)
+        told = {name: _health_of(answer) for name, answer in answers.items()}
+        down = {name: state for name, state in told.items() if state["status"] != "healthy"}
+        if not any(name.startswith("scheduler") for name in told):
+            down["scheduler"] = {"status": "down", "reason": "there is none"}
+        if not down:
+            return value_reply({"status": "healthy", "components": told})
+        words = "; ".join(f"{name}: {state.get('reason', 'down')}" for name, state in down.items())
+        error = {"code": "unavailable", "message": f"not healthy: {words}", "field": None}
+        body = {"status": "unhealthy", "down": sorted(down), "components": told, "error": error}
+        return value_reply(body, 503, {"Retry-After": "1"})
+
+    def stats(self) -> Reply:
+        """Jobs by status, processes, every component's counters."""
+        read_query(request, ())
+        answers = self._caller.call_all(self._components(), GetStats(), timeout_s=STATS_S)
+        components = {name: _stats_of(answer) for name, answer in answers.items() if not name.startswith(SUPERVISORS)}
+        supervisors = [_stats_of(answer) for name, answer in answers.items() if name.startswith(SUPERVISORS)]
+        processes = [process for told in supervisors for process in told.get("processes", ())]
+        return value_reply({"jobs": self._jobs(), "processes": self._meter.measured(processes), "components": components})
+
+    def why(self, job_id: str) -> Reply:
+        """Why a job is not running."""
+        read_query(request, ())
+        asked = read_job_id(job_id)
+        return message_reply(self._scheduler.send(Explain(job_id=asked, report=look(self._caller, self._components(), asked))))
+
+    def openapi(self) -> Reply:
+        """The OpenAPI document."""
+        read_query(request, ())
+        return json_reply(document())
+
+    def _jobs(self) -> object:
+        try:
+            answer = self._scheduler.send(CountJobs())
+        except Unavailable as fault:
+            return {"error": fault.message}
+        return msgspec.Raw(answer.body) if isinstance(answer, Json) else {"error": getattr(answer, "message", "no answer")}
+
+
+def _health_of(answer: Message | None) -> dict[str, Any]:
+    if isinstance(answer, Json):
+        return {"status": "healthy"} | dict(msgspec.json.decode(answer.body))
+    return {"status": "down", "reason": answer.message if isinstance(answer, Refused) else "does not answer"}
+
+
+def _stats_of(answer: Message | None) -> dict[str, Any]:
+    if isinstance(answer, Json):
+        return dict(msgspec.json.decode(answer.body))
+    fault: dict[str, Any] = {"error": answer.message if isinstance(answer, Refused) else "does not answer"}
+    return fault

@@ -1,0 +1,80 @@
+"""What the attempts at a job printed: what is stored of those that have ended, and of the one that runs what its worker has so far.
+
+    client ─▶ scheduler: stored outputs, who runs it ─▶ that worker: its output until now
+                 ▲                                          └─ it has just ended there ─┐
+                 └────────────────────── once more ─────────────────────────────────────┘
+
+A worker that does not answer in time costs only its part.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from flask import request
+
+from jobyard.api.http.query import read_job_id, read_query
+from jobyard.api.http.reply import Reply, error_reply, unexpected, value_reply
+from jobyard.api.views.jobs import SchedulerClient
+from jobyard.engine.jobs.job import Output
+from jobyard.engine.timestamps import rfc3339
+from jobyard.engine.wire.caller import NoAnswer
+from jobyard.engine.wire.messages import GetOutput, ListOutputs, Message, OutputNow, Outputs, Refused
+
+WORKER_S = 1.0
+LOOKS = 2
+
+
+class Calls(Protocol):
+    """What is needed of a `Caller`."""
+
+    def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
+        """The component's reply; raises `NoAnswer`."""
+
+
+class JobLogs:
+    """The view."""
+
+    def __init__(self, scheduler: SchedulerClient, caller: Calls) -> None:
+        self._scheduler = scheduler
+        self._caller = caller
+
+    def show(self, job_id: str) -> Reply:
+        """Every attempt's output, oldest first."""
+        read_query(request, ())
+        wanted = read_job_id(job_id)
+        shown: list[dict[str, object]] = []
+        for _ in range(LOOKS):
+            answer = self._scheduler.send(ListOutputs(job_id=wanted))
+            if not isinstance(answer, Outputs):
+                return error_reply(answer) if isinstance(answer, Refused) else unexpected(answer)
+            running = self._ask_worker(answer)
+            shown = _shown(answer, running)
+            if answer.worker is None or running is not None:
+                break
+        return value_reply({"job_id": wanted, "attempts": shown})
+
+    def _ask_worker(self, stored: Outputs) -> Output | None:
+        """None: nobody runs it, or whoever does has nothing to say."""
+        if stored.worker is None:
+            return None
+        last = stored.outputs[-1]
+        try:
+            answer = self._caller.call(stored.worker, GetOutput(job_id=last.job_id, attempt=last.attempt), timeout_s=WORKER_S)
+        except NoAnswer:
+            return last
+        return answer.output if isinstance(answer, OutputNow) else last
+
+
+def _shown(stored: Outputs, running: Output | None) -> list[dict[str, object]]:
+    outputs = stored.outputs if stored.worker is None else [*stored.outputs[:-1], running or stored.outputs[-1]]
+    last = len(outputs) - 1
+    return [_output(one, is_running=stored.worker is not None and number == last) for number, one in enumerate(outputs)]
+
+
+def _output(output: Output, *, is_running: bool) -> dict[str, object]:
+    told = output.progress
+    progress = None if told is None else {"fraction": told.fraction, "note": told.note, "at": rfc3339(told.at)}
+    return {
+        "attempt": output.attempt, "output": output.text, "is_cut": output.is_cut, "is_running": is_running, "progress": progress,
+    }  # fmt: skip

@@ -1,0 +1,192 @@
+"""The requests about jobs, the same at the gateway (through the load balancer) and at a scheduler's own port.
+
+Each view reads, asks one thing and replies; a body is not decoded here and a job is not encoded.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+from urllib.parse import urlencode
+
+import msgspec
+from flask import Request, request
+
+from jobyard.api.http.body import JSON, NDJSON, Environ, media_type, read_body
+from jobyard.api.http.query import COUNT_QUERY, DEFAULT_LIMIT, FIND_QUERY, LIST_QUERY, SHOW_QUERY, read_job_id, read_query
+from jobyard.api.http.reply import Reply, json_reply, message_reply, value_reply
+from jobyard.api.http.request_metrics import request_id_of
+from jobyard.api.http.waiting import wait_for_end
+from jobyard.engine.errors import InvalidRequest
+from jobyard.engine.jobs.job import Status
+from jobyard.engine.jobs.lifecycle import TERMINAL, Verb
+from jobyard.engine.jobs.submission import MAX_BATCH
+from jobyard.engine.wire.messages import (
+    Accepted,
+    CancelJob,
+    ChangeMany,
+    CountMatching,
+    Find,
+    Json,
+    List,
+    ListExecutions,
+    ListTasks,
+    Message,
+    RetryJob,
+    Submit,
+)
+from jobyard.engine.world import World
+
+
+class SchedulerClient(Protocol):
+    """The way to a scheduler."""
+
+    def submit_deadline(self) -> float:
+        """Until when a submission that is sent now may be stored, in monotonic seconds."""
+
+    def send(self, request: Message) -> Message:
+        """The reply; raises `Unavailable`."""
+
+
+class Jobs:
+    """The views."""
+
+    def __init__(self, scheduler: SchedulerClient, world: World) -> None:
+        self._scheduler = scheduler
+        self._world = world
+        self._lock = threading.Lock()
+
+    def create(self) -> Reply:
+        """One job."""
+        read_query(request, ())
+        return self.told(self._scheduler.send(self.submission(request.environ)))
+
+    def submission(self, environ: Environ) -> Submit:
+        """The one job that a request, which has no query, asks for."""
+        media_type(environ, (JSON,))
+        return self._submit(environ, "job", 1)
+
+    def told(self, answer: Message) -> Reply:
+        """What a scheduler said to it; a question more is asked only of a job that was accepted before."""
+        if not isinstance(answer, Accepted):
+            return message_reply(answer)
+        job_id = answer.job_ids[0]
+        location = {"Location": f"/api/jobs/{job_id}"}
+        if answer.repeated:
+            status = self._status_of(job_id)
+            return value_reply({"job_id": job_id, "status": status, "message": "this job was accepted before"}, 200, location)
+        return value_reply({"job_id": job_id, "status": "pending", "message": "job accepted"}, 201, location)
+
+    def create_batch(self) -> Reply:
+        """Many, all or none."""
+        read_query(request, ())
+        form = "ndjson" if media_type(request.environ, (JSON, NDJSON)) == NDJSON else "batch"
+        if "Idempotency-Key" in request.headers:
+            raise InvalidRequest(
+                "invalid_field", "the Idempotency-Key header is for one job; give each job of a batch its idempotency_key",
+                "idempotency_key",
+            )  # fmt: skip
+        answer = self._scheduler.send(self._submit(request.environ, form, MAX_BATCH))
+        return value_reply({"job_ids": answer.job_ids}, 201) if isinstance(answer, Accepted) else message_reply(answer)
+
+    def list(self) -> Reply:
+        """A page."""
+        query = read_query(request, LIST_QUERY)
+        page = {"limit": query.pop("limit", DEFAULT_LIMIT), "cursor": query.pop("cursor", None)}
+        answer = self._scheduler.send(msgspec.convert({**page, "wanted": query}, List))
+        if not isinstance(answer, Json) or answer.cursor is None:
+            return message_reply(answer)
+        return json_reply(answer.body, headers={"Link": _next_link(request, answer.cursor)})
+
+    def count(self) -> Reply:
+        """How many there are."""
+        query = read_query(request, COUNT_QUERY)
+        return message_reply(self._scheduler.send(msgspec.convert({"wanted": query}, CountMatching)))
+
+    def cancel_many(self) -> Reply:
+        """Cancel a share of those that are selected."""
+        return self._change_many(Verb.CANCEL)
+
+    def retry_many(self) -> Reply:
+        """Give a share of those that are selected a fresh set of retries."""
+        return self._change_many(Verb.RETRY)
+
+    def tasks(self) -> Reply:
+        """What can be submitted."""
+        read_query(request, ())
+        return message_reply(self._scheduler.send(ListTasks()))
+
+    def find(self) -> Reply:
+        """One job, by query."""
+        query = read_query(request, FIND_QUERY)
+        if "job_id" not in query:
+            raise InvalidRequest("invalid_job_id", "job_id is missing: /job?job_id=… takes a job's 24 hexadecimal digits", "job_id")
+        return self._found(str(query["job_id"]), query.get("wait_s", 0.0))
+
+    def show(self, job_id: str) -> Reply:
+        """One job, by path."""
+        query = read_query(request, SHOW_QUERY)
+        return self._found(read_job_id(job_id), query.get("wait_s", 0.0))
+
+    def executions(self, job_id: str) -> Reply:
+        """Its attempts."""
+        read_query(request, ())
+        return message_reply(self._scheduler.send(ListExecutions(job_id=read_job_id(job_id))))
+
+    def cancel(self, job_id: str) -> Reply:
+        """Cancel it."""
+        read_query(request, ())
+        return message_reply(self._scheduler.send(CancelJob(job_id=read_job_id(job_id), request_id=request_id_of(request.environ))))
+
+    def retry(self, job_id: str) -> Reply:
+        """Give it a fresh set of retries."""
+        read_query(request, ())
+        return message_reply(self._scheduler.send(RetryJob(job_id=read_job_id(job_id), request_id=request_id_of(request.environ))))
+
+    def _found(self, job_id: str, wait_s: object) -> Reply:
+        """As it stands; who wants to wait, and has to, is kept where that costs nothing, and answered then."""
+        answer = self._scheduler.send(Find(job_id=job_id))
+        if wait_s and request.method == "GET" and isinstance(answer, Json) and not _has_ended(answer.body):
+            wait_for_end(
+                request.environ, job_id, float(str(wait_s)), lambda: message_reply(self._scheduler.send(Find(job_id=job_id)))
+            )
+        return message_reply(answer)
+
+    def _change_many(self, verb: Verb) -> Reply:
+        read_query(request, ())
+        media_type(request.environ, (JSON,))
+        body, request_id = read_body(request.environ), request_id_of(request.environ)
+        return message_reply(self._scheduler.send(ChangeMany(verb=verb, body=body, request_id=request_id)))
+
+    def _submit(self, environ: Environ, form: str, count: int) -> Submit:
+        body = read_body(environ)
+        with self._lock:
+            first_id = self._world.reserve_ids(count)
+        return Submit(
+            form=form, body=body, first_id=first_id, deadline=self._scheduler.submit_deadline(),
+            idempotency_key=_header_key(environ), request_id=request_id_of(environ),
+        )  # fmt: skip
+
+    def _status_of(self, job_id: str) -> str:
+        answer = self._scheduler.send(Find(job_id=job_id))
+        return str(msgspec.json.decode(answer.body)["status"]) if isinstance(answer, Json) else "pending"
+
+
+class _Shown(msgspec.Struct):
+    status: Status
+
+
+def _has_ended(job: bytes) -> bool:
+    return msgspec.json.decode(job, type=_Shown).status in TERMINAL
+
+
+def _header_key(environ: Environ) -> str | None:
+    key = environ.get("HTTP_IDEMPOTENCY_KEY")
+    if key is not None and not (1 <= len(key) <= 255 and key.isprintable()):
+        raise InvalidRequest("invalid_field", "the Idempotency-Key header must be 1 to 255 printable characters", "idempotency_key")
+    return key
+
+
+def _next_link(given: Request, cursor: str) -> str:
+    query = {name: value for name, value in given.args.items() if name != "cursor"} | {"cursor": cursor}
+    return f'<{given.path}?{urlencode(query)}>; rel="next"'

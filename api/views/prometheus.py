@@ -1,0 +1,154 @@
+"""THE metrics: one table of names, types and meanings, and Prometheus' text made of it.
+
+Every value is counted by a component for itself and labelled with its name, so a component that was replaced is a counter that
+began at 0 again, as Prometheus expects it. Nothing here counts, and no registry outlives an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from jobyard.engine.metrics import BOUNDS_S, Histogram
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+FEW_BOUNDS_S = (0.001, 0.0025, 0.0063, 0.01, 0.025, 0.063, 0.1, 0.25, 0.63, 1.0, 2.5, 10.0)
+"""Of those that are measured: what is told of HTTP, which has many routes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One metric; `name` without the suffix that its kind adds."""
+
+    name: str
+    kind: str
+    meaning: str
+    labels: tuple[str, ...] = ("component",)
+
+
+def _row(name: str, kind: str, meaning: str, *labels: str) -> Row:
+    return Row(name=f"jobyard_{name}", kind=kind, meaning=meaning, labels=labels)
+
+
+BUILD = _row("build", "info", "What runs: versions of Jobyard, Python and the database", "version", "python", "database")
+UP = _row("component_up", "gauge", "1 when the component answered this question in time, else 0", "component")
+JOBS = _row("jobs", "gauge", "Jobs that are stored, by status", "status")
+DEPTH = _row("queue_depth", "gauge", "Jobs that wait in the queue for a worker, by priority", "priority")
+ATTEMPTS = _row("attempts", "counter", "Attempts that ended, by task (a hundred of them, the rest is `other`) and outcome",
+                "component", "task", "outcome")  # fmt: skip
+LAG = _row("schedule_lag_seconds", "histogram", "From when a job was due until an attempt at it began", "component")
+WAIT = _row("queue_wait_seconds", "histogram", "From when a job was queued until an attempt at it began", "component")
+RUN = _row("run_seconds", "histogram", "How long attempts ran, as their executions say", "component")
+HTTP = _row("http_request_seconds", "histogram", "Until an answer was there, by route and class of status", "route", "status")
+MEMORY = _row("process_resident_memory_bytes", "gauge", "Memory that a process holds", "process")
+CPU = _row("process_cpu_seconds", "counter", "Processor time that a process has used", "process")
+RESTARTS = _row("process_restarts", "counter", "How often a process was replaced", "process")
+UPTIME = _row("process_uptime_seconds", "gauge", "How long a process has lived", "process")
+STALE = _row("stale_writes", "counter", "Guarded writes that changed nothing, because somebody else had the job", "component")
+RECOVERED = _row("jobs_recovered", "counter", "Jobs taken back from owners that are proven dead", "component")
+
+OF_STATS: Mapping[str, Mapping[str, Row]] = {
+    "scheduler": {
+        "jobs_accepted": _row("jobs_accepted", "counter", "Jobs that were accepted and stored", "component"),
+        "requests": _row("scheduler_requests", "counter", "Submissions and questions that a scheduler has read", "component"),
+    },
+    "watcher": {
+        "jobs_claimed": _row("jobs_claimed", "counter", "Jobs that a watcher has claimed", "component"),
+        "jobs_queued": _row("jobs_queued", "counter", "Claimed jobs that are safe in the queue", "component"),
+        "claim_conflicts": _row("claim_conflicts", "counter", "Due jobs that another watcher claimed first", "component"),
+        "polls": _row("watcher_polls", "counter", "Looks at the database that nothing but time caused", "component"),
+    },
+    "queue": {
+        "jobs_pushed": _row("queue_pushed", "counter", "Tickets that came into the queue", "component"),
+        "jobs_popped": _row("queue_popped", "counter", "Leases given to workers", "component"),
+        "jobs_acked": _row("queue_acked", "counter", "Leases that ended with their work", "component"),
+        "jobs_released": _row("queue_released", "counter", "Leases that workers gave back", "component"),
+        "jobs_recovered": _row("queue_leases_expired", "counter", "Leases that ran out or whose worker went away", "component"),
+        "leased": _row("queue_leased", "gauge", "Leases that workers hold now", "component"),
+    },
+    "worker": {
+        "jobs_succeeded": _row("jobs_succeeded", "counter", "Jobs that completed", "component"),
+        "jobs_failed": _row("jobs_failed", "counter", "Jobs that failed for good", "component"),
+        "jobs_retried": _row("jobs_retried", "counter", "Failed attempts that are tried again", "component"),
+        "jobs_lost": _row("jobs_lost", "counter", "Outcomes dropped, because the job was somebody else's by then", "component"),
+        "concurrency": _row("worker_slots", "gauge", "Jobs that a worker can run at once", "component"),
+        "currently_running": _row("worker_slots_busy", "gauge", "Jobs that a worker runs now", "component"),
+    },
+}  # fmt: skip
+"""What `/stats` tells, by role and name there."""
+
+HISTOGRAMS = {"lag": LAG, "wait": WAIT, "run": RUN}
+COUNTS = {"stale_writes": STALE, "recovered": RECOVERED}
+ROWS: tuple[Row, ...] = (
+    BUILD, UP, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, WAIT, RUN, STALE,
+    RECOVERED, HTTP, MEMORY, CPU, RESTARTS, UPTIME,
+)  # fmt: skip
+"""All, in the order in which they are told."""
+
+Value = tuple[Row, tuple[str, ...], float | Histogram]
+"""One: of which metric, with which values of its labels."""
+
+
+def text_of(values: Iterable[Value]) -> bytes:
+    """Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(_families(values)))
+    return generate_latest(registry)
+
+
+class _Collector(Collector):
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        """See prometheus_client."""
+        return self._families
+
+
+def _families(values: Iterable[Value]) -> list[Metric]:
+    by_row: dict[str, list[Value]] = {row.name: [] for row in ROWS}
+    for value in values:
+        by_row[value[0].name].append(value)
+    return [_family(of_one[0][0], of_one) for of_one in by_row.values() if of_one]
+
+
+def _family(row: Row, values: Sequence[Value]) -> Metric:
+    if row.kind == "info":
+        info = InfoMetricFamily(row.name, row.meaning)
+        for _, labels, _ in values:
+            info.add_metric([], dict(zip(row.labels, labels, strict=True)))
+        return info
+    if row.kind == "histogram":
+        histograms = HistogramMetricFamily(row.name, row.meaning, labels=row.labels)
+        for _, labels, histogram in values:
+            assert isinstance(histogram, Histogram)
+            histograms.add_metric(
+                labels, list(_buckets(histogram, FEW_BOUNDS_S if row is HTTP else BOUNDS_S)), sum_value=histogram.sum_s
+            )
+        return histograms
+    kind = CounterMetricFamily if row.kind == "counter" else GaugeMetricFamily
+    family = kind(row.name, row.meaning, labels=row.labels)
+    for _, labels, number in values:
+        assert not isinstance(number, Histogram)
+        family.add_metric(labels, number)
+    return family
+
+
+def _buckets(histogram: Histogram, told: Sequence[float]) -> Iterator[tuple[str, float]]:
+    """How many were at most so long, for the bounds that are told, and for all."""
+    passed = 0
+    for bound, count in zip(BOUNDS_S, histogram.counts, strict=False):
+        passed += count
+        if bound in told:
+            yield str(bound), passed
+    yield "+Inf", histogram.count

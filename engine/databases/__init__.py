@@ -1,0 +1,1 @@
+"""Which database the settings name: opening, preparing and examining it, and copying everything from one to another."""

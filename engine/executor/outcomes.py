@@ -1,0 +1,84 @@
+"""What becomes of what a task returns or raises: an outcome whose every part is bounded and can be stored."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+
+from jobyard.engine.jobs.job import ExecutionStatus, Outcome
+from jobyard.engine.tasks.context import Interrupted, Retry, Unrecoverable
+
+MAX_RESULT_BYTES = 1 << 20
+MAX_ERROR_CHARS = 4_000
+"""Of four bytes each at the worst: 16 KiB."""
+MAX_RETRY_DELAY_S = 315_360_000
+
+
+def success(value: object) -> Outcome:
+    """It returned this; a failure when that is no JSON or too much of it."""
+    try:
+        result = _to_json(value).encode()
+    except (TypeError, ValueError, RecursionError) as wrong:
+        return failure(f"its result is not JSON: {wrong}")
+    if len(result) > MAX_RESULT_BYTES:
+        return failure(f"its result is {len(result)} bytes of JSON; at most {MAX_RESULT_BYTES} are kept")
+    return Outcome(status=ExecutionStatus.SUCCESS, result=result)
+
+
+def raised(wrong: BaseException, *, ours: str) -> Outcome:
+    """It raised this; `SystemExit` and `KeyboardInterrupt` are failures like any other. `ours`: the file that called it."""
+    match wrong:
+        case Interrupted():  # the worker knows why, and finds the words
+            return failure(str(wrong), _traceback_of(wrong, ours))
+        case Retry(delay_s=delay_s):
+            return _wish(delay_s, str(wrong))
+        case _:
+            words = _shown(lambda: f"{type(wrong).__name__}: {wrong}", otherwise=type(wrong).__name__)
+            return failure(words, _traceback_of(wrong, ours), unrecoverable=isinstance(wrong, Unrecoverable))
+
+
+def failure(words: str, traceback_words: str | None = None, *, unrecoverable: bool = False) -> Outcome:
+    """It failed, in these words."""
+    return Outcome(
+        status=ExecutionStatus.FAILED, error=_bounded(words), traceback=traceback_words, unrecoverable=unrecoverable
+    )  # fmt: skip
+
+
+def _wish(delay_s: float | None, words: str) -> Outcome:
+    if delay_s is not None:
+        is_number = isinstance(delay_s, int | float) and not isinstance(delay_s, bool)
+        if not (is_number and 0 <= delay_s <= MAX_RETRY_DELAY_S):
+            given = _shown(lambda: repr(delay_s))
+            return failure(f"Retry(delay_s=…) takes a number from 0 to {MAX_RETRY_DELAY_S}, not {given}")
+    return Outcome(status=ExecutionStatus.FAILED, error=_bounded(f"Retry: {words}"), retry_delay_s=delay_s)
+
+
+def _traceback_of(wrong: BaseException, ours: str) -> str | None:
+    """From the task's first line on, because what called it tells the task's author nothing; of a long one the end."""
+
+    def first_of_the_task(trace: TracebackType | None) -> TracebackType | None:
+        while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == ours:
+            trace = trace.tb_next
+        return trace
+
+    words = _shown(lambda: "".join(traceback.format_exception(type(wrong), wrong, first_of_the_task(wrong.__traceback__))))
+    return _bounded(words) if len(words) <= MAX_ERROR_CHARS else "…" + _bounded(words[-MAX_ERROR_CHARS:])
+
+
+def _shown(show: Callable[[], str], *, otherwise: str = "") -> str:
+    """The text, unless the object cannot even be shown."""
+    try:
+        return show()
+    except BaseException:  # the task's own code again
+        return otherwise
+
+
+def _bounded(text: str) -> str:
+    """Short enough, and without what cannot be stored."""
+    text = text[: MAX_ERROR_CHARS + 1].encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
+    return text if len(text) <= MAX_ERROR_CHARS else text[:MAX_ERROR_CHARS] + "…"
+
+
+_to_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode

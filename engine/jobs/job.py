@@ -1,0 +1,211 @@
+"""The nouns: a job, an execution, its output, a ticket, an outcome, a filter. They are values; only `lifecycle` makes the next
+one from one.
+
+Structs rather than dataclasses, because they are built four times in a job's life and coded at C speed by msgspec.
+Times are aware UTC datetimes cut to milliseconds. `payload` and `result` are JSON text, carried as bytes from the
+request to the task and back, decoded by the task's process only, so that they come back exactly as they were sent.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+
+from jobyard.engine.timestamps import rfc3339
+
+PRIORITIES = range(10)
+
+
+class Status(StrEnum):
+    """A job's state; `lifecycle` owns the way from one to the next."""
+
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    __hash__ = str.__hash__  # an enum's own is written in Python, and these are keys of what every change looks up
+
+
+class ExecutionStatus(StrEnum):
+    """How one attempt stands or ended."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    LOST = "lost"
+    RELEASED = "released"
+    CANCELLED = "cancelled"
+
+    __hash__ = str.__hash__
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One job as it is stored. The last two fields are ours alone and never shown."""
+
+    job_id: str
+    task: str
+    payload: bytes = b"null"
+    queue: str = "default"
+    priority: int = 5
+    status: Status = Status.PENDING
+    scheduled_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    claimed_by: str | None = None
+    claimed_at: datetime | None = None
+    queued_at: datetime | None = None
+    locked_by: str | None = None
+    locked_until: datetime | None = None
+    last_run_at: datetime | None = None
+    next_run_at: datetime | None = None
+    finished_at: datetime | None = None
+    attempt: int = 0
+    epoch: int = 0
+    lost_count: int = 0
+    retry_count: int = 0
+    max_retries: int = 5
+    timeout_s: float = 3600
+    idempotency_key: str | None = None
+    result: bytes | None = None
+    error: str | None = None
+    request_digest: bytes | None = None
+    cancel_requested_at: datetime | None = None
+
+    @property
+    def holder(self) -> str | None:
+        """Who must be dead before the job is taken back: the worker that runs it, or the watcher that claimed it."""
+        return self.locked_by or self.claimed_by
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One attempt at a job, as it is stored; (`job_id`, `attempt`) is unique."""
+
+    execution_id: str
+    job_id: str
+    attempt: int
+    worker_id: str
+    status: ExecutionStatus
+    started_at: datetime
+    finished_at: datetime | None = None
+    duration_ms: int | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a task said last of how far it is: from 0 to 1, and in words where."""
+
+    fraction: float
+    note: str
+    at: datetime
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The end of what one attempt printed and logged, and its last progress. Kept only of attempts that have either."""
+
+    job_id: str
+    attempt: int
+    text: str = ""
+    is_cut: bool = False
+    progress: Progress | None = None
+
+
+class Ticket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A queued job as the queue knows it: enough to order it and to show it; the rest stays in the store."""
+
+    job_id: str
+    epoch: int
+    task: str
+    queue: str
+    priority: int
+    scheduled_at: datetime
+    attempt: int
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How an execution ended, before `lifecycle.settle` decides what that means for the job.
+
+    `retry_delay_s` is the task's own wish (`Retry`); `unrecoverable` says that trying again is useless.
+    """
+
+    status: ExecutionStatus
+    result: bytes | None = None
+    error: str | None = None
+    traceback: str | None = None
+    retry_delay_s: float | None = None
+    unrecoverable: bool = False
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs; None means any. `text` is looked for in the payload, as JSON text, and in the error, in whatever case.
+
+    Created at `created_after` or later, and before `created_before`.
+    """
+
+    status: Status | None = None
+    task: str | None = None
+    queue: str | None = None
+    text: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+def without_payload(job: Job) -> Job:
+    """A job for whoever decides what becomes of it: it has no payload and no result, whatever they are, and so is small."""
+    return msgspec.structs.replace(job, payload=b"null", result=None)
+
+
+def ticket_for(job: Job) -> Ticket:
+    """The queue's view of a job."""
+    return Ticket(
+        job_id=job.job_id, epoch=job.epoch, task=job.task, queue=job.queue,
+        priority=job.priority, scheduled_at=job.scheduled_at, attempt=job.attempt,
+    )  # fmt: skip
+
+
+def at_least(seconds: float) -> timedelta:
+    """So long, rounded up to a millisecond, so that whoever waits for it is never early; below a nanosecond is noise of floats."""
+    return timedelta(milliseconds=math.ceil(round(seconds * 1000, 6)))
+
+
+def to_json(job: Job) -> bytes:
+    """The job as clients see it, payload and result byte for byte."""
+    return _encode(
+        {
+            "job_id": job.job_id, "task": job.task, "payload": msgspec.Raw(job.payload), "queue": job.queue,
+            "priority": job.priority, "status": job.status, "scheduled_at": rfc3339(job.scheduled_at),
+            "created_at": rfc3339(job.created_at), "updated_at": rfc3339(job.updated_at),
+            "claimed_by": job.claimed_by, "claimed_at": rfc3339(job.claimed_at), "queued_at": rfc3339(job.queued_at),
+            "locked_by": job.locked_by, "locked_until": rfc3339(job.locked_until),
+            "last_run_at": rfc3339(job.last_run_at), "next_run_at": rfc3339(job.next_run_at),
+            "finished_at": rfc3339(job.finished_at), "attempt": job.attempt, "epoch": job.epoch,
+            "lost_count": job.lost_count, "retry_count": job.retry_count, "max_retries": job.max_retries,
+            "timeout_s": _number(job.timeout_s), "idempotency_key": job.idempotency_key,
+            "result": None if job.result is None else msgspec.Raw(job.result), "error": job.error,
+        }
+    )  # fmt: skip
+
+
+def _number(seconds: float) -> float:
+    """3600 and not 3600.0, as it was most likely sent."""
+    return int(seconds) if seconds == int(seconds) else seconds
+
+
+def execution_to_json(execution: Execution) -> bytes:
+    """The execution as clients see it."""
+    shown = msgspec.structs.asdict(execution)
+    shown["started_at"] = rfc3339(execution.started_at)
+    shown["finished_at"] = rfc3339(execution.finished_at)
+    return _encode(shown)
+
+
+_encode = msgspec.json.Encoder().encode

@@ -1,0 +1,263 @@
+"""THE state machine of a job: one table, one function a verb. Nowhere else is a status decided.
+
+                 claim           enqueue            begin             complete
+    ──▶ PENDING ───────▶ CLAIMED ───────▶ QUEUED ────────▶ RUNNING ────────────▶ COMPLETED
+          ▲  ▲ ▲            │               │               │  │ │
+          │  │ └── recover ─┴───────────────┘               │  │ └─ fail ─────▶ FAILED ─────┐
+          │  └──── postpone · recover · release ────────────┘  └─── abandon ──▶ CANCELLED ──┤
+          │                                                         ▲                       │
+          │        (pending, claimed, queued) ─────────── cancel ───┘                       │
+          └───────────────────────────────────── retry ─────────────────────────────────────┘
+
+Every verb is a pure function: a job, facts and `now` in, a `Change` out. A change is data: which job, what must still hold
+(a status, the epoch), the new fields, the execution. A store applies it whole or answers no. The epoch rises whenever
+the job changes hands, so whoever held it before can change nothing any more: a refused change is an ordinary answer.
+
+A worker or host of ours that dies costs the job no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+
+from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, Outcome, Output, Status, at_least
+from jobyard.engine.jobs.owners import parse_owner
+
+
+class Verb(StrEnum):
+    """What can be done to a job."""
+
+    CLAIM = "claim"
+    ENQUEUE = "enqueue"
+    BEGIN = "begin"
+    COMPLETE = "complete"
+    POSTPONE = "postpone"
+    FAIL = "fail"
+    ABANDON = "abandon"
+    RELEASE = "release"
+    CANCEL = "cancel"
+    REQUEST_CANCEL = "request_cancel"
+    RECOVER = "recover"
+    RETRY = "retry"
+
+    __hash__ = str.__hash__  # see `Status`
+
+
+HELD = (Status.CLAIMED, Status.QUEUED, Status.RUNNING)
+TERMINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+
+TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
+    (Status.PENDING, Verb.CLAIM): (Status.CLAIMED,),
+    (Status.CLAIMED, Verb.ENQUEUE): (Status.QUEUED,),
+    (Status.CLAIMED, Verb.BEGIN): (Status.RUNNING,),
+    (Status.QUEUED, Verb.BEGIN): (Status.RUNNING,),
+    (Status.RUNNING, Verb.COMPLETE): (Status.COMPLETED,),
+    (Status.RUNNING, Verb.POSTPONE): (Status.PENDING,),
+    (Status.RUNNING, Verb.FAIL): (Status.FAILED,),
+    (Status.RUNNING, Verb.ABANDON): (Status.CANCELLED,),
+    (Status.RUNNING, Verb.RELEASE): (Status.PENDING,),
+    (Status.PENDING, Verb.CANCEL): (Status.CANCELLED,),
+    (Status.CLAIMED, Verb.CANCEL): (Status.CANCELLED,),
+    (Status.QUEUED, Verb.CANCEL): (Status.CANCELLED,),
+    (Status.RUNNING, Verb.REQUEST_CANCEL): (Status.RUNNING,),
+    (Status.CLAIMED, Verb.RECOVER): (Status.PENDING,),
+    (Status.QUEUED, Verb.RECOVER): (Status.PENDING,),
+    (Status.RUNNING, Verb.RECOVER): (Status.PENDING, Status.FAILED, Status.CANCELLED),
+    (Status.FAILED, Verb.RETRY): (Status.PENDING,),
+    (Status.CANCELLED, Verb.RETRY): (Status.PENDING,),
+}
+"""(from, verb) → where it may lead. Everything else is refused."""
+
+
+class IllegalTransition(Exception):
+    """A verb that the job's state does not know: an error of ours, never of a client."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One guarded write. It happens whole, or not at all when the job is no longer at `status` and `epoch`.
+
+    `unless_cancelled` also refuses when somebody asked to cancel meanwhile. `fields` are the job's new values (never
+    `job_id`), the same set of names for each verb. `execution` is the whole row to store with it, `output` what its attempt
+    printed.
+    """
+
+    verb: Verb
+    job_id: str
+    status: Status
+    epoch: int
+    fields: dict[str, object]
+    unless_cancelled: bool = False
+    execution: Execution | None = None
+    output: Output | None = None
+
+    def after(self, job: Job) -> Job:
+        """The job as it stands once this change is applied."""
+        return msgspec.structs.replace(job, **self.fields)
+
+
+def may(job: Job, verb: Verb) -> bool:
+    """Whether the job's state knows the verb."""
+    return (job.status, verb) in TABLE
+
+
+def is_terminal(job: Job) -> bool:
+    """Whether nothing more happens to the job by itself."""
+    return job.status in TERMINAL
+
+
+def as_held(job: Job, *, seen_at: Callable[[str], datetime | None], lease_s: float) -> Job:
+    """The job as its reader should see it: a hold lasts until a lease after its owner's last sign of life.
+
+    Nothing is written for as long as a job runs. `seen_at`: when a boot gave its last sign; None: that is not known.
+    """
+    if job.status is not Status.RUNNING or job.locked_by is None:
+        return job
+    seen = seen_at(parse_owner(job.locked_by).boot)
+    return job if seen is None else msgspec.structs.replace(job, locked_until=seen + timedelta(seconds=lease_s))
+
+
+def claim(job: Job, *, owner: str, now: datetime) -> Change:
+    """T2: a watcher won it. `Store.claim_due` does this and `enqueue` for many at once."""
+    return _change(job, Verb.CLAIM, Status.CLAIMED, now, epoch=job.epoch + 1, claimed_by=owner, claimed_at=now)
+
+
+def enqueue(job: Job, *, now: datetime) -> Change:
+    """T3: it is on its way into the queue, where room was kept for it."""
+    return _change(job, Verb.ENQUEUE, Status.QUEUED, now, queued_at=now)
+
+
+def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
+    """T4: a worker starts an attempt; durable before the task's first line runs."""
+    attempt = job.attempt + 1
+    execution = Execution(
+        execution_id=execution_id(job.job_id, attempt), job_id=job.job_id, attempt=attempt, worker_id=owner,
+        status=ExecutionStatus.RUNNING, started_at=now,
+    )  # fmt: skip
+    return _change(
+        job, Verb.BEGIN, Status.RUNNING, now, execution=execution, epoch=job.epoch + 1, attempt=attempt,
+        locked_by=owner, locked_until=now + timedelta(seconds=lease_s), last_run_at=now, next_run_at=None,
+    )  # fmt: skip
+
+
+def settle(job: Job, outcome: Outcome, *, now: datetime, retry_base_s: float) -> Change:
+    """T5 to T8 and T14: what an attempt's end means for its job."""
+    execution = _ended(job, outcome, now)
+    if outcome.status is ExecutionStatus.SUCCESS:
+        return _end(job, Verb.COMPLETE, Status.COMPLETED, now, execution, result=outcome.result, error=None)
+    if outcome.status is ExecutionStatus.CANCELLED or job.cancel_requested_at is not None:
+        return _end(job, Verb.ABANDON, Status.CANCELLED, now, execution, result=None, error=outcome.error)
+    if outcome.status is ExecutionStatus.RELEASED:
+        return _again(job, Verb.RELEASE, now, execution, due=now, error=job.error)
+    if outcome.unrecoverable or job.retry_count >= job.max_retries:
+        return _end(job, Verb.FAIL, Status.FAILED, now, execution, result=None, error=outcome.error)
+    retry_count = job.retry_count + 1
+    due = now + retry_delay(retry_count, retry_base_s=retry_base_s, wish_s=outcome.retry_delay_s)
+    return _again(job, Verb.POSTPONE, now, execution, due=due, error=outcome.error, retry_count=retry_count)
+
+
+def execution_id(job_id: str, attempt: int) -> str:
+    """An execution's id follows from its job and attempt, so that whoever ends it names the row that was begun."""
+    return f"{job_id}-{attempt}"
+
+
+def retry_delay(retry_count: int, *, retry_base_s: float, wish_s: float | None = None) -> timedelta:
+    """Retry n waits n² × base, or what the task asked for."""
+    return at_least(retry_count**2 * retry_base_s if wish_s is None else wish_s)
+
+
+def cancel(job: Job, *, now: datetime) -> Change:
+    """T9 and T10: at once when it is not running, else a note for the worker that runs it."""
+    if job.status is Status.RUNNING:
+        return _change(job, Verb.REQUEST_CANCEL, Status.RUNNING, now, cancel_requested_at=job.cancel_requested_at or now)
+    return _change(
+        job, Verb.CANCEL, Status.CANCELLED, now, epoch=job.epoch + 1, cancel_requested_at=now, finished_at=now,
+        next_run_at=None,
+    )  # fmt: skip
+
+
+def retry(job: Job, *, now: datetime) -> Change:
+    """T15: somebody asks for a fresh set of retries; the attempts made stay counted."""
+    return _change(
+        job, Verb.RETRY, Status.PENDING, now, epoch=job.epoch + 1, scheduled_at=now, retry_count=0, lost_count=0,
+        claimed_by=None, claimed_at=None, queued_at=None, next_run_at=None, finished_at=None, result=None, error=None,
+        cancel_requested_at=None,
+    )  # fmt: skip
+
+
+def is_last_chance(job: Job, *, max_lost: int) -> bool:
+    """Whether one more loss would be its end. It may be what kills its workers or only have been beside that, and a second such
+    job must not run in the same worker then: so each of them can only die of its own doing."""
+    return job.lost_count >= max(1, max_lost - 1)
+
+
+def recover(job: Job, *, now: datetime, max_lost: int) -> Change:
+    """T11 to T13: the holder is proven dead. Free for a job that had not begun, `lost_count` + 1 for one that had."""
+    if job.status is not Status.RUNNING:
+        return _change(
+            job, Verb.RECOVER, Status.PENDING, now, epoch=job.epoch + 1, claimed_by=None, claimed_at=None,
+            queued_at=None, locked_by=None, locked_until=None, scheduled_at=job.scheduled_at, lost_count=job.lost_count,
+            finished_at=None, error=job.error,
+        )  # fmt: skip
+    lost_count = job.lost_count + 1
+    error = f"lost: {job.locked_by} died while it ran attempt {job.attempt} (lost {lost_count} of at most {max_lost} times)"
+    execution = _ended(job, Outcome(status=ExecutionStatus.LOST, error=error), now)
+    status = Status.PENDING
+    if job.cancel_requested_at is not None:
+        status = Status.CANCELLED
+    elif lost_count >= max_lost:
+        status = Status.FAILED
+    ended = status is not Status.PENDING
+    return _change(
+        job, Verb.RECOVER, status, now, execution=execution, unless_cancelled=status is not Status.CANCELLED,
+        epoch=job.epoch + 1, lost_count=lost_count, claimed_by=job.claimed_by if ended else None,
+        claimed_at=job.claimed_at if ended else None, queued_at=job.queued_at if ended else None, locked_by=None,
+        locked_until=None, scheduled_at=job.scheduled_at if ended else now, finished_at=now if ended else None, error=error,
+    )  # fmt: skip
+
+
+def _end(
+    job: Job, verb: Verb, status: Status, now: datetime, execution: Execution, *, result: bytes | None, error: str | None
+) -> Change:  # fmt: skip
+    return _change(
+        job, verb, status, now, execution=execution, unless_cancelled=verb is Verb.FAIL and job.cancel_requested_at is None,
+        epoch=job.epoch + 1, locked_by=None, locked_until=None, finished_at=now, result=result, error=error,
+    )  # fmt: skip
+
+
+def _again(
+    job: Job, verb: Verb, now: datetime, execution: Execution, *, due: datetime, error: str | None,
+    retry_count: int | None = None,
+) -> Change:  # fmt: skip
+    return _change(
+        job, verb, Status.PENDING, now, execution=execution, unless_cancelled=True, epoch=job.epoch + 1,
+        scheduled_at=due, next_run_at=due, retry_count=job.retry_count if retry_count is None else retry_count,
+        claimed_by=None, claimed_at=None, queued_at=None, locked_by=None, locked_until=None, error=error,
+    )  # fmt: skip
+
+
+def _ended(job: Job, outcome: Outcome, now: datetime) -> Execution:
+    started_at = job.last_run_at or now
+    return Execution(
+        execution_id=execution_id(job.job_id, job.attempt), job_id=job.job_id, attempt=job.attempt, worker_id=job.locked_by or "",
+        status=outcome.status, started_at=started_at, finished_at=now,
+        duration_ms=max(0, round((now - started_at).total_seconds() * 1000)),
+        error_message=outcome.error, traceback=outcome.traceback,
+    )  # fmt: skip
+
+
+def _change(
+    job: Job, verb: Verb, to: Status, now: datetime, *, execution: Execution | None = None,
+    unless_cancelled: bool = False, **fields: object,
+) -> Change:  # fmt: skip
+    if to not in TABLE.get((job.status, verb), ()):
+        raise IllegalTransition(f"{verb} does not lead from {job.status} to {to} (job {job.job_id})")
+    fields["status"] = to
+    fields["updated_at"] = now
+    return Change(
+        verb=verb, job_id=job.job_id, status=job.status, epoch=job.epoch, fields=fields,
+        unless_cancelled=unless_cancelled, execution=execution,
+    )  # fmt: skip

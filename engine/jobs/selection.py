@@ -1,0 +1,128 @@
+"""THE fields by which jobs are chosen: one table, for the query of a list and for the body of a request that changes many.
+
+`parse` takes such a body as it came. What is done with the chosen ones is `scheduler.bulk`'s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jobyard.engine.errors import InvalidRequest
+from jobyard.engine.jobs import strict_json
+from jobyard.engine.jobs.job import JobFilter, Status
+from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
+from jobyard.engine.jobs.submission import QUEUE_PATTERN, read_time
+
+MAX_STEP = 1000
+DEFAULT_STEP = 500
+MAX_TEXT_CHARS = 200
+_TEXT = re.compile(rf"[^\x00-\x1f\x7f]{{1,{MAX_TEXT_CHARS}}}")
+_TIME = {"type": "string", "format": "date-time"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """One row; `read` gives the value, or raises `ValueError` with what would be right."""
+
+    name: str
+    schema: Mapping[str, object]
+    meaning: str
+    read: Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """A share of the jobs that are wanted: at most `limit`, past the cursor."""
+
+    wanted: JobFilter
+    limit: int
+    cursor: str | None
+
+
+def _status(text: str) -> Status:
+    try:
+        return Status(text)
+    except ValueError:
+        raise ValueError("one of " + ", ".join(Status)) from None
+
+
+def _queue(text: str) -> str:
+    if not re.fullmatch(QUEUE_PATTERN, text):
+        raise ValueError("1 to 64 of the characters A-Z a-z 0-9 _ . -")
+    return text
+
+
+def _text(text: str) -> str:
+    if not _TEXT.fullmatch(text):
+        raise ValueError(f"1 to {MAX_TEXT_CHARS} characters, none of them a control character")
+    return text
+
+
+def some_text(text: str) -> str:
+    """Anything but nothing."""
+    if not text:
+        raise ValueError("not empty")
+    return text
+
+
+FILTERS: Mapping[str, Filter] = {
+    row.name: row
+    for row in (
+        Filter(name="status", read=_status, meaning="only jobs of this status", schema={"type": "string", "enum": list(Status)}),
+        Filter(name="task", read=some_text, meaning="only jobs of this task", schema={"type": "string", "minLength": 1}),
+        Filter(
+            name="queue", read=_queue, meaning="only jobs of this queue", schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$"}
+        ),
+        Filter(
+            name="text", read=_text, meaning="only jobs with this in their payload or error, in upper or lower case",
+            schema={"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": r"^[^\x00-\x1f\x7f]*$"},
+        ),
+        Filter(name="created_after", read=read_time, meaning="only jobs created at this time or later", schema=_TIME),
+        Filter(name="created_before", read=read_time, meaning="only jobs created before this time", schema=_TIME),
+    )
+}  # fmt: skip
+
+
+def parse(body: bytes) -> Selection:
+    """What a request selects; raises `InvalidRequest`. All jobs are only chosen by a filter that is given, and empty."""
+    asked = _object(strict_json.decode(body), "the body", "the body", ("filter", "limit", "cursor"))
+    if "filter" not in asked:
+        raise InvalidRequest("invalid_field", 'filter is missing: it says which jobs, and {"filter": {}} means all', "filter")
+    fields = _object(asked["filter"], "filter", "a filter", FILTERS)
+    values = {name: _read(name, value) for name, value in fields.items()}
+    wanted = JobFilter(**values)  # type: ignore[arg-type]
+    return Selection(wanted=wanted, limit=_limit(asked.get("limit", DEFAULT_STEP)), cursor=_cursor(asked.get("cursor")))
+
+
+def _object(value: object, name: str, what: str, known: Mapping[str, object] | tuple[str, ...]) -> dict[str, object]:
+    if not isinstance(value, dict):
+        code, field = ("invalid_field", name) if name == "filter" else ("invalid_json", None)
+        raise InvalidRequest(code, f"{name} must be a JSON object, not {shown(value)}", field)
+    for key in value:
+        if key not in known:
+            told = f"{shown(key)} is no field of {what}; known: {', '.join(known)}"
+            raise InvalidRequest("unknown_field", told, key[:LONGEST_SHOWN])
+    return value
+
+
+def _read(name: str, value: object) -> object:
+    try:
+        if not isinstance(value, str):
+            raise ValueError("a string")
+        return FILTERS[name].read(value)
+    except ValueError as wrong:
+        raise InvalidRequest("invalid_field", f"filter.{name} must be {wrong}, not {shown(value)}", f"filter.{name}") from None
+
+
+def _limit(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_STEP:
+        raise InvalidRequest("invalid_field", f"limit must be an integer from 1 to {MAX_STEP}, not {shown(value)}", "limit")
+    return value
+
+
+def _cursor(value: object) -> str | None:
+    if value is not None and not (isinstance(value, str) and value):
+        raise InvalidRequest("invalid_field", f"cursor must be the one of the answer before, or null, not {shown(value)}", "cursor")
+    return value

@@ -1,0 +1,332 @@
+"""THE fields of a new job: one table. Parsing, the words of the errors and the OpenAPI document all come from it.
+
+`parse` takes a request's body as it came and makes the jobs, or names the first bad field and, in a batch, the bad job's
+index. The payload is checked but kept byte for byte: what is stored is what was sent.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import ceil
+from typing import Any
+
+import msgspec
+
+from jobyard.engine.errors import InvalidRequest, TooLarge
+from jobyard.engine.jobs import strict_json
+from jobyard.engine.jobs.job import Job, at_least
+from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
+from jobyard.engine.world import later_id
+
+MAX_BATCH = 10_000
+MAX_PAYLOAD_BYTES = 1 << 20
+MAX_DEPTH = 100
+MAX_DELAY_S = 315_360_000
+PRIORITIES = {"low": 1, "normal": 5, "high": 9}
+QUEUE_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(?:\.(\d{1,12}))?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One row. `check` gives the value to keep, or raises `ValueError` with what would be right."""
+
+    name: str
+    schema: Mapping[str, object]
+    meaning: str
+    check: Callable[[object], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What a job has when neither the request nor its task says otherwise. `tasks`: the known ones, with their own wishes."""
+
+    max_retries: int
+    timeout_s: float
+    tasks: Mapping[str, TaskDefaults]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDefaults:
+    """What `@task` said; None: the setting's default."""
+
+    max_retries: int | None = None
+    timeout_s: float | None = None
+
+
+def _whole(at_least: int, at_most: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= at_most:
+            raise ValueError(f"an integer from {at_least} to {at_most}")
+        return value
+
+    return check
+
+
+def _number(words: str, fits: Callable[[float], bool]) -> Callable[[object], float]:
+    def check(value: object) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not fits(value):
+            raise ValueError(words)
+        return value
+
+    return check
+
+
+def _text(words: str, pattern: str) -> Callable[[object], str]:
+    compiled = re.compile(pattern, re.DOTALL)
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not compiled.fullmatch(value):
+            raise ValueError(words)
+        return value
+
+    return check
+
+
+def _priority(value: object) -> int:
+    if isinstance(value, str) and value in PRIORITIES:
+        return PRIORITIES[value]
+    return _whole(0, 9)(value)
+
+
+def read_time(value: object) -> datetime:
+    """A time that a request gives, up to the next millisecond; raises `ValueError` with what would be right."""
+    found = _RFC3339.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("a time such as 2026-01-04T02:04:20.123Z (RFC 3339 with a zone)")
+    day, clock, seconds, fraction, zone = found.groups()
+    try:
+        whole = datetime.fromisoformat(f"{day}T{clock}:{min(int(seconds), 59):02}{zone.upper()}").astimezone(UTC)
+        if int(seconds) > 60 or (seconds == "60" and (whole.hour, whole.minute) != (23, 59)):
+            raise ValueError("seconds")
+        milliseconds = ceil(int(fraction or 0) * 1000 / 10 ** len(fraction or "")) + 1000 * (seconds == "60")
+        return whole + timedelta(milliseconds=milliseconds)
+    except (ValueError, OverflowError):
+        raise ValueError("a time that exists, in the years 1 to 9999") from None
+
+
+FIELDS: Mapping[str, Field] = {
+    field.name: field
+    for field in (
+        Field(
+            name="payload", schema={}, check=lambda value: value,
+            meaning="what the task gets: any JSON, at most 1 MiB and 100 levels deep, integers within 64 bits; comes back as sent",
+        ),
+        Field(
+            name="task", schema={"type": "string", "default": "echo"}, meaning="name of a registered task",
+            check=_text("the name of a task", r".+"),
+        ),
+        Field(
+            name="queue", schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$", "default": "default"},
+            meaning="a label to list by", check=_text("1 to 64 of the characters A-Z a-z 0-9 _ . -", QUEUE_PATTERN),
+        ),
+        Field(
+            name="priority", check=_priority, meaning="9 runs first; low is 1, normal 5, high 9",
+            schema={
+                "default": 5,
+                "anyOf": [{"type": "integer", "minimum": 0, "maximum": 9}, {"type": "string", "enum": list(PRIORITIES)}],
+            },
+        ),
+        Field(
+            name="scheduled_at", schema={"type": "string", "format": "date-time"}, check=read_time,
+            meaning="not before this time; in the past means now; excludes delay_s",
+        ),
+        Field(
+            name="delay_s", schema={"type": "number", "minimum": 0, "maximum": MAX_DELAY_S, "default": 0},
+            meaning="not before so many seconds from now; excludes scheduled_at",
+            check=_number(f"a number from 0 to {MAX_DELAY_S}", lambda value: 0 <= value <= MAX_DELAY_S),
+        ),
+        Field(
+            name="max_retries", schema={"type": "integer", "minimum": 0, "maximum": 100}, check=_whole(0, 100),
+            meaning="how often a failed job is tried again; default: the task's, else MAX_RETRIES",
+        ),
+        Field(
+            name="timeout_s", schema={"type": "number", "exclusiveMinimum": 0, "maximum": 604800},
+            meaning="how long one attempt may run; default: the task's, else JOB_TIMEOUT_S",
+            check=_number("a number above 0, at most 604800", lambda value: 0 < value <= 604800),
+        ),
+        Field(
+            name="idempotency_key", schema={"type": "string", "minLength": 1, "maxLength": 255},
+            meaning="a second request with the same key and body stores nothing and gets the first job's id",
+            check=_text("a string of 1 to 255 characters", r".{1,255}"),
+        ),
+    )
+}  # fmt: skip
+
+
+class _PayloadOnly(msgspec.Struct):
+    payload: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Batch(msgspec.Struct):
+    jobs: list[_PayloadOnly]
+
+
+class _RawBatch(msgspec.Struct):
+    jobs: list[msgspec.Raw]
+
+
+def parse(
+    form: str, body: bytes, *, first_id: str, idempotency_key: str | None, now: datetime, defaults: Defaults
+) -> list[Job]:  # fmt: skip
+    """The jobs that a request asks for; raises `InvalidRequest` or `TooLarge`. `form`: `job`, `batch` or `ndjson`.
+
+    Values of JSON hold no cycles: to look for garbage among millions of new lists takes ten times as long as to make them.
+    """
+    looks_for_garbage = gc.isenabled()
+    gc.disable()
+    try:
+        return _parse(form, body, first_id=first_id, idempotency_key=idempotency_key, now=now, defaults=defaults)
+    finally:
+        if looks_for_garbage:
+            gc.enable()
+
+
+def _parse(
+    form: str, body: bytes, *, first_id: str, idempotency_key: str | None, now: datetime, defaults: Defaults
+) -> list[Job]:  # fmt: skip
+    if form == "job":
+        fields = _object(strict_json.decode(body), "the body")
+        _take_header_key(fields, idempotency_key)
+        payload = bytes(_decode_payload(body).payload)
+        return [_make(fields, payload, first_id, now, defaults)]
+    objects, payloads = _read_ndjson(body) if form == "ndjson" else _read_batch(body)
+    if len(objects) > MAX_BATCH:
+        raise InvalidRequest("too_many_jobs", f"a batch holds at most {MAX_BATCH} jobs, not {len(objects)}", "jobs")
+    jobs = []
+    for index, (asked, payload) in enumerate(zip(objects, payloads, strict=True)):
+        try:
+            jobs.append(_make(_object(asked, "a job"), payload, later_id(first_id, index), now, defaults))
+        except (InvalidRequest, TooLarge) as wrong:
+            raise _located(wrong, index) from None
+    return jobs
+
+
+def _read_batch(body: bytes) -> tuple[list[object], list[bytes]]:
+    try:
+        batch = _object(strict_json.decode(body), "the body")
+    except InvalidRequest:
+        _find_bad_job(body)
+        raise
+    for name in batch:
+        if name != "jobs":
+            raise InvalidRequest("unknown_field", f"{shown(name)} is no field of a batch; known: jobs", name[:LONGEST_SHOWN])
+    objects = batch.get("jobs")
+    if not isinstance(objects, list):
+        raise InvalidRequest("invalid_field", "jobs must be an array of jobs", "jobs")
+    if not all(isinstance(fields, dict) for fields in objects):
+        return objects, [b"null"] * len(objects)
+    return objects, [bytes(job.payload) for job in msgspec.json.decode(body, type=_Batch).jobs]
+
+
+def _find_bad_job(body: bytes) -> None:
+    """Raise the first fault again with its job's index, as far as the body can be taken apart."""
+    for index, job in enumerate(_apart(body)):
+        try:
+            strict_json.decode(job)
+        except InvalidRequest as wrong:
+            raise _located(wrong, index) from None
+
+
+def _apart(body: bytes) -> list[bytes]:
+    try:
+        return [bytes(raw) for raw in msgspec.json.decode(body, type=_RawBatch).jobs]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass  # half of a surrogate pair, say, which only Python's decoder lets pass
+    try:
+        return [json.dumps(job).encode() for job in json.loads(body)["jobs"]]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return []
+
+
+def _read_ndjson(body: bytes) -> tuple[list[object], list[bytes]]:
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    objects: list[object] = []
+    payloads: list[bytes] = []
+    for index, line in enumerate(lines[: MAX_BATCH + 1]):
+        try:
+            objects.append(_object(strict_json.decode(line), "a line"))
+        except InvalidRequest as wrong:
+            raise _located(wrong, index) from None
+        payloads.append(bytes(_decode_payload(line).payload))
+    return objects, payloads
+
+
+_decode_payload = msgspec.json.Decoder(_PayloadOnly).decode
+
+
+def _located(wrong: InvalidRequest | TooLarge, index: int) -> InvalidRequest | TooLarge:
+    field = f"jobs[{index}]" + (f".{wrong.field}" if wrong.field else "")
+    return type(wrong)(wrong.code, f"jobs[{index}]: {wrong.message}", field)
+
+
+def _object(value: object, what: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise InvalidRequest("invalid_json", f"{what} must be a JSON object, not {shown(value)}")
+    return value
+
+
+def _take_header_key(fields: dict[str, object], key: str | None) -> None:
+    if key is None:
+        return
+    if fields.setdefault("idempotency_key", key) != key:
+        raise InvalidRequest(
+            "invalid_field", "the Idempotency-Key header and the field idempotency_key differ; give one of them", "idempotency_key"
+        )
+
+
+def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: datetime, defaults: Defaults) -> Job:
+    values: dict[str, Any] = {name: _checked(name, value) for name, value in fields.items()}
+    _check_payload(payload)
+    task = str(values.pop("task", "echo"))
+    wishes = defaults.tasks.get(task)
+    if wishes is None:
+        known = ", ".join(sorted(defaults.tasks))
+        raise InvalidRequest("unknown_task", f"there is no task {shown(task)}; known: {known}", "task")
+    values.pop("payload", None)
+    values.setdefault("max_retries", defaults.max_retries if wishes.max_retries is None else wishes.max_retries)
+    values.setdefault("timeout_s", defaults.timeout_s if wishes.timeout_s is None else wishes.timeout_s)
+    values["scheduled_at"] = _due(values, now)
+    return Job(
+        job_id=job_id, task=task, payload=payload, created_at=now, updated_at=now,
+        request_digest=_digest(fields) if "idempotency_key" in values else None, **values,
+    )  # fmt: skip
+
+
+def _checked(name: str, value: object) -> object:
+    field = FIELDS.get(name)
+    if field is None:
+        known = ", ".join(FIELDS)
+        raise InvalidRequest("unknown_field", f"{shown(name)} is no field of a job; known: {known}", name[:LONGEST_SHOWN])
+    try:
+        return field.check(value)
+    except ValueError as wrong:
+        raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {shown(value)}", name) from None
+
+
+def _check_payload(payload: bytes) -> None:
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise TooLarge("payload_too_large", f"payload is {len(payload)} bytes long; at most {MAX_PAYLOAD_BYTES}", "payload")
+    if strict_json.depth(payload, enough=MAX_DEPTH) > MAX_DEPTH:
+        raise InvalidRequest("invalid_field", f"payload must be at most {MAX_DEPTH} levels deep", "payload")
+
+
+def _due(values: dict[str, object], now: datetime) -> datetime:
+    scheduled_at, delay_s = values.get("scheduled_at"), values.pop("delay_s", None)
+    if scheduled_at is not None and delay_s is not None:
+        raise InvalidRequest("invalid_field", "give either scheduled_at or delay_s, not both", "delay_s")
+    if isinstance(scheduled_at, datetime):
+        return max(scheduled_at, now)
+    return now if delay_s is None else now + at_least(float(delay_s))  # type: ignore[arg-type]
+
+
+def _digest(fields: Mapping[str, object]) -> bytes:
+    """Of what was asked for, whatever the order of the fields; the key itself is not part of it."""
+    asked = {name: value for name, value in fields.items() if name != "idempotency_key"}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()[:16]

@@ -1,0 +1,215 @@
+"""How a scheduler accepts: submissions that came are read, then all of them share one commit; each is stored whole or not at all.
+
+The sender reserved the ids, so that the same request sent to two schedulers stores the same jobs once. One that comes too late,
+or when too much is pending, is refused; but if it comes again, then whoever had it first may have stored it and died, and so it
+is looked up:
+
+    in time, and room       stored, or found to be              ──▶ Accepted
+    too late or too full    it comes again, and its jobs stand  ──▶ Accepted
+    too late                otherwise                           ──▶ Expired
+    too full                otherwise                           ──▶ Refused; whether its first try will be stored nobody knows yet
+
+`Expired` is a word to rely on: it is too late when the store asks for the last time, and where commits have their order (on SQLite,
+behind the lock) whoever was in time has committed before. Where they have none (on MongoDB) whoever is in time says `Begun`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jobyard.engine.config import Settings
+from jobyard.engine.errors import JobyardError, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
+from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.jobs.submission import Defaults, parse
+from jobyard.engine.logs import Log
+from jobyard.engine.metrics import Minutes, Totals
+from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, Store
+from jobyard.engine.wire.hub import Peer
+from jobyard.engine.wire.messages import Accepted, Begun, Expired, Message, Refused, Submit
+from jobyard.engine.world import World
+
+JOBS_A_TURN = 2_000
+BYTES_A_TURN = 4 << 20
+"""With so many, no further request is taken on this turn: so that questions never wait for long."""
+PENDING_KNOWN_FOR_S = 0.1
+HALF_DONE = Refused(code="unavailable", message="the same request, or one with its idempotency key, is half done", retry_after_s=1)
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A submission that was read. `otherwise`: what its sender is told if it is left out."""
+
+    peer: Peer
+    submit: Submit
+    jobs: list[Job]
+    otherwise: Message = HALF_DONE
+
+
+class GroupCommit:
+    """All submissions of one scheduler."""
+
+    def __init__(
+        self, *, settings: Settings, world: World, store: Store, defaults: Callable[[], Defaults],
+        wake: Callable[[list[Job]], None], our_fault: Callable[[Exception, str], Message], log: Log,
+    ) -> None:  # fmt: skip
+        """`wake` hears of what was stored; `our_fault` words a bug of ours that a request has met."""
+        self._settings = settings
+        self._world = world
+        self._store = store
+        self._defaults = defaults
+        self._wake = wake
+        self._our_fault = our_fault
+        self._log = log
+        self._came: deque[tuple[Peer, Submit]] = deque()
+        self._pending_seen = 0
+        self._pending_seen_at = float("-inf")
+        self.jobs_accepted = 0
+        self.requests = 0
+        self.minutes = Minutes(world, lambda: Totals(counts={"accepted": self.jobs_accepted}))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everybody has an answer."""
+        return not self._came
+
+    def take(self, peer: Peer, submit: Submit) -> None:
+        """It is read when its turn comes."""
+        self._came.append((peer, submit))
+
+    def commit(self) -> None:
+        """One turn's share, in one commit; the rest waits for the next turn."""
+        waiting: list[Waiting] = []
+        defaults = self._defaults() if self._came else None
+        count = size = 0
+        while self._came and count < JOBS_A_TURN and size < BYTES_A_TURN:
+            peer, submit = self._came.popleft()
+            assert defaults is not None
+            size += len(submit.body)
+            jobs = self._read(peer, submit, defaults)
+            if jobs is not None:
+                waiting.append(Waiting(peer, submit, jobs))
+                count += len(jobs)
+        if waiting:
+            self.minutes.turn()
+            self._store_all(waiting)
+
+    def _read(self, peer: Peer, submit: Submit, defaults: Defaults) -> list[Job] | None:
+        self.requests += 1
+        if self._is_late(submit) and not submit.is_again:
+            peer.send(Expired())
+            return None
+        try:
+            return parse(
+                submit.form, submit.body, first_id=submit.first_id, idempotency_key=submit.idempotency_key,
+                now=self._world.now(), defaults=defaults,
+            )  # fmt: skip
+        except JobyardError as wrong:
+            peer.send(refused(wrong))
+        except Exception as bug:  # one request's surprise must not cost the others theirs
+            peer.send(self._our_fault(bug, submit.request_id))
+        return None
+
+    def _store_all(self, waiting: list[Waiting]) -> None:
+        try:
+            full = self._too_full()
+            if full is not None:
+                waiting = _refuse_new(waiting, full)
+            if not waiting:
+                return
+            stored = self._store.insert(
+                [one.jobs for one in waiting], abandoned=lambda number: self._gives_up(waiting[number], full),
+                seen=lambda insertions: self._wake_for(waiting, insertions),
+            )  # fmt: skip
+        except Unavailable as fault:
+            is_known = not isinstance(fault, StoreUnavailable) or not fault.may_be_stored
+            for one in waiting:
+                one.peer.send(refused(fault if is_known else OutcomeUnknown()))
+            return
+        for one, insertion in zip(waiting, stored, strict=True):
+            one.peer.send(self._look_up(one) if isinstance(insertion, Abandoned) else self._told(one, insertion))
+
+    def _wake_for(self, waiting: list[Waiting], stored: list[Insertion]) -> None:
+        """While the disk is still at it, a watcher may begin."""
+        answered = zip(waiting, stored, strict=True)
+        self._wake([job for one, insertion in answered if isinstance(insertion, Inserted) for job in one.jobs])
+
+    def _too_full(self) -> Refused | None:
+        """By what was pending a moment ago and came since; before anybody is refused, by what is pending now."""
+        now = self._world.monotonic()
+        limit = self._settings.max_pending
+        if now - self._pending_seen_at < PENDING_KNOWN_FOR_S and self._pending_seen < limit:
+            return None
+        pending = self._pending_seen = self._store.counts()[Status.PENDING]
+        self._pending_seen_at = now
+        if pending < limit:
+            return None
+        return Refused(code="overloaded", message=f"{pending} jobs are pending and MAX_PENDING is {limit}", retry_after_s=5)
+
+    def _gives_up(self, one: Waiting, full: Refused | None) -> bool:
+        """The last moment to do so. Where it may take long from here on, whoever still waits is told."""
+        if self._is_late(one.submit):
+            one.otherwise = Expired()
+            return True
+        if full is not None:
+            one.otherwise = full
+            return True
+        if self._settings.mongo_uri is not None:
+            one.peer.send(Begun())
+        return False
+
+    def _is_late(self, submit: Submit) -> bool:
+        return self._world.monotonic() > submit.deadline
+
+    def _told(self, one: Waiting, insertion: Inserted | KeyTaken) -> Message:
+        if isinstance(insertion, Inserted):
+            self.jobs_accepted += len(insertion.job_ids) - insertion.repeated
+            self._pending_seen += len(insertion.job_ids) - insertion.repeated
+            if self._log.is_debug:
+                self._log.debug(
+                    "jobs_accepted", request_id=one.submit.request_id, job_id=next(iter(insertion.job_ids), None),
+                    jobs=len(insertion.job_ids), repeated=insertion.repeated,
+                )  # fmt: skip
+            return Accepted(job_ids=insertion.job_ids, repeated=insertion.repeated)
+        at = "" if one.submit.form == "job" else f"jobs[{insertion.index}]: "
+        return Refused(
+            code="idempotency_conflict", field=f"jobs[{insertion.index}].idempotency_key" if at else "idempotency_key",
+            message=f"{at}this idempotency_key was used for job {insertion.job_id} with another body",
+        )  # fmt: skip
+
+    def _look_up(self, one: Waiting) -> Message:
+        """For one that was left out: it was stored whole by somebody before, if any of its jobs stands.
+
+        A job that does not stand beside one that does was known by its idempotency key, or purged since.
+        """
+        if not one.submit.is_again:
+            return one.otherwise
+        try:
+            stands = [job is not None for job in self._store.find([job.job_id for job in one.jobs])]
+            if any(stands) and not all(stands) and any(job.idempotency_key for job in one.jobs):
+                return self._told(one, self._known(one.jobs))
+        except StoreBroken:
+            raise
+        except JobyardError as wrong:
+            return refused(wrong)
+        return Accepted(job_ids=[job.job_id for job in one.jobs]) if any(stands) else one.otherwise
+
+    def _known(self, jobs: list[Job]) -> Inserted | KeyTaken:
+        (insertion,) = self._store.insert([jobs])
+        assert not isinstance(insertion, Abandoned)
+        return insertion
+
+
+def refused(wrong: JobyardError) -> Refused:
+    """An error as an answer."""
+    retry_after_s = wrong.retry_after_s if isinstance(wrong, Unavailable) else None
+    return Refused(code=wrong.code, message=wrong.message, field=wrong.field, retry_after_s=retry_after_s)
+
+
+def _refuse_new(waiting: list[Waiting], full: Refused) -> list[Waiting]:
+    """Those that are left, which come again."""
+    for one in waiting:
+        if not one.submit.is_again:
+            one.peer.send(full)
+    return [one for one in waiting if one.submit.is_again]

@@ -1,0 +1,337 @@
+"""Accepts jobs (`scheduler.group_commit` is how), reads, cancels and retries them, and wakes the watchers.
+
+A scheduler owns nothing but its counters: the store is the truth. What it leaves to others: HTTP, claiming, running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from jobyard.engine.config import Settings
+from jobyard.engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable
+from jobyard.engine.hosts.failure_detector import OtherHosts
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, Status, execution_to_json, to_json
+from jobyard.engine.jobs.owners import parse_owner
+from jobyard.engine.jobs.selection import parse
+from jobyard.engine.jobs.submission import Defaults, TaskDefaults
+from jobyard.engine.logs import Log
+from jobyard.engine.scheduler.bulk import take_step
+from jobyard.engine.scheduler.completion_watch import CompletionWatch
+from jobyard.engine.scheduler.group_commit import GroupCommit, refused
+from jobyard.engine.scheduler.replies import Replies
+from jobyard.engine.scheduler.why import FactCollector
+from jobyard.engine.store.bounds import OUTPUTS_BYTES
+from jobyard.engine.store.port import Store
+from jobyard.engine.tasks.catalog import Catalog
+from jobyard.engine.why import rules as reasons
+from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged
+from jobyard.engine.wire.hub import Envelope, Network
+from jobyard.engine.wire.messages import (
+    CancelAsked,
+    CancelJob,
+    ChangeMany,
+    Closed,
+    CountJobs,
+    CountMatching,
+    Explain,
+    Find,
+    GetHistory,
+    GetMetrics,
+    GetStats,
+    History,
+    Json,
+    List,
+    ListExecutions,
+    ListOutputs,
+    ListTasks,
+    Message,
+    Metrics,
+    Outputs,
+    Ping,
+    Refused,
+    RetryJob,
+    Submit,
+    Submits,
+    Wake,
+    WatchCompletion,
+)
+from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.world import World
+
+IDLE_S = 60.0
+GUARD_TRIES = 5
+WATCHERS_KNOWN_FOR_S = 1.0
+SHIFT_S = 0.5
+
+
+class Scheduler:
+    """The role; see `supervisor.role_loop.Role`."""
+
+    def __init__(
+        self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, run_dir: RunDir,
+        other_hosts: OtherHosts | None = None,
+    ) -> None:  # fmt: skip
+        """`elsewhere`: what other hosts say of themselves, where there can be some."""
+        self._owner = parse_owner(owner)
+        self._settings = settings
+        self._world = world
+        self._store = store
+        self._network = network
+        self._log = log
+        self._run_dir = run_dir
+        self._catalog = Catalog(run_dir)
+        self._watchers: list[str] = []
+        self._watchers_read_at = float("-inf")
+        self._started = world.monotonic()
+        self._questions = 0
+        self._stale_writes = 0
+        self._group_commit = GroupCommit(
+            settings=settings, world=world, store=store, defaults=self._defaults, wake=self._wake_watcher,
+            our_fault=self._our_fault, log=log,
+        )  # fmt: skip
+        self._replies = Replies()
+        self._completion_watch = CompletionWatch(store, world)
+        self._other_hosts = other_hosts or OtherHosts(None, world)
+        self._facts = FactCollector(
+            owner=self._owner, settings=settings, world=world, store=store, catalog=self._catalog, other_hosts=self._other_hosts
+        )  # fmt: skip
+        self._draining = False
+        self._answers: dict[type, Callable[..., Message]] = {
+            Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
+            RetryJob: self._retry, CountJobs: self._count, Ping: self._ping, GetStats: self._stats,
+            GetMetrics: self._metrics, GetHistory: self._history,
+            ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
+            ListOutputs: self._list_outputs, Explain: self._explain,
+        }  # fmt: skip
+
+    @property
+    def drained(self) -> bool:
+        """Whether everything that came is answered."""
+        return self._draining and self._group_commit.is_over
+
+    def tick(self, inbox: list[Envelope]) -> float:
+        """Say that we live, store a share of what was submitted, then answer what was asked."""
+        for envelope in inbox:
+            if isinstance(envelope.message, Submit) and envelope.peer is not None:
+                self._group_commit.take(envelope.peer, envelope.message)
+            elif isinstance(envelope.message, Submits) and envelope.peer is not None:
+                for place, submit in self._replies.places(envelope.peer, envelope.message):
+                    self._group_commit.take(place, submit)
+            elif isinstance(envelope.message, Ping):
+                self._answer(envelope)
+            elif isinstance(envelope.message, WatchCompletion) and envelope.peer is not None:
+                self._completion_watch.take(envelope.peer, envelope.message)
+            elif isinstance(envelope.message, Closed) and envelope.peer is not None:
+                self._completion_watch.drop(envelope.peer)
+        self._group_commit.commit()
+        self._replies.send()
+        for envelope in inbox:
+            if not isinstance(envelope.message, Ping):
+                self._answer(envelope)
+        self._completion_watch.look()
+        return min(IDLE_S, self._completion_watch.next_look_s()) if self._group_commit.is_over else 0.0
+
+    def drain(self) -> None:
+        """What came is answered; nothing else is ever under way between two turns."""
+        self._draining = True
+
+    def close(self) -> None:
+        """See `Role`."""
+        self._store.close()
+
+    # ---- for submissions
+
+    def _defaults(self) -> Defaults:
+        return Defaults(
+            max_retries=self._settings.max_retries, timeout_s=self._settings.job_timeout_s,
+            tasks={
+                name: TaskDefaults(max_retries=options.max_retries, timeout_s=options.timeout_s)
+                for name, options in (*self._other_hosts.tasks().items(), *self._catalog.options().items())
+            },
+        )  # fmt: skip
+
+    def _wake_watcher(self, jobs: list[Job]) -> None:
+        """When something is due before its next poll. All schedulers wake the same one for a while: it claims for all at once."""
+        due_at = min((job.scheduled_at for job in jobs), default=None)
+        if due_at is None or (due_at - self._world.now()).total_seconds() > 2 * self._settings.poll_s:
+            return
+        if self._world.monotonic() - self._watchers_read_at > WATCHERS_KNOWN_FOR_S:
+            self._watchers = self._run_dir.components("watcher")
+            self._watchers_read_at = self._world.monotonic()
+        if self._watchers:
+            shift = int(self._world.monotonic() / SHIFT_S)
+            self._network.hint(self._watchers[shift % len(self._watchers)], Wake(due_at=due_at))
+
+    # ---- questions
+
+    def _answer(self, envelope: Envelope) -> None:
+        answer = self._answers.get(type(envelope.message))
+        if answer is not None and envelope.peer is not None:
+            self._questions += not isinstance(envelope.message, Ping | GetStats | GetMetrics | GetHistory)
+            self._reply(envelope, self._guarded(answer, envelope.message))
+
+    def _reply(self, envelope: Envelope, reply: Message) -> None:
+        """What no frame can hold is refused: it costs its asker the answer, and nobody else anything."""
+        if envelope.peer is None:
+            return
+        try:
+            envelope.peer.send(reply)
+        except Damaged as fault:
+            self._log.warning("answer_too_large", question=type(envelope.message).__name__, reason=str(fault))
+            words = f"the answer is over {MAX_FRAME_BYTES} bytes; ask with a lower limit"
+            envelope.peer.send(Refused(code="query_too_broad", message=words, retry_after_s=1))
+
+    def _guarded(self, answer: Callable[..., Message], message: Message) -> Message:
+        try:
+            return answer(message)
+        except StoreBroken:
+            raise
+        except JobyardError as wrong:
+            return refused(wrong)
+        except Exception as bug:  # the next request must be answered as if nothing had happened
+            return self._our_fault(bug, getattr(message, "request_id", ""))
+
+    def _find(self, message: Find) -> Message:
+        return Json(body=to_json(self._shown(self._get(message.job_id))))
+
+    def _list(self, message: List) -> Message:
+        page = self._store.list_jobs(message.wanted, limit=message.limit, cursor=message.cursor)
+        return Json(body=b"[" + b",".join([to_json(self._shown(job)) for job in page.jobs]) + b"]", cursor=page.cursor)
+
+    def _list_executions(self, message: ListExecutions) -> Message:
+        self._get(message.job_id)
+        executions = self._store.executions(message.job_id)
+        return Json(body=b"[" + b",".join([execution_to_json(execution) for execution in executions]) + b"]")
+
+    def _list_outputs(self, message: ListOutputs) -> Message:
+        """An entry for each attempt; of what is stored not all is read, and then what is older is left out."""
+        job = self._get(message.job_id)
+        kept = self._store.outputs(job.job_id)
+        attempts = self._store.executions(job.job_id)
+        oldest = kept[0].attempt if sum(len(output.text.encode()) for output in kept) > OUTPUTS_BYTES else 0
+        known = {output.attempt: output for output in kept}
+        shown = [
+            known.get(row.attempt) or Output(job_id=job.job_id, attempt=row.attempt) for row in attempts if row.attempt >= oldest
+        ]
+        is_running = bool(shown) and attempts[-1].status is ExecutionStatus.RUNNING
+        return Outputs(outputs=shown, worker=parse_owner(attempts[-1].worker_id).process if is_running else None)
+
+    def _cancel(self, message: CancelJob) -> Message:
+        job, before = self._change(message, self._cancelled)
+        self._tell_cancelled([(before, job)])
+        return Json(body=to_json(self._shown(job)))
+
+    def _tell_cancelled(self, pairs: list[tuple[Job, Job]]) -> None:
+        """Of each job, as it was and is: the queue drops its ticket; its worker looks at once for all that it shall end."""
+        told: set[str] = set()
+        for before, job in pairs:
+            message = CancelAsked(job_id=job.job_id, epoch=job.epoch)
+            if before.status is Status.QUEUED:
+                for name in self._run_dir.components("queue"):
+                    self._network.hint(name, message)
+            elif before.status is Status.RUNNING and before.locked_by and before.locked_by not in told:
+                told.add(before.locked_by)
+                self._network.hint(parse_owner(before.locked_by).process, message)
+
+    def _retry(self, message: RetryJob) -> Message:
+        job, _ = self._change(message, self._retried)
+        self._wake_watcher([job])
+        return Json(body=to_json(job))
+
+    def _change_many(self, message: ChangeMany) -> Message:
+        step = take_step(self._store, message.verb, parse(message.body), now=self._world.now())
+        pairs = [(before, change.after(before)) for before, change in step.changed]
+        self._log.info("jobs_changed", verb=message.verb, jobs=len(pairs), skipped=step.skipped, request_id=message.request_id)
+        if message.verb is lifecycle.Verb.RETRY:
+            self._wake_watcher([job for _, job in pairs])
+        else:
+            self._tell_cancelled(pairs)
+        return Json(body=step.to_json())
+
+    def _explain(self, message: Explain) -> Message:
+        return Json(body=reasons.to_json(self._facts.facts(message.job_id, message.report)))
+
+    def _count(self, message: CountJobs) -> Message:
+        return Json(body=msgspec.json.encode(self._store.counts()))
+
+    def _count_matching(self, message: CountMatching) -> Message:
+        return Json(body=msgspec.json.encode(self._store.count_jobs(message.wanted)))
+
+    def _list_tasks(self, message: ListTasks) -> Message:
+        defaults = self._defaults()
+        tasks = [
+            {
+                "task": name, "max_retries": _first(options.max_retries, defaults.max_retries),
+                "timeout_s": _first(options.timeout_s, defaults.timeout_s),
+            }
+            for name, options in sorted(defaults.tasks.items())
+        ]  # fmt: skip
+        return Json(body=msgspec.json.encode(tasks))
+
+    def _ping(self, message: Ping) -> Message:
+        return Json(body=msgspec.json.encode({"status": "healthy", "database": self._store.ping()}))
+
+    def _stats(self, message: GetStats) -> Message:
+        return Json(body=self._told())
+
+    def _metrics(self, message: GetMetrics) -> Message:
+        return Metrics(stats=self._told(), counts={"stale_writes": self._stale_writes})
+
+    def _history(self, message: GetHistory) -> Message:
+        return History(minutes=self._group_commit.minutes.all())
+
+    def _told(self) -> bytes:
+        return msgspec.json.encode(
+            {
+                "scheduler_id": self._owner.process, "jobs_accepted": self._group_commit.jobs_accepted,
+                "requests": self._group_commit.requests + self._questions,
+                "uptime_s": round(self._world.monotonic() - self._started, 3),
+            }
+        )  # fmt: skip
+
+    def _get(self, job_id: str) -> Job:
+        job = self._store.find([job_id])[0]
+        if job is None:
+            raise NotFound("not_found", f"there is no job {job_id}")
+        return job
+
+    def _change(self, message: CancelJob | RetryJob, decide: Callable[[Job], lifecycle.Change]) -> tuple[Job, Job]:
+        """The job after and before the change; somebody else may move the job meanwhile, then it is decided anew."""
+        for _ in range(GUARD_TRIES):
+            job = self._get(message.job_id)
+            change = decide(job)
+            if self._store.apply([change])[0]:
+                self._log.debug("job_changed", verb=change.verb, job_id=job.job_id, request_id=message.request_id)
+                return change.after(job), job
+            self._stale_writes += 1
+        raise Unavailable("unavailable", f"job {message.job_id} changes hands too fast; try again")
+
+    def _cancelled(self, job: Job) -> lifecycle.Change:
+        if lifecycle.is_terminal(job):
+            raise Conflict("conflict", f"job {job.job_id} is {job.status} already and cannot be cancelled", "job_id")
+        return lifecycle.cancel(job, now=self._world.now())
+
+    def _retried(self, job: Job) -> lifecycle.Change:
+        if not lifecycle.may(job, lifecycle.Verb.RETRY):
+            raise Conflict("conflict", f"job {job.job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
+        return lifecycle.retry(job, now=self._world.now())
+
+    def _shown(self, job: Job) -> Job:
+        return lifecycle.as_held(job, seen_at=self._seen_at, lease_s=self._settings.lease_s)
+
+    def _seen_at(self, boot: str) -> datetime | None:
+        """An owner of our own boot would be missed at once, so it lives now."""
+        return self._world.now() if boot == self._owner.boot else self._other_hosts.seen_at(boot)
+
+    def _our_fault(self, bug: Exception, request_id: str) -> Message:
+        error_id = self._world.token()
+        self._log.error("request_failed", error_id=error_id, request_id=request_id, error=repr(bug))
+        return Refused(code="internal_error", message=f"this is our fault, not yours; the log knows it as {error_id}")
+
+
+def _first(option: float | None, default: float) -> float:
+    return default if option is None else option

@@ -1,0 +1,176 @@
+"""How due jobs are claimed on MongoDB: a look at candidates, one guarded update that stamps them, a look for the stamp.
+
+Whoever loses a document sees it taken and moves on. A claim whose reply was lost is settled by its stamp at the next call.
+
+What is asked for must cost no more the more jobs wait, be it for us or for others. MongoDB reads several stretches of an index in
+one order, without sorting, when each field before that order has one value or a list of values (it merges up to 200 stretches),
+and no field of the order itself has. So priorities are asked for as ranges, tasks in portions, and queues only where they are
+settings: then there is an index that begins with both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from bson import ObjectId
+from pymongo import ReturnDocument
+
+from jobyard.engine.jobs.job import Status, Ticket
+from jobyard.engine.store.mongo.counts import MongoCounts
+from jobyard.engine.store.mongo.documents import TICKET_FIELDS, Document, document_to_ticket
+from jobyard.engine.store.mongo.server import DUE, DUE_IN_QUEUE_INDEX, DUE_INDEX, MongoServer
+from jobyard.engine.store.port import Claimed, Served
+
+MOST_A_CLAIM = 500
+FEW = 20
+STRETCHES = 200
+PENDING, QUEUED = Status.PENDING.value, Status.QUEUED.value
+
+
+class MongoClaims:
+    """One process's claims, one at a time."""
+
+    def __init__(self, server: MongoServer, counts: MongoCounts, *, place: tuple[int, int]) -> None:
+        """`place`: see `MongoStore`."""
+        self._server = server
+        self._counts = counts
+        self._place = place
+        self._doubt: tuple[ObjectId, list[ObjectId]] | None = None
+
+    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served) -> Claimed:
+        """See `Store`."""
+        if self._doubt is not None and (won := self._settle_doubt()):
+            self._counts.move(Counter({PENDING: -len(won), QUEUED: len(won)}))
+            return Claimed(tickets=won)
+        candidates = self._candidates(now, limits, served)
+        if not candidates:
+            return Claimed(tickets=[])
+        stamp, ids = ObjectId(), [candidate["_id"] for candidate in candidates]
+        self._doubt = (stamp, ids)
+        guard = {"_id": {"$in": ids}, "status": PENDING, "scheduled_at": {"$lte": now}}  # it may wait for a retry since
+        update = {
+            "$set": {
+                "status": QUEUED, "claimed_by": owner, "holder": owner, "claimed_at": now, "queued_at": now, "updated_at": now,
+                "stamp": stamp,
+            },
+            "$inc": {"epoch": 1},
+        }  # fmt: skip
+        tickets = self._take_one(guard, update) if len(ids) == 1 else self._take_many(guard, update)
+        return Claimed(tickets=tickets, conflicts=len(candidates) - len(tickets))
+
+    def next_due(self, limits: Sequence[int], served: Served) -> datetime | None:
+        """See `Store`."""
+        priorities = [priority for priority, limit in enumerate(limits) if limit > 0]
+        if not priorities:
+            return None
+        found: list[Document] = []
+        for portion in _portions(served, at_most=STRETCHES // len(priorities)):
+            due = {"status": PENDING, "priority": {"$in": priorities}, **portion}
+            found += self._ask(due, served, {"scheduled_at": 1}, sort=[("scheduled_at", 1)], limit=1)
+        return min((document["scheduled_at"] for document in found), default=None)
+
+    # ---- taking
+
+    def _take_one(self, guard: Document, update: Document) -> list[Ticket]:
+        with self._server.call(writes=True):
+            won = self._server.jobs.find_one_and_update(
+                guard, update, projection=TICKET_FIELDS, return_document=ReturnDocument.AFTER
+            )  # fmt: skip
+        self._doubt = None
+        self._counts.move(Counter({PENDING: -1, QUEUED: 1}) if won else Counter())
+        return [document_to_ticket(won)] if won else []
+
+    def _take_many(self, guard: Document, update: Document) -> list[Ticket]:
+        with self._server.call(writes=True):
+            taken = self._server.jobs.update_many(guard, update).modified_count
+        self._counts.move(Counter({PENDING: -taken, QUEUED: taken}))
+        return self._settle_doubt()
+
+    def _settle_doubt(self) -> list[Ticket]:
+        """What the last claim won, in the order of its candidates, and what it did if nobody said so then."""
+        assert self._doubt is not None
+        stamp, ids = self._doubt
+        with self._server.call():
+            won = self._server.jobs.find({"_id": {"$in": ids}, "stamp": stamp, "status": QUEUED}, TICKET_FIELDS)
+            found = {document["_id"]: document for document in won}
+        self._doubt = None
+        return [document_to_ticket(found[job_id]) for job_id in ids if job_id in found]
+
+    # ---- looking
+
+    def _candidates(self, now: datetime, limits: Sequence[int], served: Served) -> list[Document]:
+        """One page in the order of claiming; where there are many, every claimer of a host looks at another part of them."""
+        number, claimers = self._place
+        found = self._page(now, limits, served, min(sum(limits), MOST_A_CLAIM) * claimers)
+        if claimers > 1 and len(found) > FEW * claimers:
+            found = [document for document in found if int.from_bytes(document["_id"].binary[-3:]) % claimers == number] or found
+        taken: Counter[int] = Counter()
+        chosen: list[Document] = []
+        for document in found:
+            if taken[document["priority"]] < limits[document["priority"]] and len(chosen) < MOST_A_CLAIM:
+                taken[document["priority"]] += 1
+                chosen.append(document)
+        return chosen
+
+    def _page(self, now: datetime, limits: Sequence[int], served: Served, size: int) -> list[Document]:
+        fields = {"priority": 1, "scheduled_at": 1}
+        page: list[Document] = []
+        for lowest, highest in _runs(limits):
+            found: list[Document] = []
+            for portion in _portions(served, at_most=STRETCHES):
+                due = {"status": PENDING, "priority": _between(lowest, highest), "scheduled_at": {"$lte": now}, **portion}
+                found += self._ask(due, served, fields, sort=DUE, limit=size - len(page))
+            page += sorted(found, key=_in_order)[: size - len(page)]
+            if len(page) == size:
+                break
+        return page
+
+    def _ask(
+        self, due: Document, served: Served, fields: Document, *, sort: list[tuple[str, int]], limit: int
+    ) -> list[Document]:  # fmt: skip
+        with self._server.call():
+            asked = self._server.jobs.find(due, fields).sort(sort).limit(limit)
+            return list(asked if served.tasks is None else asked.hint(due_index(served)))
+
+
+def due_index(served: Served) -> str:
+    """The one that begins with what is served."""
+    return DUE_INDEX if served.queues is None else DUE_IN_QUEUE_INDEX
+
+
+def _runs(limits: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The priorities that have room as ranges, lowest and highest, the highest first."""
+    highest = None
+    for priority in range(len(limits) - 1, -2, -1):
+        has_room = priority >= 0 and limits[priority] > 0
+        if has_room and highest is None:
+            highest = priority
+        elif not has_room and highest is not None:
+            yield priority + 1, highest
+            highest = None
+
+
+def _between(lowest: int, highest: int) -> Document:
+    """Never a single value, see above."""
+    return {"$gt": lowest - 1, "$lt": highest + 1}
+
+
+def _portions(served: Served, *, at_most: int) -> Iterator[Document]:
+    """What is served, in questions that need no more than so many stretches."""
+    queues = [None] if served.queues is None else sorted(set(served.queues))
+    tasks = [None] if served.tasks is None else sorted(set(served.tasks))
+    for some_queues in _cut(queues, at_most):
+        for some_tasks in _cut(tasks, max(1, at_most // len(some_queues))):
+            named = {"task": some_tasks, "queue": some_queues}
+            yield {name: {"$in": values} for name, values in named.items() if values != [None]}
+
+
+def _cut(names: Sequence[str | None], size: int) -> Iterator[list[str | None]]:
+    for start in range(0, len(names), size):
+        yield list(names[start : start + size])
+
+
+def _in_order(document: Document) -> tuple[int, datetime, ObjectId]:
+    return -document["priority"], document["scheduled_at"], document["_id"]

@@ -1,0 +1,149 @@
+"""How the nouns lie in MongoDB's documents: the field names of the API, so that people can read them in their own tools.
+
+Times are BSON dates, ids ObjectIds with the hex digits beside them; `payload` and `result` are JSON text, because a BSON value
+would not always come back exactly as it was sent. What is null is left out. Fields that are ours alone:
+
+    holder       who must be dead before the job is taken back, while it is held
+    execution    the row of the last attempt, so that a job and its attempt change in one write
+    stamp        the last write that moved the job, so that a lost reply can be settled
+    batch        the request of which it is a part, while that is not whole (status `staged`: nobody sees it)
+    origin       the host that accepted it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+from bson.codec_options import CodecOptions
+
+from jobyard.engine.errors import InvalidRequest
+from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, Status, Ticket
+from jobyard.engine.jobs.lifecycle import HELD, Change
+
+Document = dict[str, Any]
+
+STAGED, PURGED = "staged", "purged"
+HIDDEN = (STAGED, PURGED)
+"""States of a document that is no job: not yet, or no longer."""
+
+CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
+JSON_TEXT = ("payload", "result")
+BYTES = ("request_digest",)
+STATUSES = {str(status): status for status in Status}
+SMALL = {"payload": 0, "result": 0, "execution": 0}
+"""A projection: see `jobs.job.without_payload`."""
+TICKET_FIELDS = ("task", "queue", "priority", "scheduled_at", "attempt", "epoch")
+JOB_FIELDS = Job.__struct_fields__
+
+
+def job_to_document(job: Job, *, origin: str) -> Document:
+    """A new job, or one that is copied."""
+    document: Document = {"_id": ObjectId(job.job_id)}
+    for name in JOB_FIELDS:
+        value = getattr(job, name)
+        if value is not None:
+            document[name] = to_bson(name, value)
+    if job.status in HELD:
+        document["holder"] = job.holder
+    document["origin"] = origin
+    return document
+
+
+def document_to_job(document: Mapping[str, Any]) -> Job:
+    """A stored job."""
+    values = {name: document[name] for name in JOB_FIELDS if name in document}
+    values["status"] = STATUSES[values["status"]]
+    for name in JSON_TEXT:
+        if name in values:
+            values[name] = values[name].encode()
+    return Job(**values)
+
+
+def document_to_ticket(document: Mapping[str, Any]) -> Ticket:
+    """From `TICKET_FIELDS`."""
+    return Ticket(job_id=str(document["_id"]), **{name: document[name] for name in TICKET_FIELDS})
+
+
+def to_bson(name: str, value: Any) -> Any:
+    """One of a job's values, as it is stored."""
+    if name in JSON_TEXT:
+        return value.decode()
+    return value.value if name == "status" else value
+
+
+def guard_of(change: Change) -> Document:
+    """What must still hold."""
+    guard: Document = {"_id": ObjectId(change.job_id), "status": change.status.value, "epoch": change.epoch}
+    return guard | ({"cancel_requested_at": None} if change.unless_cancelled else {})
+
+
+def update_of(change: Change, stamp: ObjectId) -> Document:
+    """The new values; what becomes null is removed."""
+    values: Document = {name: value for name, value in change.fields.items() if value is not None}
+    if change.execution is not None:
+        values["execution"] = execution_to_document(change.execution)
+    if "epoch" in values:
+        values["stamp"] = stamp
+    gone = [name for name, value in change.fields.items() if value is None]
+    if change.fields["status"] in HELD:
+        holder = change.fields.get("locked_by") or change.fields.get("claimed_by")
+        values |= {"holder": holder} if holder else {}
+    else:
+        gone.append("holder")
+    update: Document = {"$set": {name: to_bson(name, value) for name, value in values.items()}}
+    return update | ({"$unset": dict.fromkeys(gone, "")} if gone else {})
+
+
+def execution_to_document(execution: Execution) -> Document:
+    """A row of `job_executions`; its id is the execution's."""
+    document: Document = {"_id": execution.execution_id}
+    for name in Execution.__struct_fields__:
+        value = getattr(execution, name)
+        if value is not None:
+            document[name] = value.value if name == "status" else value
+    return document
+
+
+def document_to_execution(document: Mapping[str, Any]) -> Execution:
+    """A stored attempt."""
+    values = {name: document[name] for name in Execution.__struct_fields__ if name in document}
+    values["status"] = ExecutionStatus(values["status"])
+    return Execution(**values)
+
+
+def cursor_of(document: Mapping[str, Any]) -> str:
+    """Where a page ends: newest first, by the time of creation, then by id."""
+    created_at: datetime = document["created_at"]
+    return f"{created_at.replace(tzinfo=None).isoformat(timespec='milliseconds')}-{document['_id']}"
+
+
+def past(cursor: str | None, comes: str) -> Document:
+    """What comes after a page's end, where what comes is older (`$lt`) or younger (`$gt`)."""
+    if cursor is None:
+        return {}
+    created_at, job_id = _place(cursor)
+    beyond = [{"created_at": {comes: created_at}}, {"created_at": created_at, "_id": {comes: job_id}}]
+    return {"created_at": {f"{comes}e": created_at}, "$or": beyond}
+
+
+def down_to(cursor: str | None) -> Document:
+    """What a page that ends there may hold."""
+    if cursor is None:
+        return {}
+    created_at, job_id = _place(cursor)
+    within = [{"created_at": {"$gt": created_at}}, {"created_at": created_at, "_id": {"$gte": job_id}}]
+    return {"created_at": {"$gte": created_at}, "$or": within}
+
+
+def _place(cursor: str) -> tuple[datetime, ObjectId]:
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})-([0-9a-f]{24})", cursor, re.ASCII)
+    with contextlib.suppress(ValueError):
+        if match is not None:
+            return datetime.fromisoformat(f"{match[1]}+00:00"), ObjectId(match[2])
+    shown = cursor[:100]
+    raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is none of ours; take the one of the Link header", "cursor")

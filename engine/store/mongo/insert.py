@@ -1,0 +1,290 @@
+"""How requests become jobs on MongoDB: all of a request or none of it, without transactions, so that any server will do.
+
+    one job:     insert it                                     (one document is whole or not there)
+    several:     insert them as `staged`, which nobody sees
+                 insert the request's record into `batches`    ◀── from here on they are stored
+                 make them `pending`, remove the record
+
+Who dies before the record leaves staged documents, who dies after it leaves work that anybody can finish: `mend` does both. To
+undo, it first inserts a record of its own under the same id, so that exactly one of the two comes to be. The id of a request's
+record is that of its first job, so that the same request sent through two schedulers is one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bson import ObjectId
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from jobyard.engine.errors import Conflict, StoreUnavailable
+from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.store.mongo.counts import MongoCounts
+from jobyard.engine.store.mongo.documents import PURGED, STAGED, Document, execution_to_document, job_to_document
+from jobyard.engine.store.mongo.server import MongoServer
+from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, Record
+
+ROUNDS = 3
+DUPLICATE = 11000
+STALE = timedelta(seconds=60)
+"""Much longer than any submission may take, by the clock of whoever looks on."""
+UNDONE_KEPT = timedelta(days=1)
+MENDED_AT_ONCE = 1_000
+KEYS_A_QUESTION = 5_000
+"""Of 255 characters at most: no question grows beyond what a message may be."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """Who has an idempotency key."""
+
+    job_id: str
+    digest: bytes | None
+    batch: str | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is to be written for a request."""
+
+    number: int
+    batch: str
+    fresh: list[Job]
+    answer: Inserted
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is one document, or none."""
+        return len(self.fresh) < 2
+
+
+class MongoInsert:
+    """See the module."""
+
+    def __init__(self, server: MongoServer, counts: MongoCounts, *, origin: str) -> None:
+        self._server = server
+        self._counts = counts
+        self._origin = origin
+        self._has_written = False
+        self._staged_since: dict[str, datetime] = {}
+
+    def insert(self, requests: Sequence[Sequence[Job]], abandoned: Callable[[int], bool]) -> list[Insertion]:
+        """See `Store.insert`. A request that somebody else's half-done one stands against is answered as abandoned."""
+        answers: dict[int, Insertion] = {}
+        self._has_written = False
+        try:
+            for _ in range(ROUNDS):
+                self._try(requests, abandoned, answers)
+        except StoreUnavailable as fault:
+            if self._has_written and not fault.may_be_stored:
+                raise StoreUnavailable(fault.message, may_be_stored=True) from fault
+            raise
+        return [answers.get(number, Abandoned()) for number in range(len(requests))]
+
+    def _try(
+        self, requests: Sequence[Sequence[Job]], abandoned: Callable[[int], bool], answers: dict[int, Insertion]
+    ) -> None:  # fmt: skip
+        """One round for those that have no answer yet."""
+        waiting = [number for number in range(len(requests)) if number not in answers]
+        if not waiting:
+            return
+        plans = self._plan(requests, waiting, answers)
+        given_up = {plan.number for plan in plans if abandoned(plan.number)}
+        answers |= dict.fromkeys(given_up, Abandoned())
+        self._write([plan for plan in plans if plan.number not in given_up], answers)
+
+    # ---- who has which key
+
+    def _plan(self, requests: Sequence[Sequence[Job]], waiting: list[int], answers: dict[int, Insertion]) -> list[Plan]:
+        taken = self._taken({job.idempotency_key for number in waiting for job in requests[number] if job.idempotency_key})
+        plans = []
+        for number in waiting:
+            plan = self._plan_one(number, requests[number], taken)
+            if isinstance(plan, Plan):
+                plans.append(plan)
+                taken |= {  # not written yet: what depends on them is decided in the next round, by what became of them
+                    job.idempotency_key: Taken(job.job_id, job.request_digest, plan.batch)
+                    for job in plan.fresh
+                    if job.idempotency_key
+                }
+            elif plan is not None:
+                answers[number] = plan
+        return plans
+
+    def _plan_one(self, number: int, jobs: Sequence[Job], taken: dict[str, Taken]) -> Plan | KeyTaken | None:
+        """None: a key is in a request that is neither stored nor undone yet."""
+        batch = jobs[0].job_id if jobs else ""
+        plan = Plan(number, batch, [], Inserted(job_ids=[]))
+        own: dict[str, Taken] = {}
+        repeated = 0
+        for index, job in enumerate(jobs):
+            known = (own.get(job.idempotency_key) or taken.get(job.idempotency_key)) if job.idempotency_key else None
+            if known is None or (known.job_id == job.job_id and known.batch == batch):
+                plan.fresh.append(job)
+                plan.answer.job_ids.append(job.job_id)
+                if job.idempotency_key:
+                    own[job.idempotency_key] = Taken(job.job_id, job.request_digest)
+            elif known.batch is not None:
+                return None
+            elif known.digest != job.request_digest:
+                return KeyTaken(index=index, job_id=known.job_id)
+            else:
+                plan.answer.job_ids.append(known.job_id)
+                repeated += known.job_id != job.job_id
+        plan.answer = Inserted(job_ids=plan.answer.job_ids, repeated=repeated)
+        return plan
+
+    def _taken(self, keys: set[str]) -> dict[str, Taken]:
+        if not keys:
+            return {}
+        found = self._find_keys(keys)
+        if any(taken.batch for taken in found.values()):
+            self._finish([taken.batch for taken in found.values() if taken.batch])
+            found = self._find_keys(keys)
+        return found
+
+    def _find_keys(self, keys: set[str]) -> dict[str, Taken]:
+        fields = {"idempotency_key": 1, "request_digest": 1, "batch": 1}
+        taken: dict[str, Taken] = {}
+        listed = list(keys)
+        for start in range(0, len(listed), KEYS_A_QUESTION):
+            wanted = {"idempotency_key": {"$in": listed[start : start + KEYS_A_QUESTION]}, "status": {"$ne": PURGED}}
+            with self._server.call():
+                for found in self._server.jobs.find(wanted, fields):
+                    taken[found["idempotency_key"]] = Taken(str(found["_id"]), found.get("request_digest"), found.get("batch"))
+        return taken
+
+    # ---- writing
+
+    def _write(self, plans: list[Plan], answers: dict[int, Insertion]) -> None:
+        documents = {job.job_id: self._document(plan, job) for plan in plans for job in plan.fresh}
+        refused = self._insert_documents(documents)
+        whole: list[Plan] = []
+        for plan in plans:
+            if not any(job.job_id in refused for job in plan.fresh):
+                whole.append(plan)
+            elif not plan.is_one:
+                self._undo(plan.batch, plan.fresh[0].created_at)
+        committed = self._commit([plan.batch for plan in whole if not plan.is_one])
+        for plan in whole:
+            answers[plan.number] = plan.answer if plan.is_one or plan.batch in committed else Abandoned()
+
+    def _document(self, plan: Plan, job: Job) -> Document:
+        document = job_to_document(job, origin=self._origin)
+        return document if plan.is_one else document | {"status": STAGED, "batch": plan.batch}
+
+    def _insert_documents(self, documents: dict[str, Document]) -> set[str]:
+        """Those that could not be, because another job has their key; one that is there already is fine."""
+        if not documents:
+            return set()
+        refused = self._insert_new(list(documents.values()))
+        self._has_written = True
+        return refused - self._stored(refused)
+
+    def _insert_new(self, documents: Sequence[Document]) -> set[str]:
+        """The ids of those that were refused as duplicates, of a job or of its key; the others are counted once they are jobs."""
+        refused: set[str] = set()
+        with self._server.call(writes=True):
+            try:
+                self._server.jobs.insert_many(documents, ordered=False)
+            except BulkWriteError as fault:
+                refused = _duplicates(fault, documents)
+        new = (document["status"] for document in documents if document["job_id"] not in refused)
+        self._counts.move(Counter(status for status in new if status != STAGED))
+        return refused
+
+    def _stored(self, job_ids: set[str]) -> set[str]:
+        if not job_ids:
+            return set()
+        with self._server.call():
+            found = self._server.jobs.find({"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}}, {"_id": 1})
+            return {str(document["_id"]) for document in found}
+
+    # ---- the records
+
+    def _commit(self, batches: list[str]) -> set[str]:
+        """Those that are stored from now on, whoever finishes them, and whatever happens to us; the others were undone."""
+        if not batches:
+            return set()
+        undone: set[str] = set()
+        with self._server.call(writes=True):
+            records = [{"_id": batch, "is_undone": False, "origin": self._origin} for batch in batches]
+            try:
+                self._server.batches.insert_many(records, ordered=False)
+            except BulkWriteError as fault:
+                there = _duplicates(fault, [{"job_id": batch} for batch in batches])
+                found = self._server.batches.find({"_id": {"$in": list(there)}, "is_undone": True}, {"_id": 1})
+                undone = {record["_id"] for record in found}
+        if undone:
+            with self._server.call(writes=True):
+                self._server.jobs.delete_many({"batch": {"$in": list(undone)}, "status": STAGED})
+        stored = set(batches) - undone
+        with contextlib.suppress(StoreUnavailable):
+            self._finish(list(stored))
+        return stored
+
+    def _finish(self, batches: list[str]) -> set[str]:
+        """Make pending what is stored; which of these are."""
+        with self._server.call(writes=True):
+            records = self._server.batches.find({"_id": {"$in": batches}, "is_undone": False}, {"_id": 1})
+            stored = [record["_id"] for record in records]
+            if not stored:
+                return set()
+            moved = self._server.jobs.update_many(
+                {"batch": {"$in": stored}, "status": STAGED},
+                {"$set": {"status": Status.PENDING.value}, "$unset": {"batch": ""}},
+            ).modified_count
+            self._server.batches.delete_many({"_id": {"$in": stored}, "is_undone": False})
+        self._counts.move(Counter({Status.PENDING.value: moved}))
+        return set(stored)
+
+    def _undo(self, batch: str, at: datetime) -> None:
+        """Unless it is stored: then finish it."""
+        with self._server.call(writes=True):
+            try:
+                self._server.batches.insert_one({"_id": batch, "is_undone": True, "at": at})
+            except DuplicateKeyError:
+                if self._finish([batch]):
+                    return
+            self._server.jobs.delete_many({"batch": batch, "status": STAGED})
+
+    # ---- copies
+
+    def insert_copies(self, records: Sequence[Record]) -> int:
+        """Jobs as they are, with the rows of their latest attempts; how many were not there yet."""
+        documents = [
+            job_to_document(job, origin=self._origin) | ({"execution": execution_to_document(rows[-1])} if rows else {})
+            for job, rows, _ in records
+        ]
+        refused = self._insert_new(documents)
+        if taken := refused - self._stored(refused):
+            raise Conflict("conflict", f"another job there has the idempotency key of job {min(taken)}")
+        return len(documents) - len(refused)
+
+    # ---- for the dead
+
+    def mend(self, now: datetime) -> None:
+        """Finish what is stored, undo what has been staged for too long, forget the records of what was undone long ago."""
+        with self._server.call():
+            records = list(self._server.batches.find({"is_undone": False}, {"_id": 1}))
+            there = self._server.jobs.find({"batch": {"$exists": True}}, {"batch": 1}).limit(MENDED_AT_ONCE)
+            staged = {document["batch"] for document in there}
+        if records:
+            self._finish([record["_id"] for record in records])
+        self._staged_since = {batch: self._staged_since.get(batch, now) for batch in staged}
+        for batch in [batch for batch, since in self._staged_since.items() if now - since >= STALE]:
+            self._undo(batch, now)
+        with self._server.call(writes=True):
+            self._server.batches.delete_many({"is_undone": True, "at": {"$lt": now - UNDONE_KEPT}})
+
+
+def _duplicates(fault: BulkWriteError, documents: Sequence[Document]) -> set[str]:
+    """The ids of the documents that were refused as duplicates; anything else that went wrong is the database's trouble."""
+    errors = fault.details["writeErrors"]
+    if any(error["code"] != DUPLICATE for error in errors) or fault.details.get("writeConcernErrors"):
+        raise fault
+    return {documents[error["index"]]["job_id"] for error in errors}

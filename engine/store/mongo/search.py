@@ -1,0 +1,179 @@
+"""What the MongoDB store is asked about jobs that nobody has the ids of: pages, and how many there are.
+
+One index, that of the first filter, gives the candidates newest first. Where more is wanted of them than that index tells, they
+are asked for in runs of so many, so that however rare the jobs are a page ends in time, and knows where it ended.
+Nothing of a client's text is ever an operator or a pattern: it is escaped, and stands where only a value can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+
+from bson import ObjectId
+from pymongo.errors import ExecutionTimeout
+
+from jobyard.engine.errors import Unavailable
+from jobyard.engine.jobs.job import Job, JobFilter, Status, without_payload
+from jobyard.engine.store.mongo.claims import due_index
+from jobyard.engine.store.mongo.documents import HIDDEN, Document, cursor_of, document_to_job, down_to, past
+from jobyard.engine.store.mongo.server import LIST_INDEXES, NEWEST_FIRST, MongoServer
+from jobyard.engine.store.port import Count, Page, Served
+from jobyard.engine.store.search_text import spellings
+
+TOO_BROAD = "query_too_broad"
+LIST_MS = 2_000
+RUN_MS = 500
+AHEAD_MS = 200
+RUN = 5_000
+TEXT_RUN, TEXT_LOOK = 1_000, 5_000
+
+
+class MongoSearch:
+    """On one line to the server."""
+
+    def __init__(self, server: MongoServer, counts: Callable[[], Mapping[Status, int]]) -> None:
+        self._server = server
+        self._counts = counts
+
+    def page(
+        self, wanted: JobFilter, *, limit: int, cursor: str | None, max_bytes: int, whole: bool, look: int
+    ) -> Page:  # fmt: skip
+        """See `Store.list_jobs`."""
+        jobs: list[Job] = []
+        size = 0
+        asked = _Asked(wanted)
+        ends_at = cursor
+        try:
+            for run, end in self._runs(asked, cursor, look):
+                for document in self._found(asked, run, limit + 1 - len(jobs)):
+                    if len(jobs) == limit or size > max_bytes:
+                        return Page(jobs=jobs, cursor=ends_at)
+                    job = document_to_job(document)
+                    jobs.append(job if whole else without_payload(job))
+                    size += len(jobs[-1].payload) + len(jobs[-1].result or b"")
+                    ends_at = cursor_of(document)
+                ends_at = end
+        except Unavailable as fault:
+            if fault.code != TOO_BROAD or ends_at == cursor:
+                raise
+        return Page(jobs=jobs, cursor=ends_at)
+
+    def count(self, wanted: JobFilter, *, look: int) -> Count:
+        """See `Store.count_jobs`."""
+        if wanted in (JobFilter(), JobFilter(status=wanted.status)):
+            counts = self._counts()
+            return Count(count=sum(counts.values()) if wanted.status is None else counts[wanted.status])
+        asked = _Asked(wanted)
+        count = 0
+        goes_on: str | None = None
+        try:
+            for run, end in self._runs(asked, None, look):
+                goes_on = end
+                with self._server.call(), _bounded():
+                    count += self._server.jobs.count_documents(
+                        asked.matching(run), limit=look, hint=asked.index, maxTimeMS=asked.limit_ms
+                    )
+        except Unavailable as fault:
+            if fault.code != TOO_BROAD:
+                raise
+            return Count(count=count, is_exact=False)
+        return Count(count=count, is_exact=goes_on is None and count < look)
+
+    def count_ahead(self, job: Job, *, now: datetime, served: Served, look: int) -> Count:
+        """See `Store.count_ahead`."""
+        pending: Document = {"status": Status.PENDING.value}
+        pending |= {"task": {"$in": list(served.tasks)}} if served.tasks is not None else {}
+        pending |= {"queue": {"$in": list(served.queues)}} if served.queues is not None else {}
+        earlier: list[Document] = [{"priority": priority, "scheduled_at": {"$lte": now}} for priority in range(9, job.priority, -1)]
+        earlier.append({"priority": job.priority, "scheduled_at": {"$lt": job.scheduled_at}})
+        earlier.append({"priority": job.priority, "scheduled_at": job.scheduled_at, "_id": {"$lt": ObjectId(job.job_id)}})
+        index = {} if served.tasks is None else {"hint": due_index(served)}
+        counts = [self._count_due(pending | of_priority, look, index) for of_priority in earlier]
+        return Count(count=sum(count.count for count in counts), is_exact=all(count.is_exact for count in counts))
+
+    def _count_due(self, due: Document, look: int, index: Document) -> Count:
+        try:
+            with self._server.call(), _bounded():
+                count = self._server.jobs.count_documents(due, limit=look, maxTimeMS=AHEAD_MS, **index)
+        except Unavailable as fault:
+            if fault.code != TOO_BROAD:
+                raise
+            return Count(count=0, is_exact=False)
+        return Count(count=count, is_exact=count < look)
+
+    def _runs(self, asked: _Asked, cursor: str | None, look: int) -> Iterator[tuple[list[Document], str | None]]:
+        """The bounds of one run of candidates after the other, and the cursor past each; None where there are no more."""
+        if not asked.is_narrow:
+            yield [past(cursor, "$lt")], None
+            return
+        looked, look = 0, min(look, asked.most)
+        while looked < look:
+            length = min(look - looked, asked.run)
+            with self._server.call(), _bounded():
+                candidates = self._server.jobs.find(asked.candidates([past(cursor, "$lt")]), {"created_at": 1}).sort(NEWEST_FIRST)
+                ends = list(candidates.skip(length - 1).limit(1).hint(asked.index).max_time_ms(RUN_MS))
+            end = cursor_of(ends[0]) if ends else None
+            yield [past(cursor, "$lt"), down_to(end)], end
+            if end is None:
+                return
+            looked, cursor = looked + length, end
+
+    def _found(self, asked: _Asked, run: list[Document], limit: int) -> Iterator[Document]:
+        with self._server.call(), _bounded():
+            found = self._server.jobs.find(asked.matching(run)).sort(NEWEST_FIRST).limit(limit)
+            yield from found.hint(asked.index).max_time_ms(asked.limit_ms)
+
+
+class _Asked:
+    """What is wanted, in the server's language."""
+
+    def __init__(self, wanted: JobFilter) -> None:
+        named: Document = {name: str(value) for name in LIST_INDEXES if (value := getattr(wanted, name)) is not None}
+        first = next(iter(named), None)
+        self.index = LIST_INDEXES[first] if first else "newest"
+        self.is_narrow = len(named) > 1 or wanted.text is not None
+        self.limit_ms = RUN_MS if self.is_narrow else LIST_MS
+        self.run, self.most = (RUN, 1 << 62) if wanted.text is None else (TEXT_RUN, TEXT_LOOK)
+        self._first: Document = {"status": {"$nin": HIDDEN}} | ({first: named[first]} if first else {})
+        self._all: list[Document] = [named, *_created(wanted)] + ([_containing(wanted.text)] if wanted.text is not None else [])
+        self._bounds = _created(wanted)
+
+    def candidates(self, run: list[Document]) -> Document:
+        """All that the index tells."""
+        return self._first | _together([*self._bounds, *run])
+
+    def matching(self, run: list[Document]) -> Document:
+        """All that is wanted."""
+        return self._first | _together([*self._all, *run])
+
+
+def _together(conditions: Iterable[Document]) -> Document:
+    given = [condition for condition in conditions if condition]
+    return {"$and": given} if given else {}
+
+
+def _created(wanted: JobFilter) -> list[Document]:
+    after = {"$gte": wanted.created_after} if wanted.created_after is not None else {}
+    before = {"$lt": wanted.created_before} if wanted.created_before is not None else {}
+    return [{"created_at": after | before}] if after or before else []
+
+
+def _containing(text: str) -> Document:
+    in_json = "|".join(re.escape(spelling) for spelling in spellings(text))
+    return {"$or": [_like("payload", in_json), _like("error", re.escape(text))]}
+
+
+def _like(name: str, pattern: str) -> Document:
+    return {name: {"$regex": pattern, "$options": "i"}}
+
+
+@contextlib.contextmanager
+def _bounded() -> Iterator[None]:
+    """The server gives up a question that takes long; that is the asker's affair, and no trouble of the database."""
+    try:
+        yield
+    except ExecutionTimeout as fault:
+        raise Unavailable(TOO_BROAD, "too many jobs had to be looked at; ask with fewer or rarer filters") from fault

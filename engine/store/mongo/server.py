@@ -1,0 +1,258 @@
+"""The line to MongoDB: client, collections, what is made there at start, and its errors in our words.
+
+Write concern: majority and journaled, so that what a client was told outlives the loss of any minority of the servers. Read
+concern: majority, so that nobody acts on what could still be rolled back. Both hold for everything but the counters, which can
+be counted anew. Writes are retried once by the driver. While no server is known that takes writes, a call fails at once instead
+of waiting for one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+
+from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient, ReadPreference, WriteConcern
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.driver_info import DriverInfo
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    InvalidName,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WriteConcernError,
+)
+from pymongo.read_concern import ReadConcern
+
+from jobyard.engine.config import Settings
+from jobyard.engine.errors import CannotStart, StoreUnavailable
+from jobyard.engine.jobs.job import Status
+from jobyard.engine.store.mongo.documents import CODEC, Document
+
+START_MS = 5_000
+SELECTION_MS = 1_000
+CONNECT_MS = 2_000
+SOCKET_MS, LEAST_SOCKET_MS = 10_000, 1_000
+MAJORITY_MS = 5_000
+LOOK_MS = 1_000
+RETRYABLE = "RetryableWriteError"
+OLDEST = (4, 4)
+COUNTS_ID = "jobs"
+TELLING = 4
+"""A shorter password stands in many a word."""
+
+DUE = [("priority", DESCENDING), ("scheduled_at", ASCENDING), ("_id", ASCENDING)]
+DUE_INDEX, DUE_IN_QUEUE_INDEX = "due_by_task", "due_by_task_and_queue"
+STATUS, IS_PENDING = ("status", ASCENDING), {"status": Status.PENDING.value}
+NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
+LIST_INDEXES = {"status": "by_status", "task": "by_task", "queue": "by_queue"}
+
+INDEXES: dict[str, tuple[IndexModel, ...]] = {
+    "jobs": (
+        IndexModel([("task", ASCENDING), *DUE, STATUS], name=DUE_INDEX, partialFilterExpression=IS_PENDING),
+        IndexModel(
+            [("task", ASCENDING), ("queue", ASCENDING), *DUE, STATUS], name=DUE_IN_QUEUE_INDEX, partialFilterExpression=IS_PENDING
+        ),
+        IndexModel([("holder", ASCENDING), ("_id", ASCENDING)], name="held", partialFilterExpression={"holder": {"$exists": True}}),
+        IndexModel([("idempotency_key", ASCENDING)], name="by_key", unique=True, sparse=True),
+        IndexModel([("finished_at", ASCENDING)], name="finished", sparse=True),
+        IndexModel([("batch", ASCENDING)], name="by_batch", sparse=True),
+        IndexModel(NEWEST_FIRST, name="newest"),
+        *(IndexModel([(field, ASCENDING), *NEWEST_FIRST], name=name) for field, name in LIST_INDEXES.items()),
+    ),
+    "job_executions": (IndexModel([("job_id", ASCENDING), ("attempt", ASCENDING)], name="by_job", unique=True),),
+    "job_outputs": (IndexModel([("job_id", ASCENDING), ("attempt", ASCENDING)], name="by_job", unique=True),),
+}
+
+
+class MongoServer:
+    """The collections, for one process, opened after its fork."""
+
+    def __init__(
+        self, client: MongoClient[Document], database: str, *, waiting: Callable[[bool], None] = lambda waits: None,
+        takes_writes: Callable[[], bool] = lambda: True, primary: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
+        """`waiting` is told when a call begins and ends; `takes_writes`: whether a server that does is known."""
+        self._client = client
+        self._takes_writes = takes_writes
+        self._waiting = waiting
+        self.primary = primary
+        """Which server takes the writes, and since which election and start; None: not known now."""
+        self._is_lost = self._is_unsure = False
+        self.lost_writes = 0
+        self.database: Database[Document] = client.get_database(
+            database, codec_options=CODEC, read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("majority"),
+            write_concern=WriteConcern(w="majority", j=True, wtimeout=MAJORITY_MS),
+        )  # fmt: skip
+        self.jobs = self.database["jobs"]
+        self.executions = self.database["job_executions"]
+        self.outputs = self.database["job_outputs"]
+        self.batches = self.database["batches"]
+        self.hosts = self.database["hosts"]
+        self.barrier = self.database["barrier"]
+        self.counts: Collection[Document] = self.database.get_collection("counts", write_concern=WriteConcern(w=1))
+
+    @contextlib.contextmanager
+    def call(self, *, writes: bool = False) -> Iterator[None]:
+        """Around every use: errors in our words. `writes`: what cannot be told for certain is said so.
+
+        After a write whose reply was lost, one majority write goes before whatever is done next: only then does a majority
+        read know what became of it.
+        """
+        if self._is_lost and not self._takes_writes():
+            raise StoreUnavailable("the database is not available: no MongoDB server that takes writes is known")
+        self._waiting(True)
+        try:
+            if self._is_unsure:
+                self.barrier.update_one({"_id": "barrier"}, {"$inc": {"number": 1}}, upsert=True)
+                self._is_unsure = False
+            yield
+            self._is_lost = False
+        except PyMongoError as fault:
+            self._is_lost = isinstance(fault, ConnectionFailure)
+            plain = _plainly(fault, writes)
+            self._is_unsure = self._is_unsure or plain.may_be_stored
+            self.lost_writes += writes
+            raise plain from fault
+        finally:
+            self._waiting(False)
+
+    def words(self) -> str:
+        """`MongoDB 8.0.4`. Raises PyMongo's errors."""
+        return f"MongoDB {self._client.server_info()['version']}"
+
+    def kind(self) -> str:
+        """`replica set rs0`. Raises PyMongo's errors."""
+        name = self._client.admin.command("hello").get("setName")
+        return f"replica set {name}" if name else "no replica set: one server's loss loses what it had"
+
+    def ping(self) -> None:
+        """One round trip. Raises PyMongo's errors."""
+        self._client.admin.command("ping")
+
+    def close(self) -> None:
+        """Let go."""
+        self._client.close()
+
+
+def connect(settings: Settings, waiting: Callable[[bool], None] = lambda waits: None, *, holds: bool = True) -> MongoServer:
+    """Nothing is sent yet. `holds`: a process that holds jobs must be able to let go in time, so no call may take long."""
+    socket_ms = min(SOCKET_MS, max(LEAST_SOCKET_MS, round(settings.lease_s * 1000 / 4))) if holds else SOCKET_MS
+    client = _client(settings, SELECTION_MS, socket_ms)
+    return MongoServer(
+        client, settings.mongo_db, waiting=waiting, takes_writes=lambda: client.topology_description.has_writable_server(),
+        primary=lambda: _primary(client),
+    )  # fmt: skip
+
+
+def prepare(settings: Settings) -> str:
+    """Once at each start: reach it, make collections' indexes and counters where they are missing; what it is, in words."""
+    with _reached(settings) as (server, words):
+        for name, indexes in INDEXES.items():
+            server.database[name].create_indexes(list(indexes))
+        _make_counters(server)
+    return words
+
+
+def examine(settings: Settings) -> str:
+    """The same without making anything. Raises `CannotStart`."""
+    with _reached(settings) as (_, words):
+        return words
+
+
+@contextlib.contextmanager
+def _reached(settings: Settings) -> Iterator[tuple[MongoServer, str]]:
+    try:
+        server = MongoServer(_checked_client(settings), settings.mongo_db)
+        with contextlib.closing(server):
+            words = f"{server.words()} ({server.kind()}), database {settings.mongo_db}"
+            _refuse_old(server)
+            yield server, words
+    except (InvalidURI, ConfigurationError, InvalidName, ValueError, TypeError) as wrong:
+        raise CannotStart(
+            f"MONGO_URI or MONGO_DB cannot be used ({type(wrong).__name__}): an address looks like"
+            " mongodb://user:password@host:27017/?replicaSet=rs0, with / : @ # ? in user and password percent-encoded"
+        ) from None
+    except PyMongoError as fault:
+        raise CannotStart(f"the database at MONGO_URI cannot be used: {_why(fault, settings)}") from None
+
+
+def _checked_client(settings: Settings) -> MongoClient[Document]:
+    """The driver only warns of an option that it does not know or cannot read, and goes on without it: we do not."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        client = _client(settings, START_MS, SOCKET_MS)
+    if caught:
+        client.close()
+        told = "; ".join(dict.fromkeys(str(warning.message) for warning in caught))
+        raise CannotStart(f"MONGO_URI has an option that cannot be used: {_without_secrets(told[:300], settings)}")
+    return client
+
+
+def _client(settings: Settings, selection_ms: int, socket_ms: int) -> MongoClient[Document]:
+    return MongoClient(
+        settings.mongo_uri, serverSelectionTimeoutMS=selection_ms, connectTimeoutMS=CONNECT_MS, socketTimeoutMS=socket_ms,
+        heartbeatFrequencyMS=LOOK_MS, retryWrites=True, retryReads=True, appname="jobyard", maxPoolSize=4,
+        driver=DriverInfo(name="jobyard"),
+    )  # fmt: skip
+
+
+def _primary(client: MongoClient[Document]) -> object:
+    known = client.topology_description.server_descriptions().values()
+    signs = [(one.address, one.election_id, (one.topology_version or {}).get("processId")) for one in known if one.is_writable]
+    return sorted(signs, key=str) or None
+
+
+def _refuse_old(server: MongoServer) -> None:
+    version = server.database.client.server_info()["versionArray"]
+    if tuple(version[:2]) < OLDEST:
+        told = ".".join(map(str, version[:3]))
+        raise CannotStart(f"the database is MongoDB {told}; {'.'.join(map(str, OLDEST))} or newer is needed")
+
+
+def _make_counters(server: MongoServer) -> None:
+    """Begun at zero; `mend` counts what is there already."""
+    zeros = dict.fromkeys((str(status) for status in Status), 0)
+    with contextlib.suppress(DuplicateKeyError):  # another host is starting, too
+        server.counts.update_one({"_id": COUNTS_ID}, {"$setOnInsert": {**zeros, "version": 0}}, upsert=True)
+
+
+def _plainly(fault: PyMongoError, writes: bool) -> StoreUnavailable:
+    """Of several writes some may be done, whatever became of one; what the driver tries again may have been done before."""
+    told_so = isinstance(fault, AutoReconnect | WriteConcernError | ExecutionTimeout | BulkWriteError)
+    was_sent = (told_so or fault.has_error_label(RETRYABLE)) and not isinstance(fault, ServerSelectionTimeoutError)
+    return StoreUnavailable(f"the database is not available: {_in_short(fault)}", may_be_stored=writes and was_sent)
+
+
+def _why(fault: PyMongoError, settings: Settings) -> str:
+    if isinstance(fault, ServerSelectionTimeoutError):
+        return f"no server answers ({_without_secrets(_in_short(fault), settings)}); start MongoDB, or correct MONGO_URI"
+    if isinstance(fault, OperationFailure) and fault.code in (13, 18):
+        return "it refuses the user or password of MONGO_URI, or that user may not write to MONGO_DB"
+    return _without_secrets(_in_short(fault), settings)
+
+
+def _in_short(fault: PyMongoError) -> str:
+    """The first words; the driver adds its whole view of the servers."""
+    if isinstance(fault, BulkWriteError):
+        errors = [*fault.details.get("writeErrors", ()), *fault.details.get("writeConcernErrors", ())]
+        return str(errors[0].get("errmsg", "") if errors else fault)[:300]
+    return (str(fault).split(", Timeout:")[0].split(", full error:")[0].split(" (configured timeouts")[0])[:300]
+
+
+def _without_secrets(text: str, settings: Settings) -> str:
+    _, found, rest = (settings.mongo_uri or "").partition("://")
+    secrets, at, _ = rest.rpartition("@")
+    if found and at:
+        text = text.replace(secrets, "…")
+        password = secrets.partition(":")[2]
+        text = text.replace(password, "…") if len(password) >= TELLING else text
+    return text

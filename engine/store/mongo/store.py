@@ -1,0 +1,316 @@
+"""The store on MongoDB. One document is a job with its latest attempt, so that whatever must change together is one write.
+
+No transactions: each change is a guarded update of one document, atomic on any server, and batches of them are one command. A
+command says how many of its updates matched; when that is not all of them, they are read back by the stamp that the write left.
+Claims are in `mongo_claims`, submissions in `mongo_insert`, questions by filter in `mongo_search`, the counters in `mongo_counts`.
+
+`job_executions` is written when an attempt ends; until then, and should that write be lost, the row stands in the job's
+document.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import chain
+
+from bson import ObjectId
+from pymongo import ReplaceOne, UpdateOne
+
+from jobyard.engine.errors import StoreUnavailable
+from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status, Ticket
+from jobyard.engine.jobs.lifecycle import TERMINAL, Change, Verb
+from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, latest_within
+from jobyard.engine.store.mongo.claims import MongoClaims
+from jobyard.engine.store.mongo.counts import MongoCounts
+from jobyard.engine.store.mongo.documents import (
+    HIDDEN,
+    PURGED,
+    SMALL,
+    TICKET_FIELDS,
+    Document,
+    document_to_execution,
+    document_to_job,
+    document_to_ticket,
+    execution_to_document,
+    guard_of,
+    update_of,
+)
+from jobyard.engine.store.mongo.insert import MongoInsert
+from jobyard.engine.store.mongo.outputs import MongoOutputs
+from jobyard.engine.store.mongo.records import MongoRecords
+from jobyard.engine.store.mongo.search import MongoSearch
+from jobyard.engine.store.mongo.server import MongoServer
+from jobyard.engine.store.port import ANYTHING, Claimed, Count, HostHeartbeat, Insertion, Page, Record, Seen, Served, nobody
+
+QUEUED = Status.QUEUED.value
+ENDED = [status.value for status in TERMINAL]
+
+
+class MongoStore:
+    """See `Store` and `Hosts`."""
+
+    def __init__(self, server: MongoServer, *, origin: str = "", place: tuple[int, int] = (0, 1)) -> None:
+        """`origin`: the host, as jobs are marked that it accepts. `place`: which of how many claimers on this host we are."""
+        self._server = server
+        self._place = place
+        self._counts = MongoCounts(server)
+        self._claims = MongoClaims(server, self._counts, place=place)
+        self._search = MongoSearch(server, self._counts.read)
+        self._outputs = MongoOutputs(server)
+        self._records = MongoRecords(server, self._outputs)
+        self._requests = MongoInsert(server, self._counts, origin=origin)
+        self._words: str | None = None
+
+    # ---- T1
+
+    def insert(
+        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
+    ) -> list[Insertion]:  # fmt: skip
+        insertions = self._requests.insert(requests, abandoned)
+        seen(insertions)
+        return insertions
+
+    # ---- T2 and T3
+
+    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
+        return self._claims.claim_due(owner=owner, now=now, limits=limits, served=served)
+
+    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
+        return self._claims.next_due(limits, served)
+
+    # ---- all other transitions
+
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
+        if not changes:
+            return []
+        self._keep_rows([change.job_id for change in changes if _begins_again(change)])
+        done = [False for _ in changes]
+        for wave in _waves(changes):
+            applied = self._apply_wave([changes[index] for index in wave])
+            for index in wave:
+                done[index] = changes[index].job_id in applied
+            self._note([change for index, change in enumerate(changes) if index in wave and done[index]])
+        return done
+
+    def _apply_wave(self, changes: Sequence[Change]) -> set[str]:
+        """The jobs that were changed; each is named once here."""
+        stamp = ObjectId()
+        updates = [UpdateOne(guard_of(change), update_of(change, stamp)) for change in changes]
+        with self._server.call(writes=True):
+            matched = self._server.jobs.bulk_write(updates, ordered=False).matched_count
+            if matched in (0, len(changes)):
+                return {change.job_id for change in changes} if matched else set()
+            ids = [ObjectId(change.job_id) for change in changes]
+            changed = {str(found["_id"]) for found in self._server.jobs.find({"_id": {"$in": ids}, "stamp": stamp}, {"_id": 1})}
+        if len(changed) < matched:  # somebody has moved one on since
+            self._counts.doubt()
+        return changed
+
+    def _note(self, applied: Sequence[Change]) -> None:
+        """What follows from changes that are made: the counters, and what is kept of the attempts that have ended.
+
+        Never fails: rows stand in the jobs' documents, too, and are kept before they are overwritten there. Nor does it wait twice
+        for a database that is away: whoever applies holds jobs, and must be able to let go of them in time.
+        """
+        deltas: Counter[str] = Counter()
+        for change in applied:
+            deltas[change.status.value] -= 1
+            deltas[str(change.fields["status"])] += 1
+        if not self._counts.move(deltas):
+            return
+        ended = [change.execution for change in applied if change.execution is not None]
+        with contextlib.suppress(StoreUnavailable):
+            self._replace_rows([execution_to_document(row) for row in ended if row.status is not ExecutionStatus.RUNNING])
+            self._outputs.write([change.output for change in applied if change.output is not None])
+
+    def _replace_rows(self, rows: Sequence[Document]) -> None:
+        if rows:
+            with self._server.call():
+                replacements = [ReplaceOne({"_id": row["_id"]}, row, upsert=True) for row in rows]
+                self._server.executions.bulk_write(replacements, ordered=False)
+
+    def _keep_rows(self, job_ids: Sequence[str]) -> None:
+        """A new attempt takes the place of the last one's row in the document."""
+        if not job_ids:
+            return
+        with self._server.call():
+            wanted = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "execution": {"$exists": True}}
+            rows = [document["execution"] for document in self._server.jobs.find(wanted, {"execution": 1})]
+        self._replace_rows(rows)
+
+    # ---- reading
+
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
+        if not job_ids:
+            return []
+        wanted = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "status": {"$nin": HIDDEN}}
+        with self._server.call():
+            documents = self._server.jobs.find(wanted, None if whole else SMALL)
+            found = {str(document["_id"]): document_to_job(document) for document in documents}
+        return [found.get(job_id) for job_id in job_ids]
+
+    def ended(self, job_ids: Sequence[str]) -> list[str]:
+        asked = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "status": {"$nin": [*ENDED, *HIDDEN]}}
+        with self._server.call():
+            going_on = {str(document["_id"]) for document in self._server.jobs.find(asked, {"_id": 1})}
+        return [job_id for job_id in job_ids if job_id not in going_on]
+
+    def version(self) -> object | None:
+        return None
+
+    def list_jobs(
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        look: int = LOOK,
+    ) -> Page:  # fmt: skip
+        return self._search.page(wanted, limit=limit, cursor=cursor, max_bytes=max_bytes, whole=whole, look=look)
+
+    def count_jobs(self, wanted: JobFilter, *, look: int = COUNT_LOOK) -> Count:
+        return self._search.count(wanted, look=look)
+
+    def count_ahead(self, job: Job, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Count:
+        return self._search.count_ahead(job, now=now, served=served, look=look)
+
+    def counts(self) -> dict[Status, int]:
+        return self._counts.read()
+
+    def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
+        wanted = _held(owner, after)
+        with self._server.call():
+            return [document_to_job(document) for document in self._server.jobs.find(wanted, SMALL).sort("_id", 1).limit(limit)]
+
+    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
+        wanted = _held(owner, after) | {"status": QUEUED} | ({"queued_at": {"$lte": until}} if until else {})
+        with self._server.call():
+            found = self._server.jobs.find(wanted, TICKET_FIELDS).sort("_id", 1).limit(limit)
+            return [document_to_ticket(document) for document in found]
+
+    def holders(self) -> list[str]:
+        with self._server.call():
+            return [str(holder) for holder in self._server.jobs.distinct("holder", {"holder": {"$gt": ""}}) if holder]
+
+    def cancel_requests(self, owner: str) -> list[str]:
+        wanted = {"holder": owner, "cancel_requested_at": {"$ne": None}}
+        with self._server.call():
+            return [str(document["_id"]) for document in self._server.jobs.find(wanted, {"_id": 1})]
+
+    def executions(self, job_id: str, *, max_bytes: int = EXECUTIONS_BYTES) -> list[Execution]:
+        with self._server.call():
+            latest = self._server.jobs.find_one({"_id": ObjectId(job_id), "execution": {"$exists": True}}, {"execution": 1})
+            in_job = [latest["execution"]] if latest is not None else []
+            others = {"job_id": job_id, "_id": {"$nin": [row["_id"] for row in in_job]}}
+            kept = self._server.executions.find(others).sort("attempt", -1)
+            return latest_within(map(document_to_execution, chain(in_job, kept)), max_bytes)
+
+    def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
+        return self._outputs.read(job_id, max_bytes)
+
+    # ---- upkeep
+
+    def purge(self, *, before: datetime, limit: int) -> int:
+        """First marked, so that what is half removed when we die is no job any more and is removed the next time."""
+        marked = self._mark(before, limit)
+        with self._server.call(writes=True):
+            gone = [document["_id"] for document in self._server.jobs.find({"status": PURGED}, {"_id": 1}).limit(limit)]
+            if gone:
+                self._server.executions.delete_many({"job_id": {"$in": [str(job_id) for job_id in gone]}})
+                self._outputs.remove(map(str, gone))
+                self._server.jobs.delete_many({"_id": {"$in": gone}, "status": PURGED})
+        return marked
+
+    def _mark(self, before: datetime, limit: int) -> int:
+        old = {"finished_at": {"$lt": before}, "status": {"$in": ENDED}}
+        stamp = ObjectId()
+        with self._server.call(writes=True):
+            found = {d["_id"]: d["status"] for d in self._server.jobs.find(old, {"status": 1}).sort("finished_at", 1).limit(limit)}
+            if not found:
+                return 0
+            change = {"$set": {"status": PURGED, "stamp": stamp}, "$unset": {"idempotency_key": "", "finished_at": ""}}
+            number = self._server.jobs.update_many({"_id": {"$in": list(found)}, **old}, change).modified_count
+            marked = list(found)
+            if number < len(found):
+                marked = [d["_id"] for d in self._server.jobs.find({"_id": {"$in": marked}, "stamp": stamp}, {"_id": 1})]
+        if len(marked) < number:  # another one that purges has removed some since
+            self._counts.doubt()
+        self._counts.move(Counter({status: -number for status, number in Counter(found[job_id] for job_id in marked).items()}))
+        return len(marked)
+
+    def mend(self, *, now: datetime, thorough: bool) -> None:
+        self._requests.mend(now)
+        if self._place[0] == 0:  # one on each host is enough
+            self._counts.mend(thorough=thorough)
+
+    def ping(self) -> str:
+        with self._server.call():
+            self._server.ping()
+            self._words = self._words or self._server.words()
+        return self._words
+
+    def close(self) -> None:
+        self._server.close()
+
+    # ---- whole records, see `databases.migration.Copyable`
+
+    def read_records(self, *, after: str | None, limit: int, max_bytes: int) -> tuple[list[Record], str | None]:
+        return self._records.read(after=after, limit=limit, max_bytes=max_bytes)
+
+    def write_records(self, records: Iterable[Record]) -> int:
+        listed = list(records)
+        self._replace_rows([execution_to_document(execution) for _, executions, _ in listed for execution in executions])
+        self._outputs.write([output for *_, outputs in listed for output in outputs])
+        return self._requests.insert_copies(listed)
+
+    # ---- hosts
+
+    def renew(self, sign: HostHeartbeat) -> None:
+        shown = {"host": sign.host, "seen_at": sign.seen_at, "lease_s": sign.lease_s, "tasks": sign.tasks.decode()}
+        shown["queues"] = sign.queues
+        with self._server.call(writes=True):
+            self._server.hosts.update_one({"_id": sign.boot}, {"$inc": {"renewal": 1}, "$set": shown}, upsert=True)
+
+    def hosts(self) -> list[HostHeartbeat]:
+        with self._server.call():
+            return [_sign(document) for document in self._server.hosts.find()]
+
+    def forget_host(self, boot: str, *, renewal: int) -> None:
+        with self._server.call(writes=True):
+            self._server.hosts.delete_one({"_id": boot, "renewal": renewal})
+
+
+def _sign(document: Document) -> HostHeartbeat:
+    return HostHeartbeat(
+        boot=document["_id"], host=document["host"], renewal=document["renewal"], seen_at=document["seen_at"],
+        lease_s=document.get("lease_s", 30), tasks=document.get("tasks", "{}").encode(),
+        queues=None if document.get("queues") is None else tuple(document["queues"]),
+    )  # fmt: skip
+
+
+def _held(owner: str, after: str | None) -> Document:
+    return {"holder": owner} | ({"_id": {"$gt": ObjectId(after)}} if after else {})
+
+
+def _begins_again(change: Change) -> bool:
+    return change.verb is Verb.BEGIN and change.execution is not None and change.execution.attempt > 1
+
+
+def _waves(changes: Sequence[Change]) -> Iterator[list[int]]:
+    """In runs that name each job once, because of several updates of one job nobody could say afterwards which one matched.
+
+    What leaves no stamp (the epoch stays) goes alone.
+    """
+    wave: list[int] = []
+    named: set[str] = set()
+    for index, change in enumerate(changes):
+        is_alone = "epoch" not in change.fields
+        if wave and (is_alone or change.job_id in named):
+            yield wave
+            wave, named = [], set()
+        wave.append(index)
+        named.add(change.job_id)
+        if is_alone:
+            yield wave
+            wave, named = [], set()
+    if wave:
+        yield wave

@@ -1,0 +1,54 @@
+"""What SQLite's errors mean to us.
+
+    locked by somebody else, no room on the disk    `StoreUnavailable`: nothing was done, it may be tried again
+    damaged file, I/O error                         `StoreBroken`: the process ends
+
+An I/O error on a disk without room is want of room: SQLite calls it so when it cannot lengthen the file of its shared memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobyard.engine.errors import StoreBroken, StoreUnavailable
+from jobyard.engine.store.sqlite.engine import sqlite3
+
+IO_ERROR = "disk I/O error"
+BROKEN = (IO_ERROR, "malformed", "not a database", "corrupt")
+NO_ROOM_BYTES = 64 << 10
+
+
+@contextlib.contextmanager
+def told_plainly(folder: Path) -> Iterator[None]:
+    """SQLite's errors in our words, for a database in this folder."""
+    try:
+        yield
+    except sqlite3.DatabaseError as fault:
+        if is_broken(fault, folder):
+            raise StoreBroken(f"the database file is damaged or its disk fails: {fault}") from fault
+        if isinstance(fault, sqlite3.OperationalError):
+            raise StoreUnavailable(f"the database is not available: {fault}") from fault
+        raise
+
+
+def is_broken(fault: Exception, folder: Path) -> bool:
+    """Whether the file or its disk must not be used any more."""
+    return any(sign in str(fault) for sign in BROKEN) and not has_no_room(fault, folder)
+
+
+def has_no_room(fault: Exception, folder: Path) -> bool:
+    """Whether the disk is full."""
+    return "disk is full" in str(fault) or (IO_ERROR in str(fault) and _free_bytes(folder) < NO_ROOM_BYTES)
+
+
+def is_locked(fault: Exception) -> bool:
+    """Whether another program holds SQLite's own lock."""
+    return "locked" in str(fault)
+
+
+def _free_bytes(folder: Path) -> int:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize

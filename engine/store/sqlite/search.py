@@ -1,0 +1,111 @@
+"""What the SQLite store is asked about jobs that nobody has the ids of: pages, and how many there are.
+
+All of it is bounded by what is looked at, since a scheduler that looks serves nobody else meanwhile. One index, that of the first
+filter, gives the candidates newest first; whatever else is wanted is looked for in each of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from jobyard.engine.errors import InvalidRequest
+from jobyard.engine.jobs.job import Job, JobFilter, Status, without_payload
+from jobyard.engine.store.bounds import LOOK, LOOK_BYTES
+from jobyard.engine.store.port import Count, Page, Served
+from jobyard.engine.store.search_text import Finder
+from jobyard.engine.store.sqlite import rows, statements
+
+CREATED_AT, PAYLOAD, ERROR = (rows.JOB_COLUMNS.index(name) for name in ("created_at", "payload", "error"))
+NAMED = ("status", "task", "queue")
+FIRST, LAST = (1 << 62, 0), -(1 << 62)
+Place = tuple[int, int]
+"""`created_at` in milliseconds, and `seq`: the order of a list."""
+
+
+class SqliteSearch:
+    """Of one connection; `run` carries out a statement."""
+
+    def __init__(self, run: Callable[..., Any], counts: Callable[[], Mapping[Status, int]]) -> None:
+        self._run = run
+        self._counts = counts
+
+    def page(
+        self, wanted: JobFilter, *, limit: int, cursor: str | None, max_bytes: int, whole: bool, look: int
+    ) -> Page:  # fmt: skip
+        """See `Store.list_jobs`."""
+        place = _read_cursor(cursor) if cursor is not None else FIRST
+        question = statements.list_jobs(_named(wanted), whole=whole or wanted.text is not None)
+        finder = Finder(wanted.text) if wanted.text is not None else None
+        jobs: list[Job] = []
+        size = looked = searched = 0
+        for seq, fits, *row in self._run(question, _values(wanted, place)):
+            if fits and finder is not None:
+                searched += len(row[PAYLOAD]) + len(row[ERROR] or "")
+                fits = finder.finds(row[PAYLOAD], row[ERROR])
+            if fits:
+                if len(jobs) == limit or size > max_bytes:
+                    return Page(jobs=jobs, cursor=_cursor(place))
+                jobs.append(rows.row_to_job(row) if whole else without_payload(rows.row_to_job(row)))
+                size += len(jobs[-1].payload) + len(jobs[-1].result or b"")
+            place = (row[CREATED_AT], seq)
+            looked += 1
+            if looked >= look or searched > LOOK_BYTES:
+                return Page(jobs=jobs, cursor=_cursor(place))
+        return Page(jobs=jobs, cursor=None)
+
+    def count(self, wanted: JobFilter, *, look: int) -> Count:
+        """See `Store.count_jobs`."""
+        if (wanted.task, wanted.queue, wanted.text, wanted.created_after, wanted.created_before) == (None,) * 5:
+            counts = self._counts()
+            return Count(count=sum(counts.values()) if wanted.status is None else counts[wanted.status])
+        if wanted.text is not None:
+            return self._count_found(wanted, min(look, LOOK))
+        looked, count = self._run(statements.count_jobs(_named(wanted)), {**_values(wanted, FIRST), "look": look}).fetchone()
+        return Count(count=count, is_exact=looked < look)
+
+    def _count_found(self, wanted: JobFilter, look: int) -> Count:
+        page = self.page(wanted, limit=look, cursor=None, max_bytes=LOOK_BYTES, whole=False, look=look)
+        return Count(count=len(page.jobs), is_exact=page.cursor is None)
+
+    def count_ahead(self, job: Job, *, now: datetime, served: Served, look: int) -> Count:
+        """See `Store.count_ahead`."""
+        what = {
+            "tasks": None if served.tasks is None else json.dumps(served.tasks),
+            "queues": None if served.queues is None else json.dumps(served.queues),
+            "now": rows.to_ms(now), "look": look, "id": rows.to_blob(job.job_id), "scheduled_at": rows.to_ms(job.scheduled_at),
+        }  # fmt: skip
+        looks = [(statements.COUNT_DUE, priority) for priority in range(9, job.priority, -1)]
+        count, is_exact = 0, True
+        for question, priority in (*looks, (statements.COUNT_DUE_BEFORE, job.priority)):
+            looked, found = self._run(question, {**what, "priority": priority}).fetchone()
+            count += found
+            is_exact = is_exact and looked < look
+        return Count(count=count, is_exact=is_exact)
+
+
+def _named(wanted: JobFilter) -> tuple[str, ...]:
+    return tuple(name for name in NAMED if getattr(wanted, name) is not None)
+
+
+def _values(wanted: JobFilter, place: Place) -> dict[str, object]:
+    if wanted.created_before is not None:
+        place = min(place, (rows.to_ms(wanted.created_before) or 0, 0))
+    after = LAST if wanted.created_after is None else rows.to_ms(wanted.created_after)
+    named = {name: str(getattr(wanted, name)) for name in _named(wanted)}
+    return {**named, "at": place[0], "seq": place[1], "after": after}
+
+
+def _cursor(place: Place) -> str:
+    return f"{place[0]}-{place[1]}"
+
+
+def _read_cursor(cursor: str) -> Place:
+    at, _, seq = cursor.rpartition("-")
+    sign, digits = (-1, at[1:]) if at.startswith("-") else (1, at)
+    if not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (digits, seq)):
+        shown = cursor[:100]
+        raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is none of ours; take the one of the Link header", "cursor")
+    return sign * int(digits), int(seq)

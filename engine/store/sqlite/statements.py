@@ -1,0 +1,148 @@
+"""Every statement of the SQLite store, whole and named. The index that each needs stands in `schema.sql`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from jobyard.engine.store.sqlite.rows import JOB_COLUMNS
+
+_ALL = ", ".join(JOB_COLUMNS)
+_SMALL = ", ".join({"payload": "x'6E756C6C'", "result": "NULL"}.get(name, name) for name in JOB_COLUMNS)
+_TICKET = "job_id, task, queue, priority, scheduled_at, attempt, epoch"
+_HELD = "status IN ('claimed', 'queued', 'running')"
+_HOLDER = "COALESCE(locked_by, claimed_by)"
+
+INSERT_JOB = f"""
+    INSERT INTO jobs ({_ALL}) VALUES ({", ".join("?" for _ in JOB_COLUMNS)})
+    ON CONFLICT (job_id) DO NOTHING
+"""
+FIND_BY_KEY = "SELECT job_id, request_digest FROM jobs WHERE idempotency_key = ?"
+NEXT_RECORDS = f"SELECT seq, {_ALL} FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?"
+
+COUNTS = "SELECT status, jobs FROM counts"
+COUNT_ON = "UPDATE counts SET jobs = jobs + ? WHERE status = ?"
+
+_DUE = "FROM jobs INDEXED BY jobs_due WHERE status = 'pending' AND priority ="
+_FIRST_DUE = f"""
+    WITH wanted AS (SELECT value AS priority FROM json_each(?))
+    SELECT priority, (SELECT scheduled_at {_DUE} wanted.priority {{served}} ORDER BY scheduled_at LIMIT 1) FROM wanted
+"""
+_CLAIMABLE = f"""
+    SELECT seq, {_TICKET} {_DUE} ? {{served}} AND scheduled_at <= ?
+    ORDER BY scheduled_at, seq LIMIT ?
+"""
+_COUNT_DUE = f"""
+    SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (
+        SELECT (:tasks IS NULL OR task IN (SELECT value FROM json_each(:tasks)))
+            AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues))) AS fits
+        {_DUE} :priority AND {{earlier}} LIMIT :look
+    )
+"""
+COUNT_DUE = _COUNT_DUE.format(earlier="scheduled_at <= :now")
+COUNT_DUE_BEFORE = _COUNT_DUE.format(earlier="(scheduled_at, seq) < (:scheduled_at, (SELECT seq FROM jobs WHERE job_id = :id))")
+CLAIM = """
+    UPDATE jobs SET status = 'queued', epoch = epoch + 1, claimed_by = ?, claimed_at = ?, queued_at = ?, updated_at = ?
+    WHERE seq = ?
+"""
+
+_BY_HOLDER = f"FROM jobs INDEXED BY jobs_by_status WHERE {_HELD} AND {_HOLDER} = ?"
+HELD_BY = f"SELECT {_SMALL} {_BY_HOLDER} AND job_id > ? ORDER BY job_id LIMIT ?"
+QUEUED_BY = f"""
+    SELECT {_TICKET} FROM jobs INDEXED BY jobs_by_status
+    WHERE status = 'queued' AND {_HOLDER} = ? AND job_id > ? AND queued_at <= COALESCE(?, queued_at)
+    ORDER BY job_id LIMIT ?
+"""
+HOLDERS = f"SELECT DISTINCT {_HOLDER} FROM jobs INDEXED BY jobs_by_status WHERE {_HELD}"
+CANCEL_REQUESTS = f"SELECT job_id {_BY_HOLDER} AND cancel_requested_at IS NOT NULL"
+
+STORE_EXECUTION = "INSERT OR REPLACE INTO job_executions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+EXECUTIONS = """
+    SELECT job_id, attempt, locked_by AS worker_id, 'running' AS status, last_run_at AS started_at, NULL, NULL, NULL, NULL
+    FROM jobs WHERE job_id = ?1 AND status = 'running'
+    UNION ALL SELECT * FROM job_executions WHERE job_id = ?1
+    ORDER BY attempt DESC
+"""
+
+STORE_OUTPUT = "INSERT OR REPLACE INTO job_outputs VALUES (?, ?, ?, ?, ?, ?, ?)"
+OUTPUTS = "SELECT * FROM job_outputs WHERE job_id = ? ORDER BY attempt DESC"
+
+PURGEABLE = "SELECT seq, job_id, status FROM jobs WHERE finished_at < ? ORDER BY finished_at LIMIT ?"
+PURGE_JOB = "DELETE FROM jobs WHERE seq = ? AND finished_at < ?"
+PURGE_EXECUTIONS = "DELETE FROM job_executions WHERE job_id = ?"
+PURGE_OUTPUTS = "DELETE FROM job_outputs WHERE job_id = ?"
+
+_LIST_INDEXES = {"status": "jobs_by_status", "task": "jobs_by_task", "queue": "jobs_by_queue"}
+
+
+class Due(NamedTuple):
+    """The two questions about pending jobs: the earliest time for each of several priorities (a JSON array), and the jobs of one.
+
+    Parameters: priorities or priority, the served tasks and queues as JSON arrays, then the rest.
+    """
+
+    first: str
+    claimable: str
+
+
+@functools.cache
+def due(by_task: bool, by_queue: bool) -> Due:
+    """Of what a host serves only: the index holds task and queue, so that what others serve is passed over without a look at it."""
+    served = "AND task IN (SELECT value FROM json_each(?)) " if by_task else ""
+    served += "AND queue IN (SELECT value FROM json_each(?))" if by_queue else ""
+    return Due(*(question.format(served=served) for question in (_FIRST_DUE, _CLAIMABLE)))
+
+
+@functools.cache
+def find(count: int, whole: bool) -> str:
+    """So many jobs by their ids; those of one commit mostly lie side by side."""
+    return f"SELECT {_ALL if whole else _SMALL} FROM jobs WHERE job_id IN ({', '.join('?' * count)})"
+
+
+@functools.cache
+def change_job(fields: tuple[str, ...], unless_cancelled: bool) -> str:
+    """The guarded write of one verb; its fields are the lifecycle's, never a client's."""
+    values = ", ".join(f"{name} = ?" for name in fields)
+    also = "AND cancel_requested_at IS NULL" if unless_cancelled else ""
+    return f"UPDATE jobs SET {values} WHERE job_id = ? AND status = ? AND epoch = ? {also}"
+
+
+@functools.cache
+def find_unended(count: int) -> str:
+    """Of so many ids, those of the jobs that are there and have not ended."""
+    ids = ", ".join("?" * count)
+    return f"SELECT job_id FROM jobs WHERE job_id IN ({ids}) AND status IN ('pending', 'claimed', 'queued', 'running')"
+
+
+@functools.cache
+def list_jobs(named: tuple[str, ...], *, whole: bool) -> str:
+    """Candidates for a page, newest first, past a place: whether each fits all named filters, and, if so, its large columns."""
+    fits = _fits(named)
+    large = {"payload": "x'6E756C6C'", "result": "NULL"}
+    columns = ", ".join(
+        f"CASE WHEN {fits} THEN {name if whole else large[name]} END" if name in large else name for name in JOB_COLUMNS
+    )
+    return f"SELECT seq, {fits}, {columns} {_newest_first(named)} ORDER BY created_at DESC, seq DESC"
+
+
+@functools.cache
+def count_jobs(named: tuple[str, ...]) -> str:
+    """How many candidates were looked at, and how many of them fit."""
+    return f"SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (SELECT {_fits(named)} AS fits {_newest_first(named)} LIMIT :look)"
+
+
+def _newest_first(named: tuple[str, ...]) -> str:
+    """The first filter names the index, so that a rare status is found at once among millions."""
+    index, first = (_LIST_INDEXES[named[0]], f"{named[0]} = :{named[0]} AND") if named else ("jobs_newest", "")
+    return f"FROM jobs INDEXED BY {index} WHERE {first} (created_at, seq) < (:at, :seq) AND created_at >= :after"
+
+
+def _fits(named: tuple[str, ...]) -> str:
+    return " AND ".join(f"{name} = :{name}" for name in named[1:]) or "TRUE"
+
+
+def split_script(script: str) -> Iterable[str]:
+    """The statements of a schema or of an upgrade, without comments."""
+    lines = (line for line in script.split("\n") if not line.startswith("--"))
+    return (statement for statement in "\n".join(lines).split(";") if statement.strip())

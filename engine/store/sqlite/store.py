@@ -1,0 +1,399 @@
+"""The store on SQLite: one connection a process, WAL, every commit behind `CommitLock`; readers never wait.
+
+`durable` stores (the schedulers') sync every commit to the disk before they answer. What other processes commit may be lost
+with the power, never with a process, and is then done again. A full or locked database is `StoreUnavailable`; an I/O error or a
+damaged file is `StoreBroken`, which ends the process: nothing goes on in memory only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from jobyard.engine.errors import Conflict, StoreBroken
+from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status, Ticket
+from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.store import bounds
+from jobyard.engine.store.port import (
+    ANYTHING,
+    Abandoned,
+    Claimed,
+    Count,
+    Inserted,
+    Insertion,
+    KeyTaken,
+    Page,
+    Record,
+    Seen,
+    Served,
+    nobody,
+)
+from jobyard.engine.store.sqlite import rows, statements
+from jobyard.engine.store.sqlite.commit_lock import CommitLock
+from jobyard.engine.store.sqlite.engine import sqlite3, words
+from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
+from jobyard.engine.store.sqlite.search import SqliteSearch
+from jobyard.engine.store.sqlite.wal_sync import WalSync
+
+FOREIGN_LOCK_S = 2.0
+PATIENCE, IMPATIENCE = (f"PRAGMA busy_timeout = {round(s * 1000)}" for s in (FOREIGN_LOCK_S, 0))
+CHECKPOINT_BYTES = 4 << 20
+CACHE_KIB = 4_096
+FINDS = (64, 16, 4, 1)
+
+
+class SqliteStore:
+    """See `Store`."""
+
+    def __init__(self, path: Path, *, durable: bool, waiting: Callable[[bool], None]) -> None:
+        self._folder = path.parent
+        self._wal = path.with_name(path.name + "-wal")
+        self._waiting = waiting
+        self._lock = CommitLock(path.with_name(path.name + "-lock"), waiting)
+        self._deltas: Counter[str] = Counter()
+        self._checkpoint_at, self._commits = CHECKPOINT_BYTES, 0
+        self._sync = WalSync(self._wal) if durable else None
+        with self._told_plainly():
+            uri = f"{path.absolute().as_uri()}?mode=rw"
+            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=FOREIGN_LOCK_S, cached_statements=256)
+            self._run = self._connection.execute
+            self._search = SqliteSearch(self._run, self.counts)
+            self._run("PRAGMA wal_autocheckpoint = 0")
+            self._run("PRAGMA synchronous = NORMAL")
+            self._run(f"PRAGMA cache_size = -{CACHE_KIB}")
+            self._run("PRAGMA mmap_size = 0")
+
+    # ---- writing
+
+    def insert(
+        self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
+    ) -> list[Insertion]:  # fmt: skip
+        with self._alone():
+            insertions = [self._insert(jobs) if not abandoned(number) else Abandoned() for number, jobs in enumerate(requests)]
+        seen(insertions)
+        self._make_durable()
+        return insertions
+
+    def _insert(self, jobs: Sequence[Job]) -> Insertion:
+        job_ids: list[str] = []
+        fresh: list[Job] = []
+        seen: dict[str, tuple[str, bytes | None]] = {}
+        repeated = 0
+        for index, job in enumerate(jobs):
+            known = self._find_by_key(job.idempotency_key, seen)
+            if known is None:
+                fresh.append(job)
+                job_ids.append(job.job_id)
+                if job.idempotency_key is not None:
+                    seen[job.idempotency_key] = (job.job_id, job.request_digest)
+                continue
+            first_id, digest = known
+            if digest != job.request_digest:
+                return KeyTaken(index=index, job_id=first_id)
+            job_ids.append(first_id)
+            repeated += first_id != job.job_id
+        inserted = self._connection.executemany(statements.INSERT_JOB, map(rows.job_to_row, fresh)).rowcount if fresh else 0
+        self._deltas[Status.PENDING] += inserted
+        return Inserted(job_ids=job_ids, repeated=repeated)
+
+    def _find_by_key(self, key: str | None, seen: dict[str, tuple[str, bytes | None]]) -> tuple[str, bytes | None] | None:
+        if key is None:
+            return None
+        if key in seen:
+            return seen[key]
+        found = self._run(statements.FIND_BY_KEY, (key,)).fetchone()
+        return None if found is None else (found[0].hex(), found[1])
+
+    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
+        now_ms = rows.to_ms(now) or 0
+        dues = [priority for priority, due in self._first_due(limits, served) if due <= now_ms]
+        if not dues:
+            return Claimed(tickets=[])
+        ask, what = _due(served)
+        with self._commit():
+            highest_first = sorted(dues, reverse=True)
+            claimable = [self._run(ask.claimable, (p, *what, now_ms, limits[p])).fetchall() for p in highest_first]
+            found = [row for of_priority in claimable for row in of_priority]
+            self._connection.executemany(statements.CLAIM, [(owner, now_ms, now_ms, now_ms, row[0]) for row in found])
+            self._deltas[Status.PENDING] -= len(found)
+            self._deltas[Status.QUEUED] += len(found)
+        tickets = [rows.row_to_ticket(row[1:], claims=1) for row in found]
+        return Claimed(tickets=tickets, conflicts=sum(not of_priority for of_priority in claimable))
+
+    def _first_due(self, limits: Sequence[int], served: Served) -> list[tuple[int, int]]:
+        """The priorities with a limit that have pending jobs, and when the first of each is due."""
+        ask, what = _due(served)
+        wanted = json.dumps([priority for priority, limit in enumerate(limits) if limit > 0])
+        with self._told_plainly():
+            return [(priority, due) for priority, due in self._run(ask.first, (wanted, *what)) if due is not None]
+
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
+        """As a rule every guard matches. Then a statement need not be told for each row whether it changed one."""
+        if not changes:
+            return []
+        with contextlib.suppress(_GuardLost), self._commit():
+            self._apply_all(changes)
+            return [True] * len(changes)
+        with self._commit():
+            return [self._apply(change) for change in changes]
+
+    def _apply_all(self, changes: Sequence[Change]) -> None:
+        for shape, alike in itertools.groupby(changes, key=_shape):
+            same = list(alike)
+            changed = self._connection.executemany(statements.change_job(*shape), map(rows.change_to_row, same)).rowcount
+            if changed != len(same):
+                raise _GuardLost
+        self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, filter(None, map(_ended, changes))))
+        for change in changes:
+            self._note(change)
+
+    def _apply(self, change: Change) -> bool:
+        if self._run(statements.change_job(*_shape(change)), rows.change_to_row(change)).rowcount != 1:
+            return False
+        execution = _ended(change)
+        if execution is not None:
+            self._run(statements.STORE_EXECUTION, rows.execution_to_row(execution))
+        self._note(change)
+        return True
+
+    def _note(self, change: Change) -> None:
+        if change.output is not None:
+            self._run(statements.STORE_OUTPUT, rows.output_to_row(change.output))
+        self._deltas[change.status] -= 1
+        self._deltas[str(change.fields["status"])] += 1
+
+    def purge(self, *, before: datetime, limit: int) -> int:
+        before_ms = rows.to_ms(before)
+        with self._told_plainly():
+            if self._run(statements.PURGEABLE, (before_ms, 1)).fetchone() is None:
+                return 0
+        with self._commit():
+            found = self._run(statements.PURGEABLE, (before_ms, limit)).fetchall()
+            for seq, job_id, status in found:
+                self._run(statements.PURGE_JOB, (seq, before_ms))
+                self._run(statements.PURGE_EXECUTIONS, (job_id,))
+                self._run(statements.PURGE_OUTPUTS, (job_id,))
+                self._deltas[status] -= 1
+        return len(found)
+
+    # ---- reading
+
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
+        found: dict[str, Job] = {}
+        with self._told_plainly():
+            for some in _portions(job_ids):
+                asked = [rows.to_blob(job_id) for job_id in some]
+                for row in self._run(statements.find(len(asked), whole), asked):
+                    job = rows.row_to_job(row)
+                    found[job.job_id] = job
+        return [found.get(job_id) for job_id in job_ids]
+
+    def ended(self, job_ids: Sequence[str]) -> list[str]:
+        going_on: set[str] = set()
+        with self._told_plainly():
+            for some in _portions(job_ids):
+                asked = [rows.to_blob(job_id) for job_id in some]
+                going_on |= {row[0].hex() for row in self._run(statements.find_unended(len(asked)), asked)}
+        return [job_id for job_id in job_ids if job_id not in going_on]
+
+    def version(self) -> object | None:
+        """SQLite tells of others' commits only."""
+        with self._told_plainly():
+            return self._run("PRAGMA data_version").fetchone()[0], self._commits
+
+    def list_jobs(
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        look: int = bounds.LOOK,
+    ) -> Page:  # fmt: skip
+        with self._told_plainly():
+            return self._search.page(wanted, limit=limit, cursor=cursor, max_bytes=max_bytes, whole=whole, look=look)
+
+    def count_jobs(self, wanted: JobFilter, *, look: int = bounds.COUNT_LOOK) -> Count:
+        with self._told_plainly():
+            return self._search.count(wanted, look=look)
+
+    def count_ahead(self, job: Job, *, now: datetime, served: Served = ANYTHING, look: int = bounds.AHEAD_LOOK) -> Count:
+        with self._told_plainly():
+            return self._search.count_ahead(job, now=now, served=served, look=look)
+
+    def counts(self) -> dict[Status, int]:
+        with self._told_plainly():
+            return {rows.STATUSES[status]: jobs for status, jobs in self._run(statements.COUNTS)}
+
+    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
+        return rows.from_ms(min((due for _, due in self._first_due(limits, served)), default=None))
+
+    def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
+        with self._told_plainly():
+            found = self._run(statements.HELD_BY, (owner, rows.to_blob(after or ""), limit)).fetchall()
+        return [rows.row_to_job(row) for row in found]
+
+    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
+        with self._told_plainly():
+            asked = (owner, rows.to_blob(after or ""), rows.to_ms(until), limit)
+            return [rows.row_to_ticket(row) for row in self._run(statements.QUEUED_BY, asked)]
+
+    def holders(self) -> list[str]:
+        with self._told_plainly():
+            return [holder for (holder,) in self._run(statements.HOLDERS)]
+
+    def cancel_requests(self, owner: str) -> list[str]:
+        with self._told_plainly():
+            return [row[0].hex() for row in self._run(statements.CANCEL_REQUESTS, (owner,))]
+
+    def executions(self, job_id: str, *, max_bytes: int = bounds.EXECUTIONS_BYTES) -> list[Execution]:
+        with self._told_plainly():
+            found = self._run(statements.EXECUTIONS, (rows.to_blob(job_id),))
+            return bounds.latest_within(map(rows.row_to_execution, found), max_bytes)
+
+    def outputs(self, job_id: str, *, max_bytes: int = bounds.OUTPUTS_BYTES) -> list[Output]:
+        with self._told_plainly():
+            return bounds.latest_outputs(map(rows.row_to_output, self._run(statements.OUTPUTS, (rows.to_blob(job_id),))), max_bytes)
+
+    def mend(self, *, now: datetime, thorough: bool) -> None:
+        """Nothing is ever half done here: a transaction is whole or was never there."""
+
+    def ping(self) -> str:
+        self.counts()
+        return words()
+
+    def close(self) -> None:
+        self._connection.close()
+        self._lock.close()
+        if self._sync is not None:
+            self._sync.close()
+
+    # ---- whole records, see `databases.migration.Copyable`
+
+    def read_records(self, *, after: str | None, limit: int, max_bytes: int) -> tuple[list[Record], str | None]:
+        with self._told_plainly():
+            found = self._run(statements.NEXT_RECORDS, (int(after or 0), limit))
+            return bounds.first_records(((self._whole(rows.row_to_job(row[1:])), str(row[0])) for row in found), limit, max_bytes)
+
+    def _whole(self, job: Job) -> Record:
+        return job, self.executions(job.job_id, max_bytes=bounds.UNBOUNDED), self.outputs(job.job_id, max_bytes=bounds.UNBOUNDED)
+
+    def write_records(self, records: Iterable[Record]) -> int:
+        written = 0
+        with self._commit():
+            for job, executions, outputs in records:
+                try:
+                    is_new = self._run(statements.INSERT_JOB, rows.job_to_row(job)).rowcount == 1
+                except sqlite3.IntegrityError as taken:
+                    raise Conflict("conflict", f"another job there has the idempotency key of job {job.job_id}") from taken
+                self._deltas[job.status] += is_new
+                written += is_new
+                ended = (execution for execution in executions if execution.status is not ExecutionStatus.RUNNING)
+                self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, ended))
+                self._connection.executemany(statements.STORE_OUTPUT, map(rows.output_to_row, outputs))
+        return written
+
+    # ---- transactions
+
+    @contextlib.contextmanager
+    def _commit(self) -> Iterator[None]:
+        """One transaction with the counts that it moved, alone among all processes; then, not alone any more, on the disk."""
+        with self._alone():
+            yield
+        self._make_durable()
+
+    def _make_durable(self) -> None:
+        if self._sync is not None:
+            try:
+                self._sync.sync()
+            except OSError as fault:
+                raise StoreBroken(f"the database's disk fails: {fault.strerror}") from fault
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._lock, self._told_plainly():
+            self._deltas.clear()
+            self._begin()
+            try:
+                yield
+                self._connection.executemany(statements.COUNT_ON, [(n, str(status)) for status, n in self._deltas.items() if n])
+                self._run("COMMIT")
+                self._commits += 1
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._run("ROLLBACK")
+                raise
+            self._checkpoint()
+
+    def _begin(self) -> None:
+        """A program that is none of ours may hold SQLite's own lock. Once one of us waited in vain, all only try until one has it.
+
+        `waiting` is told: whoever waits here is as little to blame as one who waits for the commit lock.
+        """
+        only_try = self._lock.was_in_vain()
+        if only_try:
+            self._run(IMPATIENCE)
+        self._waiting(True)
+        has_begun = False
+        try:
+            self._run("BEGIN IMMEDIATE")
+            has_begun = True
+        finally:
+            self._waiting(False)
+            if only_try:
+                self._run(PATIENCE)
+            if only_try == has_begun:
+                self._lock.tell_next(was_in_vain=not has_begun)
+
+    def _checkpoint(self) -> None:
+        """Nobody commits while we hold the lock, so the log can begin anew, unless somebody still reads: then when it has grown.
+
+        What was committed stands whatever comes of this: without room on the disk it is tried again later.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            size = self._wal.stat().st_size
+            if size < self._checkpoint_at:
+                self._checkpoint_at = min(self._checkpoint_at, size + CHECKPOINT_BYTES)
+                return
+            self._run(IMPATIENCE)
+            try:
+                is_undone = bool(self._run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+            except sqlite3.OperationalError as fault:
+                if is_broken(fault, self._folder):
+                    raise
+                is_undone = True
+            self._run(PATIENCE)
+            self._checkpoint_at = CHECKPOINT_BYTES + (size if is_undone else 0)
+
+    def _told_plainly(self) -> contextlib.AbstractContextManager[None]:
+        return told_plainly(self._folder)
+
+
+class _GuardLost(Exception):
+    """One of several changes at once did not match: then it must be found out which."""
+
+
+def _portions(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Of few sizes, because each needs a statement of its own."""
+    start = 0
+    for size in FINDS:
+        while len(job_ids) - start >= size:
+            yield job_ids[start : start + size]
+            start += size
+
+
+def _shape(change: Change) -> tuple[tuple[str, ...], bool]:
+    return tuple(change.fields), change.unless_cancelled
+
+
+def _ended(change: Change) -> Execution | None:
+    """The row to store with a change: none for an attempt that runs, because the job itself tells of it."""
+    execution = change.execution
+    return None if execution is None or execution.status is ExecutionStatus.RUNNING else execution
+
+
+@functools.lru_cache(maxsize=8)
+def _due(served: Served) -> tuple[statements.Due, tuple[str, ...]]:
+    what = tuple(json.dumps(names) for names in (served.tasks, served.queues) if names is not None)
+    return statements.due(served.tasks is not None, served.queues is not None), what

@@ -1,0 +1,1 @@
+"""The supervisor: starts, watches, restarts and stops all processes of a start, and proves deaths."""

@@ -1,0 +1,121 @@
+"""The data folder: who may use it, and who uses it now.
+
+    DATA_DIR/          mode 0700 when we make it
+      lock             held by every start on this folder: shared by single components, alone by start-all
+      run/<who>.pid    one for each start (`start-all`, `worker-7001`): locked for as long as it runs, its pid inside
+      run/…            sockets (`RunDir`), proofs of death (`ProofsOfDeath`), the catalog of tasks
+
+A pid in a file whose lock is free means nothing. What the folder's database looks like is the store's affair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobyard.engine.errors import CannotStart
+from jobyard.engine.supervisor.locks import is_locked, take_lock
+from jobyard.engine.wire.run_dir import RunDir
+
+LOCKS = 2
+UNFIT_REMEDY = "make it a folder of yours, or set DATA_DIR to one that is"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupant:
+    """A start that runs on the folder; SIGTERM to its pid stops it."""
+
+    who: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} ({self.who})"
+
+
+class DataDir:
+    """`DATA_DIR`, and our hold on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run_dir = RunDir(path)
+        self._pid_path: Path | None = None
+        self._locks: list[int] = []
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether we hold it."""
+        return len(self._locks) == LOCKS
+
+    def make(self) -> None:
+        """Create what is missing; raises `CannotStart`."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.run_dir.make()
+        except OSError as fault:
+            raise self._unfit(fault) from fault
+
+    def take(self, who: str, *, alone: bool) -> None:
+        """Hold the folder until this process and its heirs end; raises `CannotStart`, naming who has it."""
+        pid_path = self._path_of(who)
+        try:
+            self._locks.append(take_lock(self.path / "lock", shared=not alone))
+            self._locks.append(take_lock(pid_path))
+            self._pid_path = pid_path
+            os.ftruncate(self._locks[-1], 0)
+            os.write(self._locks[-1], f"{os.getpid()}\n".encode())
+        except BlockingIOError:
+            self._forget_locks()
+            users = ", ".join(map(str, self.occupants())) or "a start that has only just begun"
+            raise CannotStart(
+                f"DATA_DIR {self.path} is in use by {users}: stop it with bin/stop-all, or set DATA_DIR to another folder"
+            ) from None
+        except OSError as fault:
+            self.release()
+            raise self._unfit(fault) from fault
+        if alone:
+            self._remove_remains()
+
+    def release(self) -> None:
+        """The last of us leaves: no pid file stays."""
+        if self._pid_path is not None:
+            self._pid_path.unlink(missing_ok=True)
+        self._forget_locks()
+
+    def occupants(self) -> list[Occupant]:
+        """Who runs on the folder now."""
+        found = [self._occupant(path) for path in sorted(self.run_dir.path.glob("*.pid"))]
+        return [occupant for occupant in found if occupant is not None]
+
+    def is_occupied_by(self, occupant: Occupant) -> bool:
+        """Whether that one still runs."""
+        return self._occupant(self._path_of(occupant.who)) == occupant
+
+    def _unfit(self, fault: OSError) -> CannotStart:
+        is_full = fault.errno == errno.ENOSPC
+        remedy = "make room, or set DATA_DIR to another folder" if is_full else UNFIT_REMEDY
+        return CannotStart(f"DATA_DIR {self.path} cannot be written ({fault.strerror}): {remedy}")
+
+    def _forget_locks(self) -> None:
+        while self._locks:
+            os.close(self._locks.pop())
+
+    def _path_of(self, who: str) -> Path:
+        return self.run_dir.path / f"{who}.pid"
+
+    def _occupant(self, path: Path) -> Occupant | None:
+        try:
+            text = path.read_text() if is_locked(path) else ""
+        except OSError:
+            return None
+        return Occupant(who=path.stem, pid=int(text)) if text.strip().isdigit() else None
+
+    def _remove_remains(self) -> None:
+        """Names that those left who were killed before us: nobody but us is here now."""
+        for suffix in ("sock", "hints", "pid"):
+            for path in self.run_dir.path.glob(f"*.{suffix}"):
+                if path != self._pid_path:
+                    with contextlib.suppress(OSError):
+                        path.unlink()

@@ -1,0 +1,117 @@
+"""The loop that every role lives in: poll, tick, sleep; signals, sign of life and drain in one place.
+
+A role is a value with a `tick`: it gets what has come since its last turn and says how long it may sleep. It never
+blocks on another process. SIGTERM asks it to drain (it goes on ticking until `drained`); how often it comes makes no difference:
+the supervisor sends SIGKILL to whom it will not wait for. The parent's death ends it too: then the kernel sends SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+from jobyard.engine.logs import Log
+from jobyard.engine.process_control import close_descriptors, die_with_parent, set_title
+from jobyard.engine.supervisor.heartbeat import Heartbeat
+from jobyard.engine.wire.hub import Envelope, Hub
+
+EXIT_OK = 0
+EXIT_CANNOT_START = 2
+EXIT_SOFTWARE = 70
+EXIT_STOPPED_AT_ONCE = 130
+
+
+class Role(Protocol):
+    """What a process does."""
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing is left to do after `drain`."""
+
+    def tick(self, inbox: list[Envelope]) -> float:
+        """One turn over everything that came; the longest time to sleep before the next, in seconds."""
+
+    def drain(self) -> None:
+        """Take nothing new from now on."""
+
+    def close(self) -> None:
+        """Let go of everything; the last call."""
+
+
+class Signals:
+    """Notes signals and wakes the loop; handlers do nothing else."""
+
+    def __init__(self, *noted: signal.Signals) -> None:
+        self.seen = dict.fromkeys(noted, 0)
+        self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def install(self) -> int:
+        """Begin to listen, to what was held back since the fork too; the descriptor that becomes readable with a signal."""
+        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        for ignored in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_IGN)  # Ctrl-C may reach the whole group; our parent decides
+        for number in self.seen:
+            signal.signal(number, self._note)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        return self._read_fd
+
+    def clear(self) -> None:
+        """Empty the wake-up pipe."""
+        try:
+            while os.read(self._read_fd, 4096):
+                pass
+        except BlockingIOError:
+            return
+
+    def _note(self, number: int, frame: object) -> None:
+        self.seen[signal.Signals(number)] += 1
+
+
+def start_afresh(keep: frozenset[int]) -> None:
+    """First thing in a fork: drop the parent's signal handlers, then its descriptors but these and the standard three."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    close_descriptors(keep=set(keep))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def live(
+    build: Callable[[Hub], Role], *, name: str, parent: int, hub: Hub, heartbeat: Heartbeat, log: Log, longest_sleep_s: float
+) -> int:  # fmt: skip
+    """A child's whole life, from fork to exit status. `build` opens what the role needs, in this process."""
+    die_with_parent(parent)
+    set_title(f"jobyard: {name}")
+    signals = Signals(signal.SIGTERM)
+    signal_fd = signals.install()
+    hub.watch(signal_fd)
+    role = build(hub)
+    hub.listen(name)
+    sleep_s = 0.0
+    draining = False
+    while not (draining and role.drained):
+        envelopes = hub.poll(min(sleep_s, longest_sleep_s))
+        if signals.seen[signal.SIGTERM] and not draining:
+            draining = True
+            log.info("drain_begun", process=name)
+            role.drain()
+        signals.clear()
+        sleep_s = role.tick(envelopes)
+        heartbeat.beat()
+    role.close()
+    hub.close()
+    log.info("process_left", process=name)
+    return EXIT_OK
+
+
+def words_for(status: int) -> str:
+    """An exit status as a person says it."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"signal {-status}"

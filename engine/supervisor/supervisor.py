@@ -1,0 +1,254 @@
+"""Keeps every post of a table filled: starts, reaps, restarts, replaces what hangs, drains, kills.
+
+A state machine like the roles that it watches: `tick` gets what came and says how long it may sleep; it waits for nobody.
+
+    STARTING ──all showed a sign of life──▶ WATCHING ──stop──▶ DRAINING, stage by stage ──▶ left
+        └── one cannot start ──▶ KILLING ◀── second stop, or the guard died ──┘
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from jobyard.engine.jobs.owners import Owner
+from jobyard.engine.logs import Log
+from jobyard.engine.supervisor.heartbeat import HeartbeatPage
+from jobyard.engine.supervisor.orphans import PendingDeaths
+from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec, ProcessState, Row
+from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE, words_for
+from jobyard.engine.wire.hub import Envelope
+from jobyard.engine.wire.messages import GetStats, Json, Message, Ping, Refused
+from jobyard.engine.world import World
+
+LONGEST_SLEEP_S = 1.0
+SHORT_SLEEP_S = 0.01
+KILL_AGAIN_S = 1.0
+STOPPED = "T"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A step of the drain: whom to ask to leave, and how long to wait before they are killed."""
+
+    roles: frozenset[str]
+    bound_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the supervisor has others do: start a process, tell the watchers who died, say once that all is ready."""
+
+    fork: Callable[[ProcessSpec, ProcessIdentity], int]
+    tell_deaths: Callable[[list[str]], None]
+    announce: Callable[[], None]
+
+
+class Supervisor:
+    """The table and what is done about it."""
+
+    def __init__(
+        self, *, specs: Sequence[ProcessSpec], stages: Sequence[Stage], owner: Owner, pid: int, hang_s: float, world: World,
+        log: Log,
+        heartbeats: HeartbeatPage, pending_deaths: PendingDeaths, hooks: Hooks,
+    ) -> None:  # fmt: skip
+        """`owner` and `pid` are its own; the owners of its children differ in process and generation."""
+        self._rows = [Row(spec=spec, slot=slot) for slot, spec in enumerate(specs)]
+        self._stages = stages
+        self._owner = owner
+        self._pid = pid
+        self._hang_s = hang_s
+        self._world = world
+        self._log = log
+        self._heartbeats = heartbeats
+        self._pending_deaths = pending_deaths
+        self._hooks = hooks
+        self._announced = False
+        self._started_at = self._ticked_at = self._watching_since = world.monotonic()
+        self._stage: int | None = None
+        self._stage_ends_at = 0.0
+        self.exit_status = EXIT_OK
+
+    @property
+    def has_left(self) -> bool:
+        """Whether everything has ended after `stop` or `kill_all`."""
+        return self._stage == len(self._stages) and not self._living() and self._pending_deaths.is_over
+
+    def tick(self, inbox: list[Envelope]) -> float:
+        """One turn; the longest time to sleep before the next, in seconds."""
+        self._notice_own_pause()
+        self._answer(inbox)
+        self._reap()
+        self._prove_deaths()
+        self._see_first_signs()
+        self._replace_hung()
+        if self._stage is None:
+            self._start_due()
+        else:
+            self._drain_on()
+        return self._sleep_s()
+
+    def stop(self) -> None:
+        """Drain, stage by stage; each is over when all of its processes are gone, or killed at its bound."""
+        if self._stage is None:
+            self._log.info("stop_begun")
+            self._enter_stage(0)
+
+    def kill_all(self, exit_status: int = EXIT_STOPPED_AT_ONCE) -> None:
+        """End everything now."""
+        if self._stage != len(self._stages) or self.exit_status == EXIT_OK:
+            self._log.warning("kill_begun")
+        self.exit_status = exit_status
+        self._stage = len(self._stages)
+        for row in self._living():
+            self._kill(row)
+
+    # ---- starting
+
+    def _start_due(self) -> None:
+        now = self._world.monotonic()
+        for row in self._rows:
+            if row.pid is None and now >= row.start_at:
+                self._start(row)
+
+    def _start(self, row: Row) -> None:
+        row.generation += 1
+        self._heartbeats.clear(row.slot)
+        identity = ProcessIdentity(owner=self._owner_of(row), heartbeat=self._heartbeats.slot(row.slot, self._world))
+        row.started_at = self._world.monotonic()
+        try:
+            row.pid = self._hooks.fork(row.spec, identity)
+        except OSError as fault:  # no memory, or too many processes: that may pass
+            pause_s = row.died(row.started_at)
+            self._log.error("process_not_started", name=row.spec.name, reason=fault.strerror, pause_s=pause_s)
+            return
+        self._log.info("process_started", name=row.spec.name, pid=row.pid, restarts=row.restarts)
+
+    def _see_first_signs(self) -> None:
+        for row in self._living():
+            row.is_ready = row.is_ready or self._heartbeats.last_beat(row.slot) > 0
+        if not self._announced and self._stage is None and all(row.is_ready for row in self._rows):
+            self._announced = True
+            self._hooks.announce()
+
+    # ---- deaths
+
+    def _reap(self) -> None:
+        rows = {row.pid: row for row in self._living()}
+        for pid, status in self._world.reap():
+            if pid in rows:
+                self._note_death(rows[pid], status)
+
+    def _note_death(self, row: Row, status: int) -> None:
+        now = self._world.monotonic()
+        if row.spec.runs_role_loop:
+            self._pending_deaths.await_proof(self._owner_of(row))
+        lived_s = round(now - row.started_at, 3)
+        pause_s = row.died(now)
+        tell = self._log.info if row.is_asked_to_stop and status == EXIT_OK else self._log.warning
+        tell("process_ended", name=row.spec.name, how=words_for(status), lived_s=lived_s, pause_s=pause_s)
+        if status == EXIT_CANNOT_START and not self._announced and self._stage is None:
+            self.kill_all(EXIT_CANNOT_START)
+
+    def _prove_deaths(self) -> None:
+        proven = self._pending_deaths.go_on({row.pid for row in self._living() if row.pid})
+        if proven and self._stage is None:
+            self._hooks.tell_deaths(proven)
+
+    # ---- hanging
+
+    def _notice_own_pause(self) -> None:
+        """Whoever was stopped itself, or had its machine stopped, has seen nobody hang in that time."""
+        now = self._world.monotonic()
+        if now - self._ticked_at > 2 * LONGEST_SLEEP_S:
+            self._watching_since = now
+        self._ticked_at = now
+
+    def _replace_hung(self) -> None:
+        now = self._world.monotonic()
+        for row in self._living():
+            seen_at = max(self._heartbeats.last_beat(row.slot), row.started_at, self._watching_since)
+            if now - seen_at > self._patience_s(row) and not self._waits(row) and not self._leaves(row):
+                self._log.warning("process_hung", name=row.spec.name, pid=row.pid, silent_s=round(now - seen_at, 3))
+                self._kill(row)
+
+    def _patience_s(self, row: Row) -> float:
+        return self._hang_s if row.is_ready else max(row.spec.first_sign_s, self._hang_s)
+
+    def _waits(self, row: Row) -> bool:
+        """For the lock of somebody else, who is the one that hangs, unless it is stopped itself."""
+        return self._heartbeats.is_waiting(row.slot) and self._world.state_of(row.pid or 0) != STOPPED
+
+    def _leaves(self, row: Row) -> bool:
+        """In its own way, without turns in which to beat; its stage's bound is what counts then."""
+        return row.is_asked_to_stop and not row.spec.runs_role_loop
+
+    # ---- leaving
+
+    def _enter_stage(self, number: int) -> None:
+        self._stage = number
+        for row in self._in_stage():
+            self._stage_ends_at = self._world.monotonic() + self._stages[number].bound_s
+            row.is_asked_to_stop = True
+            self._world.kill(row.pid or 0, signal.SIGTERM)
+
+    def _drain_on(self) -> None:
+        while self._stage is not None and self._stage < len(self._stages) and not self._in_stage():
+            self._enter_stage(self._stage + 1)
+        if self._world.monotonic() < self._stage_ends_at:
+            return
+        self._stage_ends_at += KILL_AGAIN_S
+        for row in self._in_stage():
+            self._log.warning("drain_overdue", name=row.spec.name, pid=row.pid)
+            self._kill(row)
+
+    def _in_stage(self) -> list[Row]:
+        if self._stage is None or self._stage >= len(self._stages):
+            return []
+        return [row for row in self._living() if row.spec.role in self._stages[self._stage].roles]
+
+    def _kill(self, row: Row) -> None:
+        if row.pid is not None:
+            self._world.kill(row.pid, signal.SIGKILL)
+
+    # ---- questions
+
+    def _answer(self, inbox: list[Envelope]) -> None:
+        for envelope in inbox:
+            if envelope.peer is not None and isinstance(envelope.message, GetStats | Ping):
+                envelope.peer.send(self._stats() if isinstance(envelope.message, GetStats) else self._health())
+
+    def _stats(self) -> Message:
+        now = self._world.monotonic()
+        me = {
+            "name": self._owner.process, "role": "supervisor", "pid": self._pid, "restarts": 0,
+            "status": ProcessState.RUNNING if self._stage is None else ProcessState.STOPPING,
+            "uptime_s": round(now - self._started_at, 3),
+        }  # fmt: skip
+        return Json(body=msgspec.json.encode({"processes": [me, *(row.shown(now) for row in self._rows)]}))
+
+    def _health(self) -> Message:
+        down = [f"{row.spec.name} is {row.state}" for row in self._rows if row.state is not ProcessState.RUNNING]
+        if down:
+            return Refused(code="unavailable", message=", ".join(down), retry_after_s=1)
+        return Json(body=msgspec.json.encode({"status": "healthy"}))
+
+    # ---- small things
+
+    def _living(self) -> list[Row]:
+        return [row for row in self._rows if row.pid is not None]
+
+    def _owner_of(self, row: Row) -> str:
+        return str(self._owner._replace(process=row.spec.name, generation=row.generation))
+
+    def _sleep_s(self) -> float:
+        if not self._pending_deaths.is_over or (self._stage is None and not self._announced):
+            return SHORT_SLEEP_S
+        dues = [self._stage_ends_at] if self._in_stage() else []
+        if self._stage is None:
+            dues = [row.start_at for row in self._rows if row.pid is None]
+        now = self._world.monotonic()
+        return min([LONGEST_SLEEP_S, *(max(0.0, due - now) for due in dues)])

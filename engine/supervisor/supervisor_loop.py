@@ -1,0 +1,67 @@
+"""The supervisor's life around its state machine: signals, the hub that wakes it, forks that inherit nothing they should not.
+
+    guard ──fork──▶ supervisor ──fork──▶ everything else
+
+Whoever of the three dies, the others follow: children get SIGKILL from the kernel when the supervisor dies (`role_loop.live`), the
+supervisor gets `END` when the guard dies and kills all; the guard ends what the supervisor leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from jobyard.engine.process_control import adopt_orphans, die_with_parent, set_title
+from jobyard.engine.supervisor.guard import END, STOP
+from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
+from jobyard.engine.supervisor.readiness import SupervisorSigns
+from jobyard.engine.supervisor.role_loop import Signals, start_afresh
+from jobyard.engine.supervisor.supervisor import Supervisor
+from jobyard.engine.wire.hub import Hub
+from jobyard.engine.world import World
+
+HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, STOP, END, signal.SIGCHLD)
+
+
+def become_supervisor(guard: int) -> None:
+    """First thing in the guard's fork. A session of its own, so that Ctrl-C and a closed terminal reach the guard alone."""
+    os.setsid()
+    die_with_parent(guard, END)
+    adopt_orphans()
+    set_title("jobyard: supervisor")
+
+
+def run_supervisor(supervisor: Supervisor, *, hub: Hub, name: str, guard: int, signs: SupervisorSigns) -> int:
+    """Turn after turn until everything has left, each shown to the guard; the exit status."""
+    signals = Signals(signal.SIGTERM, signal.SIGINT, STOP, END, signal.SIGCHLD)
+    hub.watch(signals.install())
+    hub.listen(name)
+    sleep_s = 0.0
+    while not supervisor.has_left:
+        envelopes = hub.poll(sleep_s)
+        signals.clear()
+        asked = max(signals.seen[number] for number in (signal.SIGTERM, signal.SIGINT, STOP))
+        if asked > 1 or signals.seen[END] or os.getppid() != guard:
+            supervisor.kill_all()
+        elif asked:
+            supervisor.stop()
+        sleep_s = supervisor.tick(envelopes)
+        signs.turn.beat()
+    hub.close()
+    return supervisor.exit_status
+
+
+def fork_process(world: World, spec: ProcessSpec, identity: ProcessIdentity, *, keep: frozenset[int]) -> int:
+    """A process on this post; its pid. Signals are held back until it has dropped our handlers, so that none is lost on ours."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        return world.fork(lambda: _live(spec, identity, keep))
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+
+
+def _live(spec: ProcessSpec, identity: ProcessIdentity, keep: frozenset[int]) -> int:
+    start_afresh(spec.keeps | keep)
+    return spec.main(identity)
+
+

@@ -1,0 +1,300 @@
+"""Why a job is not running: facts in, reasons out. Nothing is asked here, and no clock is read.
+
+`RULES` stand in the order of telling, the most decisive first: a database that is away; an end, or that it runs; a time that
+has not come; somebody who is needed and not there; others that come first; and when nothing is in its way, that it will start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.jobs.lifecycle import is_last_chance, is_terminal
+from jobyard.engine.jobs.owners import parse_owner
+from jobyard.engine.timestamps import rfc3339
+from jobyard.engine.why.facts import Facts, HostSeen
+
+LONGEST_ERROR_CHARS = 300
+MOST_NAMES = 20
+
+
+class Code(StrEnum):
+    """The reasons."""
+
+    DATABASE_UNAVAILABLE = "database_unavailable"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    CANCEL_REQUESTED = "cancel_requested"
+    RUNNING = "running"
+    HOST_SILENT = "host_silent"
+    RETRY_WAIT = "retry_wait"
+    SCHEDULED = "scheduled"
+    TASK_NOT_SERVED = "task_not_served"
+    QUEUE_NOT_SERVED = "queue_not_served"
+    NO_WATCHER = "no_watcher"
+    NO_QUEUE = "no_queue"
+    NO_WORKER = "no_worker"
+    LAST_CHANCE = "last_chance"
+    JOBS_AHEAD = "jobs_ahead"
+    SLOTS_BUSY = "slots_busy"
+    HANDED_OUT = "handed_out"
+    ELSEWHERE = "elsewhere"
+    ABOUT_TO_START = "about_to_start"
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """One, in words; `facts` are its numbers and names."""
+
+    code: Code
+    message: str
+    facts: dict[str, object] = {}
+
+
+def explain(facts: Facts) -> list[Reason]:
+    """All that applies, at least one."""
+    return [reason for rule in RULES if (reason := rule(facts)) is not None] or [_about_to_start()]
+
+
+def to_json(facts: Facts) -> bytes:
+    """As clients see it; `status` is null when the database could not be read."""
+    reasons = [{"code": reason.code, "message": reason.message, **reason.facts} for reason in explain(facts)]
+    status = None if facts.job is None else facts.job.status
+    return msgspec.json.encode({"job_id": facts.job_id, "status": status, "reasons": reasons})
+
+
+def in_words(seconds: float) -> str:
+    """`40 s`, `8 min`, `3 h`, `5 days`: two digits are enough to wait by."""
+    for name, length, enough in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
+        if seconds < enough * length:
+            return f"{round(seconds / length)} {name}"
+    return f"{round(seconds / 86400):,} days"
+
+
+# ---- it cannot be read, has ended, or runs
+
+
+def _database(facts: Facts) -> Reason | None:
+    if facts.job is not None:
+        return None
+    words = f"the database cannot be read, and no job begins without it: {facts.fault}"
+    return Reason(code=Code.DATABASE_UNAVAILABLE, message=words)
+
+
+def _ended(facts: Facts) -> Reason | None:
+    job = facts.job
+    if job is None or not is_terminal(job):
+        return None
+    ago = f"{_since(facts, job.finished_at)} ago"
+    words = {
+        Status.COMPLETED: f"it completed {ago}, in attempt {job.attempt}",
+        Status.FAILED: f"it failed for good {ago}, in attempt {job.attempt}: {_cut(job.error)}",
+        Status.CANCELLED: f"it was cancelled {ago}, {f'in attempt {job.attempt}' if job.attempt else 'before it ever began'}",
+    }
+    told: dict[str, object] = {"finished_at": rfc3339(job.finished_at), "attempt": job.attempt}
+    return Reason(
+        code=Code(job.status), message=words[job.status], facts=told | ({"error": _cut(job.error)} if job.error else {})
+    )
+
+
+def _cancel_requested(facts: Facts) -> Reason | None:
+    job = facts.job
+    if job is None or job.status is not Status.RUNNING or job.cancel_requested_at is None:
+        return None
+    words = f"somebody asked to cancel it {_since(facts, job.cancel_requested_at)} ago: the task is told, then stopped"
+    return Reason(code=Code.CANCEL_REQUESTED, message=words, facts={"since": rfc3339(job.cancel_requested_at)})
+
+
+def _running(facts: Facts) -> Reason | None:
+    job = facts.job
+    if job is None or job.status is not Status.RUNNING or job.locked_by is None:
+        return None
+    holder = parse_owner(job.locked_by)
+    words = (
+        f"it has been running for {_since(facts, job.last_run_at)} on {holder.process} of host {holder.host}, "
+        f"in attempt {job.attempt}; an attempt may take {in_words(job.timeout_s)}"
+    )
+    told: dict[str, object] = {"since": rfc3339(job.last_run_at), "worker": holder.process, "host": holder.host}
+    return Reason(code=Code.RUNNING, message=words, facts=told | {"attempt": job.attempt})
+
+
+def _host_silent(facts: Facts) -> Reason | None:
+    """It holds the job, and its last sign of life is older than its lease."""
+    holder = facts.job.holder if facts.job is not None and not is_terminal(facts.job) else None
+    host = next((host for host in facts.hosts if holder and host.boot == parse_owner(holder).boot), None)
+    if host is None or host.is_alive:
+        return None
+    silent_s = host.silent_s or 0.0
+    words = f"host {host.host}, which has it, gave its last sign of life {in_words(silent_s)} ago: others take it back soon"
+    return Reason(code=Code.HOST_SILENT, message=words, facts={"host": host.host, "silent_s": round(silent_s, 1)})
+
+
+# ---- its time has not come
+
+
+def _retry_wait(facts: Facts) -> Reason | None:
+    job = facts.job
+    if job is None or not facts.is_waiting or facts.is_due or not _is_a_retry(job):
+        return None
+    words = f"it waits {_until(facts, job)} for retry {job.retry_count} of {job.max_retries}; the last error was: {_cut(job.error)}"
+    told = {**_due(facts, job), "retry": job.retry_count, "max_retries": job.max_retries, "error": _cut(job.error)}
+    return Reason(code=Code.RETRY_WAIT, message=words, facts=told)
+
+
+def _scheduled(facts: Facts) -> Reason | None:
+    job = facts.job
+    if job is None or not facts.is_waiting or facts.is_due or _is_a_retry(job):
+        return None
+    words = f"it is scheduled for {rfc3339(job.scheduled_at)}, in {_until(facts, job)}"
+    return Reason(code=Code.SCHEDULED, message=words, facts=_due(facts, job))
+
+
+def _is_a_retry(job: Job) -> bool:
+    return job.retry_count > 0 and job.next_run_at == job.scheduled_at
+
+
+def _due(facts: Facts, job: Job) -> dict[str, object]:
+    return {"until": rfc3339(job.scheduled_at), "in_s": round((job.scheduled_at - facts.now).total_seconds(), 3)}
+
+
+# ---- somebody is missing
+
+
+def _task_not_served(facts: Facts) -> Reason | None:
+    job = facts.job
+    alive = [host for host in facts.hosts if host.is_alive]
+    if job is None or not facts.is_waiting or any(host.serves_task(job) for host in alive):
+        return None
+    served = "; ".join(f"{host.host} serves {_names(host.tasks)}" for host in alive[:MOST_NAMES]) or "no host is known"
+    words = f"no worker serves the task {job.task!r}: {served}"
+    return Reason(code=Code.TASK_NOT_SERVED, message=words, facts={"task": job.task, "hosts": _shown(facts)})
+
+
+def _queue_not_served(facts: Facts) -> Reason | None:
+    job = facts.job
+    able = [host for host in facts.hosts if job is not None and host.is_alive and host.serves_task(job)]
+    if job is None or not facts.is_waiting or not able or any(host.serves(job) for host in able):
+        return None
+    served = "; ".join(f"{host.host} takes {_names(host.queues)}" for host in able[:MOST_NAMES])
+    words = f"no worker that serves the task {job.task!r} takes jobs of the queue {job.queue!r}: {served}"
+    return Reason(code=Code.QUEUE_NOT_SERVED, message=words, facts={"queue": job.queue, "hosts": _shown(facts)})
+
+
+def _no_watcher(facts: Facts) -> Reason | None:
+    is_to_be_claimed = facts.job is None or facts.job.status is Status.PENDING
+    if not facts.needs_us or not is_to_be_claimed or facts.report.watchers:
+        return None
+    return Reason(code=Code.NO_WATCHER, message="no watcher answers on this host: nobody sees that a job is due")
+
+
+def _no_queue(facts: Facts) -> Reason | None:
+    if not facts.needs_us or facts.report.place is not None:
+        return None
+    return Reason(code=Code.NO_QUEUE, message="the queue does not answer on this host: nobody hands jobs to workers")
+
+
+def _no_worker(facts: Facts) -> Reason | None:
+    if not facts.needs_us or facts.report.workers:
+        return None
+    return Reason(code=Code.NO_WORKER, message="no worker answers on this host: nobody runs jobs")
+
+
+# ---- others come first
+
+
+def _last_chance(facts: Facts) -> Reason | None:
+    job = facts.job
+    if job is None or not facts.is_due or not is_last_chance(job, max_lost=facts.max_lost):
+        return None
+    words = f"its worker died {job.lost_count} of at most {facts.max_lost} times: of such jobs a worker runs one at a time"
+    return Reason(code=Code.LAST_CHANCE, message=words, facts={"lost_count": job.lost_count, "max_lost": facts.max_lost})
+
+
+def _jobs_ahead(facts: Facts) -> Reason | None:
+    job, place = facts.job, facts.report.place
+    if job is None or not facts.is_due or facts.is_elsewhere:
+        return None
+    if job.status is Status.PENDING:
+        ahead = facts.ahead + sum(place.waiting[job.priority :] if place is not None and facts.is_served_here else ())
+    else:
+        ahead = place.ahead if place is not None else 0
+    if not ahead:
+        return None
+    many = f"{ahead:,}" if facts.is_exact else f"more than {ahead:,}"
+    words = f"{many} {'job comes' if ahead == 1 and facts.is_exact else 'jobs come'} first: of higher priority, or due earlier"
+    return Reason(code=Code.JOBS_AHEAD, message=words, facts={"ahead": ahead, "is_exact": facts.is_exact})
+
+
+def _slots_busy(facts: Facts) -> Reason | None:
+    workers = facts.report.workers
+    slots, busy = sum(worker.slots for worker in workers), sum(worker.busy for worker in workers)
+    if not facts.is_due or facts.is_elsewhere or not facts.is_served_here or not slots or busy < slots:
+        return None
+    longest_s = max(worker.longest_s for worker in workers)
+    words = f"all {slots} slots of this host are busy, the longest for {in_words(longest_s)}"
+    return Reason(code=Code.SLOTS_BUSY, message=words, facts={"slots": slots, "longest_s": round(longest_s, 3)})
+
+
+def _handed_out(facts: Facts) -> Reason | None:
+    place = facts.report.place
+    if not facts.is_waiting or place is None or place.state != "leased":
+        return None
+    words = f"{place.leased_by} has been handed it, and begins it as soon as it can"
+    return Reason(code=Code.HANDED_OUT, message=words, facts={"worker": place.leased_by})
+
+
+def _other_hosts(facts: Facts) -> Reason | None:
+    job = facts.job
+    if job is None or job.holder is None or not facts.is_waiting or not facts.is_elsewhere:
+        return None
+    host = parse_owner(job.holder).host
+    words = f"host {host} has had it in its queue for {_since(facts, job.queued_at)}; ask there for more"
+    return Reason(code=Code.ELSEWHERE, message=words, facts={"host": host})
+
+
+def _about_to_start() -> Reason:
+    return Reason(code=Code.ABOUT_TO_START, message="nothing is in its way: it is due, and begins within a moment")
+
+
+RULES: tuple[Callable[[Facts], Reason | None], ...] = (
+    _database, _ended, _cancel_requested, _running, _host_silent, _retry_wait, _scheduled, _task_not_served, _queue_not_served,
+    _no_watcher, _no_queue, _no_worker, _last_chance, _jobs_ahead, _slots_busy, _handed_out, _other_hosts,
+)  # fmt: skip
+"""In the order of telling."""
+
+
+# ---- words
+
+
+def _since(facts: Facts, at: datetime | None) -> str:
+    return in_words(max(0.0, (facts.now - at).total_seconds())) if at is not None else "some time"
+
+
+def _until(facts: Facts, job: Job) -> str:
+    return in_words((job.scheduled_at - facts.now).total_seconds())
+
+
+def _cut(error: str | None) -> str:
+    text = error or ""
+    return text if len(text) <= LONGEST_ERROR_CHARS else text[: LONGEST_ERROR_CHARS - 1] + "…"
+
+
+def _names(names: tuple[str, ...] | None) -> str:
+    if names is None:
+        return "any"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(sorted(names)[:MOST_NAMES]) + more if names else "none"
+
+
+def _shown(facts: Facts) -> list[dict[str, object]]:
+    return [_host(host) for host in facts.hosts[:MOST_NAMES]]
+
+
+def _host(host: HostSeen) -> dict[str, object]:
+    tasks = None if host.tasks is None else sorted(host.tasks)[:MOST_NAMES]
+    queues = None if host.queues is None else sorted(host.queues)[:MOST_NAMES]
+    return {"host": host.host, "tasks": tasks, "queues": queues, "is_alive": host.is_alive}

@@ -1,0 +1,292 @@
+"""All executor children of a worker: starts and replaces them, hands attempts to them, and brings every attempt to an end.
+
+    hand ──▶ slot ──▶ Done ──────────────▶ Ended
+              │  └──▶ death of the child ─▶ Ended (crashed)
+              └── taken back unread (stuck behind a long one, or its child ends) ──▶ homeless ──▶ another slot, or Ended (released)
+
+What has ended is collected by the worker, which settles it in the store. Nothing here knows the store or the queue.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from jobyard.engine.config import Settings
+from jobyard.engine.jobs.job import ExecutionStatus, Outcome, Output, Progress
+from jobyard.engine.logs import Log
+from jobyard.engine.wire.hub import Peer
+from jobyard.engine.wire.messages import Done, Progressed
+from jobyard.engine.worker.deadlines import Deadlines, death_words
+from jobyard.engine.worker.duration_estimates import DurationEstimates
+from jobyard.engine.worker.executor_handle import ExecutorHandle
+from jobyard.engine.worker.slot import Attempt, Slot
+from jobyard.engine.worker.slot_allocator import LONG_S, SlotAllocator, is_long
+from jobyard.engine.world import World
+
+UNPLACED_S = 0.1
+BROKEN_OFF_S = 0.2
+MEMORY_LOOK_S = 0.5
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt and what came of it, waiting to be settled."""
+
+    attempt: Attempt
+    outcome: Outcome
+
+
+class ExecutorPool:
+    """The children and what they have."""
+
+    def __init__(self, *, settings: Settings, world: World, log: Log, spawn: Callable[[], ExecutorHandle]) -> None:
+        self._settings = settings
+        self._world = world
+        self._log = log
+        self._spawn = spawn
+        self._spawn_at = self._memory_look_at = world.monotonic()
+        self._pause_s = 0.0
+        self._deadlines = Deadlines(world, drain_s=settings.drain_s)
+        self._unplaced: deque[tuple[Attempt, float]] = deque()
+        self._ended: list[Ended] = []
+        self._draining_since: float | None = None
+        self._durations = DurationEstimates()
+        self.slots: list[Slot] = []
+        self._fill()
+
+    @property
+    def has_unplaced(self) -> bool:
+        """Whether attempts wait here for a slot; they come before any new ones."""
+        return bool(self._unplaced)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every child has left after `drain`, and nothing waits."""
+        return not self.slots and not self._unplaced and not self._ended
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything runs, or may."""
+        return bool(self._unplaced) or any(slot.attempts for slot in self.slots)
+
+    def seats(self) -> SlotAllocator:
+        """Who may be handed how many now."""
+        limit = self._settings.max_jobs_per_child
+        return SlotAllocator(self.slots, self._durations, now=self._world.monotonic(), max_jobs_per_child=limit)
+
+    def is_short(self, task: str) -> bool:
+        """Whether jobs of this task were so short that some may wait here for a slot."""
+        return self._durations.ahead(task) > 1
+
+    def hand(self, attempts: Iterable[Attempt]) -> None:
+        """Each to the slot with the least to do."""
+        self._requeue(attempts)
+        self._place()
+
+    def collect(self) -> list[Ended]:
+        """What has ended since the last time."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def attempts(self) -> Iterator[Attempt]:
+        """All that are here."""
+        for slot in self.slots:
+            yield from slot.attempts
+        yield from (attempt for attempt, _ in self._unplaced)
+
+    def output_of(self, job_id: str, attempt: int) -> Output | None:
+        """What an attempt that is here has left so far; None: it is not here."""
+        for slot in self.slots:
+            for one in slot.attempts:
+                if (one.job.job_id, one.job.attempt) == (job_id, attempt):
+                    return slot.output_of(one) or Output(job_id=job_id, attempt=attempt)
+        return None
+
+    def cancel(self, job_id: str) -> None:
+        """Somebody asked to cancel this job."""
+        for attempt in self.attempts():
+            if attempt.job.job_id == job_id:
+                self._deadlines.begin_end(attempt, ExecutionStatus.CANCELLED)
+
+    def abandon(self) -> int:
+        """End at once, free of charge, all that runs: its host may lose its hold on it. How many were not at their end anyhow."""
+        ended = 0
+        for attempt in self.attempts():
+            if attempt.ending is None:
+                attempt.ending, attempt.crash = ExecutionStatus.RELEASED, "handed back: the database was out of reach for too long"
+                ended += 1
+        for slot in self.slots:
+            if slot.attempts:
+                slot.handle.kill()
+        return ended
+
+    def drain(self) -> None:
+        """No new children; what runs may go on for DRAIN_S."""
+        self._draining_since = self._world.monotonic()
+
+    # ---- what the children say
+
+    def note_done(self, peer: Peer | None, done: Done) -> None:
+        """A child reports the end of an attempt."""
+        slot = next((slot for slot in self.slots if slot.handle.peer is peer), None)
+        attempt = slot.done(done) if slot is not None else None
+        if slot is None or attempt is None:
+            self._log.warning("report_ignored", job_id=done.job_id, attempt=done.attempt)
+            return
+        self._pause_s = 0.0
+        self._durations.note(attempt.job.task, done.elapsed_s)
+        self._ended.append(Ended(attempt, self._deadlines.outcome_of(attempt, done.outcome)))
+        if self._settings.max_jobs_per_child and slot.runs >= self._settings.max_jobs_per_child:
+            self._requeue(slot.take_back())
+            slot.retire()
+
+    def note_progress(self, peer: Peer | None, told: Progressed) -> None:
+        """A child's task says how far it is."""
+        slot = next((slot for slot in self.slots if slot.handle.peer is peer), None)
+        current = slot.current if slot is not None else None
+        if current is not None and (current.job.job_id, current.job.attempt) == (told.job_id, told.attempt):
+            current.progress = Progress(fraction=told.fraction, note=told.note, at=self._world.now())
+            self._log.info("job_progressed", job_id=told.job_id, attempt=told.attempt, fraction=told.fraction, note=told.note)
+
+    def note_closed(self, peer: Peer | None) -> None:
+        """A child's reports have ended: because it did, which is seen in a moment, or because its task broke them off."""
+        for slot in self.slots:
+            if slot.handle.peer is peer:
+                slot.broke_off_at = self._world.monotonic()
+
+    def note_ready(self, fd: int) -> None:
+        """A child died, or one of its tasks printed something."""
+        for slot in self.slots:
+            if fd == slot.handle.pid_fd:
+                slot.dying = True
+            elif fd == slot.handle.output_fd:
+                slot.read_output()
+
+    def dead(self) -> list[Slot]:
+        """Those whose death was seen in an earlier turn: all that they reported is among the letters of this one."""
+        return [slot for slot in self.slots if slot.dying]
+
+    def reap(self, dead: list[Slot]) -> None:
+        """After this turn's letters are read: a letter about a descriptor must not meet a new child that got its number."""
+        for slot in dead:
+            self._requeue(slot.take_back())
+            words = death_words(slot.reap())
+            self.slots.remove(slot)
+            for attempt in slot.attempts:
+                outcome = Outcome(status=ExecutionStatus.CRASHED, error=attempt.crash or words)
+                self._ended.append(Ended(attempt, self._deadlines.outcome_of(attempt, outcome)))
+            if not slot.retiring:
+                self._log.info("executor_died", pid=slot.handle.pid, reason=words, jobs_run=slot.runs)
+            if not slot.retiring and not slot.runs and not slot.attempts:
+                self._pause()  # it did not even begin: the next one may fare no better
+        self._fill()
+
+    # ---- what time brings
+
+    def look_after(self) -> None:
+        """Time-outs, cancellations, memory, short jobs stuck behind a long one, homes for the homeless, the end of the drain."""
+        now = self._world.monotonic()
+        for slot in self.slots:
+            slot.has_read = False
+            current = slot.current
+            if current is None or slot.dying:
+                continue
+            self._deadlines.look(current, draining_since=self._draining_since)
+            if len(slot.attempts) > 1 and (current.ending is not None or is_long(current, now)):
+                self._requeue(slot.take_back())
+            self._deadlines.step(slot, current)
+        self._end_broken_off(now)
+        self._look_at_memory(now)
+        self._place()
+        if self._draining_since is not None:
+            for slot in self.slots:
+                if slot.takes_work and not slot.attempts:
+                    slot.retire()
+
+    def next_look_at(self) -> float:
+        """When `look_after` or `bury` has something to do, in monotonic seconds."""
+        now = self._world.monotonic()
+        if any(slot.dying for slot in self.slots):
+            return now
+        dues = [float("inf")]
+        for slot in self.slots:
+            if slot.broke_off_at is not None:
+                dues.append(slot.broke_off_at + BROKEN_OFF_S)
+            if slot.attempts:
+                dues.append(self._deadlines.next_step_at(slot.attempts[0], self._draining_since))
+                if not is_long(slot.attempts[0], now):
+                    dues.append((slot.attempts[0].started_at or now) + LONG_S)
+                elif len(slot.attempts) > 1:
+                    dues.append(now + LONG_S)
+        if self._unplaced:
+            dues.append(now + LONG_S)
+        if self._settings.child_memory_mb:
+            dues.append(self._memory_look_at)
+        if len(self.slots) < self._settings.concurrency and self._draining_since is None:
+            dues.append(self._spawn_at)
+        return min(dues)
+
+    def _end_broken_off(self, now: float) -> None:
+        """No result can come any more from a child that lives on without its line."""
+        for slot in self.slots:
+            if slot.broke_off_at is not None and not slot.dying and now >= slot.broke_off_at + BROKEN_OFF_S:
+                self._end_child(slot, "the task closed the line on which its result was to come")
+                slot.broke_off_at = now
+
+    def _look_at_memory(self, now: float) -> None:
+        limit_mb = self._settings.child_memory_mb
+        if not limit_mb or now < self._memory_look_at:
+            return
+        self._memory_look_at = now + MEMORY_LOOK_S
+        for slot in self.slots:
+            used_mb = slot.handle.memory() >> 20
+            if used_mb > limit_mb:
+                self._end_child(slot, f"out of memory: {used_mb} MiB used, CHILD_MEMORY_MB allows {limit_mb}")
+
+    def _end_child(self, slot: Slot, why: str) -> None:
+        """For what its current attempt did, which is charged."""
+        self._requeue(slot.take_back())
+        if slot.current is not None:
+            slot.current.crash = why
+            self._deadlines.spare_others(slot)
+        slot.handle.kill()
+
+    def _requeue(self, attempts: Iterable[Attempt]) -> None:
+        now = self._world.monotonic()
+        self._unplaced.extend((attempt, now) for attempt in attempts)
+
+    def _place(self) -> None:
+        """Attempts without a slot go to whoever is free, or are given back free of charge."""
+        if not self._unplaced:
+            return
+        seats = self.seats()
+        now = self._world.monotonic()
+        waiting, self._unplaced = self._unplaced, deque()
+        for attempt, since in waiting:
+            may_run = self._draining_since is None and attempt.ending is None
+            slot = seats.take(attempt.job.task) if may_run else None
+            if slot is not None and slot.hand(attempt):
+                continue
+            if may_run and now - since < UNPLACED_S:
+                self._unplaced.append((attempt, since))
+            else:
+                released = Outcome(status=ExecutionStatus.RELEASED, error="given back before it began to run")
+                self._ended.append(Ended(attempt, self._deadlines.outcome_of(attempt, released)))
+
+    def _fill(self) -> None:
+        """As many children as there should be; when one cannot be started, another try in a while."""
+        while len(self.slots) < self._settings.concurrency and self._draining_since is None:
+            if self._world.monotonic() < self._spawn_at:
+                return
+            try:
+                self.slots.append(Slot(self._spawn(), world=self._world, log=self._log))
+            except OSError as fault:
+                self._log.error("executor_not_started", reason=fault.strerror)
+                self._pause()
+
+    def _pause(self) -> None:
+        self._pause_s = min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, 2 * self._pause_s))
+        self._spawn_at = self._world.monotonic() + self._pause_s

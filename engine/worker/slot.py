@@ -1,0 +1,131 @@
+"""One place to run jobs at: an executor child and the attempts that it was handed, in the order in which it runs them."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from jobyard.engine.executor.interrupt import Why
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, Progress, Ticket
+from jobyard.engine.logs import Log
+from jobyard.engine.wire.messages import Done, Run
+from jobyard.engine.worker.executor_handle import ExecutorHandle
+from jobyard.engine.worker.output import OutputReader, Printer
+from jobyard.engine.world import World
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Attempt:
+    """A job that was begun here and has not been settled. `output` is there once it has ended, if it left any."""
+
+    job: Job
+    ticket: Ticket
+    started_at: float | None = None
+    ending: ExecutionStatus | None = None
+    next_step_at: float = 0.0
+    step: int = 0
+    crash: str | None = None
+    progress: Progress | None = None
+    output: Output | None = None
+
+
+class Slot:
+    """See the module."""
+
+    def __init__(self, handle: ExecutorHandle, *, world: World, log: Log) -> None:
+        self.handle = handle
+        self.attempts: deque[Attempt] = deque()
+        self._handed: set[Printer] = set()
+        self.runs = 0
+        self.dying = False
+        self.retiring = False
+        self.broke_off_at: float | None = None
+        self.has_read = False
+        """Whether all was read that was printed before the reports which came this turn."""
+        self._world = world
+        self._output_reader = OutputReader(log, pid=handle.pid, awaits=self._handed.__contains__)
+
+    @property
+    def current(self) -> Attempt | None:
+        """What it runs now."""
+        return self.attempts[0] if self.attempts else None
+
+    @property
+    def takes_work(self) -> bool:
+        """Whether it may be handed a job: not behind one that may take the child with it when it is ended."""
+        if self.dying or self.retiring or self.broke_off_at is not None:
+            return False
+        return not self.attempts or self.attempts[0].ending is None
+
+    def hand(self, attempt: Attempt) -> bool:
+        """Give it one more job; False when it cannot take it now."""
+        job = attempt.job
+        run = Run(
+            job_id=job.job_id, attempt=job.attempt, epoch=job.epoch, retry_count=job.retry_count, task=job.task,
+            payload=job.payload, timeout_s=job.timeout_s, is_behind=bool(self.attempts),
+        )  # fmt: skip
+        if not self.handle.send(run):
+            return False
+        if not self.attempts:
+            self._output_reader.begin(job.job_id, job.attempt)
+            attempt.started_at = self._world.monotonic()
+        self.attempts.append(attempt)
+        self._handed.add((job.job_id, job.attempt))
+        return True
+
+    def done(self, done: Done) -> Attempt | None:
+        """The attempt that it says has ended; None when it says so of one that it does not run."""
+        current = self.current
+        if current is None or (current.job.job_id, current.job.attempt) != (done.job_id, done.attempt):
+            return None
+        if not self.has_read:
+            self.read_output()
+        self._output_reader.end(done.job_id, done.attempt)
+        current.output = self._output_reader.taken(done.job_id, done.attempt, current.progress)
+        self.attempts.popleft()
+        self._handed.discard((done.job_id, done.attempt))
+        self.runs += 1
+        if self.attempts:
+            self.attempts[0].started_at = self._world.monotonic()
+        return current
+
+    def take_back(self) -> list[Attempt]:
+        """What the child has not begun to read, in order; nobody runs it now."""
+        unread = {run.job_id for run in self.handle.take_back()}
+        taken = [attempt for attempt in self.attempts if attempt.job.job_id in unread]
+        self.attempts = deque(attempt for attempt in self.attempts if attempt.job.job_id not in unread)
+        for attempt in taken:
+            attempt.started_at = None
+            self._handed.discard((attempt.job.job_id, attempt.job.attempt))
+        return taken
+
+    def interrupt(self, attempt: Attempt) -> None:
+        """Raise an exception in its task, if that is what the child runs."""
+        why = Why.TIMEOUT if attempt.ending is ExecutionStatus.TIMEOUT else Why.CANCEL
+        self.handle.interrupt(why, attempt.job.job_id, attempt.job.attempt)
+
+    def retire(self) -> None:
+        """Let the child leave once it has nothing left to do."""
+        self.retiring = True
+        self.handle.dismiss()
+
+    def read_output(self) -> None:
+        """What was printed goes to the log, and its end is kept."""
+        self.has_read = True
+        printed = self.handle.read_output()
+        if printed:
+            self._output_reader.take(printed)
+
+    def output_of(self, attempt: Attempt) -> Output | None:
+        """What it has printed and told so far."""
+        self.read_output()
+        return self._output_reader.so_far(attempt.job.job_id, attempt.job.attempt, attempt.progress)
+
+    def reap(self) -> int:
+        """See `ExecutorHandle`."""
+        self.read_output()
+        status = self.handle.reap()
+        self._output_reader.close()
+        for attempt in self.attempts:
+            attempt.output = self._output_reader.taken(attempt.job.job_id, attempt.job.attempt, attempt.progress)
+        return status

@@ -1,0 +1,53 @@
+"""What users import: `from jobyard import task, current_job, Client`, and every error that these raise.
+
+The clients and their errors are loaded when they are first asked for: a process that only runs tasks does not carry httpx.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from jobyard.engine.tasks.context import Retry, Unrecoverable, current_job
+from jobyard.engine.tasks.registry import task
+
+if TYPE_CHECKING:
+    from jobyard.engine.client.async_client import AsyncClient
+    from jobyard.engine.client.sync_client import Client
+    from jobyard.engine.client.values import Execution, Health, Job, NewJob
+    from jobyard.engine.errors import (
+        BrokenAnswer,
+        Conflict,
+        InvalidRequest,
+        JobFailed,
+        JobyardError,
+        NotFinished,
+        NotFound,
+        Rejected,
+        TooLarge,
+        Unauthorized,
+        Unavailable,
+        Unreachable,
+    )
+
+__all__ = [
+    "AsyncClient", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job", "JobFailed",
+    "JobyardError", "NewJob", "NotFinished", "NotFound", "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable",
+    "Unreachable", "Unrecoverable", "current_job", "task",
+]  # fmt: skip
+
+_PLACES = {
+    "AsyncClient": "client.async_client", "Client": "client.sync_client", "Execution": "client.values", "Health": "client.values",
+    "Job": "client.values", "NewJob": "client.values",
+}  # fmt: skip
+_NEEDED_BY_THE_CLIENT = ("anyio", "httpx")
+
+
+def __getattr__(name: str) -> object:
+    """Loads the clients, their values and the errors on first use."""
+    if name not in __all__:
+        raise AttributeError(f"module 'jobyard' has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(f"jobyard.engine.{_PLACES.get(name, 'errors')}"), name)
+    except ModuleNotFoundError as missing:
+        if missing.name not in _NEEDED_BY_THE_CLIENT:
+            raise
+        raise ImportError(f"the client needs {missing.name}, which is not installed: pip install httpx") from missing

@@ -1,0 +1,174 @@
+"""Tasks that mean harm, or might as well: each tries to take more down than itself."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import signal
+import sys
+import time
+from collections import deque
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from system_tasks import LOOK_EVERY_S, note
+
+from jobyard import task
+
+FOREVER_S = 600
+MIB = 1 << 20
+NEVER_MATCHES = "a" * 60 + "!"
+
+
+@task("multiply")
+def multiply(payload: Any) -> int:
+    """A fork bomb: all fork as fast as they can until there are `limit`; then it comes back, and they stay."""
+    born = mmap.mmap(-1, mmap.PAGESIZE)
+    note(payload, "begin")
+    me = os.getpid()
+    while born[0] < payload["limit"]:
+        if os.fork() == 0:
+            born[0] += 1
+            if payload.get("flees"):
+                os.setsid()
+        time.sleep(0)
+    if os.getpid() != me or payload.get("stays"):
+        time.sleep(FOREVER_S)
+    return min(born[0], payload["limit"])
+
+
+@task("hog")
+def hog(payload: Any) -> None:
+    """Takes more and more memory."""
+    note(payload, "begin")
+    taken = []
+    while True:
+        taken.append(b"x" * MIB)
+        time.sleep(LOOK_EVERY_S)
+
+
+@task("daemonise")
+def daemonise(payload: Any) -> None:
+    """Leaves a daemon behind as daemons are made: two forks, a session of its own, nothing shared, deaf to SIGTERM."""
+    told, tell = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            os.write(tell, str(os.getpid()).encode())
+            os.closerange(0, 4096)
+            time.sleep(FOREVER_S)
+        os._exit(0)
+    note(payload, "begin", child=int(os.read(told, 20)))
+    match payload["then"]:
+        case "die":
+            os._exit(0)
+        case "stay":
+            time.sleep(FOREVER_S)
+
+
+@task("swallow")
+def swallow(payload: Any) -> None:
+    """Cannot be told anything."""
+    note(payload, "begin")
+    while True:
+        try:
+            time.sleep(LOOK_EVERY_S)
+        except BaseException:
+            pass
+
+
+@task("shout")
+def shout(payload: Any) -> str:
+    """Prints `mib` MiB, by every way out that there is."""
+    note(payload, "begin")
+    line = "z" * 1023 + "\n"
+    for _ in range(payload["mib"] // 2):
+        sys.stdout.write(line * 1024)
+        os.write(2, line.encode() * 1024)
+    return "said it all"
+
+
+@task("descend")
+def descend(payload: Any) -> None:
+    """Calls itself without end; with `limit`, past what the stack holds."""
+    note(payload, "begin")
+    if "limit" in payload:
+        sys.setrecursionlimit(payload["limit"])
+
+    def deeper(depth: int) -> int:
+        return max(map(deeper, [depth + 1]))  # through C, or the stack would be on the heap
+
+    deeper(0)
+
+
+@task("raise_base")
+def raise_base(payload: Any) -> None:
+    """Raises what is no `Exception`."""
+    note(payload, "begin")
+    raise {"KeyboardInterrupt": KeyboardInterrupt, "GeneratorExit": GeneratorExit, "SystemExit": SystemExit}[payload["name"]]()
+
+
+@task("spoil")
+def spoil(payload: Any) -> int:
+    """Changes all that a process shares with whoever uses it next; its pid."""
+    note(payload, "begin")
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.01)
+    os.chdir("/")
+    os.umask(0)
+    os.environ.clear()
+    os.environ["SPOILED"] = "1"
+    sys.setrecursionlimit(100)
+    sys.stdout.close()
+    sys.stderr = None  # type: ignore[assignment]
+    return os.getpid()
+
+
+@task("look")
+def look(payload: Any) -> dict[str, object]:
+    """What it finds, and its pid."""
+    note(payload, "begin")
+    print("it can print")
+    mask = os.umask(0o077)
+    os.umask(mask)
+    handlers = {number.name: str(signal.getsignal(number)) for number in signal.Signals}
+    return {
+        "pid": os.getpid(), "folder": os.getcwd(), "umask": mask, "environment": dict(os.environ),
+        "handlers": {name: handler.partition(" at ")[0] for name, handler in handlers.items()},
+        "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, ())), "timer": signal.getitimer(signal.ITIMER_VIRTUAL),
+        "depth": sys.getrecursionlimit(),
+    }  # fmt: skip
+
+
+@task("compute")
+def compute(payload: Any) -> None:
+    """Never comes back from C, where Python's signal handlers do not run (or seldom), and holds the interpreter's lock."""
+    note(payload, "begin")
+    match payload["how"]:
+        case "count":
+            deque(count(), maxlen=0)
+        case "regular expression":
+            re.match("(a+)+$", NEVER_MATCHES)
+
+
+@task("stop_itself")
+def stop_itself(payload: Any) -> None:
+    """Stops as by Ctrl-Z."""
+    note(payload, "begin")
+    while True:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@task("poison")
+def poison(payload: Any) -> None:
+    """Does this to its worker; the first time not before a file is there."""
+    note(payload, "begin")
+    while "after" in payload and not Path(payload["after"]).exists():
+        time.sleep(LOOK_EVERY_S)
+    os.kill(os.getppid(), payload["signal"])
+    time.sleep(payload.get("for_s", 0))

@@ -1,0 +1,56 @@
+"""docs/command-line.md and the commands themselves tell the same."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from jobyard.api.commands import exits
+from jobyard.api.commands.root import PLACES, commands
+
+PAGE = (Path(__file__).resolve().parents[4] / "docs/command-line.md").read_text("utf-8")
+COMMANDS = {name: command for name in PLACES if (command := commands.get_command(click.Context(commands), name)) is not None}
+SHARED = {"--json", "--url", "--token-file"}
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_and_option_is_on_the_page(name: str) -> None:
+    options = {word for parameter in COMMANDS[name].params if isinstance(parameter, click.Option) and not parameter.hidden
+               for word in parameter.opts if word.startswith("--")}  # fmt: skip
+
+    missing = [word for word in sorted(options) if not re.search(rf"`{word}\b|{word}`|{word} ", PAGE)]
+
+    assert re.search(rf"`{name}\b", PAGE) and missing == []
+
+
+def test_no_option_on_the_page_is_made_up() -> None:
+    known = {word for command in COMMANDS.values() for parameter in command.params for word in parameter.opts}
+
+    assert set(re.findall(r"`(--[a-z-]+)", PAGE)) - known == {"--help"}
+
+
+def test_a_command_loads_no_database_that_it_does_not_need() -> None:
+    code = "import sys, click; from jobyard.api.commands.root import commands as c; c.get_command(click.Context(c), 'list')"
+
+    words = [sys.executable, "-c", f"{code}; print(*sys.modules)"]
+    loaded = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+
+    assert "httpx" in loaded and {"pymongo", "psutil", "flask", "gunicorn"}.isdisjoint(loaded)
+
+
+def test_every_exit_status_is_on_the_page() -> None:
+    statuses = {value for name, value in vars(exits).items() if name.isupper()}
+
+    assert {int(text) for text in re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)} == statuses
+
+
+def test_every_command_says_what_it_does_and_which_service() -> None:
+    for name, command in COMMANDS.items():
+        assert command.get_short_help_str() and command.help, name
+        asks = name not in ("backup", "migrate", "completion")
+        assert asks == (SHARED <= {word for parameter in command.params for word in parameter.opts}), name

@@ -1,0 +1,189 @@
+"""`bin/jobyard top`: what it shows, in whatever size, and that the terminal is given back as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import termios
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from jobyard.api.commands import exits
+from jobyard.api.commands.frame import cut, frame
+from jobyard.api.commands.look import Look, rates
+from jobyard.api.commands.screen import ENTER, LEAVE, Screen
+from jobyard.api.commands.show import ANSI
+from tests.unit.api.commands.conftest import Desk
+
+STATUSES = ("pending", "claimed", "queued", "running", "completed", "failed", "cancelled")
+DEPTH = {str(priority): 0 for priority in range(10)} | {"9": 2, "5": 40}
+
+
+def a_look(
+    *, at_s: float = 0.0, accepted: int = 0, succeeded: int = 0, slots: int = 2, workers: int = 2, task: str = "resize"
+) -> Look:  # fmt: skip
+    executors = [{"pid": 100 + number, "job_id": f"{number:024x}", "running_s": 10.0 * number} for number in range(slots)]
+    components: dict[str, Any] = {
+        "scheduler-8081": {"jobs_accepted": accepted}, "queue-6000": {"ready": 42, "leased": 2},
+        "watcher-9001": {"jobs_claimed": 7},
+    }  # fmt: skip
+    for number in range(workers):
+        busy = executors if number == 0 else [{"pid": 1, "job_id": None, "running_s": 0}]
+        components[f"worker-{7001 + number}"] = {
+            "concurrency": 5, "currently_running": len(busy), "executors": busy, "jobs_succeeded": succeeded,
+            "jobs_failed": 0, "jobs_retried": 0,
+        }  # fmt: skip
+    processes = [
+        {"name": name, "pid": 4000, "status": "running", "restarts": 0, "uptime_s": 65.0, "rss_bytes": 32 << 20, "cpu_percent": 1.5}
+        for name in components
+    ]
+    jobs = {f"{number:024x}": {"task": task, "priority": 5, "attempt": 1} for number in range(slots)}
+    stats = {"jobs": dict.fromkeys(STATUSES, 3), "processes": processes, "components": components}
+    return Look(at=datetime(2026, 1, 4, 12, 0, tzinfo=UTC), at_s=at_s, stats=stats, jobs=jobs, depth=DEPTH)
+
+
+def shown(look: Look, *, width: int = 80, height: int | None = 24) -> list[str]:
+    lines = frame(look, None, width=width, height=height, title="Jobyard")
+    return [ANSI.sub("", line) for line in lines]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (132, 50), (40, 12), (20, 9)])
+@pytest.mark.parametrize("slots", [0, 1, 300])
+def test_every_size_of_screen_is_kept_to(width: int, height: int, slots: int) -> None:
+    lines = shown(a_look(slots=slots, workers=30), width=width, height=height)
+
+    assert len(lines) <= height and max(map(len, lines)) <= width
+
+
+def test_it_shows_what_there_is_to_see() -> None:
+    text = "\n".join(shown(a_look(), height=None, width=200))
+
+    assert "pending 3" in text and "42 ready, 2 leased; by priority 9: 2  5: 40" in text
+    assert "3 of 10 busy" not in text and "2 of 10 busy" in text
+    assert re.search(r"000000000000000000000001 +10 s +5 +1 +worker-7001 +101 +resize", text)
+    assert "accepted 0" in text and "claimed 7" in text and "2 of 5 busy" in text
+
+
+def test_what_does_not_fit_is_counted() -> None:
+    lines = shown(a_look(slots=300))
+
+    assert len(lines) == 24 and re.fullmatch(r"… \d+ more", lines[-1])
+
+
+def test_a_task_cannot_write_on_the_terminal() -> None:
+    assert "\x1b]0;" not in "".join(frame(a_look(task="\x1b]0;mine\x07"), None, width=80, height=24, title=""))
+
+
+def test_rates_are_of_the_time_between_two_looks_and_leave_out_what_began_anew() -> None:
+    before, after = a_look(at_s=10.0, accepted=100, succeeded=50), a_look(at_s=12.0, accepted=120, succeeded=0)
+
+    found = rates(before, after)
+
+    assert found == {"accepted": 10.0, "succeeded": 0.0, "failed": 0.0, "retried": 0.0}
+
+
+def test_colours_take_no_room() -> None:
+    assert cut("\x1b[1mabcdef\x1b[0m", 3) == "\x1b[1mabc\x1b[0m"
+
+
+# ---- the command
+
+
+@pytest.fixture
+def desk(desk: Desk) -> Desk:
+    desk.on("GET /stats", a_look().stats).on("GET /api/history", {"queue_depth": DEPTH})
+    return desk.on("GET /api/jobs", [{"job_id": f"{1:024x}", "task": "resize"}])
+
+
+def test_once_prints_one_screen_without_colours(desk: Desk) -> None:
+    ended = desk.run("top", "--once", "--every", "0.1")
+
+    assert ended.exit_code == exits.OK and "resize" in ended.output and "accepted 0.0/s" in ended.output
+    assert "\x1b" not in ended.output
+
+
+def test_json_is_one_document(desk: Desk) -> None:
+    told = json.loads(desk.run("top", "--json").stdout)
+
+    assert told["queue_depth"] == DEPTH and told["running"][0]["task"] == "resize" and told["stats"]["processes"]
+
+
+def test_without_a_terminal_it_asks_for_once(desk: Desk) -> None:
+    ended = desk.run("top")
+
+    assert ended.exit_code == exits.USAGE and "--once" in ended.output
+
+
+def test_a_service_that_is_away_is_told_in_one_line(desk: Desk) -> None:
+    desk.on("GET /stats", httpx.ConnectError("Connection refused"))
+
+    ended = desk.run("top", "--once")
+
+    assert ended.exit_code == exits.UNREACHABLE and "Connection refused" in ended.output
+
+
+# ---- the terminal
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """Both ends: the one that a person sees and types at, the one that a program has."""
+    person, program = os.openpty()
+    yield person, program
+    for fd in (person, program):
+        os.close(fd)
+
+
+def seen(person: int) -> str:
+    written = b""
+    while select.select([person], [], [], 0)[0]:
+        written += os.read(person, 65536)
+    return written.decode()
+
+
+@pytest.mark.parametrize("how", ["leaves", "breaks"])
+def test_the_terminal_is_given_back_as_it_was(terminal: tuple[int, int], how: str) -> None:
+    person, program = terminal
+    before, handler = termios.tcgetattr(program), signal.getsignal(signal.SIGTERM)
+
+    with contextlib.suppress(ZeroDivisionError), Screen(program, program, has_colours=True) as screen:
+        during = termios.tcgetattr(program)
+        screen.draw(["one", "two"])
+        1 / (how == "leaves")
+
+    assert during != before and termios.tcgetattr(program) == before and signal.getsignal(signal.SIGTERM) is handler
+    text = seen(person)
+    assert text.startswith(ENTER) and text.endswith(LEAVE) and "one\x1b[K\r\ntwo" in text
+
+
+def test_a_frame_clears_nothing_that_it_writes_over(terminal: tuple[int, int]) -> None:
+    person, program = terminal
+
+    with Screen(program, program, has_colours=False) as screen:
+        seen(person)
+        screen.draw(["\x1b[31mred\x1b[0m"])
+        text = seen(person)
+
+    assert "\x1b[2J" not in text and "\x1b[31m" not in text and "red\x1b[K" in text
+
+
+def test_a_key_is_told_and_a_signal_leaves(terminal: tuple[int, int]) -> None:
+    person, program = terminal
+
+    with Screen(program, program, has_colours=True) as screen:
+        os.write(person, b"q")
+        assert screen.wait_key(5) == "q"
+        assert screen.wait_key(0) == ""
+        signal.raise_signal(signal.SIGWINCH)
+        assert screen.wait_key(5) == ""
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            screen.wait_key(5)

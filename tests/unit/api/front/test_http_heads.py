@@ -1,0 +1,54 @@
+"""The express reads heads, and writes answers, as gunicorn does."""
+
+from __future__ import annotations
+
+import pytest
+from gunicorn.config import Config
+
+from jobyard.api.front.http_heads import LONGEST_KEPT, Heads, answer_bytes
+from jobyard.api.http.reply import value_reply
+
+LINE = b"POST /api/jobs HTTP/1.1\r\n"
+HOST = b"Host: localhost\r\n"
+
+
+@pytest.fixture
+def heads() -> Heads:
+    return Heads(Config())
+
+
+def test_a_head_is_what_wsgi_says_of_it(heads: Heads) -> None:
+    environ = heads.read(LINE + HOST + b"Content-Type: application/json\r\ncontent-length:\t2\r\nIdempotency-Key: \xff\r\n\r\n")
+
+    assert environ is not None
+    assert {name: environ[name] for name in environ if not name.startswith("SERVER")} == {
+        "REQUEST_METHOD": "POST", "RAW_URI": "/api/jobs", "PATH_INFO": "/api/jobs", "QUERY_STRING": "", "SCRIPT_NAME": "",
+        "HTTP_HOST": "localhost", "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": "2", "HTTP_IDEMPOTENCY_KEY": "\xff",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Connection: close\r\n", b"X: y\r\nX: y\r\n", b"Idempotency-Key: a\r\nIdempotency-Key: b\r\n", b"Host: evil\r\n",
+        b"no colon\r\n", b"X Y: z\r\n", b"X: \0\r\n", b"X: y\r\n z\r\n", b"Content-Length: two\r\n", b"Expect: cake\r\n",
+        b"Transfer-Encoding: gzip\r\n", b"X: " + b"y" * 9000 + b"\r\n",
+    ],
+)  # fmt: skip
+def test_what_ends_its_connection_or_is_no_proper_head_goes_the_long_way(heads: Heads, lines: bytes) -> None:
+    assert heads.read(LINE + HOST + lines + b"\r\n") is None
+
+
+def test_heads_that_are_alike_but_not_the_same_are_not_mixed_up(heads: Heads) -> None:
+    for key in ("a", "b", "a", "x" * LONGEST_KEPT):
+        environ = heads.read(LINE + HOST + f"Idempotency-Key: {key}\r\n\r\n".encode())
+        assert environ is not None and environ["HTTP_IDEMPOTENCY_KEY"] == key
+
+
+def test_an_answer_has_its_status_its_headers_and_its_body() -> None:
+    head, _, body = answer_bytes(value_reply({"a": 1}, 201, {"Location": "/x"}), at_s=0).partition(b"\r\n\r\n")
+
+    lines = head.decode().split("\r\n")
+    assert (lines[0], body) == ("HTTP/1.1 201 CREATED", b'{"a":1}')
+    assert {"Connection: keep-alive", "Location: /x", "Content-Length: 7", "Cache-Control: no-store"} <= set(lines)
+    assert "Date: Thu, 01 Jan 1970 00:00:00 GMT" in lines

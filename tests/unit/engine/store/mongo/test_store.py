@@ -1,0 +1,643 @@
+"""What only MongoDB's adapter must bear: lost replies, writers that die half-way, counters that drift, claimers that meet."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+
+import mongomock
+import pytest
+from pymongo.errors import AutoReconnect, BulkWriteError, ServerSelectionTimeoutError
+
+from jobyard.engine.errors import StoreUnavailable
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Status
+from jobyard.engine.store.mongo.insert import STALE
+from jobyard.engine.store.mongo.store import MongoStore
+from jobyard.engine.store.port import Abandoned, HostHeartbeat, Inserted
+from tests.support.builders import a_job
+from tests.support.mongo import open_mock
+from tests.support.world import START
+
+WATCHER, WORKER = "box:b00t:watcher-9001:1", "box:b00t:worker-7001:1"
+PLENTY = [1000] * 10
+LATER = START + STALE + timedelta(seconds=1)
+DONE = Outcome(status=ExecutionStatus.SUCCESS, result=b"1")
+FAILED = Outcome(status=ExecutionStatus.FAILED, error="no")
+
+
+class Lossy:
+    """A collection whose next call of a method fails: before anything happened, or after, so that only its reply is lost."""
+
+    def __init__(self, collection: object) -> None:
+        self._collection = collection
+        self._faults: dict[str, list[tuple[bool, Exception]]] = {}
+
+    def lose_reply(self, method: str) -> None:
+        self._faults.setdefault(method, []).append((True, AutoReconnect("connection closed")))
+
+    def confirm_too_late(self, method: str) -> None:
+        """It was written, but no majority said so in time; several writes at once are told so by an error of their own."""
+        late = {"code": 64, "errmsg": "waiting for replication timed out"}
+        self._faults.setdefault(method, []).append((True, BulkWriteError({"writeErrors": [], "writeConcernErrors": [late]})))
+
+    def be_away(self, method: str) -> None:
+        self._faults.setdefault(method, []).append((False, ServerSelectionTimeoutError("nobody there")))
+
+    def expected(self, method: str) -> int:
+        """How many faults are still to come."""
+        return len(self._faults.get(method, []))
+
+    def __getattr__(self, name: str) -> object:
+        method = getattr(self._collection, name)
+        if not self._faults.get(name):
+            return method
+
+        def failing(*words: object, **more: object) -> object:
+            happens, fault = self._faults[name].pop(0)
+            if happens:
+                method(*words, **more)
+            raise fault
+
+        return failing
+
+
+class Bench:
+    """A database, and one store on it whose calls can be made to fail."""
+
+    def __init__(self) -> None:
+        self.client = mongomock.MongoClient()
+        self.store = self.another()
+        server = self.store._server
+        self.jobs, self.batches, self.counts = Lossy(server.jobs), Lossy(server.batches), Lossy(server.counts)
+        server.jobs, server.batches, server.counts = self.jobs, self.batches, self.counts  # type: ignore[assignment]
+
+    def another(self, **options: object) -> MongoStore:
+        return open_mock(self.client, **options)
+
+    def put(self, *jobs: Job) -> list[Job]:
+        self.another().insert([list(jobs)])
+        return list(jobs)
+
+    def running(self, **fields: object) -> Job:
+        (job,) = self.put(a_job(**fields))
+        self.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+        self.store.apply([lifecycle.begin(self.found(job), owner=WORKER, now=START, lease_s=30)])
+        return self.found(job)
+
+    def found(self, job: Job) -> Job:
+        (stored,) = self.store.find([job.job_id])
+        assert stored is not None
+        return stored
+
+    def settled(self, job: Job, outcome: Outcome) -> list[bool]:
+        return self.store.apply([lifecycle.settle(job, outcome, now=START, retry_base_s=0)])
+
+    def check_counts(self) -> None:
+        listed = Counter(job.status for job in self.store.list_jobs(JobFilter(), limit=1000).jobs)
+        assert self.store.counts() == {status: listed[status] for status in Status}
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+# ---- claims
+
+
+def test_a_claim_whose_reply_was_lost_is_answered_by_the_next(bench: Bench) -> None:
+    jobs = bench.put(a_job(), a_job(), a_job())
+    bench.jobs.lose_reply("update_many")
+
+    with pytest.raises(StoreUnavailable):
+        bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+    claimed = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+
+    assert [ticket.job_id for ticket in claimed.tickets] == [job.job_id for job in jobs]
+    assert bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets == []
+    bench.check_counts()
+
+
+def test_a_claim_of_one_whose_reply_was_lost_is_answered_by_the_next(bench: Bench) -> None:
+    (job,) = bench.put(a_job())
+    bench.jobs.lose_reply("find_one_and_update")
+
+    with pytest.raises(StoreUnavailable):
+        bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+
+    (ticket,) = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets
+    assert (ticket.job_id, ticket.epoch) == (job.job_id, 1)
+
+
+def test_a_claim_that_was_never_made_is_made_by_the_next(bench: Bench) -> None:
+    bench.put(a_job(), a_job())
+    bench.jobs.be_away("update_many")
+
+    with pytest.raises(StoreUnavailable):
+        bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+
+    assert len(bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets) == 2
+
+
+def test_a_lost_claim_that_was_taken_back_meanwhile_is_not_answered(bench: Bench) -> None:
+    first, second = bench.put(a_job(), a_job())
+    bench.jobs.lose_reply("update_many")
+    with pytest.raises(StoreUnavailable):
+        bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+    bench.another().apply([lifecycle.recover(bench.found(first), now=START, max_lost=5)])
+
+    tickets = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets
+
+    assert [ticket.job_id for ticket in tickets] == [second.job_id]
+
+
+class Meeting(Lossy):
+    """Somebody else claims just before we do."""
+
+    def __init__(self, collection: object, other: MongoStore, limits: list[int]) -> None:
+        super().__init__(collection)
+        self._other, self._limits = other, limits
+
+    def __getattr__(self, name: str) -> object:
+        if name == "update_many" and self._limits:
+            limits, self._limits = self._limits, []
+            self._other.claim_due(owner="box:b00t:watcher-9002:1", now=START, limits=limits)
+        return super().__getattr__(name)
+
+
+def test_who_loses_some_documents_keeps_the_others_and_counts_conflicts(bench: Bench) -> None:
+    bench.put(*(a_job() for _ in range(5)))
+    bench.store._server.jobs = Meeting(bench.jobs, bench.another(), [2] * 10)  # type: ignore[assignment]
+
+    claimed = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+
+    assert (len(claimed.tickets), claimed.conflicts) == (3, 2)
+    bench.check_counts()
+
+
+def test_many_candidates_are_shared_out_among_the_claimers_of_a_host(bench: Bench) -> None:
+    jobs = bench.put(*(a_job() for _ in range(120)))
+    shares = [
+        {ticket.job_id for ticket in bench.another(place=(number, 3)).claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets}
+        for number in range(2)
+    ]
+
+    assert [len(share) for share in shares] == [40, len(shares[1])]
+    assert not shares[0] & shares[1]
+    assert shares[0] | shares[1] <= {job.job_id for job in jobs}
+
+
+def test_few_candidates_are_all_taken_by_whoever_looks(bench: Bench) -> None:
+    bench.put(*(a_job() for _ in range(6)))
+
+    assert len(bench.another(place=(1, 3)).claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets) == 6
+
+
+class Between(Lossy):
+    """Somebody else does something just before a method's next call, or just after it."""
+
+    def __init__(self, collection: object, method: str, do: Callable[[], object], *, after: bool = False) -> None:
+        super().__init__(collection)
+        self._method, self._do, self._is_after = method, [do], after
+
+    def __getattr__(self, name: str) -> object:
+        method = super().__getattr__(name)
+        if name != self._method or not self._do:
+            return method
+
+        def both(*words: object, **more: object) -> object:
+            do = self._do.pop()
+            if not self._is_after:
+                do()
+            done = method(*words, **more)  # type: ignore[operator]
+            if self._is_after:
+                do()
+            return done
+
+        return both
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_job_that_must_wait_for_its_retry_since_it_was_seen_is_not_claimed(bench: Bench, count: int) -> None:
+    jobs = bench.put(*(a_job() for _ in range(count)))
+    other = bench.another()
+
+    def fail_first() -> None:
+        other.claim_due(owner=WATCHER, now=START, limits=[1] * 10)
+        other.apply([lifecycle.begin(bench.found(jobs[0]), owner=WORKER, now=START, lease_s=30)])
+        other.apply([lifecycle.settle(bench.found(jobs[0]), FAILED, now=START, retry_base_s=10)])
+
+    method = "find_one_and_update" if count == 1 else "update_many"
+    bench.store._server.jobs = Between(bench.jobs, method, fail_first)  # type: ignore[assignment]
+
+    claimed = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+
+    assert [ticket.job_id for ticket in claimed.tickets] == [job.job_id for job in jobs[1:]]
+    assert bench.found(jobs[0]).status is Status.PENDING
+
+
+def test_a_job_that_is_cancelled_while_its_claim_is_read_is_counted_where_it_is(bench: Bench) -> None:
+    jobs = bench.put(a_job(), a_job(), a_job())
+
+    def cancel_first() -> None:
+        bench.another().apply([lifecycle.cancel(bench.found(jobs[0]), now=START)])
+
+    bench.store._server.jobs = Between(bench.jobs, "update_many", cancel_first, after=True)  # type: ignore[assignment]
+
+    tickets = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets
+
+    assert [ticket.job_id for ticket in tickets] == [job.job_id for job in jobs[1:]]
+    bench.check_counts()
+
+
+# ---- insert
+
+
+def test_a_lost_reply_of_an_insert_is_told_as_unknown_and_cleared_by_the_same_again(bench: Bench) -> None:
+    job = a_job()
+    bench.jobs.lose_reply("insert_many")
+
+    with pytest.raises(StoreUnavailable) as told:
+        bench.store.insert([[job]])
+
+    assert told.value.may_be_stored
+    assert bench.store.insert([[job]]) == [Inserted(job_ids=[job.job_id])]
+    assert len(bench.store.list_jobs(JobFilter(), limit=10).jobs) == 1
+
+
+def test_an_insert_that_was_never_sent_is_told_as_not_stored(bench: Bench) -> None:
+    bench.jobs.be_away("insert_many")
+
+    with pytest.raises(StoreUnavailable) as told:
+        bench.store.insert([[a_job()]])
+
+    assert not told.value.may_be_stored
+
+
+def test_nothing_of_a_request_is_seen_before_its_record_stands(bench: Bench) -> None:
+    jobs = [a_job(), a_job()]
+    bench.batches.be_away("insert_many")
+
+    with pytest.raises(StoreUnavailable):
+        bench.store.insert([jobs])
+
+    assert bench.store.find([job.job_id for job in jobs]) == [None, None]
+    assert bench.store.list_jobs(JobFilter(task="echo"), limit=10).jobs == []
+    assert bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets == []
+    assert bench.store.counts()[Status.PENDING] == 0
+
+
+def test_what_a_dead_writer_had_staged_is_undone_after_a_while(bench: Bench) -> None:
+    jobs = [a_job(idempotency_key="k", request_digest=b"1"), a_job()]
+    bench.batches.be_away("insert_many")
+    with pytest.raises(StoreUnavailable):
+        bench.store.insert([jobs])
+    other = bench.another()
+
+    other.mend(now=START, thorough=False)
+    other.mend(now=LATER - timedelta(seconds=2), thorough=False)
+    still_there = bench.jobs.count_documents({})  # type: ignore[operator]
+    other.mend(now=LATER, thorough=False)
+
+    assert (still_there, bench.jobs.count_documents({})) == (2, 0)  # type: ignore[operator]
+    assert other.insert([[a_job(idempotency_key="k", request_digest=b"2")]])[0] != Abandoned()
+
+
+def test_what_was_undone_cannot_be_stored_by_its_slow_writer_any_more(bench: Bench) -> None:
+    jobs = [a_job(), a_job()]
+    bench.batches.be_away("insert_many")
+    with pytest.raises(StoreUnavailable):
+        bench.store.insert([jobs])
+    undoing = bench.another()
+    for now in (START, LATER):
+        undoing.mend(now=now, thorough=False)
+
+    assert bench.store.insert([jobs]) == [Abandoned()]
+
+    assert bench.store.find([job.job_id for job in jobs]) == [None, None]
+
+
+def test_what_a_dead_writer_had_stored_is_finished_at_once(bench: Bench) -> None:
+    jobs = [a_job(), a_job()]
+    bench.jobs.be_away("update_many")
+
+    answers = bench.store.insert([jobs])
+    before = bench.store.find([job.job_id for job in jobs])
+    bench.another().mend(now=START, thorough=False)
+
+    assert (answers, before) == ([Inserted(job_ids=[job.job_id for job in jobs])], [None, None])
+    assert [job.status for job in map(bench.found, jobs)] == [Status.PENDING] * 2
+    assert bench.batches.count_documents({}) == 0  # type: ignore[operator]
+    bench.check_counts()
+
+
+def test_a_request_come_again_through_another_scheduler_is_stored_once(bench: Bench) -> None:
+    jobs = [a_job(), a_job()]
+    bench.jobs.be_away("update_many")
+    bench.store.insert([jobs])
+
+    assert bench.another().insert([jobs]) == [Inserted(job_ids=[job.job_id for job in jobs])]
+    assert bench.store.insert([jobs]) == [Inserted(job_ids=[job.job_id for job in jobs])]
+
+    assert len(bench.store.list_jobs(JobFilter(), limit=10).jobs) == 2
+    bench.check_counts()
+
+
+def test_a_key_of_a_request_that_is_neither_stored_nor_undone_is_answered_by_nobody_yet(bench: Bench) -> None:
+    bench.batches.be_away("insert_many")
+    with pytest.raises(StoreUnavailable):
+        bench.store.insert([[a_job(idempotency_key="k", request_digest=b"1"), a_job()]])
+
+    assert bench.another().insert([[a_job(idempotency_key="k", request_digest=b"1")]]) == [Abandoned()]
+
+
+class Racing(Lossy):
+    """Somebody else takes a key between our look and our write."""
+
+    def __init__(self, collection: object, other: MongoStore, job: Job) -> None:
+        super().__init__(collection)
+        self._other, self._job = other, [job]
+
+    def __getattr__(self, name: str) -> object:
+        if name == "insert_many" and self._job:
+            self._other.insert([[self._job.pop()]])
+        return super().__getattr__(name)
+
+
+def test_who_loses_the_race_for_a_key_is_answered_with_the_winner(bench: Bench) -> None:
+    winner, loser = (a_job(idempotency_key="k", request_digest=b"same") for _ in range(2))
+    bench.store._server.jobs = Racing(bench.jobs, bench.another(), winner)  # type: ignore[assignment]
+
+    assert bench.store.insert([[loser]]) == [Inserted(job_ids=[winner.job_id], repeated=1)]
+
+
+def test_a_key_in_a_request_that_is_given_up_is_nobodys(bench: Bench) -> None:
+    first, second = (a_job(idempotency_key="k", request_digest=b"same") for _ in range(2))
+
+    answers = bench.store.insert([[first], [second]], abandoned=lambda number: number == 0)
+
+    assert answers == [Abandoned(), Inserted(job_ids=[second.job_id])]
+    assert bench.found(second).status is Status.PENDING
+
+
+def test_what_somebody_else_finished_before_us_is_stored(bench: Bench) -> None:
+    class Hasty(Lossy):
+        """Somebody mends as soon as our record stands."""
+
+        def insert_many(self, *words: object, **more: object) -> object:
+            done = self._collection.insert_many(*words, **more)  # type: ignore[attr-defined]
+            other.mend(now=START, thorough=False)
+            return done
+
+    other = bench.another()
+    bench.store._server.batches = Hasty(bench.batches)  # type: ignore[assignment]
+    jobs = [a_job(), a_job()]
+
+    assert bench.store.insert([jobs]) == [Inserted(job_ids=[job.job_id for job in jobs])]
+
+    assert [bench.found(job).status for job in jobs] == [Status.PENDING] * 2
+
+
+def test_after_something_of_a_call_was_stored_no_fault_says_that_nothing_was(bench: Bench) -> None:
+    bench.batches.be_away("insert_many")
+
+    with pytest.raises(StoreUnavailable) as told:
+        bench.store.insert([[a_job()], [a_job(), a_job()]])
+
+    assert told.value.may_be_stored
+
+
+def test_changes_that_no_majority_confirmed_in_time_are_as_uncertain_as_a_lost_reply(bench: Bench) -> None:
+    job = bench.running()
+    bench.jobs.confirm_too_late("bulk_write")
+
+    with pytest.raises(StoreUnavailable) as told:
+        bench.settled(job, DONE)
+    rested(bench.store)
+
+    assert told.value.may_be_stored
+    assert "timed out" in told.value.message
+    assert bench.store._server.barrier.count_documents({}) == 1
+    bench.check_counts()
+
+
+def test_an_insert_that_no_majority_confirmed_in_time_is_counted(bench: Bench) -> None:
+    rested(bench.store)
+    bench.jobs.confirm_too_late("insert_many")
+
+    with pytest.raises(StoreUnavailable) as told:
+        bench.store.insert([[a_job()]])
+    rested(bench.store)
+
+    assert told.value.may_be_stored
+    bench.check_counts()
+
+
+def test_a_majority_write_goes_before_whatever_follows_a_lost_reply(bench: Bench) -> None:
+    bench.put(a_job(), a_job())
+    bench.jobs.lose_reply("update_many")
+    with pytest.raises(StoreUnavailable):
+        bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+
+    bench.store.ping()
+
+    assert bench.store._server.barrier.count_documents({}) == 1
+
+
+# ---- changes
+
+
+def test_a_partly_refused_batch_of_changes_says_which(bench: Bench) -> None:
+    jobs = [bench.running() for _ in range(4)]
+    bench.another().apply([lifecycle.recover(jobs[1], now=START, max_lost=5)])
+
+    done = bench.store.apply([lifecycle.settle(job, DONE, now=START, retry_base_s=0) for job in jobs])
+
+    assert done == [True, False, True, True]
+    bench.check_counts()
+
+
+def test_a_settle_whose_reply_was_lost_stands_with_its_row(bench: Bench) -> None:
+    job = bench.running()
+    bench.jobs.lose_reply("bulk_write")
+
+    with pytest.raises(StoreUnavailable):
+        bench.settled(job, DONE)
+
+    assert bench.found(job).status is Status.COMPLETED
+    assert [row.status for row in bench.store.executions(job.job_id)] == [ExecutionStatus.SUCCESS]
+    assert bench.settled(job, DONE) == [False]
+
+
+def test_the_row_of_an_attempt_survives_the_next_attempt(bench: Bench) -> None:
+    job = bench.running(max_retries=3)
+    bench.store._server.executions = Lossy(bench.store._server.executions)  # type: ignore[assignment]
+    bench.store._server.executions.be_away("bulk_write")  # type: ignore[attr-defined]
+    bench.settled(job, FAILED)
+
+    bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+    bench.store.apply([lifecycle.begin(bench.found(job), owner=WORKER, now=START, lease_s=30)])
+
+    rows = [(row.attempt, row.status) for row in bench.store.executions(job.job_id)]
+    assert rows == [(1, ExecutionStatus.FAILED), (2, ExecutionStatus.RUNNING)]
+
+
+def test_who_applies_changes_does_not_wait_twice_for_a_database_that_went_away(bench: Bench) -> None:
+    job = bench.running()
+    rows = Lossy(bench.store._server.executions)
+    bench.store._server.executions = rows  # type: ignore[assignment]
+    bench.counts.be_away("update_one")
+    rows.be_away("bulk_write")
+
+    done = bench.settled(job, DONE)
+    rested(bench.store)
+
+    assert done == [True]
+    assert rows.expected("bulk_write") == 1
+    assert [row.status for row in bench.store.executions(job.job_id)] == [ExecutionStatus.SUCCESS]
+    bench.check_counts()
+
+
+def test_a_change_that_somebody_moved_on_before_it_was_read_back_leaves_the_counters_right(bench: Bench) -> None:
+    jobs = [bench.running(), bench.running()]
+    other = bench.another()
+    other.apply([lifecycle.settle(jobs[0], DONE, now=START, retry_base_s=0)])
+    rested(bench.store)
+    claim = functools.partial(other.claim_due, owner=WATCHER, now=START, limits=PLENTY)
+    bench.store._server.jobs = Between(bench.jobs, "bulk_write", claim, after=True)  # type: ignore[assignment]
+
+    done = bench.store.apply([lifecycle.recover(job, now=START, max_lost=5) for job in jobs])
+    rested(bench.store)
+
+    assert done == [False, False]
+    assert bench.found(jobs[1]).status is Status.QUEUED
+    bench.check_counts()
+
+
+# ---- counters
+
+
+def rested(store: MongoStore) -> MongoStore:
+    """Its counters are checked and right."""
+    for _ in range(4):
+        store.mend(now=START, thorough=False)
+    return store
+
+
+@pytest.mark.parametrize("method", ["be_away", "lose_reply"])
+def test_counters_that_could_not_be_moved_are_counted_anew_by_whoever_looks(bench: Bench, method: str) -> None:
+    watching = rested(bench.another())
+    rested(bench.store)
+    getattr(bench.counts, method)("update_one")
+    bench.store.insert([[a_job()]])
+    bench.store.insert([[a_job()]])
+
+    rested(watching)
+
+    bench.check_counts()
+
+
+def test_counters_behind_a_lost_reply_are_counted_anew_by_whoever_looks(bench: Bench) -> None:
+    watching = rested(bench.another())
+    bench.jobs.lose_reply("insert_many")
+    with pytest.raises(StoreUnavailable):
+        bench.store.insert([[a_job()]])
+    bench.store.insert([[a_job()]])
+
+    rested(watching)
+
+    bench.check_counts()
+
+
+def test_counters_that_nobody_doubts_are_not_counted(bench: Bench) -> None:
+    rested(bench.store)
+    looks = []
+    count = bench.store._server.jobs.count_documents
+    bench.store._server.jobs.count_documents = lambda *words, **more: looks.append(words) or count(*words, **more)  # type: ignore[attr-defined,method-assign]
+
+    rested(bench.store)
+    bench.store.mend(now=START, thorough=True)
+
+    assert len(looks) == len(Status)
+
+
+def test_counters_are_counted_anew_after_another_server_took_over(bench: Bench) -> None:
+    primaries: list[object] = ["one", None, "two"]
+    server = bench.store._server
+    server.primary = lambda: primaries[0]
+    rested(bench.store)
+    bench.put(a_job())
+    server.counts.update_one({"_id": "jobs"}, {"$inc": {"pending": -1, "version": 1}})  # what the new one never heard of
+
+    before = rested(bench.store).counts()[Status.PENDING]
+    for _ in range(2):
+        primaries.pop(0)
+        rested(bench.store)
+
+    assert before == 0
+    bench.check_counts()
+
+
+def test_counters_that_a_dead_process_left_wrong_are_made_good_by_two_equal_looks(bench: Bench) -> None:
+    bench.put(*(a_job() for _ in range(3)))
+    bench.store._server.counts.update_one({"_id": "jobs"}, {"$inc": {"pending": -2, "running": 7, "version": 1}})
+
+    bench.store.mend(now=START, thorough=True)
+    after_one = bench.store.counts()[Status.RUNNING]
+    bench.store.mend(now=START, thorough=True)
+
+    assert after_one == 7
+    bench.check_counts()
+
+
+def test_a_database_whose_counters_are_lost_is_counted_anew(bench: Bench) -> None:
+    bench.put(a_job(), a_job())
+    bench.store._server.counts.delete_many({})
+
+    rested(bench.another())
+
+    bench.check_counts()
+
+
+# ---- removal
+
+
+def test_a_removal_that_was_cut_short_is_finished_by_the_next(bench: Bench) -> None:
+    job = bench.running()
+    bench.settled(job, DONE)
+    bench.jobs.be_away("delete_many")
+    with pytest.raises(StoreUnavailable):
+        bench.store.purge(before=LATER, limit=10)
+
+    hidden = bench.store.find([job.job_id])
+    bench.store.purge(before=LATER, limit=10)
+
+    assert hidden == [None]
+    assert (bench.jobs.count_documents({}), bench.store.executions(job.job_id)) == (0, [])  # type: ignore[operator]
+    bench.check_counts()
+
+
+# ---- hosts
+
+
+def test_a_hosts_renewal_rises_with_each_sign(bench: Bench) -> None:
+    sign = HostHeartbeat(boot="b00t", host="box", renewal=0, seen_at=START, tasks=b'{"echo": {}}', queues=("mail", "slow"))
+
+    for _ in range(3):
+        bench.store.renew(sign)
+
+    (seen,) = bench.another().hosts()
+    assert (seen.boot, seen.renewal, seen.tasks) == ("b00t", 3, b'{"echo": {}}')
+
+
+def test_only_a_host_that_gave_no_new_sign_is_forgotten(bench: Bench) -> None:
+    bench.store.renew(HostHeartbeat(boot="b00t", host="box", renewal=0, seen_at=START))
+
+    bench.store.forget_host("b00t", renewal=0)
+    kept = len(bench.store.hosts())
+    bench.store.forget_host("b00t", renewal=1)
+
+    assert (kept, bench.store.hosts()) == (1, [])

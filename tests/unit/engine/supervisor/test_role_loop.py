@@ -1,0 +1,264 @@
+"""The loop of a child, in a real fork: what wakes it, what asks it to leave, what ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jobyard.engine.supervisor.heartbeat import HeartbeatPage
+from jobyard.engine.supervisor.role_loop import EXIT_OK, live, start_afresh, words_for
+from jobyard.engine.wire.hub import Envelope, Hub
+from jobyard.engine.wire.messages import Ping, Ready, Wake
+from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.world import World
+from tests.support.builders import a_log
+from tests.support.waiting import wait_for
+from tests.support.world import START
+
+NAME = "watcher-9001"
+
+
+class Diary:
+    """A role that writes down what happens to it; it needs so many turns to drain."""
+
+    def __init__(self, fd: int, turns_to_drain: int = 1) -> None:
+        self._fd = fd
+        self._turns_left = turns_to_drain
+        self._draining = False
+        self._note("built")
+
+    @property
+    def drained(self) -> bool:
+        return self._draining and self._turns_left <= 0
+
+    def tick(self, inbox: list[Envelope]) -> float:
+        for envelope in inbox:
+            if not isinstance(envelope.message, Ready):
+                self._note(type(envelope.message).__name__)
+                if isinstance(envelope.message, Ping):
+                    raise RuntimeError("told to fall")
+        self._turns_left -= self._draining
+        return 0.01 if self._draining else 60.0
+
+    def drain(self) -> None:
+        self._draining = True
+        self._note("drain")
+
+    def close(self) -> None:
+        self._note("close")
+
+    def _note(self, what: str) -> None:
+        os.write(self._fd, f"{what}\n".encode())
+
+
+class Child:
+    """A forked child that lives by a diary."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World()
+        self.run_dir = RunDir(folder)
+        self.run_dir.make()
+        self.heartbeats = HeartbeatPage(1)
+        self._read_fd, self._write_fd = os.pipe()
+        os.set_blocking(self._read_fd, False)
+        self._told = ""
+        self.pid = 0
+        self.status: int | None = None
+
+    def start(self, *, turns_to_drain: int = 1, before: Callable[[], None] = lambda: None) -> None:
+        parent = os.getpid()
+
+        def main() -> int:
+            before()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # a traceback is not of interest
+            return live(
+                lambda hub: Diary(self._write_fd, turns_to_drain), name=NAME, parent=parent, hub=Hub(self.run_dir),
+                heartbeat=self.heartbeats.slot(0, self.world), log=a_log(), longest_sleep_s=30.0,
+            )  # fmt: skip
+
+        self.pid = self.world.fork(main)
+
+    def told(self) -> list[str]:
+        try:
+            self._told += os.read(self._read_fd, 65536).decode()
+        except BlockingIOError:
+            pass
+        return self._told.split()
+
+    def wait_until_it_lives(self) -> None:
+        wait_for(lambda: self.heartbeats.last_beat(0) > 0)
+
+    def kill(self, *signals: signal.Signals) -> None:
+        for number in signals:
+            self.world.kill(self.pid, number)
+
+    def end(self) -> int:
+        self.status = self.world.wait(self.pid)
+        return self.status
+
+    def close(self) -> None:
+        if self.pid and self.status is None:
+            self.kill(signal.SIGKILL)
+            self.end()
+        os.close(self._read_fd)
+        os.close(self._write_fd)
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[Child]:
+    child = Child(tmp_path)
+    yield child
+    child.close()
+
+
+def test_a_stop_drains_closes_and_leaves_with_0(child: Child) -> None:
+    child.start(turns_to_drain=3)
+    child.wait_until_it_lives()
+
+    child.kill(signal.SIGTERM)
+
+    assert child.end() == EXIT_OK
+    assert child.told() == ["built", "drain", "close"]
+
+
+def test_a_stop_that_comes_often_drains_once(child: Child) -> None:
+    child.start(turns_to_drain=20)
+    child.wait_until_it_lives()
+
+    child.kill(signal.SIGTERM)
+    wait_for(lambda: "drain" in child.told())
+    child.kill(signal.SIGTERM, signal.SIGTERM)
+
+    assert child.end() == EXIT_OK
+    assert child.told() == ["built", "drain", "close"]
+
+
+def test_a_stop_that_comes_before_it_is_built_is_not_lost(child: Child) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        child.start(before=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    assert child.end() == EXIT_OK
+    assert child.told() == ["built", "drain", "close"]
+
+
+def test_ctrl_c_and_a_closed_terminal_are_its_parents_business(child: Child) -> None:
+    child.start()
+    child.wait_until_it_lives()
+
+    child.kill(signal.SIGINT, signal.SIGHUP)
+    hub = Hub(child.run_dir)
+    hub.hint(NAME, Wake(due_at=START))
+
+    wait_for(lambda: "Wake" in child.told())
+    hub.close()
+
+
+def test_it_sleeps_until_something_comes(child: Child) -> None:
+    child.start()
+    child.wait_until_it_lives()
+    hub = Hub(child.run_dir)
+
+    hub.hint(NAME, Wake(due_at=START))
+    wait_for(lambda: child.told() == ["built", "Wake"])
+    hub.hint(NAME, Wake(due_at=START))
+    wait_for(lambda: child.told() == ["built", "Wake", "Wake"])
+    hub.close()
+
+
+def test_a_sign_of_life_is_shown_on_every_turn(child: Child) -> None:
+    child.start()
+    child.wait_until_it_lives()
+    first = child.heartbeats.last_beat(0)
+    hub = Hub(child.run_dir)
+
+    hub.hint(NAME, Wake(due_at=START))
+
+    wait_for(lambda: child.heartbeats.last_beat(0) > first)
+    hub.close()
+
+
+def test_a_fault_of_its_own_ends_it_with_70(child: Child) -> None:
+    child.start()
+    child.wait_until_it_lives()
+    hub = Hub(child.run_dir)
+
+    hub.hint(NAME, Ping())
+
+    assert child.end() == 70
+    assert child.told() == ["built", "Ping"]
+    hub.close()
+
+
+def test_it_ends_with_its_parent(child: Child) -> None:
+    """The parent is a process between us and it, which we kill."""
+    world = World()
+    read_fd, write_fd = os.pipe()
+
+    def parent_of_it() -> int:
+        child.start()
+        os.write(write_fd, f"{child.pid}\n".encode())
+        signal.pause()
+        return 0
+
+    between = world.fork(parent_of_it)
+    grandchild = int(os.read(read_fd, 100))
+    child.wait_until_it_lives()
+    world.kill(between, signal.SIGKILL)
+    world.wait(between)
+
+    wait_for(lambda: world.state_of(grandchild) in ("", "Z"), within_s=2)
+    os.close(read_fd)
+    os.close(write_fd)
+
+
+def test_it_does_not_begin_when_its_parent_is_gone_already(child: Child) -> None:
+    pid = child.world.fork(
+        lambda: live(
+            lambda hub: Diary(2), name=NAME, parent=1 << 22, hub=Hub(child.run_dir),
+            heartbeat=child.heartbeats.slot(0, child.world),
+            log=a_log(), longest_sleep_s=1.0,
+        )
+    )  # fmt: skip
+
+    assert child.world.wait(pid) == 70
+    assert child.heartbeats.last_beat(0) == 0
+
+
+def test_a_fresh_child_keeps_neither_handlers_nor_descriptors_of_its_parent(child: Child) -> None:
+    kept, closed = os.pipe()
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: None)
+
+    def look() -> int:
+        start_afresh(frozenset({kept}))
+        handlers = [number for number in signal.valid_signals() if callable(signal.getsignal(number))]
+        open_fds = [fd for fd in map(int, os.listdir("/proc/self/fd")) if _is_open(fd)]
+        return 0 if (handlers, sorted(open_fds)) == ([], [0, 1, 2, kept]) else 1
+
+    status = child.world.wait(child.world.fork(look))
+    signal.signal(signal.SIGUSR1, before)
+    os.close(kept)
+    os.close(closed)
+
+    assert status == 0
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(0, "exit status 0"), (70, "exit status 70"), (-9, "signal 9 (SIGKILL)"), (-40, "signal 40")]
+)
+def test_an_exit_status_has_words(status: int, words: str) -> None:
+    assert words_for(status) == words

@@ -1,0 +1,405 @@
+"""What the supervisor decides, with processes that are only numbers."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import msgspec
+import pytest
+
+from jobyard.engine.jobs.owners import Owner
+from jobyard.engine.logs import Log
+from jobyard.engine.supervisor.heartbeat import HeartbeatPage
+from jobyard.engine.supervisor.orphans import Orphans, PendingDeaths
+from jobyard.engine.supervisor.process_table import FIRST_SIGN_S, ProcessIdentity, ProcessSpec, pause_after
+from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE
+from jobyard.engine.supervisor.supervisor import LONGEST_SLEEP_S, Hooks, Stage, Supervisor
+from jobyard.engine.wire.messages import GetStats, Json, Ping, Refused
+from tests.support.network import FakePeer
+from tests.support.processes import FakeProcesses
+
+HANG_S = 10.0
+WORKER, QUEUE = "worker-7001", "queue-6000"
+
+
+class Office:
+    """A supervisor of one worker and one queue, and what it did."""
+
+    def __init__(self, *, runs_role_loop: bool = True, first_sign_s: float = FIRST_SIGN_S) -> None:
+        self.world = FakeProcesses()
+        self.world.sessions[0] = os.getsid(0)
+        self.heartbeats = HeartbeatPage(2)
+        self.proven: list[str] = []
+        self.told: list[str] = []
+        self.owners: list[str] = []
+        self.announced = 0
+        self.disk_is_full = False
+        self.forks_fail = False
+        self.pids: dict[str, int] = {}
+        log = Log(self.world, level="error")
+        self.supervisor = Supervisor(
+            specs=[
+                ProcessSpec(
+                    name=name, role=name.split("-")[0], main=lambda identity: 0, runs_role_loop=runs_role_loop,
+                    first_sign_s=first_sign_s,
+                )
+                for name in (WORKER, QUEUE)
+            ],
+            stages=[Stage(roles=frozenset({"worker"}), bound_s=35), Stage(roles=frozenset({"queue"}), bound_s=5)],
+            owner=Owner("box", "b00t", "supervisor", 1), pid=1, hang_s=HANG_S, world=self.world, log=log,
+            heartbeats=self.heartbeats, pending_deaths=PendingDeaths(record=self._record, orphans=Orphans(self.world), log=log),
+            hooks=Hooks(fork=self._fork, tell_deaths=self.told.extend, announce=self._announce),
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """All run and have shown a sign of life."""
+        self.supervisor.tick([])
+        self.beat()
+        self.supervisor.tick([])
+
+    def beat(self, *names: str) -> None:
+        """A sign of life of these, or of all."""
+        for slot, name in enumerate((WORKER, QUEUE)):
+            if name in (names or (WORKER, QUEUE)):
+                self.heartbeats.slot(slot, self.world).beat()
+
+    def pass_time(self, seconds: float, *, beating: tuple[str, ...] = (WORKER, QUEUE)) -> None:
+        """Second after second."""
+        for _ in range(round(seconds)):
+            self.world.advance(1)
+            self.beat(*beating)
+            self.supervisor.tick([])
+
+    def ask(self, message: GetStats | Ping) -> Json | Refused:
+        """Its answer."""
+        peer = FakePeer()
+        self.supervisor.tick([peer.says(message)])
+        answer = peer.received[0]
+        assert isinstance(answer, Json | Refused)
+        return answer
+
+    def _fork(self, spec: ProcessSpec, identity: ProcessIdentity) -> int:
+        if self.forks_fail:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        self.owners.append(identity.owner)
+        self.pids[spec.name] = self.world.add(session=os.getsid(0))
+        return self.pids[spec.name]
+
+    def _record(self, owner: str) -> None:
+        if self.disk_is_full:
+            raise OSError(28, "No space left on device")
+        self.proven.append(owner)
+
+    def _announce(self) -> None:
+        self.announced += 1
+
+
+@pytest.fixture
+def office() -> Office:
+    office = Office()
+    office.start()
+    return office
+
+
+def test_everything_is_started_and_announced_once_when_all_have_shown_a_sign_of_life() -> None:
+    office = Office()
+
+    office.supervisor.tick([])
+    office.beat(WORKER)
+    office.supervisor.tick([])
+    announced_before = office.announced
+    office.beat(QUEUE)
+    office.supervisor.tick([])
+    office.supervisor.tick([])
+
+    assert (announced_before, office.announced) == (0, 1)
+    assert office.owners == ["box:b00t:worker-7001:1", "box:b00t:queue-6000:1"]
+
+
+def test_a_dead_process_is_replaced_at_once_under_a_new_name_and_its_death_is_told(office: Office) -> None:
+    first = office.pids[WORKER]
+
+    office.world.end(first)
+    office.supervisor.tick([])
+
+    assert office.pids[WORKER] != first
+    assert office.owners[-1] == "box:b00t:worker-7001:2"
+    assert office.proven == office.told == ["box:b00t:worker-7001:1"]
+
+
+def test_a_crash_loop_is_slowed_down_to_a_start_every_five_seconds_and_hurts_nobody_else(office: Office) -> None:
+    queue = office.pids[QUEUE]
+
+    for _ in range(60):
+        office.world.end(office.pids[WORKER], status=1)
+        office.pass_time(1)
+
+    starts = sum("worker" in owner for owner in office.owners)
+    assert 12 <= starts <= 20
+    assert office.pids[QUEUE] == queue
+
+
+def test_a_fork_that_fails_is_tried_again(office: Office) -> None:
+    office.forks_fail = True
+    office.world.end(office.pids[WORKER])
+    office.pass_time(3)
+
+    office.forks_fail = False
+    office.pass_time(5)
+
+    assert office.pids[WORKER] in office.world.living
+    assert not office.supervisor.has_left
+
+
+def test_the_pause_is_forgotten_after_a_life_of_ten_seconds(office: Office) -> None:
+    for _ in range(4):
+        office.world.end(office.pids[WORKER])
+        office.pass_time(6)
+    office.pass_time(10)
+    last = office.pids[WORKER]
+
+    office.world.end(last)
+    office.supervisor.tick([])
+
+    assert office.pids[WORKER] != last
+
+
+def test_pauses_grow_from_nothing_to_five_seconds() -> None:
+    pauses = [pause_after(deaths) for deaths in range(1, 9)]
+
+    assert pauses == [0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+
+
+def test_a_process_without_a_sign_of_life_for_hang_s_is_killed_and_replaced(office: Office) -> None:
+    hung = office.pids[WORKER]
+
+    office.pass_time(HANG_S + 1, beating=(QUEUE,))
+    office.supervisor.tick([])
+
+    assert (hung, signal.SIGKILL) in office.world.signals
+    assert office.pids[WORKER] != hung
+    assert office.owners.count("box:b00t:queue-6000:1") == 1
+
+
+def test_a_process_that_waits_for_anothers_lock_is_left_alone(office: Office) -> None:
+    office.heartbeats.slot(0, office.world).waiting(True)
+
+    office.pass_time(3 * HANG_S, beating=(QUEUE,))
+
+    assert not office.world.signals
+
+
+def test_a_stopped_process_is_replaced_even_when_it_was_waiting_for_a_lock(office: Office) -> None:
+    office.heartbeats.slot(0, office.world).waiting(True)
+    office.world.states[office.pids[WORKER]] = "T"
+    stopped = office.pids[WORKER]
+
+    office.pass_time(HANG_S + 1, beating=(QUEUE,))
+
+    assert (stopped, signal.SIGKILL) in office.world.signals
+
+
+@pytest.mark.parametrize("runs_role_loop", [True, False])
+def test_one_that_hangs_while_it_leaves_is_killed_early_only_if_it_should_beat(runs_role_loop: bool) -> None:
+    office = Office(runs_role_loop=runs_role_loop)
+    office.start()
+    office.world.obey_sigterm = False
+
+    office.supervisor.stop()
+    office.pass_time(HANG_S + 1, beating=(QUEUE,))
+
+    assert ((office.pids[WORKER], signal.SIGKILL) in office.world.signals) is runs_role_loop
+
+
+def test_a_supervisor_that_was_stopped_itself_takes_nobody_for_hung(office: Office) -> None:
+    office.world.advance(10 * HANG_S)
+    office.supervisor.tick([])
+    office.beat()
+    office.pass_time(5)
+
+    assert not office.world.signals
+
+
+def test_a_process_may_take_as_long_for_its_first_sign_of_life_as_its_post_says() -> None:
+    office = Office(first_sign_s=200)
+
+    office.pass_time(199, beating=(QUEUE,))
+    signals_before = list(office.world.signals)
+    office.pass_time(3, beating=(QUEUE,))
+
+    assert signals_before == []
+    assert office.world.signals == [(office.pids[WORKER], signal.SIGKILL)]
+
+
+def test_one_that_showed_its_first_sign_is_held_to_hang_s_whatever_its_post_says() -> None:
+    office = Office(first_sign_s=200)
+    office.start()
+    hung = office.pids[WORKER]
+
+    office.pass_time(HANG_S + 1, beating=(QUEUE,))
+
+    assert (hung, signal.SIGKILL) in office.world.signals
+
+
+def test_a_death_is_proven_only_when_the_orphans_that_it_left_are_gone(office: Office) -> None:
+    orphan = office.world.add(session=999)
+    office.world.undying.add(orphan)
+
+    office.world.end(office.pids[WORKER])
+    office.supervisor.tick([])
+    proven_with_orphan = list(office.proven)
+    office.world.end(orphan)
+    office.supervisor.tick([])
+
+    assert proven_with_orphan == []
+    assert office.proven == ["box:b00t:worker-7001:1"]
+    assert (orphan, signal.SIGKILL) in office.world.signals
+    assert 999 in office.world.killed_groups
+
+
+def test_an_orphan_that_was_there_before_stands_against_no_later_death(office: Office) -> None:
+    office.world.undying.add(office.world.add(session=999))
+    office.supervisor.tick([])
+
+    office.world.end(office.pids[WORKER])
+    office.supervisor.tick([])
+
+    assert office.proven == ["box:b00t:worker-7001:1"]
+
+
+def test_an_orphan_in_our_own_group_is_killed_without_the_group(office: Office) -> None:
+    orphan = office.world.add(session=os.getsid(0))
+
+    office.supervisor.tick([])
+
+    assert (orphan, signal.SIGKILL) in office.world.signals
+    assert office.world.killed_groups == []
+
+
+def test_a_death_that_cannot_be_written_down_is_written_down_later(office: Office) -> None:
+    office.disk_is_full = True
+    office.world.end(office.pids[WORKER])
+    office.supervisor.tick([])
+    told_before = list(office.told)
+
+    office.disk_is_full = False
+    office.supervisor.tick([])
+
+    assert told_before == []
+    assert office.told == ["box:b00t:worker-7001:1"]
+
+
+def test_a_process_that_cannot_start_ends_the_start_with_its_status() -> None:
+    office = Office()
+    office.supervisor.tick([])
+
+    office.world.end(office.pids[WORKER], status=EXIT_CANNOT_START)
+    office.supervisor.tick([])
+    office.supervisor.tick([])
+
+    assert office.supervisor.has_left
+    assert office.supervisor.exit_status == EXIT_CANNOT_START
+    assert not office.world.living
+
+
+def test_once_all_was_ready_a_process_that_cannot_start_is_only_restarted(office: Office) -> None:
+    office.world.end(office.pids[WORKER], status=EXIT_CANNOT_START)
+    office.pass_time(2)
+
+    assert not office.supervisor.has_left
+    assert office.pids[QUEUE] in office.world.living
+
+
+def test_a_stop_asks_stage_by_stage(office: Office) -> None:
+    office.world.obey_sigterm = False
+    office.supervisor.stop()
+    office.supervisor.tick([])
+    asked_first = list(office.world.signals)
+
+    office.world.end(office.pids[WORKER], 0)
+    office.supervisor.tick([])
+    asked_then = office.world.signals[len(asked_first) :]
+    office.world.end(office.pids[QUEUE], 0)
+    office.supervisor.tick([])
+    office.supervisor.tick([])
+
+    assert asked_first == [(office.pids[WORKER], signal.SIGTERM)]
+    assert asked_then == [(office.pids[QUEUE], signal.SIGTERM)]
+    assert office.supervisor.has_left
+    assert office.supervisor.exit_status == EXIT_OK
+
+
+def test_whoever_does_not_leave_within_its_stages_bound_is_killed(office: Office) -> None:
+    office.world.obey_sigterm = False
+
+    office.supervisor.stop()
+    office.pass_time(34)
+    signals_before = [number for _, number in office.world.signals]
+    office.pass_time(2)
+
+    assert signal.SIGKILL not in signals_before
+    assert (office.pids[WORKER], signal.SIGKILL) in office.world.signals
+
+
+def test_nobody_is_restarted_while_the_system_stops(office: Office) -> None:
+    office.world.obey_sigterm = False
+    office.supervisor.stop()
+
+    office.world.end(office.pids[QUEUE])
+    office.pass_time(10, beating=(WORKER,))
+
+    assert office.owners.count("box:b00t:queue-6000:2") == 0
+
+
+def test_kill_all_ends_everything_at_once(office: Office) -> None:
+    office.world.obey_sigterm = False
+    office.supervisor.stop()
+
+    office.supervisor.kill_all()
+    office.supervisor.tick([])
+
+    assert office.supervisor.has_left
+    assert office.supervisor.exit_status == EXIT_STOPPED_AT_ONCE
+
+
+def test_stats_show_every_process_as_it_stands(office: Office) -> None:
+    office.world.advance(1)
+    office.world.end(office.pids[WORKER])
+    office.supervisor.tick([])
+
+    answer = office.ask(GetStats())
+
+    assert isinstance(answer, Json)
+    shown = {entry["name"]: entry for entry in msgspec.json.decode(answer.body)["processes"]}
+    assert list(shown) == ["supervisor", WORKER, QUEUE]
+    assert shown[QUEUE] == {
+        "name": QUEUE, "role": "queue", "pid": office.pids[QUEUE], "status": "running", "restarts": 0, "uptime_s": 1.0,
+    }  # fmt: skip
+    assert (shown[WORKER]["status"], shown[WORKER]["restarts"]) == ("starting", 1)
+    assert shown["supervisor"]["role"] == "supervisor"
+
+
+def test_health_names_whoever_is_down(office: Office) -> None:
+    well = office.ask(Ping())
+    for _ in range(3):
+        office.world.end(office.pids[WORKER])
+        office.supervisor.tick([])
+
+    ill = office.ask(Ping())
+
+    assert isinstance(well, Json)
+    assert isinstance(ill, Refused) and "worker-7001 is restarting" in ill.message
+
+
+def test_an_idle_supervisor_wakes_once_a_second(office: Office) -> None:
+    assert office.supervisor.tick([]) == LONGEST_SLEEP_S
+
+
+def test_sleep_never_outlasts_the_next_restart(office: Office) -> None:
+    for _ in range(2):
+        office.world.end(office.pids[WORKER])
+        sleep_s = office.supervisor.tick([])
+
+    assert 0 < sleep_s <= 0.25
+

@@ -1,0 +1,109 @@
+"""Which functions are tasks, and how a start tells that they cannot be loaded."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobyard import task
+from jobyard.engine.errors import CannotStart
+from jobyard.engine.tasks.builtin import echo, register_builtin
+from jobyard.engine.tasks.catalog import Catalog, write_catalog
+from jobyard.engine.tasks.registry import DEFINED, Registry, Task, TaskOptions, load
+from jobyard.engine.wire.run_dir import RunDir
+
+
+def a_task(name: str, function: object) -> Task:
+    return Task(name=name, function=function, options=TaskOptions())  # type: ignore[arg-type]
+
+
+def test_a_registered_function_stays_callable() -> None:
+    @task("unit.double", max_retries=0, timeout_s=0.5)
+    def double(payload: int) -> int:
+        return 2 * payload
+
+    noted = DEFINED.get("unit.double")
+
+    assert double(4) == 8
+    assert noted is not None and noted.options == TaskOptions(max_retries=0, timeout_s=0.5)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "line\nbreak", 7, None])
+def test_a_task_name_is_a_short_printable_string(name: object) -> None:
+    with pytest.raises(ValueError, match="a task's name must be"):
+        task(name)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [(option, value) for option in ("max_retries", "timeout_s") for value in (-1, "5", True, float("nan"), 10**9)]
+    + [("max_retries", 1.0), ("timeout_s", 0)],
+)
+def test_options_out_of_bounds_are_refused_by_name(option: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{option} of task 'unit.bounds' must be"):
+        task("unit.bounds", **{option: value})  # type: ignore[arg-type]
+
+
+def test_a_name_taken_twice_is_refused_naming_both_places() -> None:
+    registry = Registry()
+    registry.add(a_task("one", test_a_registered_function_stays_callable))
+
+    with pytest.raises(ValueError, match=r"'one' is defined twice: in .*stays_callable \(.*py:\d+\) and in .*echo"):
+        registry.add(a_task("one", echo))
+
+
+def test_the_same_function_may_be_noted_again() -> None:
+    registry = Registry()
+    registry.add(a_task("one", echo))
+    registry.add(a_task("one", echo))
+
+    assert list(registry.options()) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),
+        ("def broken(:", "SyntaxError"),
+        ("raise RuntimeError('first\\nsecond')", "RuntimeError: first"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
+) -> None:  # fmt: skip
+    (tmp_path / "unit_broken.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("unit_broken", None)
+
+    with pytest.raises(CannotStart) as told:
+        load(("unit_broken",))
+
+    assert told.value.message.startswith("TASKS: module unit_broken cannot be imported: ")
+    assert words in told.value.message and "\n" not in told.value.message
+
+
+def test_a_module_cannot_take_the_name_of_a_built_in_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register_builtin(enable_shell=False, http_allow_private=False)
+    (tmp_path / "unit_greedy.py").write_text("from jobyard import task\n@task('echo')\ndef mine(payload): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(CannotStart, match="'echo' is defined twice: in jobyard.engine.tasks.builtin.echo"):
+        load(("unit_greedy",))
+
+
+def test_the_catalog_is_read_again_when_it_was_written_again(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path)
+    run_dir.make()
+    catalog = Catalog(run_dir)
+    before = catalog.options()
+
+    write_catalog(run_dir, {"one": TaskOptions()})
+    first = catalog.options()
+    write_catalog(run_dir, {"one": TaskOptions(), "two": TaskOptions(max_retries=3, timeout_s=1.5)})
+
+    assert (before, first) == ({}, {"one": TaskOptions()})
+    assert catalog.options()["two"] == TaskOptions(max_retries=3, timeout_s=1.5)
+    assert [path.name for path in run_dir.path.iterdir()] == ["tasks.json"]

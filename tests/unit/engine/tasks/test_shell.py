@@ -1,0 +1,87 @@
+"""The built-in `shell`: a program's end and what it printed, bounded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from jobyard import Unrecoverable
+from jobyard.engine.tasks.shell import MAX_SHOWN_BYTES, run_program
+from tests.support.waiting import wait_for
+
+AGAIN_S = 5.0
+
+
+def sh(script: str) -> object:
+    return run_program({"command": ["sh", "-c", script]})
+
+
+def test_what_a_program_prints_is_its_result() -> None:
+    assert sh("echo out; echo err >&2") == {"returncode": 0, "stdout": "out\n", "stderr": "err\n"}
+
+
+def test_no_shell_reads_the_words() -> None:
+    shown = run_program({"command": ["echo", "$HOME; *", "`id`"]})
+
+    assert shown["stdout"] == "$HOME; * `id`\n"
+
+
+def test_a_program_that_fails_is_a_failure_with_its_last_words() -> None:
+    with pytest.raises(RuntimeError, match="sh ended with 3: went wrong"):
+        sh("echo went wrong >&2; exit 3")
+
+
+def test_a_flood_is_read_to_the_end_and_kept_up_to_a_bound() -> None:
+    shown = run_program({"command": ["head", "-c", "20000000", "/dev/zero"]})
+
+    assert len(shown["stdout"]) == MAX_SHOWN_BYTES
+
+
+def test_the_end_of_the_program_counts_not_that_of_what_it_leaves(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+
+    sh(f"sleep 60 & echo $! > {note}")
+
+    os.kill(int(note.read_text()), signal.SIGKILL)
+
+
+def test_the_program_ends_with_its_task(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    main = threading.main_thread().ident
+    assert main is not None
+
+    over = threading.Event()
+
+    def interrupt() -> None:
+        wait_for(lambda: note.exists() and note.read_text().endswith("\n"))
+        signal.pthread_kill(main, signal.SIGINT)
+        while not over.wait(AGAIN_S):  # the interpreter may lose one between fork and the program's start
+            signal.pthread_kill(main, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        try:
+            sh(f"echo $$ > {note}; exec sleep 60")
+        finally:
+            over.set()
+
+    assert not Path(f"/proc/{int(note.read_text())}").exists()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [None, {}, {"command": "ls"}, {"command": []}, {"command": [1]}, {"command": ["a\0b"]}, {"command": ["ls"], "env": {}}],
+)
+def test_a_payload_of_another_shape_is_useless_to_try_again(payload: object) -> None:
+    with pytest.raises(Unrecoverable, match="the payload of shell must be"):
+        run_program(payload)
+
+
+@pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd", ""])
+def test_a_program_that_cannot_be_run_is_useless_to_try_again(program: str) -> None:
+    with pytest.raises(Unrecoverable, match="cannot be run"):
+        run_program({"command": [program]})

@@ -1,0 +1,132 @@
+"""The built-in `http`: what it sends, and where it never goes."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from jobyard import Unrecoverable
+from jobyard.engine.tasks.web import send_request
+
+
+def is_whole(request: bytes) -> bool:
+    head, end, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"Content-Length: (\d+)", head)
+    return bool(end) and len(body) == int(length[1] if length else 0)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., str]]:
+    """A server of one answer: gives its address; what it was sent can be read from `serve.seen`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    seen: list[bytes] = []
+    threads: list[threading.Thread] = []
+
+    def answer(*pieces: bytes) -> str:
+        def once() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                request = b""
+                while not is_whole(request):
+                    request += peer.recv(65536)
+                seen.append(request)
+                for piece in pieces:
+                    peer.sendall(piece)
+
+        threads.append(threading.Thread(target=once))
+        threads[-1].start()
+        return f"http://127.0.0.1:{listener.getsockname()[1]}/there?a=1"
+
+    answer.seen = seen  # type: ignore[attr-defined]
+    yield answer
+    for thread in threads:
+        thread.join()
+    listener.close()
+
+
+def test_an_answer_of_2xx_is_the_result(serve: Callable[..., str]) -> None:
+    url = serve(b"HTTP/1.1 201 Created\r\nX-Mark: yes\r\nContent-Length: 5\r\n\r\nh\xc3\xa9llo")
+
+    answer = send_request({"url": url, "body": {"n": 1}, "headers": {"X-Mine": "1"}}, allow_private=True)
+
+    assert (answer["status"], answer["headers"]["X-Mark"], answer["body"]) == (201, "yes", "héll")
+    (request,) = serve.seen  # type: ignore[attr-defined]
+    assert request.startswith(b"POST /there?a=1 HTTP/1.1\r\n")
+    assert b"Content-Type: application/json" in request and b"X-Mine: 1" in request and request.endswith(b'{"n": 1}')
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "500 Oh", "301 Moved\r\nLocation: http://127.0.0.1:1/"])
+def test_any_other_answer_is_a_failure_with_its_status(serve: Callable[..., str], status: str) -> None:
+    url = serve(f"HTTP/1.1 {status}\r\nContent-Length: 3\r\n\r\nwhy".encode())
+
+    with pytest.raises(RuntimeError, match=f"answered {status[:3]} .*: why"):
+        send_request({"url": url}, allow_private=True)
+
+
+def test_a_large_answer_is_read_up_to_a_bound(serve: Callable[..., str]) -> None:
+    url = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n", b"x" * 900_000)
+
+    answer = send_request({"url": url}, allow_private=True)
+
+    assert len(answer["body"]) == 64 << 10
+
+
+def test_an_answer_that_ends_with_its_connection_is_whole(serve: Callable[..., str]) -> None:
+    url = serve(b"HTTP/1.0 200 OK\r\n\r\n", b"one ", b"two")
+
+    assert send_request({"url": url}, allow_private=True)["body"] == "one two"
+
+
+def test_an_answer_that_never_ends_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimeoutError):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        send_request({"url": url, "timeout_s": 0.05}, allow_private=True)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "10.0.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "[::1]", "[::]", "[fe80::1]", "[fc00::1]",
+     "[::ffff:127.0.0.1]", "[::ffff:10.0.0.1]", "[64:ff9b::7f00:1]", "[::127.0.0.1]", "[2002:7f00:1::]", "224.0.0.1", "100.64.0.1",
+     "240.0.0.1", "2130706433", "0x7f.1", "127.1"],
+)  # fmt: skip
+def test_a_private_address_in_any_form_is_refused(host: str) -> None:
+    with pytest.raises(Unrecoverable, match="no public address"):
+        send_request({"url": f"http://{host}/"}, allow_private=False)
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "[fd00:ec2::254]"])
+def test_a_metadata_service_is_refused_even_where_private_addresses_are_allowed(host: str) -> None:
+    with pytest.raises(Unrecoverable, match="no public address"):
+        send_request({"url": f"http://{host}/latest"}, allow_private=True)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None, [], {}, {"url": 1}, {"url": "ftp://a/"}, {"url": "file:///etc/passwd"}, {"url": "http://"}, {"url": "http://["},
+        {"url": "http://127.0.0.1:99999/"}, {"url": "http://me:secret@127.0.0.1/"}, {"url": "http://127.0.0.1/", "methods": "GET"},
+        {"url": "http://127.0.0.1/", "method": "CONNECT"}, {"url": "http://127.0.0.1/", "headers": {"a": 1}},
+        {"url": "http://127.0.0.1/", "timeout_s": 0}, {"url": "http://127.0.0.1/", "timeout_s": True},
+    ],
+)  # fmt: skip
+def test_a_payload_that_cannot_be_sent_is_useless_to_try_again(payload: object) -> None:
+    with pytest.raises(Unrecoverable):
+        send_request(payload, allow_private=True)
+
+
+@pytest.mark.parametrize("headers", [{"X": "a\r\nY: b"}, {"a b": "c"}, {"X\r\nY": "b"}, {"": "b"}, {"X:": "b"}])
+def test_no_header_smuggles_another(headers: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(Unrecoverable):
+        send_request({"url": f"http://127.0.0.1:{listener.getsockname()[1]}/", "headers": headers}, allow_private=True)
+
+
+def test_nothing_listening_is_a_failure_that_may_pass() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    with pytest.raises(ConnectionRefusedError):
+        send_request({"url": f"http://127.0.0.1:{port}/"}, allow_private=True)

@@ -1,0 +1,255 @@
+"""The fixture `jobyard`, used as its users use it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from jobyard import Retry, Unrecoverable, current_job, task
+from jobyard.engine.errors import Conflict, InvalidRequest, JobFailed, NotFinished, NotFound
+from jobyard.engine.jobs.job import ExecutionStatus, Status
+from jobyard.engine.testing.inline import InlineJobyard
+from jobyard.engine.testing.pytest_plugin import jobyard as jobyard
+
+ran: list[Any] = []
+
+
+@task("inline.note", max_retries=2)
+def note(payload: Any) -> Any:
+    ran.append(payload)
+    return {"attempt": current_job().attempt}
+
+
+@task("inline.fan_out")
+def fan_out(payload: int) -> list[str]:
+    return [note.submit(number, idempotency_key=f"{current_job().job_id}-{number}") for number in range(payload)]
+
+
+@task("inline.unsteady", max_retries=2)
+def unsteady(payload: int) -> str:
+    ran.append(current_job().attempt)
+    if current_job().attempt < payload:
+        raise ConnectionError("not today")
+    return "well"
+
+
+@task("inline.patient", max_retries=1)
+def patient(payload: Any) -> str:
+    if current_job().retry_count < payload:
+        raise Retry(delay_s=3600)
+    return "well"
+
+
+@task("inline.hopeless")
+def hopeless(payload: Any) -> None:
+    raise Unrecoverable("no use")
+
+
+@task("inline.breaks_off")
+def breaks_off(payload: Any) -> None:
+    raise httpx.ConnectError("a word of httpx's that must not be taken for one of the client's")
+
+
+@task("inline.again")
+def again(payload: Any) -> None:
+    again.submit(payload)
+
+
+@task("inline.coroutine")
+async def coroutine(payload: Any) -> Any:
+    await anyio.sleep(0)
+    return payload
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    ran.clear()
+
+
+def test_what_was_submitted_runs_when_it_is_drained(jobyard: InlineJobyard) -> None:
+    job_id = note.submit({"to": "ann"})
+    assert ran == [] and jobyard.client.get(job_id).status is Status.PENDING
+
+    [job] = jobyard.drain()
+
+    assert ran == [{"to": "ann"}]
+    assert (job.job_id, job.status, job.result, job.max_retries) == (job_id, Status.COMPLETED, {"attempt": 1}, 2)
+    assert [execution.status for execution in jobyard.client.executions(job_id)] == [ExecutionStatus.SUCCESS]
+
+
+def test_what_a_job_submits_is_drained_too(jobyard: InlineJobyard) -> None:
+    fan_out.submit(3)
+
+    ended = jobyard.drain()
+
+    assert [job.task for job in ended] == ["inline.fan_out", "inline.note", "inline.note", "inline.note"] and ran == [0, 1, 2]
+
+
+def test_inline_it_runs_at_once_and_what_is_due_later_does_not(jobyard: InlineJobyard) -> None:
+    jobyard.is_inline = True
+
+    fan_out.submit(2)
+    note.submit("later", delay_s=60)
+    assert ran == [0, 1]
+    jobyard.advance(60)
+
+    assert [job.payload for job in jobyard.run_due()] == ["later"]
+
+
+def test_the_urgent_runs_first_and_the_late_last(jobyard: InlineJobyard) -> None:
+    note.submit("late", delay_s=86400, priority=9)
+    note.submit("usual")
+    note.submit("urgent", priority="high")
+
+    jobyard.drain()
+
+    assert ran == ["urgent", "usual", "late"]
+
+
+def test_the_exception_of_a_task_comes_out_of_the_drain(jobyard: InlineJobyard) -> None:
+    job_id = unsteady.submit(2)
+
+    with pytest.raises(ConnectionError, match="not today"):
+        jobyard.drain()
+
+    assert jobyard.client.get(job_id).status is Status.PENDING and ran == [1]
+
+
+def test_without_raising_it_is_tried_again_as_by_a_worker(jobyard: InlineJobyard) -> None:
+    good, bad = unsteady.submit(3), unsteady.submit(9)
+
+    jobs = {job.job_id: job for job in jobyard.drain(raising=False)}
+
+    assert (jobs[good].status, jobs[good].attempt, jobs[good].result) == (Status.COMPLETED, 3, "well")
+    assert (jobs[bad].status, jobs[bad].attempt, jobs[bad].error) == (Status.FAILED, 3, "ConnectionError: not today")
+    with pytest.raises(JobFailed, match="ConnectionError: not today"):
+        jobs[bad].raise_for_status()
+
+
+def test_a_wish_to_be_tried_again_is_no_failure_while_there_are_retries(jobyard: InlineJobyard) -> None:
+    patient.submit(1)
+    [job] = jobyard.drain()
+    patient.submit(2)
+
+    with pytest.raises(Retry):
+        jobyard.drain()
+
+    assert job.result == "well" and (job.finished_at - job.created_at).total_seconds() >= 3600  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("failing", "kind"), [(hopeless, Unrecoverable), (breaks_off, httpx.ConnectError)])
+def test_inline_the_exception_comes_out_of_the_submission(jobyard: InlineJobyard, failing: Any, kind: type[Exception]) -> None:
+    jobyard.is_inline = True
+
+    with pytest.raises(kind):
+        failing.submit(1)
+
+    assert len(jobyard.jobs()) == 1
+
+
+def test_waiting_makes_the_job_run(jobyard: InlineJobyard) -> None:
+    job_id = unsteady.submit(3, delay_s=600)
+
+    assert jobyard.client.wait(job_id).attempt == 3
+
+
+def test_waiting_for_what_cannot_end_ends(jobyard: InlineJobyard) -> None:
+    @task("inline.waits_for_itself")
+    def waits_for_itself(payload: Any) -> None:
+        jobyard.client.wait(current_job().job_id)
+
+    waits_for_itself.submit()
+
+    with pytest.raises(NotFinished):
+        jobyard.drain()
+
+
+def test_what_never_ends_is_noticed(jobyard: InlineJobyard) -> None:
+    again.submit()
+
+    with pytest.raises(AssertionError, match="submits itself"):
+        jobyard.drain()
+
+
+def test_asynchronous_code_has_a_client_too(jobyard: InlineJobyard) -> None:
+    async def main() -> Any:
+        client = jobyard.async_client
+        ids = await client.submit_many([{"task": coroutine, "payload": number} for number in range(3)], chunk=2)
+        return [(await client.wait(job_id)).result for job_id in ids], [job.payload async for job in client.iter_jobs()]
+
+    assert anyio.run(main) == ([0, 1, 2], [2, 1, 0])
+
+
+def test_what_the_service_would_refuse_is_refused(jobyard: InlineJobyard) -> None:
+    with pytest.raises(InvalidRequest, match="priority must be") as wrong:
+        note.submit(1, priority=10)
+    with pytest.raises(InvalidRequest, match="there is no task"):
+        jobyard.client.submit("inline.unheard_of")
+    with pytest.raises(NotFound):
+        jobyard.client.get("a" * 24)
+
+    assert wrong.value.field == "priority" and jobyard.jobs() == []
+
+
+def test_a_key_makes_one_job_of_two_submissions(jobyard: InlineJobyard) -> None:
+    assert note.submit(1, idempotency_key="k") == note.submit(1, idempotency_key="k")
+    with pytest.raises(Conflict) as other:
+        note.submit(2, idempotency_key="k")
+
+    assert (other.value.code, other.value.field, len(jobyard.jobs())) == ("idempotency_conflict", "idempotency_key", 1)
+
+
+def test_a_key_of_another_job_refuses_the_whole_batch(jobyard: InlineJobyard) -> None:
+    note.submit(1, idempotency_key="k")
+
+    with pytest.raises(Conflict, match=r"^jobs\[1\]: this idempotency_key was used for job") as wrong:
+        jobyard.client.submit_many([{"payload": 1}, {"payload": 2, "idempotency_key": "k"}])
+
+    assert wrong.value.field == "jobs[1].idempotency_key" and len(jobyard.jobs()) == 1
+
+
+def test_many_are_all_or_none(jobyard: InlineJobyard) -> None:
+    with pytest.raises(InvalidRequest, match=r"^jobs\[1\]: priority"):
+        jobyard.client.submit_many([{"payload": 1}, {"payload": 2, "priority": 77}])
+
+    assert jobyard.jobs() == [] and len(jobyard.client.submit_many({"payload": number} for number in range(5))) == 5
+
+
+def test_jobs_are_cancelled_retried_counted_and_listed(jobyard: InlineJobyard) -> None:
+    job_id = note.submit(1)
+    note.submit(2, queue="other")
+
+    assert jobyard.client.cancel(job_id).status is Status.CANCELLED
+    with pytest.raises(Conflict):
+        jobyard.client.cancel(job_id)
+    assert jobyard.client.stats()["jobs"]["cancelled"] == 1 and jobyard.client.health().is_healthy
+    assert jobyard.client.retry(job_id).status is Status.PENDING
+    assert [job.payload for job in jobyard.client.iter_jobs(queue="other")] == [2]
+    (second,) = jobyard.client.iter_jobs(queue="other")
+    assert [job.payload for job in jobyard.client.iter_jobs(text="2")] == [2]
+    assert second in list(jobyard.client.iter_jobs(created_after=second.created_at))
+    assert second not in list(jobyard.client.iter_jobs(created_before=second.created_at))
+    with pytest.raises(InvalidRequest, match="text must be"):
+        list(jobyard.client.iter_jobs(text=""))
+    assert [job.payload for job in jobyard.jobs("inline.note")] == [1, 2]
+
+
+def test_the_fixture_is_a_plugin_for_the_tests_of_others(tmp_path: Path) -> None:
+    (tmp_path / "test_theirs.py").write_text(
+        "from jobyard import task\n\n@task('theirs')\ndef theirs(payload): return payload\n\n"
+        "def test_theirs(jobyard):\n    theirs.submit(7)\n    assert [job.result for job in jobyard.drain()] == [7]\n"
+        "def test_fresh(jobyard):\n    assert jobyard.jobs() == []\n"
+    )
+    plugins = ["-p", "jobyard.engine.testing.pytest_plugin", "-p", "no:cacheprovider"]
+    words = [sys.executable, "-m", "pytest", "-q", *plugins, "-W", "error", "."]
+
+    ended = subprocess.run(words, cwd=tmp_path, env=os.environ, capture_output=True, text=True)
+
+    assert ended.returncode == 0 and "2 passed" in ended.stdout, ended.stdout

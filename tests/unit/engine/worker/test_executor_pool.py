@@ -1,0 +1,213 @@
+"""Who is charged when a child is ended: its reports may lag behind what it is at. With children that are only told of."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from jobyard.engine.config import read_settings
+from jobyard.engine.jobs.job import ExecutionStatus, Outcome, Status, ticket_for
+from jobyard.engine.wire.messages import Done, Run
+from jobyard.engine.worker.deadlines import GRACE_S
+from jobyard.engine.worker.executor_handle import ExecutorHandle
+from jobyard.engine.worker.executor_pool import MEMORY_LOOK_S, ExecutorPool
+from jobyard.engine.worker.slot import Attempt
+from tests.support.builders import a_job, a_log
+from tests.support.executor_handles import FakeExecutorHandle
+from tests.support.world import FakeWorld
+
+SUCCESS = Outcome(status=ExecutionStatus.SUCCESS, result=b"1")
+MIB = 1 << 20
+
+
+def an_attempt(timeout_s: float = 60) -> Attempt:
+    job = a_job(status=Status.RUNNING, task="short", timeout_s=timeout_s)
+    return Attempt(job=job, ticket=ticket_for(job))
+
+
+class Bench:
+    """A workshop of one child at a time, whose task is known to be short."""
+
+    def __init__(self, **asked: str) -> None:
+        self.world = FakeWorld()
+        self.lines: list[FakeExecutorHandle] = []
+        settings = read_settings({"CONCURRENCY": "1", **asked})
+        self.executors = ExecutorPool(settings=settings, world=self.world, log=a_log(), spawn=self._spawn)
+        (self.handle,) = self.lines
+        self.hand(an_attempt())
+        self.report(self.handle.read())
+        self.ended()
+
+    def hand(self, *attempts: Attempt) -> None:
+        """All to the child, because the task is short."""
+        self.executors.hand(attempts)
+
+    def report(self, run: Run, outcome: Outcome = SUCCESS) -> None:
+        """What the child said of this one arrives."""
+        self.executors.note_done(self.handle.peer, Done(job_id=run.job_id, attempt=run.attempt, outcome=outcome, elapsed_s=0.0001))
+
+    def die(self, status: int | None = None) -> None:
+        """The child does, and it is seen."""
+        self.handle.status = self.handle.status if status is None else status
+        self.executors.note_ready(self.handle.pid_fd)
+        self.executors.reap(self.executors.dead())
+        self.executors.look_after()
+
+    def wait(self, seconds: float) -> None:
+        self.world.advance(seconds)
+        self.executors.look_after()
+
+    def ended(self) -> dict[str, ExecutionStatus]:
+        """By job, how their attempts ended since the last look."""
+        return {end.attempt.job.job_id: end.outcome.status for end in self.executors.collect()}
+
+    def _spawn(self) -> ExecutorHandle:
+        self.lines.append(FakeExecutorHandle())
+        return cast(ExecutorHandle, self.lines[-1])
+
+
+def three(bench: Bench, **fields: float) -> list[str]:
+    """The ids of three jobs: the child has reported the first, which is not heard yet, runs the second, has not read the third."""
+    attempts = [an_attempt(**fields), an_attempt(), an_attempt()]
+    bench.hand(*attempts)
+    assert [run.job_id for run in bench.handle.unread] == [attempt.job.job_id for attempt in attempts]
+    return [attempt.job.job_id for attempt in attempts]
+
+
+def test_the_end_of_a_drain_charges_nobody_whatever_the_child_is_at() -> None:
+    bench = Bench(DRAIN_S="5")
+    reported, running, unread = three(bench)
+    first = bench.handle.read()
+    bench.handle.read()
+    bench.executors.drain()
+
+    bench.wait(5)
+    at_once = bench.ended()
+    bench.report(first)
+    bench.die()
+
+    assert bench.handle.done_to_it == ["kill"]
+    assert at_once == {unread: ExecutionStatus.RELEASED}
+    assert bench.ended() == {reported: ExecutionStatus.SUCCESS, running: ExecutionStatus.RELEASED}
+
+
+def test_a_drain_that_is_over_before_it_began_hands_everything_back() -> None:
+    bench = Bench(DRAIN_S="0")
+    ids = three(bench)
+    bench.handle.read()
+    bench.executors.drain()
+
+    bench.wait(0)
+    bench.die()
+
+    assert bench.ended() == dict.fromkeys(ids, ExecutionStatus.RELEASED)
+
+
+def test_what_a_child_began_behind_one_whose_time_is_up_costs_no_retry_when_the_child_is_ended() -> None:
+    bench = Bench()
+    late, running, unread = three(bench, timeout_s=0.01)
+    first = bench.handle.read()
+    bench.handle.read()
+
+    bench.wait(0.01)
+    bench.wait(GRACE_S)
+    bench.report(first)
+    bench.die(-15)
+
+    assert bench.handle.done_to_it == [f"interrupt {late}", "terminate"]
+    ended = bench.ended()
+    assert (ended[late], ended[running]) == (ExecutionStatus.TIMEOUT, ExecutionStatus.RELEASED)
+    assert ended.get(unread) in (None, ExecutionStatus.RELEASED)
+
+
+def test_one_whose_time_is_up_is_charged_and_what_waits_behind_it_finds_another_child() -> None:
+    bench = Bench()
+    late, behind, last = three(bench, timeout_s=0.01)
+    bench.handle.read()
+
+    bench.wait(0.01)
+    bench.wait(GRACE_S)
+    bench.wait(GRACE_S)
+    bench.die()
+
+    assert bench.handle.done_to_it == [f"interrupt {late}", "terminate", "kill"]
+    assert bench.ended() == {
+        late: ExecutionStatus.TIMEOUT, behind: ExecutionStatus.RELEASED, last: ExecutionStatus.RELEASED
+    }  # fmt: skip
+
+
+def test_a_cancelled_job_whose_report_is_on_its_way_takes_no_other_with_it() -> None:
+    bench = Bench()
+    cancelled, running, _ = three(bench)
+    bench.handle.read()
+    bench.handle.read()
+
+    bench.executors.cancel(cancelled)
+    bench.wait(0)
+    bench.wait(GRACE_S)
+    bench.wait(GRACE_S)
+    bench.die()
+
+    ended = bench.ended()
+    assert (ended[cancelled], ended[running]) == (ExecutionStatus.CANCELLED, ExecutionStatus.RELEASED)
+
+
+def test_a_child_that_holds_too_much_costs_the_job_that_it_is_known_to_run_a_retry_and_no_other() -> None:
+    bench = Bench(CHILD_MEMORY_MB="10")
+    known, maybe, unread = three(bench)
+    bench.handle.read()
+    bench.handle.read()
+    bench.handle.holds_bytes = 11 * MIB
+
+    bench.wait(MEMORY_LOOK_S)
+    bench.die()
+
+    ended = {end.attempt.job.job_id: end.outcome for end in bench.executors.collect()}
+    assert ended[known].status is ExecutionStatus.CRASHED and "out of memory" in (ended[known].error or "")
+    assert ended[maybe].status is ExecutionStatus.RELEASED
+    assert unread not in ended or ended[unread].status is ExecutionStatus.RELEASED
+
+
+def test_the_end_of_a_drain_makes_no_crash_undone() -> None:
+    bench = Bench(CHILD_MEMORY_MB="10", DRAIN_S="5")
+    greedy = an_attempt()
+    bench.hand(greedy)
+    bench.handle.read()
+    bench.handle.holds_bytes = 11 * MIB
+    bench.executors.drain()
+
+    bench.wait(4.9)
+    bench.wait(0.1)
+    bench.die()
+
+    assert bench.ended() == {greedy.job.job_id: ExecutionStatus.CRASHED}
+
+
+@pytest.mark.parametrize("how", [7, -11])
+def test_a_child_that_dies_by_itself_is_charged_to_what_it_ran(how: int) -> None:
+    bench = Bench()
+    reported, running, unread = three(bench)
+    first = bench.handle.read()
+    bench.handle.read()
+    bench.report(first)
+
+    bench.die(how)
+
+    ended = bench.ended()
+    assert (ended[reported], ended[running]) == (ExecutionStatus.SUCCESS, ExecutionStatus.CRASHED)
+    assert unread not in ended
+    assert [run.job_id for run in bench.lines[-1].unread] == [unread]
+
+
+def test_when_the_hold_is_lost_nothing_that_a_child_has_is_charged() -> None:
+    bench = Bench()
+    ids = three(bench)
+    bench.handle.read()
+    bench.handle.read()
+
+    told = bench.executors.abandon()
+    bench.die()
+
+    assert (told, bench.handle.done_to_it) == (3, ["kill"])
+    assert bench.ended() == dict.fromkeys(ids, ExecutionStatus.RELEASED)

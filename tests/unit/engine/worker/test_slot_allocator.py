@@ -1,0 +1,49 @@
+"""Who is handed how many: the shortest jobs go a few to a slot, all others one to each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import cast
+
+from jobyard.engine.worker.duration_estimates import DurationEstimates
+from jobyard.engine.worker.slot import Attempt, Slot
+from jobyard.engine.worker.slot_allocator import SlotAllocator
+
+
+class FakeSlot:
+    """Idle, and ready for anything."""
+
+    takes_work = True
+    runs = 0
+
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+
+
+def taken(task: str, count: int, *, elapsed_s: float | None) -> list[int]:
+    """How many of so many jobs go to each of three idle slots, when the task has taken so long before."""
+    durations = DurationEstimates()
+    if elapsed_s is not None:
+        durations.note(task, elapsed_s)
+    seats = SlotAllocator([cast(Slot, FakeSlot()) for _ in range(3)], durations, now=0.0)
+    slots = Counter(id(slot) for slot in (seats.take(task) for _ in range(count)) if slot is not None)
+    return sorted(slots.values(), reverse=True)
+
+
+def test_a_few_of_the_shortest_jobs_go_to_one_slot_and_more_to_the_others() -> None:
+    assert taken("echo", 3, elapsed_s=0.0001) == [3]
+    assert taken("echo", 10, elapsed_s=0.0001) == [4, 4, 2]
+
+
+def test_of_many_short_jobs_each_slot_gets_what_it_may_have_and_no_more() -> None:
+    assert taken("echo", 200, elapsed_s=0.0001) == [32, 32, 32]
+
+
+def test_jobs_of_a_few_milliseconds_are_spread() -> None:
+    assert taken("page", 3, elapsed_s=0.002) == [1, 1, 1]
+    assert taken("page", 20, elapsed_s=0.002) == [5, 5, 5]
+
+
+def test_long_and_unknown_jobs_get_a_slot_each() -> None:
+    assert taken("video", 5, elapsed_s=1.0) == [1, 1, 1]
+    assert taken("new", 5, elapsed_s=None) == [1, 1, 1]

@@ -1,1 +1,0 @@
-"""The fixture for the tests of people who have tasks."""
