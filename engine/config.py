@@ -128,6 +128,7 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("WORKERS", "3", _whole(1, 64), "how many workers"),
         ("CONCURRENCY", "5", _whole(1, 256), "jobs that one worker runs at once"),
         ("TASKS", "", _modules, "modules with your tasks, commas between; found on `PYTHONPATH` and in the working folder"),
+        ("TASK_PYTHON", "", _optional, "the Python that runs tasks; unset: the active virtual environment's, else our own"),
         ("POLL_S", "2", _number(0.05, 3600), "longest time between two looks of a watcher at the database, jitter comes on top"),
         ("LEASE_S", "30", _number(1, 86400), "length of a lease; a living worker extends it in time"),
         ("RETRY_BASE_S", "10", _number(0, 86400), "retry n waits n² × this"),
@@ -169,6 +170,7 @@ class Settings:
     workers: int
     concurrency: int
     tasks: tuple[str, ...]
+    task_python: str | None
     poll_s: float
     lease_s: float
     retry_base_s: float

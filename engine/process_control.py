@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import signal
-
-import setproctitle
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
@@ -33,8 +32,8 @@ def forbid_new_privileges() -> None:
 
 
 def set_title(title: str) -> None:
-    """What `ps` shows."""
-    setproctitle.setproctitle(title)
+    """What `ps` shows. Where users' code lives, `setproctitle` may be missing: `executor.title` does it there."""
+    importlib.import_module("setproctitle").setproctitle(title)
 
 
 def close_descriptors(*, keep: set[int]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import signal
 import socket
 import threading
 import time
@@ -11,6 +13,8 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+
+PIDFD_SIGNAL_PROCESS_GROUP = 1 << 2
 
 
 class World:
@@ -91,6 +95,18 @@ class World:
             return False
         return True
 
+    def signal_process(self, pid_fd: int, signal_number: int, *, to_group: bool = False) -> bool:
+        """Send a signal to the process of a pidfd, or to the group that it leads where the kernel can; False when it is gone."""
+        try:
+            if to_group:
+                with contextlib.suppress(OSError):  # before Linux 6.9, or it leads no group yet
+                    signal.pidfd_send_signal(pid_fd, signal_number, None, PIDFD_SIGNAL_PROCESS_GROUP)
+                    return True
+            signal.pidfd_send_signal(pid_fd, signal_number)
+        except ProcessLookupError:
+            return False
+        return True
+
     def reap(self) -> list[tuple[int, int]]:
         """Pid and exit status (minus the signal's number, if one ended it) of every child that has ended; no zombie is left."""
         ended: list[tuple[int, int]] = []
@@ -115,9 +131,9 @@ class World:
             return False
         return True
 
-    def children(self) -> list[int]:
-        """Pids of all children of this process that are not reaped, orphans that came to it included."""
-        me = os.getpid()
+    def children(self, parent: int = 0) -> list[int]:
+        """Pids of all children of a process (0: this one) that are not reaped, orphans that came to it included."""
+        me = parent or os.getpid()
         try:
             lists = [Path(f"/proc/{me}/task/{thread}/children").read_text() for thread in os.listdir(f"/proc/{me}/task")]
             return [int(pid) for pids in lists for pid in pids.split()]

@@ -9,7 +9,7 @@ import os
 import platform
 import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -18,14 +18,13 @@ import psutil
 from jobyard.api.commands.findings import Finding, broken, fine, warning
 from jobyard.api.front.connections import DESCRIPTORS
 from jobyard.api.start.command_line import START_ALL
-from jobyard.api.start.task_modules import MODULES_S, load_tasks
+from jobyard.api.start.task_modules import ask_for_tasks, find_task_code
 from jobyard.engine.config import Settings
 from jobyard.engine.databases.open import DATABASE_FILE, examine_store
 from jobyard.engine.errors import CannotStart
 from jobyard.engine.store.sqlite.engine import is_sound, words
 from jobyard.engine.supervisor.data_dir import DataDir
 from jobyard.engine.supervisor.ports import explain, open_ports
-from jobyard.engine.supervisor.probe import Probe
 from jobyard.engine.topology import FIRST_PORTS, GATEWAY, ROLES, all_components
 from jobyard.engine.world import World
 
@@ -50,21 +49,20 @@ def look_at_versions() -> Iterator[Finding]:
         yield warning("versions", told, "install pysqlite3 into the environment (.venv/bin/pip install pysqlite3), then start anew")
 
 
-def look_at_tasks(settings: Settings) -> Iterator[Finding]:
-    """Whether the modules of TASKS can be imported; a child does it."""
+def look_at_tasks(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether the modules of TASKS can be imported; a template of its own does it."""
     try:
-        told = Probe(World(), "TASKS", lambda: _import_tasks(settings)).finish(timeout_s=MODULES_S)
+        code = find_task_code(settings, environment)
+        ready = ask_for_tasks(settings, code)
     except CannotStart as wrong:
         yield broken(
             "tasks", wrong.message, "correct the module, or TASKS; they are found on PYTHONPATH and in the working folder"
         )
         return
-    yield fine("tasks", f"{told}, from {', '.join(settings.tasks) or 'no modules of yours (TASKS is not set)'}")
-
-
-def _import_tasks(settings: Settings) -> str:
-    os.dup2(2, 1)  # what modules print is none of our output
-    return f"{len(load_tasks(settings).options())} tasks"
+    for text in ready.warnings:
+        yield warning("tasks", text, "correct TASKS, or the module")
+    modules = ", ".join(settings.tasks) or "no modules of yours (TASKS is not set)"
+    yield fine("tasks", f"{len(ready.tasks)} tasks, from {modules}, by {code.python}")
 
 
 # ---- the data folder and its disk

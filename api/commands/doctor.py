@@ -25,7 +25,6 @@ from jobyard.api.commands.check_service import look_at_health, look_at_jobs, loo
 from jobyard.api.commands.connection import ChildEnvironment, Service, make_service, service_options, tell_errors
 from jobyard.api.commands.findings import Finding, State, broken, examine, fine, warning, worst
 from jobyard.api.commands.show import clean, print_json
-from jobyard.api.start.task_modules import find_tasks_where_the_user_is
 from jobyard.engine.checkout import default_data_dir
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.config import Settings, read_settings
@@ -37,7 +36,7 @@ PATIENCE_S = 1.0
 STATUS = {State.FINE: exits.OK, State.WARNING: exits.DOCTOR_WARNS, State.BROKEN: exits.DOCTOR_SAYS_BROKEN}
 COLOURS = {State.FINE: "green", State.WARNING: "yellow", State.BROKEN: "red"}
 CHECKS: dict[str, Callable[[Settings], Iterable[Finding]]] = {
-    "tasks": look_at_tasks, "folder": look_at_folder, "disk": look_at_disk, "limits": look_at_limits, "ports": look_at_ports,
+    "folder": look_at_folder, "disk": look_at_disk, "limits": look_at_limits, "ports": look_at_ports,
     "database": look_at_database, "clock": look_at_clock,
 }  # fmt: skip
 MONGODB_PAGE, OPERATING_PAGE = "see docs/mongodb.md", "see docs/operating.md, on restoring a backup too"
@@ -59,7 +58,6 @@ def see_doctor(context: click.Context, url: str | None, token_file: Path | None,
               TASKS=mytasks bin/jobyard doctor --json
     """
     surroundings = context.find_object(ChildEnvironment) or ChildEnvironment()
-    find_tasks_where_the_user_is(surroundings.environment)
     found: list[Finding] = []
     with tell_errors():
         for finding in _examine_all(context, surroundings, url, token_file):
@@ -84,6 +82,7 @@ def _examine_all(
         yield broken("settings", wrong.message, "correct them; nothing else was looked at")
         return
     yield fine("settings", f"{len([name for name in given if hasattr(settings, name.lower())])} set in the environment, all valid")
+    yield from examine("tasks", partial(look_at_tasks, settings, given), remedy=OPERATING_PAGE)
     for name, look in CHECKS.items():
         yield from examine(name, partial(look, settings), remedy=MONGODB_PAGE if settings.mongo_uri else OPERATING_PAGE)
     service = make_service(context, url=url, token_file=token_file, as_json=True)

@@ -17,6 +17,7 @@ SUMMARIES = {
     STOP_ALL: "Stops whatever runs on the data folder, and waits until it has ended.",
 }
 NAME_WIDTH = 20
+RELOAD = "--reload"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Command:
     role: str
     flags: dict[str, str]
     wants_help: bool
+    wants_reload: bool = False
 
 
 def read_command_line(words: Sequence[str]) -> Command:
@@ -40,7 +42,10 @@ def read_command_line(words: Sequence[str]) -> Command:
         role = rest.pop(0) if rest and not rest[0].startswith("-") else ""
         if role not in ROLES:
             raise CannotStart(f"bin/start wants one of {', '.join(ROLES)}, not {role!r}; see bin/start --help")
-    return Command(name=name, role=role, flags={} if wants_help else _read_flags(name, rest), wants_help=wants_help)
+    wants_reload = name != STOP_ALL and RELOAD in rest
+    rest = [word for word in rest if word != RELOAD] if wants_reload else rest
+    flags = {} if wants_help else _read_flags(name, rest)
+    return Command(name=name, role=role, flags=flags, wants_help=wants_help, wants_reload=wants_reload)
 
 
 def help_text(name: str) -> str:
@@ -54,6 +59,8 @@ def help_text(name: str) -> str:
         f"  {setting.name:<{NAME_WIDTH}}{setting.flag:<{NAME_WIDTH + 2}}{setting.meaning} (default: {setting.default or 'unset'})"
         for setting in SETTINGS
     ]
+    if name != STOP_ALL:
+        lines.append(f"  {RELOAD:<{2 * NAME_WIDTH + 2}}import the task modules anew whenever one of their files changes")
     return "\n".join([*lines, f"  {'-h, --help':<{2 * NAME_WIDTH + 2}}this text"])
 
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jobyard.api.start.drain import drain_stages
-from jobyard.api.start.roles import Start, front_spec, spec_for
+from jobyard.api.start.roles import Start, front_spec, spec_for, tell_fault
+from jobyard.api.start.task_modules import TaskCode
+from jobyard.api.start.templates import Templates
 from jobyard.engine.config import Settings
 from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
@@ -20,7 +22,8 @@ from jobyard.engine.supervisor.process_table import ProcessSpec
 from jobyard.engine.supervisor.readiness import SupervisorSigns
 from jobyard.engine.supervisor.supervisor import Hooks, Supervisor
 from jobyard.engine.supervisor.supervisor_loop import become_supervisor, fork_process, run_supervisor
-from jobyard.engine.topology import FRONT, GATEWAY, WATCHER, Component, describe
+from jobyard.engine.supervisor.template_keeper import TemplateKeeper
+from jobyard.engine.topology import FRONT, GATEWAY, WATCHER, WORKER, Component, describe
 from jobyard.engine.wire.hub import Hub
 from jobyard.engine.wire.messages import OwnersDied
 from jobyard.engine.wire.run_dir import RunDir
@@ -39,6 +42,16 @@ class Plan:
     def supervisor(self) -> str:
         """The name under which its supervisor listens."""
         return "supervisor" if self.alone else f"supervisor-{self.who}"
+
+    @property
+    def template(self) -> str:
+        """The name under which its workers find the template."""
+        return "template" if self.alone else f"template-{self.who}"
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether anything runs tasks."""
+        return any(component.role == WORKER for component in self.components)
 
     @property
     def guard(self) -> str:
@@ -64,6 +77,8 @@ class Launch:
     listeners: Mapping[int, socket.socket]
     database: str
     signs: SupervisorSigns
+    code: TaskCode
+    watches_files: bool = False
 
     def supervise(self) -> int:
         """The supervisor's whole life; called in the guard's fork."""
@@ -78,21 +93,30 @@ class Launch:
         hooks = Hooks(
             fork=lambda spec, identity: fork_process(self.world, spec, identity, keep=frozenset({boot_lock})),
             tell_deaths=lambda owners: _tell_watchers(hub, run_dir, owners),
-            announce=self._announce,
+            announce=self._announce, tell_fault=tell_fault,
         )  # fmt: skip
         supervisor = Supervisor(
             specs=specs, stages=drain_stages(self.settings.drain_s), hang_s=self.settings.hang_s, world=self.world, log=log,
             owner=Owner(host=self.world.host(), boot=self.boot, process=self.plan.supervisor, generation=1),
             pid=os.getpid(), heartbeats=HeartbeatPage(len(specs)),
             pending_deaths=PendingDeaths(record=deaths.record, orphans=Orphans(self.world), log=log), hooks=hooks,
+            templates=self._templates(hub, run_dir, log, boot_lock) if self.plan.has_workers else None,
         )  # fmt: skip
         return run_supervisor(supervisor, hub=hub, name=self.plan.supervisor, guard=self.guard, signs=self.signs)
+
+    def _templates(self, hub: Hub, run_dir: RunDir, log: Log, boot_lock: int) -> TemplateKeeper:
+        templates = Templates(
+            name=self.plan.template, settings=self.settings, code=self.code, run_dir=run_dir, world=self.world, boot_lock=boot_lock
+        )  # fmt: skip
+        return templates.keeper(network=hub, log=log.named("template"), watches_files=self.watches_files)
 
     def _deaths(self, run_dir: RunDir) -> ProofsOfDeath:
         return ProofsOfDeath(run_dir, boot=self.boot, foreign_hosts=self.settings.mongo_uri is not None)
 
     def _posts(self, log: Log) -> list[ProcessSpec]:
-        start = Start(settings=self.settings, world=self.world, log=log, boot=self.boot, supervisor=os.getpid())
+        start = Start(
+            settings=self.settings, world=self.world, log=log, boot=self.boot, supervisor=os.getpid(), template=self.plan.template
+        )  # fmt: skip
         ports = {component.port: component.name for component in self.plan.components}
         front = front_spec(self.plan.front, start, ports=ports, listeners=self.listeners)
         return [front, *(spec_for(component, start) for component in self.plan.components if component.role != GATEWAY)]

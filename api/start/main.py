@@ -10,7 +10,6 @@ from jobyard.api.start.launch import Plan
 from jobyard.api.start.roles import tell_fault
 from jobyard.api.start.start import start
 from jobyard.api.start.stop import stop_all
-from jobyard.api.start.task_modules import find_tasks_where_the_user_is
 from jobyard.engine.checkout import default_data_dir
 from jobyard.engine.config import Settings, read_settings
 from jobyard.engine.errors import CannotStart
@@ -33,8 +32,10 @@ def main(words: Sequence[str], environment: MutableMapping[str, str]) -> int:
         settings = read_settings({"DATA_DIR": default_data_dir()} | _given(environment), command.flags)
         if command.name == STOP_ALL:
             return stop_all(settings, World())
-        find_tasks_where_the_user_is(environment)
-        return start(_plan(command, environment, settings), settings, World(), notify_socket=notify_socket)
+        return start(
+            _plan(command, environment, settings), settings, World(), environment=environment, notify_socket=notify_socket,
+            watches_files=command.wants_reload,
+        )  # fmt: skip
     except CannotStart as fault:
         return tell_fault(fault.message)
     except KeyboardInterrupt:

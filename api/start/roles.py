@@ -7,13 +7,12 @@ import os
 import socket
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from jobyard.api.start.task_modules import first_sign_s, load_tasks
+from jobyard.api.start.templates import socket_name
 from jobyard.engine.config import Settings
 from jobyard.engine.databases.open import feed_of, hosts_of, open_store
 from jobyard.engine.errors import CannotStart
-from jobyard.engine.executor.executor import ExecutorDescriptors, run_executor
 from jobyard.engine.hosts.failure_detector import FailureDetector, OtherHosts
 from jobyard.engine.hosts.host_lease import HostLease
 from jobyard.engine.jobs.owners import Owner, parse_owner
@@ -31,7 +30,7 @@ from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.watcher.watcher import Watcher
 from jobyard.engine.wire.hub import Hub
 from jobyard.engine.wire.run_dir import RunDir
-from jobyard.engine.worker.executor_handle import ExecutorHandle
+from jobyard.engine.worker.template_client import TemplateClient
 from jobyard.engine.worker.worker import Worker
 from jobyard.engine.world import World
 
@@ -49,6 +48,8 @@ class Start:
     boot: str
     supervisor: int
     """The pid that they end with."""
+    template: str
+    """The name under which workers find the process that forks their executors."""
 
     def queue_names(self) -> list[str]:
         """The queues that our data folder has now, or had; where one is by default, when it never had any."""
@@ -61,8 +62,7 @@ class Start:
 
 def spec_for(component: Component, start: Start) -> ProcessSpec:
     """The post of a component that lives by ticks: all but the gateway."""
-    spec = ProcessSpec(name=component.name, role=component.role, main=lambda identity: _live_as(component, start, identity))
-    return replace(spec, first_sign_s=first_sign_s(start.settings)) if component.role == WORKER else spec
+    return ProcessSpec(name=component.name, role=component.role, main=lambda identity: _live_as(component, start, identity))
 
 
 def front_spec(
@@ -165,22 +165,16 @@ def _host_lease(start: Start, owner: Owner, hosts: Hosts | None) -> HostLease:
 
 
 def _worker(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Role:
-    """The user's modules are imported here, once, before the first executor is forked."""
-    settings, world = start.settings, start.world
-    registry = load_tasks(settings)
-    title = f"jobyard: {parse_owner(identity.owner).process} executor"
-    me = os.getpid()
-
-    def child(ends: ExecutorDescriptors) -> int:
-        folder = str(settings.data_dir / "tmp")
-        level = settings.log_level
-        return run_executor(ends, registry=registry, world=world, parent=me, title=title, folder=folder, log_level=level)
-
+    settings, world, run_dir = start.settings, start.world, RunDir(start.settings.data_dir)
+    owner = parse_owner(identity.owner)
     store = _store(start, identity)
+    templates = TemplateClient(
+        path=lambda: run_dir.path_of(socket_name(start.template)), owner=identity.owner, title=f"jobyard: {owner.process} executor",
+        world=world, network=hub, log=log,
+    )  # fmt: skip
     return Worker(
         owner=identity.owner, settings=settings, world=world, network=hub, log=log, queue_names=start.queue_names,
-        run_dir=RunDir(settings.data_dir), spawn=lambda: ExecutorHandle(child=child, world=world, network=hub), store=store,
-        host_lease=_host_lease(start, parse_owner(identity.owner), hosts_of(store)),
+        run_dir=run_dir, templates=templates, store=store, host_lease=_host_lease(start, owner, hosts_of(store)),
     )  # fmt: skip
 
 

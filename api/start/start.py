@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import select
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 
 from jobyard.api.start.launch import Launch, Plan
 from jobyard.api.start.roles import tell_fault
-from jobyard.api.start.task_modules import MODULES_S, list_tasks
+from jobyard.api.start.task_modules import TaskCode, find_task_code, list_tasks
+from jobyard.api.start.templates import forget_sockets
 from jobyard.engine.config import Settings
 from jobyard.engine.databases.open import prepare_store
 from jobyard.engine.errors import CannotStart
@@ -23,7 +24,6 @@ from jobyard.engine.supervisor.guard import guard
 from jobyard.engine.supervisor.ports import explain, open_ports
 from jobyard.engine.supervisor.probe import Probe
 from jobyard.engine.supervisor.readiness import NotifySocket, ReadinessNotifier, SupervisorSigns
-from jobyard.engine.topology import WORKER
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
 
@@ -31,7 +31,10 @@ BOOT_BITS = 32
 PREDECESSORS_S = 2.0
 
 
-def start(plan: Plan, settings: Settings, world: World, *, notify_socket: NotifySocket) -> int:
+def start(
+    plan: Plan, settings: Settings, world: World, *, environment: Mapping[str, str], notify_socket: NotifySocket,
+    watches_files: bool = False,
+) -> int:  # fmt: skip
     """Check, run until told to stop, leave nothing behind; the exit status. Whoever manages the service is told."""
     os.umask(0o077)
     data_dir = DataDir(settings.data_dir)
@@ -45,13 +48,14 @@ def start(plan: Plan, settings: Settings, world: World, *, notify_socket: Notify
         listeners, closed = open_ports(settings.host, [component.port for component in plan.components])
         at_the_end.callback(_close, listeners.values())
         faults += explain(settings.host, closed)
-        database = _probe(plan, settings, world, faults) if data_dir.is_taken else ""
-        if faults:
+        code = _find_task_code(settings, environment, faults)
+        database = _probe(plan, settings, world, code, faults) if data_dir.is_taken else ""
+        if faults or code is None:
             return max(tell_fault(fault) for fault in faults)
         signs = SupervisorSigns(world)
         launch = Launch(
             plan=plan, settings=settings, world=world, boot=boot, guard=os.getpid(), listeners=listeners, database=database,
-            signs=signs,
+            signs=signs, code=code, watches_files=watches_files,
         )  # fmt: skip
         notifier = ReadinessNotifier(notify_socket, signs, world)
         return guard(world, launch.supervise, title=f"jobyard: {plan.guard}", notifier=notifier)
@@ -77,18 +81,30 @@ def _forget_predecessors(deaths: ProofsOfDeath, world: World, *, alone: bool) ->
     deaths.forget_old_boots()
 
 
-def _probe(plan: Plan, settings: Settings, world: World, faults: list[str]) -> str:
-    """What the database calls itself; why it or the task modules cannot be used is added to the faults."""
+def _probe(plan: Plan, settings: Settings, world: World, code: TaskCode | None, faults: list[str]) -> str:
+    """What the database calls itself; why it or the task modules cannot be used is added to the faults.
+
+    Where there are workers, the supervisor's first template says whether the modules can be imported.
+    """
     database = Probe(world, "the database", lambda: prepare_store(settings))
-    has_workers = any(component.role == WORKER for component in plan.components)
-    tasks = Probe(world, "TASKS", lambda: list_tasks(settings, RunDir(settings.data_dir), for_workers=has_workers))
-    answers: list[str] = []
-    for probe, timeout_s in ((database, None), (tasks, MODULES_S)):
-        try:
-            answers.append(probe.finish(timeout_s=timeout_s))
-        except CannotStart as fault:
-            faults.append(fault.message)
-    return answers[0] if answers else ""
+    try:
+        if code is not None and not plan.has_workers:
+            list_tasks(settings, code, RunDir(settings.data_dir))
+    except CannotStart as fault:
+        faults.append(fault.message)
+    try:
+        return database.finish()
+    except CannotStart as fault:
+        faults.append(fault.message)
+        return ""
+
+
+def _find_task_code(settings: Settings, environment: Mapping[str, str], faults: list[str]) -> TaskCode | None:
+    try:
+        return find_task_code(settings, environment)
+    except CannotStart as fault:
+        faults.append(fault.message)
+        return None
 
 
 # ---- the end
@@ -97,6 +113,7 @@ def _probe(plan: Plan, settings: Settings, world: World, faults: list[str]) -> s
 def _leave(data_dir: DataDir, plan: Plan, deaths: ProofsOfDeath) -> None:
     for name in (plan.supervisor, *(component.name for component in plan.components)):
         data_dir.run_dir.remove(name)
+    forget_sockets(data_dir.run_dir, plan.template)
     deaths.leave()
     data_dir.release()
 

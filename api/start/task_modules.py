@@ -1,45 +1,104 @@
-"""The tasks of a start: the built-in ones and the user's modules, loaded where they are executed, listed where they are checked."""
+"""Where a start's task modules lie, which Python executes them, and what comes of asking a template for their tasks once."""
 
 from __future__ import annotations
 
 import os
-import sys
+import select
+import socket
+import subprocess
+import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-from jobyard.engine.config import Settings
-from jobyard.engine.tasks.builtin import register_builtin
+import jobyard
+from jobyard.engine.checkout import checkout
+from jobyard.engine.config import SECRET, Settings
+from jobyard.engine.errors import CannotStart
+from jobyard.engine.executor.packets import packet_pair, receive_packet
+from jobyard.engine.supervisor.role_loop import words_for
+from jobyard.engine.supervisor.template_keeper import IMPORT_S
 from jobyard.engine.tasks.catalog import Catalog, write_catalog
-from jobyard.engine.tasks.registry import Registry, load
+from jobyard.engine.tasks.registry import TaskOptions
+from jobyard.engine.template.launch import boot_file, entry_folder, find_python
+from jobyard.engine.template.messages import ImportFailed, Importing, Ready, decode
+from jobyard.engine.template.options import Options
 from jobyard.engine.wire.run_dir import RunDir
 
-MODULES_S = 120.0
-"""The longest that a start waits for the modules to be imported."""
+PACKAGE = Path(str(jobyard.__file__)).parent
 
 
-def find_tasks_where_the_user_is(environment: Mapping[str, str]) -> None:
-    """`bin/…` run Python isolated, so that nothing of the user's shadows a module of ours; behind ours, theirs are found."""
-    for folder in (*environment.get("PYTHONPATH", "").split(os.pathsep), os.getcwd()):
-        if folder and folder not in sys.path:
-            sys.path.append(folder)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCode:
+    """The user's side of a start. `folders`: `PYTHONPATH` and the working folder."""
+
+    python: str
+    folders: tuple[str, ...]
+    environment: Mapping[str, str]
+
+    def options(
+        self, settings: Settings, *, supervisor_line: int, listener: int, closed_in_children: tuple[int, ...] = ()
+    ) -> Options:  # fmt: skip
+        """What a template is told that this process executes."""
+        root = checkout()
+        return Options(
+            supervisor=os.getpid(), supervisor_line=supervisor_line, listener=listener,
+            closed_in_children=list(closed_in_children), modules=list(settings.tasks), folders=list(self.folders),
+            checkout=str(root) if root is not None else None, temporary=str(settings.data_dir / "tmp"),
+            log_level=settings.log_level, enable_shell=settings.enable_shell, http_allow_private=settings.http_allow_private,
+        )  # fmt: skip
 
 
-def first_sign_s(settings: Settings) -> float:
-    """How long a worker may take to begin: all of them import the same modules at once, perhaps on one processor."""
-    return (1 + settings.workers) * MODULES_S
+def find_task_code(settings: Settings, environment: Mapping[str, str]) -> TaskCode:
+    """Raises `CannotStart` when there is no Python that could run tasks."""
+    folders = (*environment.get("PYTHONPATH", "").split(os.pathsep), os.getcwd())
+    python = find_python(settings.task_python, environment)
+    return TaskCode(python=python, folders=tuple(filter(None, folders)), environment=dict(environment))
 
 
-def load_tasks(settings: Settings) -> Registry:
-    """Import them into this process; raises `CannotStart`."""
-    register_builtin(enable_shell=settings.enable_shell, http_allow_private=settings.http_allow_private)
-    return load(settings.tasks)
+def options_by_task(ready: Ready) -> dict[str, TaskOptions]:
+    """As the catalog has them."""
+    return {name: TaskOptions(**options) for name, options in ready.tasks.items()}
 
 
-def list_tasks(settings: Settings, run_dir: RunDir, *, for_workers: bool) -> str:
-    """Write down for the schedulers what the workers will know; how many that are, in words.
-
-    A start without workers leaves the list to those who have them, but makes sure that there is one.
-    """
-    options = load_tasks(settings).options()
-    if for_workers or not Catalog(run_dir).options():
+def list_tasks(settings: Settings, code: TaskCode, run_dir: RunDir) -> None:
+    """For a start without workers: see that the modules can be imported, and that schedulers find some list of tasks."""
+    options = options_by_task(ask_for_tasks(settings, code))
+    if not Catalog(run_dir).options():
         write_catalog(run_dir, options)
-    return f"{len(options)} tasks"
+
+
+def ask_for_tasks(settings: Settings, code: TaskCode) -> Ready:
+    """Import the modules in a template that is ended then; raises `CannotStart` with the reason when they cannot be."""
+    ours, theirs = packet_pair()
+    with ours, theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as unused, tempfile.TemporaryDirectory() as folder:
+        entry = entry_folder(PACKAGE, Path(folder))
+        options = code.options(settings, supervisor_line=theirs.fileno(), listener=unused.fileno())
+        environment = {name: value for name, value in code.environment.items() if name not in SECRET}
+        words = [code.python, "-P", boot_file(entry), entry, options.to_text()]
+        fds = (theirs.fileno(), unused.fileno())
+        with subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=fds, env=environment
+        ) as template:  # fmt: skip
+            theirs.close()
+            try:
+                return _await_ready(ours, template)
+            finally:
+                template.kill()
+
+
+def _await_ready(line: socket.socket, template: subprocess.Popen[bytes]) -> Ready:
+    importing = ""
+    while select.select([line], [], [], IMPORT_S)[0]:
+        packet = receive_packet(line)
+        match decode(packet) if packet else None:
+            case Importing(module=module):
+                importing = f" while it imported {module}"
+            case Ready() as ready:
+                return ready
+            case ImportFailed(error=error):
+                raise CannotStart(error)
+            case None:
+                how = words_for(template.wait())
+                raise CannotStart(f"TASKS: the process that imports the modules ended with {how}{importing}")
+    raise CannotStart(f"TASKS: the modules were not imported within {IMPORT_S:g} s{importing}")

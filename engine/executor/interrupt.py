@@ -6,6 +6,7 @@ So a signal that comes late, when the child is at another job already, ends nobo
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from enum import Enum
 
@@ -17,13 +18,22 @@ class Why(Enum):
 
     TIMEOUT = b"T"
     CANCEL = b"C"
+    RELEASE = b"R"
 
 
 class InterruptPage:
-    """Shared with whoever is forked after it was made."""
+    """A page of an anonymous file; whoever has its descriptor shares it."""
 
-    def __init__(self) -> None:
-        self._page = mmap.mmap(-1, mmap.PAGESIZE)
+    def __init__(self, fd: int) -> None:
+        """The descriptor stays the caller's."""
+        self._page = mmap.mmap(fd, mmap.PAGESIZE)
+
+    @staticmethod
+    def make() -> int:
+        """A new one: its descriptor."""
+        fd = os.memfd_create("interrupts", os.MFD_CLOEXEC)
+        os.ftruncate(fd, mmap.PAGESIZE)
+        return fd
 
     def ask(self, why: Why, job_id: str, attempt: int) -> None:
         """This attempt must end."""

@@ -1,22 +1,39 @@
-"""What becomes of what a task returns or raises: an outcome whose every part is bounded and can be stored."""
+"""What becomes of what a task returns or raises: an outcome whose every part is bounded and can be stored.
+
+Standard library only: this runs where users' code lives. Whoever stores it makes a `jobs.job.Outcome` of it.
+"""
 
 from __future__ import annotations
 
 import json
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
-from jobyard.engine.jobs.job import ExecutionStatus, Outcome
 from jobyard.engine.tasks.context import Interrupted, Retry, Unrecoverable
 
 MAX_RESULT_BYTES = 1 << 20
 MAX_ERROR_CHARS = 4_000
 """Of four bytes each at the worst: 16 KiB."""
 MAX_RETRY_DELAY_S = 315_360_000
+SUCCESS, FAILED = "success", "failed"
+"""As `jobs.job.ExecutionStatus` has them."""
 
 
-def success(value: object) -> Outcome:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOutcome:
+    """How an execution ended, as its own process sees it; the fields of `jobs.job.Outcome`."""
+
+    status: str
+    result: bytes | None = None
+    error: str | None = None
+    traceback: str | None = None
+    retry_delay_s: float | None = None
+    unrecoverable: bool = False
+
+
+def success(value: object) -> TaskOutcome:
     """It returned this; a failure when that is no JSON or too much of it."""
     try:
         result = _to_json(value).encode()
@@ -24,11 +41,11 @@ def success(value: object) -> Outcome:
         return failure(f"its result is not JSON: {wrong}")
     if len(result) > MAX_RESULT_BYTES:
         return failure(f"its result is {len(result)} bytes of JSON; at most {MAX_RESULT_BYTES} are kept")
-    return Outcome(status=ExecutionStatus.SUCCESS, result=result)
+    return TaskOutcome(status=SUCCESS, result=result)
 
 
-def raised(wrong: BaseException, *, ours: str) -> Outcome:
-    """It raised this; `SystemExit` and `KeyboardInterrupt` are failures like any other. `ours`: the file that called it."""
+def raised(wrong: BaseException, *, ours: str | tuple[str, ...]) -> TaskOutcome:
+    """It raised this; `SystemExit` and `KeyboardInterrupt` are failures. `ours`: where the files lie that called it."""
     match wrong:
         case Interrupted():  # the worker knows why, and finds the words
             return failure(str(wrong), _traceback_of(wrong, ours))
@@ -39,27 +56,27 @@ def raised(wrong: BaseException, *, ours: str) -> Outcome:
             return failure(words, _traceback_of(wrong, ours), unrecoverable=isinstance(wrong, Unrecoverable))
 
 
-def failure(words: str, traceback_words: str | None = None, *, unrecoverable: bool = False) -> Outcome:
+def failure(words: str, traceback_words: str | None = None, *, unrecoverable: bool = False) -> TaskOutcome:
     """It failed, in these words."""
-    return Outcome(
-        status=ExecutionStatus.FAILED, error=_bounded(words), traceback=traceback_words, unrecoverable=unrecoverable
+    return TaskOutcome(
+        status=FAILED, error=_bounded(words), traceback=traceback_words, unrecoverable=unrecoverable
     )  # fmt: skip
 
 
-def _wish(delay_s: float | None, words: str) -> Outcome:
+def _wish(delay_s: float | None, words: str) -> TaskOutcome:
     if delay_s is not None:
         is_number = isinstance(delay_s, int | float) and not isinstance(delay_s, bool)
         if not (is_number and 0 <= delay_s <= MAX_RETRY_DELAY_S):
             given = _shown(lambda: repr(delay_s))
             return failure(f"Retry(delay_s=…) takes a number from 0 to {MAX_RETRY_DELAY_S}, not {given}")
-    return Outcome(status=ExecutionStatus.FAILED, error=_bounded(f"Retry: {words}"), retry_delay_s=delay_s)
+    return TaskOutcome(status=FAILED, error=_bounded(f"Retry: {words}"), retry_delay_s=delay_s)
 
 
-def _traceback_of(wrong: BaseException, ours: str) -> str | None:
+def _traceback_of(wrong: BaseException, ours: str | tuple[str, ...]) -> str | None:
     """From the task's first line on, because what called it tells the task's author nothing; of a long one the end."""
 
     def first_of_the_task(trace: TracebackType | None) -> TracebackType | None:
-        while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == ours:
+        while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
             trace = trace.tb_next
         return trace
 

@@ -194,7 +194,7 @@ def is_last_chance(job: Job, *, max_lost: int) -> bool:
     return job.lost_count >= max(1, max_lost - 1)
 
 
-def recover(job: Job, *, now: datetime, max_lost: int) -> Change:
+def recover(job: Job, *, now: datetime, max_lost: int, died: str | None = None) -> Change:
     """T11 to T13: the holder is proven dead. Free for a job that had not begun, `lost_count` + 1 for one that had."""
     if job.status is not Status.RUNNING:
         return _change(
@@ -203,7 +203,8 @@ def recover(job: Job, *, now: datetime, max_lost: int) -> Change:
             finished_at=None, error=job.error,
         )  # fmt: skip
     lost_count = job.lost_count + 1
-    error = f"lost: {job.locked_by} died while it ran attempt {job.attempt} (lost {lost_count} of at most {max_lost} times)"
+    died = died or f"{job.locked_by} died"
+    error = f"lost: {died} while it ran attempt {job.attempt} (lost {lost_count} of at most {max_lost} times)"
     execution = _ended(job, Outcome(status=ExecutionStatus.LOST, error=error), now)
     status = Status.PENDING
     if job.cancel_requested_at is not None:

@@ -37,13 +37,19 @@ class PendingDeaths:
         """This one was reaped; what it left is not known yet."""
         self._waiting[owner] = None
 
-    def go_on(self, living: set[int]) -> list[str]:
-        """Kill all children but the living; the owners whose death is proven and recorded since the last time."""
+    def go_on(self, living: set[int], *, is_clear_of: Callable[[str], bool] = lambda owner: True) -> list[str]:
+        """Kill all children but the living; the owners whose death is proven and recorded since the last time.
+
+        `is_clear_of`: whether no template has anything left that it forked for this owner; until then nothing is proven.
+        """
         before, self._loose = self._loose, self._orphans.sweep(living)
         for owner, left in self._waiting.items():
             not_its_own = before - (left or set())
             self._waiting[owner] = self._loose - not_its_own
-        return [owner for owner, left in list(self._waiting.items()) if not left and self._has_recorded(owner)]
+        return [owner for owner, left in list(self._waiting.items()) if self._is_proven(owner, left, is_clear_of)]
+
+    def _is_proven(self, owner: str, left: set[int] | None, is_clear_of: Callable[[str], bool]) -> bool:
+        return not left and is_clear_of(owner) and self._has_recorded(owner)
 
     def _has_recorded(self, owner: str) -> bool:
         try:

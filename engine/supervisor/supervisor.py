@@ -20,8 +20,9 @@ from jobyard.engine.supervisor.heartbeat import HeartbeatPage
 from jobyard.engine.supervisor.orphans import PendingDeaths
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec, ProcessState, Row
 from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE, words_for
+from jobyard.engine.supervisor.template_keeper import ReloadResult, TemplateKeeper
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import GetStats, Json, Message, Ping, Refused
+from jobyard.engine.wire.messages import GetStats, Json, Message, Ping, Ready, Refused
 from jobyard.engine.world import World
 
 LONGEST_SLEEP_S = 1.0
@@ -40,11 +41,12 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What the supervisor has others do: start a process, tell the watchers who died, say once that all is ready."""
+    """What the supervisor has others do: start a process, tell the watchers who died, say once that all is ready, or why not."""
 
     fork: Callable[[ProcessSpec, ProcessIdentity], int]
     tell_deaths: Callable[[list[str]], None]
     announce: Callable[[], None]
+    tell_fault: Callable[[str], object] = lambda fault: None
 
 
 class Supervisor:
@@ -53,9 +55,10 @@ class Supervisor:
     def __init__(
         self, *, specs: Sequence[ProcessSpec], stages: Sequence[Stage], owner: Owner, pid: int, hang_s: float, world: World,
         log: Log,
-        heartbeats: HeartbeatPage, pending_deaths: PendingDeaths, hooks: Hooks,
+        heartbeats: HeartbeatPage, pending_deaths: PendingDeaths, hooks: Hooks, templates: TemplateKeeper | None = None,
     ) -> None:  # fmt: skip
-        """`owner` and `pid` are its own; the owners of its children differ in process and generation."""
+        """`owner` and `pid` are its own; the owners of its children differ in process and generation. `templates`: None where
+        nothing forks executors."""
         self._rows = [Row(spec=spec, slot=slot) for slot, spec in enumerate(specs)]
         self._stages = stages
         self._owner = owner
@@ -66,6 +69,7 @@ class Supervisor:
         self._heartbeats = heartbeats
         self._pending_deaths = pending_deaths
         self._hooks = hooks
+        self._templates = templates
         self._announced = False
         self._started_at = self._ticked_at = self._watching_since = world.monotonic()
         self._stage: int | None = None
@@ -75,13 +79,15 @@ class Supervisor:
     @property
     def has_left(self) -> bool:
         """Whether everything has ended after `stop` or `kill_all`."""
-        return self._stage == len(self._stages) and not self._living() and self._pending_deaths.is_over
+        has_template = self._templates is not None and not self._templates.is_empty
+        return self._stage == len(self._stages) and not self._living() and not has_template and self._pending_deaths.is_over
 
     def tick(self, inbox: list[Envelope]) -> float:
         """One turn; the longest time to sleep before the next, in seconds."""
         self._notice_own_pause()
         self._answer(inbox)
         self._reap()
+        self._keep_templates()
         self._prove_deaths()
         self._see_first_signs()
         self._replace_hung()
@@ -105,10 +111,22 @@ class Supervisor:
         self._stage = len(self._stages)
         for row in self._living():
             self._kill(row)
+        if self._templates is not None:
+            self._templates.kill_all()
+
+    def reload(self, report: ReloadResult | None = None) -> None:
+        """Have new executors run the user's modules as they are now; `report` is told what came of it."""
+        if self._templates is not None and self._stage is None:
+            self._templates.reload(report)
+        elif report is not None:
+            report("nothing here runs tasks" if self._templates is None else "the system stops")
 
     # ---- starting
 
     def _start_due(self) -> None:
+        """The first template comes first: it says whether the tasks can be imported, and which there are."""
+        if self._templates is not None and not self._templates.has_begun:
+            return
         now = self._world.monotonic()
         for row in self._rows:
             if row.pid is None and now >= row.start_at:
@@ -141,11 +159,15 @@ class Supervisor:
         for pid, status in self._world.reap():
             if pid in rows:
                 self._note_death(rows[pid], status)
+            elif self._templates is not None:
+                self._templates.note_death(pid, status)
 
     def _note_death(self, row: Row, status: int) -> None:
         now = self._world.monotonic()
         if row.spec.runs_role_loop:
             self._pending_deaths.await_proof(self._owner_of(row))
+            if self._templates is not None:
+                self._templates.end_worker(self._owner_of(row))
         lived_s = round(now - row.started_at, 3)
         pause_s = row.died(now)
         tell = self._log.info if row.is_asked_to_stop and status == EXIT_OK else self._log.warning
@@ -153,8 +175,21 @@ class Supervisor:
         if status == EXIT_CANNOT_START and not self._announced and self._stage is None:
             self.kill_all(EXIT_CANNOT_START)
 
+    def _keep_templates(self) -> None:
+        if self._templates is None:
+            return
+        self._templates.tick(watching_since=self._watching_since)
+        if self._templates.failure is not None and not self._templates.has_begun and self._stage is None:
+            self._hooks.tell_fault(self._templates.failure)
+            self.kill_all(EXIT_CANNOT_START)
+
     def _prove_deaths(self) -> None:
-        proven = self._pending_deaths.go_on({row.pid for row in self._living() if row.pid})
+        """Executors are a template's children, and are gone first; what they left is found among the orphans."""
+        living = {row.pid for row in self._living() if row.pid}
+        if self._templates is None:
+            proven = self._pending_deaths.go_on(living)
+        else:
+            proven = self._pending_deaths.go_on(living | self._templates.pids(), is_clear_of=self._templates.is_clear_of)
         if proven and self._stage is None:
             self._hooks.tell_deaths(proven)
 
@@ -198,6 +233,8 @@ class Supervisor:
     def _drain_on(self) -> None:
         while self._stage is not None and self._stage < len(self._stages) and not self._in_stage():
             self._enter_stage(self._stage + 1)
+        if self._stage == len(self._stages) and self._templates is not None:
+            self._templates.stop()
         if self._world.monotonic() < self._stage_ends_at:
             return
         self._stage_ends_at += KILL_AGAIN_S
@@ -218,20 +255,25 @@ class Supervisor:
 
     def _answer(self, inbox: list[Envelope]) -> None:
         for envelope in inbox:
+            if isinstance(envelope.message, Ready) and self._templates is not None:
+                self._templates.note_ready(envelope.message.fd)
             if envelope.peer is not None and isinstance(envelope.message, GetStats | Ping):
                 envelope.peer.send(self._stats() if isinstance(envelope.message, GetStats) else self._health())
 
     def _stats(self) -> Message:
         now = self._world.monotonic()
+        templates = self._templates.shown(now) if self._templates is not None else []
         me = {
             "name": self._owner.process, "role": "supervisor", "pid": self._pid, "restarts": 0,
             "status": ProcessState.RUNNING if self._stage is None else ProcessState.STOPPING,
             "uptime_s": round(now - self._started_at, 3),
         }  # fmt: skip
-        return Json(body=msgspec.json.encode({"processes": [me, *(row.shown(now) for row in self._rows)]}))
+        return Json(body=msgspec.json.encode({"processes": [me, *(row.shown(now) for row in self._rows), *templates]}))
 
     def _health(self) -> Message:
         down = [f"{row.spec.name} is {row.state}" for row in self._rows if row.state is not ProcessState.RUNNING]
+        if self._templates is not None and not self._templates.is_ready:
+            down.append(self._templates.fault)
         if down:
             return Refused(code="unavailable", message=", ".join(down), retry_after_s=1)
         return Json(body=msgspec.json.encode({"status": "healthy"}))
@@ -251,4 +293,5 @@ class Supervisor:
         if self._stage is None:
             dues = [row.start_at for row in self._rows if row.pid is None]
         now = self._world.monotonic()
+        dues += [self._templates.due_at()] if self._templates is not None else []
         return min([LONGEST_SLEEP_S, *(max(0.0, due - now) for due in dues)])

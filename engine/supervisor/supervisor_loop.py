@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
 from jobyard.engine.process_control import adopt_orphans, die_with_parent, set_title
 from jobyard.engine.supervisor.guard import END, STOP
@@ -52,16 +53,22 @@ def run_supervisor(supervisor: Supervisor, *, hub: Hub, name: str, guard: int, s
 
 
 def fork_process(world: World, spec: ProcessSpec, identity: ProcessIdentity, *, keep: frozenset[int]) -> int:
-    """A process on this post; its pid. Signals are held back until it has dropped our handlers, so that none is lost on ours."""
+    """A process on this post; its pid."""
+    return fork_afresh(world, lambda: spec.main(identity), keep=spec.keeps | keep)
+
+
+def fork_afresh(world: World, main: Callable[[], int], *, keep: frozenset[int]) -> int:
+    """A child that keeps only these descriptors; its pid. Signals are held back until it has dropped our handlers, so that none is
+    lost on ours."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
-        return world.fork(lambda: _live(spec, identity, keep))
+        return world.fork(lambda: _live(main, keep))
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
 
 
-def _live(spec: ProcessSpec, identity: ProcessIdentity, keep: frozenset[int]) -> int:
-    start_afresh(spec.keeps | keep)
-    return spec.main(identity)
+def _live(main: Callable[[], int], keep: frozenset[int]) -> int:
+    start_afresh(keep)
+    return main()
 
 

@@ -33,6 +33,10 @@ class JobCancelled(Interrupted):
     """Somebody cancelled it."""
 
 
+class JobReleased(Interrupted):
+    """The system stops; the job is handed back and runs again elsewhere or later."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentJob:
     """The job that is executed now. `deadline`: when its time is up, an aware datetime."""

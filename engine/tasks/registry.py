@@ -1,18 +1,16 @@
-"""The tasks that this process knows: `@task` notes a function under a name, `load` imports the user's modules.
+"""The tasks that this process knows: `@task` notes a function under a name.
 
 A task function can be called and tested directly, as before; see `function.py` for what else can be done with it.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, ParamSpec, TypeVar
 
-from jobyard.engine.errors import CannotStart
 from jobyard.engine.tasks.function import TaskFunction
 
 P = ParamSpec("P")
@@ -57,6 +55,15 @@ class Registry:
         """The task of this name."""
         return self._tasks.get(name)
 
+    def has_tasks_of(self, module: str) -> bool:
+        """Whether a function of this module, or of one below it, is a task."""
+        modules = (str(getattr(task.function, "__module__", "")) for task in self._tasks.values())
+        return any(name == module or name.startswith(f"{module}.") for name in modules)
+
+    def has_coroutines(self) -> bool:
+        """Whether some task is an `async` function."""
+        return any(inspect.iscoroutinefunction(inspect.unwrap(task.function)) for task in self._tasks.values())
+
     def options(self) -> Mapping[str, TaskOptions]:
         """What schedulers must know of every task."""
         return {name: task.options for name, task in self._tasks.items()}
@@ -86,17 +93,6 @@ def task(
 
 def _is_number(value: object, kind: type | UnionType) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def load(modules: tuple[str, ...]) -> Registry:
-    """Import the user's modules; raises `CannotStart` naming the module that cannot be imported, and why."""
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except BaseException as wrong:  # a user's module may do anything, sys.exit() included
-            reason = str(wrong).split("\n")[0]
-            raise CannotStart(f"TASKS: module {module} cannot be imported: {type(wrong).__name__}: {reason}") from wrong
-    return DEFINED
 
 
 def _place(task: Task) -> str:

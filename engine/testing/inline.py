@@ -17,10 +17,10 @@ from jobyard.engine.client.steps import Operation, T
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.client.values import Job
 from jobyard.engine.errors import NotFinished
-from jobyard.engine.executor.outcomes import raised, success
+from jobyard.engine.executor.outcomes import TaskOutcome, raised, success
 from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import ExecutionStatus, Outcome, Status
 from jobyard.engine.jobs.job import Job as StoredJob
-from jobyard.engine.jobs.job import Outcome, Status
 from jobyard.engine.tasks.builtin import register_builtin
 from jobyard.engine.tasks.context import CurrentJob, Retry
 from jobyard.engine.tasks.inline import call_as
@@ -113,9 +113,9 @@ class InlineJobyard:
             deadline=self._world.now() + timedelta(seconds=job.timeout_s), report=lambda *told: None,
         )  # fmt: skip
         try:
-            outcome = success(call_as(current, task.function, json.loads(job.payload)))
+            outcome = stored_outcome(success(call_as(current, task.function, json.loads(job.payload))))
         except Exception as wrong:  # whatever a task raises is its failure
-            return raised(wrong, ours=__file__), wrong
+            return stored_outcome(raised(wrong, ours=__file__)), wrong
         return outcome, None if outcome.error is None else TypeError(f"task {job.task!r}: {outcome.error}")
 
     def _finished(self, job: StoredJob) -> list[Job]:
@@ -162,3 +162,11 @@ def _run_inline(jobyard: InlineJobyard) -> None:
 def _go_on(jobyard: InlineJobyard) -> None:
     if not jobyard.run_next():
         raise NotFinished("the job that is waited for runs already, and nothing else is left to run")
+
+
+def stored_outcome(told: TaskOutcome) -> Outcome:
+    """What a task's process tells, as it is stored."""
+    return Outcome(
+        status=ExecutionStatus(told.status), result=told.result, error=told.error, traceback=told.traceback,
+        retry_delay_s=told.retry_delay_s, unrecoverable=told.unrecoverable,
+    )  # fmt: skip

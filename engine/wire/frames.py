@@ -6,7 +6,7 @@ A frame that is too long or cannot be decoded raises `Damaged`; whoever reads en
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -49,8 +49,9 @@ def frame(message: Message) -> bytes:
 class Unframer:
     """Takes bytes as they come, gives messages as they are whole."""
 
-    def __init__(self, max_bytes: int = MAX_FRAME_BYTES) -> None:
+    def __init__(self, max_bytes: int = MAX_FRAME_BYTES, decoder: Callable[[bytes], Message] = decode) -> None:
         self._max_bytes = max_bytes
+        self._decode = decoder
         self._buffer = bytearray()
 
     def feed(self, data: bytes | memoryview) -> Iterator[Message]:
@@ -65,7 +66,7 @@ class Unframer:
                 end = start + _LENGTH.size + length
                 if len(self._buffer) < end:
                     break
-                yield decode(bytes(self._buffer[start + _LENGTH.size : end]))
+                yield self._decode(bytes(self._buffer[start + _LENGTH.size : end]))
                 start = end
         finally:
             del self._buffer[:start]

@@ -11,11 +11,11 @@ import contextlib
 import selectors
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from jobyard.engine.wire.frames import Damaged, Unframer, decode, encode, frame
+from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged, Unframer, decode, encode, frame
 from jobyard.engine.wire.messages import Closed, Message, Ready
 from jobyard.engine.wire.run_dir import RunDir
 
@@ -55,7 +55,7 @@ class Network(Protocol):
     def hint(self, address: str, message: Message) -> None:
         """A datagram to the component of this name, lost if it does not listen or is behind."""
 
-    def adopt(self, sock: socket.socket, max_bytes: int | None = None) -> Peer:
+    def adopt(self, sock: socket.socket, max_bytes: int | None = None, decoder: Callable[[bytes], Message] = decode) -> Peer:
         """Serve a socket that is connected already, such as one end of a pair; a frame over `max_bytes` ends the connection."""
 
     def watch(self, fd: int) -> None:
@@ -78,11 +78,11 @@ class Mailbox(Network, Protocol):
 class Stream:
     """A connected socket in a hub."""
 
-    def __init__(self, hub: Hub, sock: socket.socket, max_bytes: int | None = None) -> None:
+    def __init__(self, hub: Hub, sock: socket.socket, max_bytes: int | None, decoder: Callable[[bytes], Message]) -> None:
         sock.setblocking(False)
         self.sock = sock
         self._hub = hub
-        self._unframer = Unframer(max_bytes) if max_bytes else Unframer()
+        self._unframer = Unframer(max_bytes or MAX_FRAME_BYTES, decoder)
         self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0
         self.open = True
@@ -181,9 +181,9 @@ class Hub:
             return None
         return self.adopt(sock)
 
-    def adopt(self, sock: socket.socket, max_bytes: int | None = None) -> Stream:
+    def adopt(self, sock: socket.socket, max_bytes: int | None = None, decoder: Callable[[bytes], Message] = decode) -> Stream:
         """See `Network`."""
-        stream = Stream(self, sock, max_bytes)
+        stream = Stream(self, sock, max_bytes, decoder)
         self._streams.add(stream)
         self._selector.register(sock, selectors.EVENT_READ, stream)
         return stream

@@ -351,12 +351,13 @@ class Run(Message, frozen=True):
 
 
 class Done(Message, frozen=True):
-    """Executor → worker: how the attempt ended, and how long it ran in the child, in seconds."""
+    """Executor → worker: how the attempt ended, and how long it ran in the child, in seconds. `is_spent`: the child leaves now."""
 
     job_id: str
     attempt: int
     outcome: Outcome
     elapsed_s: float
+    is_spent: bool = False
 
 
 class Progressed(Message, frozen=True):

@@ -33,8 +33,9 @@ class Deadlines:
     def look(self, attempt: Attempt, *, draining_since: float | None) -> None:
         """See whether the attempt that a slot runs must end now."""
         now = self._world.monotonic()
-        if draining_since is not None and now >= draining_since + self._drain_s:
-            self._release(attempt, "handed back by a stop")
+        if draining_since is not None and now >= draining_since + self._drain_s and attempt.ending is None:
+            attempt.crash = attempt.crash or "handed back by a stop"
+            self.begin_end(attempt, ExecutionStatus.RELEASED)
         if now >= self._ends_at(attempt):
             self.begin_end(attempt, ExecutionStatus.TIMEOUT)
 
@@ -88,8 +89,10 @@ STEPS = (
 )
 
 
-def death_words(status: int) -> str:
+def death_words(status: int | None) -> str:
     """What a child died of, in words."""
+    if status is None:
+        return "its process ended before it reported a result"
     if status >= 0:
         return f"its process exited with status {status} before it reported a result"
     try:

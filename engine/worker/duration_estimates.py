@@ -33,6 +33,10 @@ class DurationEstimates:
         """How many jobs of the task one executor may have, the running one included."""
         return self._ahead.get(task, 1)
 
+    def is_known_long(self, task: str) -> bool:
+        """Whether jobs of the task were seen, and were not short."""
+        return self._ahead.get(task, MOST_AHEAD) == 1
+
     def expected(self) -> int:
         """The same for the next job to come, judged by the last that ended."""
         return self.ahead(self._last)

@@ -1,85 +1,127 @@
-"""A worker's line to one executor child: start it, hand it jobs, take back what it has not read, end it.
+"""A worker's hold on one executor: hand it jobs, take back what it has not read, end it; the template forks and reaps it.
 
-The child's death is seen on its pidfd. Its group is killed while the dead child is not yet reaped, because until then nobody
-else can have its number.
+    Spawn sent ── Spawned ──▶ lives ── its pidfd says that it ended ── Ended (how) ──▶ dead
+        │  NotSpawned, or no answer in time ──▶ dead, never lived
+        └──────────────── the template is gone ──▶ dead once its pidfd says so: its job is lost, not failed
+
+Jobs that are handed to it before it lives wait here, so that nobody else has them when it never does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections import deque
 
-from jobyard.engine.executor.executor import ExecutorDescriptors
 from jobyard.engine.executor.interrupt import InterruptPage, Why
+from jobyard.engine.executor.packets import packet_pair, receive_packet, send_packet
 from jobyard.engine.wire.hub import Network, Peer
 from jobyard.engine.wire.messages import Run
-from jobyard.engine.wire.packets import packet_pair, receive_packet, send_packet
+from jobyard.engine.worker.executor_codec import decode_report, encode_run, run_id
 from jobyard.engine.world import World
 
 MAX_REPORT_BYTES = 4 << 20
 OUTPUT_READ_BYTES = 1 << 18
 """More than a pipe holds: one read takes all that was printed before it."""
-
-Child = Callable[[ExecutorDescriptors], int]
+SPAWN_S = 3.0
+"""The longest that a template may take to fork it, and to tell how it ended."""
+NEVER = float("inf")
 
 
 class ExecutorHandle:
-    """See the module. Raises `OSError` when no child can be started."""
+    """See the module. Raises `OSError` when there are no descriptors for it."""
 
-    def __init__(self, *, child: Child, world: World, network: Network) -> None:
+    def __init__(self, number: int, *, world: World, network: Network) -> None:
+        self.number = number
+        self.pid = 0
+        self.pid_fd = -1
+        self.status: int | None = None
+        self.is_dead = self.is_lost = self.is_outdated = False
         self._world = world
         self._network = network
-        self._page = InterruptPage()
-        self._inbox, self._far_inbox = packet_pair()
-        outbox, far_outbox = socket.socketpair()
-        self.output_fd, far_output = os.pipe2(os.O_CLOEXEC)
+        self._template_is_gone = self._has_exited = False
+        self._overdue_at = world.monotonic() + SPAWN_S
+        self._waiting: deque[Run] = deque()
+        with contextlib.ExitStack() as unless_made:
+            page_fd = InterruptPage.make()
+            unless_made.callback(os.close, page_fd)
+            self._page = InterruptPage(page_fd)
+            self._inbox, self._far_inbox = packet_pair()
+            outbox, far_outbox = socket.socketpair()
+            unless_made.callback(outbox.close)
+            self.output_fd, far_output = os.pipe2(os.O_CLOEXEC)
+            unless_made.pop_all()
         os.set_blocking(self.output_fd, False)
-        ends = ExecutorDescriptors(inbox=self._far_inbox, outbox=far_outbox, output=far_output, page=self._page)
-        self.pid = 0
-        try:
-            self.pid = world.fork(lambda: child(ends))
-            self.pid_fd = os.pidfd_open(self.pid)
-        except OSError:
-            outbox.close()
-            self._give_up()
-            raise
-        finally:
-            far_outbox.close()
-            os.close(far_output)
-        self.peer: Peer = network.adopt(outbox, MAX_REPORT_BYTES)
-        network.watch(self.pid_fd)
+        self._far_ends: tuple[socket.socket, int, int] | None = (far_outbox, far_output, page_fd)
+        self.peer: Peer = network.adopt(outbox, MAX_REPORT_BYTES, decode_report)
         network.watch(self.output_fd)
+
+    # ---- its birth
+
+    @property
+    def far_descriptors(self) -> tuple[int, int, int, int]:
+        """The executor's own, in the order of `Spawn`."""
+        assert self._far_ends is not None
+        outbox, output, page = self._far_ends
+        return self._far_inbox.fileno(), outbox.fileno(), output, page
+
+    def close_far_ends(self) -> None:
+        """They are on their way; only that of the inbox stays here, to take back by."""
+        if self._far_ends is not None:
+            outbox, output, page = self._far_ends
+            self._far_ends = None
+            outbox.close()
+            os.close(output)
+            os.close(page)
+
+    @property
+    def has_lived(self) -> bool:
+        """Whether it was forked."""
+        return self.pid > 0
+
+    def note_spawned(self, pid: int, pid_fd: int) -> None:
+        """It lives; what has waited for it goes to it."""
+        self.pid, self.pid_fd = pid, pid_fd
+        self._overdue_at = NEVER
+        self._network.watch(pid_fd)
+        while self._waiting and self._send(self._waiting[0]):
+            self._waiting.popleft()
+
+    def note_not_spawned(self) -> None:
+        """It never will."""
+        self.is_dead = True
+
+    # ---- its jobs
 
     def send(self, run: Run) -> bool:
         """Hand it a job; False when it has too much unread, or is gone (its pidfd will tell)."""
-        try:
-            return send_packet(self._inbox, run)
-        except OSError:
-            return False
+        if self.has_lived:
+            return self._send(run)
+        self._waiting.append(run)
+        return not self.is_dead
 
-    def take_back(self) -> list[Run]:
-        """What it has not begun to read; nobody runs it now."""
-        unread = []
-        while (run := receive_packet(self._far_inbox, wait=False)) is not None:
-            assert isinstance(run, Run)
-            unread.append(run)
+    def take_back(self) -> set[tuple[str, int]]:
+        """Job and attempt of what it has not begun to read; nobody runs it now."""
+        unread = {(run.job_id, run.attempt) for run in self._waiting}
+        self._waiting.clear()
+        while (packet := receive_packet(self._far_inbox, wait=False)) is not None:
+            unread.add(run_id(packet))
         return unread
 
     def interrupt(self, why: Why, job_id: str, attempt: int) -> None:
         """Raise an exception in its task, if that is what it runs."""
         self._page.ask(why, job_id, attempt)
-        self._world.kill(self.pid, signal.SIGUSR1)
+        self._signal(signal.SIGUSR1)
 
     def terminate(self) -> None:
         """Ask it and all that it started to leave."""
-        self._world.kill_group(self.pid, signal.SIGTERM)
+        self._signal(signal.SIGTERM, to_group=True)
 
     def kill(self) -> None:
-        """End it and all that it started."""
-        if not self._world.kill_group(self.pid, signal.SIGKILL):
-            self._world.kill(self.pid, signal.SIGKILL)  # so young that it has no group yet
+        """End it; the template ends its group."""
+        self._signal(signal.SIGKILL)
 
     def dismiss(self) -> None:
         """Let it leave once it has done what it has read; nothing can be handed to it or taken back any more."""
@@ -97,28 +139,59 @@ class ExecutorHandle:
 
     def memory(self) -> int:
         """Bytes that it holds."""
-        return self._world.memory_of(self.pid)
+        return self._world.memory_of(self.pid) if self.has_lived else 0
 
-    def reap(self) -> int:
-        """Kill what is left of its group, reap it, let go of everything; its exit status, or minus a signal's number."""
-        self._world.kill_group(self.pid, signal.SIGKILL)
-        self._world.kill(self.pid, signal.SIGKILL)  # it is dead; were it not, we would wait for ever
-        status = self._world.wait(self.pid)
+    # ---- its end
+
+    def note_exit(self) -> None:
+        """Its pidfd says that it has ended."""
         self._network.forget(self.pid_fd)
+        self._has_exited = True
+        self._overdue_at = self._world.monotonic() + SPAWN_S
+        self._see_whether_dead()
+
+    def note_ended(self, status: int | None) -> None:
+        """The template has reaped it."""
+        self.status, self.is_dead = status, True
+
+    def note_template_gone(self) -> None:
+        """With it went whoever could tell how this one ends, which it does now."""
+        self._template_is_gone = True
+        self.kill()
+        self._see_whether_dead()
+
+    def note_time(self) -> None:
+        """The template may hang, and tell nothing."""
+        if self._world.monotonic() >= self._overdue_at:
+            self.is_dead = True
+
+    def next_look_at(self) -> float:
+        """When `note_time` has something to do."""
+        return NEVER if self.is_dead else self._overdue_at
+
+    def reap(self) -> None:
+        """Let go of everything."""
+        if self.pid_fd >= 0:
+            self._network.forget(self.pid_fd)
+            os.close(self.pid_fd)
         self._network.forget(self.output_fd)
         self.peer.close()
-        os.close(self.pid_fd)
-        self._let_go()
-        return status
-
-    def _give_up(self) -> None:
-        if self.pid:
-            self._world.kill(self.pid, signal.SIGKILL)
-            self._world.wait(self.pid)
-        self._let_go()
-
-    def _let_go(self) -> None:
+        self.close_far_ends()
         os.close(self.output_fd)
         self._inbox.close()
         self._far_inbox.close()
         self._page.close()
+
+    def _see_whether_dead(self) -> None:
+        if self._template_is_gone and not self.is_dead and (self._has_exited or not self.has_lived):
+            self.is_dead, self.is_lost = True, self.has_lived
+
+    def _send(self, run: Run) -> bool:
+        try:
+            return send_packet(self._inbox, encode_run(run))
+        except OSError:
+            return False
+
+    def _signal(self, number: signal.Signals, *, to_group: bool = False) -> None:
+        if self.has_lived:
+            self._world.signal_process(self.pid_fd, number, to_group=to_group)

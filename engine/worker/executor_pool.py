@@ -1,16 +1,18 @@
-"""All executor children of a worker: starts and replaces them, hands attempts to them, and brings every attempt to an end.
+"""All executors of a worker: has as many forked as jobs run at once, hands attempts to them, and brings every attempt to an end.
 
     hand ──▶ slot ──▶ Done ──────────────▶ Ended
-              │  └──▶ death of the child ─▶ Ended (crashed)
+              │  ├──▶ death of the child ─▶ Ended (crashed)
+              │  └──▶ death of the template ─▶ Ended (lost)
               └── taken back unread (stuck behind a long one, or its child ends) ──▶ homeless ──▶ another slot, or Ended (released)
 
+One more executor is kept warm than is busy with jobs that are not short; those beyond that leave after a while without work.
 What has ended is collected by the worker, which settles it in the store. Nothing here knows the store or the queue.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from jobyard.engine.config import Settings
@@ -20,15 +22,23 @@ from jobyard.engine.wire.hub import Peer
 from jobyard.engine.wire.messages import Done, Progressed
 from jobyard.engine.worker.deadlines import Deadlines, death_words
 from jobyard.engine.worker.duration_estimates import DurationEstimates
-from jobyard.engine.worker.executor_handle import ExecutorHandle
 from jobyard.engine.worker.slot import Attempt, Slot
 from jobyard.engine.worker.slot_allocator import LONG_S, SlotAllocator, is_long
+from jobyard.engine.worker.template_client import TemplateClient
 from jobyard.engine.world import World
 
 UNPLACED_S = 0.1
 BROKEN_OFF_S = 0.2
 MEMORY_LOOK_S = 0.5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+WARM_S = 10.0
+"""How long an executor without work stays, if it is not the last one."""
+LEAVE_S = 5.0
+"""How long one may take to leave, `on_child_stop` included."""
+SUSPECT_AFTER = 3
+"""Failures in a row of one child, of tasks that succeed elsewhere."""
+STILLBORN_SHOWN = 3
+LOST = "the template process, from which its executor was forked, ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +52,21 @@ class Ended:
 class ExecutorPool:
     """The children and what they have."""
 
-    def __init__(self, *, settings: Settings, world: World, log: Log, spawn: Callable[[], ExecutorHandle]) -> None:
+    def __init__(self, *, settings: Settings, world: World, log: Log, templates: TemplateClient) -> None:
         self._settings = settings
         self._world = world
         self._log = log
-        self._spawn = spawn
+        self._templates = templates
         self._spawn_at = self._memory_look_at = world.monotonic()
         self._pause_s = 0.0
+        self._stillborn = 0
+        self._succeeded_at: dict[str, float] = {}
         self._deadlines = Deadlines(world, drain_s=settings.drain_s)
         self._unplaced: deque[tuple[Attempt, float]] = deque()
         self._ended: list[Ended] = []
         self._draining_since: float | None = None
         self._durations = DurationEstimates()
         self.slots: list[Slot] = []
-        self._fill()
 
     @property
     def has_unplaced(self) -> bool:
@@ -72,10 +83,18 @@ class ExecutorPool:
         """Whether anything runs, or may."""
         return bool(self._unplaced) or any(slot.attempts for slot in self.slots)
 
+    @property
+    def fault(self) -> str | None:
+        """Why no jobs can run here, for people."""
+        if self._stillborn >= STILLBORN_SHOWN:
+            return f"the last {self._stillborn} executors ended before their first job; the log has what they printed"
+        return self._templates.fault
+
     def seats(self) -> SlotAllocator:
         """Who may be handed how many now."""
         limit = self._settings.max_jobs_per_child
-        return SlotAllocator(self.slots, self._durations, now=self._world.monotonic(), max_jobs_per_child=limit)
+        now = self._world.monotonic()
+        return SlotAllocator(self.slots, self._durations, now=now, max_jobs_per_child=limit, spare=self._spare())
 
     def is_short(self, task: str) -> bool:
         """Whether jobs of this task were so short that some may wait here for a slot."""
@@ -136,12 +155,14 @@ class ExecutorPool:
         if slot is None or attempt is None:
             self._log.warning("report_ignored", job_id=done.job_id, attempt=done.attempt)
             return
-        self._pause_s = 0.0
-        self._durations.note(attempt.job.task, done.elapsed_s)
+        self._pause_s, self._stillborn = 0.0, 0
+        if done.outcome.status is ExecutionStatus.SUCCESS:  # how fast a task fails says nothing of how long it takes
+            self._durations.note(attempt.job.task, done.elapsed_s)
+            self._succeeded_at[attempt.job.task] = self._world.monotonic()
         self._ended.append(Ended(attempt, self._deadlines.outcome_of(attempt, done.outcome)))
-        if self._settings.max_jobs_per_child and slot.runs >= self._settings.max_jobs_per_child:
-            self._requeue(slot.take_back())
-            slot.retire()
+        is_worn = self._settings.max_jobs_per_child and slot.runs >= self._settings.max_jobs_per_child
+        if is_worn or done.is_spent or attempt.step or self._is_suspect(slot, attempt.job.task):
+            self._requeue(slot.retire())
 
     def note_progress(self, peer: Peer | None, told: Progressed) -> None:
         """A child's task says how far it is."""
@@ -158,11 +179,9 @@ class ExecutorPool:
                 slot.broke_off_at = self._world.monotonic()
 
     def note_ready(self, fd: int) -> None:
-        """A child died, or one of its tasks printed something."""
+        """One of its tasks printed something."""
         for slot in self.slots:
-            if fd == slot.handle.pid_fd:
-                slot.dying = True
-            elif fd == slot.handle.output_fd:
+            if fd == slot.handle.output_fd:
                 slot.read_output()
 
     def dead(self) -> list[Slot]:
@@ -173,24 +192,32 @@ class ExecutorPool:
         """After this turn's letters are read: a letter about a descriptor must not meet a new child that got its number."""
         for slot in dead:
             self._requeue(slot.take_back())
-            words = death_words(slot.reap())
+            slot.reap()
+            handle = slot.handle
+            words = LOST if handle.is_lost else death_words(handle.status)
             self.slots.remove(slot)
+            status = ExecutionStatus.LOST if handle.is_lost else ExecutionStatus.CRASHED
             for attempt in slot.attempts:
-                outcome = Outcome(status=ExecutionStatus.CRASHED, error=attempt.crash or words)
-                self._ended.append(Ended(attempt, self._deadlines.outcome_of(attempt, outcome)))
-            if not slot.retiring:
-                self._log.info("executor_died", pid=slot.handle.pid, reason=words, jobs_run=slot.runs)
-            if not slot.retiring and not slot.runs and not slot.attempts:
-                self._pause()  # it did not even begin: the next one may fare no better
-        self._fill()
+                error = words if handle.is_lost else attempt.crash or words
+                self._ended.append(Ended(attempt, self._deadlines.outcome_of(attempt, Outcome(status=status, error=error))))
+            if not handle.has_lived:
+                self._pause()
+            if slot.retiring or handle.is_lost or not handle.has_lived:
+                continue
+            self._log.info("executor_died", pid=handle.pid, reason=words, jobs_run=slot.runs)
+            if not slot.runs and not slot.attempts:  # it did not even begin: the next one may fare no better
+                self._stillborn += 1
+                self._pause()
 
     # ---- what time brings
 
     def look_after(self) -> None:
         """Time-outs, cancellations, memory, short jobs stuck behind a long one, homes for the homeless, the end of the drain."""
         now = self._world.monotonic()
+        self._templates.look_after()
         for slot in self.slots:
             slot.has_read = False
+            slot.dying = slot.dying or slot.handle.is_dead
             current = slot.current
             if current is None or slot.dying:
                 continue
@@ -200,11 +227,9 @@ class ExecutorPool:
             self._deadlines.step(slot, current)
         self._end_broken_off(now)
         self._look_at_memory(now)
+        self._retire(now)
         self._place()
-        if self._draining_since is not None:
-            for slot in self.slots:
-                if slot.takes_work and not slot.attempts:
-                    slot.retire()
+        self._fill()
 
     def next_look_at(self) -> float:
         """When `look_after` or `bury` has something to do, in monotonic seconds."""
@@ -213,8 +238,12 @@ class ExecutorPool:
             return now
         dues = [float("inf")]
         for slot in self.slots:
-            if slot.broke_off_at is not None:
+            if slot.retiring and not slot.attempts:
+                dues.append(slot.retired_at + LEAVE_S)
+            elif slot.broke_off_at is not None:
                 dues.append(slot.broke_off_at + BROKEN_OFF_S)
+            elif not slot.attempts and len(self.slots) > 1:
+                dues.append(slot.idle_since + WARM_S)
             if slot.attempts:
                 dues.append(self._deadlines.next_step_at(slot.attempts[0], self._draining_since))
                 if not is_long(slot.attempts[0], now):
@@ -225,14 +254,14 @@ class ExecutorPool:
             dues.append(now + LONG_S)
         if self._settings.child_memory_mb:
             dues.append(self._memory_look_at)
-        if len(self.slots) < self._settings.concurrency and self._draining_since is None:
+        if len(self.slots) < self._wanted() and self._draining_since is None and self._templates.is_open:
             dues.append(self._spawn_at)
-        return min(dues)
+        return min([*dues, self._templates.next_look_at()])
 
     def _end_broken_off(self, now: float) -> None:
         """No result can come any more from a child that lives on without its line."""
         for slot in self.slots:
-            if slot.broke_off_at is not None and not slot.dying and now >= slot.broke_off_at + BROKEN_OFF_S:
+            if slot.broke_off_at is not None and not slot.dying and not slot.retiring and now >= slot.broke_off_at + BROKEN_OFF_S:
                 self._end_child(slot, "the task closed the line on which its result was to come")
                 slot.broke_off_at = now
 
@@ -267,25 +296,69 @@ class ExecutorPool:
         waiting, self._unplaced = self._unplaced, deque()
         for attempt, since in waiting:
             may_run = self._draining_since is None and attempt.ending is None
-            slot = seats.take(attempt.job.task) if may_run else None
-            if slot is not None and slot.hand(attempt):
-                continue
+            share = seats.take(attempt.job.task) if may_run else None
+            if share is not None:
+                share.slot = share.slot or self._new_slot()
+                if share.slot is not None and share.slot.hand(attempt):
+                    continue
             if may_run and now - since < UNPLACED_S:
                 self._unplaced.append((attempt, since))
             else:
                 released = Outcome(status=ExecutionStatus.RELEASED, error="given back before it began to run")
                 self._ended.append(Ended(attempt, self._deadlines.outcome_of(attempt, released)))
 
+    def _retire(self, now: float) -> None:
+        """Let those leave that are not needed, or come from an older template; end those that do not leave."""
+        idle = [slot for slot in self.slots if slot.takes_work and not slot.attempts]
+        spare = len(self.slots) - self._wanted()
+        for slot in self.slots:
+            if slot.handle.is_outdated and not slot.retiring and not slot.dying:
+                self._requeue(slot.retire())
+            elif slot.retiring and not slot.attempts and not slot.dying and now >= slot.retired_at + LEAVE_S:
+                slot.handle.kill()
+                slot.retired_at = now
+        for slot in sorted(idle, key=lambda slot: slot.idle_since):
+            if self._draining_since is not None:
+                slot.retire()
+            elif spare > 0 and now >= slot.idle_since + WARM_S:
+                slot.retire()
+                spare -= 1
+
+    def _is_suspect(self, slot: Slot, task: str) -> bool:
+        """Whether it is rather the child that fails than the task."""
+        if slot.failures_in_a_row == 1:
+            slot.failing_since = self._world.monotonic()
+        return slot.failures_in_a_row >= SUSPECT_AFTER and self._succeeded_at.get(task, 0.0) > slot.failing_since
+
+    def _wanted(self) -> int:
+        """How many executors there should be: one more than are busy with what is not short, so that one is warm."""
+        now = self._world.monotonic()
+        busy = sum(
+            slot.retiring or current.ending is not None or self._durations.is_known_long(current.job.task) or is_long(current, now)
+            for slot in self.slots
+            if (current := slot.current) is not None
+        )
+        return min(self._settings.concurrency, busy + 1)
+
+    def _spare(self) -> int:
+        """How many more executors may be forked now."""
+        may_fork = self._draining_since is None and self._templates.is_open and self._world.monotonic() >= self._spawn_at
+        return max(0, self._settings.concurrency - len(self.slots)) if may_fork else 0
+
     def _fill(self) -> None:
-        """As many children as there should be; when one cannot be started, another try in a while."""
-        while len(self.slots) < self._settings.concurrency and self._draining_since is None:
-            if self._world.monotonic() < self._spawn_at:
-                return
-            try:
-                self.slots.append(Slot(self._spawn(), world=self._world, log=self._log))
-            except OSError as fault:
-                self._log.error("executor_not_started", reason=fault.strerror)
-                self._pause()
+        """As many as are wanted; when one cannot be started, another try in a while."""
+        while len(self.slots) < self._wanted() and self._spare() and self._new_slot() is not None:
+            pass
+
+    def _new_slot(self) -> Slot | None:
+        try:
+            slot = Slot(self._templates.spawn(), world=self._world, log=self._log)
+        except OSError as fault:
+            self._log.error("executor_not_started", reason=fault.strerror)
+            self._pause()
+            return None
+        self.slots.append(slot)
+        return slot
 
     def _pause(self) -> None:
         self._pause_s = min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, 2 * self._pause_s))

@@ -175,7 +175,11 @@ class Ledger:
         written.acked += [ticket for ticket in tickets if ticket.job_id not in still_wanted]
 
     def _settle(self, end: Ended, now: datetime) -> Change:
-        change = lifecycle.settle(end.attempt.job, end.outcome, now=now, retry_base_s=self._settings.retry_base_s)
+        job, outcome = end.attempt.job, end.outcome
+        if outcome.status is ExecutionStatus.LOST:
+            change = lifecycle.recover(job, now=now, max_lost=self._settings.max_lost, died=outcome.error)
+        else:
+            change = lifecycle.settle(job, outcome, now=now, retry_base_s=self._settings.retry_base_s)
         return change if end.attempt.output is None else msgspec.structs.replace(change, output=end.attempt.output)
 
     def _begins(self, tickets: Sequence[Ticket], now: datetime) -> list[Begin]:
@@ -207,14 +211,14 @@ class Ledger:
             self.counts["jobs_succeeded"] += 1
         elif status is Status.FAILED:
             self.counts["jobs_failed"] += 1
-        elif status is Status.PENDING and outcome.status is not ExecutionStatus.RELEASED:
+        elif status is Status.PENDING and outcome.status not in (ExecutionStatus.RELEASED, ExecutionStatus.LOST):
             self.counts["jobs_retried"] += 1
         if outcome.status is not ExecutionStatus.SUCCESS:
             error = _first_line(outcome.error)
             self._log.info("attempt_ended", job_id=job.job_id, attempt=job.attempt, status=outcome.status, error=error)
         elif self._log.is_debug:
             self._log.debug("attempt_ended", job_id=job.job_id, attempt=job.attempt, status=outcome.status)
-        due_at = change.fields.get("next_run_at")
+        due_at = change.fields.get("next_run_at" if outcome.status is not ExecutionStatus.LOST else "scheduled_at")
         if status is Status.PENDING and isinstance(due_at, datetime):
             written.wake_at = min(due_at, written.wake_at or due_at)
 

@@ -29,7 +29,7 @@ Printer = tuple[str, int]
 class OutputReader:
     """What one child prints."""
 
-    def __init__(self, log: Log, *, pid: int, awaits: Callable[[Printer], bool]) -> None:
+    def __init__(self, log: Log, *, pid: Callable[[], int], awaits: Callable[[Printer], bool]) -> None:
         """`awaits`: whether the child was handed this attempt and has not ended it."""
         self._log = log
         self._pid = pid
@@ -115,7 +115,7 @@ class OutputReader:
     def _where(self) -> dict[str, object]:
         """Between two jobs it is the child itself that prints, or a thread that a task left."""
         if self._printer is None:
-            return {"executor": self._pid}
+            return {"executor": self._pid()}
         job_id, attempt = self._printer
         return {"job_id": job_id, "attempt": attempt}
 

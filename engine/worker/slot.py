@@ -29,6 +29,9 @@ class Attempt:
     output: Output | None = None
 
 
+WHYS = {ExecutionStatus.TIMEOUT: Why.TIMEOUT, ExecutionStatus.CANCELLED: Why.CANCEL, ExecutionStatus.RELEASED: Why.RELEASE}
+
+
 class Slot:
     """See the module."""
 
@@ -40,10 +43,14 @@ class Slot:
         self.dying = False
         self.retiring = False
         self.broke_off_at: float | None = None
+        self.retired_at = 0.0
+        self.idle_since = world.monotonic()
+        self.failures_in_a_row = 0
+        self.failing_since = 0.0
         self.has_read = False
         """Whether all was read that was printed before the reports which came this turn."""
         self._world = world
-        self._output_reader = OutputReader(log, pid=handle.pid, awaits=self._handed.__contains__)
+        self._output_reader = OutputReader(log, pid=lambda: handle.pid, awaits=self._handed.__contains__)
 
     @property
     def current(self) -> Attempt | None:
@@ -53,7 +60,7 @@ class Slot:
     @property
     def takes_work(self) -> bool:
         """Whether it may be handed a job: not behind one that may take the child with it when it is ended."""
-        if self.dying or self.retiring or self.broke_off_at is not None:
+        if self.dying or self.retiring or self.broke_off_at is not None or self.handle.is_outdated:
             return False
         return not self.attempts or self.attempts[0].ending is None
 
@@ -85,15 +92,17 @@ class Slot:
         self.attempts.popleft()
         self._handed.discard((done.job_id, done.attempt))
         self.runs += 1
+        self.idle_since = self._world.monotonic()
+        self.failures_in_a_row = 0 if done.outcome.status is ExecutionStatus.SUCCESS else self.failures_in_a_row + 1
         if self.attempts:
             self.attempts[0].started_at = self._world.monotonic()
         return current
 
     def take_back(self) -> list[Attempt]:
         """What the child has not begun to read, in order; nobody runs it now."""
-        unread = {run.job_id for run in self.handle.take_back()}
-        taken = [attempt for attempt in self.attempts if attempt.job.job_id in unread]
-        self.attempts = deque(attempt for attempt in self.attempts if attempt.job.job_id not in unread)
+        unread = self.handle.take_back()
+        taken = [attempt for attempt in self.attempts if (attempt.job.job_id, attempt.job.attempt) in unread]
+        self.attempts = deque(attempt for attempt in self.attempts if attempt not in taken)
         for attempt in taken:
             attempt.started_at = None
             self._handed.discard((attempt.job.job_id, attempt.job.attempt))
@@ -101,13 +110,16 @@ class Slot:
 
     def interrupt(self, attempt: Attempt) -> None:
         """Raise an exception in its task, if that is what the child runs."""
-        why = Why.TIMEOUT if attempt.ending is ExecutionStatus.TIMEOUT else Why.CANCEL
+        why = WHYS.get(attempt.ending or ExecutionStatus.CANCELLED, Why.CANCEL)
         self.handle.interrupt(why, attempt.job.job_id, attempt.job.attempt)
 
-    def retire(self) -> None:
-        """Let the child leave once it has nothing left to do."""
+    def retire(self) -> list[Attempt]:
+        """Let the child leave once it has nothing left to do; what it has not begun comes back."""
+        taken = self.take_back()
         self.retiring = True
+        self.retired_at = self._world.monotonic()
         self.handle.dismiss()
+        return taken
 
     def read_output(self) -> None:
         """What was printed goes to the log, and its end is kept."""
@@ -121,11 +133,10 @@ class Slot:
         self.read_output()
         return self._output_reader.so_far(attempt.job.job_id, attempt.job.attempt, attempt.progress)
 
-    def reap(self) -> int:
+    def reap(self) -> None:
         """See `ExecutorHandle`."""
         self.read_output()
-        status = self.handle.reap()
+        self.handle.reap()
         self._output_reader.close()
         for attempt in self.attempts:
             attempt.output = self._output_reader.taken(attempt.job.job_id, attempt.job.attempt, attempt.progress)
-        return status

@@ -18,9 +18,9 @@ PARTS = 8
 
 @dataclass(slots=True)
 class SlotShare:
-    """A slot with what it has and may have."""
+    """A slot with what it has and may have. `slot`: None as long as no executor was forked for it."""
 
-    slot: Slot
+    slot: Slot | None
     count: int
     depth: int
 
@@ -28,8 +28,13 @@ class SlotShare:
 class SlotAllocator:
     """As they stand now."""
 
-    def __init__(self, slots: Iterable[Slot], durations: DurationEstimates, *, now: float, max_jobs_per_child: int = 0) -> None:
+    def __init__(
+        self, slots: Iterable[Slot], durations: DurationEstimates, *, now: float, max_jobs_per_child: int = 0, spare: int = 0
+    ) -> None:
+        """`spare`: how many more executors may be forked for what finds no place in those that are there."""
         self._durations = durations
+        self._spare = spare
+        self._spare_depth = min(MOST_AHEAD, max_jobs_per_child or MOST_AHEAD)
         self._last: SlotShare | None = None
         self._shares = [
             SlotShare(slot, len(slot.attempts), self._depth(slot, max_jobs_per_child))
@@ -37,27 +42,34 @@ class SlotAllocator:
             if slot.takes_work and not (slot.attempts and is_long(slot.attempts[0], now))
         ]
 
-    def take(self, task: str) -> Slot | None:
-        """A slot that can have one more of this task: the last one, for a part of what it may have; then the one with the least."""
+    def take(self, task: str) -> SlotShare | None:
+        """A share with room for one more of this task: the last one, for a part of what it may have; then the one with the least;
+        then a new one, whose slot is the caller's to make."""
         ahead = self._durations.ahead(task)
         last = self._last
         if last is not None and last.count < ahead // PARTS and last.count < last.depth:
             best: SlotShare | None = last
         else:
             best = None
-            for seat in self._shares:
-                if seat.count < ahead and seat.count < seat.depth and (best is None or seat.count < best.count):
-                    best = seat
+            for share in self._shares:
+                if share.count < ahead and share.count < share.depth and (best is None or share.count < best.count):
+                    best = share
         if best is None:
-            return None
+            if not self._spare:
+                return None
+            self._spare -= 1
+            best = SlotShare(None, 0, self._spare_depth)
+            self._shares.append(best)
         best.count += 1
         best.depth = min(best.depth, ahead)
         self._last = best
-        return best.slot
+        return best
 
     def wanted_tickets(self) -> int:
         """How many more attempts are of use: for what is free, and as many again ahead where jobs are short."""
-        depths = [(seat.count, min(seat.depth, self._durations.expected())) for seat in self._shares]
+        expected = self._durations.expected()
+        depths = [(share.count, min(share.depth, expected)) for share in self._shares]
+        depths += [(0, min(self._spare_depth, expected))] * self._spare
         return sum(max(0, depth - count) + (depth if depth > 1 else 0) for count, depth in depths)
 
     def _depth(self, slot: Slot, max_jobs_per_child: int) -> int:

@@ -45,11 +45,11 @@ from jobyard.engine.wire.messages import (
 )
 from jobyard.engine.wire.queue_connector import QueueConnector
 from jobyard.engine.wire.run_dir import RunDir
-from jobyard.engine.worker.executor_handle import ExecutorHandle
 from jobyard.engine.worker.executor_pool import ExecutorPool
 from jobyard.engine.worker.ledger import Ledger, Written
 from jobyard.engine.worker.queue_client import QueueClient
 from jobyard.engine.worker.slot import Slot
+from jobyard.engine.worker.template_client import TemplateClient
 from jobyard.engine.world import World
 
 RECONNECT_S = 0.1
@@ -62,7 +62,7 @@ class Worker:
 
     def __init__(
         self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, run_dir: RunDir,
-        queue_names: Callable[[], list[str]], spawn: Callable[[], ExecutorHandle], host_lease: HostLease,
+        queue_names: Callable[[], list[str]], templates: TemplateClient, host_lease: HostLease,
     ) -> None:  # fmt: skip
         self._owner = owner
         self._name = parse_owner(owner).process
@@ -74,7 +74,8 @@ class Worker:
         self._run_dir = run_dir
         self._queue = QueueClient(connector=QueueConnector(network=network, names=queue_names), worker=self._name)
         self._host_lease = host_lease
-        self._executors = ExecutorPool(settings=settings, world=world, log=log, spawn=spawn)
+        self._templates = templates
+        self._executors = ExecutorPool(settings=settings, world=world, log=log, templates=templates)
         self._ledger = Ledger(
             owner=owner, settings=settings, world=world, store=store, log=log, host_lease=host_lease,
             running=lambda: (attempt.job for attempt in self._executors.attempts()),
@@ -97,6 +98,7 @@ class Worker:
         for envelope in inbox:
             self._read(envelope)
         self._executors.reap(dead)
+        self._templates.reach()
         self._executors.look_after()
         self._renew()
         self._write()
@@ -115,6 +117,7 @@ class Worker:
 
     def close(self) -> None:
         """See `Role`."""
+        self._templates.close()
         self._store.close()
 
     # ---- our right to what we hold
@@ -144,6 +147,7 @@ class Worker:
             case Done() as done:
                 self._executors.note_done(envelope.peer, done)
             case Ready(fd=fd):
+                self._templates.note_ready(fd)
                 self._executors.note_ready(fd)
             case Progressed() as told:
                 self._executors.note_progress(envelope.peer, told)
@@ -289,6 +293,8 @@ class Worker:
             return Refused(code="unavailable", message=f"{self._queue.name} does not answer", retry_after_s=1)
         if self._ledger.fault is not None:
             return Refused(code="database_unavailable", message=self._ledger.fault, retry_after_s=1)
+        if self._executors.fault is not None:
+            return Refused(code="unavailable", message=self._executors.fault, retry_after_s=1)
         return Json(body=msgspec.json.encode({"status": "healthy"}))
 
     def _metrics(self) -> Message:

@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from jobyard.engine.tasks.context import Retry, Unrecoverable, current_job
+from jobyard.engine.tasks.hooks import around_job, on_child_start, on_child_stop
 from jobyard.engine.tasks.registry import task
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job", "JobFailed",
     "JobyardError", "NewJob", "NotFinished", "NotFound", "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable",
-    "Unreachable", "Unrecoverable", "current_job", "task",
+    "Unreachable", "Unrecoverable", "around_job", "current_job", "on_child_start", "on_child_stop", "task",
 ]  # fmt: skip
 
 _PLACES = {

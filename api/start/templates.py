@@ -1,0 +1,105 @@
+"""How a supervisor starts templates: the sockets, the fork, the exec; and what happens when one is ready."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jobyard.api.start.task_modules import PACKAGE, TaskCode, options_by_task
+from jobyard.engine.config import Settings
+from jobyard.engine.executor.packets import packet_pair
+from jobyard.engine.logs import Log
+from jobyard.engine.supervisor.supervisor_loop import fork_afresh
+from jobyard.engine.supervisor.template_keeper import TemplateHooks, TemplateKeeper
+from jobyard.engine.supervisor.template_process import TemplateProcess
+from jobyard.engine.tasks.catalog import write_catalog
+from jobyard.engine.template.launch import entry_folder, execute
+from jobyard.engine.template.messages import Ready
+from jobyard.engine.template.options import Options
+from jobyard.engine.wire.hub import Network
+from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.world import World
+
+BACKLOG = 64
+
+
+def socket_name(template: str) -> str:
+    """Where workers find the template that forks for them, in the folder of sockets."""
+    return f"{template}.spawn"
+
+
+def forget_sockets(run_dir: RunDir, template: str) -> None:
+    """The start is over."""
+    for path in run_dir.path.glob(f"{template}.*spawn"):
+        path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Templates:
+    """Those of one start; `name` as workers know it. `boot_lock` is held by them, and by no executor."""
+
+    name: str
+    settings: Settings
+    code: TaskCode
+    run_dir: RunDir
+    world: World
+    boot_lock: int
+
+    def keeper(self, *, network: Network, log: Log, watches_files: bool) -> TemplateKeeper:
+        """Of the supervisor that calls this."""
+        hooks = TemplateHooks(spawn=self.spawn, publish=self.publish, living_executors=self.has_living_executors)
+        return TemplateKeeper(
+            hooks=hooks, network=network, world=self.world, log=log, hang_s=self.settings.hang_s, watches_files=watches_files
+        )  # fmt: skip
+
+    def spawn(self, number: int) -> TemplateProcess:
+        """See `Spawn`."""
+        name = f"{self.name}.{number}.spawn"
+        line, far_line = packet_pair()
+        output_fd, far_output = os.pipe2(os.O_CLOEXEC)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.run_dir.bind(listener, name)
+            listener.listen(BACKLOG)
+            options = self.code.options(
+                self.settings, supervisor_line=far_line.fileno(), listener=listener.fileno(), closed_in_children=(self.boot_lock,)
+            )  # fmt: skip
+            pid = self._fork(options, far_output)
+        except OSError:
+            line.close()
+            os.close(output_fd)
+            raise
+        finally:
+            far_line.close()
+            listener.close()
+            os.close(far_output)
+        os.set_blocking(output_fd, False)
+        now = self.world.monotonic()
+        return TemplateProcess(
+            number=number, pid=pid, line=line, output_fd=output_fd, socket_name=name, started_at=now, heard_at=now
+        )  # fmt: skip
+
+    def publish(self, template: TemplateProcess, ready: Ready) -> None:
+        """Schedulers know its tasks, workers find its socket."""
+        write_catalog(self.run_dir, options_by_task(ready))
+        (self.run_dir.path / template.socket_name).replace(self.run_dir.path / socket_name(self.name))
+
+    def has_living_executors(self, template: int) -> bool:
+        """Whether some child of it, in a session of its own as executors are, has not ended."""
+        session = self.world.session_of(template)
+        children = self.world.children(template)
+        return any(self.world.session_of(child) != session and self.world.state_of(child) not in ENDED for child in children)
+
+    def _fork(self, options: Options, output: int) -> int:
+        entry = entry_folder(PACKAGE, self.run_dir.path)
+        keep = frozenset({options.supervisor_line, options.listener, output, self.boot_lock})
+        become: Callable[[], int] = lambda: execute(  # noqa: E731
+            self.code.python, entry, options, output=output, environment=self.code.environment
+        )
+        return fork_afresh(self.world, become, keep=keep)
+
+
+ENDED = ("", "Z", "X")
+"""As `ps` shows the state of what has ended."""

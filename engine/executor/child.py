@@ -1,0 +1,47 @@
+"""A fresh executor, from the template's fork to its exit status."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+from pathlib import Path
+
+from jobyard.engine.executor.child_environment import ChildEnvironment
+from jobyard.engine.executor.executor import EXIT_OK, Executor, ExecutorDescriptors
+from jobyard.engine.executor.inherited import cut_tcp_connections
+from jobyard.engine.executor.job_context import JobContext
+from jobyard.engine.tasks.hooks import HOOKS
+from jobyard.engine.tasks.registry import Registry
+from jobyard.engine.world import World
+
+
+def run_executor(
+    ends: ExecutorDescriptors, *, registry: Registry, world: World, parent: int, title: str, folder: str, log_level: str = "info"
+) -> int:  # fmt: skip
+    """The child's life: runs what comes until the inbox is closed; the exit status. An exception ends it with a traceback."""
+    environment = ChildEnvironment(output=ends.output, world=world, folder=Path(folder))
+    environment.set_up(parent=parent, title=title)
+    cut_tcp_connections()
+    show_logging(log_level)
+    for function in HOOKS.starts:
+        function()
+    environment.is_made()
+    executor = Executor(ends, registry=registry, world=world, environment=environment, context=JobContext())
+    executor.run()
+    for function in reversed(HOOKS.stops):
+        function()
+    atexit._run_exitfuncs()
+    environment.leave()
+    return EXIT_OK
+
+
+def show_logging(level: str) -> None:
+    """What tasks log with `logging`, at this level and above, goes to stderr; unless the user's modules have set it up themselves.
+
+    A task may still set it up: `logging` uses its last resort only as long as there is no handler.
+    """
+    if logging.lastResort is not None:
+        logging.lastResort.setLevel(level.upper())
+        logging.lastResort.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    if not logging.root.handlers and logging.root.level == logging.WARNING:
+        logging.root.setLevel(level.upper())

@@ -1,0 +1,52 @@
+"""What executors inherit of what the user's modules opened at import: everything, except for what no two processes can share.
+
+Files, SQLite databases, datagram sockets work in every executor. A TCP connection does not: its executors would read each other's
+answers. So each executor cuts its copy, as if the peer had closed it, and clients that keep connections alive connect anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import os
+import stat
+from collections.abc import Iterator
+from socket import AF_INET, AF_INET6, SOCK_STREAM, socket, socketpair
+
+WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+
+
+def flush_open_files() -> None:
+    """In the template, before the first fork: else every executor writes what is buffered once more. Texts before bytes."""
+    writers = [one for one in gc.get_objects() if type(one) in WRITERS]
+    for writer in sorted(writers, key=lambda one: not isinstance(one, io.TextIOWrapper)):
+        with contextlib.suppress(ValueError, OSError):
+            writer.flush()
+
+
+def tcp_peers() -> dict[int, str]:
+    """By descriptor, whom this process is connected to."""
+    return dict(_tcp_connections())
+
+
+def cut_tcp_connections() -> None:
+    """In a fresh executor: every TCP connection reads as closed from now on; the template's own copy stays as it is."""
+    cut = None
+    for fd, _ in list(_tcp_connections()):
+        if cut is None:
+            cut, far = socketpair()
+            far.close()
+        os.dup2(cut.fileno(), fd, inheritable=os.get_inheritable(fd))
+    if cut is not None:
+        cut.close()
+
+
+def _tcp_connections() -> Iterator[tuple[int, str]]:
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                with socket(fileno=os.dup(fd)) as sock:
+                    if sock.family in (AF_INET, AF_INET6) and sock.type == SOCK_STREAM:
+                        host, port, *_ = sock.getpeername()
+                        yield fd, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,62 @@
+"""Where each job of a child runs: in a copy of the child's context, between what `@around_job` defines, in the child's event loop.
+
+So context variables and decimal settings of one job are not seen by the next.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from jobyard.engine.tasks.hooks import HOOKS
+
+TaskCall = Callable[[Any], Any]
+
+
+class Runner(Protocol):
+    """See `coroutines.CoroutineRunner`, which is loaded with `asyncio` when the first coroutine comes."""
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> object:
+        """What it returns."""
+
+
+class JobContext:
+    """One child's; made when its `on_child_start` functions have run."""
+
+    def __init__(self) -> None:
+        self._decimal = importlib.import_module("decimal") if "decimal" in sys.modules else None
+        self._decimal_context = self._decimal.getcontext().copy() if self._decimal is not None else None
+        self._runner: Runner | None = None
+
+    def call(self, function: TaskCall, payload: object) -> object:
+        """What it returns, or what its coroutine does."""
+        return contextvars.copy_context().run(self._call_around if HOOKS.around else self._call, function, payload)
+
+    def _call_around(self, function: TaskCall, payload: object) -> object:
+        """What surrounds the task is told of its exception, and cannot make a success of it."""
+        wrong: BaseException | None = None
+        with HOOKS.around_this_job():
+            try:
+                value = self._call(function, payload)
+            except BaseException as raised:
+                wrong = raised
+                raise
+        if wrong is not None:
+            raise wrong
+        return value
+
+    def _call(self, function: TaskCall, payload: object) -> object:
+        if self._decimal is not None and self._decimal_context is not None:
+            self._decimal.setcontext(self._decimal_context.copy())
+        value = function(payload)
+        return self._run_to_its_end(value) if inspect.iscoroutine(value) else value
+
+    def _run_to_its_end(self, coroutine: Coroutine[Any, Any, Any]) -> object:
+        if self._runner is None:
+            runner: Runner = importlib.import_module("jobyard.engine.executor.coroutines").CoroutineRunner()
+            self._runner = runner
+        return self._runner.run(coroutine)

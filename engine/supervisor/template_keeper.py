@@ -1,0 +1,326 @@
+"""Keeps one template alive, replaces it by a new one when asked to, and ends what it forked for a worker that died.
+
+    IMPORTING ──Ready──▶ CURRENT ──a newer one is ready──▶ RETIRING ──its executors have left──▶ gone
+        │                   └── hangs: a newer one is started; this one is killed when its executors have ended
+        └── ImportFailed: the older one stays; where there is none, another try in a while
+
+At the start, modules that cannot be imported end everything; later the system goes on without a template: unhealthy.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from jobyard.engine.logs import Log
+from jobyard.engine.supervisor.file_watch import FileWatch
+from jobyard.engine.supervisor.process_table import LIVED_WELL_S, ProcessState, pause_after
+from jobyard.engine.supervisor.role_loop import words_for
+from jobyard.engine.supervisor.template_process import Spawn, TemplateProcess, TemplateState
+from jobyard.engine.template.messages import Alive, EndWorker, ImportFailed, Importing, Ping, Ready, Retire, WorkerEnded
+from jobyard.engine.wire.hub import Network
+from jobyard.engine.world import World
+
+NAME = "template"
+IMPORT_S = 120.0
+"""The longest that the user's modules may take to be imported."""
+PINGS_A_HANG = 4
+ANSWER_S = 3.0
+"""The longest that a template may take to end a dead worker's executors."""
+LEAVE_S = 5.0
+
+ReloadResult = Callable[[str | None], None]
+"""Called with None when the new template has taken over, or with why it has not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateHooks:
+    """What the keeper has others do: start a template, let new executors come from it, look at the descendants that it has."""
+
+    spawn: Spawn
+    publish: Callable[[TemplateProcess, Ready], None]
+    living_executors: Callable[[int], bool]
+
+
+class TemplateKeeper:
+    """See the module."""
+
+    def __init__(
+        self, *, hooks: TemplateHooks, network: Network, world: World, log: Log, hang_s: float, watches_files: bool = False
+    ) -> None:  # fmt: skip
+        self._hooks = hooks
+        self._network = network
+        self._world = world
+        self._log = log
+        self._hang_s = hang_s
+        self._templates: list[TemplateProcess] = []
+        self._started = 0
+        self._start_at = world.monotonic()
+        self._quick_deaths = self._restarts = 0
+        self._reports: list[ReloadResult] = []
+        self._wants_reload = False
+        self._leaves_at: float | None = None
+        self._files = FileWatch(world) if watches_files else None
+        self._watched: set[str] = set()
+        self.has_begun = False
+        self.failure: str | None = None
+
+    # ---- what others ask
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether executors can be forked."""
+        return self._current() is not None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether none is left."""
+        return not self._templates
+
+    @property
+    def fault(self) -> str:
+        """Why no executor can be forked, in a line."""
+        return self.failure.split("\n")[0] if self.failure else f"{NAME} is {ProcessState.RESTARTING}"
+
+    def pids(self) -> set[int]:
+        """Of all templates."""
+        return {template.pid for template in self._templates}
+
+    def reload(self, report: ReloadResult | None = None) -> None:
+        """Import the modules as they now are into a new template; the old one serves until that one is ready."""
+        self._reports += [report] if report is not None else []
+        self._wants_reload = True
+        self._start_at = self._world.monotonic()
+        for template in self._importing():
+            self._kill(template)  # what it has read may be old already
+        self._start_due()
+
+    def end_worker(self, owner: str) -> None:
+        """It is dead: so are its executors, soon; see `is_clear_of`."""
+        for template in self._templates:
+            if template.state is not TemplateState.IMPORTING:
+                template.owners[owner] = self._world.monotonic()
+                template.tell(EndWorker(owner=owner))
+
+    def is_clear_of(self, owner: str) -> bool:
+        """Whether no template has anything left that it forked for this worker."""
+        return not any(owner in template.owners for template in self._templates)
+
+    def stop(self) -> None:
+        """All workers have left."""
+        if self._leaves_at is None:
+            self._leaves_at = self._world.monotonic() + LEAVE_S
+            for template in self._templates:
+                template.tell(Retire())
+                if template.state is TemplateState.IMPORTING:
+                    self._kill(template)
+
+    def kill_all(self) -> None:
+        """At once."""
+        self._leaves_at = self._world.monotonic()
+        for template in self._templates:
+            self._kill(template)
+
+    def shown(self, now: float) -> list[dict[str, object]]:
+        """The entries in `/stats`: the one that serves has the plain name."""
+        rows = [self._row(NAME, None, now)] if self._current() is None else []
+        for template in self._templates:
+            name = NAME if template is self._current() else f"{NAME}-{template.number}"
+            rows.append(self._row(name, template, now))
+        return rows
+
+    # ---- what comes
+
+    def note_ready(self, fd: int) -> None:
+        """A descriptor of a template's has something to read."""
+        for template in self._templates:
+            if fd == template.line.fileno():
+                self._read(template)
+            elif fd == template.output_fd:
+                self._read_output(template)
+
+    def note_death(self, pid: int, status: int) -> bool:
+        """Whether it was a template that died."""
+        template = next((template for template in self._templates if template.pid == pid), None)
+        if template is None:
+            return False
+        self._read(template)
+        self._read_output(template, is_last=True)
+        self._network.forget(template.line.fileno())
+        self._network.forget(template.output_fd)
+        template.close()
+        self._templates.remove(template)
+        self._note_end(template, status)
+        return True
+
+    def tick(self, *, watching_since: float) -> None:
+        """Start, ask, replace, end. `watching_since`: before that nobody could be seen to hang."""
+        for template in list(self._templates):
+            self._look_at(template, watching_since)
+        if self._leaves_at is not None:
+            self._end_overdue()
+            return
+        if self._files is not None and self._files.has_changed(self._watched):
+            self._log.info("task_files_changed")
+            self.reload()
+        self._start_due()
+
+    def due_at(self) -> float:
+        """When `tick` has something to do, in monotonic seconds."""
+        if self._leaves_at is not None:
+            return self._leaves_at if self._templates else float("inf")
+        dues = [self._start_at] if not self._importing() and (self._current() is None or self._wants_reload) else []
+        dues += [since + ANSWER_S for template in self._templates for since in template.owners.values()]
+        return min(dues, default=float("inf"))
+
+    # ---- starting
+
+    def _start_due(self) -> None:
+        is_wanted = self._wants_reload or self._current() is None or all(template.is_hung for template in self._ready())
+        if not is_wanted or self._importing() or self._leaves_at is not None or self._world.monotonic() < self._start_at:
+            return
+        self._wants_reload = False
+        self._started += 1
+        try:
+            template = self._hooks.spawn(self._started)
+        except OSError as fault:
+            self._pause()
+            self._log.error("template_not_started", reason=str(fault))
+            return
+        self._network.watch(template.line.fileno())
+        self._network.watch(template.output_fd)
+        self._templates.append(template)
+        self._log.info("template_started", number=template.number, pid=template.pid)
+
+    def _pause(self) -> None:
+        self._quick_deaths += 1
+        self._start_at = self._world.monotonic() + pause_after(self._quick_deaths)
+
+    # ---- what a template says
+
+    def _read(self, template: TemplateProcess) -> None:
+        for message in template.read():
+            template.heard_at, template.asked_at = self._world.monotonic(), None
+            match message:
+                case Importing(module=module):
+                    template.importing = module
+                case Ready():
+                    self._promote(template, message)
+                case ImportFailed():
+                    template.failure = message
+                    self._watched |= set(message.files)
+                case WorkerEnded(owner=owner):
+                    template.owners.pop(owner, None)
+                case Alive() if template.is_hung:
+                    template.is_hung = False
+                    self._log.info("template_answers_again", number=template.number)
+
+    def _promote(self, template: TemplateProcess, ready: Ready) -> None:
+        """New executors come from it from now on."""
+        for warning in ready.warnings:
+            self._log.warning("task_modules_warned", text=warning)
+        self._hooks.publish(template, ready)
+        for older in self._ready():
+            older.state = TemplateState.RETIRING
+            older.tell(Retire())
+        template.state, self._watched = TemplateState.CURRENT, set(ready.files)
+        imported_s = round(self._world.monotonic() - template.started_at, 3)
+        self._log.info("template_ready", number=template.number, pid=template.pid, tasks=len(ready.tasks), imported_s=imported_s)
+        self.has_begun, self.failure = True, None
+        self._report(None)
+
+    def _read_output(self, template: TemplateProcess, *, is_last: bool = False) -> None:
+        lines = template.read_output(is_last=is_last)
+        if lines is None:
+            self._network.forget(template.output_fd)
+        for text in lines or ():
+            self._log.info("task_modules_output", text=text)
+
+    # ---- the end of one
+
+    def _note_end(self, template: TemplateProcess, status: int) -> None:
+        how = words_for(status)
+        if template.state is TemplateState.IMPORTING:
+            self._note_failure(template, how)
+            return
+        lived_s = round(self._world.monotonic() - template.started_at, 3)
+        if template.state is TemplateState.RETIRING or self._leaves_at is not None:
+            self._log.info("template_retired", number=template.number, how=how, lived_s=lived_s)
+            return
+        self._log.warning("template_died", number=template.number, how=how, lived_s=lived_s)
+        self._restarts += 1
+        self._quick_deaths = 0 if lived_s >= LIVED_WELL_S else self._quick_deaths
+        self._pause()
+
+    def _note_failure(self, template: TemplateProcess, how: str) -> None:
+        if self._wants_reload or self._leaves_at is not None:
+            return  # it was killed to make room for a newer one, or because all ends
+        told = template.failure
+        where = f" while it imported {template.importing}" if template.importing else ""
+        error = told.error if told is not None else f"TASKS: the process that imports the modules ended with {how}{where}"
+        self._log.error("task_modules_not_imported", error=error, traceback=told.traceback if told is not None else None)
+        self._pause()
+        if self._current() is None:
+            self.failure = error if told is None else f"{error}\n{told.traceback}"
+        self._report(error)
+
+    def _report(self, error: str | None) -> None:
+        reports, self._reports = self._reports, []
+        for report in reports:
+            report(error)
+
+    # ---- hanging
+
+    def _look_at(self, template: TemplateProcess, watching_since: float) -> None:
+        now = self._world.monotonic()
+        since = max(template.asked_at or template.heard_at, watching_since)
+        if template.state is TemplateState.IMPORTING:
+            if now - max(template.started_at, watching_since) > IMPORT_S:
+                self._log.error("import_overdue", module=template.importing, after_s=IMPORT_S)
+                self._kill(template)
+        elif template.asked_at is None:
+            if now - template.heard_at > self._hang_s / PINGS_A_HANG:
+                template.asked_at = now
+                template.tell(Ping())
+        elif now - since > self._hang_s and not template.is_hung:
+            template.is_hung = True
+            self._restarts += 1
+            self._log.warning("template_hung", number=template.number, pid=template.pid, silent_s=round(now - since, 3))
+        if any(now - max(asked_at, watching_since) > ANSWER_S for asked_at in template.owners.values()):
+            self._log.warning("template_does_not_end_executors", number=template.number, pid=template.pid)
+            self._kill(template)
+        elif template.is_hung and template is not self._current() and not self._hooks.living_executors(template.pid):
+            self._kill(template)
+
+    def _end_overdue(self) -> None:
+        if self._leaves_at is not None and self._world.monotonic() >= self._leaves_at:
+            for template in self._templates:
+                self._kill(template)
+
+    def _kill(self, template: TemplateProcess) -> None:
+        self._world.kill(template.pid, signal.SIGKILL)
+
+    # ---- small things
+
+    def _ready(self) -> Iterator[TemplateProcess]:
+        return (template for template in self._templates if template.state is TemplateState.CURRENT)
+
+    def _current(self) -> TemplateProcess | None:
+        return next(self._ready(), None)
+
+    def _importing(self) -> list[TemplateProcess]:
+        return [template for template in self._templates if template.state is TemplateState.IMPORTING]
+
+    def _row(self, name: str, template: TemplateProcess | None, now: float) -> dict[str, object]:
+        states = {
+            TemplateState.IMPORTING: ProcessState.STARTING, TemplateState.CURRENT: ProcessState.RUNNING,
+            TemplateState.RETIRING: ProcessState.STOPPING,
+        }  # fmt: skip
+        down = ProcessState.RESTARTING if self.has_begun else ProcessState.STARTING
+        return {
+            "name": name, "role": NAME, "pid": template.pid if template is not None else None,
+            "status": states[template.state] if template is not None else down, "restarts": self._restarts,
+            "uptime_s": round(now - template.started_at, 3) if template is not None else 0.0,
+        }  # fmt: skip
+

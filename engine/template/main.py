@@ -1,0 +1,99 @@
+"""A template's life: import the user's modules, undo what they did to this process, then fork executors until told to leave."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import signal
+from dataclasses import asdict
+from socket import socket
+
+from jobyard.engine.executor.child_environment import HANDLERS
+from jobyard.engine.executor.inherited import flush_open_files, tcp_peers
+from jobyard.engine.executor.packets import send_packet
+from jobyard.engine.executor.title import set_title
+from jobyard.engine.executor.touch_watch import WATCH
+from jobyard.engine.process_control import die_with_parent
+from jobyard.engine.tasks.builtin import register_builtin
+from jobyard.engine.tasks.registry import DEFINED
+from jobyard.engine.template import messages
+from jobyard.engine.template.messages import ImportFailed, Importing, Ready
+from jobyard.engine.template.options import Options
+from jobyard.engine.template.task_modules import NotImported, files_of_the_user, import_all, traceback_of
+from jobyard.engine.template.template import EXIT_IMPORT_FAILED, Template
+from jobyard.engine.template.user_path import use_folders
+from jobyard.engine.world import World
+
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE)
+"""The supervisor decides when it leaves; SIGUSR1 may come to an executor that is too young to hear it, and looks by itself."""
+
+_handler_of, _set_handler, _set_mask, _set_timer = signal.getsignal, signal.signal, signal.pthread_sigmask, signal.setitimer
+
+
+def main(text: str) -> int:
+    """The exit status."""
+    options = Options.from_text(text)
+    die_with_parent(options.supervisor)
+    set_title("jobyard: template")
+    line, listener = socket(fileno=options.supervisor_line), socket(fileno=options.listener)
+    for fd in (options.supervisor_line, options.listener, *options.closed_in_children):
+        os.set_inheritable(fd, False)
+    _ignore_signals()
+    template = Template(
+        line=line, listener=listener, closed_in_children=options.closed_in_children, folder=options.temporary,
+        log_level=options.log_level, world=World(),
+    )  # fmt: skip
+    WATCH.install()
+    use_folders(options.folders, checkout=options.checkout)
+    register_builtin(enable_shell=options.enable_shell, http_allow_private=options.http_allow_private)
+    try:
+        warnings = import_all(options.modules, lambda module: _tell(line, Importing(module=module)))
+    except NotImported as fault:
+        wrong = fault.__cause__ or fault
+        _tell(line, ImportFailed(error=str(fault), traceback=traceback_of(wrong), files=files_of_the_user()))
+        return EXIT_IMPORT_FAILED
+    _settle()
+    _tell(line, Ready(tasks=_task_options(), files=files_of_the_user(), warnings=warnings + _warnings()))
+    return template.live()
+
+
+def _settle() -> None:
+    """After the imports: our signals again, what is written is out, what is shared stays shared."""
+    if DEFINED.has_coroutines():
+        importlib.import_module("jobyard.engine.executor.coroutines")
+    for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+        _set_timer(timer, 0)
+    _ignore_signals()
+    flush_open_files()
+    gc.freeze()
+
+
+def _ignore_signals() -> None:
+    for number in HANDLERS:
+        if callable(_handler_of(number)):
+            _set_handler(number, signal.SIG_DFL)
+    _set_handler(signal.SIGCHLD, signal.SIG_DFL)
+    for number in IGNORED:
+        _set_handler(number, signal.SIG_IGN)
+    _set_mask(signal.SIG_SETMASK, ())
+
+
+def _task_options() -> dict[str, dict[str, object]]:
+    return {name: asdict(options) for name, options in DEFINED.options().items()}
+
+
+def _warnings() -> list[str]:
+    """What modules have made here that no executor has."""
+    told = [
+        f"a module of TASKS is connected to {peer}: executors cannot share that, each cuts its copy; connect in @on_child_start"
+        for peer in tcp_peers().values()
+    ]
+    threads = len(os.listdir("/proc/self/task")) - 1
+    if threads:
+        told.append(f"modules of TASKS have started {threads} threads: executors do not have them; start them in @on_child_start")
+    return told
+
+
+def _tell(line: socket, message: messages.Message) -> None:
+    send_packet(line, messages.encode(message))

@@ -1,0 +1,77 @@
+"""Imports the modules that `TASKS` names, and tells what a person should know about them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable
+from types import ModuleType, TracebackType
+
+from jobyard.engine.tasks.registry import DEFINED
+
+MAX_TRACEBACK_CHARS = 8_000
+
+
+class NotImported(Exception):
+    """A module of `TASKS` cannot be imported; the cause is what it raised."""
+
+
+def import_all(modules: list[str], tell: Callable[[str], None]) -> list[str]:
+    """Import them in this order, each told of before; warnings. Raises `NotImported`."""
+    warnings = []
+    for name in modules:
+        tell(name)
+        known = set(DEFINED.options())
+        try:
+            module = importlib.import_module(name)
+        except BaseException as wrong:  # a user's module may do anything, sys.exit() included
+            raise NotImported(words_for(name, wrong)) from wrong
+        if set(DEFINED.options()) <= known and not DEFINED.has_tasks_of(name):
+            warnings.append(_without_tasks(name, module))
+    return warnings
+
+
+def words_for(module: str, wrong: BaseException) -> str:
+    """One line: which module, what was raised, in which file and line."""
+    reason = str(wrong).split("\n")[0]
+    place = ""
+    steps = traceback.extract_tb(_from_the_module_on(wrong.__traceback__))
+    if isinstance(wrong, SyntaxError) and wrong.filename:
+        place = f" ({wrong.filename}, line {wrong.lineno})"
+        reason = wrong.msg
+    elif steps and not steps[-1].filename.startswith("<frozen"):
+        place = f" ({steps[-1].filename}, line {steps[-1].lineno})"
+    return f"TASKS: module {module} cannot be imported: {type(wrong).__name__}: {reason}{place}"
+
+
+def traceback_of(wrong: BaseException) -> str:
+    """From the user's first line on; of a long one the end."""
+    lines = traceback.format_exception(type(wrong), wrong, _from_the_module_on(wrong.__traceback__))
+    return "".join(lines)[-MAX_TRACEBACK_CHARS:].rstrip()
+
+
+def files_of_the_user() -> list[str]:
+    """Of all modules that are neither the standard library's nor an installed package's nor ours."""
+    foreign = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+    files = [getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if name.partition(".")[0] != "jobyard"]
+    return sorted({file for file in files if isinstance(file, str) and file.endswith(".py") and not file.startswith(foreign)})
+
+
+def _without_tasks(name: str, module: ModuleType) -> str:
+    if name.partition(".")[0] in sys.stdlib_module_names and "site-packages" not in str(getattr(module, "__file__", "")):
+        return f"TASKS: {name} is a module of Python's standard library and defines no task"
+    return f"TASKS: module {name} defines no task"
+
+
+def _from_the_module_on(trace: TracebackType | None) -> TracebackType | None:
+    """What the import system and we do above it tells its author nothing."""
+    step = trace
+    while step is not None and _is_plumbing(step.tb_frame.f_code.co_filename):
+        step = step.tb_next
+    return step or trace
+
+
+def _is_plumbing(file: str) -> bool:
+    return file == __file__ or file == importlib.__file__ or file.startswith("<frozen importlib")

@@ -1,0 +1,37 @@
+"""Where the user's modules are found: `PYTHONPATH` and the working folder, behind ours and before everything else, as in any
+Python program. A folder that is our own checkout shows nothing of ours: neither `engine` nor `api` nor `tests`.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery as machinery
+import os
+import sys
+from collections.abc import Iterable
+
+HIDDEN = frozenset({"api", "bin", "docs", "engine", "jobyard", "setup", "src", "tests"})
+_LOADERS = (
+    (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
+    (machinery.SourceFileLoader, machinery.SOURCE_SUFFIXES),
+    (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+)
+
+
+class CheckoutFinder(machinery.FileFinder):
+    """Finds the user's modules in a checkout of Jobyard, and nothing that is Jobyard's."""
+
+    def find_spec(self, fullname: str, target: object = None) -> machinery.ModuleSpec | None:
+        """None makes the import system go on with the next entry of `sys.path`."""
+        return None if fullname in HIDDEN else super().find_spec(fullname)
+
+
+def use_folders(folders: Iterable[str], *, checkout: str | None) -> None:
+    """In this order, right behind the entry that holds `jobyard`; `checkout`: ours, None for an installed Jobyard."""
+    place = 1
+    for folder in dict.fromkeys(map(os.path.abspath, folders)):
+        if checkout is not None and os.path.isdir(folder) and os.path.samefile(folder, checkout):
+            sys.path_importer_cache[folder] = CheckoutFinder(folder, *_LOADERS)
+        if folder in sys.path[1:]:
+            sys.path.remove(folder)
+        sys.path.insert(place, folder)
+        place += 1

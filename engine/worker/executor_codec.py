@@ -1,0 +1,77 @@
+"""A worker's side of `executor.messages`: runs become packets, what stands on the stream becomes `Done` and `Progressed`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from jobyard.engine.jobs.job import ExecutionStatus, Outcome
+from jobyard.engine.wire.frames import Damaged
+from jobyard.engine.wire.messages import Done, Message, Progressed, Run
+
+
+class _Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The first line of a `Run`."""
+
+    job_id: str
+    attempt: int
+    epoch: int
+    retry_count: int
+    task: str
+    timeout_s: float
+    is_behind: bool
+
+
+class _Done(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="done"):
+    job_id: str
+    attempt: int
+    elapsed_s: float
+    is_spent: bool
+    status: ExecutionStatus
+    error: str | None
+    traceback: str | None
+    retry_delay_s: float | None
+    unrecoverable: bool
+    has_result: bool
+
+
+class _Progressed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="progressed"):
+    job_id: str
+    attempt: int
+    fraction: float
+    note: str
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Done | _Progressed)
+_head_decoder = msgspec.json.Decoder(_Head)
+
+
+def encode_run(run: Run) -> bytes:
+    """One line, and the payload as it is stored."""
+    head = _Head(
+        job_id=run.job_id, attempt=run.attempt, epoch=run.epoch, retry_count=run.retry_count, task=run.task,
+        timeout_s=run.timeout_s, is_behind=run.is_behind,
+    )  # fmt: skip
+    return _encoder.encode(head) + b"\n" + run.payload
+
+
+def run_id(packet: bytes) -> tuple[str, int]:
+    """Job and attempt of what `encode_run` made this of."""
+    head = _head_decoder.decode(packet.partition(b"\n")[0])
+    return head.job_id, head.attempt
+
+
+def decode_report(body: bytes | bytearray | memoryview) -> Message:
+    """What an executor says; raises `Damaged`."""
+    head, _, result = bytes(body).partition(b"\n")
+    try:
+        told = _decoder.decode(head)
+    except (msgspec.DecodeError, ValueError, RecursionError) as wrong:
+        raise Damaged(str(wrong)) from wrong
+    if isinstance(told, _Progressed):
+        return Progressed(job_id=told.job_id, attempt=told.attempt, fraction=told.fraction, note=told.note)
+    outcome = Outcome(
+        status=told.status, result=result if told.has_result else None, error=told.error, traceback=told.traceback,
+        retry_delay_s=told.retry_delay_s, unrecoverable=told.unrecoverable,
+    )  # fmt: skip
+    return Done(job_id=told.job_id, attempt=told.attempt, outcome=outcome, elapsed_s=told.elapsed_s, is_spent=told.is_spent)
