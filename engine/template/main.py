@@ -39,10 +39,10 @@ def main(text: str) -> int:
     line, listener = socket(fileno=options.supervisor_line), socket(fileno=options.listener)
     for fd in (options.supervisor_line, options.listener, *options.closed_in_children):
         os.set_inheritable(fd, False)
-    _ignore_signals()
+    ignore_signals()
     template = Template(
         line=line, listener=listener, closed_in_children=options.closed_in_children, folder=options.temporary,
-        log_level=options.log_level, world=World(),
+        log_level=options.log_level, world=World(), registry=DEFINED,
     )  # fmt: skip
     WATCH.install()
     use_folders(options.folders, checkout=options.checkout)
@@ -64,12 +64,13 @@ def _settle() -> None:
         importlib.import_module("jobyard.engine.executor.coroutines")
     for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
         _set_timer(timer, 0)
-    _ignore_signals()
+    ignore_signals()
     flush_open_files()
     gc.freeze()
 
 
-def _ignore_signals() -> None:
+def ignore_signals() -> None:
+    """Whatever stands there."""
     for number in HANDLERS:
         if callable(_handler_of(number)):
             _set_handler(number, signal.SIG_DFL)

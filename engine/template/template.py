@@ -19,7 +19,7 @@ from jobyard.engine.executor.child import run_executor
 from jobyard.engine.executor.executor import ExecutorDescriptors
 from jobyard.engine.executor.interrupt import InterruptPage
 from jobyard.engine.executor.packets import receive_with_descriptors, send_packet
-from jobyard.engine.tasks.registry import DEFINED
+from jobyard.engine.tasks.registry import Registry
 from jobyard.engine.template import messages
 from jobyard.engine.template.messages import (
     Alive,
@@ -56,7 +56,8 @@ class Template:
     """See the module; made before the user's modules are imported, so that it holds everything as it was."""
 
     def __init__(
-        self, *, line: socket, listener: socket, closed_in_children: list[int], folder: str, log_level: str, world: World
+        self, *, line: socket, listener: socket, closed_in_children: list[int], folder: str, log_level: str, world: World,
+        registry: Registry,
     ) -> None:  # fmt: skip
         self._line = line
         self._listener: socket | None = listener
@@ -64,6 +65,7 @@ class Template:
         self._folder = folder
         self._log_level = log_level
         self._world = world
+        self._registry = registry
         self._pid = os.getpid()
         self._poll = select.poll()  # no descriptor of its own, which every fork would share
         self._actions: dict[int, Callable[[], None]] = {}
@@ -208,7 +210,8 @@ class Template:
         for sock in (ends.inbox, ends.outbox):
             sock.setblocking(True)  # whatever a module has made the default
         return run_executor(
-            ends, registry=DEFINED, world=self._world, parent=self._pid, title=title, folder=self._folder, log_level=self._log_level
+            ends, registry=self._registry, world=self._world, parent=self._pid, title=title, folder=self._folder,
+            log_level=self._log_level,
         )  # fmt: skip
 
     def _reap(self, worker: WorkerLine, pid_fd: int) -> None:

@@ -33,8 +33,9 @@ class Deadlines:
     def look(self, attempt: Attempt, *, draining_since: float | None) -> None:
         """See whether the attempt that a slot runs must end now."""
         now = self._world.monotonic()
-        if draining_since is not None and now >= draining_since + self._drain_s and attempt.ending is None:
-            attempt.crash = attempt.crash or "handed back by a stop"
+        is_over = draining_since is not None and now >= draining_since + self._drain_s
+        if is_over and attempt.ending is None and attempt.crash is None:
+            attempt.crash = "handed back by a stop"
             self.begin_end(attempt, ExecutionStatus.RELEASED)
         if now >= self._ends_at(attempt):
             self.begin_end(attempt, ExecutionStatus.TIMEOUT)

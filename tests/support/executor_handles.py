@@ -1,11 +1,15 @@
-"""Executor children that are only told of: what they do, tests say."""
+"""Executors that are only told of, and a template that forks them: what they do, tests say."""
 
 from __future__ import annotations
 
+import errno
 import itertools
+from typing import cast
 
 from jobyard.engine.executor.interrupt import Why
 from jobyard.engine.wire.messages import Run
+from jobyard.engine.worker.executor_handle import ExecutorHandle
+from jobyard.engine.worker.template_client import TemplateClient
 from tests.support.network import FakePeer
 
 _numbers = itertools.count(100)
@@ -22,7 +26,9 @@ class FakeExecutorHandle:
         self.unread: list[Run] = []
         self.done_to_it: list[str] = []
         self.holds_bytes = 0
-        self.status = 0
+        self.status: int | None = 0
+        self.is_dead = self.is_lost = self.is_outdated = False
+        self.has_lived = True
 
     def read(self) -> Run:
         """The child begins the next one: the one before, if there was one, has been reported."""
@@ -32,9 +38,9 @@ class FakeExecutorHandle:
         self.unread.append(run)
         return True
 
-    def take_back(self) -> list[Run]:
+    def take_back(self) -> set[tuple[str, int]]:
         taken, self.unread = self.unread, []
-        return taken
+        return {(run.job_id, run.attempt) for run in taken}
 
     def interrupt(self, why: Why, job_id: str, attempt: int) -> None:
         self.done_to_it.append(f"interrupt {job_id}")
@@ -55,5 +61,29 @@ class FakeExecutorHandle:
     def memory(self) -> int:
         return self.holds_bytes
 
-    def reap(self) -> int:
-        return self.status
+    def reap(self) -> None:
+        return
+
+
+class FakeTemplates:
+    """See `TemplateClient`."""
+
+    def __init__(self) -> None:
+        self.handles: list[FakeExecutorHandle] = []
+        self.is_open = True
+        self.fault: str | None = None
+
+    def as_client(self) -> TemplateClient:
+        return cast(TemplateClient, self)
+
+    def spawn(self) -> ExecutorHandle:
+        if not self.is_open:
+            raise OSError(errno.ECONNREFUSED, "there is no template")
+        self.handles.append(FakeExecutorHandle())
+        return cast(ExecutorHandle, self.handles[-1])
+
+    def look_after(self) -> None:
+        return
+
+    def next_look_at(self) -> float:
+        return float("inf")

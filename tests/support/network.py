@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
+from jobyard.engine.wire.frames import decode
 from jobyard.engine.wire.hub import Envelope
 from jobyard.engine.wire.messages import Closed, Message
 
@@ -59,7 +61,7 @@ class FakeNetwork:
     def hint(self, address: str, message: Message) -> None:
         self.hints.append((address, message))
 
-    def adopt(self, sock: socket.socket, max_bytes: int | None = None) -> FakePeer:
+    def adopt(self, sock: socket.socket, max_bytes: int | None = None, decoder: Callable[[bytes], Message] = decode) -> FakePeer:
         raise NotImplementedError
 
     def watch(self, fd: int) -> None:

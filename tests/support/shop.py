@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jobyard.engine.config import read_settings
 from jobyard.engine.errors import StoreUnavailable
-from jobyard.engine.executor.executor import ExecutorDescriptors, run_executor
+from jobyard.engine.executor.packets import send_packet
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import Execution, Job, Status, ticket_for
 from jobyard.engine.jobs.lifecycle import Change
@@ -16,14 +16,16 @@ from jobyard.engine.logs import Log
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
 from jobyard.engine.tasks.registry import Registry, Task, TaskOptions
+from jobyard.engine.template.messages import Retire, encode
 from jobyard.engine.wire.hub import Envelope, Hub, Stream
 from jobyard.engine.wire.messages import Ack, Leased, Message, Release, Want
 from jobyard.engine.wire.run_dir import RunDir
-from jobyard.engine.worker.executor_handle import ExecutorHandle
+from jobyard.engine.worker.template_client import TemplateClient
 from jobyard.engine.worker.worker import Worker
 from jobyard.engine.world import World
 from tests.support.builders import a_host_lease, a_job
 from tests.support.memory_store import MemoryStore
+from tests.support.templates import ForkedTemplate
 from tests.support.waiting import wait_for
 
 QUEUE, WORKER, WATCHER = "queue-6000", "box:b00t:worker-7001:1", "box:b00t:watcher-9001:1"
@@ -59,23 +61,32 @@ class Shop:
         self.heard: list[Message] = []
         self.log_path = folder / "log"
         log_fd = os.open(self.log_path, os.O_WRONLY | os.O_CREAT)
-        registry = Registry()
+        self.registry = Registry()
         for name, function in tasks.items():
-            registry.add(Task(name=name, function=function, options=TaskOptions()))
-        parent = os.getpid()
-
-        def child(ends: ExecutorDescriptors) -> int:
-            return run_executor(
-                ends, registry=registry, world=self.world, parent=parent, title="jobyard: test executor", folder=str(folder / "tmp")
-            )  # fmt: skip
-
+            self.registry.add(Task(name=name, function=function, options=TaskOptions()))
+        self.folder = folder
+        self.template = ForkedTemplate(folder, self.registry)
+        log = Log(self.world, process="worker-7001", fd=log_fd)
+        templates = TemplateClient(
+            path=lambda: str(self.template.path), owner=WORKER, title="jobyard: test executor", world=self.world,
+            network=self.hub, log=log,
+        )  # fmt: skip
         self.worker = Worker(
             owner=WORKER, settings=self.settings, world=self.world, store=self.store, network=self.hub,
-            log=Log(self.world, process="worker-7001", fd=log_fd), queue_names=lambda: [QUEUE], run_dir=run_dir,
-            spawn=lambda: ExecutorHandle(child=child, world=self.world, network=self.hub),
+            log=log, templates=templates, queue_names=lambda: [QUEUE], run_dir=run_dir,
             host_lease=a_host_lease(self.world, hosts=hosts, lease_s=self.settings.lease_s),
         )  # fmt: skip
-        self.turn()
+        self.until(lambda: self.pids() and all(self.pids()))
+
+    def replace_template(self) -> None:
+        """The old one was killed; another takes its place."""
+        self.template.end()
+        self.template = ForkedTemplate(self.folder, self.registry)
+
+    def switch_template(self) -> None:
+        """Another one is ready, and the old one is told so."""
+        old, self.template = self.template, ForkedTemplate(self.folder, self.registry, name="template.2.spawn")
+        send_packet(old.line, encode(Retire()))
 
     def turn(self, within_s: float = 0.01) -> None:
         """One turn of the worker and of the queue that the test plays."""
@@ -147,6 +158,7 @@ class Shop:
         self.worker.drain()
         self.until(lambda: self.worker.drained)
         self.worker.close()
+        self.template.end()
         self.hub.close()
         self.queue_hub.close()
 

@@ -123,9 +123,9 @@ def test_a_port_in_use_is_broken_and_named(folder: Path) -> None:
 
 def test_a_module_that_cannot_be_imported_is_broken(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tasks_without_licence.py").write_text("raise RuntimeError('no licence')")
-    monkeypatch.syspath_prepend(tmp_path)
+    environment = {"PYTHONPATH": str(tmp_path)}
 
-    found = worst_of(look_at_tasks(settings_of(folder, TASKS="tasks_without_licence")))
+    found = worst_of(look_at_tasks(settings_of(folder, TASKS="tasks_without_licence"), environment))
 
     assert found.state is State.BROKEN and "tasks_without_licence cannot be imported: RuntimeError: no licence" in found.message
-    assert worst_of(look_at_tasks(settings_of(folder))).state is State.FINE
+    assert worst_of(look_at_tasks(settings_of(folder), environment)).state is State.FINE

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 
-import pytest
-
 from jobyard.api.start.roles import Start, spec_for
-from jobyard.api.start.task_modules import MODULES_S
 from jobyard.engine.config import read_settings
 from jobyard.engine.supervisor.process_table import FIRST_SIGN_S
 from jobyard.engine.topology import all_components
@@ -15,12 +12,10 @@ from tests.support.builders import a_log
 from tests.support.world import FakeWorld
 
 
-@pytest.mark.parametrize("workers", [1, 3, 16])
-def test_modules_that_a_start_accepts_leave_every_worker_the_time_to_import_them(workers: int) -> None:
-    settings = read_settings({"WORKERS": str(workers)})
-    start = Start(settings=settings, world=FakeWorld(), log=a_log(), boot="b00t", supervisor=os.getpid())
+def test_no_role_imports_the_users_modules_so_all_have_the_same_time_to_begin() -> None:
+    settings = read_settings({"WORKERS": "3"})
+    start = Start(settings=settings, world=FakeWorld(), log=a_log(), boot="b00t", supervisor=os.getpid(), template="template")
 
     specs = [spec_for(component, start) for component in all_components(settings) if component.role != "gateway"]
 
-    assert {spec.first_sign_s for spec in specs if spec.role == "worker"} == {(1 + workers) * MODULES_S}
-    assert {spec.first_sign_s for spec in specs if spec.role != "worker"} == {FIRST_SIGN_S}
+    assert {spec.first_sign_s for spec in specs} == {FIRST_SIGN_S}

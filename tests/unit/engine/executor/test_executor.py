@@ -12,7 +12,7 @@ TASK = "logging.getLogger('mine').info('told'); logging.getLogger('mine').debug(
 
 def said(before: str, task: str = TASK) -> str:
     """What a program prints that sets logging up like this, becomes an executor and runs the task."""
-    program = f"import logging; {before}; from jobyard.engine.executor.executor import show_logging; show_logging('info'); {task}"
+    program = f"import logging; {before}; from jobyard.engine.executor.child import show_logging; show_logging('info'); {task}"
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr
 
 

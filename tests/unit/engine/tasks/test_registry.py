@@ -1,17 +1,15 @@
-"""Which functions are tasks, and how a start tells that they cannot be loaded."""
+"""Which functions are tasks, and how schedulers know of them."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from jobyard import task
-from jobyard.engine.errors import CannotStart
-from jobyard.engine.tasks.builtin import echo, register_builtin
+from jobyard.engine.tasks.builtin import echo
 from jobyard.engine.tasks.catalog import Catalog, write_catalog
-from jobyard.engine.tasks.registry import DEFINED, Registry, Task, TaskOptions, load
+from jobyard.engine.tasks.registry import DEFINED, Registry, Task, TaskOptions
 from jobyard.engine.wire.run_dir import RunDir
 
 
@@ -60,38 +58,6 @@ def test_the_same_function_may_be_noted_again() -> None:
     registry.add(a_task("one", echo))
 
     assert list(registry.options()) == ["one"]
-
-
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),
-        ("def broken(:", "SyntaxError"),
-        ("raise RuntimeError('first\\nsecond')", "RuntimeError: first"),
-        ("raise SystemExit(3)", "SystemExit: 3"),
-    ],
-)
-def test_a_module_that_cannot_be_imported_is_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
-) -> None:  # fmt: skip
-    (tmp_path / "unit_broken.py").write_text(source)
-    monkeypatch.syspath_prepend(tmp_path)
-    sys.modules.pop("unit_broken", None)
-
-    with pytest.raises(CannotStart) as told:
-        load(("unit_broken",))
-
-    assert told.value.message.startswith("TASKS: module unit_broken cannot be imported: ")
-    assert words in told.value.message and "\n" not in told.value.message
-
-
-def test_a_module_cannot_take_the_name_of_a_built_in_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    register_builtin(enable_shell=False, http_allow_private=False)
-    (tmp_path / "unit_greedy.py").write_text("from jobyard import task\n@task('echo')\ndef mine(payload): pass\n")
-    monkeypatch.syspath_prepend(tmp_path)
-
-    with pytest.raises(CannotStart, match="'echo' is defined twice: in jobyard.engine.tasks.builtin.echo"):
-        load(("unit_greedy",))
 
 
 def test_the_catalog_is_read_again_when_it_was_written_again(tmp_path: Path) -> None:

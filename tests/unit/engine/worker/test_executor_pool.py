@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import pytest
 
 from jobyard.engine.config import read_settings
 from jobyard.engine.jobs.job import ExecutionStatus, Outcome, Status, ticket_for
 from jobyard.engine.wire.messages import Done, Run
 from jobyard.engine.worker.deadlines import GRACE_S
-from jobyard.engine.worker.executor_handle import ExecutorHandle
 from jobyard.engine.worker.executor_pool import MEMORY_LOOK_S, ExecutorPool
 from jobyard.engine.worker.slot import Attempt
 from tests.support.builders import a_job, a_log
-from tests.support.executor_handles import FakeExecutorHandle
+from tests.support.executor_handles import FakeTemplates
 from tests.support.world import FakeWorld
 
 SUCCESS = Outcome(status=ExecutionStatus.SUCCESS, result=b"1")
@@ -31,9 +28,11 @@ class Bench:
 
     def __init__(self, **asked: str) -> None:
         self.world = FakeWorld()
-        self.lines: list[FakeExecutorHandle] = []
+        self.templates = FakeTemplates()
+        self.lines = self.templates.handles
         settings = read_settings({"CONCURRENCY": "1", **asked})
-        self.executors = ExecutorPool(settings=settings, world=self.world, log=a_log(), spawn=self._spawn)
+        self.executors = ExecutorPool(settings=settings, world=self.world, log=a_log(), templates=self.templates.as_client())
+        self.executors.look_after()
         (self.handle,) = self.lines
         self.hand(an_attempt())
         self.report(self.handle.read())
@@ -50,7 +49,8 @@ class Bench:
     def die(self, status: int | None = None) -> None:
         """The child does, and it is seen."""
         self.handle.status = self.handle.status if status is None else status
-        self.executors.note_ready(self.handle.pid_fd)
+        self.handle.is_dead = True
+        self.executors.look_after()
         self.executors.reap(self.executors.dead())
         self.executors.look_after()
 
@@ -61,10 +61,6 @@ class Bench:
     def ended(self) -> dict[str, ExecutionStatus]:
         """By job, how their attempts ended since the last look."""
         return {end.attempt.job.job_id: end.outcome.status for end in self.executors.collect()}
-
-    def _spawn(self) -> ExecutorHandle:
-        self.lines.append(FakeExecutorHandle())
-        return cast(ExecutorHandle, self.lines[-1])
 
 
 def three(bench: Bench, **fields: float) -> list[str]:
@@ -85,9 +81,10 @@ def test_the_end_of_a_drain_charges_nobody_whatever_the_child_is_at() -> None:
     bench.wait(5)
     at_once = bench.ended()
     bench.report(first)
+    bench.wait(0)
     bench.die()
 
-    assert bench.handle.done_to_it == ["kill"]
+    assert bench.handle.done_to_it == [f"interrupt {reported}", "dismiss", f"interrupt {running}"]
     assert at_once == {unread: ExecutionStatus.RELEASED}
     assert bench.ended() == {reported: ExecutionStatus.SUCCESS, running: ExecutionStatus.RELEASED}
 
@@ -115,7 +112,7 @@ def test_what_a_child_began_behind_one_whose_time_is_up_costs_no_retry_when_the_
     bench.report(first)
     bench.die(-15)
 
-    assert bench.handle.done_to_it == [f"interrupt {late}", "terminate"]
+    assert bench.handle.done_to_it == [f"interrupt {late}", "terminate", "dismiss"]
     ended = bench.ended()
     assert (ended[late], ended[running]) == (ExecutionStatus.TIMEOUT, ExecutionStatus.RELEASED)
     assert ended.get(unread) in (None, ExecutionStatus.RELEASED)

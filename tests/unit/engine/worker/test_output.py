@@ -23,7 +23,7 @@ class Paper:
         self.path = path
         self.handed: set[Printer] = {(A, 1), (B, 1)}
         log = Log(FakeWorld(), fd=os.open(path, os.O_WRONLY | os.O_CREAT))
-        self.printout = OutputReader(log, pid=42, awaits=lambda printer: printer in self.handed)
+        self.printout = OutputReader(log, pid=lambda: 42, awaits=lambda printer: printer in self.handed)
         self.printout.begin(A, 1)
 
     def kept(self, job_id: str) -> str | None:

@@ -1,0 +1,87 @@
+"""How the user's modules are imported, and what a person is told of those that cannot be, or need not be."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobyard.engine.tasks.builtin import register_builtin
+from jobyard.engine.template.task_modules import NotImported, files_of_the_user, import_all, traceback_of
+
+NAME = "unit_of_the_users"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop(NAME, None)
+
+
+def failure_of(folder: Path, source: str) -> NotImported:
+    (folder / f"{NAME}.py").write_text(source)
+    with pytest.raises(NotImported) as told:
+        import_all([NAME], lambda module: None)
+    return told.value
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),
+        ("\ndef broken(:", "SyntaxError: invalid syntax"),
+        ("raise RuntimeError('first\\nsecond')", "RuntimeError: first"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_clear_line_with_file_and_line(folder: Path, source: str, words: str) -> None:
+    told = str(failure_of(folder, source))
+
+    assert told.startswith(f"TASKS: module {NAME} cannot be imported: {words}") and "\n" not in told
+    assert told.endswith(f"{NAME}.py, line {source.count(chr(10)) + 1 - ('first' in source)})") or f"{NAME}.py, line" in told
+
+
+def test_its_traceback_begins_with_the_users_own_line(folder: Path) -> None:
+    fault = failure_of(folder, "def deep():\n    return 1 / 0\n\ndeep()\n")
+
+    told = traceback_of(fault.__cause__ or fault)
+
+    assert f'{NAME}.py", line 4, in <module>' in told.split("\n")[1]
+    assert "importlib" not in told and told.endswith("ZeroDivisionError: division by zero")
+
+
+def test_a_module_cannot_take_the_name_of_a_built_in_task(folder: Path) -> None:
+    register_builtin(enable_shell=False, http_allow_private=False)
+
+    told = str(failure_of(folder, "from jobyard import task\n@task('echo')\ndef mine(payload): pass\n"))
+
+    assert "'echo' is defined twice: in jobyard.engine.tasks.builtin.echo" in told
+
+
+def test_a_module_of_the_standard_library_is_warned_about_by_name() -> None:
+    (told,) = import_all(["email"], lambda module: None)
+
+    assert "email is a module of Python's standard library" in told
+
+
+def test_a_module_without_tasks_is_warned_about_and_one_with_tasks_is_not(folder: Path) -> None:
+    (folder / f"{NAME}.py").write_text("from jobyard import task\n@task('unit.of.users')\ndef mine(payload): pass\n")
+    (folder / "unit_empty.py").write_text("")
+
+    told = import_all([NAME, "unit_empty", NAME], lambda module: None)
+
+    assert told == ["TASKS: module unit_empty defines no task"]
+    assert str(folder / f"{NAME}.py") in files_of_the_user()
+
+
+def test_each_module_is_told_of_before_it_is_imported(folder: Path) -> None:
+    (folder / f"{NAME}.py").write_text("import sys; sys.told = list(sys.told)")
+    told: list[str] = []
+    sys.told = told  # type: ignore[attr-defined]
+
+    import_all([NAME], told.append)
+
+    assert sys.told == [NAME]  # type: ignore[attr-defined]
