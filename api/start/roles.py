@@ -24,13 +24,16 @@ from jobyard.engine.supervisor.deaths import ProofsOfDeath
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
 from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_SOFTWARE, Role, live
 from jobyard.engine.tasks.catalog import Catalog
+from jobyard.engine.template.messages import Hello
 from jobyard.engine.topology import FIRST_PORTS, QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_name
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.watcher.watcher import Watcher
 from jobyard.engine.wire.hub import Hub
 from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.worker.executor_handle import ExecutorHandle
 from jobyard.engine.worker.template_client import TemplateClient
+from jobyard.engine.worker.template_line import SocketConnector
 from jobyard.engine.worker.worker import Worker
 from jobyard.engine.world import World
 
@@ -169,8 +172,9 @@ def _worker(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Role
     owner = parse_owner(identity.owner)
     store = _store(start, identity)
     templates = TemplateClient(
-        path=lambda: run_dir.path_of(socket_name(start.template)), owner=identity.owner, title=f"jobyard: {owner.process} executor",
-        world=world, network=hub, log=log,
+        connector=SocketConnector(lambda: run_dir.path_of(socket_name(start.template))),
+        new_handle=lambda number: ExecutorHandle(number, world=world, network=hub),
+        hello=Hello(owner=identity.owner, title=f"jobyard: {owner.process} executor"), world=world, network=hub, log=log,
     )  # fmt: skip
     return Worker(
         owner=identity.owner, settings=settings, world=world, network=hub, log=log, queue_names=start.queue_names,

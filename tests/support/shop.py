@@ -16,11 +16,13 @@ from jobyard.engine.logs import Log
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
 from jobyard.engine.tasks.registry import Registry, Task, TaskOptions
-from jobyard.engine.template.messages import Retire, encode
+from jobyard.engine.template.messages import Hello, Retire, encode
 from jobyard.engine.wire.hub import Envelope, Hub, Stream
 from jobyard.engine.wire.messages import Ack, Leased, Message, Release, Want
 from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.worker.executor_handle import ExecutorHandle
 from jobyard.engine.worker.template_client import TemplateClient
+from jobyard.engine.worker.template_line import SocketConnector
 from jobyard.engine.worker.worker import Worker
 from jobyard.engine.world import World
 from tests.support.builders import a_host_lease, a_job
@@ -68,7 +70,8 @@ class Shop:
         self.template = ForkedTemplate(folder, self.registry)
         log = Log(self.world, process="worker-7001", fd=log_fd)
         templates = TemplateClient(
-            path=lambda: str(self.template.path), owner=WORKER, title="jobyard: test executor", world=self.world,
+            connector=SocketConnector(lambda: str(self.template.path)), hello=Hello(owner=WORKER, title="jobyard: test executor"),
+            new_handle=lambda number: ExecutorHandle(number, world=self.world, network=self.hub), world=self.world,
             network=self.hub, log=log,
         )  # fmt: skip
         self.worker = Worker(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jobyard.engine.executor.packets import packet_pair
 from jobyard.engine.executor.touch_watch import WATCH
-from jobyard.engine.process_control import die_with_parent
+from jobyard.engine.process_control import close_descriptors, die_with_parent
 from jobyard.engine.tasks.registry import Registry
 from jobyard.engine.template.main import ignore_signals
 from jobyard.engine.template.template import Template
@@ -30,8 +30,8 @@ class ForkedTemplate:
         parent = os.getpid()
 
         def live() -> int:
-            self.line.close()
             die_with_parent(parent)
+            close_descriptors(keep={far_line.fileno(), listener.fileno()})
             ignore_signals()
             WATCH.install()
             return Template(

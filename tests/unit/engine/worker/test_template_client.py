@@ -106,6 +106,7 @@ def test_one_that_was_replaced_lets_what_runs_end_and_no_new_job_begins_there(sh
     assert shop.job(job_id).result == begun.read_text().encode()
     shop.until(lambda: not lives(old_pid) and not lives(old.pid))
     assert shop.world.wait(old.pid) == 0
+    old.line.close()
 
 
 def test_a_template_that_hangs_begins_nothing_and_what_it_has_ends(shop: Shop) -> None:
