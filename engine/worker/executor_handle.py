@@ -41,7 +41,7 @@ class ExecutorHandle:
         self.is_dead = self.is_lost = self.is_outdated = False
         self._world = world
         self._network = network
-        self._template_is_gone = self._has_exited = False
+        self.has_exited = self._template_is_gone = False
         self._overdue_at = world.monotonic() + SPAWN_S
         self._waiting: deque[Run] = deque()
         with contextlib.ExitStack() as unless_made:
@@ -146,7 +146,7 @@ class ExecutorHandle:
     def note_exit(self) -> None:
         """Its pidfd says that it has ended."""
         self._network.forget(self.pid_fd)
-        self._has_exited = True
+        self.has_exited = True
         self._overdue_at = self._world.monotonic() + SPAWN_S
         self._see_whether_dead()
 
@@ -183,7 +183,7 @@ class ExecutorHandle:
         self._page.close()
 
     def _see_whether_dead(self) -> None:
-        if self._template_is_gone and not self.is_dead and (self._has_exited or not self.has_lived):
+        if self._template_is_gone and not self.is_dead and (self.has_exited or not self.has_lived):
             self.is_dead, self.is_lost = True, self.has_lived
 
     def _send(self, run: Run) -> bool:

@@ -22,8 +22,8 @@ from jobyard.engine.wire.hub import Peer
 from jobyard.engine.wire.messages import Done, Progressed
 from jobyard.engine.worker.deadlines import Deadlines, death_words
 from jobyard.engine.worker.duration_estimates import DurationEstimates
-from jobyard.engine.worker.slot import Attempt, Slot
-from jobyard.engine.worker.slot_allocator import LONG_S, SlotAllocator, is_long
+from jobyard.engine.worker.slot import LONG_S, Attempt, Slot
+from jobyard.engine.worker.slot_allocator import SlotAllocator
 from jobyard.engine.worker.template_client import TemplateClient
 from jobyard.engine.world import World
 
@@ -218,11 +218,13 @@ class ExecutorPool:
         for slot in self.slots:
             slot.has_read = False
             slot.dying = slot.dying or slot.handle.is_dead
+            slot.note_birth()
             current = slot.current
-            if current is None or slot.dying:
+            if current is None or slot.dying or slot.handle.has_exited:
                 continue
             self._deadlines.look(current, draining_since=self._draining_since)
-            if len(slot.attempts) > 1 and (current.ending is not None or is_long(current, now)):
+            is_stuck = len(slot.attempts) > 1 and (current.ending is not None or slot.is_behind_long(now))
+            if is_stuck or (current.ending is not None and not slot.handle.has_lived):
                 self._requeue(slot.take_back())
             self._deadlines.step(slot, current)
         self._end_broken_off(now)
@@ -236,17 +238,19 @@ class ExecutorPool:
         now = self._world.monotonic()
         if any(slot.dying for slot in self.slots):
             return now
-        dues = [float("inf")]
+        dues, wanted = [float("inf")], self._wanted()
         for slot in self.slots:
+            if slot.handle.has_exited:
+                continue
             if slot.retiring and not slot.attempts:
                 dues.append(slot.retired_at + LEAVE_S)
             elif slot.broke_off_at is not None:
                 dues.append(slot.broke_off_at + BROKEN_OFF_S)
-            elif not slot.attempts and len(self.slots) > 1:
+            elif not slot.attempts and len(self.slots) > wanted:
                 dues.append(slot.idle_since + WARM_S)
             if slot.attempts:
                 dues.append(self._deadlines.next_step_at(slot.attempts[0], self._draining_since))
-                if not is_long(slot.attempts[0], now):
+                if not slot.is_behind_long(now):
                     dues.append((slot.attempts[0].started_at or now) + LONG_S)
                 elif len(slot.attempts) > 1:
                     dues.append(now + LONG_S)
@@ -254,14 +258,16 @@ class ExecutorPool:
             dues.append(now + LONG_S)
         if self._settings.child_memory_mb:
             dues.append(self._memory_look_at)
-        if len(self.slots) < self._wanted() and self._draining_since is None and self._templates.is_open:
+        if len(self.slots) < wanted and self._draining_since is None and self._templates.is_open:
             dues.append(self._spawn_at)
         return min([*dues, self._templates.next_look_at()])
 
     def _end_broken_off(self, now: float) -> None:
         """No result can come any more from a child that lives on without its line."""
         for slot in self.slots:
-            if slot.broke_off_at is not None and not slot.dying and not slot.retiring and now >= slot.broke_off_at + BROKEN_OFF_S:
+            if slot.broke_off_at is None or slot.dying or (slot.retiring and not slot.attempts):
+                continue
+            if now >= slot.broke_off_at + BROKEN_OFF_S:
                 self._end_child(slot, "the task closed the line on which its result was to come")
                 slot.broke_off_at = now
 
@@ -334,7 +340,7 @@ class ExecutorPool:
         """How many executors there should be: one more than are busy with what is not short, so that one is warm."""
         now = self._world.monotonic()
         busy = sum(
-            slot.retiring or current.ending is not None or self._durations.is_known_long(current.job.task) or is_long(current, now)
+            slot.retiring or current.ending is not None or self._durations.is_known_long(current.job.task) or slot.is_behind_long(now)
             for slot in self.slots
             if (current := slot.current) is not None
         )

@@ -29,6 +29,7 @@ class Attempt:
     output: Output | None = None
 
 
+LONG_S = 0.02
 WHYS = {ExecutionStatus.TIMEOUT: Why.TIMEOUT, ExecutionStatus.CANCELLED: Why.CANCEL, ExecutionStatus.RELEASED: Why.RELEASE}
 
 
@@ -47,6 +48,7 @@ class Slot:
         self.idle_since = world.monotonic()
         self.failures_in_a_row = 0
         self.failing_since = 0.0
+        self._handed_at = 0.0
         self.has_read = False
         """Whether all was read that was printed before the reports which came this turn."""
         self._world = world
@@ -74,8 +76,9 @@ class Slot:
         if not self.handle.send(run):
             return False
         if not self.attempts:
+            self._handed_at = self._world.monotonic()
             self._output_reader.begin(job.job_id, job.attempt)
-            attempt.started_at = self._world.monotonic()
+            attempt.started_at = self._world.monotonic() if self.handle.has_lived else None
         self.attempts.append(attempt)
         self._handed.add((job.job_id, job.attempt))
         return True
@@ -95,8 +98,18 @@ class Slot:
         self.idle_since = self._world.monotonic()
         self.failures_in_a_row = 0 if done.outcome.status is ExecutionStatus.SUCCESS else self.failures_in_a_row + 1
         if self.attempts:
-            self.attempts[0].started_at = self._world.monotonic()
+            self._handed_at = self.attempts[0].started_at = self._world.monotonic()
         return current
+
+    def is_behind_long(self, now: float) -> bool:
+        """Whether its job has run, or has waited for its executor, for longer than others should wait behind it."""
+        current = self.current
+        return current is not None and now - (current.started_at or self._handed_at) > LONG_S
+
+    def note_birth(self) -> None:
+        """Its time begins when the executor lives."""
+        if self.attempts and self.attempts[0].started_at is None and self.handle.has_lived:
+            self.attempts[0].started_at = self._world.monotonic()
 
     def take_back(self) -> list[Attempt]:
         """What the child has not begun to read, in order; nobody runs it now."""

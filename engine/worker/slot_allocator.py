@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jobyard.engine.worker.duration_estimates import MOST_AHEAD, DurationEstimates
-from jobyard.engine.worker.slot import Attempt, Slot
+from jobyard.engine.worker.slot import Slot
 
-LONG_S = 0.02
 PARTS = 8
 
 
@@ -31,15 +30,17 @@ class SlotAllocator:
     def __init__(
         self, slots: Iterable[Slot], durations: DurationEstimates, *, now: float, max_jobs_per_child: int = 0, spare: int = 0
     ) -> None:
-        """`spare`: how many more executors may be forked for what finds no place in those that are there."""
+        """`spare`: how many more executors may be forked for what finds no place in those that are there.
+
+        One that does not live yet gets one job: nobody knows when it will.
+        """
         self._durations = durations
         self._spare = spare
-        self._spare_depth = min(MOST_AHEAD, max_jobs_per_child or MOST_AHEAD)
         self._last: SlotShare | None = None
         self._shares = [
             SlotShare(slot, len(slot.attempts), self._depth(slot, max_jobs_per_child))
             for slot in slots
-            if slot.takes_work and not (slot.attempts and is_long(slot.attempts[0], now))
+            if slot.takes_work and not slot.is_behind_long(now)
         ]
 
     def take(self, task: str) -> SlotShare | None:
@@ -58,7 +59,7 @@ class SlotAllocator:
             if not self._spare:
                 return None
             self._spare -= 1
-            best = SlotShare(None, 0, self._spare_depth)
+            best = SlotShare(None, 0, 1)
             self._shares.append(best)
         best.count += 1
         best.depth = min(best.depth, ahead)
@@ -69,14 +70,11 @@ class SlotAllocator:
         """How many more attempts are of use: for what is free, and as many again ahead where jobs are short."""
         expected = self._durations.expected()
         depths = [(share.count, min(share.depth, expected)) for share in self._shares]
-        depths += [(0, min(self._spare_depth, expected))] * self._spare
+        depths += [(0, 1)] * self._spare
         return sum(max(0, depth - count) + (depth if depth > 1 else 0) for count, depth in depths)
 
     def _depth(self, slot: Slot, max_jobs_per_child: int) -> int:
+        if not slot.handle.has_lived:
+            return 1
         depth = min((self._durations.ahead(attempt.job.task) for attempt in slot.attempts), default=MOST_AHEAD)
         return min(depth, max_jobs_per_child - slot.runs) if max_jobs_per_child else depth
-
-
-def is_long(attempt: Attempt, now: float) -> bool:
-    """Whether it has run for longer than others should wait behind it."""
-    return attempt.started_at is not None and now - attempt.started_at > LONG_S

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -157,9 +155,9 @@ class TemplateClient:
             case Spawned(number=number, pid=pid):
                 handle = connection.handles.get(number)
                 if handle is not None:
-                    handle.note_spawned(pid, fds.pop())
+                    handle.note_spawned(pid, fds[0])
                 else:  # given up meanwhile
-                    self._world.signal_process(fds[0], signal.SIGKILL)
+                    connection.line.refuse(fds[0])
             case NotSpawned(number=number, reason=reason):
                 self._log.error("executor_not_started", reason=reason)
                 if number in connection.handles:
@@ -169,8 +167,6 @@ class TemplateClient:
                     connection.handles.pop(number).note_ended(status)
             case Retiring():
                 self._outdate(connection)
-        for fd in fds:
-            os.close(fd)
 
     def _outdate(self, connection: Connection) -> None:
         """New jobs go to executors of a newer one."""

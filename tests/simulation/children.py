@@ -6,18 +6,19 @@ reports is there for its worker before its death can be seen.
 
 from __future__ import annotations
 
-import errno
 import itertools
 import json
 import signal
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from jobyard.engine.executor.interrupt import Why
 from jobyard.engine.jobs.job import ExecutionStatus, Outcome
-from jobyard.engine.wire.hub import Envelope
+from jobyard.engine.wire.hub import Envelope, Network, Peer
 from jobyard.engine.wire.messages import Done, Progressed, Run
+from jobyard.engine.worker.executor_handle import SPAWN_S, ExecutorHandle
+from jobyard.engine.world import World
 from tests.simulation.agenda import Agenda, Violation
 from tests.simulation.network import join
 from tests.simulation.process import Process
@@ -43,14 +44,8 @@ class Labour:
         self.death_rate = 0.0
         self.hang_rate = 0.0
         self.hire_failure_rate = 0.0
+        self.is_deaf = False
         self.pids = itertools.count(100)
-
-    def spawn(self, process: Process) -> PlayedLine:
-        """What a worker is given as `hire`."""
-        process.effect("a fork")
-        if self.agenda.happens(self.hire_failure_rate):
-            raise OSError(errno.EAGAIN, "too many processes")
-        return PlayedLine(self, process)
 
     def duration_s(self, task: str) -> float:
         """How long this one takes, if it ever ends."""
@@ -85,58 +80,58 @@ def result_of(run: Run) -> bytes:
     return json.dumps([run.job_id, run.attempt]).encode()
 
 
-class PlayedLine:
-    """See `ExecutorHandle`."""
+class PlayedHandle(ExecutorHandle):
+    """The real one's life, without descriptors."""
 
-    def __init__(self, labour: Labour, process: Process) -> None:
-        self.pid = next(labour.pids)
-        self.pid_fd = next(fd for fd in itertools.count(10) if fd not in process.readable)
-        self.output_fd = -self.pid_fd
-        self.peer = join(labour.agenda, process, self, lambda: 0.0)
-        self.peer.is_private = True
+    def __init__(self, labour: Labour, process: Process, network: Network, world: World, number: int) -> None:
+        self.number = number
+        self.pid = 0
+        self.pid_fd = -1
+        self.output_fd = process.new_fd(lambda: False)
+        self.status = None
+        self.is_dead = self.is_lost = self.is_outdated = False
         self.packets: deque[Run] = deque()
         self.is_dismissed = False
-        self.child = Child(labour, process, self)
-        process.readable[self.pid_fd] = lambda: self.child.status is not None
+        self.child: Child | None = None
+        self._world = world
+        self._network = network
+        self.has_exited = self._template_is_gone = False
+        self._overdue_at = world.monotonic() + SPAWN_S
+        self._waiting = deque()
+        self.end = join(labour.agenda, process, self, lambda: 0.0)
+        self.end.is_private = True
+        self.peer = cast(Peer, self.end)
         self._process = process
-        labour.judge.lines.setdefault(process.owner, []).append(self)
+        process.handles[number] = self
 
     def arrive(self, envelope: Envelope) -> None:
         """The child reads nothing from its line but packets."""
 
-    def send(self, run: Run) -> bool:
-        self._process.effect("a packet")
-        if self.is_dismissed or len(self.packets) > 200:
-            return False
-        self.packets.append(run)
-        self.child.look_for_work()
-        return True
+    @property
+    def far_descriptors(self) -> tuple[int, int, int, int]:
+        return 0, 0, 0, 0
 
-    def take_back(self) -> list[Run]:
+    def close_far_ends(self) -> None:
+        return
+
+    def take_back(self) -> set[tuple[str, int]]:
         self._process.effect("taking back")
-        unread = list(self.packets)
+        unread = {(run.job_id, run.attempt) for run in (*self._waiting, *self.packets)}
+        self._waiting.clear()
         self.packets.clear()
         return unread
 
     def interrupt(self, why: Why, job_id: str, attempt: int) -> None:
         self._process.effect("an interrupt")
         self._tell_trace(f"interrupts ({why.name})", job_id[-6:])
-        self.child.interrupt(why, job_id, attempt)
-
-    def terminate(self) -> None:
-        self._process.effect("SIGTERM")
-        self._tell_trace("terminates")
-        self.child.terminate()
-
-    def kill(self) -> None:
-        self._process.effect("SIGKILL")
-        self._tell_trace("kills")
-        self.child.die_of(signal.SIGKILL)
+        if self.child is not None:
+            self.child.interrupt(why, job_id, attempt)
 
     def dismiss(self) -> None:
         self._tell_trace("dismisses")
         self.is_dismissed = True
-        self.child.look_for_work()
+        if self.child is not None:
+            self.child.look_for_work()
 
     def read_output(self) -> bytes:
         return b""
@@ -144,30 +139,52 @@ class PlayedLine:
     def memory(self) -> int:
         return 0
 
-    def reap(self) -> int:
-        if self.child.status is None:
+    def reap(self) -> None:
+        if self.child is not None and self.child.status is None and not self._is_overdue():
             raise Violation(f"child {self.pid} is buried alive")
         self._tell_trace("buries")
-        self._process.readable.pop(self.pid_fd, None)
+        self._network.forget(self.pid_fd)
         self.peer.close()
         self._process.effect("what follows a burial")
-        return self.child.status
+
+    def _is_overdue(self) -> bool:
+        """Forked by one that has hung, after nobody waited for it any more."""
+        return not self.has_lived
+
+    def _send(self, run: Run) -> bool:
+        self._process.effect("a packet")
+        if self.is_dismissed or len(self.packets) > 200:
+            return False
+        self.packets.append(run)
+        if self.child is not None:
+            self.child.look_for_work()
+        return True
+
+    def _signal(self, number: signal.Signals, *, to_group: bool = False) -> None:
+        self._process.effect(number.name)
+        self._tell_trace(f"sends {number.name}")
+        if self.child is not None:
+            self.child.terminate() if number is signal.SIGTERM else self.child.die_of(signal.SIGKILL)
 
     def _tell_trace(self, what: str, *facts: object) -> None:
-        self.child.agenda.note(self._process.who, what, f"child {self.pid}", *facts)
+        self._process.agenda.note(self._process.who, what, f"child {self.pid or f'number {self.number}'}", *facts)
 
 
 class Child:
     """The process at the other end."""
 
-    def __init__(self, labour: Labour, process: Process, handle: PlayedLine) -> None:
+    def __init__(self, labour: Labour, process: Process, handle: PlayedHandle, pid: int) -> None:
+        self.pid = pid
+        self.pid_fd = -1
+        self.is_orphan = False
+        self.ended: Callable[[], object] = lambda: None
         self.status: int | None = None
         self.current: Run | None = None
         self._labour = labour
         self.agenda = labour.agenda
         self._process = process
         self._line = handle
-        self._who = f"{process.who}/{handle.pid}"
+        self._who = f"{process.who}/{pid}"
         self._asked: tuple[str, int] | None = None
         self._is_dying = False
         self._run_number = 0
@@ -175,6 +192,8 @@ class Child:
 
     def look_for_work(self) -> None:
         """There is a packet, or the end of them."""
+        if self._labour.is_deaf:
+            return
         self.agenda.after(self.agenda.between(0, 0.0002), self._read)
 
     def interrupt(self, why: Why, job_id: str, attempt: int) -> None:
@@ -253,10 +272,10 @@ class Child:
         """The task closes its line and lives on."""
         self.agenda.note(self._who, "breaks off")
         self._run_number += 1
-        self._line.peer.other.end()
+        self._line.end.other.end()
 
     def _tell(self, message: Done | Progressed) -> None:
-        self._line.peer.other.send(message)
+        self._line.end.other.send(message)
 
     def _die(self, status: int) -> None:
         if self._is_dying:
@@ -266,10 +285,11 @@ class Child:
         if self.current is not None:
             self._labour.judge.note_killed(self.current)
             self.current = None
-        self._line.peer.other.end()
+        self._line.end.other.end()
         self.agenda.after(self.agenda.between(0, 0.0005), lambda: self._be_seen_dead(status))
 
     def _be_seen_dead(self, status: int) -> None:
         self.status = status
         if self._process.is_alive:
             self._process.wake(self.agenda.between(0, 0.0001))
+        self.ended()

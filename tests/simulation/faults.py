@@ -14,6 +14,7 @@ KINDS = (
     "crashes at any effect", "kills", "cuts", "outages", "refusals", "lost replies", "broken disk", "slow store", "slow network",
     "lost hints", "pauses", "restarts", "stops", "host crashes", "clock steps", "failing tasks", "dying children",
     "no children", "hanging tasks", "cancellations", "repeated requests", "hosts cut off", "frozen hosts",
+    "template deaths", "template hangs", "reloads",
 )  # fmt: skip
 
 
@@ -85,6 +86,9 @@ class Trouble:
             "outages": (15.0, lambda: self._cut_off(self._hosts)),
             "hosts cut off": (15.0, lambda: self._cut_off([self._a_host()])),
             "frozen hosts": (20.0, self._freeze),
+            "template deaths": (10.0, lambda: self._a_host().templates.kill()),
+            "template hangs": (15.0, self._hang_template),
+            "reloads": (8.0, lambda: self._reload(self._a_host())),
             "pauses": (10.0, lambda: self._a_host().pause(self._a_name(), self._agenda.chance.choice([0.05, 1.0, 5.0, 20.0]))),
             "restarts": (15.0, lambda: self._a_host().restart(self._a_name())),
             "stops": (30.0, lambda: self._a_host().stop()),
@@ -143,6 +147,14 @@ class Trouble:
         """Until the trouble is over at the latest."""
         seconds = min(self._agenda.chance.choice([0.5, 5.0, 25.0]), self._lasts_s - self._agenda.now)
         self._a_host().freeze(seconds)
+
+    def _hang_template(self) -> None:
+        seconds = self._agenda.chance.choice([0.05, 2.0, 5.0, 20.0])
+        self._a_host().templates.hang(seconds, self._town.settings.hang_s)
+
+    def _reload(self, host: Host) -> None:
+        if host.is_up:
+            host.templates.start()
 
     def _step_clock(self) -> None:
         host = self._a_host()

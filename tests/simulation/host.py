@@ -19,20 +19,22 @@ from jobyard.engine.queue.queue import Queue
 from jobyard.engine.scheduler.scheduler import Scheduler
 from jobyard.engine.store.port import HostHeartbeat, Hosts, Served
 from jobyard.engine.supervisor.role_loop import Role
+from jobyard.engine.template.messages import Hello
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.watcher.watcher import Watcher
 from jobyard.engine.wire.hub import Network
 from jobyard.engine.wire.messages import OwnersDied
 from jobyard.engine.wire.run_dir import RunDir
-from jobyard.engine.worker.executor_handle import ExecutorHandle
+from jobyard.engine.worker.template_client import TemplateClient
 from jobyard.engine.worker.worker import Worker
 from tests.simulation.agenda import Agenda
-from tests.simulation.children import EVERY_TASK, Labour
+from tests.simulation.children import EVERY_TASK, Labour, PlayedHandle
 from tests.simulation.judge import Judge
 from tests.simulation.network import HostNetwork, KnownComponents, ProcessNetwork, Weather
 from tests.simulation.process import Process
 from tests.simulation.store import SharedStore, StoreLine, StoreWeather
+from tests.simulation.templates import ANSWER_S, PlayedConnector, PlayedTemplates
 from tests.simulation.world import HostWorld, TracedLog
 
 QUEUE_NAME = "queue-6000"
@@ -68,6 +70,7 @@ class Host:
         self._is_lost = False
         self.boots = 0
         self._generations: Counter[str] = Counter()
+        self.templates = PlayedTemplates(town.labour, self.name)
         self._buried: set[str] = set()
         self._stops: tuple[str, ...] = ()
 
@@ -98,6 +101,9 @@ class Host:
         self.is_up = True
         self._generations.clear()
         self.town.agenda.note(self.name, "boots", self.boot)
+        self.templates.vanish()
+        self.templates = PlayedTemplates(self.town.labour, self.name)
+        self.templates.start()
         for name in NAMES:
             self._start(name)
 
@@ -109,6 +115,7 @@ class Host:
         self.is_up = False
         for process in self.processes():
             process.kill()
+        self.templates.vanish()
         self.town.agenda.after(seconds + 0.01, self.boot_up)
 
     def lose(self) -> None:
@@ -144,8 +151,10 @@ class Host:
         self.town.agenda.note(self.name, "is frozen for", seconds)
         for process in self.processes():
             process.pause(seconds)
-            for line in self.town.judge.lines.get(process.owner, []):
-                line.child.frozen_until = self.town.agenda.now + seconds
+        for template in self.templates.all:
+            template.hangs_until = max(template.hangs_until, self.town.agenda.now + seconds)
+            for child in (child for children in template.children.values() for child in children):
+                child.frozen_until = self.town.agenda.now + seconds
 
     # ---- the supervisor's part
 
@@ -170,13 +179,14 @@ class Host:
         self.town.judge.living.pop(process.owner, None)
         if process.has_left:
             self.town.judge.left.add(process.owner)
-        self._end_children(process.owner, within_s=0.2 if self.is_up else 0.0)
+        self.templates.end_worker(process.owner)
         if not self.is_up:
             return
         boot = self.boot
         is_slow = self.town.judge.calm_since is None
         buried_s = agenda.between(0.2, 3.0 if is_slow and agenda.happens(0.3) else 0.3)
         started_s = agenda.between(0, 5.0 if is_slow and agenda.happens(0.3) else 0.05)
+        agenda.after(ANSWER_S, lambda: self.templates.end_silent(process.owner))
         agenda.after(buried_s, lambda: self._prove_deaths(process.owner, boot))
         agenda.after(started_s, lambda: self._start_again(process.name, boot))
 
@@ -187,17 +197,13 @@ class Host:
     def _prove_deaths(self, owner: str, boot: str) -> None:
         if boot != self.boot:
             return
+        if not self.templates.is_clear_of(owner):
+            self.town.agenda.after(0.1, lambda: self._prove_deaths(owner, boot))
+            return
         self.town.agenda.note(self.name, "buries", owner)
         self._buried.add(owner)
         for name in self.network.components("watcher"):
             self.network.hint(self.name, name, OwnersDied(owners=[owner]))
-
-    def _end_children(self, owner: str, *, within_s: float) -> None:
-        for line in self.town.judge.lines.pop(owner, []):
-            if within_s:
-                line.child.die_of(9, within_s)
-            else:
-                line.child.vanish()
 
     def _ask_to_leave(self, process: Process) -> None:
         self.town.agenda.note(process.who, "is asked to leave")
@@ -234,7 +240,10 @@ class Host:
         store = StoreLine(town.agenda, process, town.store, self.store_weather)
         hosts = store if town.settings.mongo_uri is not None else None
         known = cast(RunDir, KnownComponents(self.network, town.folder))
-        spawn = cast(Callable[[], ExecutorHandle], lambda: town.labour.spawn(process))
+        templates = TemplateClient(
+            connector=PlayedConnector(self.templates, process), hello=Hello(owner=owner, title=""), world=world, network=network,
+            new_handle=lambda number: PlayedHandle(town.labour, process, network, world, number), log=log,
+        )  # fmt: skip
         queues = lambda: [QUEUE_NAME]  # noqa: E731
         build: dict[str, Callable[[], Role]] = {
             "scheduler": lambda: Scheduler(
@@ -252,7 +261,7 @@ class Host:
             ),
             "worker": lambda: Worker(
                 owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, queue_names=queues,
-                run_dir=known, spawn=spawn, host_lease=self._host_lease(owner, hosts),
+                run_dir=known, templates=templates, host_lease=self._host_lease(owner, hosts),
             ),
         }  # fmt: skip
         return build[process.name.partition("-")[0]]()

@@ -20,7 +20,7 @@ from tests.simulation.agenda import Agenda, Violation
 from tests.support.world import START
 
 if TYPE_CHECKING:
-    from tests.simulation.children import Child, PlayedLine
+    from tests.simulation.children import Child
     from tests.simulation.process import Process
     from tests.simulation.store import SharedStore
 
@@ -68,7 +68,6 @@ class Judge:
         self.purged: set[str] = set()
         self.deadlines: dict[str, float] = {}
         self.signs: dict[str, float] = {}
-        self.lines: dict[str, list[PlayedLine]] = {}
         self.accepted: dict[str, str] = {}
         self.clocks_are_right = True
         self.calm_since: float | None = None
@@ -195,6 +194,10 @@ class Judge:
             raise Violation(f"{change.verb} of {_shown(before)} without the end of its execution")
         if change.verb is Verb.RECOVER:
             self._must(row.status is ExecutionStatus.LOST, f"recovered as {row.status}", before)
+            if before.locked_by == writer.owner:
+                self._must(not self._runs(attempt), "lost while its child runs it", before)
+                self._must(attempt.child is None or attempt.child.is_orphan, "lost, and its template lives", before)
+                return
             self._must(before.locked_by not in self.left, f"{before.locked_by} left in peace and did not settle it", before)
             self._must(self._is_gone(before.locked_by), f"{before.locked_by} lives and its job was recovered", before)
             stood_still = before.locked_by in self.stood_still

@@ -149,6 +149,14 @@ class ProcessNetwork:
         self._process.effect("a connection")
         return self._network.connect(self._process, address)
 
+    def watch(self, fd: int) -> None:
+        """See `Network`."""
+        self._process.readable[fd] = self._process.sources[fd]
+
+    def forget(self, fd: int) -> None:
+        """See `Network`."""
+        self._process.readable.pop(fd, None)
+
     def hint(self, address: str, message: Message) -> None:
         """See `Network`."""
         self._process.effect("a hint")

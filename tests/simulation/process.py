@@ -18,6 +18,7 @@ from jobyard.engine.wire.messages import Message, Ready
 from tests.simulation.agenda import Agenda, Violation
 
 if TYPE_CHECKING:
+    from tests.simulation.children import PlayedHandle
     from tests.simulation.network import End
 
 Answer = TypeVar("Answer")
@@ -47,6 +48,8 @@ class Process:
         self.has_left = False
         self.ends: list[End] = []
         self.readable: dict[int, Callable[[], bool]] = {}
+        self.sources: dict[int, Callable[[], bool]] = {}
+        self.handles: dict[int, PlayedHandle] = {}
         self.crash_rate = 0.0
         self.began_at = agenda.now
         self.turns = 0
@@ -77,6 +80,12 @@ class Process:
         if self.is_alive:
             self._inbox.append(envelope)
             self.wake(self.agenda.between(0, 0.0001))
+
+    def new_fd(self, is_readable: Callable[[], bool]) -> int:
+        """A descriptor that it may watch."""
+        fd = 1_000_000 + len(self.sources)
+        self.sources[fd] = is_readable
+        return fd
 
     def wake(self, delay_s: float) -> None:
         """A turn after so long, unless one comes sooner."""

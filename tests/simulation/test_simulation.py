@@ -76,13 +76,7 @@ def write_without_a_guard(run: Run) -> None:
 
 
 def lose_every_packet(run: Run) -> None:
-    run.town.labour.spawn = lambda process: _deaf_line(run, process)  # type: ignore[method-assign,assignment]
-
-
-def _deaf_line(run: Run, process: object) -> object:
-    line = type(run.town.labour).spawn(run.town.labour, process)  # type: ignore[arg-type]
-    line.child.look_for_work = lambda: None  # type: ignore[method-assign]
-    return line
+    run.town.labour.is_deaf = True
 
 
 def never_let_go_of_time(run: Run) -> None:

@@ -27,7 +27,7 @@ class FakeExecutorHandle:
         self.done_to_it: list[str] = []
         self.holds_bytes = 0
         self.status: int | None = 0
-        self.is_dead = self.is_lost = self.is_outdated = False
+        self.is_dead = self.is_lost = self.is_outdated = self.has_exited = False
         self.has_lived = True
 
     def read(self) -> Run:

@@ -8,6 +8,7 @@ from typing import cast
 from jobyard.engine.worker.duration_estimates import DurationEstimates
 from jobyard.engine.worker.slot import Attempt, Slot
 from jobyard.engine.worker.slot_allocator import SlotAllocator
+from tests.support.executor_handles import FakeExecutorHandle
 
 
 class FakeSlot:
@@ -18,6 +19,10 @@ class FakeSlot:
 
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
+        self.handle = FakeExecutorHandle()
+
+    def is_behind_long(self, now: float) -> bool:
+        return False
 
 
 def taken(task: str, count: int, *, elapsed_s: float | None) -> list[int]:
@@ -26,7 +31,7 @@ def taken(task: str, count: int, *, elapsed_s: float | None) -> list[int]:
     if elapsed_s is not None:
         durations.note(task, elapsed_s)
     seats = SlotAllocator([cast(Slot, FakeSlot()) for _ in range(3)], durations, now=0.0)
-    slots = Counter(id(slot) for slot in (seats.take(task) for _ in range(count)) if slot is not None)
+    slots = Counter(id(share) for share in (seats.take(task) for _ in range(count)) if share is not None)
     return sorted(slots.values(), reverse=True)
 
 
@@ -47,3 +52,14 @@ def test_jobs_of_a_few_milliseconds_are_spread() -> None:
 def test_long_and_unknown_jobs_get_a_slot_each() -> None:
     assert taken("video", 5, elapsed_s=1.0) == [1, 1, 1]
     assert taken("new", 5, elapsed_s=None) == [1, 1, 1]
+
+
+def test_an_executor_that_is_not_forked_yet_gets_one_job_and_only_when_the_others_have_their_fill() -> None:
+    durations = DurationEstimates()
+    durations.note("echo", 0.0001)
+    seats = SlotAllocator([cast(Slot, FakeSlot())], durations, now=0.0, spare=2)
+
+    taken = [seats.take("echo") for _ in range(35)]
+
+    assert [share is not None and share.slot is None for share in taken] == [False] * 32 + [True] * 2 + [False]
+    assert taken[-1] is None
