@@ -340,9 +340,9 @@ class ExecutorPool:
         """How many executors there should be: one more than are busy with what is not short, so that one is warm."""
         now = self._world.monotonic()
         busy = sum(
-            slot.retiring or current.ending is not None or self._durations.is_known_long(current.job.task) or slot.is_behind_long(now)
+            slot.retiring or job.ending is not None or slot.is_behind_long(now) or self._durations.is_known_long(job.job.task)
             for slot in self.slots
-            if (current := slot.current) is not None
+            if (job := slot.current) is not None
         )
         return min(self._settings.concurrency, busy + 1)
 
