@@ -13,7 +13,7 @@ from tests.support.system import CHECKOUT, Jobyard
 
 PAGES = ("command-line", "getting-started", "tasks", "coming-from")
 SHOWN_URL = "http://127.0.0.1:8080"
-PROGRAMS = {"bin/jobyard": "-m api.commands", "path/python": ""}
+PROGRAMS = {"bin/jobyard": "-m jobyard", "path/python": ""}
 
 
 def text_of(page: str) -> str:
