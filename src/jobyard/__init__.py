@@ -11,6 +11,7 @@ from jobyard.engine.tasks.registry import task
 
 if TYPE_CHECKING:
     from jobyard.engine.client.async_client import AsyncClient
+    from jobyard.engine.client.default import use_client
     from jobyard.engine.client.sync_client import Client
     from jobyard.engine.client.values import Execution, Health, Job, NewJob
     from jobyard.engine.errors import (
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job", "JobFailed",
     "JobyardError", "NewJob", "NotFinished", "NotFound", "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable",
-    "Unreachable", "Unrecoverable", "current_job", "task",
+    "Unreachable", "Unrecoverable", "current_job", "task", "use_client",
 ]  # fmt: skip
 
 _PLACES = {
     "AsyncClient": "client.async_client", "Client": "client.sync_client", "Execution": "client.values", "Health": "client.values",
-    "Job": "client.values", "NewJob": "client.values",
+    "Job": "client.values", "NewJob": "client.values", "use_client": "client.default",
 }  # fmt: skip
 _NEEDED_BY_THE_CLIENT = ("anyio", "httpx")
 
