@@ -6,7 +6,7 @@ The clients and their errors are loaded when they are first asked for: a process
 import importlib
 from typing import TYPE_CHECKING
 
-from jobyard.engine.tasks.context import Retry, Unrecoverable, current_job
+from jobyard.engine.tasks.context import JobCancelled, JobTimeout, Retry, Unrecoverable, current_job
 from jobyard.engine.tasks.registry import task
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "AsyncClient", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job", "JobFailed",
-    "JobyardError", "NewJob", "NotFinished", "NotFound", "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable",
+    "AsyncClient", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job",
+    "JobCancelled", "JobFailed", "JobTimeout", "JobyardError", "NewJob", "NotFinished", "NotFound", "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable",
     "Unreachable", "Unrecoverable", "current_job", "task", "use_client",
 ]  # fmt: skip
 
