@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "AsyncClient", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job",
-    "JobCancelled", "JobFailed", "JobTimeout", "JobyardError", "NewJob", "NotFinished", "NotFound", "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable",
-    "Unreachable", "Unrecoverable", "current_job", "task", "use_client",
+    "AsyncClient", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job", "JobCancelled",
+    "JobFailed", "JobTimeout", "JobyardError", "NewJob", "NotFinished", "NotFound", "Rejected", "Retry", "TooLarge",
+    "Unauthorized", "Unavailable", "Unreachable", "Unrecoverable", "current_job", "task", "use_client",
 ]  # fmt: skip
 
 _PLACES = {
