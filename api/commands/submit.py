@@ -1,4 +1,4 @@
-"""`submit`: one job, or a file of them. What was sent before is never stored twice, whoever dies in between."""
+"""`submit`: one job, or a file of jobs. A job that was sent before is never stored twice, whatever dies in between."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from typing import IO, Any
 
 import click
 
-from jobyard.api.commands.connection import Service, asks_service
+from jobyard.api.commands.connection import Service, with_service
 from jobyard.api.commands.filters import complete_task
-from jobyard.api.commands.jobs import wait_and_tell
-from jobyard.api.commands.moments import SECONDS
+from jobyard.api.commands.jobs import wait_and_report
 from jobyard.api.commands.show import print_json, progress_bar
+from jobyard.api.commands.times import SECONDS
 from jobyard.engine.errors import InvalidRequest, JobyardError
 
-FILE_PATIENCE_S = 300.0
-"""For how long a file's submission outlives an absence of the service."""
+FILE_RETRY_S = 300.0
+"""How long the submission of a file keeps trying while the service is unavailable."""
 CHUNK = 500
 KEY_CHARS = 32
-PLACE = re.compile(r"jobs\[(\d+)\](: )?")
+BATCH_INDEX = re.compile(r"jobs\[(\d+)\](: )?")
 
 
 @click.command("submit")
 @click.argument("task", required=False, shell_complete=complete_task)
 @click.option("--payload", metavar="JSON", help="The payload as JSON; @FILE reads it from a file, - from stdin.")
-@click.option("--delay", "delay_s", type=SECONDS, help="Not before this long from now (90, 5m, 2h, 1.5d).")
-@click.option("--at", "scheduled_at", metavar="TIME", help="Not before this time (RFC 3339 with a zone).")
-@click.option("--priority", help="0 to 9, 9 first; or low, normal, high.")
-@click.option("--queue", help="The queue; else default.")
-@click.option("--max-retries", type=int, help="How often a failure is tried again.")
+@click.option("--delay", "delay_s", type=SECONDS, help="Run no earlier than this long from now (90, 5m, 2h, 1.5d).")
+@click.option("--at", "scheduled_at", metavar="TIME", help="Run no earlier than this time (RFC 3339 with a time zone).")
+@click.option("--priority", help="0 to 9, 9 runs first; or low, normal, high.")
+@click.option("--queue", help="The queue (default: default).")
+@click.option("--max-retries", type=int, help="How many times a failed job is tried again.")
 @click.option("--timeout", "timeout_s", type=SECONDS, help="How long one attempt may run.")
-@click.option("--key", help="Idempotency key; with --file the first part of each job's.")
-@click.option("--file", "file", metavar="FILE", help="Submit a file of jobs instead, one JSON object a line; - is stdin.")
-@click.option("--wait", "waits", is_flag=True, help="Wait until it has ended; the exit status tells how.")
-@asks_service
+@click.option("--key", help="Idempotency key; with --file, the first part of every job's key.")
+@click.option("--file", "file", metavar="FILE", help="Submit a file of jobs instead, one JSON object per line; - is stdin.")
+@click.option("--wait", "waits", is_flag=True, help="Wait until the job has finished; the exit status shows how it ended.")
+@with_service
 def submit_jobs(
     service: Service, task: str | None, payload: str | None, key: str | None, file: str | None, waits: bool, priority: str | None,
     **options: Any,
 ) -> None:  # fmt: skip
-    """Submit a job, or a file of jobs; prints their ids.
+    """Submit a job, or a file of jobs, and print their ids.
 
-    The jobs of a file get keys that are made of its content (or of --key) and their line. So when the command or the service dies
-    in the middle, call it again: what is stored already is not stored twice. To submit the same file once more on purpose, give
-    another --key.
+    The jobs of a file get idempotency keys made of the file's content (or of --key) and their line number. So when the command or
+    the service dies in the middle, run it again: no job is stored twice. To submit the same file again on purpose, pass another
+    --key.
 
     \b
     Examples: bin/jobyard submit resize --payload '{"path": "a.png"}' --priority high
@@ -58,14 +58,14 @@ def submit_jobs(
     fields = {name: value for name, value in options.items() if value is not None} | _priority(priority)
     if file is not None:
         if task or payload or fields or waits:
-            raise click.UsageError("--file goes with --key only: each line of the file holds a whole job")
+            raise click.UsageError("--file can be combined with --key only: each line of the file is a complete job")
         _submit_file(service, file, key)
         return
-    job_id = service.client(patience_s=30).submit(task or "echo", _payload(payload), idempotency_key=key, **fields)
+    job_id = service.client(retry_s=30).submit(task or "echo", _payload(payload), idempotency_key=key, **fields)
     if waits:
         if not service.as_json:
             click.echo(job_id, err=True)
-        sys.exit(wait_and_tell(service, [job_id], None))
+        sys.exit(wait_and_report(service, [job_id], None))
     print_json({"job_id": job_id}) if service.as_json else click.echo(job_id)
 
 
@@ -83,16 +83,16 @@ def _payload(text: str | None) -> Any:
             text = Path(text[1:]).read_text("utf-8")
         return json.loads(text)
     except (OSError, ValueError, RecursionError) as wrong:
-        raise click.UsageError(f"the payload is no JSON: {wrong} (a text needs quotes of its own: '\"text\"')") from None
+        raise click.UsageError(f"the payload is not JSON: {wrong} (a string needs its own quotes: '\"text\"')") from None
 
 
 def _submit_file(service: Service, name: str, key: str | None) -> None:
-    with _whole(name) as lines:
-        count, digest = _measure(lines)
+    with _seekable(name) as lines:
+        count, digest = _count_and_hash(lines)
         prefix = key or digest
         with progress_bar(count, "submitting") as bar:
             jobs = _jobs(lines, bar)
-            client = service.client(patience_s=FILE_PATIENCE_S)
+            client = service.client(retry_s=FILE_RETRY_S)
             try:
                 job_ids = client.submit_many(jobs, chunk=CHUNK, idempotency_key=prefix)
             except JobyardError as wrong:
@@ -105,10 +105,10 @@ def _submit_file(service: Service, name: str, key: str | None) -> None:
     click.echo(f"{len(job_ids)} jobs are stored", err=True)
 
 
-def _whole(name: str) -> IO[bytes]:
-    """The lines, to be read twice; of stdin a copy is made."""
+def _seekable(name: str) -> IO[bytes]:
+    """The file, which is read twice; stdin is copied first."""
     if name == "-":
-        copy = tempfile.TemporaryFile()  # noqa: SIM115 (closed by who asked)
+        copy = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
         while block := sys.stdin.buffer.read(1 << 20):
             copy.write(block)
         return copy
@@ -118,7 +118,7 @@ def _whole(name: str) -> IO[bytes]:
         raise click.UsageError(f"{name} cannot be read: {wrong.strerror}") from None
 
 
-def _measure(lines: IO[bytes]) -> tuple[int, str]:
+def _count_and_hash(lines: IO[bytes]) -> tuple[int, str]:
     lines.seek(0)
     digest = hashlib.sha256()
     count = 0
@@ -134,16 +134,16 @@ def _jobs(lines: IO[bytes], bar: Any) -> Iterator[dict[str, Any]]:
         try:
             job = json.loads(line)
         except (ValueError, RecursionError) as wrong:
-            raise InvalidRequest("invalid_json", f"line {number} is no JSON: {wrong}") from None
+            raise InvalidRequest("invalid_json", f"line {number} is not JSON: {wrong}") from None
         if not isinstance(job, dict):
-            raise InvalidRequest("invalid_json", f"line {number} is no JSON object")
+            raise InvalidRequest("invalid_json", f"line {number} is not a JSON object")
         bar.update(1)
         yield job
 
 
 def _with_line(wrong: JobyardError) -> JobyardError:
-    """The server counts jobs from 0, an editor lines from 1."""
-    found = PLACE.search(wrong.message)
+    """The error with a line number instead of the job's index: editors count lines from 1, the server counts jobs from 0."""
+    found = BATCH_INDEX.search(wrong.message)
     if found is not None:
-        wrong.message = f"line {int(found[1]) + 1}: {PLACE.sub('', wrong.message, 1)}"
+        wrong.message = f"line {int(found[1]) + 1}: {BATCH_INDEX.sub('', wrong.message, 1)}"
     return wrong
