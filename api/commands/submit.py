@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
+import shlex
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
 from jobyard.api.commands.connection import Service, with_service
 from jobyard.api.commands.filters import complete_task
+from jobyard.api.commands.job_file import JobFile
 from jobyard.api.commands.jobs import wait_and_report
 from jobyard.api.commands.show import print_json, progress_bar
 from jobyard.api.commands.times import SECONDS
-from jobyard.engine.errors import InvalidRequest, JobyardError
+from jobyard.engine.client.sync_client import Client
+from jobyard.engine.errors import JobyardError
+from jobyard.engine.jobs.submission import TaskDefaults
 
 FILE_RETRY_S = 300.0
 """How long the submission of a file keeps trying while the service is unavailable."""
 CHUNK = 500
-KEY_CHARS = 32
+STORED = re.compile(r"the first \d+ jobs are stored")
 BATCH_INDEX = re.compile(r"jobs\[(\d+)\](: )?")
 
 
@@ -46,9 +48,9 @@ def submit_jobs(
 ) -> None:  # fmt: skip
     """Submit a job, or a file of jobs, and print their ids.
 
-    The jobs of a file get idempotency keys made of the file's content (or of --key) and their line number. So when the command or
-    the service dies in the middle, run it again: no job is stored twice. To submit the same file again on purpose, pass another
-    --key.
+    A file is checked as a whole before its first job is submitted; blank lines are skipped. Its jobs get idempotency keys made of
+    the file's content (or of --key) and their position. So when the command or the service dies in the middle, run it again: no
+    job is stored twice. To submit the same file again on purpose, pass another --key.
 
     \b
     Examples: bin/jobyard submit resize --payload '{"path": "a.png"}' --priority high
@@ -87,16 +89,15 @@ def _payload(text: str | None) -> Any:
 
 
 def _submit_file(service: Service, name: str, key: str | None) -> None:
-    with _seekable(name) as lines:
-        count, digest = _count_and_hash(lines)
-        prefix = key or digest
-        with progress_bar(count, "submitting") as bar:
-            jobs = _jobs(lines, bar)
-            client = service.client(retry_s=FILE_RETRY_S)
+    with JobFile(name) as file:
+        client = service.client(retry_s=FILE_RETRY_S)
+        file.check(_tasks_of(client))
+        prefix = key or file.digest
+        with progress_bar(len(file.line_numbers), "submitting") as bar:
             try:
-                job_ids = client.submit_many(jobs, chunk=CHUNK, idempotency_key=prefix)
+                job_ids = client.submit_many(_counted(file.jobs(), bar), chunk=CHUNK, idempotency_key=prefix)
             except JobyardError as wrong:
-                raise _with_line(wrong) from wrong.__cause__
+                raise _with_line(wrong, file, prefix) from wrong.__cause__
     if service.as_json:
         print_json({"job_ids": job_ids})
         return
@@ -105,45 +106,23 @@ def _submit_file(service: Service, name: str, key: str | None) -> None:
     click.echo(f"{len(job_ids)} jobs are stored", err=True)
 
 
-def _seekable(name: str) -> IO[bytes]:
-    """The file, which is read twice; stdin is copied first."""
-    if name == "-":
-        copy = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
-        while block := sys.stdin.buffer.read(1 << 20):
-            copy.write(block)
-        return copy
-    try:
-        return Path(name).open("rb")
-    except OSError as wrong:
-        raise click.UsageError(f"{name} cannot be read: {wrong.strerror}") from None
+def _tasks_of(client: Client) -> dict[str, TaskDefaults]:
+    return {row["task"]: TaskDefaults() for row in client.ask("GET", "/api/tasks")}
 
 
-def _count_and_hash(lines: IO[bytes]) -> tuple[int, str]:
-    lines.seek(0)
-    digest = hashlib.sha256()
-    count = 0
-    for line in lines:
-        digest.update(line)
-        count += 1
-    lines.seek(0)
-    return count, digest.hexdigest()[:KEY_CHARS]
-
-
-def _jobs(lines: IO[bytes], bar: Any) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        try:
-            job = json.loads(line)
-        except (ValueError, RecursionError) as wrong:
-            raise InvalidRequest("invalid_json", f"line {number} is not JSON: {wrong}") from None
-        if not isinstance(job, dict):
-            raise InvalidRequest("invalid_json", f"line {number} is not a JSON object")
+def _counted(jobs: Iterator[dict[str, Any]], bar: Any) -> Iterator[dict[str, Any]]:
+    for job in jobs:
         bar.update(1)
         yield job
 
 
-def _with_line(wrong: JobyardError) -> JobyardError:
-    """The error with a line number instead of the job's index: editors count lines from 1, the server counts jobs from 0."""
+def _with_line(wrong: JobyardError, file: JobFile, key: str) -> JobyardError:
+    """The error with a line number instead of the job's index, and with the command that resumes."""
     found = BATCH_INDEX.search(wrong.message)
     if found is not None:
-        wrong.message = f"line {int(found[1]) + 1}: {BATCH_INDEX.sub('', wrong.message, 1)}"
+        wrong.message = f"line {file.line_numbers[int(found[1])]}: {BATCH_INDEX.sub('', wrong.message, 1)}"
+    stored = [note for note in getattr(wrong, "__notes__", ()) if STORED.match(note)]
+    if stored:
+        again = shlex.join(("bin/jobyard", "submit", "--file", file.name, "--key", key))
+        wrong.__notes__ = [f"{stored[0].partition(';')[0]}; to store the rest, and none of them twice: {again}"]
     return wrong

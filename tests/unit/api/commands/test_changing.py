@@ -59,48 +59,6 @@ def test_incorrect_usage_ends_with_status_2_and_sends_no_request(service: FakeSe
     assert (ended.exit_code, service.requests) == (exits.USAGE, [])
 
 
-def test_a_file_that_is_submitted_again_sends_the_same_keys(service: FakeService, tmp_path: Path) -> None:
-    file = tmp_path / "jobs.ndjson"
-    file.write_text('{"payload": 1}\n{"payload": 2, "idempotency_key": "mine"}\n')
-    service.on("POST /api/jobs/batch", accepted("1", "2"))
-
-    first, again = service.run("submit", "--file", str(file)), service.run("submit", "--file", str(file))
-    named = service.run("submit", "--file", str(file), "--key", "today")
-
-    assert first.stdout == again.stdout == named.stdout == "1\n2\n"
-    assert service.sent(0) == service.sent(1)
-    keys = [job["idempotency_key"] for job in service.sent(0)["jobs"]]
-    assert keys[0].endswith("-0") and len(keys[0]) > 30 and keys[1] == "mine"
-    assert [job["idempotency_key"] for job in service.sent(2)["jobs"]] == ["today-0", "mine"]
-
-
-def test_the_same_lines_on_stdin_get_the_same_keys(service: FakeService, tmp_path: Path) -> None:
-    file = tmp_path / "jobs.ndjson"
-    file.write_text('{"payload": 1}\n')
-    service.on("POST /api/jobs/batch", accepted("1"))
-
-    service.run("submit", "--file", str(file))
-    service.run("submit", "--file", "-", stdin=file.read_bytes())
-
-    assert service.sent(0) == service.sent(1)
-
-
-@pytest.mark.parametrize("line", ["{", "[1]", "", '{"payload": NaN'])
-def test_an_invalid_line_is_named_by_its_line_number(service: FakeService, line: str) -> None:
-    ended = service.run("submit", "--file", "-", stdin='{"payload": 1}\n' + line + "\n")
-
-    assert ended.exit_code == exits.FAILED and "line 2 is not" in ended.stderr and "JSON" in ended.stderr
-
-
-def test_a_line_that_the_service_refuses_is_named_by_its_line_number(service: FakeService) -> None:
-    wrong = {"code": "invalid_field", "message": "jobs[1]: priority must be …", "field": "jobs[1].priority"}
-    service.on("POST /api/jobs/batch", httpx.Response(400, json={"error": wrong}))
-
-    ended = service.run("submit", "--file", "-", stdin='{}\n{"priority": "x"}\n')
-
-    assert ended.stderr == "jobyard: line 2: priority must be …\n"
-
-
 def test_named_jobs_are_changed_one_by_one_even_if_some_are_refused(service: FakeService) -> None:
     refused = {"code": "conflict", "message": "it is completed already", "field": "job_id"}
     job = service.add_job()
