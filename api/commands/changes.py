@@ -1,4 +1,4 @@
-"""`cancel` and `retry`: one job, some, or all that a filter selects — counted and asked for first."""
+"""`cancel` and `retry`: one job, several, or all that a filter selects, after showing their number and asking for confirmation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from jobyard.api.commands import exits
-from jobyard.api.commands.connection import Service, asks_service
+from jobyard.api.commands.connection import Service, with_service
 from jobyard.api.commands.filters import filter_options, given, query
 from jobyard.api.commands.show import coloured, print_json, progress_bar
 from jobyard.engine.client.sync_client import Client
@@ -17,18 +17,18 @@ from jobyard.engine.errors import Rejected
 
 STEP = 500
 IDS = click.argument("job_ids", nargs=-1, metavar="[JOB_ID]…")
-YES = click.option("--yes", is_flag=True, help="Don't ask before what a filter selects is changed.")
+YES = click.option("--yes", is_flag=True, help="Don't ask for confirmation before changing all jobs that a filter selects.")
 
 
 @click.command("cancel")
 @IDS
 @filter_options
 @YES
-@asks_service
+@with_service
 def cancel_jobs(service: Service, job_ids: Sequence[str], yes: bool, **filters: str | None) -> None:
-    """Cancel jobs: those named, or all that a filter selects.
+    """Cancel the named jobs, or all that a filter selects.
 
-    What waits never runs; a task that runs is told, then stopped. What has ended already is skipped.
+    A waiting job never runs; a running task is asked to stop, then killed. Finished jobs are skipped.
 
     \b
     Examples: bin/jobyard cancel 69541618f7d4e1295bfa447b
@@ -41,9 +41,9 @@ def cancel_jobs(service: Service, job_ids: Sequence[str], yes: bool, **filters: 
 @IDS
 @filter_options
 @YES
-@asks_service
+@with_service
 def retry_jobs(service: Service, job_ids: Sequence[str], yes: bool, **filters: str | None) -> None:
-    """Give failed and cancelled jobs a fresh set of retries: those named, or all that a filter selects.
+    """Give failed and cancelled jobs a fresh set of retries: the named jobs, or all that a filter selects.
 
     \b
     Examples: bin/jobyard retry 69541618f7d4e1295bfa447b
@@ -52,14 +52,14 @@ def retry_jobs(service: Service, job_ids: Sequence[str], yes: bool, **filters: s
     sys.exit(_change(service, "retry", job_ids, given(filters), yes))
 
 
-def _change(service: Service, verb: str, job_ids: Sequence[str], wanted: dict[str, str], is_sure: bool) -> int:
-    if bool(job_ids) == bool(wanted):
-        raise click.UsageError(f"name the jobs to {verb}, or say which by --status, --task, --queue, --text, --after, --before")
-    return _change_each(service, verb, job_ids) if job_ids else _change_all(service, verb, wanted, is_sure)
+def _change(service: Service, verb: str, job_ids: Sequence[str], filters: dict[str, str], skip_prompt: bool) -> int:
+    if bool(job_ids) == bool(filters):
+        raise click.UsageError(f"name the jobs to {verb}, or select them by --status, --task, --queue, --text, --after or --before")
+    return _change_each(service, verb, job_ids) if job_ids else _change_all(service, verb, filters, skip_prompt)
 
 
 def _change_each(service: Service, verb: str, job_ids: Sequence[str]) -> int:
-    """One that cannot be changed does not keep the others from it."""
+    """Change each job, whatever happens to the others."""
     client = service.client()
     status = exits.OK
     for job_id in job_ids:
@@ -77,13 +77,13 @@ def _change_each(service: Service, verb: str, job_ids: Sequence[str]) -> int:
     return status
 
 
-def _change_all(service: Service, verb: str, wanted: dict[str, str], is_sure: bool) -> int:
+def _change_all(service: Service, verb: str, filters: dict[str, str], skip_prompt: bool) -> int:
     client = service.client()
-    found = client.ask("GET", "/api/jobs/count" + query(wanted))
+    found = client.ask("GET", "/api/jobs/count" + query(filters))
     jobs = f"{'' if found['is_exact'] else 'at least '}{found['count']} jobs"
-    if not is_sure and found["count"]:
+    if not skip_prompt and found["count"]:
         click.confirm(f"{verb} {jobs}?", abort=True, err=True)
-    done = _step_by_step(client, verb, wanted, found["count"])
+    done = _in_steps(client, verb, filters, found["count"])
     if service.as_json:
         print_json(done)
     else:
@@ -92,12 +92,12 @@ def _change_all(service: Service, verb: str, wanted: dict[str, str], is_sure: bo
     return exits.OK
 
 
-def _step_by_step(client: Client, verb: str, wanted: dict[str, str], expected: int) -> dict[str, int]:
+def _in_steps(client: Client, verb: str, filters: dict[str, str], expected: int) -> dict[str, int]:
     done = {"changed": 0, "skipped": 0}
     cursor: str | None = None
     with progress_bar(expected, verb) as bar:
         while True:
-            body: dict[str, Any] = {"filter": wanted, "limit": STEP} | ({} if cursor is None else {"cursor": cursor})
+            body: dict[str, Any] = {"filter": filters, "limit": STEP} | ({} if cursor is None else {"cursor": cursor})
             step = client.ask("POST", f"/api/jobs/{verb}", body)
             for name in done:
                 done[name] += step[name]

@@ -1,6 +1,6 @@
-"""What `doctor` looks at on this machine, whether a Jobyard runs or not: nothing is made, changed or held.
+"""The checks of `doctor` on this machine, whether Jobyard runs or not. They create, change and lock nothing.
 
-What a start would refuse is looked at by the code that a start uses, and told in the same words.
+What a start would refuse is checked by the code that a start uses, and reported in the same words.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from jobyard.engine.topology import FIRST_PORTS, GATEWAY, ROLES, all_components
 from jobyard.engine.world import World
 
 GIB = 1 << 30
-LITTLE_ROOM_BYTES, NO_ROOM_BYTES = GIB, 64 << 20
-LEAST_FILES = 1000
+LOW_DISK_BYTES, FULL_DISK_BYTES = GIB, 64 << 20
+MIN_FREE_FILES = 1000
 PROCESS_BYTES = 30 << 20
-"""About what an executor takes for itself before a task does anything."""
+"""Roughly what an executor uses before its task does anything."""
 ANSWER_S = 1.0
 EARLIEST_YEAR = 2025
-"""A machine without a battery for its clock wakes up in 1970."""
+"""A machine whose clock has no battery boots in 1970."""
 PACKAGES = ("flask", "gunicorn", "pymongo", "httpx", "msgspec", "psutil")
 
 
 def look_at_versions() -> Iterator[Finding]:
-    """What it runs on."""
+    """The versions of Python, SQLite, the packages and the kernel."""
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     told = f"Python {platform.python_version()}, {words()}, {packages}, Linux {platform.release()}"
     if is_sound():
         yield fine("versions", told)
     else:
-        yield warning("versions", told, "install pysqlite3 into the environment (.venv/bin/pip install pysqlite3), then start anew")
+        yield warning("versions", told, "install pysqlite3 into the environment (.venv/bin/pip install pysqlite3), then restart")
 
 
 def look_at_tasks(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Whether the modules of TASKS can be imported; a template of its own does it."""
+    """Whether the modules of TASKS can be imported; tried in a template process of its own."""
     try:
         code = find_task_code(settings, environment)
         ready = ask_for_tasks(settings, code)
@@ -69,20 +69,20 @@ def look_at_tasks(settings: Settings, environment: Mapping[str, str]) -> Iterato
 
 
 def look_at_folder(settings: Settings) -> Iterator[Finding]:
-    """Who may use it, and who does."""
+    """Whether it is usable, who uses it, and who can read it."""
     folder = settings.data_dir
     if not folder.exists():
         above = next(parent for parent in folder.parents if parent.exists())
         if os.access(above, os.W_OK | os.X_OK):
-            yield fine("folder", f"{folder} is not there yet, and will be made")
+            yield fine("folder", f"{folder} does not exist yet and will be created")
         else:
-            yield broken("folder", f"{folder} cannot be made: {above} is not writable", "set DATA_DIR to a folder of yours")
+            yield broken("folder", f"{folder} cannot be created: {above} is not writable", "set DATA_DIR to a folder of yours")
         return
     if not folder.is_dir() or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        yield broken("folder", f"{folder} is not a folder that this user may write", "make it one, or set DATA_DIR to another")
+        yield broken("folder", f"{folder} is not a folder that this user can write", "correct that, or set DATA_DIR to another")
         return
     users = ", ".join(map(str, DataDir(folder).occupants()))
-    yield fine("folder", f"{folder}, used by {users}" if users else f"{folder}, used by nobody")
+    yield fine("folder", f"{folder}, used by {users}" if users else f"{folder}, not in use")
     yield from _who_can_read(folder)
 
 
@@ -96,51 +96,51 @@ def _who_can_read(folder: Path) -> Iterator[Finding]:
             )  # fmt: skip
         elif about.st_mode & 0o007 or (about.st_mode & 0o020):
             mode = "700" if path.is_dir() else "600"
-            yield warning("folder", f"other users get at {path} (mode {about.st_mode & 0o777:o})", f"chmod {mode} {path}")
+            yield warning("folder", f"other users can access {path} (mode {about.st_mode & 0o777:o})", f"chmod {mode} {path}")
 
 
 def look_at_disk(settings: Settings) -> Iterator[Finding]:
-    """Its room; a full one costs no job, but accepts none."""
+    """Its free space; on a full disk no job is lost, but none is accepted."""
     folder = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
     told = f"{free / GIB:.1f} GiB of {disk.f_blocks * disk.f_frsize / GIB:.1f} GiB are free below {folder}"
-    remedy = "make room, set RETENTION_S lower so that less is kept, or move DATA_DIR"
-    if free < NO_ROOM_BYTES:
+    remedy = "free some space, lower RETENTION_S so that less is kept, or move DATA_DIR"
+    if free < FULL_DISK_BYTES:
         yield broken("disk", told, remedy)
-    elif free < LITTLE_ROOM_BYTES:
+    elif free < LOW_DISK_BYTES:
         yield warning("disk", told, remedy)
-    elif disk.f_files and disk.f_favail < LEAST_FILES:
-        yield warning("disk", f"{told}, but only {disk.f_favail} more files can be made there", "remove files that nobody needs")
+    elif disk.f_files and disk.f_favail < MIN_FREE_FILES:
+        yield warning("disk", f"{told}, but only {disk.f_favail} more files can be created there", "remove unneeded files")
     else:
         yield fine("disk", told)
 
 
-# ---- what the machine allows
+# ---- the limits of the machine
 
 
 def look_at_limits(settings: Settings) -> Iterator[Finding]:
-    """Descriptors, processes, memory: enough for all that would be started."""
+    """Descriptors, processes, memory: whether they are enough for everything that a start would start."""
     processes = 8 + settings.schedulers + settings.watchers + settings.workers * (1 + settings.concurrency)
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     _, most = resource.getrlimit(resource.RLIMIT_NPROC)
     if files not in (resource.RLIM_INFINITY,) and files < DESCRIPTORS:
         yield warning(
-            "limits", f"a process may open {files} files, so that the front serves {files // 2} clients at once",
-            f"raise it to {DESCRIPTORS}: ulimit -Hn, or LimitNOFILE= of the service",
+            "limits", f"a process may open {files} files, so the front serves only {files // 2} clients at once",
+            f"raise the limit to {DESCRIPTORS}: ulimit -Hn, or LimitNOFILE= of the service",
         )  # fmt: skip
     if most != resource.RLIM_INFINITY and most < 2 * processes and os.geteuid():
         yield warning(
             "limits", f"this user may have {most} processes, and Jobyard needs about {processes}",
-            "raise it (ulimit -u, or TasksMax= of the service), or set CONCURRENCY or WORKERS lower",
+            "raise the limit (ulimit -u, or TasksMax= of the service), or lower CONCURRENCY or WORKERS",
         )  # fmt: skip
     free, needed = psutil.virtual_memory().available, processes * PROCESS_BYTES
     if free < needed and not DataDir(settings.data_dir).occupants():
         yield warning(
             "limits", f"{free / GIB:.1f} GiB of memory are free, and {processes} processes may take {needed / GIB:.1f} GiB",
-            "set CONCURRENCY or WORKERS lower, or give it more memory",
+            "lower CONCURRENCY or WORKERS, or add memory",
         )  # fmt: skip
-    yield fine("limits", f"{_count(files)} files a process, {_count(most)} processes, {free / GIB:.1f} GiB of memory are free")
+    yield fine("limits", f"{_count(files)} files per process, {_count(most)} processes, {free / GIB:.1f} GiB of memory are free")
 
 
 def _count(limit: int) -> str:
@@ -148,36 +148,36 @@ def _count(limit: int) -> str:
 
 
 def look_at_ports(settings: Settings) -> Iterator[Finding]:
-    """Whether those of a running Jobyard answer; without one, whether they can be had."""
-    wanted = sorted(component.port for component in all_components(settings))
+    """Whether the ports of a running Jobyard answer; if none runs, whether they are free."""
+    expected = sorted(component.port for component in all_components(settings))
     served = _served(DataDir(settings.data_dir), settings)
     if not served:
-        yield from _look_at_free_ports(settings, wanted)
+        yield from _look_at_free_ports(settings, expected)
     elif silent := [port for port in served if not _answers(settings.host, port)]:
-        remedy = "see what its log says of the front (gateway); bin/stop-all and a new start mend it"
-        yield broken("ports", f"nobody answers on {_spans(silent)} of {settings.host}, although Jobyard runs", remedy)
-    elif not set(served) <= set(wanted):
+        remedy = "see the log for the front (gateway); bin/stop-all and a new start repair it"
+        yield broken("ports", f"there is no answer on {_spans(silent)} of {settings.host}, although Jobyard runs", remedy)
+    elif not set(served) <= set(expected):
         yield warning(
-            "ports", f"what runs on the data folder serves {_spans(served)}; the settings here say {_spans(wanted)}",
-            "give this command the same PORT_OFFSET, SCHEDULERS, WATCHERS and WORKERS as the start",
+            "ports", f"the Jobyard on the data folder serves {_spans(served)}; the settings here say {_spans(expected)}",
+            "run this command with the same PORT_OFFSET, SCHEDULERS, WATCHERS and WORKERS as the start",
         )  # fmt: skip
     else:
         yield fine("ports", f"{_spans(served)} on {settings.host} answer")
 
 
-def _look_at_free_ports(settings: Settings, wanted: list[int]) -> Iterator[Finding]:
-    listeners, faults = open_ports(settings.host, wanted)
+def _look_at_free_ports(settings: Settings, expected: list[int]) -> Iterator[Finding]:
+    listeners, faults = open_ports(settings.host, expected)
     for sock in listeners.values():
         sock.close()
     for fault in explain(settings.host, faults):
         told, _, remedy = fault.partition(": ")
         yield broken("ports", told, remedy)
     if not faults:
-        yield fine("ports", f"{_spans(wanted)} on {settings.host} are free")
+        yield fine("ports", f"{_spans(expected)} on {settings.host} are free")
 
 
 def _served(data_dir: DataDir, settings: Settings) -> list[int]:
-    """The ports of what runs on the folder, the gateway's among them when its start has one: it has no socket of its own there."""
+    """The ports of what runs on the folder, the gateway's included if it was started, although it has no socket there."""
     who = {occupant.who for occupant in data_dir.occupants()}
     if not who:
         return []
@@ -212,16 +212,16 @@ def _spans(ports: list[int]) -> str:
 
 
 def look_at_database(settings: Settings) -> Iterator[Finding]:
-    """Which one it is, and whether it is sound as far as a quick look tells. Raises `CannotStart`."""
+    """Which database is used, and whether it passes a quick check. Raises `CannotStart`."""
     yield fine("database", examine_store(settings))
 
 
 def look_at_clock(settings: Settings) -> Iterator[Finding]:
-    """Whether it can be right: not before this program was written, nor before what it has stored."""
+    """Whether the clock can be right: not earlier than this program, nor than its last write to the database."""
     now = World().now()
     database = settings.data_dir / DATABASE_FILE
     written_s = database.stat().st_mtime - now.timestamp() if settings.mongo_uri is None and database.exists() else 0.0
-    remedy = "set the clock (timedatectl set-ntp true); jobs are started by it, and nothing else depends on it"
+    remedy = "set the clock (timedatectl set-ntp true); it only decides when jobs are due"
     if now.year < EARLIEST_YEAR:
         yield broken("clock", f"it shows {now:%Y-%m-%d %H:%M} UTC", remedy)
     elif written_s > 1:

@@ -1,4 +1,4 @@
-"""What `doctor` asks the running service: whether all of it is well, and whether a job is stuck."""
+"""The checks of `doctor` on the running service: whether all of it is healthy, and whether jobs are stuck."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from jobyard.api.commands.findings import Finding, broken, fine, warning
-from jobyard.api.commands.moments import span
+from jobyard.api.commands.times import span
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.topology import QUEUE, WORKER
@@ -17,42 +17,42 @@ from jobyard.engine.why.rules import Code
 
 Json = Mapping[str, Any]
 
-LOOKED_AT = 1000
+JOBS_CHECKED = 1000
 GRACE_S = 15.0
-"""A job whose time is up is asked, then told, then killed; a queued one may just have been handed out."""
+"""Allowed on top: a job past its timeout is stopped in stages, and a queued one may have just been handed out."""
 WAITED_LONG_S = 30.0
 SHORT_LIFE_S = 600.0
 OFTEN = 3
-LOOK_AGAIN_S = 0.2
-OF_A_BACKLOG = frozenset({Code.JOBS_AHEAD, Code.SLOTS_BUSY, Code.HANDED_OUT, Code.RUNNING, Code.ABOUT_TO_START})
-"""Why a job waits of which there are just many."""
+RECHECK_S = 0.2
+BACKLOG_CODES = frozenset({Code.JOBS_AHEAD, Code.SLOTS_BUSY, Code.HANDED_OUT, Code.RUNNING, Code.ABOUT_TO_START})
+"""The reasons of jobs that wait only because there are many."""
 
 
 def look_at_health(client: Client) -> Iterator[Finding]:
-    """Whether every component answers."""
+    """Whether every component is healthy."""
     health = client.health()
     if health.is_healthy:
         yield fine("service", f"all {len(health.components)} components are healthy")
         return
-    remedy = "what died or hangs is replaced within seconds: ask again; if it stays, see the log, bin/stop-all, start anew"
+    remedy = "dead and hung processes are replaced within seconds: run doctor again; if it persists, see the log and restart"
     yield broken("service", f"down: {', '.join(health.down) or health.status}", remedy)
 
 
 def look_at_processes(stats: Json) -> Iterator[Finding]:
-    """Whether they live for long, and executors are there for every slot."""
+    """Whether processes keep dying, and whether executors are missing."""
     rows = stats["processes"]
     for row in rows:
         if row["restarts"] >= OFTEN and row["uptime_s"] < SHORT_LIFE_S:
             yield warning(
                 "processes", f"{row['name']} was replaced {row['restarts']} times, the last time {span(row['uptime_s'])} ago",
-                "see in the log what it died of (process_died); a task that kills its worker, or memory, are likely",
+                "see process_died in the log for the cause; likely ones are a task that kills its worker, and lack of memory",
             )  # fmt: skip
     for worker in _workers(stats):
         missing = worker["concurrency"] - len(worker["executors"])
         if missing > 0:
             yield warning(
-                "processes", f"{worker['worker_id']} has {missing} of its {worker['concurrency']} executors less than it should",
-                "they are made anew within moments: ask again; if it stays, see limits on processes and memory, and the log",
+                "processes", f"{worker['worker_id']} lacks {missing} of its {worker['concurrency']} executors",
+                "they are replaced within moments: run doctor again; if it persists, see the limits on processes and memory",
             )  # fmt: skip
     busy, slots = slots_of(stats)
     memory = sum(row["rss_bytes"] for row in rows) >> 20
@@ -60,7 +60,7 @@ def look_at_processes(stats: Json) -> Iterator[Finding]:
 
 
 def slots_of(stats: Json) -> tuple[int, int]:
-    """How many executors run a job, and how many there are."""
+    """The number of busy slots, and of all slots."""
     workers = _workers(stats)
     return sum(worker["currently_running"] for worker in workers), sum(worker["concurrency"] for worker in workers)
 
@@ -70,16 +70,16 @@ def _workers(stats: Json) -> list[Json]:
 
 
 def look_at_jobs(client: Client, stats: Json, now: datetime) -> Iterator[Finding]:
-    """Those that run past their time, or wait although there is room. Of each kind the newest thousand are looked at."""
+    """Jobs that run past their timeout, or wait while slots are free. Only the newest thousand of each status are checked."""
     yield from _overdue(client, now)
     busy, slots = slots_of(stats)
     if busy < slots:
-        yield from _left_lying(client, stats, now)
+        yield from _stuck_while_idle(client, stats, now)
     elif slots:
         waiting = stats["jobs"][Status.QUEUED]
         if waiting:
             yield fine(
-                "jobs", f"all {slots} slots are busy, {waiting} jobs wait in the queue; more CONCURRENCY runs more at once"
+                "jobs", f"all {slots} slots are busy, {waiting} jobs wait in the queue; a higher CONCURRENCY runs more at once"
             )
     counts = ", ".join(f"{count} {status}" for status, count in stats["jobs"].items() if count)
     yield fine("jobs", counts or "none are stored")
@@ -92,30 +92,30 @@ def _overdue(client: Client, now: datetime) -> Iterator[Finding]:
     ]  # fmt: skip
     if late:
         yield warning(
-            "jobs", f"{_named(late)} run longer than their time-out allows",
-            "a worker ends such jobs by itself: if they stay, see its log; cancelling them frees their slots",
+            "jobs", f"{_list_of(late)} run longer than their timeout allows",
+            "a worker ends such jobs by itself: if they persist, see its log; cancelling them frees their slots",
         )  # fmt: skip
 
 
-def _left_lying(client: Client, stats: Json, now: datetime) -> Iterator[Finding]:
+def _stuck_while_idle(client: Client, stats: Json, now: datetime) -> Iterator[Finding]:
     waits_since = {Status.PENDING: "scheduled_at", Status.CLAIMED: "claimed_at", Status.QUEUED: "queued_at"}
     for status, since in waits_since.items():
         left = [job for job in _jobs(client, status) if job[since] and _age_s(job[since], now) > WAITED_LONG_S]
         if not left:
             continue
         why = client.ask("GET", f"/api/jobs/{left[-1]['job_id']}/why")["reasons"]
-        if why and why[0]["code"] in OF_A_BACKLOG and _moves(client, stats):
+        if why and why[0]["code"] in BACKLOG_CODES and _is_moving(client, stats):
             continue
-        told = why[0]["message"] if why else "nothing is known that keeps them"
+        told = why[0]["message"] if why else "the cause is unknown"
         yield warning(
-            "jobs", f"{_named(left)} are {status} for more than {span(WAITED_LONG_S)} while slots are free: {told}",
-            f"ask bin/jobyard why {left[-1]['job_id']}",
+            "jobs", f"{_list_of(left)} have been {status} for more than {span(WAITED_LONG_S)} while slots are free: {told}",
+            f"run bin/jobyard why {left[-1]['job_id']}",
         )  # fmt: skip
 
 
-def _moves(client: Client, stats: Json) -> bool:
-    """Whether jobs are handed out: with a backlog of short ones a slot is free at many a moment."""
-    select.select([], [], [], LOOK_AGAIN_S)
+def _is_moving(client: Client, stats: Json) -> bool:
+    """Whether jobs are being handed out: with a backlog of short jobs, slots are often free for a moment."""
+    select.select([], [], [], RECHECK_S)
     return _handed_out(client.stats()) > _handed_out(stats)
 
 
@@ -124,7 +124,7 @@ def _handed_out(stats: Json) -> int:
 
 
 def _jobs(client: Client, status: Status) -> list[Json]:
-    found: list[Json] = client.ask("GET", "/api/jobs?" + urlencode({"status": str(status), "limit": LOOKED_AT}))
+    found: list[Json] = client.ask("GET", "/api/jobs?" + urlencode({"status": str(status), "limit": JOBS_CHECKED}))
     return found
 
 
@@ -132,6 +132,6 @@ def _age_s(since: str, now: datetime) -> float:
     return (now - datetime.fromisoformat(since)).total_seconds()
 
 
-def _named(jobs: list[Json]) -> str:
+def _list_of(jobs: list[Json]) -> str:
     shown = ", ".join(job["job_id"] for job in jobs[-3:])
     return f"{len(jobs)} jobs ({shown}{', …' if len(jobs) > 3 else ''})"

@@ -1,4 +1,4 @@
-"""Which service a command asks, and how its errors end the command: one line on stderr and a status of `exits`."""
+"""Which service a command talks to, and how errors end the command: one line on stderr and a status of `exits`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from jobyard.engine.errors import JobyardError, NotFinished, Unavailable, Unreac
 
 P = ParamSpec("P")
 R = TypeVar("R")
-PATIENCE_S = 5.0
-"""For how long a person is kept waiting for a service that is away."""
+RETRY_S = 5.0
+"""How long to retry when the service is unavailable while a person waits."""
 
 Connect = Callable[..., Client]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChildEnvironment:
-    """What the commands are run with: the environment's variables, and what makes a client."""
+class CommandEnvironment:
+    """What a command runs with: environment variables, and the function that makes a client."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
     connect: Connect = Client
@@ -35,26 +35,26 @@ class ChildEnvironment:
 
 @dataclass(slots=True, kw_only=True)
 class Service:
-    """What the options say; the client is made when it is first needed."""
+    """The service that the options name; a client for it is made when it is needed."""
 
     url: str
     token: str | None = field(repr=False)
     as_json: bool
     connect: Connect
-    at_the_end: ExitStack
+    exit_stack: ExitStack
 
-    def client(self, *, patience_s: float = PATIENCE_S) -> Client:
-        """Asks the service; closed when the command ends."""
+    def client(self, *, retry_s: float = RETRY_S) -> Client:
+        """A client for the service, which is closed when the command ends."""
         try:
-            return self.at_the_end.enter_context(self.connect(self.url, self.token, retry_s=patience_s))
+            return self.exit_stack.enter_context(self.connect(self.url, self.token, retry_s=retry_s))
         except ValueError as wrong:
             raise click.UsageError(str(wrong)) from None
 
 
 def service_options(command: Callable[P, R]) -> Callable[P, R]:
-    """The options that say which service; before or behind the command's name."""
+    """Adds the options that name the service; they may stand before or after the command's name."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON for programs (lists: one object a line)."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON for programs (lists: one object per line)."),
         click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token; else API_TOKEN is used."),
         click.option("--url", help="The gateway's address; else JOBYARD_URL, else what HOST and PORT_OFFSET say."),
     ):
@@ -63,27 +63,27 @@ def service_options(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def make_service(context: click.Context, *, url: str | None, token_file: Path | None, as_json: bool) -> Service:
-    """What this command asks, from its options, those before its name, and the environment."""
-    given = context.find_object(ChildEnvironment) or ChildEnvironment()
+    """The service that this command's options and the environment name."""
+    given = context.find_object(CommandEnvironment) or CommandEnvironment()
     environment = given.environment
     return Service(
         url=url or environment.get("JOBYARD_URL") or _local_url(environment), token=_token(token_file, environment),
-        as_json=as_json, connect=given.connect, at_the_end=context.with_resource(ExitStack()),
+        as_json=as_json, connect=given.connect, exit_stack=context.with_resource(ExitStack()),
     )  # fmt: skip
 
 
-def asks_service(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose first argument is the `Service`; what goes wrong there is told in one line."""
+def with_service(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the `Service` as its first argument, and reports its errors in one line."""
 
     def asked(context: click.Context, url: str | None, token_file: Path | None, as_json: bool, **options: Any) -> None:
-        with tell_errors():
+        with report_errors():
             command(make_service(context, url=url, token_file=token_file, as_json=as_json), **options)
 
     return service_options(click.pass_context(functools.update_wrapper(asked, command)))
 
 
-class tell_errors:  # noqa: N801 (read as a statement)
-    """Whatever is raised within ends the command with a line and the fitting status."""
+class report_errors:  # noqa: N801 (read as a statement)
+    """An error that is raised within ends the command with one line on stderr and the fitting exit status."""
 
     def __enter__(self) -> None: ...
 

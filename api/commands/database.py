@@ -1,4 +1,4 @@
-"""`migrate` and `backup`: what is done to the database itself, without asking the service."""
+"""`migrate` and `backup`: operations on the database itself, without the service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from jobyard.api.commands.migrating import Place, open_place, refuse_running
+from jobyard.api.commands.database_location import DatabaseLocation, open_database, refuse_running
 from jobyard.engine.checkout import default_data_dir
 from jobyard.engine.config import read_settings
 from jobyard.engine.databases.migration import migrate
@@ -24,23 +24,23 @@ from jobyard.engine.world import World
 @click.argument("target", metavar="TO")
 @click.option("--mongo-db", default="job_scheduler", show_default=True, help="Name of the database on MongoDB.")
 @click.option("--mongo-uri", envvar="MONGO_URI", hidden=True)
-@click.option("--stopped", is_flag=True, help="Believe that nothing runs on the MongoDB, whatever its hosts' signs of life say.")
+@click.option("--stopped", is_flag=True, help="Assume that nothing runs on the MongoDB, whatever the heartbeats of its hosts say.")
 def migrate_command(source: str, target: str, mongo_db: str, mongo_uri: str | None, stopped: bool) -> None:
     """Copy all jobs and executions FROM one database TO another.
 
     Each is a file such as var/jobyard.sqlite, an address that begins with mongodb://, or the word mongodb for what MONGO_URI says.
 
-    Nothing may run on either. What is in TO already stays as it is, so a copy that was broken off goes on when it is begun again;
-    in the end every job is compared.
+    Nothing may run on either database. Jobs that are in TO already stay as they are, so an interrupted copy can simply be started
+    again. At the end every job is compared.
     """
     world = World()
     try:
-        places = [Place.of(words, mongo_db=mongo_db, mongo_uri=mongo_uri) for words in (source, target)]
+        places = [DatabaseLocation.of(words, mongo_db=mongo_db, mongo_uri=mongo_uri) for words in (source, target)]
         if places[0] == places[1]:
             raise CannotStart("FROM and TO are the same")
         if places[0].file is not None and not places[0].file.exists():
             raise CannotStart(f"there is no database at {places[0].file}")
-        with open_place(places[0]) as one, open_place(places[1]) as other:
+        with open_database(places[0]) as one, open_database(places[1]) as other:
             for place, store in zip(places, (one, other), strict=True):
                 refuse_running(place, store, world, assume_stopped=stopped)
             total = 2 * sum(one.counts().values())

@@ -1,4 +1,4 @@
-"""`doctor`: looks at the machine, the settings, the database and the running service, and says what to do about what it finds."""
+"""`doctor`: checks the machine, the settings, the database and the running service, and says what to do about each problem."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jobyard.api.commands.check_machine import (
     look_at_versions,
 )
 from jobyard.api.commands.check_service import look_at_health, look_at_jobs, look_at_processes
-from jobyard.api.commands.connection import ChildEnvironment, Service, make_service, service_options, tell_errors
+from jobyard.api.commands.connection import CommandEnvironment, Service, make_service, report_errors, service_options
 from jobyard.api.commands.findings import Finding, State, broken, examine, fine, warning, worst
 from jobyard.api.commands.show import clean, print_json
 from jobyard.engine.checkout import default_data_dir
@@ -32,7 +32,7 @@ from jobyard.engine.errors import JobyardError, Unauthorized, Unreachable
 from jobyard.engine.supervisor.data_dir import DataDir
 from jobyard.engine.world import World
 
-PATIENCE_S = 1.0
+RETRY_S = 1.0
 STATUS = {State.FINE: exits.OK, State.WARNING: exits.DOCTOR_WARNS, State.BROKEN: exits.DOCTOR_SAYS_BROKEN}
 COLOURS = {State.FINE: "green", State.WARNING: "yellow", State.BROKEN: "red"}
 CHECKS: dict[str, Callable[[Settings], Iterable[Finding]]] = {
@@ -46,36 +46,36 @@ MONGODB_PAGE, OPERATING_PAGE = "see docs/mongodb.md", "see docs/operating.md, on
 @service_options
 @click.pass_context
 def see_doctor(context: click.Context, url: str | None, token_file: Path | None, as_json: bool) -> None:
-    """Look for what is wrong, and say what to do.
+    """Find out what is wrong, and say what to do about it.
 
-    Works with Jobyard running or not. Looks at the settings as a start from this shell would read them, and at task modules,
-    data folder, disk, limits, ports, database and clock; then at the service: components, processes, stuck jobs. Changes nothing.
+    Works whether Jobyard runs or not. Checks the settings as a start from this shell would read them, task modules, data folder,
+    disk, limits, ports, database and clock; then the service: components, processes, stuck jobs. Changes nothing.
 
-    Ends with 0 when all is fine, 1 when there are warnings, 2 when something is broken.
+    Exit status: 0 when all is fine, 1 when there are warnings, 2 when something is broken.
 
     \b
     Examples: bin/jobyard doctor
               TASKS=mytasks bin/jobyard doctor --json
     """
-    surroundings = context.find_object(ChildEnvironment) or ChildEnvironment()
+    command_environment = context.find_object(CommandEnvironment) or CommandEnvironment()
     found: list[Finding] = []
-    with tell_errors():
-        for finding in _examine_all(context, surroundings, url, token_file):
+    with report_errors():
+        for finding in _examine_all(context, command_environment, url, token_file):
             found.append(finding)
             if not as_json:
-                _tell(finding)
+                _print_finding(finding)
     if as_json:
         print_json({"state": worst(found), "findings": [asdict(finding) for finding in found]})
     else:
-        click.echo(_in_short(found))
+        click.echo(_summary_line(found))
     sys.exit(STATUS[worst(found)])
 
 
 def _examine_all(
-    context: click.Context, surroundings: ChildEnvironment, url: str | None, token_file: Path | None
+    context: click.Context, command_environment: CommandEnvironment, url: str | None, token_file: Path | None
 ) -> Iterator[Finding]:  # fmt: skip
     yield from examine("versions", look_at_versions)
-    given = {name: value for name, value in surroundings.environment.items() if value}
+    given = {name: value for name, value in command_environment.environment.items() if value}
     try:
         settings = read_settings({"DATA_DIR": default_data_dir()} | given)
     except JobyardError as wrong:
@@ -90,7 +90,7 @@ def _examine_all(
 
 
 def _ask(service: Service, settings: Settings) -> Iterator[Finding]:
-    client = service.client(patience_s=PATIENCE_S)
+    client = service.client(retry_s=RETRY_S)
     try:
         yield from look_at_health(client)
         yield from _ask_more(client)
@@ -110,14 +110,14 @@ def _ask_more(client: Client) -> Iterator[Finding]:
     yield from look_at_jobs(client, stats, World().now())
 
 
-def _tell(finding: Finding) -> None:
+def _print_finding(finding: Finding) -> None:
     mark = click.style(finding.state.ljust(8), fg=COLOURS[finding.state])
     click.echo(f"{mark} {finding.check.ljust(9)} {clean(finding.message)}")
     if finding.remedy:
         click.echo(f"{'':18} {click.style('→', bold=True)} {clean(finding.remedy)}")
 
 
-def _in_short(found: list[Finding]) -> str:
+def _summary_line(found: list[Finding]) -> str:
     counts = {state: sum(finding.state is state for finding in found) for state in State}
     if worst(found) is State.FINE:
         return click.style("all is fine", bold=True)

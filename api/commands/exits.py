@@ -1,19 +1,19 @@
-"""With what status a command ends."""
+"""The exit statuses of the commands."""
 
 from __future__ import annotations
 
 OK = 0
 FAILED = 1
-"""The job failed or was cancelled; there is no such job; the service refused what was asked."""
+"""The job failed or was cancelled; there is no such job; the service refused the request."""
 USAGE = 2
-"""The words of the command were wrong (click's own status for that), or nothing could be begun."""
+"""The command was used incorrectly (click's own status for that), or could not start its work."""
 UNREACHABLE = 3
-"""No service answered, or it is not able to now."""
+"""The service cannot be reached, or is currently unable to answer."""
 NOT_FINISHED = 4
-"""The time to wait was up before the job had ended."""
+"""The time to wait was up before the job ended."""
 INTERRUPTED = 130
-"""Ctrl-C, as shells have it."""
+"""Ctrl-C, by the convention of shells."""
 DOCTOR_WARNS = 1
-"""`doctor` alone: it works, but somebody should look."""
+"""`doctor` only: Jobyard works, but something needs attention."""
 DOCTOR_SAYS_BROKEN = 2
-"""`doctor` alone: it does not work, or would not if it were started."""
+"""`doctor` only: Jobyard does not work, or would not if it were started."""

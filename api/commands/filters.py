@@ -15,41 +15,41 @@ from jobyard.engine.jobs.job import Status
 
 P = ParamSpec("P")
 R = TypeVar("R")
-COMPLETION_PATIENCE_S = 0.5
+COMPLETION_RETRY_S = 0.5
 
 
 def complete_task(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The tasks that the service knows; none when it does not answer."""
+    """The registered tasks; none when the service does not answer."""
     try:
         given = {name: context.params.get(name) for name in ("url", "token_file")}
-        tasks = make_service(context, as_json=False, **given).client(patience_s=COMPLETION_PATIENCE_S).ask("GET", "/api/tasks")
+        tasks = make_service(context, as_json=False, **given).client(retry_s=COMPLETION_RETRY_S).ask("GET", "/api/tasks")
     except (JobyardError, click.ClickException):
         return []
     return [CompletionItem(row["task"]) for row in tasks if row["task"].startswith(incomplete)]
 
 
 OPTIONS = (
-    click.option("--status", type=click.Choice([str(status) for status in Status]), help="Only jobs of this status."),
+    click.option("--status", type=click.Choice([str(status) for status in Status]), help="Only jobs with this status."),
     click.option("--task", shell_complete=complete_task, help="Only jobs of this task."),
     click.option("--queue", help="Only jobs of this queue."),
-    click.option("--text", help="Only jobs with this in their payload or error, in whatever case."),
+    click.option("--text", help="Only jobs with this text in their payload or error, in any case."),
     click.option("--after", "created_after", metavar="TIME", help="Only jobs created then or later (2026-01-04T02:00:00Z)."),
     click.option("--before", "created_before", metavar="TIME", help="Only jobs created before then."),
 )
 
 
 def filter_options(command: Callable[P, R]) -> Callable[P, R]:
-    """All of them."""
+    """Adds all filter options to a command."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
 
 
 def given(options: Mapping[str, Any]) -> dict[str, str]:
-    """Those that were given."""
+    """The options that were given."""
     return {name: str(value) for name, value in options.items() if value is not None}
 
 
 def query(options: Mapping[str, Any], **more: object) -> str:
-    """As a query string, with its question mark."""
+    """The given options as a query string, with its question mark."""
     return "?" + urlencode({**given(options), **more})

@@ -1,4 +1,4 @@
-"""What `doctor` finds: how one thing stands, in words, and what to do about it."""
+"""The findings of `doctor`: the state of one thing, a message, and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobyard.engine.errors import JobyardError
 
 
 class State(StrEnum):
-    """How a thing stands, better ones first."""
+    """The state of a thing, from best to worst."""
 
     FINE = "fine"
     WARNING = "warning"
@@ -19,7 +19,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at. `remedy` says what to do; what is fine has none."""
+    """The result of one check. `remedy`: what to do; None when all is fine."""
 
     check: str
     state: State
@@ -31,12 +31,12 @@ Check = Callable[[], Iterable[Finding]]
 
 
 def fine(check: str, message: str) -> Finding:
-    """Nothing to do."""
+    """There is nothing to do."""
     return Finding(check=check, state=State.FINE, message=message)
 
 
 def warning(check: str, message: str, remedy: str) -> Finding:
-    """It works, but somebody should look."""
+    """It works, but needs attention."""
     return Finding(check=check, state=State.WARNING, message=message, remedy=remedy)
 
 
@@ -46,15 +46,15 @@ def broken(check: str, message: str, remedy: str) -> Finding:
 
 
 def worst(findings: Iterable[Finding]) -> State:
-    """Of all of them."""
+    """The worst state of all findings."""
     return max((finding.state for finding in findings), key=list(State).index, default=State.FINE)
 
 
 def examine(check: str, look: Check, *, remedy: str = "see docs/operating.md") -> list[Finding]:
-    """What a look finds; one that fails is a finding, too, and keeps no other from being taken."""
+    """Run a check. One that raises is a finding as well, so that the other checks still run."""
     try:
         return list(look())
     except JobyardError as known:
         return [broken(check, known.message, remedy)]
     except Exception as surprise:
-        return [warning(check, f"could not be looked at ({type(surprise).__name__}: {surprise})", "look at it by hand")]
+        return [warning(check, f"could not be checked ({type(surprise).__name__}: {surprise})", "check it by hand")]

@@ -1,4 +1,4 @@
-"""`list`, `show`, `why`, `wait`: looking at jobs."""
+"""`list`, `show`, `why` and `wait`: commands that read jobs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from jobyard.api.commands import exits
-from jobyard.api.commands.connection import Service, asks_service
+from jobyard.api.commands.connection import Service, with_service
 from jobyard.api.commands.filters import filter_options, query
-from jobyard.api.commands.moments import SECONDS, span, when
 from jobyard.api.commands.show import as_text, clean, coloured, on_one_line, pairs, print_json, table
+from jobyard.api.commands.times import SECONDS, span, when
 from jobyard.engine.errors import NotFinished
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.world import World
@@ -25,11 +25,11 @@ SHOWN_OUTPUT_LINES = 20
 
 @click.command("list")
 @filter_options
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many at most.")
-@click.option("--all", "everything", is_flag=True, help="All that there are.")
-@asks_service
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The most jobs to list.")
+@click.option("--all", "everything", is_flag=True, help="List all jobs.")
+@with_service
 def list_jobs(service: Service, limit: int, everything: bool, **filters: str | None) -> None:
-    """Jobs, newest first.
+    """List jobs, newest first.
 
     \b
     Examples: bin/jobyard list --status failed
@@ -47,15 +47,15 @@ def list_jobs(service: Service, limit: int, everything: bool, **filters: str | N
          when(job["scheduled_at"], now), on_one_line(job["error"]))
         for job in jobs
     ]  # fmt: skip
-    heads = ("JOB", "STATUS", "TASK", "QUEUE", "PRIO", "TRIES", "DUE", "ERROR")
-    click.echo(table(heads, rows, right=("PRIO", "TRIES")) if rows else "no such jobs")
+    headers = ("JOB", "STATUS", "TASK", "QUEUE", "PRIO", "TRIES", "DUE", "ERROR")
+    click.echo(table(headers, rows, right=("PRIO", "TRIES")) if rows else "no such jobs")
 
 
 @click.command("show")
 @click.argument("job_id")
-@asks_service
+@with_service
 def show_job(service: Service, job_id: str) -> None:
-    """One job: its fields, its attempts, the end of what they printed."""
+    """Show one job: its fields, its attempts, the end of their output."""
     client = service.client()
     job = client.ask("GET", f"/job?job_id={job_id}")
     executions, logs = client.ask("GET", f"/api/jobs/{job_id}/executions"), client.ask("GET", f"/api/jobs/{job_id}/logs")
@@ -66,7 +66,7 @@ def show_job(service: Service, job_id: str) -> None:
     click.echo(pairs(_fields(job, now)))
     if executions:
         click.echo("\n" + _attempts(executions, now))
-    for line in _last_words(logs["attempts"]):
+    for line in _last_output(logs["attempts"]):
         click.echo(line)
 
 
@@ -92,7 +92,7 @@ def _attempts(executions: list[dict[str, Any]], now: datetime) -> str:
     return table(("TRY", "ENDED", "BEGAN", "TOOK", "WORKER", "ERROR"), rows, right=("TRY",))
 
 
-def _last_words(attempts: list[dict[str, Any]]) -> list[str]:
+def _last_output(attempts: list[dict[str, Any]]) -> list[str]:
     printed = [(row["attempt"], line) for row in attempts for line in row["output"].splitlines()]
     if not printed:
         return []
@@ -101,9 +101,9 @@ def _last_words(attempts: list[dict[str, Any]]) -> list[str]:
 
 @click.command("why")
 @click.argument("job_id")
-@asks_service
+@with_service
 def why_not(service: Service, job_id: str) -> None:
-    """Why a job is not running: the most decisive reason first."""
+    """Explain why a job is not running, the most decisive reason first."""
     told = service.client().ask("GET", f"/api/jobs/{job_id}/why")
     if service.as_json:
         print_json(told)
@@ -115,21 +115,21 @@ def why_not(service: Service, job_id: str) -> None:
 
 @click.command("wait")
 @click.argument("job_ids", nargs=-1, required=True, metavar="JOB_ID…")
-@click.option("--timeout", "timeout_s", type=SECONDS, help="For how long at most (90, 5m, 2h); else for as long as it takes.")
-@asks_service
+@click.option("--timeout", "timeout_s", type=SECONDS, help="The longest time to wait (90, 5m, 2h); else as long as it takes.")
+@with_service
 def wait_for_jobs(service: Service, job_ids: Sequence[str], timeout_s: float | None) -> None:
-    """Wait until jobs have ended.
+    """Wait until jobs have finished.
 
-    Ends with 0 when all completed, 1 when one failed or was cancelled, 4 when the time was up.
+    Exit status: 0 when all completed, 1 when one failed or was cancelled, 4 when the time was up.
     """
-    sys.exit(wait_and_tell(service, job_ids, timeout_s))
+    sys.exit(wait_and_report(service, job_ids, timeout_s))
 
 
-def wait_and_tell(service: Service, job_ids: Sequence[str], timeout_s: float | None) -> int:
-    """The exit status; each job's end is told as it comes."""
+def wait_and_report(service: Service, job_ids: Sequence[str], timeout_s: float | None) -> int:
+    """Wait for the jobs, print each one's end as it happens; returns the exit status."""
     world = World()
     give_up_at = None if timeout_s is None else world.monotonic() + timeout_s
-    client = service.client(patience_s=60)
+    client = service.client(retry_s=60)
     status = exits.OK
     for job_id in job_ids:
         try:

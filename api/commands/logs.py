@@ -1,4 +1,4 @@
-"""`logs`: what a job's attempts printed; with `-f` also what comes."""
+"""`logs`: the output of a job's attempts; with `-f`, also what they print from now on."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import select
 
 import click
 
-from jobyard.api.commands.connection import Service, asks_service
+from jobyard.api.commands.connection import Service, with_service
 from jobyard.api.commands.show import CONTROL, print_json
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.jobs.lifecycle import TERMINAL
 
-LOOK_EVERY_S = 0.5
+POLL_S = 0.5
 SEAM_CHARS = 200
 ENDED = {str(status) for status in TERMINAL}
 
 
 @click.command("logs")
 @click.argument("job_id")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
-@asks_service
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new output until the job has finished.")
+@with_service
 def show_logs(service: Service, job_id: str, follow: bool) -> None:
-    """What the attempts at a job printed and logged: the last 64 KiB of each.
+    """Print the output and log of a job's attempts: the last 64 KiB of each.
 
     \b
     Example: bin/jobyard logs -f 69541618f7d4e1295bfa447b
     """
-    client = service.client(patience_s=60)
+    client = service.client(retry_s=60)
     if service.as_json:
         print_json(client.ask("GET", f"/api/jobs/{job_id}/logs"))
         return
@@ -37,8 +37,8 @@ def show_logs(service: Service, job_id: str, follow: bool) -> None:
         _print_new(client, job_id, seen)
         if is_last_look:
             return
-        is_last_look = has_ended  # one more: on MongoDB the last words are stored a moment after the end
-        select.select([], [], [], LOOK_EVERY_S)
+        is_last_look = has_ended  # poll once more: on MongoDB the last output is stored a moment after the end
+        select.select([], [], [], POLL_S)
 
 
 def _print_new(client: Client, job_id: str, seen: dict[int, str]) -> None:
@@ -53,7 +53,7 @@ def _print_new(client: Client, job_id: str, seen: dict[int, str]) -> None:
 
 
 def fresh(known: str, output: str) -> str:
-    """What came after `known`; of the output only the end is kept, so its beginning may be gone meanwhile."""
+    """The output after `known`. Only the end of the output is kept, so its beginning may be gone by now."""
     if output.startswith(known):
         return output[len(known) :]
     seam = output.rfind(known[-SEAM_CHARS:])
@@ -61,5 +61,5 @@ def fresh(known: str, output: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """A task's colours and tabs are its own affair; nothing else that would move the cursor is let through."""
+    """The text with control characters escaped, except those for colours and tabs."""
     return CONTROL.sub(lambda found: found[0] if found[0] in "\x1b\t\r" else f"\\x{ord(found[0]):02x}", text)

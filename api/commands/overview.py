@@ -6,17 +6,17 @@ from typing import Any
 
 import click
 
-from jobyard.api.commands.connection import Service, asks_service
-from jobyard.api.commands.moments import span
+from jobyard.api.commands.connection import Service, with_service
 from jobyard.api.commands.show import clean, coloured, pairs, print_json, table
+from jobyard.api.commands.times import span
 
 MIB = 1 << 20
 
 
 @click.command("stats")
-@asks_service
+@with_service
 def show_stats(service: Service) -> None:
-    """Jobs by status, and every process."""
+    """Show jobs by status, and every process."""
     stats = service.client().ask("GET", "/stats")
     if service.as_json:
         print_json(stats)
@@ -26,24 +26,24 @@ def show_stats(service: Service) -> None:
 
 
 def processes_table(processes: list[dict[str, Any]]) -> str:
-    """Every process, with what it takes."""
+    """A table of every process and its resource usage."""
     rows = [
         (row["name"], row["pid"] or "", coloured(row["status"]), span(row["uptime_s"]), row["restarts"],
          f"{row['rss_bytes'] / MIB:.0f}", f"{row['cpu_percent']:.1f}")
         for row in processes
     ]  # fmt: skip
-    heads = ("PROCESS", "PID", "STATUS", "UP", "RESTARTS", "MIB", "CPU %")
-    return table(heads, rows, right=("PID", "RESTARTS", "MIB", "CPU %"))
+    headers = ("PROCESS", "PID", "STATUS", "UP", "RESTARTS", "MIB", "CPU %")
+    return table(headers, rows, right=("PID", "RESTARTS", "MIB", "CPU %"))
 
 
 @click.command("tasks")
-@asks_service
+@with_service
 def show_tasks(service: Service) -> None:
-    """The tasks that can be submitted, and what their jobs have by default."""
+    """List the registered tasks, with the defaults of their jobs."""
     tasks = service.client().ask("GET", "/api/tasks")
     if service.as_json:
         for row in tasks:
             print_json(row)
         return
     rows = [(clean(row["task"]), row["max_retries"], span(row["timeout_s"])) for row in tasks]
-    click.echo(table(("TASK", "RETRIES", "TIME-OUT"), rows, right=("RETRIES",)))
+    click.echo(table(("TASK", "RETRIES", "TIMEOUT"), rows, right=("RETRIES",)))

@@ -1,4 +1,4 @@
-"""`bin/jobyard`: all commands under one name. One is loaded when it is called: each Tab of a completion is a process of its own."""
+"""`bin/jobyard`: all commands under one name. Each is imported when called, since every Tab of a completion starts a process."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import click
 from click.shell_completion import get_completion_class
 
-from jobyard.api.commands.connection import ChildEnvironment
+from jobyard.api.commands.connection import CommandEnvironment
 
 NAME = "jobyard"
 SHELLS = ("bash", "zsh", "fish")
-PLACES: Mapping[str, str] = {
+COMMAND_FUNCTIONS: Mapping[str, str] = {
     "submit": "submit.submit_jobs", "list": "jobs.list_jobs", "show": "jobs.show_job", "why": "jobs.why_not",
     "wait": "jobs.wait_for_jobs", "logs": "logs.show_logs", "cancel": "changes.cancel_jobs", "retry": "changes.retry_jobs",
     "stats": "overview.show_stats", "top": "top.show_top", "tasks": "overview.show_tasks", "doctor": "doctor.see_doctor",
@@ -22,17 +22,17 @@ PLACES: Mapping[str, str] = {
 
 
 class Commands(click.Group):
-    """Those of `PLACES`."""
+    """The group of the commands in `COMMAND_FUNCTIONS`."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """Their names."""
-        return list(PLACES)
+        """See click."""
+        return list(COMMAND_FUNCTIONS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """That one, loaded now."""
-        if name not in PLACES:
+        """See click; imports the command's module."""
+        if name not in COMMAND_FUNCTIONS:
             return None
-        module, _, function = PLACES[name].partition(".")
+        module, _, function = COMMAND_FUNCTIONS[name].partition(".")
         command = getattr(importlib.import_module(f"jobyard.api.commands.{module}"), function)
         assert isinstance(command, click.Command)
         return command
@@ -41,20 +41,20 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def commands(context: click.Context) -> None:
-    """Submit, look at and change jobs from the command line.
+    """Submit, read and change jobs from the command line.
 
-    Which service: --url, else JOBYARD_URL, else what HOST and PORT_OFFSET say; its token: --token-file, else API_TOKEN.
+    The service: --url, else JOBYARD_URL, else what HOST and PORT_OFFSET say; its token: --token-file, else API_TOKEN.
 
-    Exit status: 0 done; 1 the job failed, or the service refused; 2 wrong words; 3 the service is away; 4 the time to wait was up.
+    Exit status: 0 success; 1 the job failed, or the service refused; 2 incorrect usage; 3 service unavailable; 4 time was up.
     """
-    if (context.find_object(ChildEnvironment) or ChildEnvironment()).environment.get("NO_COLOR"):
-        context.color = False  # https://no-color.org; where nobody sees them they are left out anyhow
+    if (context.find_object(CommandEnvironment) or CommandEnvironment()).environment.get("NO_COLOR"):
+        context.color = False  # https://no-color.org; click leaves colours out anyway when stdout is no terminal
 
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
 def print_completion(shell: str) -> None:
-    """Print what a shell needs to complete `jobyard` (put bin/ on PATH).
+    """Print the completion script for a shell (put bin/ on PATH).
 
     \b
     bash: eval "$(jobyard completion bash)"     zsh: eval "$(jobyard completion zsh)"

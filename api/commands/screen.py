@@ -1,6 +1,6 @@
-"""A terminal that is drawn on as a whole: taken over on entering, given back as it was however that ends.
+"""A full-screen terminal: taken over on entering the `with`, restored on leaving it, whatever happens.
 
-Each frame is one write that goes over the last one, line by line, and clears only what is left of it: nothing flickers.
+Each frame is one write that overwrites the previous frame line by line and clears only what remains of it, so nothing flickers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from types import FrameType, TracebackType
 from jobyard.api.commands.show import ANSI
 
 ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
-"""Another page of the screen, no cursor, long lines are cut instead of wrapped."""
+"""The alternate screen, no cursor, long lines are cut instead of wrapped."""
 LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 HOME, END_OF_LINE, END_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 BEGIN_UPDATE, END_UPDATE = "\x1b[?2026h", "\x1b[?2026l"
-"""Terminals that know them show the frame at once; others pass over them."""
-UNTOLD = os.terminal_size((80, 24))
+"""Synchronized output: terminals that support it show the frame at once; others ignore these codes."""
+DEFAULT_SIZE = os.terminal_size((80, 24))
 NO_KEY = b"\0"
 
 
@@ -56,22 +56,22 @@ class Screen:
 
     @property
     def size(self) -> os.terminal_size:
-        """Columns and lines, as of now; terminals behind a serial line may not know theirs."""
-        told = os.get_terminal_size(self._screen_fd)
-        return told if all(told) else UNTOLD
+        """The current columns and lines; a terminal on a serial line may not know its own."""
+        size = os.get_terminal_size(self._screen_fd)
+        return size if all(size) else DEFAULT_SIZE
 
     def draw(self, lines: Sequence[str]) -> None:
-        """A frame of this size; what does not fit below is left out."""
+        """Draw a frame; lines that do not fit are left out."""
         shown = [line if self._has_colours else ANSI.sub("", line) for line in lines[: self.size.lines]]
         body = f"{END_OF_LINE}\n".join(shown)
         self._write(f"{BEGIN_UPDATE}{HOME}{body}{END_OF_LINE}{END_OF_SCREEN}{END_UPDATE}")
 
     def wait_key(self, within_s: float) -> str:
-        """A key, or nothing when the time is up or the size has changed. Raises `KeyboardInterrupt` when we are to leave."""
+        """A key, or "" when the time is up or the size has changed. Raises `KeyboardInterrupt` on a signal to end."""
         ready, _, _ = select.select([self._key_fd, self._wake_read], [], [], within_s)
         if self._wake_read in ready:
-            told = os.read(self._wake_read, 100)
-            if told.strip(bytes([signal.SIGWINCH])):
+            size = os.read(self._wake_read, 100)
+            if size.strip(bytes([signal.SIGWINCH])):
                 raise KeyboardInterrupt
         if self._key_fd not in ready:
             return ""
@@ -81,7 +81,7 @@ class Screen:
         return pressed.decode("utf-8", "replace")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        """The pipe has it already."""
+        """Does nothing: the wake-up pipe has received the signal already."""
 
     def _write(self, text: str) -> None:
         data = text.encode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What the commands print: JSON for programs, tables and colours for people. Colours are left out where nobody sees them."""
+"""The commands' output: JSON for programs, tables and colours for people. Colours are used on terminals only."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ COLOURS: Mapping[str, str] = {
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 GAP = "  "
-LEAST_CHARS = 8
+MIN_CHARS = 8
 
 
 def print_json(value: object) -> None:
-    """One document on one line, so that a list of them is NDJSON."""
+    """Print one document on one line, so that a list of them is NDJSON."""
     click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def progress_bar(length: int, label: str) -> ProgressBar[int]:
-    """On stderr, so that what is printed can be used; only for people."""
+    """A progress bar on stderr, so that stdout stays usable; shown on a terminal only."""
     return click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())
 
 
 def clean(text: str) -> str:
-    """Text of somebody else's for a terminal: nothing in it can move the cursor or change colours."""
+    """Untrusted text made safe for a terminal: nothing in it can move the cursor or change colours."""
     return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def on_one_line(text: str | None) -> str:
-    """The first line, made safe."""
+    """The first line of the text, made safe."""
     return clean((text or "").strip().partition("\n")[0])
 
 
@@ -53,27 +53,27 @@ def coloured(word: str) -> str:
 
 
 def as_text(value: Any, *, indent: int | None = None) -> str:
-    """A payload or a result."""
+    """A payload or a result as JSON, made safe."""
     return clean(json.dumps(value, ensure_ascii=False, indent=indent))
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> str:
-    """Columns as wide as they must be; on a terminal the last one is cut where that ends."""
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> str:
+    """A table whose columns are as wide as needed; on a terminal the last one is cut to fit."""
     cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(_width(cell) for cell in column) for column in zip(heads, *cells, strict=True)]
+    widths = [max(_width(cell) for cell in column) for column in zip(headers, *cells, strict=True)]
     screen = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    room = max(LEAST_CHARS, screen - sum(widths[:-1]) - len(GAP) * (len(widths) - 1))
+    room = max(MIN_CHARS, screen - sum(widths[:-1]) - len(GAP) * (len(widths) - 1))
     lines = []
-    for number, row in enumerate([list(heads), *cells]):
+    for number, row in enumerate([list(headers), *cells]):
         row[-1] = row[-1] if _width(row[-1]) <= room else row[-1][: room - 1] + "…"
-        padded = [_pad(cell, width, head in right) for cell, width, head in zip(row, widths, heads, strict=True)]
+        padded = [_pad(cell, width, head in right) for cell, width, head in zip(row, widths, headers, strict=True)]
         line = GAP.join(padded).rstrip()
         lines.append(click.style(line, bold=True) if number == 0 else line)
     return "\n".join(lines)
 
 
 def pairs(rows: Iterable[tuple[str, object]]) -> str:
-    """`name  value` lines; those without a value are left out."""
+    """Lines of `name  value`, without those that have no value."""
     shown = [(name, value) for name, value in rows if value not in (None, "")]
     width = max((len(name) for name, _ in shown), default=0)
     return "\n".join(f"{click.style(name.ljust(width), bold=True)}{GAP}{value}" for name, value in shown)

@@ -1,54 +1,56 @@
-"""`submit`: one job, or a file of them. What was sent before is never stored twice, whoever dies in between."""
+"""`submit`: one job, or a file of jobs. A job that was sent before is never stored twice, whatever dies in between."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
+import shlex
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
-from jobyard.api.commands.connection import Service, asks_service
+from jobyard.api.commands.connection import Service, with_service
 from jobyard.api.commands.filters import complete_task
-from jobyard.api.commands.jobs import wait_and_tell
-from jobyard.api.commands.moments import SECONDS
+from jobyard.api.commands.job_file import JobFile
+from jobyard.api.commands.jobs import wait_and_report
 from jobyard.api.commands.show import print_json, progress_bar
-from jobyard.engine.errors import InvalidRequest, JobyardError
+from jobyard.api.commands.times import SECONDS
+from jobyard.engine.client.sync_client import Client
+from jobyard.engine.errors import JobyardError
+from jobyard.engine.jobs.submission import TaskDefaults
 
-FILE_PATIENCE_S = 300.0
-"""For how long a file's submission outlives an absence of the service."""
+FILE_RETRY_S = 300.0
+"""How long the submission of a file keeps trying while the service is unavailable."""
 CHUNK = 500
-KEY_CHARS = 32
-PLACE = re.compile(r"jobs\[(\d+)\](: )?")
+STORED = re.compile(r"the first \d+ jobs are stored")
+BATCH_INDEX = re.compile(r"jobs\[(\d+)\](: )?")
 
 
 @click.command("submit")
 @click.argument("task", required=False, shell_complete=complete_task)
 @click.option("--payload", metavar="JSON", help="The payload as JSON; @FILE reads it from a file, - from stdin.")
-@click.option("--delay", "delay_s", type=SECONDS, help="Not before this long from now (90, 5m, 2h, 1.5d).")
-@click.option("--at", "scheduled_at", metavar="TIME", help="Not before this time (RFC 3339 with a zone).")
-@click.option("--priority", help="0 to 9, 9 first; or low, normal, high.")
-@click.option("--queue", help="The queue; else default.")
-@click.option("--max-retries", type=int, help="How often a failure is tried again.")
+@click.option("--delay", "delay_s", type=SECONDS, help="Run no earlier than this long from now (90, 5m, 2h, 1.5d).")
+@click.option("--at", "scheduled_at", metavar="TIME", help="Run no earlier than this time (RFC 3339 with a time zone).")
+@click.option("--priority", help="0 to 9, 9 runs first; or low, normal, high.")
+@click.option("--queue", help="The queue (default: default).")
+@click.option("--max-retries", type=int, help="How many times a failed job is tried again.")
 @click.option("--timeout", "timeout_s", type=SECONDS, help="How long one attempt may run.")
-@click.option("--key", help="Idempotency key; with --file the first part of each job's.")
-@click.option("--file", "file", metavar="FILE", help="Submit a file of jobs instead, one JSON object a line; - is stdin.")
-@click.option("--wait", "waits", is_flag=True, help="Wait until it has ended; the exit status tells how.")
-@asks_service
+@click.option("--key", help="Idempotency key; with --file, the first part of every job's key.")
+@click.option("--file", "file", metavar="FILE", help="Submit a file of jobs instead, one JSON object per line; - is stdin.")
+@click.option("--wait", "waits", is_flag=True, help="Wait until the job has finished; the exit status shows how it ended.")
+@with_service
 def submit_jobs(
     service: Service, task: str | None, payload: str | None, key: str | None, file: str | None, waits: bool, priority: str | None,
     **options: Any,
 ) -> None:  # fmt: skip
-    """Submit a job, or a file of jobs; prints their ids.
+    """Submit a job, or a file of jobs, and print their ids.
 
-    The jobs of a file get keys that are made of its content (or of --key) and their line. So when the command or the service dies
-    in the middle, call it again: what is stored already is not stored twice. To submit the same file once more on purpose, give
-    another --key.
+    A file is checked as a whole before its first job is submitted; blank lines are skipped. Its jobs get idempotency keys made of
+    the file's content (or of --key) and their position. So when the command or the service dies in the middle, run it again: no
+    job is stored twice. To submit the same file again on purpose, pass another --key.
 
     \b
     Examples: bin/jobyard submit resize --payload '{"path": "a.png"}' --priority high
@@ -58,14 +60,14 @@ def submit_jobs(
     fields = {name: value for name, value in options.items() if value is not None} | _priority(priority)
     if file is not None:
         if task or payload or fields or waits:
-            raise click.UsageError("--file goes with --key only: each line of the file holds a whole job")
+            raise click.UsageError("--file can be combined with --key only: each line of the file is a complete job")
         _submit_file(service, file, key)
         return
-    job_id = service.client(patience_s=30).submit(task or "echo", _payload(payload), idempotency_key=key, **fields)
+    job_id = service.client(retry_s=30).submit(task or "echo", _payload(payload), idempotency_key=key, **fields)
     if waits:
         if not service.as_json:
             click.echo(job_id, err=True)
-        sys.exit(wait_and_tell(service, [job_id], None))
+        sys.exit(wait_and_report(service, [job_id], None))
     print_json({"job_id": job_id}) if service.as_json else click.echo(job_id)
 
 
@@ -83,20 +85,19 @@ def _payload(text: str | None) -> Any:
             text = Path(text[1:]).read_text("utf-8")
         return json.loads(text)
     except (OSError, ValueError, RecursionError) as wrong:
-        raise click.UsageError(f"the payload is no JSON: {wrong} (a text needs quotes of its own: '\"text\"')") from None
+        raise click.UsageError(f"the payload is not JSON: {wrong} (a string needs its own quotes: '\"text\"')") from None
 
 
 def _submit_file(service: Service, name: str, key: str | None) -> None:
-    with _whole(name) as lines:
-        count, digest = _measure(lines)
-        prefix = key or digest
-        with progress_bar(count, "submitting") as bar:
-            jobs = _jobs(lines, bar)
-            client = service.client(patience_s=FILE_PATIENCE_S)
+    with JobFile(name) as file:
+        client = service.client(retry_s=FILE_RETRY_S)
+        file.check(_tasks_of(client))
+        prefix = key or file.digest
+        with progress_bar(len(file.line_numbers), "submitting") as bar:
             try:
-                job_ids = client.submit_many(jobs, chunk=CHUNK, idempotency_key=prefix)
+                job_ids = client.submit_many(_counted(file.jobs(), bar), chunk=CHUNK, idempotency_key=prefix)
             except JobyardError as wrong:
-                raise _with_line(wrong) from wrong.__cause__
+                raise _with_line(wrong, file, prefix) from wrong.__cause__
     if service.as_json:
         print_json({"job_ids": job_ids})
         return
@@ -105,45 +106,23 @@ def _submit_file(service: Service, name: str, key: str | None) -> None:
     click.echo(f"{len(job_ids)} jobs are stored", err=True)
 
 
-def _whole(name: str) -> IO[bytes]:
-    """The lines, to be read twice; of stdin a copy is made."""
-    if name == "-":
-        copy = tempfile.TemporaryFile()  # noqa: SIM115 (closed by who asked)
-        while block := sys.stdin.buffer.read(1 << 20):
-            copy.write(block)
-        return copy
-    try:
-        return Path(name).open("rb")
-    except OSError as wrong:
-        raise click.UsageError(f"{name} cannot be read: {wrong.strerror}") from None
+def _tasks_of(client: Client) -> dict[str, TaskDefaults]:
+    return {row["task"]: TaskDefaults() for row in client.ask("GET", "/api/tasks")}
 
 
-def _measure(lines: IO[bytes]) -> tuple[int, str]:
-    lines.seek(0)
-    digest = hashlib.sha256()
-    count = 0
-    for line in lines:
-        digest.update(line)
-        count += 1
-    lines.seek(0)
-    return count, digest.hexdigest()[:KEY_CHARS]
-
-
-def _jobs(lines: IO[bytes], bar: Any) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        try:
-            job = json.loads(line)
-        except (ValueError, RecursionError) as wrong:
-            raise InvalidRequest("invalid_json", f"line {number} is no JSON: {wrong}") from None
-        if not isinstance(job, dict):
-            raise InvalidRequest("invalid_json", f"line {number} is no JSON object")
+def _counted(jobs: Iterator[dict[str, Any]], bar: Any) -> Iterator[dict[str, Any]]:
+    for job in jobs:
         bar.update(1)
         yield job
 
 
-def _with_line(wrong: JobyardError) -> JobyardError:
-    """The server counts jobs from 0, an editor lines from 1."""
-    found = PLACE.search(wrong.message)
+def _with_line(wrong: JobyardError, file: JobFile, key: str) -> JobyardError:
+    """The error with a line number instead of the job's index, and with the command that resumes."""
+    found = BATCH_INDEX.search(wrong.message)
     if found is not None:
-        wrong.message = f"line {int(found[1]) + 1}: {PLACE.sub('', wrong.message, 1)}"
+        wrong.message = f"line {file.line_numbers[int(found[1])]}: {BATCH_INDEX.sub('', wrong.message, 1)}"
+    stored = [note for note in getattr(wrong, "__notes__", ()) if STORED.match(note)]
+    if stored:
+        again = shlex.join(("bin/jobyard", "submit", "--file", file.name, "--key", key))
+        wrong.__notes__ = [f"{stored[0].partition(';')[0]}; to store the rest, and none of them twice: {again}"]
     return wrong

@@ -1,1 +1,1 @@
-"""The front: one gunicorn on all documented ports, its event loop, and the load balancer towards the schedulers."""
+"""The front: one gunicorn that serves all documented ports, its event loop, and the load balancer in front of the schedulers."""

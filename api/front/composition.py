@@ -1,4 +1,4 @@
-"""What one HTTP worker serves, composed: an app for each port, the fast path and the long poll beside them."""
+"""Builds what one HTTP worker serves: an app for each port, and the fast path and the long poll beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobyard.api.front.connections import connections_allowed
 from jobyard.api.front.fast_path import FastPath, FastRoute, InThread
 from jobyard.api.front.health import Health
 from jobyard.api.front.load_balancer import LoadBalancer
-from jobyard.api.front.long_poll import MAX_WAITING, LongPoll, Parked
+from jobyard.api.front.long_poll import MAX_WAITING, LongPoll, ResponseDeferred
 from jobyard.api.front.round_robin import RoundRobin
 from jobyard.api.http.app import create_app
 from jobyard.api.http.error_handlers import ErrorHandlers
@@ -40,7 +40,7 @@ SUBMISSIONS = {GATEWAY: b"POST /api/jobs HTTP/1.1", SCHEDULER: b"POST /schedule 
 
 
 class Composition:
-    """What all ports of one HTTP worker share."""
+    """The objects that all ports of one HTTP worker share."""
 
     def __init__(self, *, settings: Settings, run_dir: RunDir, log: Log) -> None:
         self.world = World()
@@ -55,7 +55,7 @@ class Composition:
         self.fast_routes: dict[tuple[str, bytes], FastRoute] = {}
 
     def add_port(self, port: int, name: str) -> None:
-        """Serve this component on its port."""
+        """Register the component that this port serves."""
         kind = name.rpartition("-")[0]
         names = self.health.schedulers if kind == GATEWAY else partial(list, [name])
         scheduler = LoadBalancer(self._caller, schedulers=names, health=self.health, world=self.world)
@@ -67,14 +67,14 @@ class Composition:
             self.fast_routes[str(port), SUBMISSIONS[kind]] = FastRoute(jobs=jobs, scheduler=scheduler, route=route)
 
     def fast_path(self, in_thread: InThread) -> FastPath:
-        """Made by the HTTP worker, which knows its own threads."""
+        """Built by the HTTP worker, which knows its own threads."""
         return FastPath(
             self.fast_routes, network=Hub(self._run_dir), guards=self._guards, error_handlers=self.error_handlers,
             health=self.health, world=self.world, request_metrics=self.request_metrics, in_thread=in_thread,
         )  # fmt: skip
 
     def long_poll(self) -> LongPoll:
-        """For half of the connections at most, or those that wait would keep all others out."""
+        """Limited to half of the connections, so that waiting clients cannot keep all others out."""
         return LongPoll(
             network=Hub(self._run_dir), round_robin=RoundRobin(self.health.schedulers, self.health), world=self.world,
             max_waiting=min(MAX_WAITING, connections_allowed() // 2),
@@ -94,11 +94,11 @@ class Composition:
 
 
 def compose(*, settings: Settings, ports: Mapping[int, str], run_dir: RunDir, log: Log) -> PortDispatcher:
-    """Everything that an HTTP worker needs; its health checks run from now on, in a thread."""
+    """Build everything that an HTTP worker needs, and start its health checks in a thread."""
     composition = Composition(settings=settings, run_dir=run_dir, log=log)
     for port, name in ports.items():
         composition.add_port(port, name)
-    threading.Thread(target=composition.health.check_for_ever, name="health checks", daemon=True).start()
+    threading.Thread(target=composition.health.run, name="health checks", daemon=True).start()
     return PortDispatcher(
         composition.apps, composition.fast_path, composition.long_poll(), error_handlers=composition.error_handlers,
         request_metrics=composition.request_metrics,
@@ -106,7 +106,7 @@ def compose(*, settings: Settings, ports: Mapping[int, str], run_dir: RunDir, lo
 
 
 class PortDispatcher:
-    """The WSGI app of all ports, and what goes past it."""
+    """The WSGI app of all ports, and the two paths that bypass it: the fast path and the long poll."""
 
     def __init__(
         self, apps: Mapping[str, WsgiApp], fast_path: Callable[..., FastPath], long_poll: LongPoll, *,
@@ -121,22 +121,22 @@ class PortDispatcher:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         environ[LONG_POLL] = self.long_poll
         request_id = self.request_metrics.begin(environ)
-        told: list[int] = []
+        statuses: list[int] = []
 
         def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-            told.append(int(status[:3]))
+            statuses.append(int(status[:3]))
             return start_response(status, [*headers, (HEADER, request_id)], *more)
 
         body = self._apps[environ["SERVER_PORT"]](environ, start)
-        self.request_metrics.end(environ, environ.get(ROUTE, OTHER), told[-1] if told else 500)
+        self.request_metrics.end(environ, environ.get(ROUTE, OTHER), statuses[-1] if statuses else 500)
         wait = environ.get(WAIT)
         if isinstance(wait, Wait):
-            raise Parked(wait)
+            raise ResponseDeferred(wait)
         return body
 
     def answer_after(self, wait: Wait) -> Reply:
-        """For a thread, once the wait is over."""
+        """The reply once the wait is over; called in a thread."""
         try:
             return with_id(wait.answer(), wait.request_id)
-        except Exception as wrong:
-            return with_id(self._error_handlers.tell(wrong, {REQUEST_ID: wait.request_id}), wait.request_id)
+        except Exception as error:
+            return with_id(self._error_handlers.reply_to(error, {REQUEST_ID: wait.request_id}), wait.request_id)

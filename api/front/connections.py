@@ -1,4 +1,4 @@
-"""How many clients the front serves at once, and what it needs for that of the system."""
+"""How many clients the front serves at once, and the file descriptors that this takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DESCRIPTORS = 2 * CONNECTIONS
 
 
 def connections_allowed() -> int:
-    """How many clients an HTTP worker may have: half of the descriptors, so that the other half is there to serve them with."""
+    """The most clients that an HTTP worker may have: half of the descriptors, which leaves the other half for serving them."""
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed < DESCRIPTORS:
         allowed = DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, DESCRIPTORS)

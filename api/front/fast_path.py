@@ -1,12 +1,12 @@
-"""The express: submissions go from the loop of an HTTP worker to a scheduler and back, and no thread waits for them.
+"""The fast path: submissions go from the event loop of an HTTP worker to a scheduler and back without occupying a thread.
 
-    take ─▶ fresh ──one frame a turn of the loop, to the next scheduler──▶ under way ──a last word──▶ replied
-              │                                                               │
-              └──nobody is there──▶ a thread ◀──cut off · another word · none for LOOK_S──┘
+    take ─▶ queued ──one frame per tick, to the next scheduler──▶ in flight ──conclusive answer──▶ replied
+              │                                                       │
+              └──unreachable──▶ thread ◀──disconnected · other answer · none for RECHECK_S──┘
 
-So a submission alone waits for nothing, and those that came together share a frame, a commit and a sync of the disk. What is not
-plain is `front.delivery`'s: a thread goes on where the express left off. Nothing here blocks, and only the loop calls it, but for
-what is said to be for a thread.
+A single submission therefore waits for nothing, and those that arrive together share a frame, a commit and a disk sync.
+Everything out of the ordinary is left to `front.delivery`: a thread continues where the fast path stopped. Nothing here blocks,
+and everything is called from the event loop except what is marked as running in a thread.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from jobyard.api.front.delivery import LOOK_S, is_last_word
+from jobyard.api.front.delivery import RECHECK_S, is_conclusive
 from jobyard.api.front.health import Health
 from jobyard.api.front.load_balancer import LoadBalancer
 from jobyard.api.http.body import Environ
@@ -30,79 +30,79 @@ from jobyard.engine.wire.hub import Mailbox, Peer
 from jobyard.engine.wire.messages import Accepted, Begun, Closed, Message, Replied, Submit, Submits
 from jobyard.engine.world import World
 
-MOST = 256
-"""Under way in one process; small ones all of them. Whatever comes beyond waits for a thread."""
+MAX_IN_FLIGHT = 256
+"""The most submissions in flight in one process, all of them small. Any beyond that are served by threads."""
 
-Then = Callable[[Reply], None]
-InThread = Callable[[Callable[[], Reply], Then], None]
-"""Run the first in a thread, then the second, with what it gave, in the loop."""
+OnReply = Callable[[Reply], None]
+InThread = Callable[[Callable[[], Reply], OnReply], None]
+"""Run the first function in a thread, then the second, with its result, in the event loop."""
 
 
 @dataclass(slots=True, kw_only=True)
 class FastRoute:
-    """One port's way to its schedulers; `fresh` came since the last turn. `route`: its row of `http.routes`."""
+    """One port's route to its schedulers. `queued`: arrived since the last tick. `route`: its row of `http.routes`."""
 
     route: str
     jobs: Jobs
     scheduler: LoadBalancer
-    fresh: list[PendingSubmission] = field(default_factory=list)
+    queued: list[PendingSubmission] = field(default_factory=list)
 
 
 class PendingSubmission:
-    """A submission and whom its reply is for. To a thread that goes on with it, it is the call that it waits for (`Awaited`)."""
+    """A submission and the callback for its reply. A thread that takes it over waits for it as for a `PendingCall`."""
 
-    def __init__(self, fast_route: FastRoute, submit: Submit, environ: Environ, then: Then) -> None:
+    def __init__(self, fast_route: FastRoute, submit: Submit, environ: Environ, on_reply: OnReply) -> None:
         self.fast_route = fast_route
         self.submit = submit
         self.environ = environ
-        self.then = then
+        self.on_reply = on_reply
         self.name = ""
         self.peer: Peer | None = None
         self.sent_at = 0.0
         self.was_sent = False
         self.has_begun = False
-        self._thread_hears: threading.Event | None = None
+        self._resolved: threading.Event | None = None
         self._answer: Message | None = None
-        self._is_cut_off = False
+        self._is_disconnected = False
 
     @property
     def is_in_thread(self) -> bool:
-        """Whether a thread has gone on with it."""
-        return self._thread_hears is not None
+        """Whether a thread has taken it over."""
+        return self._resolved is not None
 
-    def go_into_thread(self) -> None:
-        """From now on somebody may wait for it."""
-        self._thread_hears = threading.Event()
-        if self._answer is not None or self._is_cut_off:
-            self._thread_hears.set()
+    def hand_to_thread(self) -> None:
+        """From now on a thread may wait for it."""
+        self._resolved = threading.Event()
+        if self._answer is not None or self._is_disconnected:
+            self._resolved.set()
 
-    def tell(self, answer: Message | None) -> None:
-        """What became of it; None: its connection broke off."""
-        self._answer, self._is_cut_off = answer, answer is None
-        if self._thread_hears is not None:
-            self._thread_hears.set()
+    def resolve(self, answer: Message | None) -> None:
+        """Record the answer, or None when the connection was lost, and wake up the thread that waits for it."""
+        self._answer, self._is_disconnected = answer, answer is None
+        if self._resolved is not None:
+            self._resolved.set()
 
     def wait(self, timeout_s: float) -> Message | None:
-        """See `Awaited`; only for its thread."""
-        assert self._thread_hears is not None
-        self._thread_hears.wait(max(0.0, timeout_s))
-        if self._is_cut_off:
-            raise NoAnswer(f"{self.name} does not answer: the connection broke off", was_sent=True)
+        """See `PendingCall`; called by its thread only."""
+        assert self._resolved is not None
+        self._resolved.wait(max(0.0, timeout_s))
+        if self._is_disconnected:
+            raise NoAnswer(f"{self.name} does not answer: the connection was lost", was_sent=True)
         return self._answer
 
     def drop(self) -> None:
-        """See `Awaited`: a late answer is then nobody's."""
+        """See `PendingCall`: a late answer is ignored."""
 
 
 class FastPath:
-    """Of one HTTP worker."""
+    """The fast path of one HTTP worker."""
 
     def __init__(
         self, fast_routes: Mapping[tuple[str, bytes], FastRoute], *, network: Mailbox, guards: Guards,
         error_handlers: ErrorHandlers, health: Health,
         world: World, in_thread: InThread, request_metrics: RequestMetrics,
     ) -> None:  # fmt: skip
-        """`lanes` by port and request line."""
+        """`fast_routes`: by port and request line."""
         self._fast_routes = fast_routes
         self._network = network
         self._guards = guards
@@ -112,71 +112,71 @@ class FastPath:
         self._in_thread = in_thread
         self._request_metrics = request_metrics
         self._peers: dict[str, Peer] = {}
-        self._under_way: dict[int, PendingSubmission] = {}
+        self._in_flight: dict[int, PendingSubmission] = {}
         self._next_number = 0
         self._count = 0
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether `turn` should be called within `LOOK_S`."""
-        return bool(self._under_way)
+    def has_in_flight(self) -> bool:
+        """Whether `tick` must be called within `RECHECK_S`."""
+        return bool(self._in_flight)
 
     def fileno(self) -> int:
-        """Readable when there is something to hear."""
+        """Readable when a message has arrived."""
         return self._network.fileno()
 
     def fast_route(self, port: str, request_line: bytes) -> FastRoute | None:
-        """Where such a request goes, if it may be taken."""
-        return self._fast_routes.get((port, request_line)) if self._count < MOST else None
+        """The route of such a request; None when the fast path cannot take it."""
+        return self._fast_routes.get((port, request_line)) if self._count < MAX_IN_FLIGHT else None
 
-    def take(self, fast_route: FastRoute, environ: Environ, then: Then) -> None:
-        """A request that is here as a whole; its reply may come at once."""
+    def take(self, fast_route: FastRoute, environ: Environ, on_reply: OnReply) -> None:
+        """Take a request that has been received completely; `on_reply` may be called at once."""
         self._request_metrics.begin(environ)
         try:
             self._guards.check(environ)
-            passage = PendingSubmission(fast_route, fast_route.jobs.submission(environ), environ, then)
-        except Exception as wrong:
-            self._reply(fast_route, environ, self._error_handlers.tell(wrong, environ), then)
+            pending = PendingSubmission(fast_route, fast_route.jobs.submission(environ), environ, on_reply)
+        except Exception as error:
+            self._reply(fast_route, environ, self._error_handlers.reply_to(error, environ), on_reply)
             return
         self._count += 1
-        fast_route.fresh.append(passage)
+        fast_route.queued.append(pending)
 
-    def turn(self) -> None:
-        """Once a turn of the loop: send what came, and see who waits for too long."""
+    def tick(self) -> None:
+        """Called once per iteration of the loop: send what arrived, and hand what has waited too long to threads."""
         for fast_route in self._fast_routes.values():
-            if fast_route.fresh:
-                passages, fast_route.fresh = fast_route.fresh, []
-                self._send(fast_route.scheduler.whose_turn(), passages)
-        too_old = self._world.monotonic() - LOOK_S
-        for passage in list(self._under_way.values()):
-            if passage.sent_at > too_old:
+            if fast_route.queued:
+                batch, fast_route.queued = fast_route.queued, []
+                self._send(fast_route.scheduler.next_scheduler(), batch)
+        too_old = self._world.monotonic() - RECHECK_S
+        for pending in list(self._in_flight.values()):
+            if pending.sent_at > too_old:
                 break
-            if not passage.is_in_thread:
-                self._go_into_thread(passage)
+            if not pending.is_in_thread:
+                self._hand_to_thread(pending)
 
-    def hear(self) -> None:
-        """What schedulers say."""
+    def receive(self) -> None:
+        """Read the messages of the schedulers."""
         for envelope in self._network.poll(0):
             if isinstance(envelope.message, Replied):
                 for number, reply in envelope.message.replies:
-                    self._hear_reply(number, reply)
+                    self._receive_reply(number, reply)
             elif isinstance(envelope.message, Closed):
-                self._cut_off(envelope.peer)
+                self._disconnect(envelope.peer)
 
-    def _send(self, name: str | None, passages: list[PendingSubmission]) -> None:
+    def _send(self, name: str | None, batch: list[PendingSubmission]) -> None:
         peer = self._peer(name) if name else None
         first = self._next_number
-        submits = Submits(first_number=first, submits=[passage.submit for passage in passages])
+        submits = Submits(first_number=first, submits=[pending.submit for pending in batch])
         if name is None or peer is None or not peer.send(submits):
-            for passage in passages:
-                self._go_into_thread(passage)
-            self.hear()  # that connection may have broken, which makes nothing readable
+            for pending in batch:
+                self._hand_to_thread(pending)
+            self.receive()  # the connection may have been lost, which does not make the descriptor readable
             return
-        self._next_number += len(passages)
+        self._next_number += len(batch)
         now = self._world.monotonic()
-        for number, passage in enumerate(passages, first):
-            passage.name, passage.peer, passage.sent_at, passage.was_sent = name, peer, now, True
-            self._under_way[number] = passage
+        for number, pending in enumerate(batch, first):
+            pending.name, pending.peer, pending.sent_at, pending.was_sent = name, peer, now, True
+            self._in_flight[number] = pending
 
     def _peer(self, name: str) -> Peer | None:
         peer = self._peers.get(name) or self._network.connect(name)
@@ -184,49 +184,49 @@ class FastPath:
             self._peers[name] = peer
         return peer
 
-    def _hear_reply(self, number: int, reply: Message) -> None:
-        passage = self._under_way.get(number)
-        if passage is None:
+    def _receive_reply(self, number: int, reply: Message) -> None:
+        pending = self._in_flight.get(number)
+        if pending is None:
             return
         if isinstance(reply, Begun):
-            passage.has_begun = True
+            pending.has_begun = True
             return
-        del self._under_way[number]
-        passage.tell(reply)
-        self._health.note_answer(passage.name)
-        if passage.is_in_thread:
+        del self._in_flight[number]
+        pending.resolve(reply)
+        self._health.note_answer(pending.name)
+        if pending.is_in_thread:
             return
-        if is_last_word(reply) and not (isinstance(reply, Accepted) and reply.repeated):
-            self._finish(passage, passage.fast_route.jobs.told(reply))
+        if is_conclusive(reply) and not (isinstance(reply, Accepted) and reply.repeated):
+            self._finish(pending, pending.fast_route.jobs.told(reply))
         else:
-            self._go_into_thread(passage)
+            self._hand_to_thread(pending)
 
-    def _cut_off(self, peer: Peer | None) -> None:
+    def _disconnect(self, peer: Peer | None) -> None:
         self._peers = {name: known for name, known in self._peers.items() if known is not peer}
-        for number, passage in list(self._under_way.items()):
-            if passage.peer is peer:
-                del self._under_way[number]
-                passage.tell(None)
-                if not passage.is_in_thread:
-                    self._go_into_thread(passage)
+        for number, pending in list(self._in_flight.items()):
+            if pending.peer is peer:
+                del self._in_flight[number]
+                pending.resolve(None)
+                if not pending.is_in_thread:
+                    self._hand_to_thread(pending)
 
-    def _go_into_thread(self, passage: PendingSubmission) -> None:
-        passage.go_into_thread()
-        self._in_thread(partial(self._deliver, passage), partial(self._finish, passage))
+    def _hand_to_thread(self, pending: PendingSubmission) -> None:
+        pending.hand_to_thread()
+        self._in_thread(partial(self._deliver, pending), partial(self._finish, pending))
 
-    def _deliver(self, passage: PendingSubmission) -> Reply:
-        """In a thread."""
-        scheduler = passage.fast_route.scheduler
+    def _deliver(self, pending: PendingSubmission) -> Reply:
+        """Runs in a thread."""
+        scheduler = pending.fast_route.scheduler
         try:
-            answer = scheduler.go_on(passage.submit, passage.name, passage) if passage.was_sent else scheduler.send(passage.submit)
-            return passage.fast_route.jobs.told(answer)
-        except Exception as wrong:
-            return self._error_handlers.tell(wrong, passage.environ)
+            answer = scheduler.resume(pending.submit, pending.name, pending) if pending.was_sent else scheduler.send(pending.submit)
+            return pending.fast_route.jobs.told(answer)
+        except Exception as error:
+            return self._error_handlers.reply_to(error, pending.environ)
 
-    def _finish(self, passage: PendingSubmission, reply: Reply) -> None:
+    def _finish(self, pending: PendingSubmission, reply: Reply) -> None:
         self._count -= 1
-        self._reply(passage.fast_route, passage.environ, reply, passage.then)
+        self._reply(pending.fast_route, pending.environ, reply, pending.on_reply)
 
-    def _reply(self, fast_route: FastRoute, environ: Environ, reply: Reply, then: Then) -> None:
+    def _reply(self, fast_route: FastRoute, environ: Environ, reply: Reply, on_reply: OnReply) -> None:
         self._request_metrics.end(environ, fast_route.route, reply.status)
-        then(with_id(reply, request_id_of(environ)))
+        on_reply(with_id(reply, request_id_of(environ)))

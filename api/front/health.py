@@ -1,10 +1,10 @@
-"""Who of the schedulers is well: a ping each second, four times as often while one owes an answer.
+"""Health checks of the schedulers: a ping every second, four times as often while an answer is outstanding.
 
-    well ──its connection is refused or broken──▶ gone      ──▶ well again when it has answered a ping, or whatever it was asked
-      └── a ping unanswered for SILENT_S ───────▶ silent ──┘
+    healthy ──its connection is refused or lost──▶ gone   ──▶ healthy again once it answers a ping or any other request
+       └──── a ping unanswered for SILENT_S ─────▶ silent ──┘
 
-One that is only busy answers between two commits, and stays well. A ping is waited for over several rounds; so one that hangs
-owes the same ping all the time, and costs the others nothing. What is done with this knowledge is `front.load_balancer`'s.
+A scheduler that is merely busy answers between two commits and stays healthy. A ping stays pending over several rounds, so a hung
+scheduler has one outstanding ping at a time and does not delay the checks of the others. `front.load_balancer` uses the result.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ CHECK_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A ping on its way."""
+class PendingPing:
+    """A ping without an answer yet."""
 
     call: Call
-    since: float
+    sent_at: float
 
 
 class Health:
-    """Of all schedulers, as one front process sees it; shared by its threads."""
+    """The health of all schedulers as one front process sees it; shared by its threads."""
 
     def __init__(self, caller: Caller, *, schedulers: Callable[[], list[str]], world: World, log: Log) -> None:
         self._caller = caller
@@ -40,81 +40,81 @@ class Health:
         self._world = world
         self._log = log
         self._names: list[str] = []
-        self._out: frozenset[str] = frozenset()
-        self._pings: dict[str, Asked] = {}
+        self._unhealthy: frozenset[str] = frozenset()
+        self._pings: dict[str, PendingPing] = {}
         self._lock = threading.Lock()
-        self._someone_failed = threading.Event()
+        self._wake = threading.Event()
 
     def schedulers(self) -> list[str]:
-        """Those that should be there, as of the last check."""
+        """All schedulers that exist, as of the last check."""
         if not self._names:
             self._names = self._schedulers()
         return self._names
 
-    def is_well(self, name: str) -> bool:
-        """Whether to ask it."""
-        return name not in self._out
+    def is_healthy(self, name: str) -> bool:
+        """Whether requests should go to it."""
+        return name not in self._unhealthy
 
     def note_answer(self, name: str) -> None:
         """It has just answered."""
-        if name in self._out:
-            self._put(name, is_well=True)
+        if name in self._unhealthy:
+            self._set_healthy(name, is_healthy=True)
 
-    def note_gone(self, name: str) -> None:
-        """Its connection was refused, or has broken."""
-        self._put(name, is_well=False)
-        self._someone_failed.set()
+    def note_disconnect(self, name: str) -> None:
+        """Its connection was refused or lost."""
+        self._set_healthy(name, is_healthy=False)
+        self._wake.set()
 
-    def check_for_ever(self) -> None:
-        """The life of one thread."""
+    def run(self) -> None:
+        """Check for ever; the main function of a thread."""
         while True:
-            self._someone_failed.wait(CHECK_SOON_S if self._out or self._pings else CHECK_EVERY_S)
-            self._someone_failed.clear()
+            self._wake.wait(CHECK_SOON_S if self._unhealthy or self._pings else CHECK_EVERY_S)
+            self._wake.clear()
             self.check_or_log()
 
     def check_or_log(self) -> None:
-        """Whatever goes wrong, such as no descriptor being left for a moment, may be right the next time."""
+        """Check once; a fault, such as having no descriptor left for a moment, may be gone the next time."""
         try:
             self.check()
-        except Exception as fault:
-            self._log.error("health_check_failed", error=repr(fault))
+        except Exception as error:
+            self._log.error("health_check_failed", error=repr(error))
 
     def check(self) -> None:
-        """Ask everybody who does not owe an answer, and hear what comes of it for a moment."""
+        """Ping every scheduler without a pending ping, then collect answers for a moment."""
         self._names = self._schedulers()
         for name in set(self._pings) - set(self._names):
             self._pings.pop(name).call.drop()
         for name in set(self._names) - set(self._pings):
-            self._ask(name)
+            self._ping(name)
         deadline = self._world.monotonic() + CHECK_S
         for name in list(self._pings):
-            self._hear(name, deadline)
+            self._collect(name, deadline)
 
-    def _ask(self, name: str) -> None:
+    def _ping(self, name: str) -> None:
         try:
-            self._pings[name] = Asked(self._caller.begin(name, Ping()), self._world.monotonic())
+            self._pings[name] = PendingPing(self._caller.begin(name, Ping()), self._world.monotonic())
         except NoAnswer:
-            self._put(name, is_well=False)
+            self._set_healthy(name, is_healthy=False)
 
-    def _hear(self, name: str, deadline: float) -> None:
-        asked = self._pings[name]
+    def _collect(self, name: str, deadline: float) -> None:
+        pending_ping = self._pings[name]
         try:
-            answer = asked.call.wait(deadline - self._world.monotonic())
+            answer = pending_ping.call.wait(deadline - self._world.monotonic())
         except NoAnswer:
             del self._pings[name]
-            self._put(name, is_well=False)
+            self._set_healthy(name, is_healthy=False)
             return
         if answer is not None:
             del self._pings[name]
-            self._put(name, is_well=not _is_down(answer))
-        elif self._world.monotonic() - asked.since >= SILENT_S:
-            self._put(name, is_well=False)
+            self._set_healthy(name, is_healthy=not _is_down(answer))
+        elif self._world.monotonic() - pending_ping.sent_at >= SILENT_S:
+            self._set_healthy(name, is_healthy=False)
 
-    def _put(self, name: str, *, is_well: bool) -> None:
+    def _set_healthy(self, name: str, *, is_healthy: bool) -> None:
         with self._lock:
-            self._out = self._out - {name} if is_well else self._out | {name}
+            self._unhealthy = self._unhealthy - {name} if is_healthy else self._unhealthy | {name}
 
 
 def _is_down(answer: Message) -> bool:
-    """A scheduler whose database is away still answers, and says so to clients better than a balancer without schedulers."""
+    """A scheduler whose database is unavailable stays in use: its error tells clients more than "no scheduler" would."""
     return isinstance(answer, Refused) and answer.code != "database_unavailable"

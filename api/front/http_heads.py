@@ -1,6 +1,6 @@
-"""Heads of requests and of answers, for the express: both as gunicorn reads and writes them for everybody else.
+"""HTTP heads for the fast path: parses request heads and writes response heads exactly as gunicorn does for all other requests.
 
-A client sends the same head again and again, so what one says is kept for a while, by its bytes.
+A client sends the same head again and again, so parsed heads are cached by their bytes.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from werkzeug.http import HTTP_STATUS_CODES
 from jobyard.api.http.body import Environ
 from jobyard.api.http.reply import Reply
 
-KEPT = 256
-LONGEST_KEPT = 1 << 10
-NOBODY = ("", 0)
+CACHE_SIZE = 256
+MAX_CACHED_BYTES = 1 << 10
+NO_ADDRESS = ("", 0)
 _date = lru_cache(maxsize=2)(util.http_date)
 
 
 class Heads:
-    """Read with gunicorn's settings."""
+    """A parser of request heads with gunicorn's settings."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._read_and_keep = lru_cache(maxsize=KEPT)(self._read)
+        self._read_cached = lru_cache(maxsize=CACHE_SIZE)(self._read)
 
     def read(self, head: bytes) -> Environ | None:
-        """What WSGI says of a head, up to its blank line; None: it is for the long way to read, or to refuse. Not to be changed."""
-        return self._read_and_keep(head) if len(head) <= LONGEST_KEPT else self._read(head)
+        """The WSGI environment of a head (up to its blank line), not to be changed. None: gunicorn must read or refuse it."""
+        return self._read_cached(head) if len(head) <= MAX_CACHED_BYTES else self._read(head)
 
     def _read(self, head: bytes) -> Environ | None:
         with contextlib.suppress(ParseException, OSError, StopIteration):
-            request = Request(self._config, IterUnreader([head]), NOBODY, 1)
+            request = Request(self._config, IterUnreader([head]), NO_ADDRESS, 1)
             names = [name for name, _ in request.headers]
             if not request.should_close() and len(set(names)) == len(names):
-                _, environ = wsgi.create(request, None, NOBODY, NOBODY, self._config)
+                _, environ = wsgi.create(request, None, NO_ADDRESS, NO_ADDRESS, self._config)
                 return {name: value for name, value in environ.items() if name.isupper() and "REMOTE" not in name}
         return None
 
 
 def answer_bytes(reply: Reply, *, at_s: int, is_last: bool = False) -> bytes:
-    """A whole answer, given in this second since 1970; unless it `is_last` the connection is used again."""
-    told = {**reply.headers, "Content-Type": "application/json", "Content-Length": str(len(reply.body))}
-    lines = "".join([f"{name}: {value}\r\n" for name, value in told.items()])
+    """A complete HTTP response with this Unix time as its date; `is_last`: the connection is closed after it."""
+    headers = {**reply.headers, "Content-Type": "application/json", "Content-Length": str(len(reply.body))}
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     status = f"{reply.status} {HTTP_STATUS_CODES[reply.status].upper()}"
-    then = "close" if is_last else "keep-alive"
-    head = f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {_date(at_s)}\r\nConnection: {then}\r\n{lines}\r\n"
+    connection = "close" if is_last else "keep-alive"
+    head = f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {_date(at_s)}\r\nConnection: {connection}\r\n{lines}\r\n"
     return head.encode("latin-1") + reply.body

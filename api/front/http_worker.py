@@ -1,14 +1,14 @@
-"""An HTTP worker: gunicorn's threaded one, which no client can stop, and which tells every error as JSON.
+"""An HTTP worker: gunicorn's threaded worker, made immune to slow clients, with every error as JSON.
 
-    accepted ─▶ idle ─first byte─▶ arriving ──a submission───▶ the express ────answered──▶ idle
-                                      ├─whole──────────────▶ a thread ──────────┤
-                                      │      └─must wait─▶ the hall ─▶ a thread ┤
-                                      ├─large, chunked─────▶ a patient thread ──┤
-                                      └─too slow─▶ told so ─▶ parting ◀─closing─┘
+    accepted ─▶ idle ─first byte─▶ reading ──submission───────▶ fast path ─────answered──▶ idle
+                                      ├─complete────────────▶ thread ────────────┤
+                                      │      └─must wait─▶ long poll ─▶ thread ──┤
+                                      ├─large, chunked──────▶ slow-client thread ┤
+                                      └─too slow─▶ 408 ─▶ lingering ◀──closing───┘
 
-Only the poller waits for clients, with a time limit for everything; a thread gets a request that is here as a whole. The few
-patient threads wait for what is large or chunked, also not for ever: slow clients are in the way of one another only. Before
-a connection is closed, what the client still sends is read and dropped, so that it finds its answer and not a reset.
+Only the poller waits for clients, and every wait has a time limit; a regular thread gets only complete requests. A few
+slow-client threads wait for large and chunked bodies, also with a limit, so slow clients delay only one another. Before a
+connection is closed, what the client still sends is read and discarded, so that the client sees the response and not a reset.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from gunicorn.http import errors as http_errors
 from gunicorn.http.message import Request
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from jobyard.api.front.delivery import LOOK_S
+from jobyard.api.front.delivery import RECHECK_S
 from jobyard.api.front.fast_path import FastPath
 from jobyard.api.front.http_heads import Heads, answer_bytes
-from jobyard.api.front.long_poll import LongPoll, Parked, Waiter
+from jobyard.api.front.long_poll import LongPoll, ResponseDeferred, Waiter
 from jobyard.api.front.request_reader import ReadState, RequestReader
 from jobyard.api.http.reply import STATUS_OF, Reply, error_body
 from jobyard.api.http.request_metrics import HEADER
 from jobyard.api.http.waiting import Wait
 
 KEEP_ALIVE_S = 75
-ARRIVAL_S = 15.0
-SOCKET_S = 15
-PATIENCE_S = 120.0
-PARTING_S = 5.0
+READ_TIMEOUT_S = 15.0
+SOCKET_TIMEOUT_S = 15
+SLOW_CLIENT_S = 120.0
+LINGER_S = 5.0
 STOP_S = 3.0
-PATIENT_THREADS = 32
-DROP_BYTES = 1 << 18
+SLOW_CLIENT_THREADS = 32
+DISCARD_BYTES = 1 << 18
 BODY_S = 1.0
 REASONS = {
     400: "Bad Request", 403: "Forbidden", 408: "Request Timeout", 413: "Content Too Large", 414: "URI Too Long",
@@ -54,19 +54,19 @@ REASONS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stay:
-    """A connection's wait, and whether its answer is the last that it gets."""
+class DeferredResponse:
+    """What a connection waits for, and whether it is closed after the answer."""
 
     wait: Wait
     is_last: bool
 
 
-class TooSlow(Exception):
-    """The request did not come in time."""
+class RequestTimeout(Exception):
+    """The request was not received in time."""
 
 
 CODES: tuple[tuple[type[Exception], str], ...] = (
-    (TooSlow, "request_timeout"),
+    (RequestTimeout, "request_timeout"),
     (http_errors.LimitRequestLine, "uri_too_long"), (http_errors.LimitRequestHeaders, "headers_too_large"),
     (http_errors.ExpectationFailed, "expectation_failed"), (http_errors.UnsupportedTransferCoding, "not_implemented"),
     (http_errors.ParseException, "invalid_request"),
@@ -74,217 +74,217 @@ CODES: tuple[tuple[type[Exception], str], ...] = (
 
 
 class JsonWorker(ThreadWorker):  # type: ignore[misc]
-    """See above; what is not here is gunicorn's own. All but the threads' work happens in the poller's loop."""
+    """See the module; the rest is gunicorn's. Everything but the work of the threads runs in the poller's event loop."""
 
     def init_process(self) -> None:
-        """Called once, after the fork; runs until the worker stops."""
-        self._patient = ThreadPoolExecutor(PATIENT_THREADS, "patient")
+        """Called once, after the fork; returns when the worker stops."""
+        self._slow_client_threads = ThreadPoolExecutor(SLOW_CLIENT_THREADS, "slow-clients")
         self._heads = Heads(self.cfg)
-        self._arriving: dict[TConn, RequestReader] = {}
-        self._waited_for: dict[TConn, None] = {}
-        self._parting: dict[TConn, None] = {}
+        self._reading: dict[TConn, RequestReader] = {}
+        self._served_slowly: dict[TConn, None] = {}
+        self._lingering: dict[TConn, None] = {}
         self._waiters: dict[TConn, Waiter] = {}
-        self._ends_at = float("inf")
+        self._stop_deadline = float("inf")
         super().init_process()
 
     def run(self) -> None:
-        """The loop, once the app is there."""
+        """Run the event loop, once the app is loaded."""
         self._fast_path: FastPath = self.wsgi.fast_path(in_thread=self._in_thread)
-        self.poller.register(self._fast_path.fileno(), EVENT_READ, lambda fd: self._fast_path.hear())
+        self.poller.register(self._fast_path.fileno(), EVENT_READ, lambda fd: self._fast_path.receive())
         self._long_poll: LongPoll = self.wsgi.long_poll
-        self.poller.register(self._long_poll.fileno(), EVENT_READ, lambda fd: self._long_poll.hear())
+        self.poller.register(self._long_poll.fileno(), EVENT_READ, lambda fd: self._long_poll.receive())
         super().run()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """One turn of the loop: what happened, then what follows from all of it together."""
-        timeout = min(timeout, self._long_poll.next_turn_s())
-        super().wait_for_and_dispatch_events(min(timeout, LOOK_S) if self._fast_path.is_waiting else timeout)
-        self._fast_path.turn()
-        self._long_poll.turn()
+        """One iteration of the loop: all events first, then what follows from them together."""
+        timeout = min(timeout, self._long_poll.next_tick_s())
+        super().wait_for_and_dispatch_events(min(timeout, RECHECK_S) if self._fast_path.has_in_flight else timeout)
+        self._fast_path.tick()
+        self._long_poll.tick()
 
     def accept(self, listener: socket.socket) -> None:
-        """A new connection is idle until its first byte."""
+        """Accept a connection, which is idle until its first byte."""
         try:
             sock, client = listener.accept()
         except OSError:
             return
         self.nr_conns += 1
-        limit = struct.pack("ll", SOCKET_S, 0)
+        limit = struct.pack("ll", SOCKET_TIMEOUT_S, 0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = TConn(self.cfg, sock, client, listener.getsockname())
-        connection.timeout = self._in(KEEP_ALIVE_S)
+        connection.timeout = self._deadline(KEEP_ALIVE_S)
         connection.is_watched = False
-        connection.stay = None
+        connection.deferred = None
         self.pending_conns.append(connection)
-        self._watch(connection, self._begin)
+        self._watch(connection, self._read_first_request)
 
-    # ---- a request arrives
+    # ---- reading a request
 
-    def _begin(self, conn: TConn) -> None:
-        """The first byte of a connection's first request."""
+    def _read_first_request(self, conn: TConn) -> None:
+        """The first byte of a connection's first request has arrived."""
         self.pending_conns.remove(conn)
-        self._arrive(conn, RequestReader())
+        self._read_request(conn, RequestReader())
 
-    def _begin_again(self, conn: TConn) -> None:
-        """The first byte of a later one."""
+    def _read_later_request(self, conn: TConn) -> None:
+        """The first byte of a later request has arrived."""
         self.keepalived_conns.remove(conn)
-        self._arrive(conn, RequestReader())
+        self._read_request(conn, RequestReader())
 
-    def _arrive(self, conn: TConn, reader: RequestReader) -> None:
-        need = reader.read(conn.sock)
-        if not reader.came:
+    def _read_request(self, conn: TConn, reader: RequestReader) -> None:
+        state = reader.read(conn.sock)
+        if not reader.received:
             self._close(conn)
             return
-        if need is not ReadState.MORE:
-            self._serve(conn, reader, need)
+        if state is not ReadState.INCOMPLETE:
+            self._serve(conn, reader, state)
             return
-        conn.timeout = self._in(ARRIVAL_S)
-        self._arriving[conn] = reader
-        self._watch(conn, self._read_on)
+        conn.timeout = self._deadline(READ_TIMEOUT_S)
+        self._reading[conn] = reader
+        self._watch(conn, self._continue_reading)
 
-    def _read_on(self, conn: TConn) -> None:
-        need = self._arriving[conn].read(conn.sock)
-        if need is not ReadState.MORE:
-            self._serve(conn, self._arriving.pop(conn), need)
+    def _continue_reading(self, conn: TConn) -> None:
+        state = self._reading[conn].read(conn.sock)
+        if state is not ReadState.INCOMPLETE:
+            self._serve(conn, self._reading.pop(conn), state)
 
-    def _serve(self, conn: TConn, reader: RequestReader, need: ReadState) -> None:
-        if need is ReadState.NOTHING and self._goes_by_express(conn, reader):
+    def _serve(self, conn: TConn, reader: RequestReader, state: ReadState) -> None:
+        if state is ReadState.READY and self._try_fast_path(conn, reader):
             return
         self._unwatch(conn)
         conn.init()
         conn.data_ready = True
-        conn.parser.unreader.unread(bytes(reader.came))
-        if need is ReadState.NOTHING:
+        conn.parser.unreader.unread(bytes(reader.received))
+        if state is ReadState.READY:
             self.enqueue_req(conn)
         else:
-            self._wait_for(conn, partial(self.handle, conn))
+            self._run_slowly(conn, partial(self.handle, conn))
 
-    def _goes_by_express(self, conn: TConn, reader: RequestReader) -> bool:
-        """A submission, with nothing about its connection that is not the rule."""
-        apart = reader.apart() if self.alive and len(self.keepalived_conns) < self.max_keepalived else None
-        fast_route = self._fast_path.fast_route(str(conn.server[1]), apart[0].partition(b"\r\n")[0]) if apart else None
-        head = self._heads.read(apart[0]) if apart and fast_route else None
-        if apart is None or fast_route is None or head is None:
+    def _try_fast_path(self, conn: TConn, reader: RequestReader) -> bool:
+        """Take a submission on the fast path, unless something about its connection is out of the ordinary."""
+        parts = reader.split() if self.alive and len(self.keepalived_conns) < self.max_keepalived else None
+        fast_route = self._fast_path.fast_route(str(conn.server[1]), parts[0].partition(b"\r\n")[0]) if parts else None
+        head = self._heads.read(parts[0]) if parts and fast_route else None
+        if parts is None or fast_route is None or head is None:
             return False
-        self._watch(conn, self._unwatch)  # until it is answered, nobody wants to know what comes
-        request = {**head, "wsgi.input": BytesIO(apart[1]), "wsgi.input_terminated": True, "gunicorn.socket": conn.sock}
+        self._watch(conn, self._unwatch)  # what the client sends before the answer is read after it
+        request = {**head, "wsgi.input": BytesIO(parts[1]), "wsgi.input_terminated": True, "gunicorn.socket": conn.sock}
         self._fast_path.take(fast_route, request, partial(self._answer, conn))
         return True
 
-    def _wait_for(self, conn: TConn, work: Callable[[], object]) -> None:
-        """In a thread that may wait for the client; True from it: the connection is used again."""
-        conn.timeout = self._in(PATIENCE_S)
-        self._waited_for[conn] = None
-        future = self._patient.submit(work)
+    def _run_slowly(self, conn: TConn, work: Callable[[], object]) -> None:
+        """Run this in a slow-client thread; the connection is kept open when it returns True."""
+        conn.timeout = self._deadline(SLOW_CLIENT_S)
+        self._served_slowly[conn] = None
+        future = self._slow_client_threads.submit(work)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     def _in_thread(self, work: Callable[[], Reply], then: Callable[[Reply], None]) -> None:
         future = self.tpool.submit(work)
         future.add_done_callback(lambda done: self.method_queue.defer(lambda: then(done.result())))
 
-    # ---- it has to wait
+    # ---- waiting for the end of a job
 
     def handle_request(self, req: Request, conn: TConn) -> bool:
-        """In a thread; False also when the connection is to be kept without an answer."""
+        """Runs in a thread; False also when the answer is deferred."""
         try:
             return bool(super().handle_request(req, conn))
-        except Parked as parked:
+        except ResponseDeferred as deferred:
             is_used_again = self.alive and not req.should_close() and len(self.keepalived_conns) < self.max_keepalived
             is_whole = bool(conn.parser.finish_body(deadline=time.monotonic() + BODY_S))
-            conn.stay = Stay(wait=parked.wait, is_last=not (is_used_again and is_whole))
+            conn.deferred = DeferredResponse(wait=deferred.wait, is_last=not (is_used_again and is_whole))
             return False
 
-    def _seat(self, conn: TConn, stay: Stay) -> None:
+    def _start_waiting(self, conn: TConn, deferred: DeferredResponse) -> None:
         conn.sock.setblocking(False)
-        waiter = self._long_poll.enter(stay.wait.job_id, stay.wait.wait_s, partial(self._call, conn))
-        if waiter.is_here:
+        waiter = self._long_poll.add(deferred.wait.job_id, deferred.wait.wait_s, partial(self._end_wait, conn))
+        if waiter.is_waiting:
             self._waiters[conn] = waiter
-            self._watch(conn, self._look_after)
+            self._watch(conn, self._check_waiting_client)
 
-    def _look_after(self, conn: TConn) -> None:
-        """It says something: that it is gone, or its next request, before it has the answer to this one."""
+    def _check_waiting_client(self, conn: TConn) -> None:
+        """A waiting client has closed its connection, or has sent its next request before the answer to this one."""
         self._unwatch(conn)
         try:
             is_gone = not conn.sock.recv(1, socket.MSG_PEEK)
         except OSError:
             is_gone = True
         if is_gone and conn in self._waiters:
-            self._long_poll.leave(self._waiters[conn])
-            self._call(conn)
+            self._long_poll.remove(self._waiters[conn])
+            self._end_wait(conn)
 
-    def _call(self, conn: TConn) -> None:
-        """Its wait is over: the answer is asked for."""
+    def _end_wait(self, conn: TConn) -> None:
+        """The wait is over: compute the answer in a thread."""
         self._waiters.pop(conn, None)
         self._unwatch(conn)
-        stay, conn.stay = conn.stay, None
-        self._in_thread(partial(self.wsgi.answer_after, stay.wait), partial(self._answer, conn, is_last=stay.is_last))
+        deferred, conn.deferred = conn.deferred, None
+        self._in_thread(partial(self.wsgi.answer_after, deferred.wait), partial(self._answer, conn, is_last=deferred.is_last))
 
-    # ---- it is answered
+    # ---- answering
 
     def _answer(self, conn: TConn, reply: Reply, *, is_last: bool = False) -> None:
-        """What came without gunicorn's help."""
+        """Send an answer that was made outside of gunicorn's request handling."""
         data = answer_bytes(reply, at_s=int(time.time()), is_last=is_last)
         try:
-            left = data[conn.sock.send(data) :]
+            remaining = data[conn.sock.send(data) :]
         except BlockingIOError:
-            left = data
+            remaining = data
         except OSError:
             self._close(conn)
             return
-        if not left:
-            self._part(conn) if is_last else self._go_on(conn)
+        if not remaining:
+            self._linger(conn) if is_last else self._serve_next(conn)
             return
         self._unwatch(conn)
         conn.init()
-        self._wait_for(conn, partial(_send_rest, conn.sock, left, is_last))
+        self._run_slowly(conn, partial(_send_remaining, conn.sock, remaining, is_last))
 
     def finish_request(self, conn: TConn, fs: Future[object]) -> None:
-        """The connection is used again, if that may be."""
-        self._waited_for.pop(conn, None)
-        if conn.stay is not None:
-            self._seat(conn, conn.stay)
+        """A thread is done: keep the connection open if possible."""
+        self._served_slowly.pop(conn, None)
+        if conn.deferred is not None:
+            self._start_waiting(conn, conn.deferred)
         elif fs.cancelled() or fs.exception() is not None or not fs.result():
-            self._part(conn)
+            self._linger(conn)
         else:
             conn.sock.setblocking(False)
-            self._go_on(conn)
+            self._serve_next(conn)
 
-    def _go_on(self, conn: TConn) -> None:
-        """With the next request, which may have come already."""
-        if conn.parser is not None and (came := conn.parser.unreader.take_buffered()):
-            self._arrive(conn, RequestReader(came))
+    def _serve_next(self, conn: TConn) -> None:
+        """Go on to the next request, which may have been received already."""
+        if conn.parser is not None and (received := conn.parser.unreader.take_buffered()):
+            self._read_request(conn, RequestReader(received))
         else:
-            self._rest(conn)
+            self._keep_alive(conn)
 
-    def _rest(self, conn: TConn) -> None:
+    def _keep_alive(self, conn: TConn) -> None:
         """Idle until the next request begins."""
-        conn.timeout = self._in(KEEP_ALIVE_S)
+        conn.timeout = self._deadline(KEEP_ALIVE_S)
         self.keepalived_conns.append(conn)
-        self._watch(conn, self._begin_again)
+        self._watch(conn, self._read_later_request)
 
-    def _part(self, conn: TConn) -> None:
-        """Say that nothing more comes, and wait a moment until the client has seen it."""
-        conn.timeout = self._in(PARTING_S)
+    def _linger(self, conn: TConn) -> None:
+        """Shut down our side of the connection, and wait a moment for the client to close its own."""
+        conn.timeout = self._deadline(LINGER_S)
         try:
             conn.sock.setblocking(False)
             conn.sock.shutdown(socket.SHUT_WR)
         except OSError:
             self._close(conn)
             return
-        self._parting[conn] = None
-        self._watch(conn, self._drop)
+        self._lingering[conn] = None
+        self._watch(conn, self._discard)
 
-    def _drop(self, conn: TConn) -> None:
+    def _discard(self, conn: TConn) -> None:
         try:
-            is_over = not conn.sock.recv(DROP_BYTES)
+            is_over = not conn.sock.recv(DISCARD_BYTES)
         except BlockingIOError:
             is_over = False
         except OSError:
             is_over = True
         if is_over:
-            del self._parting[conn]
+            del self._lingering[conn]
             self._close(conn)
 
     def _close(self, conn: TConn) -> None:
@@ -293,7 +293,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         conn.close()
 
     def _watch(self, conn: TConn, then: Callable[[TConn], None]) -> None:
-        """Do this whenever something can be read; in place of what was done before."""
+        """Call this whenever the connection is readable, instead of what was called before."""
         conn.then = then
         if not conn.is_watched:
             conn.is_watched = True
@@ -304,63 +304,63 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
             conn.is_watched = False
             self.poller.unregister(conn.sock)
 
-    # ---- it takes too long
+    # ---- time limits
 
     def murder_pending(self) -> None:
-        """Called on every turn of the loop, at least once a second."""
-        if not self.alive and self._ends_at == float("inf"):
-            self._hurry()
+        """Called on every iteration of the loop, at least once a second."""
+        if not self.alive and self._stop_deadline == float("inf"):
+            self._shorten_timeouts()
         super().murder_pending()
         now = time.monotonic()
-        for conn in _late(self._arriving, now):
-            del self._arriving[conn]
-            self.handle_error(None, conn.sock, conn.client, TooSlow("it did not come in time"))
-            self._part(conn)
-        for conn in _late(self._waited_for, now):
-            del self._waited_for[conn]
+        for conn in _expired(self._reading, now):
+            del self._reading[conn]
+            self.handle_error(None, conn.sock, conn.client, RequestTimeout("it was not received in time"))
+            self._linger(conn)
+        for conn in _expired(self._served_slowly, now):
+            del self._served_slowly[conn]
             with contextlib.suppress(OSError):
-                conn.sock.shutdown(socket.SHUT_RD)  # its thread finds the end of what the client sends
-        for conn in _late(self._parting, now):
-            del self._parting[conn]
+                conn.sock.shutdown(socket.SHUT_RD)  # its thread then reads an end of file
+        for conn in _expired(self._lingering, now):
+            del self._lingering[conn]
             self._close(conn)
 
-    def _hurry(self) -> None:
-        """The worker is to stop: no client keeps it for longer than a moment."""
-        self._ends_at = time.monotonic() + STOP_S
+    def _shorten_timeouts(self) -> None:
+        """The worker must stop: no client may delay it for longer than `STOP_S`."""
+        self._stop_deadline = time.monotonic() + STOP_S
         self._long_poll.close()
-        for conn in (*self.pending_conns, *self._arriving, *self._waited_for, *self._parting):
-            conn.timeout = min(conn.timeout, self._ends_at)
+        for conn in (*self.pending_conns, *self._reading, *self._served_slowly, *self._lingering):
+            conn.timeout = min(conn.timeout, self._stop_deadline)
 
-    def _in(self, seconds: float) -> float:
-        return min(time.monotonic() + seconds, self._ends_at)
+    def _deadline(self, seconds: float) -> float:
+        return min(time.monotonic() + seconds, self._stop_deadline)
 
     def handle_error(self, req: object, client: socket.socket, addr: object, exc: Exception) -> None:
-        """What is refused before any app sees it."""
+        """Answer a request that is refused before any app sees it."""
         code = next((code for kind, code in CODES if isinstance(exc, kind)), "internal_error")
-        message = str(exc)[:200] if code != "internal_error" else "the request could not be served"
-        body = error_body(code, f"not a request that can be served: {message}")
+        message = str(exc)[:200] if code != "internal_error" else "an internal error occurred"
+        body = error_body(code, f"the request cannot be served: {message}")
         status = STATUS_OF[code]
         request_id = self.wsgi.request_metrics.refuse(status)
         head = (
             f"HTTP/1.1 {status} {REASONS[status]}\r\nConnection: close\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n{HEADER}: {request_id}\r\n\r\n"
         )  # fmt: skip
-        with contextlib.suppress(OSError):  # the client is gone, which is what it asked for
+        with contextlib.suppress(OSError):  # the client is gone already
             client.sendall(head.encode() + body)
 
 
-def _send_rest(sock: socket.socket, left: bytes, is_last: bool) -> bool:
+def _send_remaining(sock: socket.socket, remaining: bytes, is_last: bool) -> bool:
     sock.setblocking(True)
-    sock.sendall(left)
+    sock.sendall(remaining)
     return not is_last
 
 
 def refuse_repeated_key(worker: ThreadWorker, req: Request) -> None:
-    """Called before any app: it would see the two keys as one, joined by a comma."""
+    """Refuse a repeated Idempotency-Key header, which an app would see as one key joined by a comma."""
     if [name for name, _ in req.headers].count("IDEMPOTENCY-KEY") > 1:
         raise http_errors.InvalidHeader("IDEMPOTENCY-KEY", req=req)
 
 
-def _late(conns: Iterable[TConn], now: float) -> list[TConn]:
-    """Of connections in the order of their limits, those whose limit is over."""
+def _expired(conns: Iterable[TConn], now: float) -> list[TConn]:
+    """The connections whose time limit has passed; they are in the order of their limits."""
     return list(takewhile(lambda conn: conn.timeout <= now, conns))

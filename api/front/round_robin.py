@@ -1,4 +1,4 @@
-"""Whose turn it is: round robin over those of some schedulers that are well; with none well, over all of them."""
+"""Round robin over the healthy ones of some schedulers; when none is healthy, over all of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobyard.api.front.health import Health
 
 
 class RoundRobin:
-    """Of the schedulers that one port leads to; shared by the threads of a front process."""
+    """Round robin over the schedulers behind one port; shared by the threads of a front process."""
 
     def __init__(self, schedulers: Callable[[], list[str]], health: Health) -> None:
         self._schedulers = schedulers
@@ -17,12 +17,12 @@ class RoundRobin:
         self._count = itertools.count()
 
     def next(self) -> list[str]:
-        """Whom to ask first, and whom then."""
+        """The schedulers in the order in which to try them."""
         names = self._schedulers()
-        asked = [name for name in names if self._health.is_well(name)] or names
-        first = next(self._count) % len(asked) if asked else 0
-        return asked[first:] + asked[:first]
+        candidates = [name for name in names if self._health.is_healthy(name)] or names
+        first = next(self._count) % len(candidates) if candidates else 0
+        return candidates[first:] + candidates[:first]
 
-    def is_better_without(self, name: str) -> bool:
-        """Whether this one is not well, and another is."""
-        return not self._health.is_well(name) and any(self._health.is_well(other) for other in self._schedulers())
+    def should_avoid(self, name: str) -> bool:
+        """Whether this one is unhealthy while another one is healthy."""
+        return not self._health.is_healthy(name) and any(self._health.is_healthy(other) for other in self._schedulers())

@@ -1,9 +1,9 @@
-"""The front: one gunicorn on all documented ports, the app picked by the port that a request came in on.
+"""The front: one gunicorn on all documented ports; the port of a request selects the app.
 
-    supervisor ──fork──▶ arbiter ──fork──▶ HTTP workers: a loop, threads, connections to the components, a thread for health checks
+    supervisor ──fork──▶ arbiter ──fork──▶ HTTP worker: event loop, threads, connections to the components, health check thread
 
-The listening sockets are the supervisor's, so that no connection is refused while a front is replaced. How an HTTP worker
-waits for clients is in `api/front/http_worker.py`.
+The supervisor owns the listening sockets, so no connection is refused while a front is replaced. `api/front/http_worker.py`
+describes how an HTTP worker waits for clients.
 """
 
 from __future__ import annotations
@@ -27,27 +27,24 @@ from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
 
 HTTP_WORKERS = 1
-"""With all connections in one process, what comes at the same time is sent, committed and answered together. When it dies it is
-back within a tenth of a second, and new connections wait in their listening sockets until then."""
+"""With all connections in one process, submissions that arrive together are sent, committed and answered together. A worker that
+dies is replaced within a tenth of a second; new connections wait in the listening sockets until then."""
 THREADS = 64
-LEAVE_S = 15
+GRACEFUL_STOP_S = 15
 OTHER_SIGNALS = (
     signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGINT,
 )  # fmt: skip
-
-"""The request lines of what goes by the express."""
-
 
 
 def serve_front(
     *, settings: Settings, ports: Mapping[int, str], listeners: Mapping[int, socket.socket], run_dir: RunDir, world: World,
     log: Log, heartbeat: Heartbeat, parent: int, name: str,
 ) -> int:  # fmt: skip
-    """The life of a front, in a process that was forked for it; never returns normally (gunicorn leaves by `SystemExit`)."""
+    """Run the front in a process that was forked for it; never returns normally (gunicorn raises `SystemExit`)."""
     die_with_parent(parent)
     set_title(f"jobyard: {name}")
     front = Front(settings=settings, ports=ports, listeners=listeners, run_dir=run_dir, log=log, heartbeat=heartbeat, name=name)
-    BeatingArbiter(front, heartbeat).run()
+    HeartbeatArbiter(front, heartbeat).run()
     return 0
 
 
@@ -74,9 +71,9 @@ class Front(BaseApplication):  # type: ignore[misc]
             "bind": [f"fd://{listener.fileno()}" for listener in self._listeners.values()], "workers": HTTP_WORKERS,
             "worker_class": JsonWorker, "threads": min(THREADS, connections // 2), "worker_connections": connections,
             "keepalive": KEEP_ALIVE_S,
-            "timeout": max(1, round(self._settings.hang_s)), "graceful_timeout": LEAVE_S, "control_socket_disable": True,
+            "timeout": max(1, round(self._settings.hang_s)), "graceful_timeout": GRACEFUL_STOP_S, "control_socket_disable": True,
             "proc_name": self._name, "loglevel": "critical", "limit_request_fields": 100, "limit_request_field_size": 8190,
-            "forwarded_allow_ips": "",  # or a header of any local client could move paths
+            "forwarded_allow_ips": "",  # else any local client could change SCRIPT_NAME by a header
             "pre_request": refuse_repeated_key, "post_fork": self._after_fork,
             "post_worker_init": lambda worker: self._heartbeat.beat(),
         }  # fmt: skip
@@ -94,26 +91,26 @@ class Front(BaseApplication):  # type: ignore[misc]
         set_title(f"jobyard: {self._name} http")
 
 
-class BeatingArbiter(Arbiter):  # type: ignore[misc]
-    """gunicorn's arbiter, showing the supervisor that it lives. It is reloaded and upgraded by its supervisor only."""
+class HeartbeatArbiter(Arbiter):  # type: ignore[misc]
+    """gunicorn's arbiter with heartbeats for the supervisor, which alone reloads and upgrades it."""
 
     def __init__(self, app: Front, heartbeat: Heartbeat) -> None:
         self._heartbeat = heartbeat
         super().__init__(app)
 
     def murder_workers(self) -> None:
-        """Called on every turn of its loop; the first sign of life is an HTTP worker's, which can serve then."""
+        """Called on every iteration of its loop. The first heartbeat is left to an HTTP worker, once it can serve requests."""
         if self._heartbeat.has_begun():
             self._heartbeat.beat()
         super().murder_workers()
 
     def manage_workers(self) -> None:
-        """Called first after gunicorn has given the process a title of its own."""
+        """Called first after gunicorn has set its own process title."""
         set_title(f"jobyard: {self.proc_name}")
         super().manage_workers()
 
     def spawn_worker(self) -> int:
-        """SIGTERM waits until the child has dropped our handler, on which it would be lost: we would wait for the child in vain."""
+        """Block SIGTERM until the child has reset our handler, which would swallow it: we would wait for the child in vain."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             return int(super().spawn_worker())
@@ -121,7 +118,7 @@ class BeatingArbiter(Arbiter):  # type: ignore[misc]
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def init_signals(self) -> None:
-        """Only to stop and to reap."""
+        """Keep only the signals for stopping and reaping."""
         super().init_signals()
         for number in OTHER_SIGNALS:
             signal.signal(number, signal.SIG_IGN)

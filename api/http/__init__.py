@@ -1,1 +1,1 @@
-"""What all views share: routes, query parameters, bodies, replies, guards, error handlers, the OpenAPI document."""
+"""What all views share: routes, query parameters, bodies, replies, guards, error handlers and the OpenAPI document."""

@@ -1,6 +1,6 @@
-"""A Flask app for one component: its routes from the table, the guards before them, one form for every error.
+"""Builds the Flask app of one component: routes from the table, guards in front of them, and one form for every error.
 
-Nothing here or in the views knows a rule of the scheduler, and no app, client or store exists before `create_app` is called.
+Neither this module nor the views know any rule of the scheduler, and no app, client or store exists before `create_app` is called.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jobyard.api.http.routes import routes_of
 
 
 def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, error_handlers: ErrorHandlers) -> Flask:
-    """The app of a gateway, scheduler, queue, watcher or worker; `views` by the names that the table uses."""
+    """The app of a gateway, scheduler, queue, watcher or worker. `views`: by the names that the table uses."""
     app = _App(f"jobyard-{kind}", static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
@@ -31,19 +31,19 @@ def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, error_
         app.add_url_rule(path, f"{method} {path}", view, methods=[method], provide_automatic_options=False)
     app.before_request(_note_route)
     app.before_request(lambda: guards.check(request.environ))
-    app.register_error_handler(HTTPException, lambda error: _response_of(_tell_http(error)))
-    app.register_error_handler(Exception, lambda error: _response_of(error_handlers.tell(error, request.environ)))
+    app.register_error_handler(HTTPException, lambda error: _response_of(_reply_to_http(error)))
+    app.register_error_handler(Exception, lambda error: _response_of(error_handlers.reply_to(error, request.environ)))
     return app
 
 
 def _note_route() -> None:
-    """For whoever measures."""
+    """Record the route for the request metrics."""
     if request.url_rule is not None:
         request.environ[ROUTE] = request.url_rule.endpoint
 
 
 class _App(Flask):
-    """Its views answer with values."""
+    """A Flask app whose views may return a `Reply`."""
 
     def make_response(self, rv: ResponseReturnValue | Reply) -> Response:
         """See Flask."""
@@ -55,14 +55,14 @@ def _response_of(reply: Reply) -> Response:
 
 
 class _JobId(BaseConverter):
-    """Whatever stands where a job's id belongs; these words are places of their own."""
+    """Any path segment in the place of a job id, except the words that are routes of their own."""
 
     regex = "(?!(?:batch|cancel|retry|count)$)[^/]+"
     part_isolating = True
 
 
-def _tell_http(error: HTTPException) -> Reply:
-    """What Flask itself refuses: unknown paths, wrong methods, broken bodies."""
+def _reply_to_http(error: HTTPException) -> Reply:
+    """The reply for what Flask itself refuses: unknown paths, wrong methods, malformed bodies."""
     status = error.code or 500
     code = CODE_OF.get(status, "invalid_request" if status < 500 else "internal_error")
     if code == "method_not_allowed":

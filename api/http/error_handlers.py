@@ -1,4 +1,4 @@
-"""What is answered when a request cannot be done: whatever was raised, as one of the errors that are documented."""
+"""Turns every exception that a request raises into one of the documented error replies."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from jobyard.engine.world import World
 
 
 class ErrorHandlers:
-    """Of one process."""
+    """The error handlers of one process."""
 
     def __init__(self, world: World, log: Log) -> None:
         self._world = world
         self._log = log
 
-    def tell(self, wrong: Exception, environ: Environ) -> Reply:
-        """If nobody knows what came of the request, its connection is ended, and the reply goes nowhere."""
-        if not isinstance(wrong, JobyardError):
-            return self._tell_bug(wrong, environ)
-        if isinstance(wrong, OutcomeUnknown):
-            _cut(environ)
-        return error_reply(wrong, {"WWW-Authenticate": "Bearer"} if wrong.code == "unauthorized" else None)
+    def reply_to(self, error: Exception, environ: Environ) -> Reply:
+        """The reply for this error. If the outcome is unknown, the connection is closed, so that no reply reaches the client."""
+        if not isinstance(error, JobyardError):
+            return self._reply_to_bug(error, environ)
+        if isinstance(error, OutcomeUnknown):
+            _disconnect(environ)
+        return error_reply(error, {"WWW-Authenticate": "Bearer"} if error.code == "unauthorized" else None)
 
-    def _tell_bug(self, bug: Exception, environ: Environ) -> Reply:
+    def _reply_to_bug(self, bug: Exception, environ: Environ) -> Reply:
         error_id = self._world.token()
         with contextlib.suppress(Exception):
             self._log.error(
                 "request_failed", error_id=error_id, request_id=request_id_of(environ), path=environ.get("PATH_INFO"),
                 error=repr(bug),
             )  # fmt: skip
-        return json_reply(error_body("internal_error", f"this is our fault, not yours; the log knows it as {error_id}"), 500)
+        return json_reply(error_body("internal_error", f"an internal error occurred; the log has it as error_id {error_id}"), 500)
 
 
-def _cut(environ: Environ) -> None:
+def _disconnect(environ: Environ) -> None:
     sock = environ.get("gunicorn.socket")
     if isinstance(sock, socket.socket):
         with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""Who may ask at all: the `Host` must be ours (DNS rebinding), an `Origin` too (cross-site posts), the token right if one is set.
+"""The guards: `Host` must be ours (DNS rebinding), `Origin` too if sent (cross-site posts), and the token right if one is set.
 
-Every request passes them in this order before anything else is looked at, unknown paths included; `/health` needs no token, nor
-do the dashboard's page and files, which hold no data and have to be there before somebody can sign in.
+Every request passes them in this order before anything else is checked, unknown paths included. `/health` needs no token, and
+neither do the dashboard's page and files, which hold no data and must load before a user can sign in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OPEN_FOLDER = "/ui/"
 
 
 class Guards:
-    """The guards of one start."""
+    """The guards for one set of settings."""
 
     def __init__(self, settings: Settings) -> None:
         ours = {settings.host, f"[{settings.host}]"} if ":" in settings.host else {settings.host}
@@ -27,10 +27,10 @@ class Guards:
         self._token = settings.api_token.encode() if settings.api_token else None
 
     def check(self, environ: Mapping[str, object]) -> None:
-        """Raises `Rejected` with the first guard's words."""
+        """Raises `Rejected` from the first guard that the request does not pass."""
         self._check_host(str(environ.get("HTTP_HOST", "")))
         target = str(environ.get("RAW_URI", "/"))
-        if not target.startswith("/"):  # a whole URL, whose host counts above the header's
+        if not target.startswith("/"):  # an absolute URL, whose host takes precedence over the header
             self._check_host(urlsplit(target).netloc)
         self._check_origin(environ.get("HTTP_ORIGIN"))
         path = str(environ.get("PATH_INFO", ""))
@@ -40,7 +40,7 @@ class Guards:
     def _check_host(self, host: str) -> None:
         if _without_port(host) not in self._hosts:
             shown = host[:100]
-            raise Rejected("misdirected_host", f"the host {shown!r} is none of ours; ALLOWED_HOSTS names those that are")
+            raise Rejected("misdirected_host", f"the host {shown!r} is not served here; ALLOWED_HOSTS lists the hosts that are")
 
     def _check_origin(self, origin: object) -> None:
         if origin is None:
@@ -51,12 +51,12 @@ class Guards:
         except ValueError:
             is_ours = False
         if not is_ours:
-            raise Rejected("origin_not_allowed", f"requests from the origin {str(origin)[:100]!r} are not served")
+            raise Rejected("origin_not_allowed", f"requests from the origin {str(origin)[:100]!r} are not allowed")
 
     def _check_token(self, authorization: str, token: bytes) -> None:
         scheme, _, given = authorization.partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("utf-8", "replace"), token):
-            raise Rejected("unauthorized", "this needs the header Authorization: Bearer with the token that API_TOKEN is set to")
+            raise Rejected("unauthorized", "the header Authorization: Bearer is needed, with the token that API_TOKEN is set to")
 
 
 def _without_port(host: str) -> str:

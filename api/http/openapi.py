@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, drawn from the tables: routes, query parameters, fields of a new job, statuses, error codes."""
+"""The OpenAPI 3.1 document, generated from the tables: routes, query parameters, fields of a new job, statuses, error codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COUNT = {"type": "integer", "minimum": 0}
 PATH_PARTS = {"job_id": PARAMETERS["job_id"].schema, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}}
 ANSWER_HEADERS = {
     "X-Request-ID": {
-        "description": "The request's own, if it sent a plain one, else a new one; the log tells by it what was caused",
+        "description": "The request's own X-Request-ID if it is valid, else a new one; log lines caused by the request carry it",
         "schema": {"type": "string", "minLength": 1, "maxLength": 128},
     }
 }
@@ -34,12 +34,12 @@ EVERYWHERE = (401, 403, 421, 500)
 WITH_A_BODY = (408, 501)
 MEANINGS = {
     200: "The same request was accepted before; nothing new is stored", 400: "Malformed or out of bounds",
-    401: "No token, or a wrong one", 403: "An Origin that is not ours", 404: "There is no such thing",
-    406: "It is there in HTML only",
-    408: "The body did not come in time", 409: "The job's state or an idempotency key stands against it",
-    413: "Too large", 415: "Another type of body is expected", 421: "A Host that is not ours", 500: "Our fault; the log has the id",
-    501: "The body is in a transfer coding other than chunked",
-    503: "Try again after Retry-After seconds; nothing was stored",
+    401: "The token is missing or wrong", 403: "The Origin is not allowed", 404: "Not found",
+    406: "Only HTML is available here",
+    408: "The body was not received in time", 409: "Conflicts with the job's state or an idempotency key",
+    413: "Too large", 415: "Unsupported media type or compressed body", 421: "The Host is not served here",
+    500: "Internal error; the message has the error_id to look for in the log", 501: "A transfer coding other than chunked",
+    503: "Temporarily unavailable: try again after Retry-After seconds; nothing was stored",
 }  # fmt: skip
 
 JOB: Mapping[str, Mapping[str, object]] = {
@@ -112,7 +112,7 @@ def _bodies(body: str) -> dict[str, object]:
         return {"application/json": {"schema": _ref("Selection")}}
     if body == "job":
         return {"application/json": {"schema": _ref("NewJob")}}
-    lines = _list_of("NewJob") | {"minItems": 1, "maxItems": MAX_BATCH, "description": "one job a line"}
+    lines = _list_of("NewJob") | {"minItems": 1, "maxItems": MAX_BATCH, "description": "one job per line"}
     return {"application/json": {"schema": _ref("NewBatch")}, "application/x-ndjson": {"schema": lines}}
 
 
@@ -135,45 +135,45 @@ def _schemas() -> dict[str, object]:
             "type": "object", "properties": fields, "additionalProperties": False,
             "not": {"required": ["scheduled_at", "delay_s"]},
         },
-        "NewBatch": _whole({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
-        "Job": _whole(JOB), "Jobs": _list_of("Job"), "Execution": _whole(EXECUTION),
+        "NewBatch": _object({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
+        "Job": _object(JOB), "Jobs": _list_of("Job"), "Execution": _object(EXECUTION),
         "Tasks": {
-            "type": "array", "items": _whole({"task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"}}),
+            "type": "array", "items": _object({"task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"}}),
         },
-        "Executions": _list_of("Execution"), "Accepted": _whole(accepted),
-        "AcceptedBatch": _whole({"job_ids": {"type": "array", "items": JOB_ID}}),
-        "Count": _whole({"count": COUNT, "is_exact": {"type": "boolean"}}),
-        "Selection": _selection(), "Step": _whole({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
-        "Why": _whole({"job_id": JOB_ID, "status": {"type": ["string", "null"], "enum": [*Status, None]}, "reasons": _reasons()}),
-        "Health": _whole({"status": {"type": "string"}}), "Counters": {"type": "object"}, "Document": {"type": "object"},
-        "History": _whole({"minutes": _list_of("Minute"), "queue_depth": _whole({str(priority): COUNT for priority in range(10)})}),
-        "Minute": _whole({"at": TIME, **dict.fromkeys(("accepted", "succeeded", "failed", "retried"), COUNT),
+        "Executions": _list_of("Execution"), "Accepted": _object(accepted),
+        "AcceptedBatch": _object({"job_ids": {"type": "array", "items": JOB_ID}}),
+        "Count": _object({"count": COUNT, "is_exact": {"type": "boolean"}}),
+        "Selection": _selection(), "Step": _object({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
+        "Why": _object({"job_id": JOB_ID, "status": {"type": ["string", "null"], "enum": [*Status, None]}, "reasons": _reasons()}),
+        "Health": _object({"status": {"type": "string"}}), "Counters": {"type": "object"}, "Document": {"type": "object"},
+        "History": _object({"minutes": _list_of("Minute"), "queue_depth": _object(dict.fromkeys(map(str, range(10)), COUNT))}),
+        "Minute": _object({"at": TIME, **dict.fromkeys(("accepted", "succeeded", "failed", "retried"), COUNT),
                           "lag_ms": PERCENTILES, "duration_ms": PERCENTILES}),
-        "JobLogs": _whole({"job_id": JOB_ID, "attempts": _list_of("Output")}),
-        "Output": _whole(OUTPUT) | {"additionalProperties": False},
+        "JobLogs": _object({"job_id": JOB_ID, "attempts": _list_of("Output")}),
+        "Output": _object(OUTPUT) | {"additionalProperties": False},
         "Text": {"type": "string"},
-        "Stats": _whole({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
-        "Queue": _whole({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
-        "Error": _whole({"error": {"type": "object", "properties": error, "required": list(error)}}),
+        "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
+        "Queue": _object({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
+        "Error": _object({"error": {"type": "object", "properties": error, "required": list(error)}}),
     }  # fmt: skip
 
 
 def _reasons() -> dict[str, object]:
-    reason = _whole({"code": {"type": "string", "enum": list(Code)}, "message": {"type": "string"}})
-    return {"type": "array", "minItems": 1, "items": reason, "description": "each with numbers and names that fit its code"}
+    reason = _object({"code": {"type": "string", "enum": list(Code)}, "message": {"type": "string"}})
+    return {"type": "array", "minItems": 1, "items": reason, "description": "each reason has further fields, depending on its code"}
 
 
 def _selection() -> dict[str, object]:
     rows = {row.name: {**row.schema, "description": row.meaning} for row in FILTERS.values()}
-    told = "which jobs; {} means all"
-    limit = {"type": "integer", "minimum": 1, "maximum": MAX_STEP, "default": DEFAULT_STEP, "description": "how many at most, now"}
-    cursor = {"type": ["string", "null"], "minLength": 1, "description": "that of the answer before"}
-    wanted = {"type": "object", "properties": rows, "additionalProperties": False, "description": told}
+    description = "which jobs; {} selects all"
+    limit = {"type": "integer", "minimum": 1, "maximum": MAX_STEP, "default": DEFAULT_STEP, "description": "how many at most"}
+    cursor = {"type": ["string", "null"], "minLength": 1, "description": "the cursor of the previous answer"}
+    wanted = {"type": "object", "properties": rows, "additionalProperties": False, "description": description}
     properties = {"filter": wanted, "limit": limit, "cursor": cursor}
     return {"type": "object", "properties": properties, "required": ["filter"], "additionalProperties": False}
 
 
-def _whole(properties: Mapping[str, object]) -> dict[str, object]:
+def _object(properties: Mapping[str, object]) -> dict[str, object]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 

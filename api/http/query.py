@@ -1,4 +1,4 @@
-"""THE query parameters: one table. What is read, what is refused and what the OpenAPI document says come from it."""
+"""THE query parameters: one table, which parsing, error messages and the OpenAPI document are all derived from."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ COUNT_QUERY = tuple(FILTERS)
 SHOW_QUERY = ("wait_s",)
 FIND_QUERY = ("job_id", *SHOW_QUERY)
 LIST_QUERY = (*COUNT_QUERY, "limit", "cursor")
-"""The query parameters of requests that several routes share."""
+"""The query parameters that several routes have in common."""
 MAX_WAIT_S = 60
 _NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One row; `read` gives the value, or raises `ValueError` with what would be right."""
+    """One row. `read` returns the value, or raises `ValueError` saying what is expected."""
 
     name: str
     schema: Mapping[str, object]
@@ -51,16 +51,16 @@ PARAMETERS: Mapping[str, Parameter] = {
     for parameter in (
         *(Parameter(name=row.name, read=row.read, meaning=row.meaning, schema=row.schema) for row in FILTERS.values()),
         Parameter(
-            name="limit", read=_limit, meaning="how many at most",
+            name="limit", read=_limit, meaning="the most jobs to return",
             schema={"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
         ),
         Parameter(
-            name="cursor", read=some_text, meaning="where the page before ended: the Link header has it",
+            name="cursor", read=some_text, meaning="where the previous page ended, from the next URL of its Link header",
             schema={"type": "string", "minLength": 1},
         ),
         Parameter(
             name="wait_s", read=_wait_s, schema={"type": "number", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
-            meaning="answer when the job has ended, or after so many seconds as it is then",
+            meaning="wait up to this many seconds for the job to end before answering",
         ),
         Parameter(
             name="job_id", read=lambda text: read_job_id(text), meaning="the job's id",
@@ -70,33 +70,33 @@ PARAMETERS: Mapping[str, Parameter] = {
 }  # fmt: skip
 
 
-def read_query(request: Request, known: Collection[str]) -> dict[str, object]:
-    """The parameters by name; raises `InvalidRequest` for one that is unknown, repeated or wrong."""
+def read_query(request: Request, allowed: Collection[str]) -> dict[str, object]:
+    """The parameters by name; raises `InvalidRequest` for an unknown, repeated or invalid one."""
     _check_encoding(request.query_string)
     values: dict[str, object] = {}
     for name, texts in request.args.lists():
-        if name not in known:
-            told = f"known: {', '.join(known)}" if known else "there are none here"
-            raise InvalidRequest("unknown_field", f"{name[:100]!r} is no query parameter of this request; {told}", name[:100])
+        if name not in allowed:
+            known = f"known: {', '.join(allowed)}" if allowed else "it takes none"
+            raise InvalidRequest("unknown_field", f"{name[:100]!r} is not a query parameter of this request; {known}", name[:100])
         if len(texts) > 1:
             raise InvalidRequest("repeated_field", f"the query parameter {name} is given {len(texts)} times", name)
         try:
             values[name] = PARAMETERS[name].read(texts[0])
-        except ValueError as wrong:
-            raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {texts[0][:100]!r}", name) from None
+        except ValueError as expected:
+            raise InvalidRequest("invalid_field", f"{name} must be {expected}, not {texts[0][:100]!r}", name) from None
     return values
 
 
 def _check_encoding(query: bytes) -> None:
-    """The HTTP library would pass on what is no text as something else that is."""
+    """The HTTP library would silently replace bytes that are not UTF-8 by other text."""
     try:
         unquote_to_bytes(query).decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidRequest("invalid_request", f"the query {query[:100].decode('latin-1')!r} does not stand for UTF-8") from None
+        raise InvalidRequest("invalid_request", f"the query {query[:100].decode('latin-1')!r} is not valid UTF-8") from None
 
 
 def read_job_id(text: str) -> str:
-    """A job's id, in lower case; raises `InvalidRequest` when it is none."""
+    """A job id in lower case; raises `InvalidRequest` for anything else."""
     if not re.fullmatch(r"[0-9a-fA-F]{24}", text, re.ASCII):
         raise InvalidRequest("invalid_job_id", f"job_id must be 24 hexadecimal digits, not {text[:100]!r}", "job_id")
     return text.lower()

@@ -1,6 +1,6 @@
-"""Answers: JSON bodies, and THE table that gives every error code its HTTP status.
+"""Replies: JSON bodies, and THE table that gives every error code its HTTP status.
 
-They are values, which know nothing of how they are sent; `http.app` makes Flask's of them.
+Replies are plain values, independent of how they are sent; `http.app` turns them into Flask responses.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ STATUS_OF: Mapping[str, int] = {
     "overloaded": 503, "no_scheduler": 503, "outcome_unknown": 503, "database_unavailable": 503, "query_too_broad": 503,
 }  # fmt: skip
 CODE_OF = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
-"""What an error of the HTTP library is called here."""
+"""The error codes of statuses that the HTTP library raises."""
 
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A body in JSON, with all headers but those that tell of it."""
+    """A JSON body with its status and all headers except those that describe the body."""
 
     body: bytes
     status: int
@@ -38,22 +38,22 @@ class Reply:
 
 
 def json_reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-    """JSON text as an answer."""
+    """A reply with this JSON text."""
     return Reply(body, status, {**HEADERS, **(headers or {})})
 
 
 def value_reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-    """A value as an answer."""
+    """A reply with this value as JSON."""
     return json_reply(msgspec.json.encode(value), status, headers)
 
 
 def error_body(code: str, message: str, field: str | None = None) -> bytes:
-    """The one form that every error has."""
+    """The one form of every error."""
     return msgspec.json.encode({"error": {"code": code, "message": message, "field": field}})
 
 
 def error_reply(error: JobyardError | Refused, headers: Mapping[str, str] | None = None) -> Reply:
-    """An error as an answer; what may succeed later says when."""
+    """A reply for this error; a 503 always has `Retry-After`."""
     retry_after_s = error.retry_after_s if isinstance(error, Unavailable | Refused) else None
     status = STATUS_OF.get(error.code, 500)
     more = {"Retry-After": str(retry_after_s or 1)} if status == 503 else {}
@@ -61,12 +61,12 @@ def error_reply(error: JobyardError | Refused, headers: Mapping[str, str] | None
 
 
 def message_reply(answer: Message) -> Reply:
-    """What a component answered."""
+    """A reply with a component's answer."""
     if isinstance(answer, Json):
         return json_reply(answer.body)
     return error_reply(answer) if isinstance(answer, Refused) else unexpected(answer)
 
 
 def unexpected(answer: Message) -> Reply:
-    """A component answered something else than it was asked: our fault."""
+    """A component sent a message that does not answer the request: an internal error."""
     return json_reply(error_body("internal_error", f"a component answered {type(answer).__name__}"), 500)

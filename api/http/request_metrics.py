@@ -1,10 +1,10 @@
-"""Requests as they come and are answered: each gets an id and is timed, by route and class of status, in the one HTTP worker.
+"""Request ids and request metrics: every request gets an id and is timed, by route and class of status.
 
-The id is the client's `X-Request-ID`, or one of ours when it sends none or one that is no plain word. It is told back with every
-answer and goes with the request to whoever does what it asks for; so the log of all processes tells what a request has caused.
+The id is the client's `X-Request-ID`, or a new one when that is missing or not a plain word. It is returned with every response
+and passed on to the processes that act on the request, so the logs of all processes show what a request caused.
 
-A route is a row of `http.routes`, or `other` for what no row serves and `none` for what is refused before any app sees it; so there
-are no more of them than the program has. A worker that is replaced begins at 0 again, as every counter of a process does.
+A route is a row of `http.routes`, or `other` when no row matches and `none` when the request is refused before any app sees it, so
+the number of label values is bounded. As with every counter of a process, the counts start at 0 when the HTTP worker is replaced.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from jobyard.engine.metrics import Histogram
 from jobyard.engine.world import World
 
 ROUTE = "jobyard.route"
-"""Where the app writes into the environment of a request which row serves it."""
-CAME_AT = "jobyard.came_at"
+"""The key in a request's WSGI environment under which the app stores the row that serves it."""
+RECEIVED_AT = "jobyard.came_at"
 REQUEST_ID = "jobyard.request_id"
 HEADER = "X-Request-ID"
 PLAIN = re.compile(r"[A-Za-z0-9._~:@/+=-]{1,128}", re.ASCII)
@@ -31,7 +31,7 @@ NONE = "none"
 
 
 class RequestMetrics:
-    """Of one process; its threads share it."""
+    """The request metrics of one process; shared by its threads."""
 
     def __init__(self, world: World, log: Log) -> None:
         self._world = world
@@ -42,16 +42,16 @@ class RequestMetrics:
         self._histograms: dict[tuple[str, int], Histogram] = {}
 
     def begin(self, environ: Environ) -> str:
-        """A request came; its id."""
+        """Note a request's arrival; returns its id."""
         given = environ.get("HTTP_X_REQUEST_ID")
         request_id = given if isinstance(given, str) and PLAIN.fullmatch(given) else self._new_id()
-        environ[CAME_AT] = self._world.monotonic()
+        environ[RECEIVED_AT] = self._world.monotonic()
         environ[REQUEST_ID] = request_id
         return request_id
 
     def end(self, environ: Environ, route: str, status: int) -> None:
-        """It was answered."""
-        seconds = self._world.monotonic() - environ[CAME_AT]
+        """Note that it was answered."""
+        seconds = self._world.monotonic() - environ[RECEIVED_AT]
         self.note(route, status, seconds)
         if self._log.is_debug:
             self._log.debug(
@@ -60,14 +60,14 @@ class RequestMetrics:
             )  # fmt: skip
 
     def refuse(self, status: int) -> str:
-        """Something that is no proper request is told so; its id."""
+        """Note that something which is not a valid request was refused; returns its id."""
         request_id = self._new_id()
         self.note(NONE, status, 0.0)
         self._log.debug("request_refused", request_id=request_id, status=status)
         return request_id
 
     def note(self, route: str, status: int, seconds: float) -> None:
-        """A request was answered."""
+        """Count a request and its duration."""
         with self._lock:
             histogram = self._histograms.get((route, status // 100))
             if histogram is None:
@@ -75,7 +75,7 @@ class RequestMetrics:
             histogram.note(seconds)
 
     def read(self) -> Mapping[tuple[str, str], Histogram]:
-        """By route and class, such as `2xx`; as it stands."""
+        """A copy of the current histograms by route and status class, such as `2xx`."""
         with self._lock:
             return {
                 (route, f"{first_digit}xx"): Histogram(counts=[*histogram.counts], sum_s=histogram.sum_s)
@@ -87,10 +87,10 @@ class RequestMetrics:
 
 
 def request_id_of(environ: Environ) -> str:
-    """As `RequestMetrics.begin` has set it; empty when it was not asked."""
+    """The id that `RequestMetrics.begin` has set; empty when it was not called."""
     return str(environ.get(REQUEST_ID, ""))
 
 
 def with_id(reply: Reply, request_id: str) -> Reply:
-    """The reply, telling which request it is for."""
+    """The reply with the id of its request."""
     return Reply(reply.body, reply.status, {**reply.headers, HEADER: request_id})

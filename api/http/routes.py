@@ -1,4 +1,4 @@
-"""THE routes: one table of what is served where. The apps and the OpenAPI document are both made from it."""
+"""THE routes: one table of what is served where, which the apps and the OpenAPI document are built from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GATEWAY, SCHEDULER, QUEUE, WATCHER, WORKER = KINDS = ("gateway", "scheduler", "q
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One row. `view` is `<views>.<method>`; `answers` says what each status means, errors that all have left out."""
+    """One row. `view`: `<views>.<method>`. `answer`: the body's schema. `errors`: other statuses, but for those of all routes."""
 
     method: str
     path: str
@@ -40,11 +40,11 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="POST", path="/api/jobs/batch", view="jobs.create_batch", kinds=(GATEWAY,), body="batch", status=201,
-        answer="AcceptedBatch", errors=(400, 409, 413, 415, 503), summary="Submit many jobs, all or none",
+        answer="AcceptedBatch", errors=(400, 409, 413, 415, 503), summary="Submit many jobs: all are stored, or none",
     ),
     Route(
         method="GET", path="/jobs", view="jobs.list", kinds=(GATEWAY, SCHEDULER), query=LIST_QUERY, answer="Jobs",
-        errors=(400, 503), summary="Jobs, newest first; a page may end early, even empty, and has a next link then",
+        errors=(400, 503), summary="Jobs, newest first; a page may be short or even empty and still have a next link",
     ),
     Route(
         method="GET", path="/api/jobs", view="jobs.list", kinds=(GATEWAY,), query=LIST_QUERY, answer="Jobs", errors=(400, 503),
@@ -52,40 +52,40 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="GET", path="/api/jobs/count", view="jobs.count", kinds=(GATEWAY,), query=COUNT_QUERY, answer="Count",
-        errors=(400, 503), summary="How many jobs there are; of more than can be looked at quickly, a number that it is at least",
+        errors=(400, 503), summary="The number of jobs; a lower bound when there are too many to count quickly",
     ),
     Route(
         method="POST", path="/api/jobs/cancel", view="jobs.cancel_many", kinds=(GATEWAY,), body="selection", answer="Step",
-        errors=(400, 413, 415, 503), summary="Cancel the next jobs that a filter selects; go on with the cursor until it is null",
+        errors=(400, 413, 415, 503), summary="Cancel the next jobs that a filter selects; repeat with the cursor until it is null",
     ),
     Route(
         method="POST", path="/api/jobs/retry", view="jobs.retry_many", kinds=(GATEWAY,), body="selection", answer="Step",
-        errors=(400, 413, 415, 503), summary="Retry the next jobs that a filter selects; go on with the cursor until it is null",
+        errors=(400, 413, 415, 503), summary="Retry the next jobs that a filter selects; repeat with the cursor until it is null",
     ),
     Route(
         method="GET", path="/job", view="jobs.find", kinds=(GATEWAY, SCHEDULER), query=FIND_QUERY, answer="Job",
-        errors=_JOB_ERRORS, summary="One job, when it has ended if that is waited for",
+        errors=_JOB_ERRORS, summary="One job; wait_s waits for its end",
     ),
     Route(
         method="GET", path="/api/jobs/<job_id>", view="jobs.show", kinds=(GATEWAY,), query=SHOW_QUERY, answer="Job",
-        errors=_JOB_ERRORS, summary="One job, when it has ended if that is waited for",
+        errors=_JOB_ERRORS, summary="One job; wait_s waits for its end",
     ),
     Route(
         method="GET", path="/api/jobs/<job_id>/executions", view="jobs.executions", kinds=(GATEWAY,), answer="Executions",
-        errors=_JOB_ERRORS, summary="The attempts at a job, oldest first; of very many the latest, about 4 MiB of them",
+        errors=_JOB_ERRORS, summary="The attempts at a job, oldest first; at most the latest 4 MiB or so",
     ),
     Route(
         method="GET", path="/api/jobs/<job_id>/logs", view="logs.show", kinds=(GATEWAY,), answer="JobLogs", errors=_JOB_ERRORS,
-        summary="The end (64 KiB) of what each attempt printed, the one that runs included, and its last progress, oldest first; "
-        "of very many the latest, about 1 MiB of them",
+        summary="The last 64 KiB of output and the last progress of each attempt, the running one included, oldest first; "
+        "at most the latest 1 MiB or so",
     ),
     Route(
         method="GET", path="/api/jobs/<job_id>/why", view="gateway.why", kinds=(GATEWAY,), answer="Why", errors=_JOB_ERRORS,
-        summary="Why a job is not running, the most decisive reason first; when the database is away, that is the first",
+        summary="Why a job is not running, the most decisive reason first; an unavailable database comes before all others",
     ),
     Route(
         method="POST", path="/api/jobs/<job_id>/cancel", view="jobs.cancel", kinds=(GATEWAY,), answer="Job",
-        errors=(*_JOB_ERRORS, 409), summary="Cancel a job: at once, or by telling the task that runs",
+        errors=(*_JOB_ERRORS, 409), summary="Cancel a job: at once, or, if it is running, by stopping its task",
     ),
     Route(
         method="POST", path="/api/jobs/<job_id>/retry", view="jobs.retry", kinds=(GATEWAY,), answer="Job",
@@ -93,24 +93,24 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="GET", path="/api/tasks", view="jobs.tasks", kinds=(GATEWAY,), answer="Tasks", errors=(400, 503),
-        summary="The tasks that some host knows, by name, with what their jobs have by default",
+        summary="The registered tasks of all hosts, by name, with the defaults of their jobs",
     ),
     Route(
         method="GET", path="/health", view="gateway.health", kinds=(GATEWAY,), answer="Health", errors=(400, 503),
-        summary="Whether everything is well",
+        summary="Whether every component is healthy",
     ),
     Route(
         method="GET", path="/stats", view="gateway.stats", kinds=(GATEWAY,), answer="Stats", errors=(400, 503),
-        summary="Jobs by status, processes, every component's counters",
+        summary="Jobs by status, processes, and the counters of every component",
     ),
     Route(
         method="GET", path="/metrics", view="metrics.show", kinds=(GATEWAY,), answer="Text", media_type="text/plain",
-        errors=(400, 503), summary="What all components count, in Prometheus' text format",
+        errors=(400, 503), summary="The counters of all components in the Prometheus text format",
     ),
     Route(
         method="GET", path="/api/history", view="history.show", kinds=(GATEWAY,), answer="History", errors=(400, 503),
-        summary="The last sixty minutes of this host, oldest first, and what waits in the queue by priority; what a process has "
-        "counted is forgotten with it",
+        summary="The last sixty minutes of this host, oldest first, and the queue's depth by priority; the counts of a process "
+        "are lost when it ends",
     ),
     Route(
         method="GET", path="/openapi.json", view="gateway.openapi", kinds=(GATEWAY,), answer="Document", errors=(400,),
@@ -126,7 +126,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="GET", path="/health", view="component.health", kinds=(SCHEDULER, QUEUE, WATCHER, WORKER), answer="Health",
-        errors=(400, 503), summary="Whether the component is well",
+        errors=(400, 503), summary="Whether the component is healthy",
     ),
     Route(
         method="GET", path="/stats", view="component.stats", kinds=(SCHEDULER, QUEUE, WATCHER, WORKER), answer="Counters",
@@ -134,7 +134,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="GET", path="/queue", view="component.items", kinds=(QUEUE,), query=("limit",), answer="Queue", errors=(400, 503),
-        summary="What the queue holds, in the order of handing out",
+        summary="The tickets in the queue, in the order in which they will be handed out",
     ),
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""How a view says that its answer has to wait for the end of a job: the connection is kept by the front, and no thread waits."""
+"""How a view defers its answer until a job ends: the front keeps the connection open, and no thread waits."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from jobyard.api.http.request_metrics import request_id_of
 from jobyard.engine.errors import Unavailable
 
 WAIT, LONG_POLL = "jobyard.wait", "jobyard.long_poll"
-"""Where in its environment a request says what it waits for (a `Wait`), and finds the room for it, if the front has one."""
+"""The keys in a request's WSGI environment for what it waits for (a `Wait`), and for the front's long poll, if there is one."""
 
 
-class Room(Protocol):
-    """Where waiting connections are kept."""
+class LongPollCapacity(Protocol):
+    """The long poll as a view sees it."""
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody else can wait now."""
+        """Whether no further client can wait now."""
 
     @property
     def max_waiting(self) -> int:
-        """How many can wait at once."""
+        """How many clients can wait at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """What a request waits for, and who knows the answer then: for a thread to ask."""
+    """What a request waits for. `answer`: computes the reply after the wait, called in a thread."""
 
     job_id: str
     wait_s: float
@@ -38,10 +38,10 @@ class Wait:
 
 
 def wait_for_end(environ: Environ, job_id: str, wait_s: float, answer: Callable[[], Reply]) -> None:
-    """Make the request wait; without a long poll it is answered at once. Raises `Unavailable` when that is full."""
-    room: Room | None = environ.get(LONG_POLL)
-    if room is None:
+    """Defer the request's answer; without a long poll it is sent at once. Raises `Unavailable` when the long poll is full."""
+    long_poll: LongPollCapacity | None = environ.get(LONG_POLL)
+    if long_poll is None:
         return
-    if room.is_full:
-        raise Unavailable("overloaded", f"{room.max_waiting} clients wait for jobs already; ask without wait_s", retry_after_s=1)
+    if long_poll.is_full:
+        raise Unavailable("overloaded", f"{long_poll.max_waiting} clients wait already; ask without wait_s", retry_after_s=1)
     environ[WAIT] = Wait(job_id=job_id, wait_s=wait_s, answer=answer, request_id=request_id_of(environ))

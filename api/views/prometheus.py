@@ -40,49 +40,49 @@ def _row(name: str, kind: str, meaning: str, *labels: str) -> Row:
     return Row(name=f"jobyard_{name}", kind=kind, meaning=meaning, labels=labels)
 
 
-BUILD = _row("build", "info", "What runs: versions of Jobyard, Python and the database", "version", "python", "database")
-UP = _row("component_up", "gauge", "1 when the component answered this question in time, else 0", "component")
-JOBS = _row("jobs", "gauge", "Jobs that are stored, by status", "status")
-DEPTH = _row("queue_depth", "gauge", "Jobs that wait in the queue for a worker, by priority", "priority")
-ATTEMPTS = _row("attempts", "counter", "Attempts that ended, by task (a hundred of them, the rest is `other`) and outcome",
+BUILD = _row("build", "info", "Versions of Jobyard, Python and the database", "version", "python", "database")
+UP = _row("component_up", "gauge", "1 when the component is up, otherwise 0", "component")
+JOBS = _row("jobs", "gauge", "Stored jobs, by status", "status")
+DEPTH = _row("queue_depth", "gauge", "Jobs waiting in the queue for a worker, by priority", "priority")
+ATTEMPTS = _row("attempts", "counter", "Attempts that ended, by task (at most 100, the rest are `other`) and outcome",
                 "component", "task", "outcome")  # fmt: skip
-LAG = _row("schedule_lag_seconds", "histogram", "From when a job was due until an attempt at it began", "component")
-WAIT = _row("queue_wait_seconds", "histogram", "From when a job was queued until an attempt at it began", "component")
-RUN = _row("run_seconds", "histogram", "How long attempts ran, as their executions say", "component")
-HTTP = _row("http_request_seconds", "histogram", "Until an answer was there, by route and class of status", "route", "status")
-MEMORY = _row("process_resident_memory_bytes", "gauge", "Memory that a process holds", "process")
-CPU = _row("process_cpu_seconds", "counter", "Processor time that a process has used", "process")
-RESTARTS = _row("process_restarts", "counter", "How often a process was replaced", "process")
-UPTIME = _row("process_uptime_seconds", "gauge", "How long a process has lived", "process")
-STALE = _row("stale_writes", "counter", "Guarded writes that changed nothing, because somebody else had the job", "component")
-RECOVERED = _row("jobs_recovered", "counter", "Jobs taken back from owners that are proven dead", "component")
+LAG = _row("schedule_lag_seconds", "histogram", "Time from when a job was due until an attempt began", "component")
+WAIT = _row("queue_wait_seconds", "histogram", "Time from when a job was queued until an attempt began", "component")
+RUN = _row("run_seconds", "histogram", "Duration of attempts, as recorded in their executions", "component")
+HTTP = _row("http_request_seconds", "histogram", "Time until a response was ready, by route and class of status", "route", "status")
+MEMORY = _row("process_resident_memory_bytes", "gauge", "Resident memory of a process", "process")
+CPU = _row("process_cpu_seconds", "counter", "CPU time used by a process", "process")
+RESTARTS = _row("process_restarts", "counter", "Times a process has been replaced", "process")
+UPTIME = _row("process_uptime_seconds", "gauge", "Time since a process started", "process")
+STALE = _row("stale_writes", "counter", "Guarded writes that changed nothing because the job had changed hands", "component")
+RECOVERED = _row("jobs_recovered", "counter", "Jobs recovered from owners that are proven dead", "component")
 
 OF_STATS: Mapping[str, Mapping[str, Row]] = {
     "scheduler": {
-        "jobs_accepted": _row("jobs_accepted", "counter", "Jobs that were accepted and stored", "component"),
-        "requests": _row("scheduler_requests", "counter", "Submissions and questions that a scheduler has read", "component"),
+        "jobs_accepted": _row("jobs_accepted", "counter", "Jobs accepted and stored", "component"),
+        "requests": _row("scheduler_requests", "counter", "Submissions and other requests that a scheduler has read", "component"),
     },
     "watcher": {
-        "jobs_claimed": _row("jobs_claimed", "counter", "Jobs that a watcher has claimed", "component"),
-        "jobs_queued": _row("jobs_queued", "counter", "Claimed jobs that are safe in the queue", "component"),
+        "jobs_claimed": _row("jobs_claimed", "counter", "Jobs claimed by a watcher", "component"),
+        "jobs_queued": _row("jobs_queued", "counter", "Claimed jobs that the queue has confirmed", "component"),
         "claim_conflicts": _row("claim_conflicts", "counter", "Due jobs that another watcher claimed first", "component"),
-        "polls": _row("watcher_polls", "counter", "Looks at the database that nothing but time caused", "component"),
+        "polls": _row("watcher_polls", "counter", "Polls of the database caused only by the poll interval", "component"),
     },
     "queue": {
-        "jobs_pushed": _row("queue_pushed", "counter", "Tickets that came into the queue", "component"),
+        "jobs_pushed": _row("queue_pushed", "counter", "Tickets pushed to the queue", "component"),
         "jobs_popped": _row("queue_popped", "counter", "Leases given to workers", "component"),
-        "jobs_acked": _row("queue_acked", "counter", "Leases that ended with their work", "component"),
-        "jobs_released": _row("queue_released", "counter", "Leases that workers gave back", "component"),
-        "jobs_recovered": _row("queue_leases_expired", "counter", "Leases that ran out or whose worker went away", "component"),
-        "leased": _row("queue_leased", "gauge", "Leases that workers hold now", "component"),
+        "jobs_acked": _row("queue_acked", "counter", "Leases acknowledged by workers", "component"),
+        "jobs_released": _row("queue_released", "counter", "Leases released by workers", "component"),
+        "jobs_recovered": _row("queue_leases_expired", "counter", "Leases that expired or whose worker disconnected", "component"),
+        "leased": _row("queue_leased", "gauge", "Leases that workers currently hold", "component"),
     },
     "worker": {
         "jobs_succeeded": _row("jobs_succeeded", "counter", "Jobs that completed", "component"),
-        "jobs_failed": _row("jobs_failed", "counter", "Jobs that failed for good", "component"),
-        "jobs_retried": _row("jobs_retried", "counter", "Failed attempts that are tried again", "component"),
-        "jobs_lost": _row("jobs_lost", "counter", "Outcomes dropped, because the job was somebody else's by then", "component"),
+        "jobs_failed": _row("jobs_failed", "counter", "Jobs that failed permanently", "component"),
+        "jobs_retried": _row("jobs_retried", "counter", "Failed attempts that will be retried", "component"),
+        "jobs_lost": _row("jobs_lost", "counter", "Outcomes discarded because the job had changed hands", "component"),
         "concurrency": _row("worker_slots", "gauge", "Jobs that a worker can run at once", "component"),
-        "currently_running": _row("worker_slots_busy", "gauge", "Jobs that a worker runs now", "component"),
+        "currently_running": _row("worker_slots_busy", "gauge", "Jobs that a worker is running", "component"),
     },
 }  # fmt: skip
 """What `/stats` tells, by role and name there."""

@@ -1,1 +1,1 @@
-"""The Python client. `core` knows every operation without sockets; `Client` and `AsyncClient` carry them out. Needs httpx."""
+"""The Python client: `core` defines every operation without I/O; `Client` and `AsyncClient` perform them. Needs httpx."""

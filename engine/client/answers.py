@@ -1,4 +1,4 @@
-"""What an answer means: a value, or one of the errors of `engine/errors.py` with the server's code, message and field."""
+"""Turns answers into values, or into the errors of `engine/errors.py` with the server's code, message and field."""
 
 from __future__ import annotations
 
@@ -27,60 +27,60 @@ T = TypeVar("T")
 REJECTIONS: Mapping[int, type[Rejected]] = {
     401: Unauthorized, 403: Unauthorized, 404: NotFound, 409: Conflict, 413: TooLarge,
 }  # fmt: skip
-"""Any other 4xx of Jobyard's is an `InvalidRequest`."""
+"""Any other 4xx from Jobyard is an `InvalidRequest`."""
 
 TEMPORARY = frozenset({429, 502, 503, 504})
-"""Other than 503 only by what may stand between: a proxy."""
+"""Jobyard itself sends only 503; the others may come from a proxy in between."""
 
 UNAVAILABLE = "unavailable"
 UNCERTAIN = frozenset({UNAVAILABLE, "outcome_unknown", "database_unavailable"})
-"""The codes of the 503s after which a cancel or a retry may have been done: on the way to the scheduler or to the database
-the answer was lost. The others say that nothing was done."""
+"""The codes of 503 after which a cancel or a retry may have been done: the answer was lost on the way to the scheduler or to the
+database. After any other code nothing was done."""
 
-SHOWN_CHARS = 100
+MAX_SHOWN_CHARS = 100
 
 
 def is_temporary(answer: Response | NoAnswer) -> bool:
-    """Whether asking again may help."""
+    """Whether sending the request again may help."""
     return isinstance(answer, NoAnswer) or answer.status in TEMPORARY
 
 
 def is_uncertain(answer: Response | NoAnswer) -> bool:
-    """Whether what was asked may have been done."""
+    """Whether the request may have been carried out."""
     if isinstance(answer, NoAnswer):
         return answer.was_sent
     return answer.status in (502, 504) or (answer.status == 503 and _error_in(answer).get("code", UNAVAILABLE) in UNCERTAIN)
 
 
 def retry_after_s(answer: Response | NoAnswer) -> float:
-    """How long the server wants to be left alone; 0 when it did not say."""
-    told = answer.headers.get("retry-after", "") if isinstance(answer, Response) else ""
-    return float(told) if told.isascii() and told.isdigit() else 0.0
+    """How long the server asks to wait before a retry; 0 when it does not."""
+    details = answer.headers.get("retry-after", "") if isinstance(answer, Response) else ""
+    return float(details) if details.isascii() and details.isdigit() else 0.0
 
 
 def error_of(answer: Response | NoAnswer) -> JobyardError:
-    """The error that this answer is."""
+    """The error that this answer stands for."""
     if isinstance(answer, NoAnswer):
-        return Unreachable(answer.words, was_sent=answer.was_sent)
-    told = _error_in(answer)
-    if not told and answer.status not in TEMPORARY:
-        start = answer.body[:SHOWN_CHARS].decode("utf-8", "replace")
-        return BrokenAnswer("broken_answer", f"HTTP {answer.status} is no answer of a Jobyard; it begins with {start!r}")
-    code = str(told.get("code", UNAVAILABLE))
-    message = str(told.get("message", f"HTTP {answer.status}"))
+        return Unreachable(answer.message, was_sent=answer.was_sent)
+    details = _error_in(answer)
+    if not details and answer.status not in TEMPORARY:
+        start = answer.body[:MAX_SHOWN_CHARS].decode("utf-8", "replace")
+        return BrokenAnswer("broken_answer", f"HTTP {answer.status} is not an answer from Jobyard; it begins with {start!r}")
+    code = str(details.get("code", UNAVAILABLE))
+    message = str(details.get("message", f"HTTP {answer.status}"))
     if answer.status in TEMPORARY:
         return Unavailable(code, message, retry_after_s=int(retry_after_s(answer)) or 1)
-    field = told.get("field")
+    field = details.get("field")
     kind = REJECTIONS.get(answer.status, InvalidRequest) if answer.status < 500 else BrokenAnswer
     return kind(code, message, None if field is None else str(field))
 
 
 def value_of(response: Response, kind: type[T]) -> T:
-    """The body as this type; raises `BrokenAnswer`. Payloads and results come as Python's own decoder reads them."""
+    """The body as this type; raises `BrokenAnswer`. Payloads and results are as Python's own JSON decoder reads them."""
     try:
         return msgspec.convert(json.loads(response.body), kind)
     except (ValueError, RecursionError, msgspec.MsgspecError) as wrong:
-        raise BrokenAnswer("broken_answer", f"HTTP {response.status} with a body that no Jobyard sends: {wrong}") from None
+        raise BrokenAnswer("broken_answer", f"HTTP {response.status} with a body that Jobyard does not send: {wrong}") from None
 
 
 def _error_in(response: Response) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The client for asynchronous code (asyncio or trio): carries out the same operations of `core.py`, awaiting where they pause."""
+"""The client for asynchronous code (asyncio or trio): performs the operations of `core.py`, awaiting requests and pauses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """Asks a Jobyard; belongs to one event loop. What is said of `Client` and its methods holds here too."""
+    """A client of Jobyard; it belongs to one event loop. Otherwise see `Client` and its methods."""
 
     def __init__(
         self, url: str = DEFAULT_URL, token: str | None = None, timeout_s: float = 10, *, retry_s: float = 30,
@@ -28,7 +28,7 @@ class AsyncClient:
     ) -> None:  # fmt: skip
         self._address = Address(url=url, token=token, timeout_s=timeout_s)
         self._core = Core(World(), retry_s=retry_s)
-        self._is_own = http is None
+        self._owns_http = http is None
         self._http = http or httpx.AsyncClient(**self._address.options())
 
     async def submit(self, task: str | Named = "echo", payload: Any = None, **options: Unpack[JobOptions]) -> str:
@@ -42,7 +42,7 @@ class AsyncClient:
         """See `Client.submit_many`; the jobs may also come from an asynchronous iterable."""
         chunker = Chunker(chunk, idempotency_key or self._core.new_key())
         job_ids: list[str] = []
-        async for job in _each(jobs):
+        async for job in _iterate(jobs):
             if (full := chunker.add(job)) is not None:
                 job_ids += await self._run(self._core.submit_chunk(full))
         if (rest := chunker.rest()) is not None:
@@ -103,8 +103,8 @@ class AsyncClient:
             yield page
 
     async def aclose(self) -> None:
-        """Close the connections; not those of a `http` that was given."""
-        if self._is_own:
+        """Close the connections, but not those of an `http` that was passed in."""
+        if self._owns_http:
             await self._http.aclose()
 
     async def __aenter__(self) -> AsyncClient:
@@ -137,7 +137,7 @@ class AsyncClient:
             return self._address.no_answer(wrong)
 
 
-async def _each(jobs: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+async def _iterate(jobs: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
     if isinstance(jobs, AsyncIterable):
         async for job in jobs:
             yield job

@@ -1,7 +1,7 @@
-"""New jobs as JSON, and many of them cut into requests: so many jobs at most, so many bytes at most, a key for every job.
+"""Encodes new jobs as JSON and splits many of them into requests, with limits on jobs and bytes, and a key for every job.
 
-The key makes a job's submission repeatable. The keys of one call differ in the job's place only, so that the same jobs with the
-same first part of the key can be submitted again from the beginning: those that are stored already are not stored twice.
+The idempotency key makes a job's submission repeatable. The keys of one call differ only in the job's index, so the same jobs
+with the same key prefix can be submitted again from the beginning: jobs that are stored already are not stored twice.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from jobyard.engine.errors import InvalidRequest, JobyardError
 
 MAX_JOBS = 10_000
 MAX_BYTES = 8 << 20
-"""Half of what the server takes, because one job may add a whole payload to it."""
+"""Half of what the server accepts, since the last job may add a whole payload to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """One request's worth. `first`: the place of its first job among all."""
+    """The jobs of one request. `first`: the index of its first job among all jobs."""
 
     first: int
     key: str
@@ -29,12 +29,12 @@ class Chunk:
 
     @property
     def body(self) -> bytes:
-        """What is sent."""
+        """The request's body."""
         return b'{"jobs":[' + b",".join(self.jobs) + b"]}"
 
 
 class Chunker:
-    """Takes job after job and hands out each chunk when it is full; `rest` is the last one."""
+    """Collects jobs and returns each chunk when it is full; `rest` returns the last one."""
 
     def __init__(self, count: int, key: str) -> None:
         if not 1 <= count <= MAX_JOBS:
@@ -46,18 +46,18 @@ class Chunker:
         self._bytes = 0
 
     def add(self, job: Mapping[str, Any]) -> Chunk | None:
-        """The chunk that is full now."""
-        place = self._first + len(self._jobs)
+        """Add a job; the chunk if it is full now, else None."""
+        index = self._first + len(self._jobs)
         try:
-            text = encode_job({"idempotency_key": f"{self._key}-{place}", **given(job)})
+            text = encode_job({"idempotency_key": f"{self._key}-{index}", **without_none(job)})
         except InvalidRequest as wrong:
-            raise remark(wrong, stored=self._first, key=self._key, place=place) from None
+            raise with_resume_hint(wrong, stored=self._first, key=self._key, index=index) from None
         self._jobs.append(text)
         self._bytes += len(text)
         return self.rest() if len(self._jobs) == self._count or self._bytes >= MAX_BYTES else None
 
     def rest(self) -> Chunk | None:
-        """What has gathered."""
+        """The jobs that were added since the last chunk; None if there are none."""
         if not self._jobs:
             return None
         chunk = Chunk(first=self._first, key=self._key, jobs=tuple(self._jobs))
@@ -66,23 +66,23 @@ class Chunker:
         return chunk
 
 
-def remark(wrong: JobyardError, *, stored: int, key: str, place: int | None = None) -> JobyardError:
-    """The error with a note on how to go on after it; `place`: of the job that it is about."""
-    if place is not None:
-        field = f"jobs[{place}]" + (f".{wrong.field}" if wrong.field else "")
-        wrong = type(wrong)(wrong.code, f"jobs[{place}]: {wrong.message}", field)
+def with_resume_hint(wrong: JobyardError, *, stored: int, key: str, index: int | None = None) -> JobyardError:
+    """The error with a note on how to resume after it. `index`: of the job that caused it."""
+    if index is not None:
+        field = f"jobs[{index}]" + (f".{wrong.field}" if wrong.field else "")
+        wrong = type(wrong)(wrong.code, f"jobs[{index}]: {wrong.message}", field)
     if stored:
-        wrong.add_note(f"{stored} jobs before are stored; with the same jobs and idempotency_key={key!r} none is stored twice")
+        wrong.add_note(f"the first {stored} jobs are stored; with the same jobs and idempotency_key={key!r} none is stored twice")
     return wrong
 
 
-def given(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that are given: an option that is None is not."""
+def without_none(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that were given: None counts as not given, except for the payload."""
     return {name: value for name, value in job.items() if value is not None or name == "payload"}
 
 
 def encode_job(fields: Mapping[str, Any]) -> bytes:
-    """The text that is sent; raises `InvalidRequest` for what is no JSON."""
+    """The job as JSON text; raises `InvalidRequest` when it cannot be encoded."""
     plain = {name: _plain(name, value) for name, value in fields.items()}
     try:
         return json.dumps(plain, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()

@@ -3,9 +3,9 @@
     client.get(id) ──▶ Core.get ─ Request ──▶ httpx ──▶ Response ─▶ Core.get ──▶ Job
                             └───── Pause ──▶ sleep ──▶ None ──────┘
 
-What may be sent twice without harm is sent again, with growing pauses, until `retry_s` is over: questions; submissions, each of
-which carries an idempotency key, given or made here. When the answer to a cancel or a retry is lost, it is not known whether it was
-done, so the job is read first: the epoch tells whether a retry was done, the status whether a cancel was.
+Idempotent requests are repeated, with growing pauses, until `retry_s` is over: reads, and submissions, each of which carries an
+idempotency key, given or generated here. When the answer to a cancel or a retry is lost, it may or may not have been carried out.
+So the job is read first: its epoch shows whether a retry was done, its status whether a cancel was.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from jobyard.engine.client.answers import error_of, is_temporary, is_uncertain, retry_after_s, value_of
-from jobyard.engine.client.batches import Chunk, encode_job, given, remark
+from jobyard.engine.client.batches import Chunk, encode_job, with_resume_hint, without_none
 from jobyard.engine.client.steps import Operation, Pause, Request, Response
 from jobyard.engine.client.values import Execution, Health, Job, Named
 from jobyard.engine.errors import Conflict, JobyardError, NotFinished, Rejected, Unavailable, Unreachable
@@ -28,19 +28,19 @@ from jobyard.engine.jobs.job import Status
 from jobyard.engine.world import World
 
 FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 5.0
-FIRST_LOOK_S = 0.02
-LONGEST_LOOK_S = 2.0
-LONGEST_WAIT_S = 30.0
-WAITED = 0.9
-"""An answer that comes earlier than in this part of the wait that was asked for is no wait: the service leaves, or cannot wait."""
-LEAST_WAIT_S = 0.1
+MAX_PAUSE_S = 5.0
+MIN_POLL_S = 0.02
+MAX_POLL_S = 2.0
+MAX_WAIT_S = 30.0
+FULL_WAIT_SHARE = 0.9
+"""An answer before this share of the requested wait means that the service did not wait: it stops, or does not support it."""
+MIN_WAIT_S = 0.1
 GRACE_S = 1.0
-"""For the answer's way."""
-FULL = "overloaded"
-"""The service has no place for one more who waits."""
-PART_OF_THE_WAIT = 0.25
-"""A look at a job that has been waited for t seconds comes t/4 later: its end is seen late by a fifth of its time at most."""
+"""Allowed for the transfer of the answer."""
+OVERLOADED = "overloaded"
+"""The service cannot let another client wait."""
+POLL_SHARE = 0.25
+"""A job that has been waited for t seconds is polled again after t/4, so its end is noticed late by a fifth of the wait at most."""
 KEY_BITS = 128
 JOBS = "/api/jobs"
 _NEXT = re.compile(r'<[^>?]*\?([^>]*)>\s*;[^,]*\brel="?next"?')
@@ -49,7 +49,7 @@ _IN_BATCH = re.compile(r"jobs\[(\d+)\]\.?(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some jobs of a list. `next_path`: the request for those that follow."""
+    """One page of a list. `next_path`: the path of the next page; None on the last one."""
 
     jobs: list[Job]
     next_path: str | None
@@ -63,14 +63,14 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubmittedTogether:
+class SubmittedBatch:
     """The answer to a batch."""
 
     job_ids: list[str]
 
 
-class Unsettled(Exception):
-    """Nobody knows whether a request was done, and it must not simply be sent again."""
+class OutcomeUncertain(Exception):
+    """It is unknown whether a request was carried out, and it is not idempotent."""
 
     def __init__(self, error: JobyardError) -> None:
         super().__init__(error)
@@ -78,25 +78,25 @@ class Unsettled(Exception):
 
 
 class Core:
-    """Every operation; holds nothing that one of them changes."""
+    """All operations. It has no state that an operation changes."""
 
     def __init__(self, world: World, *, retry_s: float) -> None:
         self._world = world
         self._retry_s = retry_s
 
     def submit(self, task: str | Named, payload: Any, options: Mapping[str, Any]) -> Operation[str]:
-        """The new job's id."""
-        fields = {"idempotency_key": self.new_key(), "task": task, "payload": payload, **given(options)}
+        """Submit one job; its id."""
+        fields = {"idempotency_key": self.new_key(), "task": task, "payload": payload, **without_none(options)}
         response = yield from self._ask(Request(method="POST", path=JOBS, body=encode_job(fields)))
         return value_of(response, Submitted).job_id
 
     def submit_chunk(self, chunk: Chunk) -> Operation[list[str]]:
-        """The ids in the order of the jobs. Errors name a job's place among all jobs, not in the chunk."""
+        """Submit a chunk; the ids in order. Errors name a job's index among all jobs, not in the chunk."""
         try:
             response = yield from self._ask(Request(method="POST", path=f"{JOBS}/batch", body=chunk.body))
         except JobyardError as wrong:
-            raise _relocated(wrong, chunk) from wrong.__cause__
-        return value_of(response, SubmittedTogether).job_ids
+            raise _with_job_index(wrong, chunk) from wrong.__cause__
+        return value_of(response, SubmittedBatch).job_ids
 
     def get(self, job_id: str) -> Operation[Job]:
         """The job as it is now."""
@@ -108,46 +108,47 @@ class Core:
         return value_of(response, list[Execution])
 
     def wait(self, job_id: str, timeout_s: float | None) -> Operation[Job]:
-        """The job once it has ended; raises `NotFinished`. The service is asked to answer then; else it is looked again."""
+        """The job once it has finished; raises `NotFinished`. Uses the service's long poll, else polls."""
         began = self._world.monotonic()
         give_up_at = float("inf") if timeout_s is None else began + timeout_s
-        seen = "not known"
-        can_wait = True
+        last_seen = "not known"
+        may_long_poll = True
         while True:
             asked_at = self._world.monotonic()
-            request = _when_it_ends(job_id, give_up_at - asked_at, can_wait)
+            request = _long_poll_request(job_id, give_up_at - asked_at, may_long_poll)
             try:
-                job = value_of((yield from self._ask(request, give_up_at=give_up_at, unless=FULL if can_wait else None)), Job)
+                no_retry_code = OVERLOADED if may_long_poll else None
+                job = value_of((yield from self._ask(request, give_up_at=give_up_at, no_retry_code=no_retry_code)), Job)
             except (Unreachable, Unavailable) as wrong:
-                if can_wait and wrong.code == FULL:
-                    can_wait = False
+                if may_long_poll and wrong.code == OVERLOADED:
+                    may_long_poll = False
                     continue
                 if give_up_at > asked_at + self._retry_s:
                     raise
-                raise _not_finished(job_id, timeout_s, f"{seen}; last answer: {wrong.message}") from wrong
+                raise _not_finished(job_id, timeout_s, f"{last_seen}; last answer: {wrong.message}") from wrong
             if job.is_finished:
                 return job
-            seen = f"{job.status}"
+            last_seen = f"{job.status}"
             now = self._world.monotonic()
             if now >= give_up_at:
-                raise _not_finished(job_id, timeout_s, seen)
-            if now - asked_at <= request.wait_s * WAITED:
-                pause_s = min(max(FIRST_LOOK_S, (now - began) * PART_OF_THE_WAIT), LONGEST_LOOK_S)
+                raise _not_finished(job_id, timeout_s, last_seen)
+            if now - asked_at <= request.wait_s * FULL_WAIT_SHARE:
+                pause_s = min(max(MIN_POLL_S, (now - began) * POLL_SHARE), MAX_POLL_S)
                 yield Pause(seconds=min(pause_s, give_up_at - now))
 
     def cancel(self, job_id: str) -> Operation[Job]:
-        """The job, cancelled or (running) about to be."""
-        request = Request(method="POST", path=_path(job_id, "/cancel"), harmless_twice=False)
-        return (yield from self._do_once(request, job_id, lambda job: job.status is Status.CANCELLED))
+        """Cancel the job; the job, cancelled or (if running) about to be."""
+        request = Request(method="POST", path=_path(job_id, "/cancel"), is_idempotent=False)
+        return (yield from self._change_once(request, job_id, lambda job: job.status is Status.CANCELLED))
 
     def retry(self, job_id: str) -> Operation[Job]:
-        """The job, pending again."""
+        """Retry the job; the job, pending again."""
         before = yield from self.get(job_id)
-        request = Request(method="POST", path=_path(job_id, "/retry"), harmless_twice=False)
-        return (yield from self._do_once(request, job_id, lambda job: job.epoch > before.epoch))
+        request = Request(method="POST", path=_path(job_id, "/retry"), is_idempotent=False)
+        return (yield from self._change_once(request, job_id, lambda job: job.epoch > before.epoch))
 
     def page(self, path: str) -> Operation[Page]:
-        """The page of a list that is at this path; see `list_path`."""
+        """The page at this path; see `list_path`."""
         response = yield from self._ask(Request(method="GET", path=path))
         found = _NEXT.search(response.headers.get("link", ""))
         return Page(jobs=value_of(response, list[Job]), next_path=f"{JOBS}?{found[1]}" if found else None)
@@ -157,7 +158,7 @@ class Core:
         return value_of((yield from self._ask(Request(method="GET", path="/stats"))), dict[str, Any])
 
     def health(self) -> Operation[Health]:
-        """As it is at this moment: nothing is asked again, and ill health is an answer."""
+        """The health at this moment: the request is not repeated, and "unhealthy" is an answer, not an error."""
         answer = yield Request(method="GET", path="/health")
         assert answer is not None
         if isinstance(answer, Response) and answer.status in (200, 503) and b'"components"' in answer.body:
@@ -165,30 +166,30 @@ class Core:
         raise error_of(answer)
 
     def ask(self, method: str, path: str, body: Any = None) -> Operation[Any]:
-        """What a request of the HTTP interface gives, decoded. Only a question is asked again when its answer was lost."""
+        """The decoded answer to any request of the HTTP interface. After a lost answer only a GET is repeated."""
         sent = None if body is None else msgspec.json.encode(body)
-        request = Request(method=method, path=path, body=sent, harmless_twice=method == "GET")
+        request = Request(method=method, path=path, body=sent, is_idempotent=method == "GET")
         try:
             return value_of((yield from self._ask(request)), Any)
-        except Unsettled as lost:
+        except OutcomeUncertain as lost:
             raise lost.error from None
 
     def ask_page(self, path: str) -> Operation[tuple[Any, str | None]]:
-        """The same for a page of a list, and the path of the next one."""
+        """The decoded page of a list, and the path of the next page."""
         response = yield from self._ask(Request(method="GET", path=path))
         found = _NEXT.search(response.headers.get("link", ""))
         return value_of(response, Any), f"{path.partition('?')[0]}?{found[1]}" if found else None
 
     def new_key(self) -> str:
-        """An idempotency key that nobody else makes."""
+        """A unique idempotency key."""
         return self._world.token(KEY_BITS)
 
     def _ask(
-        self, request: Request, *, give_up_at: float = float("inf"), unless: str | None = None
+        self, request: Request, *, give_up_at: float = float("inf"), no_retry_code: str | None = None
     ) -> Operation[Response]:  # fmt: skip
-        """The answer, when it is a good one; what may help is tried again until the time is up, then the last error is raised.
+        """The answer if it is a 200 or 201. Temporary errors are retried until the time is up, then the last one is raised.
 
-        `unless` it has this code.
+        `no_retry_code`: an error code that is raised at once.
         """
         give_up_at = min(give_up_at, self._world.monotonic() + self._retry_s)
         pause_s = FIRST_PAUSE_S
@@ -198,22 +199,22 @@ class Core:
             if isinstance(answer, Response) and answer.status in (200, 201):
                 return answer
             error = error_of(answer)
-            if not request.harmless_twice and is_uncertain(answer):
-                raise Unsettled(error)
+            if not request.is_idempotent and is_uncertain(answer):
+                raise OutcomeUncertain(error)
             wait_s = max(retry_after_s(answer), pause_s) + self._world.jitter(pause_s / 2)
-            if error.code == unless or not is_temporary(answer) or self._world.monotonic() + wait_s >= give_up_at:
+            if error.code == no_retry_code or not is_temporary(answer) or self._world.monotonic() + wait_s >= give_up_at:
                 raise error
             yield Pause(seconds=wait_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
-    def _do_once(self, request: Request, job_id: str, is_done: Callable[[Job], bool]) -> Operation[Job]:
-        """For what must not be sent again blindly: when an answer was lost, the job tells whether it was done."""
+    def _change_once(self, request: Request, job_id: str, is_done: Callable[[Job], bool]) -> Operation[Job]:
+        """Send a request that is not idempotent. When its answer is lost, read the job to see whether it was carried out."""
         give_up_at = self._world.monotonic() + self._retry_s
         was_lost = False
         while True:
             try:
                 return value_of((yield from self._ask(request, give_up_at=give_up_at)), Job)
-            except Unsettled as lost:
+            except OutcomeUncertain as lost:
                 was_lost, wrong = True, lost.error
             except Conflict as refused:
                 if not was_lost:
@@ -228,17 +229,17 @@ class Core:
 
 
 def list_path(*, page: int, **wanted: datetime | str | None) -> str:
-    """The first page of the jobs that are wanted."""
+    """The path of the first page of a filtered list."""
     asked = {name: value for name, value in wanted.items() if value is not None}
     query = {name: value.isoformat() if isinstance(value, datetime) else str(value) for name, value in asked.items()}
     return f"{JOBS}?{urlencode({**query, 'limit': page})}"
 
 
-def _when_it_ends(job_id: str, left_s: float, can_wait: bool) -> Request:
-    """Asks for a job so that the answer comes when it has ended, but in time, and early enough to be asked for again."""
-    wait_s = min(LONGEST_WAIT_S, left_s - min(GRACE_S, left_s / 2)) if can_wait and left_s > LEAST_WAIT_S else 0.0
+def _long_poll_request(job_id: str, left_s: float, may_long_poll: bool) -> Request:
+    """A request that the service answers when the job has finished, or early enough to be repeated before the time is up."""
+    wait_s = min(MAX_WAIT_S, left_s - min(GRACE_S, left_s / 2)) if may_long_poll and left_s > MIN_WAIT_S else 0.0
     path = f"{_path(job_id)}?wait_s={wait_s:.3f}" if wait_s else _path(job_id)
-    timeout_s = None if left_s == float("inf") else max(FIRST_LOOK_S, left_s - wait_s)
+    timeout_s = None if left_s == float("inf") else max(MIN_POLL_S, left_s - wait_s)
     return Request(method="GET", path=path, timeout_s=timeout_s, wait_s=wait_s)
 
 
@@ -246,14 +247,14 @@ def _path(job_id: str, rest: str = "") -> str:
     return f"{JOBS}/{quote(job_id, safe='')}{rest}"
 
 
-def _relocated(wrong: JobyardError, chunk: Chunk) -> JobyardError:
+def _with_job_index(wrong: JobyardError, chunk: Chunk) -> JobyardError:
     found = _IN_BATCH.fullmatch(wrong.field or "") if isinstance(wrong, Rejected) else None
     if found is None:
-        return remark(wrong, stored=chunk.first, key=chunk.key)
+        return with_resume_hint(wrong, stored=chunk.first, key=chunk.key)
     message = wrong.message.removeprefix(f"jobs[{found[1]}]: ")
     located = type(wrong)(wrong.code, message, found[2] or None)
-    return remark(located, stored=chunk.first, key=chunk.key, place=chunk.first + int(found[1]))
+    return with_resume_hint(located, stored=chunk.first, key=chunk.key, index=chunk.first + int(found[1]))
 
 
-def _not_finished(job_id: str, timeout_s: float | None, seen: str) -> NotFinished:
-    return NotFinished(f"job {job_id} had not ended after {timeout_s} s; it was {seen}")
+def _not_finished(job_id: str, timeout_s: float | None, last_seen: str) -> NotFinished:
+    return NotFinished(f"job {job_id} had not ended after {timeout_s} s; it was {last_seen}")

@@ -1,8 +1,8 @@
-"""What an operation of the client asks of the world, and what it is given back: values, no sockets.
+"""The values that an operation of the client exchanges with its driver, so that operations need no I/O.
 
 An operation is a generator: it yields a `Request` and is sent a `Response` or `NoAnswer`, or it yields a `Pause` and is sent
-None when that is over; what it returns is the caller's. `core.py` writes the operations, `sync_client.py` and
-`async_client.py` carry them out.
+None when that is over; its return value is the caller's result. `core.py` defines the operations, `sync_client.py` and
+`async_client.py` perform them.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One HTTP request. `harmless_twice`: whether it may be sent again when nobody knows what became of it."""
+    """One HTTP request. `is_idempotent`: whether it may be sent again when its outcome is unknown."""
 
     method: str
     path: str
     body: bytes | None = None
-    harmless_twice: bool = True
+    is_idempotent: bool = True
     timeout_s: float | None = None
-    """None: the client's."""
+    """None: the client's timeout."""
     wait_s: float = 0.0
-    """How long the service was asked to wait with its answer, on top."""
+    """How long the service is asked to delay its answer, on top of the timeout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What came back. The names of the headers are in lower case."""
+    """The answer. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -39,15 +39,15 @@ class Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoAnswer:
-    """Nothing came back. `was_sent`: whether the request may have arrived."""
+    """There was no answer. `was_sent`: whether the request may have arrived."""
 
     was_sent: bool
-    words: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """Go on after so many seconds."""
+    """Resume after this many seconds."""
 
     seconds: float
 

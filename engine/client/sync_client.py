@@ -1,4 +1,4 @@
-"""The client for ordinary code: carries out the operations of `core.py` in the thread that calls it."""
+"""The client for synchronous code: performs the operations of `core.py` in the calling thread."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ T = TypeVar("T")
 
 
 class Client:
-    """Asks a Jobyard. May be shared by threads, and used on both sides of a fork.
+    """A client of Jobyard. It can be shared by threads, and used on both sides of a fork.
 
-    `timeout_s`: how long a request may wait for its answer. `retry_s`: for how long one that may be repeated is, when the
-    service cannot be reached or is busy. `http`: an `httpx.Client` of your own, for proxies, certificates and the like.
+    `timeout_s`: how long to wait for the answer to a request. `retry_s`: how long to repeat idempotent requests while the service
+    cannot be reached or is busy. `http`: an `httpx.Client` of your own, for proxies, certificates and the like.
     """
 
     def __init__(
@@ -38,15 +38,16 @@ class Client:
         self._never = threading.Event()
 
     def submit(self, task: str | Named = "echo", payload: Any = None, **options: Unpack[JobOptions]) -> str:
-        """Submit one job; its id. Without an `idempotency_key` it gets one, so that a lost answer never makes two jobs of it."""
+        """Submit one job; returns its id. A job without an `idempotency_key` gets one, so a lost answer never creates two jobs."""
         return self._run(self._core.submit(task, payload, options))
 
     def submit_many(
         self, jobs: Iterable[NewJob | Mapping[str, Any]], chunk: int = 1000, *, idempotency_key: str | None = None
     ) -> list[str]:  # fmt: skip
-        """Submit any number of jobs, so many at a time; their ids in order. Each chunk is stored whole or not at all.
+        """Submit any number of jobs, `chunk` at a time; returns their ids in order. Each chunk is stored completely or not at all.
 
-        Job n gets the key `<idempotency_key>-<n>` (or one made up): the same call with the same key stores none of them twice.
+        Job n gets the key `<idempotency_key>-<n>` (with a generated prefix by default): repeating the call with the same key
+        stores no job twice.
         """
         chunker = Chunker(chunk, idempotency_key or self._core.new_key())
         job_ids: list[str] = []
@@ -66,11 +67,11 @@ class Client:
         return self._run(self._core.executions(job_id))
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
-        """The job once it has ended, however it did; raises `NotFinished` when the time is up."""
+        """The job once it has finished, in whatever way; raises `NotFinished` when the time is up."""
         return self._run(self._core.wait(job_id, timeout_s))
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel it: at once, or, when it runs, soon. Raises `Conflict` when it has ended."""
+        """Cancel the job: at once, or soon if it is running. Raises `Conflict` when it has finished."""
         return self._run(self._core.cancel(job_id))
 
     def retry(self, job_id: str) -> Job:
@@ -81,7 +82,7 @@ class Client:
         self, *, status: str | None = None, task: str | None = None, queue: str | None = None, text: str | None = None,
         created_after: datetime | str | None = None, created_before: datetime | str | None = None, page: int = 100,
     ) -> Iterator[Job]:  # fmt: skip
-        """All such jobs, newest first, fetched `page` at a time while you go through them."""
+        """All matching jobs, newest first, fetched `page` at a time as you iterate."""
         path: str | None = list_path(
             page=page, status=status, task=task, queue=queue, text=text, created_after=created_after, created_before=created_before
         )  # fmt: skip
@@ -91,26 +92,26 @@ class Client:
             path = found.next_path
 
     def stats(self) -> dict[str, Any]:
-        """Jobs by status, processes, every component's counters."""
+        """Jobs by status, processes, and the counters of every component."""
         return self._run(self._core.stats())
 
     def health(self) -> Health:
-        """How the service is; not being healthy is an answer, being out of reach raises `Unreachable`."""
+        """The service's health. An unhealthy service is an answer; one that cannot be reached raises `Unreachable`."""
         return self._run(self._core.health())
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Any request of the HTTP interface (docs/http.md) by its path; the JSON of the answer, decoded."""
+        """Send any request of the HTTP interface (docs/http.md); returns the decoded JSON of the answer."""
         return self._run(self._core.ask(method, path, body))
 
     def ask_pages(self, path: str) -> Iterator[Any]:
-        """The same for every page of a list, one after the other."""
+        """Like `ask`, for every page of a list, one after the other."""
         next_path: str | None = path
         while next_path is not None:
             page, next_path = self._run(self._core.ask_page(next_path))
             yield page
 
     def close(self) -> None:
-        """Close the connections; not those of a `http` that was given."""
+        """Close the connections, but not those of an `http` that was passed in."""
         own = self._own.pop(os.getpid(), None)
         if own is not None:
             own.close()
@@ -145,10 +146,10 @@ class Client:
             return self._address.no_answer(wrong)
 
     def _http(self) -> httpx.Client:
-        """Connections of this process's own: those from before a fork are the parent's."""
+        """This process's own connections: those made before a fork belong to the parent."""
         if self._given is not None:
             return self._given
         own = self._own.get(os.getpid())
-        if own is None:  # no lock, which a fork might find taken: of two threads' new ones the first counts
+        if own is None:  # no lock, which a fork could copy while it is held; if two threads get here, the first client wins
             own = self._own.setdefault(os.getpid(), httpx.Client(**self._address.options()))
         return own

@@ -1,4 +1,4 @@
-"""What a client gives and gets: the fields of a new job, and a job, an execution, a state of health as the service shows them."""
+"""The client's values: the fields of a new job, and jobs, executions and health as the service shows them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FINISHED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
 class Named(Protocol):
-    """What `@task` returns."""
+    """Anything with a task's name, such as what `@task` returns."""
 
     @property
     def name(self) -> str:
@@ -34,7 +34,7 @@ class JobOptions(TypedDict, total=False):
 
 
 class NewJob(JobOptions, total=False):
-    """One of the jobs that are submitted together."""
+    """A new job of a batch."""
 
     task: str | Named
     payload: Any
@@ -42,7 +42,7 @@ class NewJob(JobOptions, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as the service showed it at that moment; times are aware datetimes, payload and result are decoded."""
+    """A job as it was when the service answered. Times are aware datetimes; payload and result are decoded."""
 
     job_id: str
     task: str
@@ -77,7 +77,7 @@ class Job:
         return self.status in FINISHED
 
     def raise_for_status(self) -> Job:
-        """The job itself; raises `JobFailed` when it has failed or was cancelled."""
+        """The job itself; raises `JobFailed` when it failed or was cancelled."""
         if self.is_finished and self.status is not Status.COMPLETED:
             raise JobFailed(self.status.value, f"job {self.job_id} ({self.task}) is {self.status}: {self.error}", "job_id")
         return self
@@ -101,7 +101,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How the service is: as a whole, which components are down, and each in its own words."""
+    """The service's health: overall, the components that are down, and what each component reports."""
 
     status: str
     down: tuple[str, ...] = ()
@@ -109,5 +109,5 @@ class Health:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether everything is."""
+        """Whether every component is healthy."""
         return self.status == "healthy"

@@ -1,4 +1,4 @@
-"""The way to the service by httpx, as far as it is the same with and without an event loop."""
+"""The parts of talking to the service by httpx that both clients share."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import httpx
 from jobyard.engine.client.steps import NoAnswer, Request, Response
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-KEEP_IDLE_S = 30.0
-"""Less than the server does, so that it is seldom the one that closes an idle connection."""
+KEEP_ALIVE_S = 30.0
+"""Shorter than the server's own, so that the server seldom closes an idle connection that the client is about to use."""
 CONNECT_S = 5.0
 CONNECTIONS = 100
-NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where the service is and how it is spoken to; raises `ValueError` for what cannot be right."""
+    """The service's URL, token and timeout; raises `ValueError` for invalid ones."""
 
     url: str
     token: str | None = field(repr=False)
@@ -38,14 +38,14 @@ class Address:
             raise ValueError(f"timeout_s must be above 0, not {self.timeout_s!r}")
 
     def options(self) -> dict[str, Any]:
-        """For httpx's own client: connections are kept; a proxy of the environment's is not asked for what is on this machine."""
+        """Options for httpx's client: connections are kept alive; a proxy of the environment is not used for this machine."""
         is_here = httpx.URL(self.url).host in ("localhost", "127.0.0.1", "::1")
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEP_IDLE_S)
-        is_secret = httpx.URL(self.url).scheme == "https"  # to load certificates for nothing takes longer than a request
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S)
+        is_secret = httpx.URL(self.url).scheme == "https"  # loading certificates without need takes longer than a request
         return {"limits": limits, "trust_env": not is_here, "verify": is_secret, "follow_redirects": False}
 
     def arguments(self, request: Request) -> dict[str, Any]:
-        """For httpx's `request`."""
+        """Arguments for httpx's `request`."""
         headers = {"Accept": "application/json", "User-Agent": "jobyard-client"}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
@@ -58,11 +58,11 @@ class Address:
         }  # fmt: skip
 
     def no_answer(self, wrong: httpx.RequestError) -> NoAnswer:
-        """What this failure was."""
-        words = f"no answer from {self.url}: {str(wrong) or 'in time'} ({type(wrong).__name__})"
-        return NoAnswer(was_sent=not isinstance(wrong, NEVER_SENT), words=words)
+        """The value for this failure."""
+        message = f"no answer from {self.url}: {str(wrong) or 'in time'} ({type(wrong).__name__})"
+        return NoAnswer(was_sent=not isinstance(wrong, NOT_SENT_ERRORS), message=message)
 
 
 def response_of(got: httpx.Response) -> Response:
-    """The answer as a value."""
+    """The httpx response as a value."""
     return Response(status=got.status_code, headers={name.lower(): text for name, text in got.headers.items()}, body=got.content)

@@ -1,13 +1,12 @@
-"""The `http` task's request: to public addresses only, unless the operator allows others.
+"""The `http` task's request: one answer, within `timeout_s` as a whole, from an address that `web_addresses` allows.
 
-The name is resolved once, every address must be allowed, and the connection goes to an address that was checked, so that a name
-which resolves differently a moment later gains nothing. Redirects are not followed. Metadata services are never reached.
+Redirects are not followed.
 """
 
 from __future__ import annotations
 
 import http.client
-import ipaddress
+import io
 import json
 import re
 import socket
@@ -16,30 +15,27 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from jobyard.engine.tasks.context import Unrecoverable
+from jobyard.engine.tasks.web_addresses import resolve
 from jobyard.engine.world import World
 
 MAX_READ_BYTES = 1 << 20
 READ_BYTES = 1 << 16
 MAX_BODY_CHARS = 64 << 10
 DEFAULT_TIMEOUT_S = 30.0
-METADATA = frozenset(map(ipaddress.ip_address, ("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "100.100.100.200")))
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
 FIELDS = frozenset({"url", "method", "headers", "body", "timeout_s"})
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def send_request(payload: Any, *, allow_private: bool) -> dict[str, Any]:
     """`{"url", "method", "headers", "body", "timeout_s"}` → `{"status", "headers", "body"}`; raises unless the status is 2xx."""
     url, method, headers, body, timeout_s = _read(payload)
     give_up_at = World().monotonic() + timeout_s
-    connection = _connect(url, _resolve(url, allow_private=allow_private), timeout_s)
+    places = resolve(url.hostname or "", _port(url), allow_private=allow_private)
+    connection = _connect(url, places, give_up_at)
     try:
         _send(connection, method, url, body, headers)
-        answer, text = _receive(connection, give_up_at)
+        answer, text = _receive(connection)
     finally:
         connection.close()
     if not 200 <= answer.status < 300:
@@ -85,46 +81,27 @@ def _body(body: Any) -> tuple[bytes | None, str | None]:
     return json.dumps(body).encode(), "application/json"
 
 
-def _resolve(url: SplitResult, *, allow_private: bool) -> list[tuple[str, int]]:
-    """Every address of the host, in the order in which the system would try them; raises unless all are allowed."""
+def _port(url: SplitResult) -> int:
     try:
-        port = url.port or (443 if url.scheme == "https" else 80)
-        found = socket.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)
-    except (ValueError, UnicodeError) as wrong:
-        raise Unrecoverable(f"url has no usable host and port: {wrong}") from None
-    addresses = [_plain(ipaddress.ip_address(str(item[4][0]).partition("%")[0])) for item in found]
-    for address in addresses:
-        if address in METADATA or not (allow_private or _is_public(address)):
-            raise Unrecoverable(f"{url.hostname} is at {address}, no public address (HTTP_ALLOW_PRIVATE=1 allows private ones)")
-    return [(str(address), port) for address in dict.fromkeys(addresses)]
+        return url.port or (443 if url.scheme == "https" else 80)
+    except ValueError as wrong:
+        raise Unrecoverable(f"url has no usable port: {wrong}") from None
 
 
-def _plain(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one may stand for."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in NAT64 or address in IPV4_COMPATIBLE and int(address) > 1:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)
-
-
-def _is_public(address: Address) -> bool:
-    return address.is_global and not address.is_multicast and not address.is_reserved
-
-
-def _connect(url: SplitResult, places: list[tuple[str, int]], timeout_s: float) -> http.client.HTTPConnection:
+def _connect(url: SplitResult, places: list[tuple[str, int]], give_up_at: float) -> http.client.HTTPConnection:
     """To the first of the checked addresses that answers; by the name only where a certificate is to be compared with it."""
-    connection = http.client.HTTPConnection(url.hostname or "", places[0][1], timeout=timeout_s)
-    for place in places:
+    connection = http.client.HTTPConnection(url.hostname or "", places[0][1])
+    for number, place in enumerate(places):
         try:
-            connection.sock = socket.create_connection(place, timeout_s / len(places))
+            sock = socket.create_connection(place, _left_s(give_up_at) / (len(places) - number))
             break
         except OSError:
             if place == places[-1]:
                 raise
-    connection.sock.settimeout(timeout_s)
+    sock.settimeout(_left_s(give_up_at))
     if url.scheme == "https":
-        connection.sock = ssl.create_default_context().wrap_socket(connection.sock, server_hostname=url.hostname)
+        sock = ssl.create_default_context().wrap_socket(sock, server_hostname=url.hostname)
+    connection.sock = _BoundedSocket(sock, give_up_at)
     return connection
 
 
@@ -139,18 +116,65 @@ def _send(
         raise Unrecoverable(f"the request cannot be sent: {wrong}") from None
 
 
-def _receive(connection: http.client.HTTPConnection, give_up_at: float) -> tuple[http.client.HTTPResponse, str]:
-    """The answer up to a bound, and until the time is up, however slowly it drips."""
-    sock = connection.sock
+def _receive(connection: http.client.HTTPConnection) -> tuple[http.client.HTTPResponse, str]:
+    """The answer, up to a bound."""
     answer = connection.getresponse()
     body = b""
     while len(body) < MAX_READ_BYTES and not answer.isclosed():
-        left_s = give_up_at - World().monotonic()
-        if left_s <= 0:
-            raise TimeoutError("the answer took too long")
-        sock.settimeout(left_s)
         data = answer.read1(READ_BYTES)
         if not data:
             break
         body += data
     return answer, body[:MAX_READ_BYTES].decode("utf-8", "replace")[:MAX_BODY_CHARS]
+
+
+def _left_s(give_up_at: float) -> float:
+    left_s = give_up_at - World().monotonic()
+    if left_s <= 0:
+        raise TimeoutError("the answer took too long")
+    return left_s
+
+
+class _BoundedSocket:
+    """What `http.client` uses of a socket. Each read and write gets the time that is left of the whole.
+
+    A plain time-out begins anew with each byte, so a head that drips, or one `100 Continue` after another, would never end.
+    """
+
+    def __init__(self, sock: socket.socket, give_up_at: float) -> None:
+        self._sock = sock
+        self._give_up_at = give_up_at
+
+    def sendall(self, data: bytes) -> None:
+        """See `socket`."""
+        self._sock.settimeout(_left_s(self._give_up_at))
+        self._sock.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """For reading."""
+        return io.BufferedReader(_BoundedReader(self._sock, self._give_up_at))
+
+    def close(self) -> None:
+        """See `socket`."""
+        self._sock.close()
+
+
+class _BoundedReader(io.RawIOBase):
+    def __init__(self, sock: socket.socket, give_up_at: float) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open when the connection has let go of it
+        self._give_up_at = give_up_at
+
+    def readable(self) -> bool:
+        """See `io`."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """See `io`."""
+        self._sock.settimeout(_left_s(self._give_up_at))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """See `io`."""
+        self._raw.close()
+        super().close()

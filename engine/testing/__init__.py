@@ -1,1 +1,1 @@
-"""The pytest fixture: a Jobyard without processes, database or network, which runs jobs when it is told to."""
+"""The pytest fixture: a Jobyard without processes, database or network, which runs jobs when the test asks it to."""

@@ -1,7 +1,7 @@
-"""The Jobyard of a test: takes what is submitted and runs it in the test's own process and thread, when it is told to.
+"""An inline Jobyard for tests: accepts submissions and runs the jobs in the test's own process and thread, on request.
 
-Like the real one: the fields and bounds of a job, its states, attempts, retries and delays, JSON in and out. Unlike it: time-outs
-are not enforced, a task that ends its process ends the test's, and the clock jumps to the next job instead of being waited for.
+Like the real one: the fields and bounds of a job, its states, attempts, retries and delays, JSON in and out. Unlike it: timeouts
+are not enforced, a task that ends its process ends the test's, and the clock jumps to the next job instead of waiting for it.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from jobyard.engine.tasks.builtin import register_builtin
 from jobyard.engine.tasks.context import CurrentJob, Retry
 from jobyard.engine.tasks.inline import call_as
 from jobyard.engine.tasks.registry import DEFINED
-from jobyard.engine.testing.book import JobBook, MovableWorld
+from jobyard.engine.testing.in_memory_jobs import AdjustableWorld, InMemoryJobs
 from jobyard.engine.testing.service import Service
 
 OWNER = "test:inline:worker-7001:1"
 RETRY_BASE_S = 10
 LEASE_S = 30
-MANY = 2_000
+MAX_ATTEMPTS = 2_000
 URL = "http://jobyard.test"
 
 
 class InlineJobyard:
-    """Until its `with` ends, `task.submit` comes here. `is_inline = True`: what is submitted and due runs at once."""
+    """Receives every `task.submit` within its `with`. `is_inline = True`: a submitted job that is due runs at once."""
 
     def __init__(self) -> None:
         self.is_inline = False
-        self._world = MovableWorld()
-        self._book = JobBook(self._world)
-        transport = httpx.MockTransport(Service(self._book).answer)
+        self._world = AdjustableWorld()
+        self._jobs = InMemoryJobs(self._world)
+        transport = httpx.MockTransport(Service(self._jobs).answer)
         self.client: Client = InlineClient(self, httpx.Client(transport=transport))
         self.async_client: AsyncClient = InlineAsyncClient(self, httpx.AsyncClient(transport=transport))
         self._before: Client | None = None
@@ -52,7 +52,7 @@ class InlineJobyard:
         self._before = use_client(self.client)
         return self
 
-    def __exit__(self, *wrong: object) -> None:
+    def __exit__(self, *error: object) -> None:
         use_client(self._before)
 
     def jobs(self, task: str | None = None) -> list[Job]:
@@ -60,49 +60,49 @@ class InlineJobyard:
         return list(self.client.iter_jobs(task=task))[::-1]
 
     def drain(self, *, raising: bool = True) -> list[Job]:
-        """Run all that waits, and what it submits, until nothing does: those that ended, in the order of their ends.
+        """Run all waiting jobs, and those that they submit, until none is left; the finished jobs, in the order of their ends.
 
-        What is due later is not waited for. `raising`: an exception of a task comes out here, as soon as its attempt is noted,
-        but for a `Retry`; otherwise it is tried again as by a worker.
+        Jobs that are due later run without waiting. `raising`: an exception of a task, unless it is a `Retry`, is raised here as
+        soon as its attempt is recorded; otherwise the job is retried as by a worker.
         """
         ended: list[Job] = []
-        for _ in range(MANY):
-            job = self._book.next_job()
+        for _ in range(MAX_ATTEMPTS):
+            job = self._jobs.next_job()
             if job is None:
                 return ended
             ended += self._finished(self._run(job, raising=raising))
-        raise AssertionError(f"after {MANY} attempts there is still something to run; is there a task that submits itself?")
+        raise AssertionError(f"after {MAX_ATTEMPTS} attempts there is still something to run; is there a task that submits itself?")
 
     def run_due(self, *, raising: bool = True) -> list[Job]:
-        """The same for what is due by now only."""
+        """Like `drain`, for jobs that are due by now only."""
         ended: list[Job] = []
-        while (job := self._book.next_job()) is not None and job.scheduled_at <= self._world.now():
+        while (job := self._jobs.next_job()) is not None and job.scheduled_at <= self._world.now():
             ended += self._finished(self._run(job, raising=raising))
         return ended
 
     def run_next(self) -> bool:
-        """Run one attempt, of whatever comes next; False when there is nothing."""
-        job = self._book.next_job()
+        """Run one attempt of the next job; False when there is none."""
+        job = self._jobs.next_job()
         if job is not None:
             self._run(job, raising=False)
         return job is not None
 
     def advance(self, seconds: float) -> None:
-        """Let time pass for the jobs."""
-        self._world.move_to(self._world.now() + timedelta(seconds=seconds))
+        """Move the jobs' clock forward."""
+        self._world.advance_to(self._world.now() + timedelta(seconds=seconds))
 
     def _run(self, job: StoredJob, *, raising: bool) -> StoredJob:
-        """One attempt, from claim to settle; the job after it."""
-        self._world.move_to(job.scheduled_at)
+        """Run one attempt, from claim to settle; the job after it."""
+        self._world.advance_to(job.scheduled_at)
         now = self._world.now()
-        job = self._book.apply(lifecycle.claim(job, owner=OWNER, now=now))
-        job = self._book.apply(lifecycle.enqueue(job, now=now))
-        job = self._book.apply(lifecycle.begin(job, owner=OWNER, now=now, lease_s=LEASE_S))
-        outcome, wrong = self._call(job)
-        job = self._book.find(job.job_id)  # it may have been cancelled while it ran
-        job = self._book.apply(lifecycle.settle(job, outcome, now=self._world.now(), retry_base_s=RETRY_BASE_S))
-        if raising and wrong is not None and not (isinstance(wrong, Retry) and job.status is Status.PENDING):
-            raise wrong
+        job = self._jobs.apply(lifecycle.claim(job, owner=OWNER, now=now))
+        job = self._jobs.apply(lifecycle.enqueue(job, now=now))
+        job = self._jobs.apply(lifecycle.begin(job, owner=OWNER, now=now, lease_s=LEASE_S))
+        outcome, error = self._call(job)
+        job = self._jobs.find(job.job_id)  # it may have been cancelled while it ran
+        job = self._jobs.apply(lifecycle.settle(job, outcome, now=self._world.now(), retry_base_s=RETRY_BASE_S))
+        if raising and error is not None and not (isinstance(error, Retry) and job.status is Status.PENDING):
+            raise error
         return job
 
     def _call(self, job: StoredJob) -> tuple[Outcome, Exception | None]:
@@ -114,8 +114,8 @@ class InlineJobyard:
         )  # fmt: skip
         try:
             outcome = stored_outcome(success(call_as(current, task.function, json.loads(job.payload))))
-        except Exception as wrong:  # whatever a task raises is its failure
-            return stored_outcome(raised(wrong, ours=__file__)), wrong
+        except Exception as error:  # any exception of a task is a failed attempt
+            return stored_outcome(raised(error, ours=__file__)), error
         return outcome, None if outcome.error is None else TypeError(f"task {job.task!r}: {outcome.error}")
 
     def _finished(self, job: StoredJob) -> list[Job]:
@@ -123,7 +123,7 @@ class InlineJobyard:
 
 
 class InlineClient(Client):
-    """Runs what is due after each request of an inline Jobyard; a pause is a time in which jobs run."""
+    """A client of an inline Jobyard: runs the jobs that are due after each request, and the next job instead of a pause."""
 
     def __init__(self, jobyard: InlineJobyard, http: httpx.Client) -> None:
         super().__init__(URL, http=http)
@@ -135,11 +135,11 @@ class InlineClient(Client):
         return value
 
     def _pause(self, seconds: float) -> None:
-        _go_on(self._jobyard)
+        _run_next_job(self._jobyard)
 
 
 class InlineAsyncClient(AsyncClient):
-    """The same for asynchronous code."""
+    """The same client for asynchronous code."""
 
     def __init__(self, jobyard: InlineJobyard, http: httpx.AsyncClient) -> None:
         super().__init__(URL, http=http)
@@ -151,7 +151,7 @@ class InlineAsyncClient(AsyncClient):
         return value
 
     async def _pause(self, seconds: float) -> None:
-        _go_on(self._jobyard)
+        _run_next_job(self._jobyard)
 
 
 def _run_inline(jobyard: InlineJobyard) -> None:
@@ -159,9 +159,9 @@ def _run_inline(jobyard: InlineJobyard) -> None:
         jobyard.run_due()
 
 
-def _go_on(jobyard: InlineJobyard) -> None:
+def _run_next_job(jobyard: InlineJobyard) -> None:
     if not jobyard.run_next():
-        raise NotFinished("the job that is waited for runs already, and nothing else is left to run")
+        raise NotFinished("the job that is waited for is already running, and no other job is left to run")
 
 
 def stored_outcome(told: TaskOutcome) -> Outcome:

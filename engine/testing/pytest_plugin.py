@@ -1,4 +1,4 @@
-"""The pytest fixture `jobyard`, for the tests of whoever has tasks. Every pytest of an environment loads this, so it is small."""
+"""The pytest fixture `jobyard`, for users' tests of their tasks. Every pytest run of an environment loads it, so it is small."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def jobyard() -> Iterator[InlineJobyard]:
-    """A Jobyard within the test: `task.submit` comes here, `jobyard.drain()` runs what was submitted."""
+    """A Jobyard within the test: it receives `task.submit`, and `jobyard.drain()` runs the submitted jobs."""
     inline_jobyard = importlib.import_module("jobyard.engine.testing.inline").InlineJobyard
     with inline_jobyard() as fresh:
         yield fresh

@@ -1,4 +1,4 @@
-"""What the client of a test asks and is answered: the gateway's requests, over a book instead of a system."""
+"""The gateway's requests for the client of a test, answered from jobs in memory instead of by a running system."""
 
 from __future__ import annotations
 
@@ -13,72 +13,72 @@ from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Rejected, 
 from jobyard.engine.jobs.job import JobFilter, Status, execution_to_json, to_json
 from jobyard.engine.jobs.selection import FILTERS
 from jobyard.engine.store.search_text import is_wanted
-from jobyard.engine.testing.book import JobBook
+from jobyard.engine.testing.in_memory_jobs import InMemoryJobs
 
 STATUS_OF: dict[type[Rejected], int] = {NotFound: 404, Conflict: 409, TooLarge: 413, InvalidRequest: 400}
 _JOB = r"/api/jobs/([^/]+)"
 
 
 class Service:
-    """Answers for one book."""
+    """Answers requests about these jobs."""
 
-    def __init__(self, book: JobBook) -> None:
-        self._book = book
+    def __init__(self, jobs: InMemoryJobs) -> None:
+        self._jobs = jobs
         self._routes: list[tuple[str, str, Callable[..., httpx.Response]]] = [
             ("POST", r"/api/jobs", self._create),
             ("POST", r"/api/jobs/batch", self._create_batch),
             ("GET", r"/api/jobs", self._list),
-            ("GET", _JOB, lambda request, job_id: _told(to_json(book.find(job_id)))),
-            ("GET", f"{_JOB}/executions", lambda request, job_id: _array(map(execution_to_json, book.executions(job_id)))),
-            ("POST", f"{_JOB}/cancel", lambda request, job_id: _told(to_json(book.cancel(job_id)))),
-            ("POST", f"{_JOB}/retry", lambda request, job_id: _told(to_json(book.retry(job_id)))),
+            ("GET", _JOB, lambda request, job_id: _json_response(to_json(jobs.find(job_id)))),
+            ("GET", f"{_JOB}/executions", lambda request, job_id: _json_array(map(execution_to_json, jobs.executions(job_id)))),
+            ("POST", f"{_JOB}/cancel", lambda request, job_id: _json_response(to_json(jobs.cancel(job_id)))),
+            ("POST", f"{_JOB}/retry", lambda request, job_id: _json_response(to_json(jobs.retry(job_id)))),
             ("GET", r"/stats", self._stats),
             ("GET", r"/health", lambda request: httpx.Response(200, json={"status": "healthy", "components": {}})),
         ]
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        """The transport of the test's clients."""
+        """Answer a request; the transport of the test's clients."""
         try:
             for method, path, view in self._routes:
                 found = re.fullmatch(path, request.url.path)
                 if found and request.method == method:
                     return view(request, *found.groups())
             raise NotFound("not_found", f"there is nothing at {request.method} {request.url.path}")
-        except Rejected as wrong:
-            error = {"code": wrong.code, "message": wrong.message, "field": wrong.field}
-            return httpx.Response(STATUS_OF.get(type(wrong), 400), json={"error": error})
+        except Rejected as rejected:
+            error = {"code": rejected.code, "message": rejected.message, "field": rejected.field}
+            return httpx.Response(STATUS_OF.get(type(rejected), 400), json={"error": error})
 
     def _create(self, request: httpx.Request) -> httpx.Response:
-        [job_id] = self._book.accept("job", request.content)
+        [job_id] = self._jobs.accept("job", request.content)
         return httpx.Response(201, json={"job_id": job_id, "status": Status.PENDING, "message": "job accepted"})
 
     def _create_batch(self, request: httpx.Request) -> httpx.Response:
-        return httpx.Response(201, json={"job_ids": self._book.accept("batch", request.content)})
+        return httpx.Response(201, json={"job_ids": self._jobs.accept("batch", request.content)})
 
     def _list(self, request: httpx.Request) -> httpx.Response:
-        """Always one page."""
+        """All jobs in one page."""
         wanted = _filter(request.url.params)
-        newest_first = reversed(list(self._book))
-        return _array(to_json(job) for job in newest_first if is_wanted(job, wanted))
+        newest_first = reversed(list(self._jobs))
+        return _json_array(to_json(job) for job in newest_first if is_wanted(job, wanted))
 
     def _stats(self, request: httpx.Request) -> httpx.Response:
-        counts = Counter(job.status for job in self._book)
+        counts = Counter(job.status for job in self._jobs)
         return httpx.Response(200, json={"jobs": {status: counts[status] for status in Status}, "processes": [], "components": {}})
 
 
-def _filter(asked: httpx.QueryParams) -> JobFilter:
+def _filter(params: httpx.QueryParams) -> JobFilter:
     values: dict[str, Any] = {}
     for name, row in FILTERS.items():
         try:
-            values |= {name: row.read(asked[name])} if name in asked else {}
-        except ValueError as wrong:
-            raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {asked[name][:100]!r}", name) from None
+            values |= {name: row.read(params[name])} if name in params else {}
+        except ValueError as expected:
+            raise InvalidRequest("invalid_field", f"{name} must be {expected}, not {params[name][:100]!r}", name) from None
     return JobFilter(**values)
 
 
-def _told(body: bytes) -> httpx.Response:
+def _json_response(body: bytes) -> httpx.Response:
     return httpx.Response(200, content=body, headers={"Content-Type": "application/json"})
 
 
-def _array(bodies: Iterable[bytes]) -> httpx.Response:
-    return _told(b"[" + b",".join(bodies) + b"]")
+def _json_array(bodies: Iterable[bytes]) -> httpx.Response:
+    return _json_response(b"[" + b",".join(bodies) + b"]")

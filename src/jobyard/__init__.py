@@ -6,12 +6,13 @@ The clients and their errors are loaded when they are first asked for: a process
 import importlib
 from typing import TYPE_CHECKING
 
-from jobyard.engine.tasks.context import Retry, Unrecoverable, current_job
+from jobyard.engine.tasks.context import JobCancelled, JobReleased, JobTimeout, Retry, Unrecoverable, current_job
 from jobyard.engine.tasks.hooks import around_job, on_child_start, on_child_stop
 from jobyard.engine.tasks.registry import task
 
 if TYPE_CHECKING:
     from jobyard.engine.client.async_client import AsyncClient
+    from jobyard.engine.client.default import use_client
     from jobyard.engine.client.sync_client import Client
     from jobyard.engine.client.values import Execution, Health, Job, NewJob
     from jobyard.engine.errors import (
@@ -30,14 +31,15 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "AsyncClient", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job", "JobFailed",
-    "JobyardError", "NewJob", "NotFinished", "NotFound", "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable",
-    "Unreachable", "Unrecoverable", "around_job", "current_job", "on_child_start", "on_child_stop", "task",
+    "AsyncClient", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job", "JobCancelled",
+    "JobFailed", "JobReleased", "JobTimeout", "JobyardError", "NewJob", "NotFinished", "NotFound", "Rejected", "Retry", "TooLarge",
+    "Unauthorized", "Unavailable", "Unreachable", "Unrecoverable", "around_job", "current_job", "on_child_start",
+    "on_child_stop", "task", "use_client",
 ]  # fmt: skip
 
 _PLACES = {
     "AsyncClient": "client.async_client", "Client": "client.sync_client", "Execution": "client.values", "Health": "client.values",
-    "Job": "client.values", "NewJob": "client.values",
+    "Job": "client.values", "NewJob": "client.values", "use_client": "client.default",
 }  # fmt: skip
 _NEEDED_BY_THE_CLIENT = ("anyio", "httpx")
 

@@ -86,7 +86,7 @@ def test_a_refused_job_is_an_error_with_the_services_words(
 
     assert (alone.value.code, alone.value.field) == (code, field)
     assert (in_many.value.code, in_many.value.field) == (code, f"jobs[2].{field}")
-    assert in_many.value.message == f"jobs[2]: {alone.value.message}" and "2 jobs before" in in_many.value.__notes__[0]
+    assert in_many.value.message == f"jobs[2]: {alone.value.message}" and "first 2 jobs" in in_many.value.__notes__[0]
 
 
 def test_a_key_with_another_body_is_a_conflict(client: Client) -> None:

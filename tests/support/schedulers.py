@@ -69,7 +69,7 @@ class FakeSchedulers:
         self.health = Health(self, schedulers=lambda: list(NAMES), world=self.world, log=a_log())  # type: ignore[arg-type]
         self.in_time: list[tuple[float, Callable[[], object]]] = []
 
-    def line(self, names: list[str] = NAMES) -> LoadBalancer:
+    def balancer(self, names: list[str] = NAMES) -> LoadBalancer:
         return LoadBalancer(
             self, schedulers=lambda: names, health=self.health, world=self.world, pause=self.pass_time  # type: ignore[arg-type]
         )  # fmt: skip

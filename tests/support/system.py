@@ -62,14 +62,14 @@ class Jobyard:
     """One start on one data folder; `settings` are the environment's, by their names."""
 
     def __init__(
-        self, folder: Path, *, words: tuple[str, ...] = ("start-all",), module: str = "jobyard", prefix: tuple[str, ...] = (),
-        **settings: object,
+        self, folder: Path, *, words: tuple[str, ...] = ("start-all",), program: tuple[str, ...] = ("-m", "jobyard"),
+        prefix: tuple[str, ...] = (), **settings: object,
     ) -> None:  # fmt: skip
         """`prefix`: a command that runs it, such as `ip netns exec …`; then it cannot be asked by HTTP from here."""
         self.data_dir = folder / "data"
         self.output_path = folder / "output.txt"
         self._folder = folder
-        self._command = [*prefix, sys.executable, "-m", module, *words]
+        self._command = [*prefix, sys.executable, *program, *words]
         asked = {name: str(value) for name, value in settings.items()}
         self._seen: set[psutil.Process] = set()
         self._offset_lock: int | None = None

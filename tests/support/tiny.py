@@ -1,4 +1,4 @@
-"""A start with roles that do next to nothing, under the real guard and supervisor: `python -m tests.support.tiny`.
+"""A start with roles that do next to nothing, under the real guard and supervisor: `python tests/support/tiny.py`.
 
 `worker-7001` has an executor, in a session of its own, that has started a process of its own: both only sleep. Each role writes
 its name into `left` when it leaves in peace. `CRASHES` names one that ends as soon as it has begun, `CLINGS` one that never drains.

@@ -1,4 +1,4 @@
-"""`bin/jobyard` against a real system: what the pages of the documentation do not show, and what is broken off in the middle."""
+"""`bin/jobyard` against a real system: what the documentation does not show, and what is interrupted in the middle."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ TAKE_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTT
 SMALL = {"TASKS": "system_tasks", "SCHEDULERS": 2, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
 
 
-def surroundings(jobyard: Jobyard) -> Mapping[str, str]:
+def environment(jobyard: Jobyard) -> Mapping[str, str]:
     settings = {name: str(value) for name, value in SMALL.items()}
     return Jobyard.environment_for(jobyard.data_dir.parent) | settings | {"PORT_OFFSET": str(jobyard.port_offset)}
 
 
 def start(jobyard: Jobyard, *words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*COMMAND, *words], env=surroundings(jobyard), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, *words], env=environment(jobyard), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )  # fmt: skip
 
 
 def run(jobyard: Jobyard, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *words], env=surroundings(jobyard), capture_output=True, text=True, timeout=60)
+    return subprocess.run([*COMMAND, *words], env=environment(jobyard), capture_output=True, text=True, timeout=60)
 
 
-def told(jobyard: Jobyard, *words: str) -> Any:
+def json_of(jobyard: Jobyard, *words: str) -> Any:
     ended = run(jobyard, *words, "--json")
     assert ended.returncode == exits.OK, ended.stderr
     return json.loads(ended.stdout)
@@ -58,11 +58,11 @@ def is_connected(process: subprocess.Popen[bytes], jobyard: Jobyard) -> bool:
     return any(bool(one.raddr) and one.raddr.port == jobyard.port() for one in found)
 
 
-def test_a_jobs_whole_story_is_told(small: Jobyard, notes: Notes) -> None:
+def test_show_prints_a_jobs_whole_history(small: Jobyard, notes: Notes) -> None:
     failed = small.submit(notes.payload(), task="fail", max_retries=0)
     small.wait_for_job(failed, status="failed")
 
-    story = told(small, "show", failed)
+    story = json_of(small, "show", failed)
     shown = run(small, "show", failed)
     again = run(small, "retry", "--status", "failed", "--task", "fail", "--yes")
     small.wait_for_job(failed, status="failed")
@@ -84,20 +84,20 @@ def test_following_the_logs_ends_with_the_job(small: Jobyard, notes: Notes, tmp_
     assert following.communicate()[1] == b""
 
 
-def test_the_doctor_finds_a_running_system_well(small: Jobyard) -> None:
+def test_the_doctor_finds_a_running_system_fine(small: Jobyard) -> None:
     ended = run(small, "doctor", "--json")
 
     state = {finding["check"]: finding["state"] for finding in json.loads(ended.stdout)["findings"]}
     about_us = ("settings", "tasks", "folder", "ports", "database", "service", "processes")
     assert {state[check] for check in about_us} == {"fine"}, ended.stdout
-    assert ended.returncode in (exits.OK, exits.DOCTOR_WARNS)  # the machine may be short of room
+    assert ended.returncode in (exits.OK, exits.DOCTOR_WARNS)  # the machine may be short of disk space
 
 
 def test_a_closed_pipe_and_ctrl_c_are_quiet(small: Jobyard) -> None:
     for _ in range(3):
         small.submit("x" * 60_000, delay_s=TOMORROW_S, queue="long_lines")
     command = f"{shlex.join([*COMMAND, 'list', '--queue', 'long_lines', '--all', '--json'])} | head -c 1"
-    listing = subprocess.run(["sh", "-c", command], env=surroundings(small), capture_output=True, timeout=30)
+    listing = subprocess.run(["sh", "-c", command], env=environment(small), capture_output=True, timeout=30)
     waiting = start(small, "wait", small.submit(delay_s=TOMORROW_S))
     wait_for(lambda: is_connected(waiting, small), told="a request of its")
     waiting.send_signal(signal.SIGINT)
@@ -113,10 +113,10 @@ def stored(jobyard: Jobyard) -> int:
     return int(jobyard.stats()["jobs"]["pending"])
 
 
-def test_a_file_is_submitted_once_though_command_and_service_end_in_the_middle(tmp_path: Path) -> None:
+def test_a_file_is_submitted_once_although_command_and_service_are_killed_in_the_middle(tmp_path: Path) -> None:
     path = tmp_path / "jobs.ndjson"
     path.write_text("".join(json.dumps({"payload": number, "delay_s": TOMORROW_S}) + "\n" for number in range(LINES)))
-    with Jobyard(tmp_path, MAX_PENDING=ROOM, **SMALL) as jobyard:  # so it can come to the middle, and no further
+    with Jobyard(tmp_path, MAX_PENDING=ROOM, **SMALL) as jobyard:  # so that the submission stops in the middle
         killed = start(jobyard, "submit", "--file", str(path))
         wait_for(lambda: stored(jobyard) >= ROOM, within_s=30, told="a part of the file")
         killed.kill()
@@ -140,12 +140,12 @@ def test_a_file_is_submitted_once_though_command_and_service_end_in_the_middle(t
 
 @contextlib.contextmanager
 def at_a_terminal(jobyard: Jobyard, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A command with a terminal of 80 × 24 of its own, and the end of it that a person sees."""
+    """A command on a terminal of its own of 80 × 24, and the person's end of that terminal."""
     person, program = os.openpty()
     fcntl.ioctl(person, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [sys.executable, "-c", TAKE_TERMINAL, *COMMAND, *words]
     process = subprocess.Popen(
-        command, env=surroundings(jobyard), stdin=program, stdout=program, stderr=program, start_new_session=True
+        command, env=environment(jobyard), stdin=program, stdout=program, stderr=program, start_new_session=True
     )  # fmt: skip
     os.close(program)
     try:
@@ -157,7 +157,7 @@ def at_a_terminal(jobyard: Jobyard, *words: str) -> Iterator[tuple[subprocess.Po
 
 
 def read_until(person: int, sign: str, seen: str = "") -> str:
-    """What came on the screen, up to that."""
+    """What was written to the screen, up to and including this text."""
     while sign not in seen:
         assert select.select([person], [], [], 20)[0], seen
         seen += os.read(person, 65536).decode("utf-8", "replace")
@@ -165,7 +165,7 @@ def read_until(person: int, sign: str, seen: str = "") -> str:
 
 
 @pytest.mark.parametrize(("key", "status"), [(b"q", exits.OK), (b"\x03", exits.INTERRUPTED)], ids=["q", "ctrl-c"])
-def test_top_shows_the_system_and_gives_the_terminal_back(small: Jobyard, key: bytes, status: int) -> None:
+def test_top_shows_the_system_and_restores_the_terminal(small: Jobyard, key: bytes, status: int) -> None:
     with at_a_terminal(small, "top", "--every", "0.2") as (process, person):
         seen = read_until(person, "accepted ")
         seen = read_until(person, "/s  succeeded", seen)

@@ -14,7 +14,7 @@ from jobyard.engine.wire.caller import Caller
 from jobyard.engine.wire.messages import GetStats, Json
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
-from tests.support.system import Jobyard
+from tests.support.system import CHECKOUT, Jobyard
 from tests.support.waiting import wait_for
 
 WORKER = "worker-7001"
@@ -24,7 +24,7 @@ class Tiny(Jobyard):
     """Asked over its own socket, for it serves no HTTP."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
-        super().__init__(folder, module="tests.support.tiny", words=(), PORT_OFFSET=1, **settings)
+        super().__init__(folder, program=(str(CHECKOUT / "tests/support/tiny.py"),), words=(), PORT_OFFSET=1, **settings)
 
     def processes(self) -> dict[str, dict[str, object]]:
         caller = Caller(RunDir(self.data_dir), World())

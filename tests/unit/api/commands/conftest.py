@@ -1,4 +1,4 @@
-"""The commands as a person runs them, on a service that is made of answers."""
+"""Runs the commands as a person does, against a service of prepared answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from jobyard.api.commands.connection import ChildEnvironment
+from jobyard.api.commands.connection import CommandEnvironment
 from jobyard.api.commands.root import commands
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.jobs.job import Job, to_json
@@ -19,8 +19,8 @@ from tests.support.builders import a_job
 Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 
 
-class Desk:
-    """Answers by method and path; remembers what it was asked, and by whom."""
+class FakeService:
+    """Answers by method and path; records the requests, and the client's URL and token."""
 
     def __init__(self) -> None:
         self.environment: dict[str, str] = {}
@@ -28,34 +28,34 @@ class Desk:
         self.url = self.token = ""
         self._answers: dict[str, Answer] = {}
 
-    def on(self, what: str, answer: Answer | object) -> Desk:
-        """From now on `GET /stats` (without the query) is answered so; what is no answer is JSON of a 200."""
+    def on(self, what: str, answer: Answer | object) -> FakeService:
+        """Set the answer to a request such as `GET /stats` (without the query). A plain value is sent as JSON with status 200."""
         known = isinstance(answer, httpx.Response | Exception) or callable(answer)
         self._answers[what] = answer if known else httpx.Response(200, json=answer)  # type: ignore[assignment]
         return self
 
-    def knows(self, **fields: Any) -> Job:
-        """A job that it shows."""
+    def add_job(self, **fields: Any) -> Job:
+        """Add a job that the service shows."""
         job = a_job(**fields)
         for path in ("/job", f"/api/jobs/{job.job_id}"):
             self.on(f"GET {path}", httpx.Response(200, content=to_json(job)))
         return job
 
     def run(self, *words: str, stdin: str | bytes | None = None, color: bool = False) -> Result:
-        """What the command printed, and its status."""
-        surroundings = ChildEnvironment(environment=self.environment, connect=self._connect)
-        return CliRunner().invoke(commands, list(words), obj=surroundings, input=stdin, color=color)
+        """Run the command; its output and exit status."""
+        command_environment = CommandEnvironment(environment=self.environment, connect=self._connect)
+        return CliRunner().invoke(commands, list(words), obj=command_environment, input=stdin, color=color)
 
     def asked(self) -> list[str]:
-        """The requests so far."""
+        """The requests so far, as method and path."""
         return [f"{request.method} {request.url.raw_path.decode()}" for request in self.requests]
 
     def sent(self, number: int = 0) -> Any:
-        """The body of one of them."""
+        """The decoded body of one request."""
         return json.loads(self.requests[number].content)
 
     def client(self) -> Client:
-        """One that asks it."""
+        """A client of this service."""
         return self._connect("http://jobs.test", None, retry_s=0)
 
     def _connect(self, url: str, token: str | None, *, retry_s: float) -> Client:
@@ -71,5 +71,5 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def service() -> FakeService:
+    return FakeService()

@@ -1,4 +1,4 @@
-"""What `doctor` says of a machine: a folder in order, and one thing wrong at a time."""
+"""The checks of `doctor` on a machine: a healthy folder, then one problem at a time."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.supervisor.data_dir import DataDir
 
 LAST_NAMEABLE = 8080 + 50_000
-"""The last port that a PORT_OFFSET can make of the gateway's."""
+"""The highest gateway port that a PORT_OFFSET allows."""
 
 
 def settings_of(folder: Path, **more: object) -> Settings:
     return read_settings({"DATA_DIR": str(folder)} | {name: str(value) for name, value in more.items()})
 
 
-def worst_of(findings: Iterable[Finding]) -> Finding:
-    """All that is not fine says what to do."""
+def worst_finding(findings: Iterable[Finding]) -> Finding:
+    """The worst of these findings; every finding that is not fine must have a remedy."""
     found = list(findings)
     assert all(finding.remedy for finding in found if finding.state is not State.FINE)
     return max(found, key=lambda finding: list(State).index(finding.state))
@@ -50,39 +50,39 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_folder_in_order_is_fine(folder: Path) -> None:
+def test_a_healthy_folder_is_fine(folder: Path) -> None:
     settings = settings_of(folder)
 
     for look in (look_at_folder, look_at_disk, look_at_limits, look_at_database, look_at_clock):
-        assert worst_of(look(settings)).state is State.FINE, look
-    assert worst_of(look_at_versions()).state is State.FINE
+        assert worst_finding(look(settings)).state is State.FINE, look
+    assert worst_finding(look_at_versions()).state is State.FINE
 
 
-def test_a_folder_that_is_not_there_yet_is_fine_and_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_folder_is_fine_and_is_not_created(tmp_path: Path) -> None:
     settings = settings_of(tmp_path / "new" / "data")
 
-    found = [worst_of(look(settings)) for look in (look_at_folder, look_at_disk, look_at_database, look_at_ports)]
+    found = [worst_finding(look(settings)) for look in (look_at_folder, look_at_disk, look_at_database, look_at_ports)]
 
-    assert found[0].message.endswith("is not there yet, and will be made")
+    assert found[0].message.endswith("does not exist yet and will be created")
     assert not (tmp_path / "new").exists()
 
 
-def test_it_is_told_who_uses_the_folder(folder: Path) -> None:
+def test_the_users_of_the_folder_are_named(folder: Path) -> None:
     data_dir = DataDir(folder)
     data_dir.take("worker-7001", alone=False)
 
-    found = worst_of(look_at_folder(settings_of(folder)))
+    found = worst_finding(look_at_folder(settings_of(folder)))
     data_dir.release()
 
     assert f"used by pid {os.getpid()} (worker-7001)" in found.message
 
 
 @pytest.mark.parametrize(("name", "mode"), [("", 0o755), (DATABASE_FILE, 0o644)])
-def test_what_other_users_get_at_is_a_warning_with_the_command_that_ends_it(folder: Path, name: str, mode: int) -> None:
+def test_access_for_other_users_is_a_warning_with_the_chmod_that_ends_it(folder: Path, name: str, mode: int) -> None:
     path = folder / name if name else folder
     path.chmod(mode)
 
-    found = worst_of(look_at_folder(settings_of(folder)))
+    found = worst_finding(look_at_folder(settings_of(folder)))
 
     assert found.state is State.WARNING and found.remedy == f"chmod {mode & 0o700:o} {path}"
 
@@ -90,10 +90,10 @@ def test_what_other_users_get_at_is_a_warning_with_the_command_that_ends_it(fold
 def test_a_file_in_place_of_the_folder_is_broken(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
 
-    assert worst_of(look_at_folder(settings_of(tmp_path / "data"))).state is State.BROKEN
+    assert worst_finding(look_at_folder(settings_of(tmp_path / "data"))).state is State.BROKEN
 
 
-def test_a_damaged_database_is_refused_and_stays_as_it_is(folder: Path) -> None:
+def test_a_damaged_database_is_refused_and_not_modified(folder: Path) -> None:
     path = folder / DATABASE_FILE
     path.write_bytes(b"no database at all, but long enough to look at")
 
@@ -107,15 +107,15 @@ def test_a_database_from_the_future_is_a_warning_about_the_clock(folder: Path) -
     later = (folder / DATABASE_FILE).stat().st_mtime + 3600
     os.utime(folder / DATABASE_FILE, (later, later))
 
-    assert "in the future" in worst_of(look_at_clock(settings_of(folder))).message
+    assert "in the future" in worst_finding(look_at_clock(settings_of(folder))).message
 
 
 def test_a_port_in_use_is_broken_and_named(folder: Path) -> None:
-    with contextlib.ExitStack() as at_the_end:
+    with contextlib.ExitStack() as exit_stack:
         port = LAST_NAMEABLE + 1
         while port > LAST_NAMEABLE:
-            port = at_the_end.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-        found = worst_of(look_at_ports(settings_of(folder, PORT_OFFSET=port - 8080)))
+            port = exit_stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+        found = worst_finding(look_at_ports(settings_of(folder, PORT_OFFSET=port - 8080)))
 
     assert found.state is State.BROKEN and str(port) in found.message
     assert found.remedy is not None and "PORT_OFFSET" in found.remedy
@@ -125,7 +125,7 @@ def test_a_module_that_cannot_be_imported_is_broken(folder: Path, tmp_path: Path
     (tmp_path / "tasks_without_licence.py").write_text("raise RuntimeError('no licence')")
     environment = {"PYTHONPATH": str(tmp_path)}
 
-    found = worst_of(look_at_tasks(settings_of(folder, TASKS="tasks_without_licence"), environment))
+    found = worst_finding(look_at_tasks(settings_of(folder, TASKS="tasks_without_licence"), environment))
 
     assert found.state is State.BROKEN and "tasks_without_licence cannot be imported: RuntimeError: no licence" in found.message
-    assert worst_of(look_at_tasks(settings_of(folder), environment)).state is State.FINE
+    assert worst_finding(look_at_tasks(settings_of(folder), environment)).state is State.FINE

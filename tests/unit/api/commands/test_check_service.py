@@ -1,4 +1,4 @@
-"""What `doctor` says of a service: one that is well, and one trouble at a time."""
+"""The checks of `doctor` on a service: a healthy one, then one problem at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httpx
 
 from jobyard.api.commands.check_service import look_at_health, look_at_jobs, look_at_processes
 from jobyard.api.commands.findings import Finding, State, worst
-from tests.unit.api.commands.conftest import Desk
+from tests.unit.api.commands.conftest import FakeService
 
 NOW = datetime(2026, 1, 4, 12, 0, tzinfo=UTC)
 ID = "a" * 24
@@ -26,71 +26,71 @@ def ago(seconds: float) -> str:
     return (NOW - timedelta(seconds=seconds)).isoformat()
 
 
-def looked_at(
-    desk: Desk, listed: dict[str, list[dict[str, Any]]], *, running: int = 0, code: str = "queue_not_served"
+def findings_about(
+    service: FakeService, listed: dict[str, list[dict[str, Any]]], *, running: int = 0, code: str = "queue_not_served"
 ) -> list[Finding]:  # fmt: skip
     """The findings about these jobs, by status."""
-    desk.on("GET /api/jobs", lambda request: httpx.Response(200, json=listed.get(request.url.params["status"], [])))
-    desk.on(f"GET /api/jobs/{ID}/why", {"reasons": [{"code": code, "message": "no worker serves the queue slow"}]})
-    return list(look_at_jobs(desk.client(), stats(running=running), NOW))
+    service.on("GET /api/jobs", lambda request: httpx.Response(200, json=listed.get(request.url.params["status"], [])))
+    service.on(f"GET /api/jobs/{ID}/why", {"reasons": [{"code": code, "message": "no worker serves the queue slow"}]})
+    return list(look_at_jobs(service.client(), stats(running=running), NOW))
 
 
-def test_a_service_that_is_well_is_fine(desk: Desk) -> None:
-    desk.on("GET /health", {"status": "healthy", "components": {"queue-6000": {}}})
+def test_a_healthy_service_is_fine(service: FakeService) -> None:
+    service.on("GET /health", {"status": "healthy", "components": {"queue-6000": {}}})
 
-    found = [*look_at_health(desk.client()), *look_at_processes(stats()), *looked_at(desk, {})]
+    found = [*look_at_health(service.client()), *look_at_processes(stats()), *findings_about(service, {})]
 
     assert worst(found) is State.FINE
 
 
-def test_a_component_that_is_down_is_broken_and_named(desk: Desk) -> None:
-    desk.on("GET /health", {"status": "unhealthy", "down": ["queue-6000"], "components": {}})
+def test_a_component_that_is_down_is_broken_and_named(service: FakeService) -> None:
+    service.on("GET /health", {"status": "unhealthy", "down": ["queue-6000"], "components": {}})
 
-    [found] = look_at_health(desk.client())
+    [found] = look_at_health(service.client())
 
     assert found.state is State.BROKEN and "queue-6000" in found.message and found.remedy
 
 
-def test_a_process_that_dies_again_and_again_is_a_warning() -> None:
+def test_a_process_that_keeps_dying_is_a_warning() -> None:
     found = list(look_at_processes(stats(restarts=4, uptime_s=20.0)))
 
     assert worst(found) is State.WARNING and "worker-7001 was replaced 4 times" in found[0].message
 
 
-def test_one_that_died_often_but_long_ago_is_fine() -> None:
+def test_a_process_that_died_often_but_long_ago_is_fine() -> None:
     assert worst(look_at_processes(stats(restarts=4, uptime_s=90_000.0))) is State.FINE
 
 
 def test_missing_executors_are_a_warning() -> None:
     found = list(look_at_processes(stats(executors=3)))
 
-    assert worst(found) is State.WARNING and "has 2 of its 5 executors less" in found[0].message
+    assert worst(found) is State.WARNING and "lacks 2 of its 5 executors" in found[0].message
 
 
-def test_a_job_that_runs_past_its_time_is_a_warning_and_one_within_it_is_not(desk: Desk) -> None:
+def test_a_job_past_its_timeout_is_a_warning_and_one_within_it_is_not(service: FakeService) -> None:
     late, in_time = [{"job_id": ID, "last_run_at": ago(100), "timeout_s": timeout_s} for timeout_s in (60, 120)]
 
-    assert worst(looked_at(desk, {"running": [late]}, running=1)) is State.WARNING
-    assert worst(looked_at(desk, {"running": [in_time]}, running=1)) is State.FINE
+    assert worst(findings_about(service, {"running": [late]}, running=1)) is State.WARNING
+    assert worst(findings_about(service, {"running": [in_time]}, running=1)) is State.FINE
 
 
-def test_a_job_that_waits_while_slots_are_free_is_a_warning_that_says_why(desk: Desk) -> None:
-    found = looked_at(desk, {"pending": [{"job_id": ID, "scheduled_at": ago(60)}]})
+def test_a_job_that_waits_while_slots_are_free_is_a_warning_that_says_why(service: FakeService) -> None:
+    found = findings_about(service, {"pending": [{"job_id": ID, "scheduled_at": ago(60)}]})
 
     assert worst(found) is State.WARNING
     assert "1 jobs" in found[0].message and "no worker serves the queue slow" in found[0].message
-    assert found[0].remedy == f"ask bin/jobyard why {ID}"
+    assert found[0].remedy == f"run bin/jobyard why {ID}"
 
 
-def test_a_job_that_waits_for_its_time_or_for_a_slot_is_fine(desk: Desk) -> None:
-    assert worst(looked_at(desk, {"pending": [{"job_id": ID, "scheduled_at": ago(-3600)}]})) is State.FINE
-    assert worst(looked_at(desk, {"queued": [{"job_id": ID, "queued_at": ago(600)}]}, running=5)) is State.FINE
+def test_a_job_that_is_not_due_or_waits_for_a_slot_is_fine(service: FakeService) -> None:
+    assert worst(findings_about(service, {"pending": [{"job_id": ID, "scheduled_at": ago(-3600)}]})) is State.FINE
+    assert worst(findings_about(service, {"queued": [{"job_id": ID, "queued_at": ago(600)}]}, running=5)) is State.FINE
 
 
-def test_a_backlog_that_moves_is_fine_and_one_that_stands_still_is_not(desk: Desk) -> None:
+def test_a_moving_backlog_is_fine_and_a_stalled_one_is_not(service: FakeService) -> None:
     left = {"pending": [{"job_id": ID, "scheduled_at": ago(60)}]}
 
-    moves = looked_at(desk.on("GET /stats", stats(popped=5)), left, running=4, code="jobs_ahead")
-    stands = looked_at(desk.on("GET /stats", stats(popped=0)), left, running=4, code="jobs_ahead")
+    moves = findings_about(service.on("GET /stats", stats(popped=5)), left, running=4, code="jobs_ahead")
+    stands = findings_about(service.on("GET /stats", stats(popped=0)), left, running=4, code="jobs_ahead")
 
     assert (worst(moves), worst(stands)) == (State.FINE, State.WARNING)

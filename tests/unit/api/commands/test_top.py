@@ -1,4 +1,4 @@
-"""`bin/jobyard top`: what it shows, in whatever size, and that the terminal is given back as it was."""
+"""`bin/jobyard top`: what it shows at every screen size, and that it restores the terminal."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ import pytest
 
 from jobyard.api.commands import exits
 from jobyard.api.commands.frame import cut, frame
-from jobyard.api.commands.look import Look, rates
 from jobyard.api.commands.screen import ENTER, LEAVE, Screen
 from jobyard.api.commands.show import ANSI
-from tests.unit.api.commands.conftest import Desk
+from jobyard.api.commands.snapshot import Snapshot, rates
+from tests.unit.api.commands.conftest import FakeService
 
 STATUSES = ("pending", "claimed", "queued", "running", "completed", "failed", "cancelled")
 DEPTH = {str(priority): 0 for priority in range(10)} | {"9": 2, "5": 40}
 
 
-def a_look(
+def a_snapshot(
     *, at_s: float = 0.0, accepted: int = 0, succeeded: int = 0, slots: int = 2, workers: int = 2, task: str = "resize"
-) -> Look:  # fmt: skip
+) -> Snapshot:  # fmt: skip
     executors = [{"pid": 100 + number, "job_id": f"{number:024x}", "running_s": 10.0 * number} for number in range(slots)]
     components: dict[str, Any] = {
         "scheduler-8081": {"jobs_accepted": accepted}, "queue-6000": {"ready": 42, "leased": 2},
@@ -47,24 +47,24 @@ def a_look(
     ]
     jobs = {f"{number:024x}": {"task": task, "priority": 5, "attempt": 1} for number in range(slots)}
     stats = {"jobs": dict.fromkeys(STATUSES, 3), "processes": processes, "components": components}
-    return Look(at=datetime(2026, 1, 4, 12, 0, tzinfo=UTC), at_s=at_s, stats=stats, jobs=jobs, depth=DEPTH)
+    return Snapshot(at=datetime(2026, 1, 4, 12, 0, tzinfo=UTC), at_s=at_s, stats=stats, jobs=jobs, depth=DEPTH)
 
 
-def shown(look: Look, *, width: int = 80, height: int | None = 24) -> list[str]:
-    lines = frame(look, None, width=width, height=height, title="Jobyard")
+def shown(snapshot: Snapshot, *, width: int = 80, height: int | None = 24) -> list[str]:
+    lines = frame(snapshot, None, width=width, height=height, title="Jobyard")
     return [ANSI.sub("", line) for line in lines]
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (132, 50), (40, 12), (20, 9)])
 @pytest.mark.parametrize("slots", [0, 1, 300])
-def test_every_size_of_screen_is_kept_to(width: int, height: int, slots: int) -> None:
-    lines = shown(a_look(slots=slots, workers=30), width=width, height=height)
+def test_the_lines_fit_every_screen_size(width: int, height: int, slots: int) -> None:
+    lines = shown(a_snapshot(slots=slots, workers=30), width=width, height=height)
 
     assert len(lines) <= height and max(map(len, lines)) <= width
 
 
-def test_it_shows_what_there_is_to_see() -> None:
-    text = "\n".join(shown(a_look(), height=None, width=200))
+def test_it_shows_counts_slots_and_activity() -> None:
+    text = "\n".join(shown(a_snapshot(), height=None, width=200))
 
     assert "pending 3" in text and "42 ready, 2 leased; by priority 9: 2  5: 40" in text
     assert "3 of 10 busy" not in text and "2 of 10 busy" in text
@@ -72,25 +72,25 @@ def test_it_shows_what_there_is_to_see() -> None:
     assert "accepted 0" in text and "claimed 7" in text and "2 of 5 busy" in text
 
 
-def test_what_does_not_fit_is_counted() -> None:
-    lines = shown(a_look(slots=300))
+def test_lines_that_do_not_fit_are_counted() -> None:
+    lines = shown(a_snapshot(slots=300))
 
     assert len(lines) == 24 and re.fullmatch(r"… \d+ more", lines[-1])
 
 
-def test_a_task_cannot_write_on_the_terminal() -> None:
-    assert "\x1b]0;" not in "".join(frame(a_look(task="\x1b]0;mine\x07"), None, width=80, height=24, title=""))
+def test_a_task_name_cannot_control_the_terminal() -> None:
+    assert "\x1b]0;" not in "".join(frame(a_snapshot(task="\x1b]0;mine\x07"), None, width=80, height=24, title=""))
 
 
-def test_rates_are_of_the_time_between_two_looks_and_leave_out_what_began_anew() -> None:
-    before, after = a_look(at_s=10.0, accepted=100, succeeded=50), a_look(at_s=12.0, accepted=120, succeeded=0)
+def test_rates_are_per_second_between_two_snapshots_and_leave_out_replaced_components() -> None:
+    before, after = a_snapshot(at_s=10.0, accepted=100, succeeded=50), a_snapshot(at_s=12.0, accepted=120, succeeded=0)
 
     found = rates(before, after)
 
     assert found == {"accepted": 10.0, "succeeded": 0.0, "failed": 0.0, "retried": 0.0}
 
 
-def test_colours_take_no_room() -> None:
+def test_colour_codes_do_not_count_towards_the_width() -> None:
     assert cut("\x1b[1mabcdef\x1b[0m", 3) == "\x1b[1mabc\x1b[0m"
 
 
@@ -98,34 +98,34 @@ def test_colours_take_no_room() -> None:
 
 
 @pytest.fixture
-def desk(desk: Desk) -> Desk:
-    desk.on("GET /stats", a_look().stats).on("GET /api/history", {"queue_depth": DEPTH})
-    return desk.on("GET /api/jobs", [{"job_id": f"{1:024x}", "task": "resize"}])
+def service(service: FakeService) -> FakeService:
+    service.on("GET /stats", a_snapshot().stats).on("GET /api/history", {"queue_depth": DEPTH})
+    return service.on("GET /api/jobs", [{"job_id": f"{1:024x}", "task": "resize"}])
 
 
-def test_once_prints_one_screen_without_colours(desk: Desk) -> None:
-    ended = desk.run("top", "--once", "--every", "0.1")
+def test_once_prints_one_screen_without_colours(service: FakeService) -> None:
+    ended = service.run("top", "--once", "--every", "0.1")
 
     assert ended.exit_code == exits.OK and "resize" in ended.output and "accepted 0.0/s" in ended.output
     assert "\x1b" not in ended.output
 
 
-def test_json_is_one_document(desk: Desk) -> None:
-    told = json.loads(desk.run("top", "--json").stdout)
+def test_json_is_one_document(service: FakeService) -> None:
+    report = json.loads(service.run("top", "--json").stdout)
 
-    assert told["queue_depth"] == DEPTH and told["running"][0]["task"] == "resize" and told["stats"]["processes"]
+    assert report["queue_depth"] == DEPTH and report["running"][0]["task"] == "resize" and report["stats"]["processes"]
 
 
-def test_without_a_terminal_it_asks_for_once(desk: Desk) -> None:
-    ended = desk.run("top")
+def test_without_a_terminal_it_demands_once(service: FakeService) -> None:
+    ended = service.run("top")
 
     assert ended.exit_code == exits.USAGE and "--once" in ended.output
 
 
-def test_a_service_that_is_away_is_told_in_one_line(desk: Desk) -> None:
-    desk.on("GET /stats", httpx.ConnectError("Connection refused"))
+def test_an_unavailable_service_is_reported_in_one_line(service: FakeService) -> None:
+    service.on("GET /stats", httpx.ConnectError("Connection refused"))
 
-    ended = desk.run("top", "--once")
+    ended = service.run("top", "--once")
 
     assert ended.exit_code == exits.UNREACHABLE and "Connection refused" in ended.output
 
@@ -135,7 +135,7 @@ def test_a_service_that_is_away_is_told_in_one_line(desk: Desk) -> None:
 
 @pytest.fixture
 def terminal() -> Iterator[tuple[int, int]]:
-    """Both ends: the one that a person sees and types at, the one that a program has."""
+    """Both ends of a pseudo-terminal: the person's, then the program's."""
     person, program = os.openpty()
     yield person, program
     for fd in (person, program):
@@ -150,7 +150,7 @@ def seen(person: int) -> str:
 
 
 @pytest.mark.parametrize("how", ["leaves", "breaks"])
-def test_the_terminal_is_given_back_as_it_was(terminal: tuple[int, int], how: str) -> None:
+def test_the_terminal_is_restored(terminal: tuple[int, int], how: str) -> None:
     person, program = terminal
     before, handler = termios.tcgetattr(program), signal.getsignal(signal.SIGTERM)
 
@@ -164,7 +164,7 @@ def test_the_terminal_is_given_back_as_it_was(terminal: tuple[int, int], how: st
     assert text.startswith(ENTER) and text.endswith(LEAVE) and "one\x1b[K\r\ntwo" in text
 
 
-def test_a_frame_clears_nothing_that_it_writes_over(terminal: tuple[int, int]) -> None:
+def test_a_frame_does_not_clear_what_it_overwrites(terminal: tuple[int, int]) -> None:
     person, program = terminal
 
     with Screen(program, program, has_colours=False) as screen:
@@ -175,7 +175,7 @@ def test_a_frame_clears_nothing_that_it_writes_over(terminal: tuple[int, int]) -
     assert "\x1b[2J" not in text and "\x1b[31m" not in text and "red\x1b[K" in text
 
 
-def test_a_key_is_told_and_a_signal_leaves(terminal: tuple[int, int]) -> None:
+def test_a_key_is_returned_and_a_signal_ends(terminal: tuple[int, int]) -> None:
     person, program = terminal
 
     with Screen(program, program, has_colours=True) as screen:

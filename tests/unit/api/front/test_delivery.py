@@ -1,4 +1,4 @@
-"""A 503 is a scheduler's word that nothing is stored, or nothing was sent; without a word nobody is told one or the other."""
+"""Delivery: a 503 means that nothing was sent, or that a scheduler knows that nothing is stored; else the outcome is unknown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jobyard.api.front.delivery import WORD_S
+from jobyard.api.front.delivery import GIVE_UP_S
 from jobyard.engine.config import read_settings
 from jobyard.engine.errors import OutcomeUnknown, Unavailable
 from jobyard.engine.scheduler.scheduler import Scheduler
@@ -34,12 +34,12 @@ def schedulers() -> FakeSchedulers:
 
 
 def submit(schedulers: FakeSchedulers) -> Submit:
-    return Submit(form="job", body=b"{}", first_id=ID, deadline=schedulers.line().submit_deadline())
+    return Submit(form="job", body=b"{}", first_id=ID, deadline=schedulers.balancer().submit_deadline())
 
 
 
 def send(schedulers: FakeSchedulers, names: list[str] = NAMES) -> Message:
-    return schedulers.line(names).send(submit(schedulers))
+    return schedulers.balancer(names).send(submit(schedulers))
 
 
 def elapsed_s(schedulers: FakeSchedulers) -> float:
@@ -47,7 +47,7 @@ def elapsed_s(schedulers: FakeSchedulers) -> float:
 
 
 def refuses_until_late(schedulers: FakeSchedulers, name: str) -> None:
-    """Full, and after the deadline sure that nothing is stored."""
+    """Overloaded, and after the deadline certain that nothing is stored."""
 
     def answer(request: Message) -> Message:
         assert isinstance(request, Submit)
@@ -57,23 +57,23 @@ def refuses_until_late(schedulers: FakeSchedulers, name: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [YES, WRONG, AWAY, FULL])
-def test_what_the_first_says_is_the_answer(schedulers: FakeSchedulers, answer: Message) -> None:
+def test_the_first_schedulers_answer_is_returned(schedulers: FakeSchedulers, answer: Message) -> None:
     schedulers.answer_in_turn(answer)
 
     assert send(schedulers) == answer
     assert len(schedulers.asked) == 1
 
 
-def test_where_nobody_is_it_is_told_at_once(schedulers: FakeSchedulers) -> None:
+def test_without_a_reachable_scheduler_it_fails_at_once(schedulers: FakeSchedulers) -> None:
     schedulers.gone = set(NAMES)
 
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as raised:
         send(schedulers)
 
-    assert (told.value.code, elapsed_s(schedulers)) == ("no_scheduler", 0)
+    assert (raised.value.code, elapsed_s(schedulers)) == ("no_scheduler", 0)
 
 
-def test_what_was_not_sent_goes_to_the_next_as_new(schedulers: FakeSchedulers) -> None:
+def test_a_submission_that_was_not_sent_goes_to_the_next_scheduler_as_new(schedulers: FakeSchedulers) -> None:
     schedulers.gone = {NAMES[0]}
 
     assert send(schedulers) == YES
@@ -82,7 +82,7 @@ def test_what_was_not_sent_goes_to_the_next_as_new(schedulers: FakeSchedulers) -
     ]  # fmt: skip
 
 
-def test_one_that_breaks_off_may_have_stored_it_so_the_next_gets_the_same_request_as_come_again(schedulers: FakeSchedulers) -> None:
+def test_after_a_lost_connection_the_next_scheduler_gets_the_same_request_marked_is_again(schedulers: FakeSchedulers) -> None:
     schedulers.broken = {NAMES[0]}
 
     assert send(schedulers) == YES
@@ -92,26 +92,26 @@ def test_one_that_breaks_off_may_have_stored_it_so_the_next_gets_the_same_reques
 
 
 @pytest.mark.parametrize("refusal", [FULL, AWAY])
-def test_a_refusal_says_nothing_of_an_earlier_try(schedulers: FakeSchedulers, refusal: Refused) -> None:
+def test_a_refusal_does_not_settle_an_earlier_uncertain_attempt(schedulers: FakeSchedulers, refusal: Refused) -> None:
     schedulers.broken = {NAMES[0]}
     schedulers.answer_in_turn(refusal, refusal, YES)
 
     assert send(schedulers) == YES
 
 
-def test_a_503_after_a_doubt_is_a_word_from_after_the_deadline(schedulers: FakeSchedulers) -> None:
+def test_a_503_after_an_uncertain_attempt_comes_from_after_the_deadline(schedulers: FakeSchedulers) -> None:
     schedulers.broken = {NAMES[0]}
     for name in NAMES[1:]:
         refuses_until_late(schedulers, name)
 
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as raised:
         send(schedulers)
 
-    assert told.value.code == "unavailable"
+    assert raised.value.code == "unavailable"
     assert 8 < elapsed_s(schedulers) < 10
 
 
-def test_a_refusal_after_a_doubt_is_not_asked_for_too_often(schedulers: FakeSchedulers) -> None:
+def test_retries_after_an_uncertain_attempt_are_paced(schedulers: FakeSchedulers) -> None:
     schedulers.broken = {NAMES[0]}
     for name in NAMES[1:]:
         refuses_until_late(schedulers, name)
@@ -122,16 +122,16 @@ def test_a_refusal_after_a_doubt_is_not_asked_for_too_often(schedulers: FakeSche
     assert len(schedulers.asked) < 20
 
 
-def test_what_all_break_off_on_is_unknown(schedulers: FakeSchedulers) -> None:
+def test_when_every_connection_is_lost_the_outcome_is_unknown(schedulers: FakeSchedulers) -> None:
     schedulers.broken = set(NAMES)
 
     with pytest.raises(OutcomeUnknown):
         send(schedulers)
 
-    assert WORD_S <= elapsed_s(schedulers) < WORD_S + 2
+    assert GIVE_UP_S <= elapsed_s(schedulers) < GIVE_UP_S + 2
 
 
-def test_a_scheduler_of_its_own_port_is_asked_again_when_its_successor_is_there(schedulers: FakeSchedulers) -> None:
+def test_on_a_schedulers_own_port_the_retry_waits_for_its_successor(schedulers: FakeSchedulers) -> None:
     schedulers.broken = {NAMES[0]}
     schedulers.after(0.3, schedulers.broken.clear, lambda: schedulers.gone.add(NAMES[0]))
     schedulers.after(0.8, schedulers.gone.clear)
@@ -140,14 +140,14 @@ def test_a_scheduler_of_its_own_port_is_asked_again_when_its_successor_is_there(
     assert set(schedulers.names()) == {NAMES[0]}
 
 
-def test_one_that_is_only_busy_is_waited_for(schedulers: FakeSchedulers) -> None:
+def test_a_busy_scheduler_is_waited_for(schedulers: FakeSchedulers) -> None:
     schedulers.takes_s = dict.fromkeys(NAMES, 7.0)
 
     assert send(schedulers) == YES
     assert schedulers.names() == [NAMES[0]]
 
 
-def test_one_that_hangs_is_passed_over_once_nothing_was_heard_of_it_for_seconds(schedulers: FakeSchedulers) -> None:
+def test_a_hung_scheduler_is_skipped_after_seconds_of_silence(schedulers: FakeSchedulers) -> None:
     schedulers.hung = {NAMES[0]}
 
     assert send(schedulers) == YES
@@ -155,7 +155,7 @@ def test_one_that_hangs_is_passed_over_once_nothing_was_heard_of_it_for_seconds(
     assert 3 <= elapsed_s(schedulers) < 4
 
 
-def test_one_that_does_not_even_take_it_is_passed_over_and_the_next_gets_it_as_new(schedulers: FakeSchedulers) -> None:
+def test_a_scheduler_that_never_received_it_is_skipped_and_the_next_gets_it_as_new(schedulers: FakeSchedulers) -> None:
     schedulers.hung = schedulers.deaf = {NAMES[0]}
 
     assert send(schedulers) == YES
@@ -163,8 +163,8 @@ def test_one_that_does_not_even_take_it_is_passed_over_and_the_next_gets_it_as_n
     assert schedulers.calls[0].is_dropped
 
 
-def test_with_all_hung_one_is_waited_for_until_it_is_replaced(schedulers: FakeSchedulers) -> None:
-    """The supervisor kills what hangs after `HANG_S`: the connection breaks, and the successor has the word."""
+def test_with_all_schedulers_hung_the_delivery_waits_for_a_replacement(schedulers: FakeSchedulers) -> None:
+    """The supervisor kills a hung scheduler after `HANG_S`: its connection is lost, and its successor has the answer."""
     schedulers.hung = set(NAMES)
     for name in NAMES:
         refuses_until_late(schedulers, name)
@@ -174,19 +174,19 @@ def test_with_all_hung_one_is_waited_for_until_it_is_replaced(schedulers: FakeSc
     with pytest.raises(Unavailable):
         send(schedulers)
 
-    assert 12 < elapsed_s(schedulers) < WORD_S
+    assert 12 < elapsed_s(schedulers) < GIVE_UP_S
 
 
-def test_with_all_hung_for_ever_nobody_knows(schedulers: FakeSchedulers) -> None:
+def test_with_all_schedulers_hung_for_ever_the_outcome_is_unknown(schedulers: FakeSchedulers) -> None:
     schedulers.hung = set(NAMES)
 
     with pytest.raises(OutcomeUnknown):
         send(schedulers)
 
-    assert WORD_S <= elapsed_s(schedulers) < WORD_S + 1
+    assert GIVE_UP_S <= elapsed_s(schedulers) < GIVE_UP_S + 1
 
 
-def test_one_that_has_begun_is_waited_for_though_it_hangs(schedulers: FakeSchedulers) -> None:
+def test_a_scheduler_that_has_begun_is_waited_for_although_it_hangs(schedulers: FakeSchedulers) -> None:
     schedulers.hung = schedulers.begun = {NAMES[0]}
     schedulers.after(6, schedulers.hung.clear)
 
@@ -194,7 +194,7 @@ def test_one_that_has_begun_is_waited_for_though_it_hangs(schedulers: FakeSchedu
     assert schedulers.names() == [NAMES[0]]
 
 
-def test_after_one_had_begun_and_broke_off_another_says_nothing_by_finding_nothing(schedulers: FakeSchedulers) -> None:
+def test_after_a_lost_connection_that_had_begun_another_schedulers_expired_is_not_conclusive(schedulers: FakeSchedulers) -> None:
     schedulers.broken = schedulers.begun = {NAMES[0]}
     for name in NAMES[1:]:
         refuses_until_late(schedulers, name)
@@ -203,13 +203,13 @@ def test_after_one_had_begun_and_broke_off_another_says_nothing_by_finding_nothi
         send(schedulers)
 
 
-def test_after_one_had_begun_and_broke_off_another_may_find_it(schedulers: FakeSchedulers) -> None:
+def test_after_a_lost_connection_that_had_begun_another_scheduler_may_find_the_job(schedulers: FakeSchedulers) -> None:
     schedulers.broken = schedulers.begun = {NAMES[0]}
 
     assert send(schedulers) == YES
 
 
-def test_one_that_was_passed_over_may_say_that_it_had_begun(schedulers: FakeSchedulers) -> None:
+def test_a_skipped_scheduler_may_report_that_it_had_begun(schedulers: FakeSchedulers) -> None:
     schedulers.hung = {NAMES[0]}
     for name in NAMES[1:]:
         refuses_until_late(schedulers, name)
@@ -219,7 +219,7 @@ def test_one_that_was_passed_over_may_say_that_it_had_begun(schedulers: FakeSche
         send(schedulers)
 
 
-def test_one_that_was_passed_over_may_have_accepted_it_since(schedulers: FakeSchedulers) -> None:
+def test_a_skipped_scheduler_may_have_accepted_it_since(schedulers: FakeSchedulers) -> None:
     schedulers.hung = {NAMES[0]}
     for name in NAMES[1:]:
         refuses_until_late(schedulers, name)
@@ -228,13 +228,13 @@ def test_one_that_was_passed_over_may_have_accepted_it_since(schedulers: FakeSch
     assert send(schedulers) == YES
 
 
-def test_what_a_scheduler_cannot_tell_is_asked_again_until_one_can(schedulers: FakeSchedulers) -> None:
+def test_an_unknown_outcome_is_retried_until_a_scheduler_knows_it(schedulers: FakeSchedulers) -> None:
     schedulers.answer_in_turn(UNKNOWN, AWAY, YES)
 
     assert send(schedulers) == YES
 
 
-def test_what_nobody_can_tell_is_no_error_and_no_success(schedulers: FakeSchedulers) -> None:
+def test_an_outcome_that_no_scheduler_knows_is_reported_as_unknown(schedulers: FakeSchedulers) -> None:
     schedulers.answer_in_turn(UNKNOWN, AWAY)
 
     with pytest.raises(OutcomeUnknown):
@@ -249,11 +249,11 @@ def test_no_call_is_left_open(schedulers: FakeSchedulers) -> None:
     assert schedulers.calls[0].is_dropped
 
 
-# ---- with the role itself
+# ---- with real schedulers
 
 
 class Roles:
-    """Two of its schedulers on one store; the first breaks off when it has stored what it got."""
+    """Two real schedulers on one store; the first loses its connection after it has stored the job."""
 
     def __init__(self, schedulers: FakeSchedulers, folder: Path, **asked: str) -> None:
         self.store = MemoryStore()
@@ -274,7 +274,7 @@ class Roles:
         return peer.received[-1]
 
 
-def test_what_the_first_stored_is_accepted_by_the_next_though_there_is_no_more_room(
+def test_a_job_that_was_stored_already_is_accepted_although_the_limit_is_reached(
     schedulers: FakeSchedulers, tmp_path: Path
 ) -> None:  # fmt: skip
     roles = Roles(schedulers, tmp_path, MAX_PENDING="1")
@@ -283,7 +283,7 @@ def test_what_the_first_stored_is_accepted_by_the_next_though_there_is_no_more_r
     assert [job.job_id for job in roles.store.all_jobs()] == [ID]
 
 
-def test_what_the_first_stored_is_accepted_by_the_next_when_the_database_is_back_after_the_deadline(
+def test_a_job_that_was_stored_already_is_accepted_when_the_database_is_back_after_the_deadline(
     schedulers: FakeSchedulers, tmp_path: Path
 ) -> None:  # fmt: skip
     roles = Roles(schedulers, tmp_path)
@@ -298,11 +298,11 @@ def test_what_the_first_stored_is_accepted_by_the_next_when_the_database_is_back
     schedulers.answers[NAMES[0]] = stores_and_loses_the_database
 
     assert send(schedulers, NAMES[:2]) == YES
-    assert 9 <= elapsed_s(schedulers) < WORD_S
+    assert 9 <= elapsed_s(schedulers) < GIVE_UP_S
     assert [job.job_id for job in roles.store.all_jobs()] == [ID]
 
 
-def test_what_a_scheduler_stored_before_it_died_is_accepted_by_its_successor(schedulers: FakeSchedulers, tmp_path: Path) -> None:
+def test_a_job_stored_before_a_scheduler_died_is_accepted_by_its_successor(schedulers: FakeSchedulers, tmp_path: Path) -> None:
     roles = Roles(schedulers, tmp_path)
     schedulers.after(0.4, schedulers.broken.clear)
 

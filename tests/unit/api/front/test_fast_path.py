@@ -1,4 +1,4 @@
-"""Submissions without threads: those of one turn go together, each gets its own reply; what is not plain goes on in a thread."""
+"""Fast path: submissions of one tick share a frame, each gets its own reply; anything out of the ordinary goes to a thread."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from io import BytesIO
 
 import pytest
 
-from jobyard.api.front.delivery import LOOK_S
-from jobyard.api.front.fast_path import MOST, FastPath, FastRoute
+from jobyard.api.front.delivery import RECHECK_S
+from jobyard.api.front.fast_path import MAX_IN_FLIGHT, FastPath, FastRoute
 from jobyard.api.http.body import Environ
 from jobyard.api.http.error_handlers import ErrorHandlers
 from jobyard.api.http.guards import Guards
@@ -29,8 +29,8 @@ AWAY = Refused(code="database_unavailable", message="away", retry_after_s=1)
 ID = "1" * 24
 
 
-class ProcessSpec(FakeNetwork):
-    """Letters come when a test says so."""
+class ScriptedNetwork(FakeNetwork):
+    """A network whose messages a test provides."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,26 +44,26 @@ class ProcessSpec(FakeNetwork):
         raise NotImplementedError
 
 
-class Station:
-    """An express to three schedulers, whose threads run when a test says so."""
+class Harness:
+    """A fast path to three schedulers, whose threads run when a test says so."""
 
     def __init__(self) -> None:
         self.schedulers = FakeSchedulers()
-        self.network = ProcessSpec()
+        self.network = ScriptedNetwork()
         self.peers = [self.network.add(name) for name in NAMES]
         self.threads: list[Callable[[], None]] = []
         self.replies: list[Reply] = []
         self.request_metrics = RequestMetrics(self.schedulers.world, a_log())
-        line = self.schedulers.line()
+        balancer = self.schedulers.balancer()
         world = self.schedulers.world
         self.fast_path = FastPath(
-            {(PORT, LINE): FastRoute(jobs=Jobs(line, world), scheduler=line, route="POST /api/jobs")}, network=self.network,
+            {(PORT, LINE): FastRoute(jobs=Jobs(balancer, world), scheduler=balancer, route="POST /api/jobs")}, network=self.network,
             guards=Guards(read_settings({})), request_metrics=self.request_metrics,
             error_handlers=ErrorHandlers(world, a_log()), health=self.schedulers.health, world=world, in_thread=self._in_thread,
         )  # fmt: skip
 
-    def take(self, *bodies: bytes, turn: bool = True, **more: str) -> None:
-        """Requests of one turn."""
+    def take(self, *bodies: bytes, tick: bool = True, **more: str) -> None:
+        """Take these requests in one tick."""
         for body in bodies:
             environ: Environ = {
                 "HTTP_HOST": "localhost", "RAW_URI": "/api/jobs", "CONTENT_TYPE": "application/json",
@@ -72,24 +72,24 @@ class Station:
             fast_route = self.fast_path.fast_route(PORT, LINE)
             assert fast_route is not None
             self.fast_path.take(fast_route, environ, self.replies.append)
-        if turn:
-            self.fast_path.turn()
+        if tick:
+            self.fast_path.tick()
 
     def sent_to(self, index: int) -> list[Submit]:
-        """What this scheduler got by the express, frame after frame."""
+        """What this scheduler received on the fast path, in order."""
         return [submit for message in self.peers[index].received if isinstance(message, Submits) for submit in message.submits]
 
     def frames_to(self, index: int) -> list[Submits]:
         return [message for message in self.peers[index].received if isinstance(message, Submits)]
 
     def says(self, peer: FakePeer, *replies: tuple[int, Accepted | Begun | Expired | Refused]) -> None:
-        """It answers these numbers."""
+        """The scheduler answers these numbers."""
         self.network.envelopes.append(peer.says(Replied(replies=list(replies))))
-        self.fast_path.hear()
+        self.fast_path.receive()
 
     def hangs_up(self, index: int) -> None:
         self.network.envelopes.append(self.peers[index].hangs_up())
-        self.fast_path.hear()
+        self.fast_path.receive()
 
     def run_threads(self) -> None:
         threads, self.threads = self.threads, []
@@ -100,51 +100,51 @@ class Station:
         return [reply.status for reply in self.replies]
 
     def asked(self) -> list[tuple[str, bool]]:
-        """Whom the threads asked to store something, and whether as come again."""
+        """The schedulers that threads sent submissions to, each with its `is_again`."""
         return [(name, request.is_again) for name, request in self.schedulers.asked if isinstance(request, Submit)]
 
-    def _in_thread(self, work: Callable[[], Reply], then: Callable[[Reply], None]) -> None:
-        self.threads.append(lambda: then(work()))
+    def _in_thread(self, work: Callable[[], Reply], on_reply: Callable[[Reply], None]) -> None:
+        self.threads.append(lambda: on_reply(work()))
 
 
 @pytest.fixture
-def station() -> Station:
-    return Station()
+def harness() -> Harness:
+    return Harness()
 
 
 def yes(job_id: str = ID) -> Accepted:
     return Accepted(job_ids=[job_id])
 
 
-def test_all_of_one_turn_are_one_frame_and_the_next_turn_is_the_next_schedulers(station: Station) -> None:
-    station.take(b"1", b"2", b"3")
-    station.take(b"4")
+def test_submissions_of_one_tick_share_a_frame_and_the_next_tick_goes_to_the_next_scheduler(harness: Harness) -> None:
+    harness.take(b"1", b"2", b"3")
+    harness.take(b"4")
 
-    assert [[submit.body for submit in frame.submits] for frame in station.frames_to(0)] == [[b"1", b"2", b"3"]]
-    assert [submit.body for submit in station.sent_to(1)] == [b"4"]
-    assert station.sent_to(2) == []
-
-
-def test_each_gets_its_own_reply_in_whatever_order_they_come(station: Station) -> None:
-    station.take(b"1", b"2")
-    first, second = (submit.first_id for submit in station.sent_to(0))
-
-    station.says(station.peers[0], (1, yes(second)))
-    station.says(station.peers[0], (0, yes(first)))
-
-    assert [json.loads(reply.body)["job_id"] for reply in station.replies] == [second, first]
-    assert station.replies[0].headers["Location"] == f"/api/jobs/{second}"
-    assert station.threads == []
-    assert not station.fast_path.is_waiting
+    assert [[submit.body for submit in frame.submits] for frame in harness.frames_to(0)] == [[b"1", b"2", b"3"]]
+    assert [submit.body for submit in harness.sent_to(1)] == [b"4"]
+    assert harness.sent_to(2) == []
 
 
-def test_a_refusal_that_lasts_is_a_reply(station: Station) -> None:
-    station.take(b"1")
+def test_each_request_gets_its_own_reply_in_any_order(harness: Harness) -> None:
+    harness.take(b"1", b"2")
+    first, second = (submit.first_id for submit in harness.sent_to(0))
 
-    station.says(station.peers[0], (0, WRONG))
+    harness.says(harness.peers[0], (1, yes(second)))
+    harness.says(harness.peers[0], (0, yes(first)))
 
-    assert (station.statuses(), json.loads(station.replies[0].body)["error"]["field"]) == ([400], "priority")
-    assert station.threads == []
+    assert [json.loads(reply.body)["job_id"] for reply in harness.replies] == [second, first]
+    assert harness.replies[0].headers["Location"] == f"/api/jobs/{second}"
+    assert harness.threads == []
+    assert not harness.fast_path.has_in_flight
+
+
+def test_a_permanent_refusal_is_a_reply(harness: Harness) -> None:
+    harness.take(b"1")
+
+    harness.says(harness.peers[0], (0, WRONG))
+
+    assert (harness.statuses(), json.loads(harness.replies[0].body)["error"]["field"]) == ([400], "priority")
+    assert harness.threads == []
 
 
 @pytest.mark.parametrize(
@@ -152,160 +152,160 @@ def test_a_refusal_that_lasts_is_a_reply(station: Station) -> None:
     [({"HTTP_HOST": "evil.example"}, 421), ({"HTTP_ORIGIN": "null"}, 403), ({"CONTENT_TYPE": "text/plain"}, 415),
      ({"HTTP_IDEMPOTENCY_KEY": ""}, 400), ({"CONTENT_LENGTH": "9"}, 400)],
 )  # fmt: skip
-def test_what_the_front_refuses_is_sent_to_nobody(station: Station, more: dict[str, str], status: int) -> None:
-    station.take(b"{}", **more)
+def test_a_request_that_the_front_refuses_is_not_sent(harness: Harness, more: dict[str, str], status: int) -> None:
+    harness.take(b"{}", **more)
 
-    assert station.statuses() == [status]
-    assert station.sent_to(0) == []
-
-
-def test_one_that_is_refused_costs_those_beside_it_nothing(station: Station) -> None:
-    station.take(b"1", b"", b"2")
-
-    station.says(station.peers[0], (0, yes()), (1, yes()))
-
-    assert station.statuses() == [400, 201, 201]
+    assert harness.statuses() == [status]
+    assert harness.sent_to(0) == []
 
 
-def test_with_nobody_there_a_thread_sends_it_as_new(station: Station) -> None:
-    station.network.peers.clear()
-    station.take(b"1")
+def test_a_refused_request_does_not_affect_others_of_the_same_tick(harness: Harness) -> None:
+    harness.take(b"1", b"", b"2")
 
-    station.run_threads()
+    harness.says(harness.peers[0], (0, yes()), (1, yes()))
 
-    assert (station.statuses(), [is_again for _, is_again in station.asked()]) == ([201], [False])
-
-
-def test_one_whose_connection_broke_when_it_was_idle_is_sent_as_new(station: Station) -> None:
-    station.take(b"1")
-    station.says(station.peers[0], (0, yes()))
-    station.take(b"2", b"3")
-    station.peers[0].close()
-    station.peers[2].close()
-
-    station.take(b"4")
-    station.run_threads()
-
-    assert [is_again for _, is_again in station.asked()] == [False]
+    assert harness.statuses() == [400, 201, 201]
 
 
-def test_what_breaks_off_goes_on_in_a_thread_as_come_again(station: Station) -> None:
-    station.take(b"1", b"2")
+def test_without_a_reachable_scheduler_a_thread_sends_it_as_new(harness: Harness) -> None:
+    harness.network.peers.clear()
+    harness.take(b"1")
 
-    station.hangs_up(0)
-    station.run_threads()
+    harness.run_threads()
 
-    assert station.statuses() == [201, 201]
-    assert [is_again for _, is_again in station.asked()] == [True, True]
-    assert NAMES[0] not in [name for name, _ in station.asked()]
+    assert (harness.statuses(), [is_again for _, is_again in harness.asked()]) == ([201], [False])
 
 
-def test_one_that_breaks_off_costs_what_is_with_others_nothing(station: Station) -> None:
-    station.take(b"1")
-    station.take(b"2")
+def test_a_submission_on_a_connection_that_was_lost_while_idle_is_sent_as_new(harness: Harness) -> None:
+    harness.take(b"1")
+    harness.says(harness.peers[0], (0, yes()))
+    harness.take(b"2", b"3")
+    harness.peers[0].close()
+    harness.peers[2].close()
 
-    station.hangs_up(0)
-    station.says(station.peers[1], (1, yes()))
+    harness.take(b"4")
+    harness.run_threads()
 
-    assert (station.statuses(), len(station.threads)) == ([201], 1)
+    assert [is_again for _, is_again in harness.asked()] == [False]
 
 
-def test_a_successor_is_connected_to(station: Station) -> None:
-    station.take(b"1")
-    station.hangs_up(0)
-    successor = station.network.add(NAMES[0])
+def test_after_a_lost_connection_a_thread_sends_it_again(harness: Harness) -> None:
+    harness.take(b"1", b"2")
+
+    harness.hangs_up(0)
+    harness.run_threads()
+
+    assert harness.statuses() == [201, 201]
+    assert [is_again for _, is_again in harness.asked()] == [True, True]
+    assert NAMES[0] not in [name for name, _ in harness.asked()]
+
+
+def test_a_lost_connection_does_not_affect_submissions_to_other_schedulers(harness: Harness) -> None:
+    harness.take(b"1")
+    harness.take(b"2")
+
+    harness.hangs_up(0)
+    harness.says(harness.peers[1], (1, yes()))
+
+    assert (harness.statuses(), len(harness.threads)) == ([201], 1)
+
+
+def test_a_replaced_scheduler_is_reconnected(harness: Harness) -> None:
+    harness.take(b"1")
+    harness.hangs_up(0)
+    successor = harness.network.add(NAMES[0])
 
     for body in (b"2", b"3", b"4"):
-        station.take(body)
+        harness.take(body)
 
     assert [submit.body for frame in successor.received if isinstance(frame, Submits) for submit in frame.submits] == [b"4"]
 
 
-def test_a_refusal_for_now_is_a_threads_to_weigh(station: Station) -> None:
-    station.take(b"1")
+def test_a_temporary_refusal_is_handed_to_a_thread(harness: Harness) -> None:
+    harness.take(b"1")
 
-    station.says(station.peers[0], (0, AWAY))
+    harness.says(harness.peers[0], (0, AWAY))
 
-    assert station.replies == []
-    station.run_threads()
-    assert (station.statuses(), station.asked()) == ([503], [])
-
-
-def test_who_waits_for_long_goes_on_in_a_thread_and_finds_the_reply_there(station: Station) -> None:
-    station.take(b"1")
-    station.schedulers.world.advance(LOOK_S + 0.01)
-    station.take(b"2")
-    assert len(station.threads) == 1
-
-    station.says(station.peers[0], (0, yes()))
-    assert station.replies == []
-    station.run_threads()
-
-    assert (station.statuses(), station.asked()) == ([201], [])
+    assert harness.replies == []
+    harness.run_threads()
+    assert (harness.statuses(), harness.asked()) == ([503], [])
 
 
-def test_a_turn_hands_nobody_over_twice(station: Station) -> None:
-    station.take(b"1")
-    station.schedulers.world.advance(LOOK_S + 0.01)
+def test_a_submission_that_waits_long_is_handed_to_a_thread_which_gets_the_reply(harness: Harness) -> None:
+    harness.take(b"1")
+    harness.schedulers.world.advance(RECHECK_S + 0.01)
+    harness.take(b"2")
+    assert len(harness.threads) == 1
 
-    station.fast_path.turn()
-    station.fast_path.turn()
+    harness.says(harness.peers[0], (0, yes()))
+    assert harness.replies == []
+    harness.run_threads()
 
-    assert len(station.threads) == 1
-
-
-def test_one_that_had_begun_and_broke_off_may_be_stored_whatever_others_say(station: Station) -> None:
-    station.schedulers.answer_in_turn(Expired())
-    station.take(b"1")
-    station.says(station.peers[0], (0, Begun()))
-
-    station.hangs_up(0)
-    station.run_threads()
-
-    assert json.loads(station.replies[0].body)["error"]["code"] == "outcome_unknown"
+    assert (harness.statuses(), harness.asked()) == ([201], [])
 
 
-def test_one_that_was_accepted_before_is_asked_about_in_a_thread(station: Station) -> None:
-    station.schedulers.answers = dict.fromkeys(NAMES, lambda request: Json(body=b'{"status": "running"}'))
-    station.take(b"1")
+def test_no_submission_is_handed_over_twice(harness: Harness) -> None:
+    harness.take(b"1")
+    harness.schedulers.world.advance(RECHECK_S + 0.01)
 
-    station.says(station.peers[0], (0, Accepted(job_ids=[ID], repeated=1)))
-    assert station.replies == []
-    station.run_threads()
+    harness.fast_path.tick()
+    harness.fast_path.tick()
 
-    assert (station.statuses(), json.loads(station.replies[0].body)["status"]) == ([200], "running")
+    assert len(harness.threads) == 1
 
 
-def test_a_fault_of_ours_in_a_thread_is_told_as_one(station: Station) -> None:
+def test_after_a_lost_connection_that_had_begun_an_expired_from_another_scheduler_is_not_conclusive(harness: Harness) -> None:
+    harness.schedulers.answer_in_turn(Expired())
+    harness.take(b"1")
+    harness.says(harness.peers[0], (0, Begun()))
+
+    harness.hangs_up(0)
+    harness.run_threads()
+
+    assert json.loads(harness.replies[0].body)["error"]["code"] == "outcome_unknown"
+
+
+def test_a_repeated_submission_reads_the_jobs_status_in_a_thread(harness: Harness) -> None:
+    harness.schedulers.answers = dict.fromkeys(NAMES, lambda request: Json(body=b'{"status": "running"}'))
+    harness.take(b"1")
+
+    harness.says(harness.peers[0], (0, Accepted(job_ids=[ID], repeated=1)))
+    assert harness.replies == []
+    harness.run_threads()
+
+    assert (harness.statuses(), json.loads(harness.replies[0].body)["status"]) == ([200], "running")
+
+
+def test_an_internal_error_in_a_thread_gets_a_500(harness: Harness) -> None:
     def fails(request: Message) -> Message:
         raise RuntimeError("secret")
 
-    station.schedulers.answers = dict.fromkeys(NAMES, fails)
-    station.take(b"1")
+    harness.schedulers.answers = dict.fromkeys(NAMES, fails)
+    harness.take(b"1")
 
-    station.hangs_up(0)
-    station.run_threads()
+    harness.hangs_up(0)
+    harness.run_threads()
 
-    assert station.statuses() == [500]
-
-
-def test_a_number_that_nobody_has_is_nobodys(station: Station) -> None:
-    station.take(b"1")
-
-    station.says(station.peers[0], (7, yes()), (0, yes()), (0, yes()))
-
-    assert station.statuses() == [201]
+    assert harness.statuses() == [500]
 
 
-def test_no_more_than_so_many_are_taken_until_some_are_answered(station: Station) -> None:
-    station.take(*[b"1"] * MOST)
-    assert station.fast_path.fast_route(PORT, LINE) is None
+def test_a_reply_with_an_unknown_number_is_ignored(harness: Harness) -> None:
+    harness.take(b"1")
 
-    station.says(station.peers[0], (0, yes()))
+    harness.says(harness.peers[0], (7, yes()), (0, yes()), (0, yes()))
 
-    assert station.fast_path.fast_route(PORT, LINE) is not None
+    assert harness.statuses() == [201]
+
+
+def test_at_most_max_in_flight_submissions_are_taken_at_once(harness: Harness) -> None:
+    harness.take(*[b"1"] * MAX_IN_FLIGHT)
+    assert harness.fast_path.fast_route(PORT, LINE) is None
+
+    harness.says(harness.peers[0], (0, yes()))
+
+    assert harness.fast_path.fast_route(PORT, LINE) is not None
 
 
 @pytest.mark.parametrize(("port", "line"), [("8081", LINE), (PORT, b"POST /api/jobs HTTP/1.0"), (PORT, b"GET /api/jobs HTTP/1.1")])
-def test_nothing_else_is_taken(station: Station, port: str, line: bytes) -> None:
-    assert station.fast_path.fast_route(port, line) is None
+def test_no_other_request_is_taken(harness: Harness, port: str, line: bytes) -> None:
+    assert harness.fast_path.fast_route(port, line) is None

@@ -1,4 +1,4 @@
-"""Who counts as well: one that is busy does, one that is gone or silent for seconds does not; the checks go on whatever happens."""
+"""Health: a busy scheduler is healthy, one that is gone or silent for seconds is not; the checks survive any error."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ def schedulers() -> FakeSchedulers:
     return FakeSchedulers()
 
 
-def well(schedulers: FakeSchedulers) -> list[str]:
-    return [name for name in NAMES if schedulers.health.is_well(name)]
+def healthy(schedulers: FakeSchedulers) -> list[str]:
+    return [name for name in NAMES if schedulers.health.is_healthy(name)]
 
 
-def test_one_that_is_gone_or_breaks_off_is_out_until_it_answers(schedulers: FakeSchedulers) -> None:
+def test_a_scheduler_that_refuses_or_loses_its_connection_is_unhealthy_until_it_answers(schedulers: FakeSchedulers) -> None:
     schedulers.gone, schedulers.broken = {NAMES[0]}, {NAMES[1]}
     schedulers.health.check()
-    first = well(schedulers)
+    first = healthy(schedulers)
     schedulers.gone, schedulers.broken = set(), set()
     schedulers.health.check()
 
-    assert (first, well(schedulers)) == (NAMES[2:], NAMES)
+    assert (first, healthy(schedulers)) == (NAMES[2:], NAMES)
 
 
-def test_one_that_owes_an_answer_is_out_only_after_seconds_of_silence_and_owes_one_ping(schedulers: FakeSchedulers) -> None:
+def test_a_silent_scheduler_becomes_unhealthy_after_silent_s_and_gets_one_ping_only(schedulers: FakeSchedulers) -> None:
     schedulers.hung = {NAMES[0]}
     schedulers.health.check()
     schedulers.world.advance(SILENT_S - 0.1)
     schedulers.health.check()
-    before = well(schedulers)
+    before = healthy(schedulers)
     schedulers.world.advance(0.2)
     schedulers.health.check()
 
-    assert (before, well(schedulers)) == (NAMES, NAMES[1:])
+    assert (before, healthy(schedulers)) == (NAMES, NAMES[1:])
     assert schedulers.pinged.count(NAMES[0]) == 1
 
 
-def test_one_that_answers_its_old_ping_is_well_again(schedulers: FakeSchedulers) -> None:
+def test_a_late_answer_to_a_ping_makes_a_scheduler_healthy_again(schedulers: FakeSchedulers) -> None:
     schedulers.hung = {NAMES[0]}
     schedulers.health.check()
     schedulers.world.advance(10)
@@ -56,19 +56,19 @@ def test_one_that_answers_its_old_ping_is_well_again(schedulers: FakeSchedulers)
 
     schedulers.health.check()
 
-    assert well(schedulers) == NAMES
+    assert healthy(schedulers) == NAMES
 
 
-def test_one_that_answers_a_request_is_well(schedulers: FakeSchedulers) -> None:
-    schedulers.health.note_gone(NAMES[0])
+def test_an_answer_to_any_request_makes_a_scheduler_healthy(schedulers: FakeSchedulers) -> None:
+    schedulers.health.note_disconnect(NAMES[0])
 
     schedulers.health.note_answer(NAMES[0])
 
-    assert well(schedulers) == NAMES
+    assert healthy(schedulers) == NAMES
 
 
-@pytest.mark.parametrize(("code", "is_well"), [("database_unavailable", True), ("internal_error", False)])
-def test_one_that_says_what_is_wrong_is_well_if_it_is_not_itself(schedulers: FakeSchedulers, code: str, is_well: bool) -> None:
+@pytest.mark.parametrize(("code", "is_healthy"), [("database_unavailable", True), ("internal_error", False)])
+def test_a_refusal_is_healthy_only_if_the_database_causes_it(schedulers: FakeSchedulers, code: str, is_healthy: bool) -> None:
     class Refusing(FakeSchedulers):
         def answer(self, name: str, request: Message) -> Message:
             return Refused(code=code, message="", retry_after_s=1)
@@ -77,10 +77,10 @@ def test_one_that_says_what_is_wrong_is_well_if_it_is_not_itself(schedulers: Fak
 
     schedulers.health.check()
 
-    assert (well(schedulers) == NAMES) == is_well
+    assert (healthy(schedulers) == NAMES) == is_healthy
 
 
-def test_the_thread_outlives_a_fault() -> None:
+def test_the_health_check_thread_survives_an_error() -> None:
     class Call:
         def wait(self, timeout_s: float) -> Message:
             return Json(body=b"{}")
@@ -89,18 +89,18 @@ def test_the_thread_outlives_a_fault() -> None:
         def begin(self, name: str, request: Message) -> Call:
             return Call()
 
-    error_handlers = [OSError(24, "Too many open files")]
+    faults = [OSError(24, "Too many open files")]
     listed: list[int] = []
 
     def names() -> list[str]:
         listed.append(1)
-        if error_handlers:
-            raise error_handlers.pop()
+        if faults:
+            raise faults.pop()
         return NAMES
 
     health = Health(Caller(), schedulers=names, world=World(), log=a_log())  # type: ignore[arg-type]
-    health.note_gone(NAMES[0])
+    health.note_disconnect(NAMES[0])
 
-    threading.Thread(target=health.check_for_ever, daemon=True).start()
+    threading.Thread(target=health.run, daemon=True).start()
 
-    wait_for(lambda: len(listed) > 1 and health.is_well(NAMES[0]), within_s=10, told="a check after the fault")
+    wait_for(lambda: len(listed) > 1 and health.is_healthy(NAMES[0]), within_s=10, told="a check after the fault")

@@ -1,11 +1,11 @@
-"""The express reads heads, and writes answers, as gunicorn does."""
+"""The fast path reads heads and writes responses as gunicorn does."""
 
 from __future__ import annotations
 
 import pytest
 from gunicorn.config import Config
 
-from jobyard.api.front.http_heads import LONGEST_KEPT, Heads, answer_bytes
+from jobyard.api.front.http_heads import MAX_CACHED_BYTES, Heads, answer_bytes
 from jobyard.api.http.reply import value_reply
 
 LINE = b"POST /api/jobs HTTP/1.1\r\n"
@@ -17,7 +17,7 @@ def heads() -> Heads:
     return Heads(Config())
 
 
-def test_a_head_is_what_wsgi_says_of_it(heads: Heads) -> None:
+def test_a_head_becomes_a_wsgi_environment(heads: Heads) -> None:
     environ = heads.read(LINE + HOST + b"Content-Type: application/json\r\ncontent-length:\t2\r\nIdempotency-Key: \xff\r\n\r\n")
 
     assert environ is not None
@@ -35,17 +35,17 @@ def test_a_head_is_what_wsgi_says_of_it(heads: Heads) -> None:
         b"Transfer-Encoding: gzip\r\n", b"X: " + b"y" * 9000 + b"\r\n",
     ],
 )  # fmt: skip
-def test_what_ends_its_connection_or_is_no_proper_head_goes_the_long_way(heads: Heads, lines: bytes) -> None:
+def test_a_malformed_head_or_one_that_closes_the_connection_is_left_to_gunicorn(heads: Heads, lines: bytes) -> None:
     assert heads.read(LINE + HOST + lines + b"\r\n") is None
 
 
-def test_heads_that_are_alike_but_not_the_same_are_not_mixed_up(heads: Heads) -> None:
-    for key in ("a", "b", "a", "x" * LONGEST_KEPT):
+def test_similar_heads_are_not_confused(heads: Heads) -> None:
+    for key in ("a", "b", "a", "x" * MAX_CACHED_BYTES):
         environ = heads.read(LINE + HOST + f"Idempotency-Key: {key}\r\n\r\n".encode())
         assert environ is not None and environ["HTTP_IDEMPOTENCY_KEY"] == key
 
 
-def test_an_answer_has_its_status_its_headers_and_its_body() -> None:
+def test_a_response_has_its_status_headers_and_body() -> None:
     head, _, body = answer_bytes(value_reply({"a": 1}, 201, {"Location": "/x"}), at_s=0).partition(b"\r\n\r\n")
 
     lines = head.decode().split("\r\n")

@@ -1,4 +1,4 @@
-"""Which answer is which error."""
+"""The error that each answer stands for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jobyard.engine.errors import (
     Unavailable,
     Unreachable,
 )
-from tests.support.dialogue import CUT, error, ok
+from tests.support.fake_server import RESET, error, ok
 
 
 @pytest.mark.parametrize(
@@ -34,41 +34,41 @@ from tests.support.dialogue import CUT, error, ok
     ],
 )  # fmt: skip
 def test_every_code_has_its_error(code: str, kind: type[JobyardError]) -> None:
-    told = error_of(error(STATUS_OF[code], code, message="so it is", field=None, retry_after="3"))
+    found = error_of(error(STATUS_OF[code], code, message="so it is", field=None, retry_after="3"))
 
-    assert type(told) is kind and (told.code, told.message, str(told)) == (code, "so it is", "so it is")
-    assert not isinstance(told, Unavailable) or told.retry_after_s == 3
+    assert type(found) is kind and (found.code, found.message, str(found)) == (code, "so it is", "so it is")
+    assert not isinstance(found, Unavailable) or found.retry_after_s == 3
 
 
 @pytest.mark.parametrize("code", STATUS_OF)
-def test_no_code_of_the_services_is_unknown(code: str) -> None:
-    told = error_of(error(STATUS_OF[code], code))
+def test_every_code_of_the_service_is_known(code: str) -> None:
+    found = error_of(error(STATUS_OF[code], code))
 
-    assert told.code == code and (STATUS_OF[code] >= 500) is isinstance(told, Unavailable | BrokenAnswer)
+    assert found.code == code and (STATUS_OF[code] >= 500) is isinstance(found, Unavailable | BrokenAnswer)
 
 
 @pytest.mark.parametrize("body", [b"<html>no</html>", b"", b"[1]", b'{"error": 1}', b"\xff", b"[" * 100_000])
 @pytest.mark.parametrize("status", [200, 302, 404, 500])
-def test_what_is_not_jobyards_is_said_to_be_so(status: int, body: bytes) -> None:
-    told = error_of(Response(status=status, body=body))
+def test_an_answer_that_is_not_from_jobyard_is_reported_as_such(status: int, body: bytes) -> None:
+    found = error_of(Response(status=status, body=body))
 
-    assert isinstance(told, BrokenAnswer) and f"HTTP {status}" in told.message and len(told.message) < 600
+    assert isinstance(found, BrokenAnswer) and f"HTTP {status}" in found.message and len(found.message) < 600
 
 
-def test_a_proxy_without_a_word_is_temporary() -> None:
+def test_a_proxys_error_page_is_a_temporary_error() -> None:
     assert isinstance(error_of(Response(status=502, body=b"<html>bad gateway</html>")), Unavailable)
 
 
 @pytest.mark.parametrize("body", [ok([1]), ok({"job_id": 7}), Response(status=200, body=b"nonsense")])
-def test_a_body_that_does_not_fit_is_broken(body: Response) -> None:
+def test_a_body_of_the_wrong_type_is_a_broken_answer(body: Response) -> None:
     with pytest.raises(BrokenAnswer, match="HTTP 200"):
         value_of(body, dict[str, str])
 
 
 @pytest.mark.parametrize(
-    "wrong", [NotFound("not_found", "no", "job_id"), Unavailable("overloaded", "later", retry_after_s=7), error_of(CUT)]
+    "wrong", [NotFound("not_found", "no", "job_id"), Unavailable("overloaded", "later", retry_after_s=7), error_of(RESET)]
 )
-def test_errors_cross_from_process_to_process(wrong: JobyardError) -> None:
+def test_errors_can_be_pickled_and_copied(wrong: JobyardError) -> None:
     for twin in (pickle.loads(pickle.dumps(wrong)), copy.copy(wrong)):
         assert type(twin) is type(wrong) and str(twin) == str(wrong) and vars(twin) == vars(wrong)
-    assert isinstance(error_of(CUT), Unreachable)
+    assert isinstance(error_of(RESET), Unreachable)

@@ -1,4 +1,4 @@
-"""How the two clients carry the operations out: the same answers, over httpx without a network."""
+"""The two clients give the same results; tested with httpx, without a network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 class Service:
-    """Remembers what it was asked; answers from a list, or breaks off."""
+    """Records the requests; answers from a list of responses and failures."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = list(answers)
@@ -40,8 +40,8 @@ class Service:
         return answer
 
 
-class Both:
-    """One of the two clients, asked in the same way."""
+class EitherClient:
+    """One of the two clients, behind the same interface."""
 
     def __init__(self, kind: str, service: Service, **more: Any) -> None:
         transport = httpx.MockTransport(service.answer)
@@ -50,7 +50,7 @@ class Both:
         self.kind = kind
 
     def ask(self, name: str, *args: object, **options: object) -> Any:
-        """What the method gives."""
+        """The result of the method."""
         if self.kind == "sync":
             given = getattr(self.client, name)(*args, **options)
             return list(given) if inspect.isgenerator(given) else given
@@ -73,7 +73,7 @@ def job_answer(**fields: object) -> httpx.Response:
 def test_a_request_carries_the_token_and_the_path_below_the_url(kind: str) -> None:
     service = Service(httpx.Response(201, json={"job_id": ID}))
 
-    job_id = Both(kind, service, token="secret").ask("submit", "resize", {"a": 1}, priority="high")
+    job_id = EitherClient(kind, service, token="secret").ask("submit", "resize", {"a": 1}, priority="high")
 
     [request] = service.requests
     body = json.loads(request.content)
@@ -92,30 +92,30 @@ def test_a_request_carries_the_token_and_the_path_below_the_url(kind: str) -> No
         ("retry", [job_answer, job_answer], f"POST /base/api/jobs/{ID}/retry"),
     ],
 )
-def test_a_method_asks_its_request(kind: str, method: str, answers: list[Callable[[], httpx.Response]], path: str) -> None:
+def test_a_method_sends_its_request(kind: str, method: str, answers: list[Callable[[], httpx.Response]], path: str) -> None:
     service = Service(*(answer() for answer in answers))
 
-    Both(kind, service).ask(method, ID)
+    EitherClient(kind, service).ask(method, ID)
 
     assert f"{service.requests[-1].method} {service.requests[-1].url.path}" == path and service.answers == []
 
 
-def test_the_pages_of_whatever_is_asked_are_fetched_one_by_one(kind: str) -> None:
+def test_ask_pages_fetches_page_after_page(kind: str) -> None:
     link = {"Link": '</base/api/jobs?limit=1&cursor=c>; rel="next"'}
     service = Service(httpx.Response(200, json=[1], headers=link), httpx.Response(200, json=[2]))
 
-    assert Both(kind, service).ask("ask_pages", "/api/jobs?limit=1") == [[1], [2]]
+    assert EitherClient(kind, service).ask("ask_pages", "/api/jobs?limit=1") == [[1], [2]]
     assert [request.url.raw_path.decode() for request in service.requests] == [
         "/base/api/jobs?limit=1", "/base/api/jobs?limit=1&cursor=c",
     ]  # fmt: skip
 
 
-def test_pauses_and_repeats_are_carried_out(kind: str) -> None:
+def test_pauses_and_retries_are_performed(kind: str) -> None:
     cut = httpx.ReadError("reset")
     busy = httpx.Response(503, json={"error": {"code": "overloaded", "message": "no", "field": None}})
     service = Service(cut, busy, httpx.Response(200, json={"jobs": {}}))
 
-    assert Both(kind, service).ask("stats") == {"jobs": {}}
+    assert EitherClient(kind, service).ask("stats") == {"jobs": {}}
 
 
 @pytest.mark.parametrize(
@@ -123,45 +123,45 @@ def test_pauses_and_repeats_are_carried_out(kind: str) -> None:
     [(httpx.ConnectError("refused"), False), (httpx.ConnectTimeout(""), False), (httpx.ReadTimeout(""), True),
      (httpx.RemoteProtocolError("cut"), True), (httpx.WriteError("reset"), True)],
 )  # fmt: skip
-def test_a_failure_tells_whether_anything_was_sent(kind: str, failure: Exception, was_sent: bool) -> None:
+def test_a_failure_says_whether_the_request_was_sent(kind: str, failure: Exception, was_sent: bool) -> None:
     service = Service(failure)
 
     with pytest.raises(Unreachable, match="no answer from http://jobs.test/base/: .+") as raised:
-        Both(kind, service, retry_s=0).ask("stats")
+        EitherClient(kind, service, retry_s=0).ask("stats")
 
     assert raised.value.was_sent is was_sent and len(service.requests) == 1
 
 
-def test_many_are_sent_in_chunks(kind: str) -> None:
+def test_many_jobs_are_sent_in_chunks(kind: str) -> None:
     service = Service(httpx.Response(201, json={"job_ids": [ID, ID]}), httpx.Response(201, json={"job_ids": ["b" * 24]}))
 
-    ids = Both(kind, service).ask("submit_many", ({"payload": number} for number in range(3)), chunk=2, idempotency_key="k")
+    ids = EitherClient(kind, service).ask("submit_many", ({"payload": number} for number in range(3)), chunk=2, idempotency_key="k")
 
     keys = [job["idempotency_key"] for request in service.requests for job in json.loads(request.content)["jobs"]]
     assert (ids, keys) == ([ID, ID, "b" * 24], ["k-0", "k-1", "k-2"])
 
 
-def test_a_list_goes_on_over_all_pages(kind: str) -> None:
+def test_a_list_covers_all_pages(kind: str) -> None:
     next_page = {"Link": '</jobs?cursor=x&limit=1>; rel="next"'}
     jobs = [to_json(a_job(payload=b"1")), to_json(a_job(payload=b"2"))]
     service = Service(
         httpx.Response(200, content=b"[" + jobs[0] + b"]", headers=next_page), httpx.Response(200, content=b"[" + jobs[1] + b"]")
     )
 
-    found = Both(kind, service).ask("iter_jobs", status="pending", page=1)
+    found = EitherClient(kind, service).ask("iter_jobs", status="pending", page=1)
 
     assert [job.payload for job in found] == [1, 2]
     assert [request.url.query for request in service.requests] == [b"status=pending&limit=1", b"cursor=x&limit=1"]
 
 
-def test_health_and_errors_come_through(kind: str) -> None:
+def test_health_and_errors_are_returned(kind: str) -> None:
     told = {"error": {"code": "unauthorized", "message": "no", "field": None}}
     healthy = {"status": "healthy", "components": {}}
-    both = Both(kind, Service(httpx.Response(200, json=healthy), httpx.Response(401, json=told)))
+    either = EitherClient(kind, Service(httpx.Response(200, json=healthy), httpx.Response(401, json=told)))
 
-    assert both.ask("health").is_healthy
+    assert either.ask("health").is_healthy
     with pytest.raises(Unauthorized):
-        both.ask("get", ID)
+        either.ask("get", ID)
 
 
 def test_jobs_may_come_from_an_asynchronous_iterable() -> None:
@@ -170,7 +170,7 @@ def test_jobs_may_come_from_an_asynchronous_iterable() -> None:
 
     service = Service(httpx.Response(201, json={"job_ids": [ID]}))
 
-    assert Both("async", service).ask("submit_many", source()) == [ID]
+    assert EitherClient("async", service).ask("submit_many", source()) == [ID]
 
 
 def test_the_two_clients_have_the_same_methods_and_parameters() -> None:
@@ -185,20 +185,20 @@ def test_the_two_clients_have_the_same_methods_and_parameters() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "ftp://a", "http://", "http://a?x=1", "http://a:port", None])
-def test_an_address_that_cannot_be_right_is_refused(url: Any) -> None:
+def test_an_invalid_url_is_refused(url: Any) -> None:
     with pytest.raises(ValueError, match="url"):
         Client(url)
 
 
 @pytest.mark.parametrize(("token", "words"), [("a\nb", "token"), ("", "token"), ("ä", "token")])
-def test_a_token_that_cannot_be_sent_is_refused_without_being_shown(token: str, words: str) -> None:
+def test_an_invalid_token_is_refused_without_being_shown(token: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as raised:
         Client(token=token)
 
     assert not token or token not in str(raised.value)
 
 
-def test_a_childs_connections_are_not_its_parents() -> None:
+def test_a_forked_child_has_its_own_connections() -> None:
     client = Client("http://127.0.0.1:1", retry_s=0)
     mine = client._http()
 
@@ -213,13 +213,13 @@ def test_a_childs_connections_are_not_its_parents() -> None:
 @pytest.mark.parametrize(
     ("imported", "absent"), [("jobyard", {"httpx", "asyncio"}), ("jobyard.api.start.main", {"httpx", "jobyard.engine.client"})]
 )
-def test_who_does_not_use_the_client_does_not_load_it(imported: str, absent: set[str]) -> None:
+def test_the_client_is_imported_only_when_it_is_used(imported: str, absent: set[str]) -> None:
     code = f"import sys, {imported}; sys.exit(bool({absent} & set(sys.modules)))"
 
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
 
 
-def test_a_missing_httpx_is_told_with_its_remedy() -> None:
+def test_a_missing_httpx_is_reported_with_its_remedy() -> None:
     code = "import sys; sys.modules['httpx'] = None; from jobyard import Client"
 
     here = os.environ | {}
@@ -228,7 +228,7 @@ def test_a_missing_httpx_is_told_with_its_remedy() -> None:
     assert ended.stderr.splitlines()[-1].startswith("ImportError: the client needs httpx") and "pip install httpx" in ended.stderr
 
 
-def test_a_given_http_client_stays_the_callers() -> None:
+def test_an_http_client_that_was_passed_in_is_not_closed() -> None:
     http = httpx.Client(transport=httpx.MockTransport(Service(httpx.Response(404, json={"error": {"code": "not_found"}})).answer))
 
     with Client(http=http) as client, pytest.raises(NotFound):
@@ -239,7 +239,7 @@ def test_a_given_http_client_stays_the_callers() -> None:
 
 
 
-def test_an_own_asynchronous_client_is_closed_at_the_end() -> None:
+def test_the_async_clients_own_connections_are_closed() -> None:
     async def main() -> None:
         async with AsyncClient("http://127.0.0.1:1", retry_s=0) as client:
             with pytest.raises(Unreachable):

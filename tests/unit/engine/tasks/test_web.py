@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import re
 import socket
 import threading
@@ -81,6 +83,35 @@ def test_an_answer_that_ends_with_its_connection_is_whole(serve: Callable[..., s
     assert send_request({"url": url}, allow_private=True)["body"] == "one two"
 
 
+@pytest.mark.parametrize(
+    ("begin", "drip"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n"), (b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"), (b"", b"H"),
+    ],
+    ids=["head", "100 Continue", "body", "chunks", "status line"],
+)  # fmt: skip
+def test_an_answer_that_drips_is_given_up_when_the_whole_time_is_up(begin: bytes, drip: bytes) -> None:
+    enough = threading.Event()
+
+    def feed() -> None:
+        peer, _ = listener.accept()
+        with peer, contextlib.suppress(OSError):
+            peer.sendall(begin)
+            while not enough.wait(0.01):
+                peer.sendall(drip)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        try:
+            with pytest.raises((TimeoutError, http.client.HTTPException)):
+                send_request({"url": f"http://127.0.0.1:{listener.getsockname()[1]}/", "timeout_s": 0.3}, allow_private=True)
+        finally:
+            enough.set()
+            feeder.join()
+
+
 def test_an_answer_that_never_ends_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimeoutError):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
@@ -91,14 +122,18 @@ def test_an_answer_that_never_ends_is_given_up_in_time() -> None:
     "host",
     ["127.0.0.1", "localhost", "10.0.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "[::1]", "[::]", "[fe80::1]", "[fc00::1]",
      "[::ffff:127.0.0.1]", "[::ffff:10.0.0.1]", "[64:ff9b::7f00:1]", "[::127.0.0.1]", "[2002:7f00:1::]", "224.0.0.1", "100.64.0.1",
-     "240.0.0.1", "2130706433", "0x7f.1", "127.1"],
+     "240.0.0.1", "2130706433", "0x7f.1", "127.1", "[fec0::1]", "[feff::1]", "[64:ff9b:1::7f00:1]", "[2001:db8::1]"],
 )  # fmt: skip
 def test_a_private_address_in_any_form_is_refused(host: str) -> None:
     with pytest.raises(Unrecoverable, match="no public address"):
         send_request({"url": f"http://{host}/"}, allow_private=False)
 
 
-@pytest.mark.parametrize("host", ["169.254.169.254", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "[fd00:ec2::254]"])
+@pytest.mark.parametrize(
+    "host",
+    ["169.254.169.254", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "[fd00:ec2::254]", "169.254.170.2", "169.254.170.23",
+     "[fd00:ec2::23]", "[fd20:ce::254]", "168.63.129.16", "192.0.0.192", "100.100.100.200", "[fe80::a9fe:a9fe]", "169.254.0.23"],
+)  # fmt: skip
 def test_a_metadata_service_is_refused_even_where_private_addresses_are_allowed(host: str) -> None:
     with pytest.raises(Unrecoverable, match="no public address"):
         send_request({"url": f"http://{host}/latest"}, allow_private=True)

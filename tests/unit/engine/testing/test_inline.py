@@ -1,4 +1,4 @@
-"""The fixture `jobyard`, used as its users use it."""
+"""The fixture `jobyard`, used as users do."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def unsteady(payload: int) -> str:
 
 
 @task("inline.patient", max_retries=1)
-def patient(payload: Any) -> str:
+def retries_itself(payload: Any) -> str:
     if current_job().retry_count < payload:
         raise Retry(delay_s=3600)
     return "well"
@@ -53,8 +53,8 @@ def hopeless(payload: Any) -> None:
 
 
 @task("inline.breaks_off")
-def breaks_off(payload: Any) -> None:
-    raise httpx.ConnectError("a word of httpx's that must not be taken for one of the client's")
+def raises_connect_error(payload: Any) -> None:
+    raise httpx.ConnectError("an error of httpx that must not be taken for one of the client's own")
 
 
 @task("inline.again")
@@ -73,7 +73,7 @@ def forget() -> None:
     ran.clear()
 
 
-def test_what_was_submitted_runs_when_it_is_drained(jobyard: InlineJobyard) -> None:
+def test_submitted_jobs_run_when_drained(jobyard: InlineJobyard) -> None:
     job_id = note.submit({"to": "ann"})
     assert ran == [] and jobyard.client.get(job_id).status is Status.PENDING
 
@@ -84,7 +84,7 @@ def test_what_was_submitted_runs_when_it_is_drained(jobyard: InlineJobyard) -> N
     assert [execution.status for execution in jobyard.client.executions(job_id)] == [ExecutionStatus.SUCCESS]
 
 
-def test_what_a_job_submits_is_drained_too(jobyard: InlineJobyard) -> None:
+def test_jobs_submitted_by_a_job_are_drained_too(jobyard: InlineJobyard) -> None:
     fan_out.submit(3)
 
     ended = jobyard.drain()
@@ -92,7 +92,7 @@ def test_what_a_job_submits_is_drained_too(jobyard: InlineJobyard) -> None:
     assert [job.task for job in ended] == ["inline.fan_out", "inline.note", "inline.note", "inline.note"] and ran == [0, 1, 2]
 
 
-def test_inline_it_runs_at_once_and_what_is_due_later_does_not(jobyard: InlineJobyard) -> None:
+def test_inline_jobs_run_at_once_unless_they_are_due_later(jobyard: InlineJobyard) -> None:
     jobyard.is_inline = True
 
     fan_out.submit(2)
@@ -103,7 +103,7 @@ def test_inline_it_runs_at_once_and_what_is_due_later_does_not(jobyard: InlineJo
     assert [job.payload for job in jobyard.run_due()] == ["later"]
 
 
-def test_the_urgent_runs_first_and_the_late_last(jobyard: InlineJobyard) -> None:
+def test_urgent_jobs_run_first_and_late_ones_last(jobyard: InlineJobyard) -> None:
     note.submit("late", delay_s=86400, priority=9)
     note.submit("usual")
     note.submit("urgent", priority="high")
@@ -113,7 +113,7 @@ def test_the_urgent_runs_first_and_the_late_last(jobyard: InlineJobyard) -> None
     assert ran == ["urgent", "usual", "late"]
 
 
-def test_the_exception_of_a_task_comes_out_of_the_drain(jobyard: InlineJobyard) -> None:
+def test_drain_raises_a_tasks_exception(jobyard: InlineJobyard) -> None:
     job_id = unsteady.submit(2)
 
     with pytest.raises(ConnectionError, match="not today"):
@@ -122,7 +122,7 @@ def test_the_exception_of_a_task_comes_out_of_the_drain(jobyard: InlineJobyard) 
     assert jobyard.client.get(job_id).status is Status.PENDING and ran == [1]
 
 
-def test_without_raising_it_is_tried_again_as_by_a_worker(jobyard: InlineJobyard) -> None:
+def test_without_raising_a_job_is_retried_as_by_a_worker(jobyard: InlineJobyard) -> None:
     good, bad = unsteady.submit(3), unsteady.submit(9)
 
     jobs = {job.job_id: job for job in jobyard.drain(raising=False)}
@@ -133,10 +133,10 @@ def test_without_raising_it_is_tried_again_as_by_a_worker(jobyard: InlineJobyard
         jobs[bad].raise_for_status()
 
 
-def test_a_wish_to_be_tried_again_is_no_failure_while_there_are_retries(jobyard: InlineJobyard) -> None:
-    patient.submit(1)
+def test_a_retry_is_raised_only_when_no_retries_are_left(jobyard: InlineJobyard) -> None:
+    retries_itself.submit(1)
     [job] = jobyard.drain()
-    patient.submit(2)
+    retries_itself.submit(2)
 
     with pytest.raises(Retry):
         jobyard.drain()
@@ -144,8 +144,8 @@ def test_a_wish_to_be_tried_again_is_no_failure_while_there_are_retries(jobyard:
     assert job.result == "well" and (job.finished_at - job.created_at).total_seconds() >= 3600  # type: ignore[operator]
 
 
-@pytest.mark.parametrize(("failing", "kind"), [(hopeless, Unrecoverable), (breaks_off, httpx.ConnectError)])
-def test_inline_the_exception_comes_out_of_the_submission(jobyard: InlineJobyard, failing: Any, kind: type[Exception]) -> None:
+@pytest.mark.parametrize(("failing", "kind"), [(hopeless, Unrecoverable), (raises_connect_error, httpx.ConnectError)])
+def test_inline_submit_raises_the_tasks_exception(jobyard: InlineJobyard, failing: Any, kind: type[Exception]) -> None:
     jobyard.is_inline = True
 
     with pytest.raises(kind):
@@ -154,13 +154,13 @@ def test_inline_the_exception_comes_out_of_the_submission(jobyard: InlineJobyard
     assert len(jobyard.jobs()) == 1
 
 
-def test_waiting_makes_the_job_run(jobyard: InlineJobyard) -> None:
+def test_waiting_runs_the_job(jobyard: InlineJobyard) -> None:
     job_id = unsteady.submit(3, delay_s=600)
 
     assert jobyard.client.wait(job_id).attempt == 3
 
 
-def test_waiting_for_what_cannot_end_ends(jobyard: InlineJobyard) -> None:
+def test_waiting_for_a_job_that_cannot_finish_raises(jobyard: InlineJobyard) -> None:
     @task("inline.waits_for_itself")
     def waits_for_itself(payload: Any) -> None:
         jobyard.client.wait(current_job().job_id)
@@ -171,14 +171,14 @@ def test_waiting_for_what_cannot_end_ends(jobyard: InlineJobyard) -> None:
         jobyard.drain()
 
 
-def test_what_never_ends_is_noticed(jobyard: InlineJobyard) -> None:
+def test_jobs_that_submit_themselves_for_ever_are_noticed(jobyard: InlineJobyard) -> None:
     again.submit()
 
     with pytest.raises(AssertionError, match="submits itself"):
         jobyard.drain()
 
 
-def test_asynchronous_code_has_a_client_too(jobyard: InlineJobyard) -> None:
+def test_asynchronous_code_can_use_the_async_client(jobyard: InlineJobyard) -> None:
     async def main() -> Any:
         client = jobyard.async_client
         ids = await client.submit_many([{"task": coroutine, "payload": number} for number in range(3)], chunk=2)
@@ -187,7 +187,7 @@ def test_asynchronous_code_has_a_client_too(jobyard: InlineJobyard) -> None:
     assert anyio.run(main) == ([0, 1, 2], [2, 1, 0])
 
 
-def test_what_the_service_would_refuse_is_refused(jobyard: InlineJobyard) -> None:
+def test_invalid_requests_are_refused_as_by_the_service(jobyard: InlineJobyard) -> None:
     with pytest.raises(InvalidRequest, match="priority must be") as wrong:
         note.submit(1, priority=10)
     with pytest.raises(InvalidRequest, match="there is no task"):
@@ -198,7 +198,7 @@ def test_what_the_service_would_refuse_is_refused(jobyard: InlineJobyard) -> Non
     assert wrong.value.field == "priority" and jobyard.jobs() == []
 
 
-def test_a_key_makes_one_job_of_two_submissions(jobyard: InlineJobyard) -> None:
+def test_the_same_key_creates_one_job(jobyard: InlineJobyard) -> None:
     assert note.submit(1, idempotency_key="k") == note.submit(1, idempotency_key="k")
     with pytest.raises(Conflict) as other:
         note.submit(2, idempotency_key="k")
@@ -206,7 +206,7 @@ def test_a_key_makes_one_job_of_two_submissions(jobyard: InlineJobyard) -> None:
     assert (other.value.code, other.value.field, len(jobyard.jobs())) == ("idempotency_conflict", "idempotency_key", 1)
 
 
-def test_a_key_of_another_job_refuses_the_whole_batch(jobyard: InlineJobyard) -> None:
+def test_a_conflicting_key_refuses_the_whole_batch(jobyard: InlineJobyard) -> None:
     note.submit(1, idempotency_key="k")
 
     with pytest.raises(Conflict, match=r"^jobs\[1\]: this idempotency_key was used for job") as wrong:
@@ -215,7 +215,7 @@ def test_a_key_of_another_job_refuses_the_whole_batch(jobyard: InlineJobyard) ->
     assert wrong.value.field == "jobs[1].idempotency_key" and len(jobyard.jobs()) == 1
 
 
-def test_many_are_all_or_none(jobyard: InlineJobyard) -> None:
+def test_a_batch_is_accepted_completely_or_not_at_all(jobyard: InlineJobyard) -> None:
     with pytest.raises(InvalidRequest, match=r"^jobs\[1\]: priority"):
         jobyard.client.submit_many([{"payload": 1}, {"payload": 2, "priority": 77}])
 
@@ -241,7 +241,7 @@ def test_jobs_are_cancelled_retried_counted_and_listed(jobyard: InlineJobyard) -
     assert [job.payload for job in jobyard.jobs("inline.note")] == [1, 2]
 
 
-def test_the_fixture_is_a_plugin_for_the_tests_of_others(tmp_path: Path) -> None:
+def test_the_fixture_works_as_a_pytest_plugin(tmp_path: Path) -> None:
     (tmp_path / "test_theirs.py").write_text(
         "from jobyard import task\n\n@task('theirs')\ndef theirs(payload): return payload\n\n"
         "def test_theirs(jobyard):\n    theirs.submit(7)\n    assert [job.result for job in jobyard.drain()] == [7]\n"

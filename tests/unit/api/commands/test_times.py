@@ -1,4 +1,4 @@
-"""Times and tables as people read them."""
+"""Times, tables and output as people read them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobyard.api.commands.logs import fresh
-from jobyard.api.commands.moments import relative, span, when
 from jobyard.api.commands.show import table
+from jobyard.api.commands.times import relative, span, when
 
 NOW = datetime(2026, 1, 4, 2, 4, 20, tzinfo=UTC)
 
@@ -17,12 +17,12 @@ NOW = datetime(2026, 1, 4, 2, 4, 20, tzinfo=UTC)
     ("seconds", "words"),
     [(0, "0.0 s"), (4.24, "4.2 s"), (59, "59 s"), (60, "1 min"), (3599, "59 min 59 s"), (7500, "2 h 5 min"), (259200, "3 d")],
 )
-def test_a_span_has_its_two_largest_units(seconds: float, words: str) -> None:
+def test_a_span_has_two_units_at_most(seconds: float, words: str) -> None:
     assert span(seconds) == words
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "now"), (-0.9, "now"), (10800, "in 3 h"), (-300, "5 min ago")])
-def test_what_is_near_is_now(seconds: float, words: str) -> None:
+def test_a_time_within_a_second_is_now(seconds: float, words: str) -> None:
     assert relative(seconds) == words
 
 
@@ -43,5 +43,5 @@ def test_columns_are_aligned_whatever_their_colour() -> None:
     [("", "a", "a"), ("a", "a", ""), ("ab", "abc", "c"), ("x" * 300 + "end", "x" * 250 + "end, more", ", more"),
      ("ab", "zz", "zz")],
 )  # fmt: skip
-def test_only_what_is_new_is_printed_even_when_the_beginning_is_gone(known: str, output: str, new: str) -> None:
+def test_only_new_output_is_printed_even_when_the_beginning_is_gone(known: str, output: str, new: str) -> None:
     assert fresh(known, output) == new

@@ -1,4 +1,4 @@
-"""One look at the whole system for `top`: what `/stats`, the running jobs and the history say, and rates between two looks."""
+"""Snapshots of the whole system for `top`: `/stats`, the running jobs and the history, and the rates between two snapshots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobyard.engine.world import World
 Json = Mapping[str, Any]
 
 RUNNING_PATH = f"/api/jobs?status={Status.RUNNING}&limit=1000"
-COUNTED = {"accepted": "jobs_accepted", "succeeded": "jobs_succeeded", "failed": "jobs_failed", "retried": "jobs_retried"}
+COUNTERS = {"accepted": "jobs_accepted", "succeeded": "jobs_succeeded", "failed": "jobs_failed", "retried": "jobs_retried"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,23 +29,23 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What there was at that moment."""
+class Snapshot:
+    """The state of the system at one moment."""
 
     at: datetime
     at_s: float
     stats: Json
     jobs: Mapping[str, Json]
-    """Those that run, by id."""
+    """The running jobs, by id."""
     depth: Mapping[str, int]
-    """How many jobs are in the queue, by priority."""
+    """The number of jobs in the queue, by priority."""
 
     def components(self, role: str) -> dict[str, Json]:
-        """What those of this role say of themselves."""
+        """The counters of the components with this role."""
         return {name: about for name, about in self.stats["components"].items() if name.startswith(f"{role}-")}
 
     def slots(self) -> list[Slot]:
-        """The busy ones, longest first."""
+        """The busy slots, longest running first."""
         busy = [
             Slot(worker=name, pid=executor["pid"], job_id=executor["job_id"], running_s=executor["running_s"])
             for name, worker in self.components(WORKER).items()
@@ -55,31 +55,31 @@ class Look:
         return sorted(busy, key=lambda slot: -slot.running_s)
 
     def count_slots(self) -> int:
-        """All of them."""
+        """The number of all slots."""
         return sum(worker.get("concurrency", 0) for worker in self.components(WORKER).values())
 
     def as_json(self) -> dict[str, object]:
-        """For programs."""
+        """The snapshot for programs."""
         return {"stats": self.stats, "running": list(self.jobs.values()), "queue_depth": self.depth}
 
 
-def take_look(client: Client, world: World) -> Look:
-    """Ask the service."""
+def take_snapshot(client: Client, world: World) -> Snapshot:
+    """Query the service."""
     stats = client.ask("GET", "/stats")
     jobs = client.ask("GET", RUNNING_PATH) if stats["jobs"][Status.RUNNING] else []
     depth = client.ask("GET", "/api/history")["queue_depth"]
-    return Look(
+    return Snapshot(
         at=world.now().astimezone(), at_s=world.monotonic(), stats=stats, jobs={job["job_id"]: job for job in jobs}, depth=depth
     )  # fmt: skip
 
 
-def rates(before: Look, after: Look) -> dict[str, float]:
-    """What happened a second; a component that was replaced in between begins to count anew and is left out."""
+def rates(before: Snapshot, after: Snapshot) -> dict[str, float]:
+    """Events per second. A component that was replaced in between starts counting from 0 again, so it is left out."""
     passed_s = max(after.at_s - before.at_s, 0.001)
-    found = dict.fromkeys(COUNTED, 0)
+    found = dict.fromkeys(COUNTERS, 0)
     for role in (SCHEDULER, WORKER):
         earlier = before.components(role)
         for name, about in after.components(role).items():
-            for word, counter in COUNTED.items():
+            for word, counter in COUNTERS.items():
                 found[word] += max(0, about.get(counter, 0) - earlier.get(name, {}).get(counter, about.get(counter, 0)))
     return {word: count / passed_s for word, count in found.items()}

@@ -1,4 +1,4 @@
-"""Times as people read and write them: the local clock with how far away that is, durations with a unit."""
+"""Times for people: local times with their distance from now, and durations with a unit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ JUST_NOW_S = 1.0
 
 
 def when(text: str | None, now: datetime) -> str:
-    """`14:03:20 (in 3 h)`, with the date where that is another; empty for no time."""
+    """`14:03:20 (in 3 h)`, with the date unless it is today; empty for None."""
     if text is None:
         return ""
     at = datetime.fromisoformat(text).astimezone(now.tzinfo)
@@ -28,7 +28,7 @@ def relative(seconds: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """A duration in its two largest units at most: `4.2 s`, `3 min 20 s`, `2 h 5 min`, `3 d`."""
+    """A duration in at most two units: `4.2 s`, `3 min 20 s`, `2 h 5 min`, `3 d`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -40,17 +40,17 @@ def span(seconds: float) -> str:
 
 
 class Seconds(click.ParamType[float]):
-    """`90`, `90s`, `5m`, `2h`, `1.5d` on the command line; seconds."""
+    """A duration on the command line, such as `90`, `90s`, `5m`, `2h` or `1.5d`, converted to seconds."""
 
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> float:
-        """What it stands for."""
+        """The duration in seconds."""
         if isinstance(value, float):
             return value
         found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([smhd]?)", str(value))
         if found is None:
-            self.fail(f"{value!r} is no duration; say 90, 90s, 5m, 2h or 1.5d", param, context)
+            self.fail(f"{value!r} is not a duration such as 90, 90s, 5m, 2h or 1.5d", param, context)
         return float(found[1]) * UNITS[found[2] or "s"]
 
 

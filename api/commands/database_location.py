@@ -1,4 +1,4 @@
-"""The two ends of a migration: which database a word means, opening it, and making sure that nothing runs on it."""
+"""The source and target of a migration: which database an argument names, opening it, and checking that nothing runs on it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ SLACK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A database: a file, or one on a MongoDB."""
+class DatabaseLocation:
+    """Where a database is: in a file, or on a MongoDB."""
 
     file: Path | None
     settings: Settings
@@ -36,8 +36,8 @@ class Place:
         return str(self.file) if self.file is not None else f"database {self.settings.mongo_db} on MongoDB"
 
     @staticmethod
-    def of(words: str, *, mongo_db: str, mongo_uri: str | None) -> Place:
-        """What FROM or TO says. Raises `CannotStart`."""
+    def of(words: str, *, mongo_db: str, mongo_uri: str | None) -> DatabaseLocation:
+        """The database that FROM or TO names. Raises `CannotStart`."""
         if words == "mongodb":
             if not mongo_uri:
                 raise CannotStart("the word mongodb stands for MONGO_URI, which is not set")
@@ -46,13 +46,13 @@ class Place:
             raise CannotStart("a database is a file, or an address that begins with mongodb://")
         is_mongo = "://" in words
         settings = read_settings({"MONGO_URI": words, "MONGO_DB": mongo_db} if is_mongo else {})
-        return Place(file=None if is_mongo else Path(words).absolute(), settings=settings)
+        return DatabaseLocation(file=None if is_mongo else Path(words).absolute(), settings=settings)
 
 
 @contextmanager
-def open_place(place: Place) -> Iterator[Copyable]:
-    """A file is held alone meanwhile, as a start would hold it. Raises `CannotStart`."""
-    with ExitStack() as at_the_end:
+def open_database(place: DatabaseLocation) -> Iterator[Copyable]:
+    """Open the database; a file is locked exclusively meanwhile, as a start would lock it. Raises `CannotStart`."""
+    with ExitStack() as exit_stack:
         if place.file is None:
             mongo_server.prepare(place.settings)
             store: Copyable = MongoStore(mongo_server.connect(place.settings, holds=False), origin="migration")
@@ -60,22 +60,22 @@ def open_place(place: Place) -> Iterator[Copyable]:
             folder = DataDir(place.file.parent)
             folder.make()
             folder.take("migrate", alone=True)
-            at_the_end.callback(folder.release)
+            exit_stack.callback(folder.release)
             prepare_file(place.file)
             store = SqliteStore(place.file, durable=True, waiting=lambda waits: None)
-        at_the_end.callback(store.close)
+        exit_stack.callback(store.close)
         yield store
 
 
-def refuse_running(place: Place, store: Copyable, world: World, *, assume_stopped: bool) -> None:
-    """On a MongoDB hosts are seen by their signs of life: watch for as long as one must give a new one in. Raises `CannotStart`."""
+def refuse_running(place: DatabaseLocation, store: Copyable, world: World, *, assume_stopped: bool) -> None:
+    """Raises `CannotStart` when a host's heartbeat on the MongoDB is renewed within the time in which it must be."""
     hosts = hosts_of(store)
     if hosts is None or assume_stopped or not (before := {sign.boot: sign for sign in hosts.hosts()}):
         return
     look_s = max(heartbeat_every_s(sign.lease_s) for sign in before.values()) + SLACK_S
     if look_s > LONGEST_LOOK_S:
         raise CannotStart(
-            f"hosts on the MongoDB give a sign of life only every {look_s:.0f} s: make sure that none runs, and say --stopped"
+            f"hosts on the MongoDB send a heartbeat only every {look_s:.0f} s: make sure that none runs, and pass --stopped"
         )
     ends_at = world.monotonic() + look_s
     while world.monotonic() < ends_at:

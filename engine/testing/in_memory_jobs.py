@@ -1,4 +1,4 @@
-"""The jobs of one test: accepted, changed and found by the rules of the real thing (`submission`, `lifecycle`), kept in memory."""
+"""The jobs of one test, kept in memory, and accepted, changed and found by the real rules (`submission`, `lifecycle`)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MAX_RETRIES = 5
 TIMEOUT_S = 3600
 
 
-class MovableWorld(World):
-    """The real one, but its wall clock can be moved forward."""
+class AdjustableWorld(World):
+    """The real world with a wall clock that can be moved forward."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,12 +27,12 @@ class MovableWorld(World):
         """See `World`."""
         return super().now() + self._ahead
 
-    def move_to(self, at: datetime) -> None:
-        """It is that late now; never back."""
+    def advance_to(self, at: datetime) -> None:
+        """Move the wall clock forward to this time; never back."""
         self._ahead += max(timedelta(), at - self.now())
 
 
-class JobBook:
+class InMemoryJobs:
     """Jobs in the order of their submission."""
 
     def __init__(self, world: World) -> None:
@@ -41,7 +41,7 @@ class JobBook:
         self._executions: dict[str, dict[int, Execution]] = {}
 
     def accept(self, form: str, body: bytes) -> list[str]:
-        """The ids of the jobs that the body asks for, all or none; raises what a scheduler would."""
+        """Accept the jobs of a request body, all or none, and return their ids; raises what a scheduler would."""
         tasks = {
             name: TaskDefaults(max_retries=options.max_retries, timeout_s=options.timeout_s)
             for name, options in DEFINED.options().items()
@@ -52,7 +52,7 @@ class JobBook:
         accepted = dict(self._jobs)
         job_ids = []
         for index, job in enumerate(jobs):
-            known = _with_key(accepted, job.idempotency_key)
+            known = _find_by_key(accepted, job.idempotency_key)
             if known is not None and known.request_digest != job.request_digest:
                 at = "" if form == "job" else f"jobs[{index}]"
                 words = f"this idempotency_key was used for job {known.job_id} with another body"
@@ -74,7 +74,7 @@ class JobBook:
         return list(self._executions.get(job_id, {}).values())
 
     def apply(self, change: lifecycle.Change) -> Job:
-        """The job after the change."""
+        """Apply the change; returns the job after it."""
         job = change.after(self.find(change.job_id))
         self._jobs[job.job_id] = job
         if change.execution is not None:
@@ -82,14 +82,14 @@ class JobBook:
         return job
 
     def cancel(self, job_id: str) -> Job:
-        """Cancelled, or, when it runs, about to be; raises `Conflict`."""
+        """Cancel the job, or ask it to stop if it is running; raises `Conflict`."""
         job = self.find(job_id)
         if lifecycle.is_terminal(job):
             raise Conflict("conflict", f"job {job_id} is {job.status} already and cannot be cancelled", "job_id")
         return self.apply(lifecycle.cancel(job, now=self._world.now()))
 
     def retry(self, job_id: str) -> Job:
-        """Pending again; raises `Conflict`."""
+        """Make the job pending again; raises `Conflict`."""
         job = self.find(job_id)
         if not lifecycle.may(job, lifecycle.Verb.RETRY):
             raise Conflict("conflict", f"job {job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
@@ -99,7 +99,7 @@ class JobBook:
         return iter(list(self._jobs.values()))
 
     def next_job(self) -> Job | None:
-        """What a worker would get next: of those that are due the most urgent, else the one that is due first."""
+        """The job that a worker would get next: the most urgent one that is due, else the one that is due first."""
         now = self._world.now()
         waiting = [job for job in self if job.status is Status.PENDING]
         due = [job for job in waiting if job.scheduled_at <= now]
@@ -108,5 +108,5 @@ class JobBook:
         return min(waiting, key=lambda job: job.scheduled_at, default=None)
 
 
-def _with_key(jobs: dict[str, Job], key: str | None) -> Job | None:
+def _find_by_key(jobs: dict[str, Job], key: str | None) -> Job | None:
     return next((job for job in jobs.values() if key is not None and job.idempotency_key == key), None)

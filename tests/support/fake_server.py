@@ -1,4 +1,4 @@
-"""The other end of a client's operations: answers from a list, pauses that only move the clock."""
+"""The other end of a client's operations: answers from a list, and pauses that only move the clock."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.support.world import FakeWorld
 
 T = TypeVar("T")
 
-REFUSED = NoAnswer(was_sent=False, words="connection refused")
-CUT = NoAnswer(was_sent=True, words="connection reset")
+REFUSED = NoAnswer(was_sent=False, message="connection refused")
+RESET = NoAnswer(was_sent=True, message="connection reset")
 
 
-class Dialogue:
-    """One client's: what it was asked, how long it paused."""
+class FakeServer:
+    """Runs the operations of one client; records its requests and pauses."""
 
     def __init__(self, *, retry_s: float = 30, request_takes_s: float = 0.0) -> None:
         self.world = FakeWorld()
@@ -29,8 +29,8 @@ class Dialogue:
         self._request_takes_s = request_takes_s
 
     def run(self, operation: Operation[T], answers: Iterable[Response | NoAnswer]) -> T:
-        """What the operation returns when it is answered so."""
-        left = iter(answers)
+        """The operation's result, given these answers."""
+        remaining = iter(answers)
         answer: Response | NoAnswer | None = None
         while True:
             try:
@@ -45,25 +45,25 @@ class Dialogue:
             else:
                 self.requests.append(step)
                 self.world.advance(self._request_takes_s)
-                answer = next(left)
+                answer = next(remaining)
 
     def asked(self) -> list[str]:
-        """Method and path of every request."""
+        """The method and path of every request."""
         return [f"{request.method} {request.path}" for request in self.requests]
 
 
 def ok(value: object, status: int = 200, **headers: str) -> Response:
-    """A good answer."""
+    """A successful answer."""
     return Response(status=status, headers=headers, body=json.dumps(value).encode())
 
 
-def shown(job: Job | None = None, **fields: object) -> Response:
-    """A job as the service shows it."""
+def job_shown(job: Job | None = None, **fields: object) -> Response:
+    """An answer with a job as the service shows it."""
     return Response(status=200, body=to_json(job or a_job(**fields)))
 
 
 def error(status: int, code: str, *, message: str = "no", field: str | None = None, retry_after: str = "") -> Response:
-    """An answer that is an error of Jobyard's."""
+    """An error answer from Jobyard."""
     headers = {"retry-after": retry_after} if retry_after else {}
     body = json.dumps({"error": {"code": code, "message": message, "field": field}}).encode()
     return Response(status=status, headers=headers, body=body)
