@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 from jobyard.api.start.launch import Launch, Plan
 from jobyard.api.start.roles import tell_fault
-from jobyard.api.start.task_modules import TaskCode, find_task_code, list_tasks
+from jobyard.api.start.task_modules import TaskCode, ask_for_tasks, find_task_code, list_tasks
 from jobyard.api.start.templates import forget_sockets
 from jobyard.engine.config import Settings
 from jobyard.engine.databases.open import prepare_store
@@ -86,17 +86,19 @@ def _probe(plan: Plan, settings: Settings, world: World, code: TaskCode | None, 
 
     Where there are workers, the supervisor's first template says whether the modules can be imported.
     """
-    database = Probe(world, "the database", lambda: prepare_store(settings))
+    database = ""
+    try:
+        database = Probe(world, "the database", lambda: prepare_store(settings)).finish()
+    except CannotStart as fault:
+        faults.append(fault.message)
     try:
         if code is not None and not plan.has_workers:
             list_tasks(settings, code, RunDir(settings.data_dir))
+        elif code is not None and faults:
+            ask_for_tasks(settings, code)  # nothing will be started that could say what is wrong with them
     except CannotStart as fault:
         faults.append(fault.message)
-    try:
-        return database.finish()
-    except CannotStart as fault:
-        faults.append(fault.message)
-        return ""
+    return database
 
 
 def _find_task_code(settings: Settings, environment: Mapping[str, str], faults: list[str]) -> TaskCode | None:

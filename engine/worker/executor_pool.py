@@ -28,6 +28,8 @@ from jobyard.engine.worker.template_client import TemplateClient
 from jobyard.engine.world import World
 
 UNPLACED_S = 0.1
+WITHOUT_TEMPLATE_S = 3.0
+"""A new template is soon there."""
 BROKEN_OFF_S = 0.2
 MEMORY_LOOK_S = 0.5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
@@ -38,7 +40,7 @@ LEAVE_S = 5.0
 SUSPECT_AFTER = 3
 """Failures in a row of one child, of tasks that succeed elsewhere."""
 STILLBORN_SHOWN = 3
-LOST = "the template process, from which its executor was forked, ended"
+LOST = "the template process that its executor was forked from died"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +309,7 @@ class ExecutorPool:
                 share.slot = share.slot or self._new_slot()
                 if share.slot is not None and share.slot.hand(attempt):
                     continue
-            if may_run and now - since < UNPLACED_S:
+            if may_run and now - since < (UNPLACED_S if self._templates.is_open else WITHOUT_TEMPLATE_S):
                 self._unplaced.append((attempt, since))
             else:
                 released = Outcome(status=ExecutionStatus.RELEASED, error="given back before it began to run")

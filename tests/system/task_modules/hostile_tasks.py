@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import decimal
+import locale
 import mmap
 import os
 import re
+import resource
 import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -113,7 +118,7 @@ def raise_base(payload: Any) -> None:
 
 @task("spoil")
 def spoil(payload: Any) -> int:
-    """Changes all that a process shares with whoever uses it next; its pid."""
+    """Changes all that a process shares with whoever uses it next, as far as it can be undone; its pid."""
     note(payload, "begin")
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
@@ -124,9 +129,47 @@ def spoil(payload: Any) -> int:
     os.environ.clear()
     os.environ["SPOILED"] = "1"
     sys.setrecursionlimit(100)
-    sys.stdout.close()
-    sys.stderr = None  # type: ignore[assignment]
     return os.getpid()
+
+
+@task("pid")
+def pid(payload: Any) -> int:
+    """Its process."""
+    return os.getpid()
+
+
+@task("ruin")
+def ruin(payload: Any) -> int:
+    """Changes what cannot be undone, one thing of several; its pid."""
+    changes: dict[str, Callable[[], object]] = {
+        "stdout": lambda: sys.stdout.close(),
+        "stderr": lambda: setattr(sys, "stderr", None),
+        "niceness": lambda: os.nice(1),
+        "limit": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)),
+        "locale": lambda: locale.setlocale(locale.LC_ALL, "C"),
+        "zone": lambda: time.tzset(),
+    }
+    changes[payload["what"]]()
+    return os.getpid()
+
+
+@task("precision")
+def precision(payload: Any) -> int:
+    """What it finds; it leaves another one."""
+    found = decimal.getcontext().prec
+    decimal.getcontext().prec = 5
+    return found
+
+
+LOOPS: list[object] = []
+
+
+@task("loop")
+async def loop(payload: Any) -> bool:
+    """Whether it is the same event loop as in the job before in this child, and works."""
+    await asyncio.sleep(0)
+    LOOPS.append(asyncio.get_running_loop())
+    return LOOPS[0] is LOOPS[-1]
 
 
 @task("look")
