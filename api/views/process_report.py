@@ -34,7 +34,8 @@ def _told(answers: dict[str, Message | None], role: str) -> list[dict[str, Any]]
 def _worker(told: dict[str, Any]) -> WorkerSeen:
     running = [executor["running_s"] for executor in told["executors"] if executor["job_id"] is not None]
     return WorkerSeen(
-        name=told["worker_id"], slots=told["concurrency"], busy=told["currently_running"], longest_s=max(running, default=0)
+        name=told["worker_id"], slots=told["concurrency"], busy=told["currently_running"], longest_s=max(running, default=0),
+        fault=told.get("fault"),
     )
 
 

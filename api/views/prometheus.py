@@ -83,6 +83,7 @@ OF_STATS: Mapping[str, Mapping[str, Row]] = {
         "jobs_lost": _row("jobs_lost", "counter", "Outcomes discarded because the job had changed hands", "component"),
         "concurrency": _row("worker_slots", "gauge", "Jobs that a worker can run at once", "component"),
         "currently_running": _row("worker_slots_busy", "gauge", "Jobs that a worker is running", "component"),
+        "has_template": _row("worker_has_template", "gauge", "Whether a worker has a template to fork executors from", "component"),
     },
 }  # fmt: skip
 """What `/stats` tells, by role and name there."""

@@ -1,12 +1,14 @@
 """The first process of a start, parent of the supervisor and of whatever the supervisor's death leaves behind.
 
-It does nothing but wait: passes the first SIGTERM, Ctrl-C or closing of the terminal on, kills the supervisor at the second; when
-the supervisor has ended, however it did, it kills and reaps every descendant that is left. If the guard itself is killed, the
-kernel tells the supervisor, which ends everything. Where a service manager wants to know, the guard's herald tells it meanwhile.
+It does nothing but wait: passes the first SIGTERM, Ctrl-C or closing of the terminal on, kills the supervisor at the second; passes
+a SIGHUP on as a reload as long as the terminal, if there is one, is still there. When the supervisor has ended, however it did, it
+kills and reaps every descendant that is left. If the guard itself is killed, the kernel tells the supervisor, which ends everything.
+Where a service manager wants to know, the guard's notifier tells it meanwhile.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 
@@ -19,9 +21,13 @@ from jobyard.engine.world import World
 STOP = signal.SIGUSR1
 """Guard → supervisor: drain. Not SIGTERM, which a service manager may send to the supervisor as well: that is no second one."""
 
+RELOAD = signal.SIGUSR2
+"""Guard → supervisor: import the task modules anew."""
+
 END = signal.SIGQUIT
 """The kernel, at the guard's death → supervisor: kill everything now."""
 
+STOP_BY = {signal.SIGTERM, signal.SIGINT}
 EXIT_BY_SIGNAL = 128
 LAST_SWEEP_S = 5.0
 SWEEP_EVERY_S = 0.01
@@ -31,11 +37,10 @@ def guard(world: World, supervise: Callable[[], int], *, title: str, notifier: R
     """Fork `supervise` and see it through; its exit status, 128 + n when signal n ended it. Nothing of it is left then."""
     set_title(title)
     adopt_orphans()
-    stop_by = {signal.SIGTERM, signal.SIGINT}
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
-        stop_by.add(signal.SIGHUP)
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop_by | {signal.SIGCHLD, STOP})
-    status, stops = _await_end(world, world.fork(supervise), stop_by, notifier)
+    terminal = Terminal(stays_when_closed=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)  # nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # an ignored one would never come
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_BY | {signal.SIGHUP, signal.SIGCHLD, STOP, RELOAD})
+    status, stops = _await_end(world, world.fork(supervise), terminal, notifier)
     notifier.stop()
     _sweep_all(world)
     if stops > 1:
@@ -43,11 +48,42 @@ def guard(world: World, supervise: Callable[[], int], *, title: str, notifier: R
     return status if status >= 0 else EXIT_BY_SIGNAL - status
 
 
-def _await_end(world: World, supervisor: int, stop_by: set[signal.Signals], notifier: ReadinessNotifier) -> tuple[int, int]:
+class Terminal:
+    """The one that a start was made from, if any. Its closing may send SIGHUP several times, and counts as one stop."""
+
+    def __init__(self, *, stays_when_closed: bool) -> None:
+        self._stays_when_closed = stays_when_closed
+        self._was_there = _has_terminal()
+        self._is_closed = False
+
+    def stops(self) -> bool:
+        """Whether a SIGHUP that came means that the terminal has been closed, for the first time."""
+        if not self.is_gone() or self._is_closed:
+            return False
+        self._is_closed = True
+        return not self._stays_when_closed
+
+    def is_gone(self) -> bool:
+        """Whether it was there and is not any more."""
+        return self._was_there and not _has_terminal()
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _await_end(world: World, supervisor: int, terminal: Terminal, notifier: ReadinessNotifier) -> tuple[int, int]:
     """Its exit status, and how often it was to stop."""
     stops = 0
     while True:
-        if _await_signal(stop_by | {signal.SIGCHLD}, longest_s=notifier.look()) in stop_by:
+        came = _await_signal(STOP_BY | {signal.SIGHUP, signal.SIGCHLD}, longest_s=notifier.look())
+        if came == signal.SIGHUP and not terminal.is_gone():
+            world.kill(supervisor, RELOAD)
+        elif came in STOP_BY or (came == signal.SIGHUP and terminal.stops()):
             stops += 1
             notifier.stop()
             world.kill(supervisor, STOP if stops == 1 else signal.SIGKILL)

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 
 from jobyard.engine.process_control import adopt_orphans, die_with_parent, set_title
-from jobyard.engine.supervisor.guard import END, STOP
+from jobyard.engine.supervisor.guard import END, RELOAD, STOP
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
 from jobyard.engine.supervisor.readiness import SupervisorSigns
 from jobyard.engine.supervisor.role_loop import Signals, start_afresh
@@ -21,7 +21,7 @@ from jobyard.engine.supervisor.supervisor import Supervisor
 from jobyard.engine.wire.hub import Hub
 from jobyard.engine.world import World
 
-HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, STOP, END, signal.SIGCHLD)
+HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, STOP, RELOAD, END, signal.SIGCHLD)
 
 
 def become_supervisor(guard: int) -> None:
@@ -34,10 +34,10 @@ def become_supervisor(guard: int) -> None:
 
 def run_supervisor(supervisor: Supervisor, *, hub: Hub, name: str, guard: int, signs: SupervisorSigns) -> int:
     """Turn after turn until everything has left, each shown to the guard; the exit status."""
-    signals = Signals(signal.SIGTERM, signal.SIGINT, STOP, END, signal.SIGCHLD)
+    signals = Signals(signal.SIGTERM, signal.SIGINT, STOP, RELOAD, END, signal.SIGCHLD)
     hub.watch(signals.install())
     hub.listen(name)
-    sleep_s = 0.0
+    sleep_s, reloads = 0.0, 0
     while not supervisor.has_left:
         envelopes = hub.poll(sleep_s)
         signals.clear()
@@ -46,6 +46,9 @@ def run_supervisor(supervisor: Supervisor, *, hub: Hub, name: str, guard: int, s
             supervisor.kill_all()
         elif asked:
             supervisor.stop()
+        elif signals.seen[RELOAD] > reloads:
+            reloads = signals.seen[RELOAD]
+            supervisor.reload()
         sleep_s = supervisor.tick(envelopes)
         signs.turn.beat()
     hub.close()

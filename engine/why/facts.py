@@ -17,12 +17,13 @@ WAITING = (Status.PENDING, Status.CLAIMED, Status.QUEUED)
 
 
 class WorkerSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker of this host that answers; `longest_s`: how long its longest job has been running."""
+    """A worker of this host that answers. `longest_s`: how long its longest job has been running; `fault`: why it runs none."""
 
     name: str
     slots: int
     busy: int
     longest_s: float = 0
+    fault: str | None = None
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

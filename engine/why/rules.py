@@ -39,6 +39,7 @@ class Code(StrEnum):
     NO_WATCHER = "no_watcher"
     NO_QUEUE = "no_queue"
     NO_WORKER = "no_worker"
+    NO_TEMPLATE = "no_template"
     LAST_CHANCE = "last_chance"
     JOBS_AHEAD = "jobs_ahead"
     SLOTS_BUSY = "slots_busy"
@@ -203,6 +204,13 @@ def _no_worker(facts: Facts) -> Reason | None:
     return Reason(code=Code.NO_WORKER, message="no worker answers on this host: nobody runs jobs")
 
 
+def _no_template(facts: Facts) -> Reason | None:
+    faults = [worker.fault for worker in facts.report.workers]
+    if not facts.needs_us or None in faults or not faults:
+        return None
+    return Reason(code=Code.NO_TEMPLATE, message=f"no worker of this host can run jobs: {faults[0]}")
+
+
 # ---- others come first
 
 
@@ -262,7 +270,7 @@ def _about_to_start() -> Reason:
 
 RULES: tuple[Callable[[Facts], Reason | None], ...] = (
     _database, _ended, _cancel_requested, _running, _host_silent, _retry_wait, _scheduled, _task_not_served, _queue_not_served,
-    _no_watcher, _no_queue, _no_worker, _last_chance, _jobs_ahead, _slots_busy, _handed_out, _other_hosts,
+    _no_watcher, _no_queue, _no_worker, _no_template, _last_chance, _jobs_ahead, _slots_busy, _handed_out, _other_hosts,
 )  # fmt: skip
 """In the order of telling."""
 

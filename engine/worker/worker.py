@@ -312,7 +312,8 @@ class Worker:
                 "worker_id": self._name, "concurrency": self._settings.concurrency,
                 "currently_running": sum(slot.current is not None for slot in slots), **self._ledger.counts,
                 "last_execution_time": rfc3339(self._ledger.last_execution),
-                "executors": [_shown(slot, now) for slot in slots], "uptime_s": round(now - self._started, 3),
+                "executors": [_shown(slot, now) for slot in slots], "fault": self._executors.fault,
+                "has_template": self._templates.is_open, "uptime_s": round(now - self._started, 3),
             }
         )  # fmt: skip
 

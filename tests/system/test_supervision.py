@@ -115,7 +115,7 @@ def test_a_start_after_a_killed_start_works_at_once(tmp_path: Path) -> None:
         assert second.processes()[WORKER]["status"] == "running"
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_drains_in_order_and_ends_with_status_0(tiny: Tiny, signal_number: int) -> None:
     status = tiny.stop(signal_number)
 
