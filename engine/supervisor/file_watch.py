@@ -18,6 +18,10 @@ class FileWatch:
         self._look_at = world.monotonic()
         self._known: dict[str, tuple[int, int] | None] = {}
 
+    def note(self, files: Iterable[str]) -> None:
+        """These were read just now."""
+        self._known |= {file: _signature(file) for file in files}
+
     def has_changed(self, files: Iterable[str]) -> bool:
         """Whether one of these is not as it was; at most once a second, and no for what was not known yet."""
         now = self._world.monotonic()

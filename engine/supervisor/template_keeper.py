@@ -209,7 +209,7 @@ class TemplateKeeper:
                     self._promote(template, message)
                 case ImportFailed():
                     template.failure = message
-                    self._watched |= set(message.files)
+                    self._watch_files(self._watched | set(message.files))
                 case WorkerEnded(owner=owner):
                     template.owners.pop(owner, None)
                 case Alive() if template.is_hung:
@@ -224,7 +224,8 @@ class TemplateKeeper:
         for older in self._ready():
             older.state = TemplateState.RETIRING
             older.tell(Retire())
-        template.state, self._watched = TemplateState.CURRENT, set(ready.files)
+        template.state = TemplateState.CURRENT
+        self._watch_files(set(ready.files))
         imported_s = round(self._world.monotonic() - template.started_at, 3)
         self._log.info("template_ready", number=template.number, pid=template.pid, tasks=len(ready.tasks), imported_s=imported_s)
         self.has_begun, self.failure = True, None
@@ -264,6 +265,11 @@ class TemplateKeeper:
         if self._current() is None:
             self.failure = error if told is None else f"{error}\n{told.traceback}"
         self._report(error)
+
+    def _watch_files(self, files: set[str]) -> None:
+        self._watched = files
+        if self._files is not None:
+            self._files.note(files)
 
     def _report(self, error: str | None) -> None:
         reports, self._reports = self._reports, []

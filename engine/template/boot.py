@@ -12,4 +12,4 @@ if __name__ == "__main__":
     sys.path[:] = [entry, *(folder for folder in sys.path if os.path.abspath(folder) not in theirs)]
     from jobyard.engine.template.main import main
 
-    sys.exit(main(options))
+    os._exit(main(options))  # what modules have registered to run at exit runs in executors

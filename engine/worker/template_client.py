@@ -131,6 +131,7 @@ class TemplateClient:
     def close(self) -> None:
         """Every executor ends with its connection."""
         for connection in list(self._connections):
+            connection.is_outdated = True
             self._lose(connection)
 
     # ---- how it is done
