@@ -2,7 +2,7 @@
 
 It does nothing but wait: passes the first SIGTERM, Ctrl-C or closing of the terminal on, kills the supervisor at the second; passes
 a SIGHUP on as a reload as long as the terminal, if there is one, is still there. When the supervisor has ended, however it did, it
-kills and reaps every descendant that is left. If the guard itself is killed, the kernel tells the supervisor, which ends everything.
+kills and reaps every descendant that is left. If the guard itself is killed, the kernel tells the supervisor, which ends all.
 Where a service manager wants to know, the guard's notifier tells it meanwhile.
 """
 

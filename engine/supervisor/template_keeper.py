@@ -123,12 +123,10 @@ class TemplateKeeper:
             self._kill(template)
 
     def shown(self, now: float) -> list[dict[str, object]]:
-        """The entries in `/stats`: the one that serves has the plain name."""
-        rows = [self._row(NAME, None, now)] if self._current() is None else []
-        for template in self._templates:
-            name = NAME if template is self._current() else f"{NAME}-{template.number}"
-            rows.append(self._row(name, template, now))
-        return rows
+        """The entries in `/stats`: the one that serves, or is about to, has the plain name."""
+        main = self._current() or next(iter(self._importing()), None)
+        others = [template for template in self._templates if template is not main]
+        return [self._row(NAME, main, now), *(self._row(f"{NAME}-{template.number}", template, now) for template in others)]
 
     # ---- what comes
 
