@@ -5,7 +5,8 @@ Neither this module nor the views know any rule of the scheduler, and no app, cl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
@@ -17,6 +18,8 @@ from jobyard.api.http.guards import Guards
 from jobyard.api.http.reply import CODE_OF, STATUS_OF, Reply, error_body, json_reply
 from jobyard.api.http.request_metrics import ROUTE
 from jobyard.api.http.routes import routes_of
+
+StartResponse = Callable[..., Any]
 
 
 def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, error_handlers: ErrorHandlers) -> Flask:
@@ -44,6 +47,11 @@ def _note_route() -> None:
 
 class _App(Flask):
     """A Flask app whose views may return a `Reply`."""
+
+    def wsgi_app(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """See Flask. No protocol that a client offers to change to is spoken here, and an offer may be ignored (RFC 9110, 7.8)."""
+        environ.pop("HTTP_UPGRADE", None)
+        return super().wsgi_app(environ, start_response)
 
     def make_response(self, rv: ResponseReturnValue | Reply) -> Response:
         """See Flask."""

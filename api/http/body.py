@@ -32,8 +32,8 @@ def media_type(environ: Environ, allowed: Collection[str]) -> str:
     return given
 
 
-def read_body(environ: Environ) -> bytes:
-    """The whole body. Raises `TooLarge` above the limit, without reading on, and `InvalidRequest` when there is no body."""
+def read_body(environ: Environ, *, may_be_empty: bool = False) -> bytes:
+    """The whole body. Raises `TooLarge` above the limit, without reading on, and `InvalidRequest` when one is missing."""
     length = get_content_length(environ)
     if length is not None and length > MAX_BODY_BYTES:
         raise _too_large()
@@ -47,7 +47,7 @@ def read_body(environ: Environ) -> bytes:
         raise _too_large()
     if length is not None and len(body) < length:
         raise InvalidRequest("invalid_request", f"the body ended after {len(body)} of {length} bytes")
-    if not body:
+    if not body and not may_be_empty:
         raise InvalidRequest("invalid_json", "the request has no body; a JSON object is expected")
     return body
 

@@ -159,7 +159,7 @@ class Jobs:
         return message_reply(self._scheduler.send(ChangeMany(verb=verb, body=body, request_id=request_id)))
 
     def _submit(self, environ: Environ, form: str, count: int) -> Submit:
-        body = read_body(environ)
+        body = read_body(environ, may_be_empty=form == "ndjson")
         with self._lock:
             first_id = self._world.reserve_ids(count)
         return Submit(
@@ -180,8 +180,16 @@ def _has_ended(job: bytes) -> bool:
     return msgspec.json.decode(job, type=_Shown).status in TERMINAL
 
 
+def _decoded(header: str | None) -> str | None:
+    """A header as its sender wrote it: WSGI decodes every byte as Latin-1, clients send UTF-8 (RFC 9110, 5.5 leaves it open)."""
+    try:
+        return None if header is None else header.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return header
+
+
 def _header_key(environ: Environ) -> str | None:
-    key = environ.get("HTTP_IDEMPOTENCY_KEY")
+    key = _decoded(environ.get("HTTP_IDEMPOTENCY_KEY"))
     if key is not None and not (1 <= len(key) <= 255 and key.isprintable()):
         raise InvalidRequest("invalid_field", "the Idempotency-Key header must be 1 to 255 printable characters", "idempotency_key")
     return key

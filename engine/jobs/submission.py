@@ -7,7 +7,6 @@ index. The payload is checked but kept byte for byte: what is stored is what was
 from __future__ import annotations
 
 import gc
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ import msgspec
 
 from jobyard.engine.errors import InvalidRequest, TooLarge
 from jobyard.engine.jobs import strict_json
+from jobyard.engine.jobs.idempotency import digest_of
 from jobyard.engine.jobs.job import Job, at_least
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 from jobyard.engine.world import later_id
@@ -289,14 +289,15 @@ def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: dateti
     if wishes is None:
         known = ", ".join(sorted(defaults.tasks))
         raise InvalidRequest("unknown_task", f"there is no task {shown(task)}; known: {known}", "task")
+    of_task = {
+        "max_retries": defaults.max_retries if wishes.max_retries is None else wishes.max_retries,
+        "timeout_s": defaults.timeout_s if wishes.timeout_s is None else wishes.timeout_s,
+    }
+    digest = digest_of(fields, values | {"task": task}, of_task) if "idempotency_key" in values else None
     values.pop("payload", None)
-    values.setdefault("max_retries", defaults.max_retries if wishes.max_retries is None else wishes.max_retries)
-    values.setdefault("timeout_s", defaults.timeout_s if wishes.timeout_s is None else wishes.timeout_s)
+    values = of_task | values
     values["scheduled_at"] = _due(values, now)
-    return Job(
-        job_id=job_id, task=task, payload=payload, created_at=now, updated_at=now,
-        request_digest=_digest(fields) if "idempotency_key" in values else None, **values,
-    )  # fmt: skip
+    return Job(job_id=job_id, task=task, payload=payload, created_at=now, updated_at=now, request_digest=digest, **values)
 
 
 def _checked(name: str, value: object) -> object:
@@ -324,9 +325,3 @@ def _due(values: dict[str, object], now: datetime) -> datetime:
     if isinstance(scheduled_at, datetime):
         return max(scheduled_at, now)
     return now if delay_s is None else now + at_least(float(delay_s))  # type: ignore[arg-type]
-
-
-def _digest(fields: Mapping[str, object]) -> bytes:
-    """Of what was asked for, whatever the order of the fields; the key itself is not part of it."""
-    asked = {name: value for name, value in fields.items() if name != "idempotency_key"}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()[:16]

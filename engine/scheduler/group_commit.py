@@ -208,8 +208,9 @@ def refused(wrong: JobyardError) -> Refused:
 
 
 def _refuse_new(waiting: list[Waiting], full: Refused) -> list[Waiting]:
-    """Those that are left, which come again."""
+    """Those that may be stored already: they were sent before, or a job of theirs has a key that may be known."""
+    kept = [one for one in waiting if one.submit.is_again or any(job.idempotency_key for job in one.jobs)]
     for one in waiting:
-        if not one.submit.is_again:
+        if one not in kept:
             one.peer.send(full)
-    return [one for one in waiting if one.submit.is_again]
+    return kept

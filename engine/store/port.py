@@ -110,7 +110,8 @@ class Store(Protocol):
         A job whose `job_id` is stored already is the same request come again: nothing changes, and it counts as stored
         (not as repeated). A job whose `idempotency_key` is stored with the same `request_digest` is answered with that job's id
         (counted in `repeated`), with another digest it refuses its whole request. The same holds between jobs of one call.
-        `abandoned(i)` is asked once for each request when nothing but the commit is left to wait for. `seen` hears what came of
+        `abandoned(i)` is asked for each request that would store a job, when nothing but the commit is left to wait for; one whose
+        jobs are all known by their keys is answered in any case. `seen` hears what came of
         them as soon as others may see it; whether it will be on disk is not certain then.
         """
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from jobyard.engine.errors import Conflict, NotFound
 from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.idempotency import is_same_request
 from jobyard.engine.jobs.job import Execution, Job, Status
 from jobyard.engine.jobs.submission import Defaults, TaskDefaults, parse
 from jobyard.engine.tasks.registry import DEFINED
@@ -53,7 +54,7 @@ class InMemoryJobs:
         job_ids = []
         for index, job in enumerate(jobs):
             known = _find_by_key(accepted, job.idempotency_key)
-            if known is not None and known.request_digest != job.request_digest:
+            if known is not None and not is_same_request(known.request_digest, job.request_digest):
                 at = "" if form == "job" else f"jobs[{index}]"
                 words = f"this idempotency_key was used for job {known.job_id} with another body"
                 raise Conflict("idempotency_conflict", f"{at}: {words}".lstrip(": "), f"{at}.idempotency_key".lstrip("."))

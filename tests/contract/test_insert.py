@@ -127,6 +127,16 @@ def test_an_abandoned_request_is_not_stored_and_hurts_no_other(store: Store) -> 
     assert store.find([late.job_id, waiting.job_id]) == [None, waiting]
 
 
+def test_a_request_whose_key_is_known_is_answered_though_it_is_abandoned(store: Store) -> None:
+    first, again, other = keyed("k"), keyed("k"), keyed("new")
+    store.insert([[first]])
+
+    answers = store.insert([[again], [again, other]], abandoned=lambda number: True)
+
+    assert answers == [Inserted(job_ids=[first.job_id], repeated=1), Abandoned()]
+    assert store.find([other.job_id]) == [None]
+
+
 def test_unknown_ids_are_answered_in_their_places(store: Store) -> None:
     job = a_job()
     store.insert([[job]])

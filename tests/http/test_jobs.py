@@ -121,6 +121,32 @@ def test_a_key_in_the_header_and_another_in_the_body_is_refused(client: FlaskCli
     assert error_of(answer) == (400, "invalid_field", "idempotency_key")
 
 
+def test_a_key_beyond_ascii_is_the_same_in_the_header_and_in_the_body(client: FlaskClient) -> None:
+    as_sent = "müller-1".encode().decode("latin-1")  # WSGI decodes header bytes as Latin-1
+
+    in_body = submit(client, idempotency_key="müller-1")
+    in_header = client.post("/api/jobs", json={}, headers={"Idempotency-Key": as_sent})
+    in_latin_1 = client.post("/api/jobs", json={}, headers={"Idempotency-Key": "müller-1"})
+
+    assert [answer.json["job_id"] for answer in (in_header, in_latin_1)] == [in_body] * 2  # type: ignore[index]
+
+
+def test_an_empty_batch_stores_nothing_in_either_form(client: FlaskClient) -> None:
+    bodies = ((b'{"jobs": []}', "application/json"), (b"", "application/x-ndjson"), (b"\n \n", "application/x-ndjson"))
+
+    answers = [client.post("/api/jobs/batch", data=data, content_type=kind) for data, kind in bodies]
+
+    assert [(answer.status_code, answer.json) for answer in answers] == [(201, {"job_ids": []})] * 3
+
+
+def test_an_offer_to_change_the_protocol_is_ignored(client: FlaskClient) -> None:
+    offer = {"Upgrade": "websocket", "Connection": "Upgrade"}
+
+    answer = client.post("/api/jobs/batch", json={"jobs": [{}]}, headers=offer)
+
+    assert answer.status_code == 201 and client.get("/jobs", headers=offer).status_code == 200
+
+
 def test_a_batch_is_stored_in_order(client: FlaskClient) -> None:
     answer = client.post("/api/jobs/batch", json={"jobs": [{"payload": number} for number in range(5)]})
 

@@ -59,9 +59,9 @@ class SharedStore(MemoryStore):
         attempts = self._jobs[job_id].attempt if job_id in self._jobs else 0
         return [row for number in range(attempts + 2) if (row := self._executions.get((job_id, number))) is not None]
 
-    def _insert_request(self, jobs: Sequence[Job]) -> Insertion:
+    def _insert_request(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
         known = set(self._jobs)
-        answer = super()._insert_request(jobs)
+        answer = super()._insert_request(jobs, is_abandoned)
         for job in jobs:
             if job.job_id in self._jobs and job.job_id not in known:
                 self.judge.note_inserted(job)

@@ -5,6 +5,7 @@ Rows stand in the order of insertion. A write is prepared on a copy and put in p
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -12,6 +13,7 @@ import msgspec
 
 from jobyard.engine.errors import InvalidRequest, StoreUnavailable
 from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.idempotency import is_same_request
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status, Ticket, ticket_for, without_payload
 from jobyard.engine.jobs.lifecycle import HELD, TERMINAL, Change
 from jobyard.engine.store.bounds import (
@@ -58,7 +60,7 @@ class MemoryStore:
     ) -> list[Insertion]:  # fmt: skip
         self._reach()
         self.commits += 1
-        insertions = [Abandoned() if abandoned(number) else self._insert_request(jobs) for number, jobs in enumerate(requests)]
+        insertions = [self._insert_request(jobs, functools.partial(abandoned, number)) for number, jobs in enumerate(requests)]
         seen(insertions)
         return insertions
 
@@ -209,7 +211,7 @@ class MemoryStore:
         if self.is_down:
             raise StoreUnavailable("the database was told to be down")
 
-    def _insert_request(self, jobs: Sequence[Job]) -> Insertion:
+    def _insert_request(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
         new: dict[str, Job] = {}
         job_ids = []
         repeated = 0
@@ -220,11 +222,13 @@ class MemoryStore:
             same_key = self._with_key(job.idempotency_key, [*self._jobs.values(), *new.values()])
             if same_key is None:
                 new[job.job_id] = job
-            elif same_key.request_digest == job.request_digest:
+            elif is_same_request(same_key.request_digest, job.request_digest):
                 repeated += 1
             else:
                 return KeyTaken(index=index, job_id=same_key.job_id)
             job_ids.append((same_key or job).job_id)
+        if repeated < len(jobs) and is_abandoned():
+            return Abandoned()
         self._jobs |= new
         return Inserted(job_ids=job_ids, repeated=repeated)
 

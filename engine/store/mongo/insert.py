@@ -22,6 +22,7 @@ from bson import ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from jobyard.engine.errors import Conflict, StoreUnavailable
+from jobyard.engine.jobs.idempotency import is_same_request
 from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import PURGED, STAGED, Document, execution_to_document, job_to_document
@@ -93,7 +94,7 @@ class MongoInsert:
         if not waiting:
             return
         plans = self._plan(requests, waiting, answers)
-        given_up = {plan.number for plan in plans if abandoned(plan.number)}
+        given_up = {plan.number for plan in plans if plan.fresh and abandoned(plan.number)}
         answers |= dict.fromkeys(given_up, Abandoned())
         self._write([plan for plan in plans if plan.number not in given_up], answers)
 
@@ -130,7 +131,7 @@ class MongoInsert:
                     own[job.idempotency_key] = Taken(job.job_id, job.request_digest)
             elif known.batch is not None:
                 return None
-            elif known.digest != job.request_digest:
+            elif not is_same_request(known.digest, job.request_digest):
                 return KeyTaken(index=index, job_id=known.job_id)
             else:
                 plan.answer.job_ids.append(known.job_id)

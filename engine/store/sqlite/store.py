@@ -8,12 +8,12 @@ damaged file is `StoreBroken`, which ends the process: nothing goes on in memory
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache, partial
 from pathlib import Path
 
 from jobyard.engine.errors import Conflict, StoreBroken
@@ -22,12 +22,9 @@ from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.store import bounds
 from jobyard.engine.store.port import (
     ANYTHING,
-    Abandoned,
     Claimed,
     Count,
-    Inserted,
     Insertion,
-    KeyTaken,
     Page,
     Record,
     Seen,
@@ -38,6 +35,7 @@ from jobyard.engine.store.sqlite import rows, statements
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
+from jobyard.engine.store.sqlite.insert import insert_jobs
 from jobyard.engine.store.sqlite.search import SqliteSearch
 from jobyard.engine.store.sqlite.wal_sync import WalSync
 
@@ -75,40 +73,15 @@ class SqliteStore:
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
     ) -> list[Insertion]:  # fmt: skip
         with self._alone():
-            insertions = [self._insert(jobs) if not abandoned(number) else Abandoned() for number, jobs in enumerate(requests)]
+            insertions = [self._insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
         seen(insertions)
         self._make_durable()
         return insertions
 
-    def _insert(self, jobs: Sequence[Job]) -> Insertion:
-        job_ids: list[str] = []
-        fresh: list[Job] = []
-        seen: dict[str, tuple[str, bytes | None]] = {}
-        repeated = 0
-        for index, job in enumerate(jobs):
-            known = self._find_by_key(job.idempotency_key, seen)
-            if known is None:
-                fresh.append(job)
-                job_ids.append(job.job_id)
-                if job.idempotency_key is not None:
-                    seen[job.idempotency_key] = (job.job_id, job.request_digest)
-                continue
-            first_id, digest = known
-            if digest != job.request_digest:
-                return KeyTaken(index=index, job_id=first_id)
-            job_ids.append(first_id)
-            repeated += first_id != job.job_id
-        inserted = self._connection.executemany(statements.INSERT_JOB, map(rows.job_to_row, fresh)).rowcount if fresh else 0
+    def _insert(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
+        insertion, inserted = insert_jobs(self._connection, jobs, is_abandoned)
         self._deltas[Status.PENDING] += inserted
-        return Inserted(job_ids=job_ids, repeated=repeated)
-
-    def _find_by_key(self, key: str | None, seen: dict[str, tuple[str, bytes | None]]) -> tuple[str, bytes | None] | None:
-        if key is None:
-            return None
-        if key in seen:
-            return seen[key]
-        found = self._run(statements.FIND_BY_KEY, (key,)).fetchone()
-        return None if found is None else (found[0].hex(), found[1])
+        return insertion
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
         now_ms = rows.to_ms(now) or 0
@@ -393,7 +366,7 @@ def _ended(change: Change) -> Execution | None:
     return None if execution is None or execution.status is ExecutionStatus.RUNNING else execution
 
 
-@functools.lru_cache(maxsize=8)
+@lru_cache(maxsize=8)
 def _due(served: Served) -> tuple[statements.Due, tuple[str, ...]]:
     what = tuple(json.dumps(names) for names in (served.tasks, served.queues) if names is not None)
     return statements.due(served.tasks is not None, served.queues is not None), what

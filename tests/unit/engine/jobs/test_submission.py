@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobyard.engine.errors import InvalidRequest, JobyardError, TooLarge
+from jobyard.engine.jobs.idempotency import is_same_request
 from jobyard.engine.jobs.job import Job, Status, to_json
 from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH, MAX_DEPTH, MAX_PAYLOAD_BYTES, Defaults, TaskDefaults, parse
 from tests.support.world import START
@@ -21,9 +23,11 @@ DEFAULTS = Defaults(
 )  # fmt: skip
 
 
-def parse_all(form: str, body: bytes | object, *, key: str | None = None, now: datetime = START) -> list[Job]:
+def parse_all(
+    form: str, body: bytes | object, *, key: str | None = None, now: datetime = START, defaults: Defaults = DEFAULTS
+) -> list[Job]:  # fmt: skip
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return parse(form, text, first_id=FIRST_ID, idempotency_key=key, now=now, defaults=DEFAULTS)
+    return parse(form, text, first_id=FIRST_ID, idempotency_key=key, now=now, defaults=defaults)
 
 
 def parse_one(body: bytes | object = b"{}", **given: object) -> Job:
@@ -316,7 +320,7 @@ def test_a_key_may_come_in_the_header_or_in_the_body_and_means_the_same() -> Non
     by_header, by_field = parse_one({"payload": 1}, key="k"), parse_one({"payload": 1, "idempotency_key": "k"})
 
     assert by_header.idempotency_key == by_field.idempotency_key == "k"
-    assert by_header.request_digest == by_field.request_digest is not None
+    assert by_header.request_digest is not None and is_same_request(by_header.request_digest, by_field.request_digest)
 
 
 def test_the_same_key_in_both_places_is_taken_and_two_keys_are_refused() -> None:
@@ -333,18 +337,52 @@ def test_the_digest_does_not_depend_on_the_order_or_spelling_of_the_fields() -> 
     one = parse_one(b'{"payload":{"a":1,"b":"\\u00e9"},"queue":"q"}', key="k")
     other = parse_one('{ "queue" : "q", "payload" : {"b":"é","a":1} }'.encode(), key="k")
 
-    assert one.request_digest == other.request_digest
+    assert is_same_request(one.request_digest, other.request_digest)
 
 
-@pytest.mark.parametrize("other", [{"payload": 2}, {"payload": 1, "priority": 5}, {"payload": 1.0}, {"payload": True}, {}])
-def test_the_digest_tells_other_bodies_apart(other: object) -> None:
-    assert parse_one({"payload": 1}, key="k").request_digest != parse_one(other, key="k").request_digest
+def means_the_same(first: object, second: object) -> bool:
+    stored, asked = parse_one(first, key="k").request_digest, parse_one(second, key="k").request_digest
+    return is_same_request(stored, asked)
+
+
+@pytest.mark.parametrize("other", [{"payload": 2}, {"payload": 1, "priority": 4}, {"payload": 1.0}, {"payload": True}, {}])
+def test_another_request_is_told_apart(other: object) -> None:
+    assert not means_the_same({"payload": 1}, other)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"priority": "high"}, {"priority": 9}), ({}, {"priority": "normal"}), ({}, {"queue": "default", "task": "echo"}),
+        ({}, {"payload": None, "delay_s": 0}), ({"delay_s": 60}, {"delay_s": 60.0}), ({"timeout_s": 7}, {"timeout_s": 7.0}),
+        ({}, {"max_retries": 5, "timeout_s": 3600}),
+        ({"scheduled_at": "2030-01-01T12:00:00Z"}, {"scheduled_at": "2030-01-01T13:00:00.000+01:00"}),
+    ],
+)  # fmt: skip
+def test_a_request_written_in_another_way_means_the_same(first: object, second: object) -> None:
+    assert means_the_same(first, second) and means_the_same(second, first)
+
+
+def test_a_setting_that_has_changed_changes_no_request_that_leaves_it_out() -> None:
+    before = parse_one({"payload": 1}, key="k")
+    after = parse_one({"payload": 1}, key="k", defaults=Defaults(max_retries=7, timeout_s=1, tasks={"echo": TaskDefaults()}))
+
+    assert is_same_request(before.request_digest, after.request_digest)
+
+
+def test_a_digest_of_version_0_1_is_compared_with_the_text_of_the_request() -> None:
+    asked = parse_one({"payload": 1, "priority": "high"}, key="k").request_digest
+    assert asked is not None
+    text = json.dumps({"payload": 1, "priority": "high"}, sort_keys=True)
+
+    assert is_same_request(hashlib.sha256(text.encode()).digest()[:16], asked)
+    assert not is_same_request(hashlib.sha256(b"{}").digest()[:16], asked)
 
 
 def test_the_digest_of_a_delayed_job_does_not_depend_on_when_it_is_sent() -> None:
     first, again = (parse_one({"delay_s": 5}, key="k", now=START + timedelta(seconds=late_s)) for late_s in (0, 60))
 
-    assert first.request_digest == again.request_digest
+    assert is_same_request(first.request_digest, again.request_digest)
 
 
 # ---- batches

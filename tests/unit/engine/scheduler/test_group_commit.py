@@ -136,6 +136,20 @@ def test_a_batch_that_stands_but_for_a_job_that_was_purged_is_not_stored_anew() 
     assert desk.store.find([batch.first_id]) == [None]
 
 
+def test_a_request_whose_key_is_stored_is_answered_though_too_much_is_pending() -> None:
+    desk = Desk(MAX_PENDING="1")
+    first = desk.submit({"payload": 1, "idempotency_key": "k"})
+    desk.ask(first)
+    desk.world.advance(2)
+
+    again, other, new = desk.ask(
+        desk.submit({"payload": 1, "idempotency_key": "k"}), desk.submit({"idempotency_key": "other"}), desk.submit({})
+    )
+
+    assert again == Accepted(job_ids=[first.first_id], repeated=1)
+    assert [(one.code, one.retry_after_s) for one in (other, new) if isinstance(one, Refused)] == [("overloaded", 5)] * 2
+
+
 class CannotRead(MemoryStore):
     def find(self, job_ids: Sequence[str]) -> list[Job | None]:
         raise StoreUnavailable("away")
