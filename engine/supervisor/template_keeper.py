@@ -255,6 +255,7 @@ class TemplateKeeper:
     def _note_failure(self, template: TemplateProcess, how: str) -> None:
         if self._wants_reload or self._leaves_at is not None:
             return  # it was killed to make room for a newer one, or because all ends
+        self._restarts += self.has_begun and self._current() is None
         told = template.failure
         where = f" while it imported {template.importing}" if template.importing else ""
         error = told.error if told is not None else f"TASKS: the process that imports the modules ended with {how}{where}"

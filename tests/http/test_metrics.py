@@ -40,7 +40,10 @@ def worker(site: Site, attempt_metrics: AttemptMetrics) -> None:
     """One more component, which tells this."""
     site.components.append("worker-7001")
     histograms = {"lag": attempt_metrics.lag, "wait": attempt_metrics.wait, "run": attempt_metrics.run}
-    stats = b'{"jobs_succeeded": 3, "jobs_failed": 1, "jobs_retried": 0, "jobs_lost": 0, "concurrency": 5, "currently_running": 2}'
+    stats = (
+        b'{"jobs_succeeded": 3, "jobs_failed": 1, "jobs_retried": 0, "jobs_lost": 0, "concurrency": 5, "currently_running": 2,'
+        b' "has_template": true}'
+    )
     told = Metrics(stats=stats, counts={"stale_writes": 7}, histograms=histograms, attempts=attempt_metrics.attempts)
     site.answers["worker-7001"] = [told, told]
 

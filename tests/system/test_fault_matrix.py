@@ -238,29 +238,27 @@ def test_the_next_start_goes_on_where_the_end_of_the_first_two_left_it(
         assert load.fates() == [fate, "success"]
 
 
-def test_a_worker_that_dies_at_once_each_time_is_given_time_and_the_others_work(tmp_path: Path, notes: Notes) -> None:
+def test_a_template_that_dies_at_once_each_time_is_given_time_and_all_work_is_done_in_the_end(tmp_path: Path, notes: Notes) -> None:
     broken = tmp_path / "broken"
     (tmp_path / "shaky.py").write_text(f"import os\nif os.path.exists({str(broken)!r}): os._exit(9)\n")
     with Jobyard(tmp_path, **SETTINGS | {"TASKS": f"{TASKS},shaky"}) as jobyard:
         load = Load(jobyard, notes, tmp_path)
-        other = next(name for name in ("worker-7001", "worker-7002") if jobyard.pid(name) != load.begun().worker_pid)
+        load.begun()
 
         broken.touch()
-        jobyard.kill(other)
-        wait_for(lambda: jobyard.processes()[other]["restarts"] >= 4)
+        jobyard.kill("template")
+        wait_for(lambda: jobyard.processes()["template"]["restarts"] >= 4)
         load.submit()
-        wait_for(until_past(1.5))
-        restarts = jobyard.processes()[other]["restarts"]
         health = jobyard.get("/health")
         broken.unlink()
-        wait_for(lambda: jobyard.get("/health").status == 200, within_s=8, told="good health")
+        wait_for(lambda: jobyard.get("/health").status == 200, within_s=60, told="good health")
         load.submit()
         load.finish()
 
-        assert 4 <= restarts <= 6  # pauses of 0, ¼, ½, 1, 2, 4, 5 seconds
-        assert health.status == 503 and other.partition("-")[0] in health.body.decode()
-        assert load.fates() == ["success"]
-        assert [entry["restarts"] for name, entry in jobyard.processes().items() if name != other] == [0] * 8
+        assert health.status == 503 and "ended with exit status 9 while it imported shaky" in health.body.decode()
+        assert set(load.fates()) <= {"lost", "released", "success"}
+        assert [entry["restarts"] for name, entry in jobyard.processes().items() if name != "template"] == [0] * 9
+
 
 
 def test_more_clients_than_descriptors_are_kept_waiting_and_cost_nobody_else_anything(tmp_path: Path, notes: Notes) -> None:

@@ -145,9 +145,16 @@ def wait_quiet(jobyard: Jobyard, jobs: int) -> None:
 
 
 def read_whole(jobyard: Jobyard, before: list[Reading]) -> Reading:
-    """The gauges, once there are as many processes as at the first reading."""
-    wait_for(lambda: not before or len(tree(jobyard)) == before[0].processes, within_s=15, told="as many processes as before")
+    """The gauges, once executors without work have left, and there are as many processes as at the first reading."""
+    wait_for(lambda: executors(jobyard) == [1, 1, 1][: len(executors(jobyard))], within_s=100, told="one warm executor per worker")
+    wait_for(lambda: not before or len(tree(jobyard)) == before[0].processes, within_s=100, told="as many processes as before")
     return read_gauges(jobyard)
+
+
+def executors(jobyard: Jobyard) -> list[int]:
+    """How many each worker has."""
+    components = jobyard.stats()["components"]
+    return [len(stats["executors"]) for name, stats in components.items() if name.startswith("worker")]
 
 
 def check_accounts(jobyard: Jobyard, load: Load) -> None:
