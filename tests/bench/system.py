@@ -87,12 +87,12 @@ class System:
         return sum(cpu_s(process.pid) for process in self._tree())
 
     def cpu_by_role_s(self) -> dict[str, float]:
-        """The same by role; what a role forked counts as its, but executors are told from their workers."""
+        """The same by role; what a role forked counts as its, and the template that executors are forked from as one of them."""
         roles = {entry["pid"]: entry["role"] for entry in self.jobyard.stats()["processes"]}
         used_s: dict[str, float] = {}
         for process in self._tree():
             role = roles.get(process.pid) or roles.get(process.ppid(), "supervisor")
-            part = "executor" if process.pid not in roles and role == "worker" else role
+            part = "executor" if role == "template" else role
             used_s[part] = used_s.get(part, 0.0) + cpu_s(process.pid)
         return used_s
 
