@@ -1,4 +1,4 @@
-"""The last hour: what components tell, put together; what of it is missing when one does not answer."""
+"""The last hour: the histories of all components, merged, and what is missing when one does not answer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from flask.testing import FlaskClient
 
 from jobyard.engine.metrics import MINUTES, Histogram, Minute, Totals, minute_of
 from jobyard.engine.wire.messages import History
-from tests.http.conftest import Site
+from tests.http.conftest import Backend
 from tests.http.test_jobs import error_of, submit
 
 EMPTY = {"accepted": 0, "succeeded": 0, "failed": 0, "retried": 0, "lag_ms": None, "duration_ms": None}
 
 
-def test_accepted_jobs_stand_in_the_minute_of_now(site: Site, client: FlaskClient) -> None:
+def test_accepted_jobs_count_in_the_current_minute(backend: Backend, client: FlaskClient) -> None:
     submit(client)
     submit(client)
 
@@ -30,8 +30,8 @@ def test_accepted_jobs_stand_in_the_minute_of_now(site: Site, client: FlaskClien
     assert told["queue_depth"] == {str(priority): 0 for priority in range(10)}
 
 
-def test_what_several_workers_tell_is_one_minute_and_one_spread(site: Site, client: FlaskClient) -> None:
-    number = minute_of(site.world) - 5
+def test_the_histories_of_several_workers_are_merged(backend: Backend, client: FlaskClient) -> None:
+    number = minute_of(backend.world) - 5
 
     def told(seconds: float) -> History:
         histogram = Histogram()
@@ -42,8 +42,8 @@ def test_what_several_workers_tell_is_one_minute_and_one_spread(site: Site, clie
         forgotten = Minute(number=number - MINUTES, totals=Totals(counts={"jobs_failed": 5}))
         return History(minutes=[forgotten, minute], depth=[1, *[0] * 8, 3])
 
-    site.components = ["worker-7001", "worker-7002"]
-    site.answers = {"worker-7001": [told(0.0009)], "worker-7002": [told(0.9)]}
+    backend.components = ["worker-7001", "worker-7002"]
+    backend.answers = {"worker-7001": [told(0.0009)], "worker-7002": [told(0.9)]}
 
     shown = client.get("/api/history").json
 
@@ -56,9 +56,9 @@ def test_what_several_workers_tell_is_one_minute_and_one_spread(site: Site, clie
 
 
 @pytest.mark.parametrize("silent", [{"scheduler-8081"}, {"queue-6000", "scheduler-8081"}])
-def test_whoever_does_not_answer_is_missing_and_the_rest_is_there(site: Site, client: FlaskClient, silent: set[str]) -> None:
+def test_a_silent_component_is_left_out_of_the_history(backend: Backend, client: FlaskClient, silent: set[str]) -> None:
     submit(client)
-    site.silent |= silent
+    backend.silent |= silent
 
     told = client.get("/api/history").json
 
