@@ -55,9 +55,7 @@ def look_at_tasks(settings: Settings) -> Iterator[Finding]:
     try:
         told = Probe(World(), "TASKS", lambda: _import_tasks(settings)).finish(timeout_s=MODULES_S)
     except CannotStart as wrong:
-        yield broken(
-            "tasks", wrong.message, "correct the module, or TASKS; they are found on PYTHONPATH and in the working folder"
-        )
+        yield broken("tasks", wrong.message, "correct the module, or TASKS; they are found on PYTHONPATH and in the working folder")
         return
     yield fine("tasks", f"{told}, from {', '.join(settings.tasks) or 'no modules of yours (TASKS is not set)'}")
 

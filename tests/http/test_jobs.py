@@ -238,9 +238,7 @@ def test_the_attempts_are_shown_oldest_first(backend: Backend, client: FlaskClie
     job = backend.store.find([job_id])[0]
     assert job is not None
     begun = lifecycle.begin(job, owner="box:b00t:worker-7001:1", now=START, lease_s=30)
-    ended = lifecycle.settle(
-        begun.after(job), Outcome(status=ExecutionStatus.FAILED, error="no"), now=START, retry_base_s=10
-    )
+    ended = lifecycle.settle(begun.after(job), Outcome(status=ExecutionStatus.FAILED, error="no"), now=START, retry_base_s=10)
     backend.store.apply([begun, ended])
 
     (execution,) = client.get(f"/api/jobs/{job_id}/executions").json

@@ -1,6 +1,6 @@
 """The checks after the faults: every job finishes, and then nothing is left that delays new work.
 
-    wait until settled ──▶ idle ──▶ new jobs start at once ──▶ every slot is usable ──▶ a cancellation ──▶ a death in a backlog
+wait until settled ──▶ idle ──▶ new jobs start at once ──▶ every slot is usable ──▶ a cancellation ──▶ a death in a backlog
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Runs what a page of the documentation shows: its files are written, its console commands carried out, what they print compared.
 
-    ```python              a block whose first line is `# name.py` is that file
-    ```console             `$ command`, then what it prints: `…` stands for anything, an id for any id, spaces for any number
+```python              a block whose first line is `# name.py` is that file
+```console             `$ command`, then what it prints: `…` stands for anything, an id for any id, spaces for any number
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A TCP proxy that can stop passing anything on, as a broken network does: connections stay open, nothing comes through.
 
-    with Proxy(server_port) as proxy:
-        proxy.freeze()      # what is sent now waits
-        proxy.thaw()        # and arrives late
+with Proxy(server_port) as proxy:
+    proxy.freeze()      # what is sent now waits
+    proxy.thaw()        # and arrives late
 """
 
 from __future__ import annotations

@@ -238,7 +238,6 @@ def test_an_http_client_that_was_passed_in_is_not_closed() -> None:
     http.close()
 
 
-
 def test_the_async_clients_own_connections_are_closed() -> None:
     async def main() -> None:
         async with AsyncClient("http://127.0.0.1:1", retry_s=0) as client:

@@ -342,9 +342,7 @@ def test_a_chunk_is_repeated_with_the_same_keys(server: FakeServer) -> None:
     ids = server.run(server.core.submit_chunk(chunk), [RESET, BUSY, ok({"job_ids": [ID, ID]}, 201)])
 
     assert ids == [ID, ID] and len({request.body for request in server.requests}) == 1
-    assert server.requests[0].body == (
-        b'{"jobs":[{"idempotency_key":"k-0","payload":1},{"idempotency_key":"mine","payload":2}]}'
-    )
+    assert server.requests[0].body == (b'{"jobs":[{"idempotency_key":"k-0","payload":1},{"idempotency_key":"mine","payload":2}]}')
 
 
 def test_a_bad_job_is_named_by_its_index_among_all_jobs(server: FakeServer) -> None:
