@@ -1,4 +1,4 @@
-"""Real processes count the same that the database and the executions say."""
+"""The counters of real processes agree with the database and the executions."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def samples(jobyard: Jobyard) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
 
 
 def summed(told: dict[Any, float], name: str, **labels: str) -> float:
-    """Over all components."""
+    """The sum over all components."""
     return sum(value for (named, having), value in told.items() if named == name and labels.items() <= dict(having).items())
 
 
-def test_metrics_stats_history_and_executions_say_the_same(jobyard: Jobyard, notes: Notes) -> None:
+def test_metrics_stats_history_and_executions_agree(jobyard: Jobyard, notes: Notes) -> None:
     before = samples(jobyard)
     ids = [jobyard.submit(notes.payload(times=2, delay_s=0), task=TASK) for _ in range(3)]
     for job_id in ids:
@@ -36,7 +36,7 @@ def test_metrics_stats_history_and_executions_say_the_same(jobyard: Jobyard, not
     minutes = jobyard.get("/api/history").json["minutes"]
     post = {"route": "POST /api/jobs", "status": "2xx"}
     submitted = [summed(told, "jobyard_http_request_seconds_count", **post) for told in (before, after)]
-    last = samples(jobyard)  # jobs that other tests have left may have ended meanwhile
+    last = samples(jobyard)  # jobs of other tests may have ended meanwhile
     executions = [row for job_id in ids for row in jobyard.executions(job_id)]
     for outcome, count in (("success", 3), ("failed", 6)):
         ended = [summed(told, "jobyard_attempts_total", task=TASK, outcome=outcome) for told in (before, after)]
