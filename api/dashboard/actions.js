@@ -1,4 +1,4 @@
-// What can be done about a job: cancel it, retry it, send it again by hand.
+// The actions on a job's page: cancel it, retry it, copy it as a curl command.
 
 import { post, Refused } from "./api.js";
 import { confirm, copy } from "./dialog.js";

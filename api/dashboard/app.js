@@ -1,4 +1,4 @@
-// The dashboard's start: the address decides which page is shown, and the poll keeps it true. Nothing here is stored but the theme
+// Starts the dashboard: the address selects the page, and polling keeps it up to date. Nothing is stored but the theme
 // and, while the tab is open, the token.
 
 import { Refused } from "./api.js";
@@ -56,7 +56,7 @@ function refused(fault) {
   render(root, h("h1", { tabindex: -1 }, "That does not work"), h("p", { class: "fault", role: "alert" }, fault.message));
 }
 
-// What the poll says of itself: seen all the time, heard only when it changes.
+// Shows the state of polling: always visible, announced to screen readers only when it changes.
 function told(news) {
   if (state === "away" && news.state === "live") say("The service answers again.");
   if (state !== "away" && news.state === "away") say("The service is away.");
@@ -75,7 +75,7 @@ function told(news) {
 }
 
 byId("skip").onclick = (event) => {
-  event.preventDefault(); // the address is the page's own
+  event.preventDefault(); // following the link would change the address, which selects the page
   byId("main").focus();
 };
 byId("try-now").onclick = () => live.now();

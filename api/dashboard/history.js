@@ -1,4 +1,4 @@
-// The last hour in six small charts: what came, what came of it, how long it took to begin and to end, what waits.
+// The last hour in six small charts: accepted jobs, their outcomes, delays and durations, and the queue's depth.
 
 import { get } from "./api.js";
 import { figure, MINUTES } from "./charts.js";
@@ -13,7 +13,7 @@ export class History {
   #found = null;
   #picked = null;
 
-  // `redraw` draws the page anew from what is known.
+  // `redraw` renders the page again from the data at hand.
   constructor(redraw) {
     this.pick = (place) => {
       if (place === this.#picked) return;
@@ -36,7 +36,7 @@ export class History {
   }
 }
 
-// Sixty of them, the latest last, with nothing in those that nobody tells of.
+// Sixty minutes, the latest last; those without data are empty.
 function slots(told) {
   const last = told.length ? Date.parse(told.at(-1).at) : Math.floor(Date.now() / MINUTE_MS) * MINUTE_MS;
   const known = new Map(told.map((one) => [Math.round((last - Date.parse(one.at)) / MINUTE_MS), one]));

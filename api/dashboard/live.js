@@ -1,11 +1,11 @@
-// Keeps the shown page true by a cheap poll: every 2 s, not while the tab is hidden, a few times sooner after something was done,
-// further apart when an answer costs the service much, and ever further apart while it is away.
+// Keeps the page up to date by polling: every 2 s, not while the tab is hidden, a few times sooner after an action, less often when
+// an answer is expensive for the service, and less and less often while it is unavailable.
 
 import { Away, isAbort } from "./api.js";
 
 const EVERY_MS = 2000;
 const SOON_MS = [250, 500, 1000];
-const SHARE = 8; // an answer that took t is asked for again after 8 t at the earliest
+const SHARE = 8; // an answer that took t is requested again after 8 t at the earliest
 const LONGEST_MS = 30_000;
 
 export class Live {
@@ -15,14 +15,14 @@ export class Live {
   #failures = 0;
   #soon = [];
 
-  // `told({state, words, nextAt})`: live, paused or away.  `refused(error)`: what the service said no to.
+  // `told({state, words, nextAt})`: called with live, paused or away.  `refused(error)`: called with the service's error.
   constructor({ told, refused }) {
     this.told = told;
     this.refused = refused;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#pause() : this.now()));
   }
 
-  // From now on this is looked at; it gets a signal that says when nobody wants the answer any more.
+  // Polls this from now on; it gets an abort signal for when its answer is no longer needed.
   follow(look) {
     this.stop();
     this.#look = look;
@@ -35,7 +35,7 @@ export class Live {
     this.#look = null;
   }
 
-  // Look at once, rather than at the next turn; something has been done, or somebody has come.
+  // Polls at once instead of at the next interval, after an action or when the tab becomes visible.
   now() {
     this.#soon = [...SOON_MS];
     return this.#turn();

@@ -1,4 +1,4 @@
-// What the task said: its progress, and the end of what each attempt printed or logged.
+// The task's progress, and the end of what each attempt printed or logged.
 
 import { h } from "./dom.js";
 import { ago } from "./format.js";

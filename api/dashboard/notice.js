@@ -1,4 +1,4 @@
-// What happened, said once: to be seen at the foot of the page and heard from a screen reader.
+// A short notice at the bottom of the page, which screen readers announce.
 
 import { byId } from "./dom.js";
 

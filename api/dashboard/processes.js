@@ -1,4 +1,4 @@
-// Every process: pid, memory, processor time, restarts, health.
+// The table of all processes: pid, memory, CPU time, restarts, health.
 
 import { h } from "./dom.js";
 import { age, count, size } from "./format.js";

@@ -1,4 +1,4 @@
-// The states of a job and of an attempt: a shape and a word each, never a colour alone.
+// The statuses of jobs and attempts: each has a shape and a word, never a colour alone.
 
 import { h } from "./dom.js";
 

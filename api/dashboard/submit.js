@@ -1,4 +1,4 @@
-// The form for a new job. The payload goes on as it was typed, so that no number loses a digit on the way.
+// The form for a new job. The payload is sent as it was typed, so that no number loses digits.
 
 import { post, Refused } from "./api.js";
 import { h, render } from "./dom.js";
@@ -20,7 +20,7 @@ export function submit(root) {
   return {
     title: "Submit",
     async look(signal) {
-      names = await taskNames(signal); // somebody who answers would take the job, too
+      names = await taskNames(signal); // if this fails, so would the submission
       draw();
     },
   };

@@ -1,4 +1,4 @@
-// The names of the tasks that somebody knows, offered in fields for one.
+// The names of the registered tasks, offered as suggestions in task fields.
 
 import { get } from "./api.js";
 import { h } from "./dom.js";

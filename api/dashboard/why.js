@@ -1,4 +1,4 @@
-// Why a job does not run yet, in the words of the service, most decisive first.
+// The service's reasons why a job does not run yet, the most decisive first.
 
 import { h } from "./dom.js";
 

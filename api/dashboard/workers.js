@@ -1,13 +1,13 @@
-// The workers and their slots: what each runs, and for how long.
+// The workers and their slots: the job in each, and its duration.
 
 import { get, Refused } from "./api.js";
 import { h } from "./dom.js";
 import { count, span } from "./format.js";
 import { address } from "./route.js";
 
-const LONG_S = 1; // of what is over sooner the name is not asked for
+const LONG_S = 1; // the task's name is not requested for shorter jobs
 
-// The tasks' names of the jobs that run, asked for once a job.
+// The task names of the running jobs, requested once per job.
 export class Slots {
   #tasks = new Map();
 
@@ -24,7 +24,7 @@ export class Slots {
     try {
       this.#tasks.set(id, (await get(`/api/jobs/${id}`, signal)).task);
     } catch (fault) {
-      if (!(fault instanceof Refused)) throw fault; // it is over, and gone
+      if (!(fault instanceof Refused)) throw fault; // the job has finished and was purged
     }
   }
 }
