@@ -1,4 +1,4 @@
-"""Executor children that are only told of: what they do, tests say."""
+"""Fake executor children, whose behaviour the tests decide."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _numbers = itertools.count(100)
 
 
 class FakeExecutorHandle:
-    """See `ExecutorHandle`. What was sent waits in `unread` until `read`; `done_to_it` is what the worker did to the child."""
+    """See `ExecutorHandle`. What was sent waits in `unread` until `read`. `done_to_it`: what the worker did to the child."""
 
     def __init__(self) -> None:
         self.pid = next(_numbers)
@@ -25,7 +25,7 @@ class FakeExecutorHandle:
         self.status = 0
 
     def read(self) -> Run:
-        """The child begins the next one: the one before, if there was one, has been reported."""
+        """The child starts the next job, after it has reported the previous one."""
         return self.unread.pop(0)
 
     def send(self, run: Run) -> bool:
