@@ -43,21 +43,21 @@ PACKAGES = ("flask", "gunicorn", "pymongo", "httpx", "msgspec", "psutil")
 def look_at_versions() -> Iterator[Finding]:
     """The versions of Python, SQLite, the packages and the kernel."""
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-    told = f"Python {platform.python_version()}, {words()}, {packages}, Linux {platform.release()}"
+    message = f"Python {platform.python_version()}, {words()}, {packages}, Linux {platform.release()}"
     if is_sound():
-        yield fine("versions", told)
+        yield fine("versions", message)
     else:
-        yield warning("versions", told, "install pysqlite3 into the environment (.venv/bin/pip install pysqlite3), then restart")
+        yield warning("versions", message, "install pysqlite3 into the environment (.venv/bin/pip install pysqlite3), then restart")
 
 
 def look_at_tasks(settings: Settings) -> Iterator[Finding]:
     """Whether the modules of TASKS can be imported; tried in a child process."""
     try:
-        told = Probe(World(), "TASKS", lambda: _import_tasks(settings)).finish(timeout_s=MODULES_S)
+        message = Probe(World(), "TASKS", lambda: _import_tasks(settings)).finish(timeout_s=MODULES_S)
     except CannotStart as wrong:
         yield broken("tasks", wrong.message, "correct the module, or TASKS; they are found on PYTHONPATH and in the working folder")
         return
-    yield fine("tasks", f"{told}, from {', '.join(settings.tasks) or 'no modules of yours (TASKS is not set)'}")
+    yield fine("tasks", f"{message}, from {', '.join(settings.tasks) or 'no modules of yours (TASKS is not set)'}")
 
 
 def _import_tasks(settings: Settings) -> str:
@@ -104,16 +104,16 @@ def look_at_disk(settings: Settings) -> Iterator[Finding]:
     folder = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
-    told = f"{free / GIB:.1f} GiB of {disk.f_blocks * disk.f_frsize / GIB:.1f} GiB are free below {folder}"
+    message = f"{free / GIB:.1f} GiB of {disk.f_blocks * disk.f_frsize / GIB:.1f} GiB are free below {folder}"
     remedy = "free some space, lower RETENTION_S so that less is kept, or move DATA_DIR"
     if free < FULL_DISK_BYTES:
-        yield broken("disk", told, remedy)
+        yield broken("disk", message, remedy)
     elif free < LOW_DISK_BYTES:
-        yield warning("disk", told, remedy)
+        yield warning("disk", message, remedy)
     elif disk.f_files and disk.f_favail < MIN_FREE_FILES:
-        yield warning("disk", f"{told}, but only {disk.f_favail} more files can be created there", "remove unneeded files")
+        yield warning("disk", f"{message}, but only {disk.f_favail} more files can be created there", "remove unneeded files")
     else:
-        yield fine("disk", told)
+        yield fine("disk", message)
 
 
 # ---- the limits of the machine
@@ -170,8 +170,8 @@ def _look_at_free_ports(settings: Settings, expected: list[int]) -> Iterator[Fin
     for sock in listeners.values():
         sock.close()
     for fault in explain(settings.host, faults):
-        told, _, remedy = fault.partition(": ")
-        yield broken("ports", told, remedy)
+        message, _, remedy = fault.partition(": ")
+        yield broken("ports", message, remedy)
     if not faults:
         yield fine("ports", f"{_spans(expected)} on {settings.host} are free")
 

@@ -19,7 +19,7 @@ const WORDS = { live: "Live", paused: "Paused", away: "Away", starting: "Startin
 
 let state = "starting";
 let counting = null;
-const live = new Live({ told, refused });
+const live = new Live({ onState: showState, refused });
 
 async function show({ isFirst = false } = {}) {
   const where = route();
@@ -33,7 +33,7 @@ async function show({ isFirst = false } = {}) {
     else link.removeAttribute("aria-current");
   }
   byId("sign-out").hidden = token() === null;
-  if (page.look === null) told({ state: "idle" });
+  if (page.look === null) showState({ state: "idle" });
   else await live.follow((signal) => page.look(signal));
   if (!isFirst) byId("main").querySelector("h1")?.focus({ preventScroll: true });
 }
@@ -57,7 +57,7 @@ function refused(fault) {
 }
 
 // Shows the state of polling: always visible, announced to screen readers only when it changes.
-function told(news) {
+function showState(news) {
   if (state === "away" && news.state === "live") say("The service answers again.");
   if (state !== "away" && news.state === "away") say("The service is away.");
   state = news.state;

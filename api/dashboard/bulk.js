@@ -46,10 +46,10 @@ async function run(verb, filter, found, signal, live) {
   do {
     drawDialog(words.title, ...progress(words, sums, found, trouble));
     try {
-      const told = await post(`/api/jobs/${verb}`, JSON.stringify({ filter, limit: STEP, ...(cursor ? { cursor } : {}) }), signal);
-      sums.changed += told.changed;
-      sums.skipped += told.skipped;
-      cursor = told.cursor;
+      const step = await post(`/api/jobs/${verb}`, JSON.stringify({ filter, limit: STEP, ...(cursor ? { cursor } : {}) }), signal);
+      sums.changed += step.changed;
+      sums.skipped += step.skipped;
+      cursor = step.cursor;
       trouble = null;
     } catch (fault) {
       if (signal.aborted) break;
@@ -65,8 +65,8 @@ async function run(verb, filter, found, signal, live) {
 }
 
 function failed(words, sums, fault) {
-  const told = fault instanceof Refused ? fault.message : String(fault);
-  drawDialog(words.title, h("p", { class: "fault", role: "alert" }, `Stopped after ${plural(sums.changed, "job")}: ${told}`), buttons(cancelButton("Close")));
+  const message = fault instanceof Refused ? fault.message : String(fault);
+  drawDialog(words.title, h("p", { class: "fault", role: "alert" }, `Stopped after ${plural(sums.changed, "job")}: ${message}`), buttons(cancelButton("Close")));
 }
 
 function progress(words, sums, found, trouble) {

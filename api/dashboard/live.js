@@ -15,9 +15,9 @@ export class Live {
   #failures = 0;
   #soon = [];
 
-  // `told({state, words, nextAt})`: called with live, paused or away.  `refused(error)`: called with the service's error.
-  constructor({ told, refused }) {
-    this.told = told;
+  // `onState({state, words, nextAt})`: called with live, paused or away.  `refused(error)`: called with the service's error.
+  constructor({ onState, refused }) {
+    this.onState = onState;
     this.refused = refused;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#pause() : this.now()));
   }
@@ -38,10 +38,10 @@ export class Live {
   // Polls at once instead of at the next interval, after an action or when the tab becomes visible.
   now() {
     this.#soon = [...SOON_MS];
-    return this.#turn();
+    return this.#poll();
   }
 
-  async #turn() {
+  async #poll() {
     clearTimeout(this.#timer);
     this.#running?.abort();
     if (this.#look === null) return;
@@ -51,7 +51,7 @@ export class Live {
       await this.#look(running.signal);
       if (running.signal.aborted) return;
       this.#failures = 0;
-      this.told({ state: "live" });
+      this.onState({ state: "live" });
       this.#again(Math.max(this.#soon.shift() ?? EVERY_MS, SHARE * (performance.now() - began)));
     } catch (fault) {
       if (running.signal.aborted || isAbort(fault)) return;
@@ -63,16 +63,16 @@ export class Live {
     if (!(fault instanceof Away)) return this.refused(fault);
     const pause = Math.min(LONGEST_MS, EVERY_MS * 2 ** Math.min(this.#failures, 8));
     this.#failures += 1;
-    this.told({ state: "away", words: fault.message, nextAt: Date.now() + pause });
+    this.onState({ state: "away", words: fault.message, nextAt: Date.now() + pause });
     this.#again(pause);
   }
 
   #again(pause) {
-    if (!document.hidden) this.#timer = setTimeout(() => this.#turn(), pause);
+    if (!document.hidden) this.#timer = setTimeout(() => this.#poll(), pause);
   }
 
   #pause() {
     clearTimeout(this.#timer);
-    if (this.#look !== null) this.told({ state: "paused" });
+    if (this.#look !== null) this.onState({ state: "paused" });
   }
 }

@@ -6,8 +6,8 @@ const SHOWN_MS = 6000;
 let timer = null;
 
 export function say(words) {
-  const told = byId("told");
+  const notice = byId("notice");
   clearTimeout(timer);
-  told.textContent = words;
-  timer = setTimeout(() => (told.textContent = ""), SHOWN_MS);
+  notice.textContent = words;
+  timer = setTimeout(() => (notice.textContent = ""), SHOWN_MS);
 }

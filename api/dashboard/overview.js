@@ -42,7 +42,7 @@ export function overview(root) {
 }
 
 function jobCounts(jobs) {
-  if (jobs.error !== undefined) return h("p", { class: "fault" }, badge("unwell", `Jobs cannot be counted: ${jobs.error}`));
+  if (jobs.error !== undefined) return h("p", { class: "fault" }, badge("unhealthy", `Jobs cannot be counted: ${jobs.error}`));
   return h("ul", { class: "counts", "aria-label": "Jobs by status" },
     STATUSES.map((status) =>
       h("li", { key: status },

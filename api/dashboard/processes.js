@@ -18,7 +18,7 @@ export function processTable({ processes, components }) {
   ])), "dense");
 }
 
-function health(process, told) {
-  if (process.status !== "running") return badge("unwell", process.status);
-  return told?.error === undefined ? badge("completed", "well") : badge("unwell", told.error);
+function health(process, counters) {
+  if (process.status !== "running") return badge("unhealthy", process.status);
+  return counters?.error === undefined ? badge("completed", "healthy") : badge("unhealthy", counters.error);
 }

@@ -12,7 +12,7 @@ export class Slots {
   #tasks = new Map();
 
   async known(components, signal) {
-    const running = Object.values(components).flatMap((told) => told.executors ?? []).filter((slot) => slot.job_id !== null);
+    const running = Object.values(components).flatMap((counters) => counters.executors ?? []).filter((slot) => slot.job_id !== null);
     const ids = new Set(running.map((slot) => slot.job_id));
     for (const id of this.#tasks.keys()) if (!ids.has(id)) this.#tasks.delete(id);
     const news = running.filter((slot) => slot.running_s >= LONG_S && !this.#tasks.has(slot.job_id));
@@ -30,17 +30,17 @@ export class Slots {
 }
 
 export function workerList(components, tasks) {
-  const workers = Object.entries(components).filter(([, told]) => "executors" in told);
+  const workers = Object.entries(components).filter(([, counters]) => "executors" in counters);
   if (workers.length === 0) return h("p", { class: "none" }, "No worker answers.");
-  return h("ul", { class: "workers" }, workers.map(([name, told]) => worker(name, told, tasks)));
+  return h("ul", { class: "workers" }, workers.map(([name, counters]) => worker(name, counters, tasks)));
 }
 
-function worker(name, told, tasks) {
-  const busy = told.executors.filter((slot) => slot.job_id !== null).length;
-  const ended = `${count(told.jobs_succeeded)} succeeded, ${count(told.jobs_failed)} failed, ${count(told.jobs_retried)} retried`;
+function worker(name, counters, tasks) {
+  const busy = counters.executors.filter((slot) => slot.job_id !== null).length;
+  const ended = `${count(counters.jobs_succeeded)} succeeded, ${count(counters.jobs_failed)} failed, ${count(counters.jobs_retried)} retried`;
   return h("li", { key: name },
-    h("div", { class: "worker" }, h("h3", {}, name), h("p", {}, `${busy} of ${told.concurrency} busy`), h("p", { class: "soft" }, ended)),
-    h("ol", { class: "slots", "aria-label": `Slots of ${name}` }, told.executors.map((slot) => slotOf(slot, tasks))));
+    h("div", { class: "worker" }, h("h3", {}, name), h("p", {}, `${busy} of ${counters.concurrency} busy`), h("p", { class: "soft" }, ended)),
+    h("ol", { class: "slots", "aria-label": `Slots of ${name}` }, counters.executors.map((slot) => slotOf(slot, tasks))));
 }
 
 function slotOf(slot, tasks) {

@@ -19,21 +19,21 @@ def test_accepted_jobs_count_in_the_current_minute(backend: Backend, client: Fla
     submit(client)
     submit(client)
 
-    told = client.get("/api/history").json
+    history = client.get("/api/history").json
 
-    assert list(told) == ["minutes", "queue_depth"] and len(told["minutes"]) == MINUTES
-    assert sum(minute["accepted"] for minute in told["minutes"][-2:]) == 2
-    assert [{**minute, "at": None} for minute in told["minutes"][:-2]] == [EMPTY | {"at": None}] * (MINUTES - 2)
-    times = [datetime.fromisoformat(minute["at"]) for minute in told["minutes"]]
+    assert list(history) == ["minutes", "queue_depth"] and len(history["minutes"]) == MINUTES
+    assert sum(minute["accepted"] for minute in history["minutes"][-2:]) == 2
+    assert [{**minute, "at": None} for minute in history["minutes"][:-2]] == [EMPTY | {"at": None}] * (MINUTES - 2)
+    times = [datetime.fromisoformat(minute["at"]) for minute in history["minutes"]]
     assert {(later - earlier).total_seconds() for earlier, later in zip(times, times[1:], strict=False)} == {60.0}
     assert 0 <= (datetime.now(UTC) - times[-1]).total_seconds() < 61
-    assert told["queue_depth"] == {str(priority): 0 for priority in range(10)}
+    assert history["queue_depth"] == {str(priority): 0 for priority in range(10)}
 
 
 def test_the_histories_of_several_workers_are_merged(backend: Backend, client: FlaskClient) -> None:
     number = minute_of(backend.world) - 5
 
-    def told(seconds: float) -> History:
+    def worker_history(seconds: float) -> History:
         histogram = Histogram()
         for _ in range(10):
             histogram.note(seconds)
@@ -43,7 +43,7 @@ def test_the_histories_of_several_workers_are_merged(backend: Backend, client: F
         return History(minutes=[forgotten, minute], depth=[1, *[0] * 8, 3])
 
     backend.components = ["worker-7001", "worker-7002"]
-    backend.answers = {"worker-7001": [told(0.0009)], "worker-7002": [told(0.9)]}
+    backend.answers = {"worker-7001": [worker_history(0.0009)], "worker-7002": [worker_history(0.9)]}
 
     shown = client.get("/api/history").json
 
@@ -60,10 +60,10 @@ def test_a_silent_component_is_left_out_of_the_history(backend: Backend, client:
     submit(client)
     backend.silent |= silent
 
-    told = client.get("/api/history").json
+    history = client.get("/api/history").json
 
-    assert sum(minute["accepted"] for minute in told["minutes"]) == 0
-    assert len(told["minutes"]) == MINUTES and len(told["queue_depth"]) == 10
+    assert sum(minute["accepted"] for minute in history["minutes"]) == 0
+    assert len(history["minutes"]) == MINUTES and len(history["queue_depth"]) == 10
 
 
 def test_it_takes_no_parameters(client: FlaskClient) -> None:

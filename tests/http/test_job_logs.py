@@ -59,9 +59,9 @@ def test_every_attempt_is_shown_oldest_first_including_those_without_output(back
     end(backend, begin(backend, job_id), FAILED, None)
     end(backend, begin(backend, job_id), SUCCESS, "three", is_cut=True, progress=PROGRESS)
 
-    told = {"fraction": 0.5, "note": "half way", "at": "2026-01-04T02:04:20.123Z"}
+    progress = {"fraction": 0.5, "note": "half way", "at": "2026-01-04T02:04:20.123Z"}
     assert logs(client, job_id.upper().lower()) == [
-        entry(1, "\x1b[1mone\x00"), entry(2, ""), entry(3, "three", is_cut=True, progress=told),
+        entry(1, "\x1b[1mone\x00"), entry(2, ""), entry(3, "three", is_cut=True, progress=progress),
     ]  # fmt: skip
 
 

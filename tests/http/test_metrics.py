@@ -41,8 +41,8 @@ def worker(backend: Backend, attempt_metrics: AttemptMetrics) -> None:
     backend.components.append("worker-7001")
     histograms = {"lag": attempt_metrics.lag, "wait": attempt_metrics.wait, "run": attempt_metrics.run}
     stats = b'{"jobs_succeeded": 3, "jobs_failed": 1, "jobs_retried": 0, "jobs_lost": 0, "concurrency": 5, "currently_running": 2}'
-    told = Metrics(stats=stats, counts={"stale_writes": 7}, histograms=histograms, attempts=attempt_metrics.attempts)
-    backend.answers["worker-7001"] = [told, told]
+    shown = Metrics(stats=stats, counts={"stale_writes": 7}, histograms=histograms, attempts=attempt_metrics.attempts)
+    backend.answers["worker-7001"] = [shown, shown]
 
 
 def metric_name(row: Row) -> str:
@@ -53,18 +53,18 @@ def test_metrics_agree_with_stats_and_the_database(backend: Backend, client: Fla
     submit(client)
     submit(client, delay_s=60)
 
-    told = families(client)
+    shown = families(client)
     stats = client.get("/stats").json
 
-    assert {one.labels["status"]: one.value for one in told["jobyard_jobs"].samples} == stats["jobs"]
+    assert {one.labels["status"]: one.value for one in shown["jobyard_jobs"].samples} == stats["jobs"]
     assert {status: count for status, count in backend.store.counts().items() if count} == {"pending": 2}
     accepted = stats["components"]["scheduler-8081"]["jobs_accepted"]
-    assert value(told["jobyard_jobs_accepted"], "_total", component="scheduler-8081") == accepted == 2
+    assert value(shown["jobyard_jobs_accepted"], "_total", component="scheduler-8081") == accepted == 2
     for name in ("polls", "jobs_claimed"):
-        family = told["jobyard_watcher_polls" if name == "polls" else "jobyard_jobs_claimed"]
+        family = shown["jobyard_watcher_polls" if name == "polls" else "jobyard_jobs_claimed"]
         assert value(family, "_total", component="watcher-9001") == stats["components"]["watcher-9001"][name]
-    assert [one.value for one in told["jobyard_queue_depth"].samples] == [0] * 10
-    assert {one.labels["component"]: one.value for one in told["jobyard_component_up"].samples} == dict.fromkeys(NAMES, 1)
+    assert [one.value for one in shown["jobyard_queue_depth"].samples] == [0] * 10
+    assert {one.labels["component"]: one.value for one in shown["jobyard_component_up"].samples} == dict.fromkeys(NAMES, 1)
 
 
 def test_a_workers_distributions_become_histograms(backend: Backend, client: FlaskClient) -> None:
@@ -73,16 +73,16 @@ def test_a_workers_distributions_become_histograms(backend: Backend, client: Fla
         attempt_metrics.note_ended("echo", "success", duration_ms)
     worker(backend, attempt_metrics)
 
-    told = families(client)
+    shown = families(client)
 
-    run = told["jobyard_run_seconds"]
+    run = shown["jobyard_run_seconds"]
     buckets = [(one.labels["le"], one.value) for one in run.samples if one.name.endswith("_bucket")]
     assert [count for _, count in buckets] == sorted(count for _, count in buckets)
     assert (dict(buckets)["0.004"], dict(buckets)["0.0063"], dict(buckets)["100000.0"], buckets[-1]) == (1, 3, 3, ("+Inf", 4))
     assert value(run, "_count", component="worker-7001") == 4
     assert value(run, "_sum", component="worker-7001") == pytest.approx(2_000_000.01)
-    assert value(told["jobyard_attempts"], "_total", component="worker-7001", task="echo", outcome="success") == 4
-    assert value(told["jobyard_stale_writes"], "_total", component="worker-7001") == 7
+    assert value(shown["jobyard_attempts"], "_total", component="worker-7001", task="echo", outcome="success") == 4
+    assert value(shown["jobyard_stale_writes"], "_total", component="worker-7001") == 7
 
 
 def test_a_thousand_tasks_make_a_hundred_labels_at_most(backend: Backend, client: FlaskClient) -> None:
@@ -101,11 +101,11 @@ def test_a_thousand_tasks_make_a_hundred_labels_at_most(backend: Backend, client
 def test_a_silent_component_is_down_and_its_counters_are_left_out(backend: Backend, client: FlaskClient) -> None:
     backend.silent |= {"scheduler-8081", "supervisor"}
 
-    told = families(client)
+    shown = families(client)
 
-    up = {one.labels["component"]: one.value for one in told["jobyard_component_up"].samples}
+    up = {one.labels["component"]: one.value for one in shown["jobyard_component_up"].samples}
     assert up == {"scheduler-8081": 0, "supervisor": 0, "queue-6000": 1, "watcher-9001": 1}
-    assert "jobyard_jobs_accepted" not in told and "jobyard_jobs" not in told
+    assert "jobyard_jobs_accepted" not in shown and "jobyard_jobs" not in shown
 
 
 def test_request_durations_are_shown_by_route_and_status_class(backend: Backend, client: FlaskClient) -> None:
@@ -126,13 +126,13 @@ def test_the_page_lists_exactly_the_metrics(backend: Backend, client: FlaskClien
     worker(backend, attempt_metrics)
     backend.request_metrics.note("GET /jobs", 200, 0.02)
 
-    told = families(client)
+    shown = families(client)
     lines = [balancer for balancer in PAGE.read_text("utf-8").splitlines() if balancer.startswith("| `jobyard_")]
 
     assert lines == [f"| `{metric_name(row)}` | {row.kind} | {', '.join(row.labels)} | {row.meaning} |" for row in ROWS]
-    assert set(told) == {row.name + (row.kind == "info") * "_info" for row in ROWS}
+    assert set(shown) == {row.name + (row.kind == "info") * "_info" for row in ROWS}
     types = {row.name + (row.kind == "info") * "_info": row for row in ROWS}
-    for name, family in told.items():
+    for name, family in shown.items():
         assert family.type == {"info": "gauge"}.get(types[name].kind, types[name].kind)
         assert family.documentation == types[name].meaning
         assert {*family.samples[0].labels} - {"le"} == {*types[name].labels}
@@ -150,8 +150,8 @@ def test_the_dashboard_and_the_alerts_use_existing_metrics_and_labels(name: str)
     }
 
     named = set(re.findall(r"jobyard_[a-z_]+", text))
-    told = re.findall(r"by \(([a-z, ]+)\)|\{\{ ?(?:\$labels\.)?([a-z]+) ?\}\}", text)
-    labels = {label for one in told for label in re.findall(r"\w+", " ".join(one))}
+    shown = re.findall(r"by \(([a-z, ]+)\)|\{\{ ?(?:\$labels\.)?([a-z]+) ?\}\}", text)
+    labels = {label for one in shown for label in re.findall(r"\w+", " ".join(one))}
 
     assert named <= known and len(named) > 5
     assert labels <= {label for row in ROWS for label in row.labels} | {"le"}

@@ -246,10 +246,10 @@ class AnyView:
 def test_a_job_that_waits_is_explained(backend: Backend, client: FlaskClient) -> None:
     job_id = client.post("/api/jobs", json={"delay_s": 3600}).json["job_id"]
 
-    told = client.get(f"/api/jobs/{job_id}/why").json
+    why = client.get(f"/api/jobs/{job_id}/why").json
 
-    assert (told["job_id"], told["status"]) == (job_id, "pending")
-    assert [reason["code"] for reason in told["reasons"]] == ["scheduled", "no_worker"]
+    assert (why["job_id"], why["status"]) == (job_id, "pending")
+    assert [reason["code"] for reason in why["reasons"]] == ["scheduled", "no_worker"]
 
 
 def test_silent_components_are_among_the_reasons(backend: Backend, client: FlaskClient) -> None:

@@ -101,9 +101,9 @@ def test_the_fast_path_and_the_app_answer_the_same(small: Jobyard, request_bytes
     """Of two pipelined requests the first does not take the fast path, because another one follows it."""
     with a_client(small, port) as client, client.makefile("rb") as answers:
         client.sendall(request_bytes * 2)
-        told = [read_answer(answers) for _ in range(2)]
+        received = [read_answer(answers) for _ in range(2)]
 
-    long, fast_path = (without_date_and_id(answer) for answer in told)
+    long, fast_path = (without_date_and_id(answer) for answer in received)
     assert long == fast_path
 
 
@@ -142,20 +142,20 @@ def test_a_bad_request_does_not_affect_others_on_its_connection(small: Jobyard) 
     before = jobs_stored(small)
     with a_client(small) as client, client.makefile("rb") as answers:
         client.sendall(post("{}") + post("{") + head("PUT /jobs") + post("{}") + b"GET\r\n\r\n" + post("{}"))
-        told = [read_answer(answers) for _ in range(5)]
+        received = [read_answer(answers) for _ in range(5)]
         with contextlib.suppress(OSError):
             assert answers.read() == b""
 
-    assert [answer.status for answer in told if answer is not None] == [201, 400, 405, 201, 400]
+    assert [answer.status for answer in received if answer is not None] == [201, 400, 405, 201, 400]
     assert jobs_stored(small) == before + 2
 
 
 def test_a_refused_head_request_gets_no_body(small: Jobyard) -> None:
     with a_client(small) as client, client.makefile("rb") as answers:
         client.sendall(head("HEAD /nothing") + head("HEAD /jobs?x=1") + head("HEAD /jobs?limit=1", "Connection: close\r\n"))
-        told = [read_answer(answers, has_body=False) for _ in range(3)]
+        received = [read_answer(answers, has_body=False) for _ in range(3)]
 
-        assert [answer.status for answer in told if answer is not None] == [404, 400, 200]
+        assert [answer.status for answer in received if answer is not None] == [404, 400, 200]
         assert answers.read() == b""
 
 

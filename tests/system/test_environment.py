@@ -50,11 +50,11 @@ def test_two_concurrent_first_uses_create_one_environment(copy: Path, tmp_path: 
     by_another_name.symlink_to(copy / "bin" / "environment")
 
     both = [begin(copy / "bin" / "environment"), begin(by_another_name)]
-    told = [process.communicate(timeout=60) for process in both]
+    results = [process.communicate(timeout=60) for process in both]
 
     assert [process.returncode for process in both] == [0, 0]
-    assert {output.strip() for output, _ in told} == {str(copy / ".venv" / "bin" / "python")}
-    assert sum("making the environment" in errors for _, errors in told) == 1
+    assert {output.strip() for output, _ in results} == {str(copy / ".venv" / "bin" / "python")}
+    assert sum("making the environment" in errors for _, errors in results) == 1
 
 
 def test_an_up_to_date_environment_is_used_silently_without_another_python(copy: Path, tmp_path: Path) -> None:

@@ -82,8 +82,8 @@ def test_a_memory_hog_fails_with_the_reason(arena: Jobyard, notes: Notes) -> Non
     job = arena.wait_for_job(job_id, status="failed")
 
     assert ends(arena, job_id) == ["crashed"]
-    told = re.fullmatch(r"out of memory: (\d+) MiB used, CHILD_MEMORY_MB allows (\d+)", job["error"])
-    assert told is not None and int(told[2]) == CHILD_MEMORY_MB < int(told[1]) < 3 * CHILD_MEMORY_MB
+    matched = re.fullmatch(r"out of memory: (\d+) MiB used, CHILD_MEMORY_MB allows (\d+)", job["error"])
+    assert matched is not None and int(matched[2]) == CHILD_MEMORY_MB < int(matched[1]) < 3 * CHILD_MEMORY_MB
 
 
 @pytest.mark.usefixtures("unharmed")

@@ -20,13 +20,13 @@ CURSOR = "^[0-9]{1,15}-[0-9]{1,15}$"
 
 def document_of_a_start() -> dict[str, Any]:
     """The document, with additions that it cannot know: the tasks, and the form of this database's cursors."""
-    told: dict[str, Any] = json.loads(document())
-    told["components"]["schemas"]["NewJob"]["properties"]["task"]["enum"] = ["echo", "http"]
+    completed: dict[str, Any] = json.loads(document())
+    completed["components"]["schemas"]["NewJob"]["properties"]["task"]["enum"] = ["echo", "http"]
     for path in ("/jobs", "/api/jobs"):
-        cursor = next(row for row in told["paths"][path]["get"]["parameters"] if row["name"] == "cursor")
+        cursor = next(row for row in completed["paths"][path]["get"]["parameters"] if row["name"] == "cursor")
         cursor["schema"]["pattern"] = CURSOR
-    told["components"]["schemas"]["Selection"]["properties"]["cursor"]["pattern"] = CURSOR
-    return told
+    completed["components"]["schemas"]["Selection"]["properties"]["cursor"]["pattern"] = CURSOR
+    return completed
 
 
 GENERATION = ProjectsConfig(default=ProjectConfig(generation=GenerationConfig(deterministic=True)))

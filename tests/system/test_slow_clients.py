@@ -60,9 +60,9 @@ def test_ten_requests_at_once_on_one_connection_are_all_answered_in_order(small:
     bodies = [json.dumps({"payload": number}).encode() for number in range(10)]
     with a_client(small) as client, client.makefile("rb") as answers:
         client.sendall(b"".join(POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body) for body in bodies))
-        told = [read_answer(answers) for _ in bodies]
+        received = [read_answer(answers) for _ in bodies]
 
-    assert [small.job(answer.json["job_id"])["payload"] for answer in told if answer is not None] == list(range(10))
+    assert [small.job(answer.json["job_id"])["payload"] for answer in received if answer is not None] == list(range(10))
 
 
 @pytest.mark.parametrize("size", [17 * MIB, 100 * MIB])

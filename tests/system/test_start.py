@@ -47,7 +47,7 @@ def test_all_invalid_settings_are_reported_in_one_line(tmp_path: Path) -> None:
     lines = refused(Jobyard(tmp_path, words=("start-all", "--workers", "none", "--log-level=loud"), POLL_S="often"))
 
     assert len(lines) == 1
-    assert all(told in lines[0] for told in ("WORKERS must be", "LOG_LEVEL must be", "POLL_S must be"))
+    assert all(text in lines[0] for text in ("WORKERS must be", "LOG_LEVEL must be", "POLL_S must be"))
 
 
 def test_a_folder_in_use_is_reported_with_its_user(tmp_path: Path) -> None:

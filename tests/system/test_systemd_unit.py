@@ -42,8 +42,8 @@ def service() -> configparser.SectionProxy:
 
 def analyze(*words: str | Path) -> tuple[int, str]:
     """The exit status and the whole output."""
-    told = subprocess.run(["systemd-analyze", "--no-pager", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    return told.returncode, told.stdout
+    ended = subprocess.run(["systemd-analyze", "--no-pager", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return ended.returncode, ended.stdout
 
 
 @needs_systemd

@@ -25,13 +25,13 @@ def asks(job_id: str, wait_s: float, more: str = "") -> bytes:
 
 def answers_of(clients: list[socket.socket]) -> list[tuple[int, str]]:
     """The HTTP status of each client's next answer, and the status of the job in it."""
-    told = []
+    received = []
     for client in clients:
         with client.makefile("rb", buffering=0) as answers:
             answer = read_answer(answers)  # type: ignore[arg-type]
             assert answer is not None
-            told.append((answer.status, str(answer.json["status"])))
-    return told
+            received.append((answer.status, str(answer.json["status"])))
+    return received
 
 
 def connections(jobyard: Jobyard) -> int:

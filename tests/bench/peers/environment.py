@@ -18,14 +18,14 @@ class CannotRun(Exception):
     """A peer that cannot be measured here, and why."""
 
 
-def run_command(command: Sequence[str], told: str) -> str:
-    """Run a command; its output. `told`: the error message when it fails."""
+def run_command(command: Sequence[str], failure: str) -> str:
+    """Run a command; its output. `failure`: the error message when it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, stdin=subprocess.DEVNULL, check=False)
     except subprocess.TimeoutExpired as late:
-        raise CannotRun(f"{told} within {INSTALL_S:.0f} s") from late
+        raise CannotRun(f"{failure} within {INSTALL_S:.0f} s") from late
     if done.returncode:
-        raise CannotRun(f"{told}: {last_line(done.stderr)}")
+        raise CannotRun(f"{failure}: {last_line(done.stderr)}")
     return done.stdout
 
 

@@ -129,8 +129,8 @@ class Runner:
             raise CannotRun(f"its producer is not done after {2 * MAX_S:.0f} s") from late
         if done.returncode:
             raise CannotRun(f"its producer fails: {last_line(done.stderr)}")
-        told: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-        return told
+        report: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+        return report
 
     def _reap(self) -> None:
         for process in self.started:
@@ -142,8 +142,8 @@ def run(runner: Runner, workload: Workload) -> Result:
     """Measure everything with a runner whose workers are started."""
     result = Result()
     place = _warm_up(runner)
-    told = runner.produce("one", place, workload.latency_jobs)
-    result.waits_ms = list(told["waits_ms"])  # type: ignore[call-overload]
+    report = runner.produce("one", place, workload.latency_jobs)
+    result.waits_ms = list(report["waits_ms"])  # type: ignore[call-overload]
     place += workload.latency_jobs
     began_ns = int(runner.produce("many", place, workload.jobs)["began_ns"])  # type: ignore[call-overload]
     _measure_speed(runner, range(place, place + workload.jobs), began_ns, result)

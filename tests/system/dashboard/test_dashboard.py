@@ -39,7 +39,7 @@ def test_a_job_is_submitted_and_seen_to_run_and_end(tab: Tab, notes: Notes, tmp_
     go_on.touch()
     expect(page.locator(".head .badge")).to_have_text("completed")
     expect(page.locator(".timeline")).to_contain_text("Attempt 1: success")
-    expect(page.locator("#told")).to_contain_text("accepted")
+    expect(page.locator("#notice")).to_contain_text("accepted")
 
 
 def test_the_form_offers_the_registered_tasks(tab: Tab) -> None:
@@ -107,7 +107,7 @@ def test_a_job_is_copied_as_a_curl_command(tab: Tab) -> None:
     page = tab.open(f"#/jobs/{job_id}")
 
     page.get_by_role("button", name="Copy as curl").click()
-    expect(page.locator("#told")).to_contain_text("Copied")
+    expect(page.locator("#notice")).to_contain_text("Copied")
 
     command = page.evaluate("navigator.clipboard.readText()")
     assert command.startswith(f"curl -X POST {tab.base}/api/jobs -H 'Content-Type: application/json' -d '")
@@ -257,7 +257,7 @@ def test_a_change_of_many_jobs_can_be_stopped(tab: Tab) -> None:
     expect(page.get_by_text("200 of 600")).to_be_visible()
     page.get_by_role("button", name="Stop").click()
 
-    expect(page.locator("#told")).to_have_text("Stopped: 200 jobs cancelled, 0 left as they were.")
+    expect(page.locator("#notice")).to_have_text("Stopped: 200 jobs cancelled, 0 left as they were.")
     assert tab.jobyard.get("/api/jobs/count?queue=stopped&status=pending").json["count"] == 400
 
 
@@ -286,7 +286,7 @@ def test_the_overview_shows_jobs_workers_and_processes(tab: Tab) -> None:
     expect(page.get_by_role("region", name="Workers")).to_contain_text("of 1 busy")
     processes = page.get_by_role("region", name="Processes").locator("tbody tr")
     expect(processes).to_have_count(len(tab.jobyard.processes()))
-    expect(processes.filter(has_text="queue-")).to_contain_text("well")
+    expect(processes.filter(has_text="queue-")).to_contain_text("healthy")
     expect(page.locator("#live")).to_have_text("Live")
 
 
@@ -420,7 +420,7 @@ def test_an_unavailable_service_is_reported_until_it_is_back(guarded_tab: Tab, g
     page.evaluate("document.getElementById('try-now').click()")  # it may have been hidden again already
 
     expect(page.locator("#live")).to_have_text("Live")
-    expect(page.locator("#told")).to_have_text("The service answers again.")
+    expect(page.locator("#notice")).to_have_text("The service answers again.")
     expect(page.locator("#away")).to_be_hidden()
     assert guarded.guard_pid != old
 

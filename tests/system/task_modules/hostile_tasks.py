@@ -52,16 +52,16 @@ def hog(payload: Any) -> None:
 @task("daemonise")
 def daemonise(payload: Any) -> None:
     """Leaves a proper daemon behind: two forks, a session of its own, nothing shared, ignoring SIGTERM."""
-    told, tell = os.pipe()
+    read_fd, write_fd = os.pipe()
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            os.write(tell, str(os.getpid()).encode())
+            os.write(write_fd, str(os.getpid()).encode())
             os.closerange(0, 4096)
             time.sleep(FOREVER_S)
         os._exit(0)
-    note(payload, "begin", child=int(os.read(told, 20)))
+    note(payload, "begin", child=int(os.read(read_fd, 20)))
     match payload["then"]:
         case "die":
             os._exit(0)

@@ -116,9 +116,9 @@ def test_an_environment_is_made_once_for_the_same_packages(monkeypatch: pytest.M
     commands: list[str] = []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
-    def make(command: Sequence[str], told: str) -> str:
+    def make(command: Sequence[str], failure: str) -> str:
         commands.append(" ".join(command))
-        return _make(command, told)
+        return _make(command, failure)
 
     for packages in (["one"], ["one"], ["one", "two"]):
         peer_bin("some", packages, run=make)
@@ -139,7 +139,7 @@ def _refuse() -> AbstractContextManager[Server]:
     raise CannotRun("no such server")
 
 
-def _make(command: Sequence[str], told: str) -> str:
+def _make(command: Sequence[str], failure: str) -> str:
     """Pretends to run the command."""
     if "venv" in command:
         Path(command[-1]).mkdir(parents=True, exist_ok=True)

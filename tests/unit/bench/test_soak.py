@@ -43,9 +43,9 @@ def test_a_repeating_thread_raises_its_error_at_the_end() -> None:
 def test_samples_are_summarized() -> None:
     samples = [a_sample(jobs_per_s=float(number), waits_ms=[float(number)], memory_mib=150.0 + number) for number in range(20)]
 
-    told = dict(rows(samples))
+    summary = dict(rows(samples))
 
-    assert told["jobs/s in a sample, least … most"] == "0 … 19.0"
-    assert (told["submit to start ms, p50"], told["submit to start ms, p100"]) == ("9", "19.0")
-    assert (told["memory MiB, most in the first tenth"], told["memory MiB, most in the last tenth"]) == ("151", "169")
-    assert told["CPU, % of a core"] == "50.0"
+    assert summary["jobs/s in a sample, least … most"] == "0 … 19.0"
+    assert (summary["submit to start ms, p50"], summary["submit to start ms, p100"]) == ("9", "19.0")
+    assert (summary["memory MiB, most in the first tenth"], summary["memory MiB, most in the last tenth"]) == ("151", "169")
+    assert summary["CPU, % of a core"] == "50.0"

@@ -32,21 +32,21 @@ def main(name, how, first, count, *rest):
     """Submit the requested jobs."""
     app = importlib.import_module(name)
     numbers = range(int(first), int(first) + int(count))
-    told = {"began_ns": time.monotonic_ns()}
+    report = {"began_ns": time.monotonic_ns()}
     if how == "many":
         app.submit_many(numbers)
     elif how == "hold":
         for number in numbers[::2]:
             app.submit_hold(number, float(rest[0]))
     else:
-        told["waits_ms"] = []
+        report["waits_ms"] = []
         for number in numbers:
             wait_ms = submit_one(app, number)
             if wait_ms is None:
                 break
-            told["waits_ms"].append(wait_ms)
-    told["ended_ns"] = time.monotonic_ns()
-    print(json.dumps(told))
+            report["waits_ms"].append(wait_ms)
+    report["ended_ns"] = time.monotonic_ns()
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -155,9 +155,9 @@ def test_a_list_covers_all_pages(kind: str) -> None:
 
 
 def test_health_and_errors_are_returned(kind: str) -> None:
-    told = {"error": {"code": "unauthorized", "message": "no", "field": None}}
+    refused = {"error": {"code": "unauthorized", "message": "no", "field": None}}
     healthy = {"status": "healthy", "components": {}}
-    either = EitherClient(kind, Service(httpx.Response(200, json=healthy), httpx.Response(401, json=told)))
+    either = EitherClient(kind, Service(httpx.Response(200, json=healthy), httpx.Response(401, json=refused)))
 
     assert either.ask("health").is_healthy
     with pytest.raises(Unauthorized):
