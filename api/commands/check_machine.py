@@ -42,11 +42,11 @@ PACKAGES = ("flask", "gunicorn", "pymongo", "httpx", "msgspec", "psutil")
 def look_at_versions() -> Iterator[Finding]:
     """The versions of Python, SQLite, the packages and the kernel."""
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-    told = f"Python {platform.python_version()}, {words()}, {packages}, Linux {platform.release()}"
+    message = f"Python {platform.python_version()}, {words()}, {packages}, Linux {platform.release()}"
     if is_sound():
-        yield fine("versions", told)
+        yield fine("versions", message)
     else:
-        yield warning("versions", told, "install pysqlite3 into the environment (.venv/bin/pip install pysqlite3), then restart")
+        yield warning("versions", message, "install pysqlite3 into the environment (.venv/bin/pip install pysqlite3), then restart")
 
 
 def look_at_tasks(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -55,9 +55,7 @@ def look_at_tasks(settings: Settings, environment: Mapping[str, str]) -> Iterato
         code = find_task_code(settings, environment)
         ready = ask_for_tasks(settings, code)
     except CannotStart as wrong:
-        yield broken(
-            "tasks", wrong.message, "correct the module, or TASKS; they are found on PYTHONPATH and in the working folder"
-        )
+        yield broken("tasks", wrong.message, "correct the module, or TASKS; they are found on PYTHONPATH and in the working folder")
         return
     for text in ready.warnings:
         yield warning("tasks", text, "correct TASKS, or the module")
@@ -104,16 +102,16 @@ def look_at_disk(settings: Settings) -> Iterator[Finding]:
     folder = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
-    told = f"{free / GIB:.1f} GiB of {disk.f_blocks * disk.f_frsize / GIB:.1f} GiB are free below {folder}"
+    message = f"{free / GIB:.1f} GiB of {disk.f_blocks * disk.f_frsize / GIB:.1f} GiB are free below {folder}"
     remedy = "free some space, lower RETENTION_S so that less is kept, or move DATA_DIR"
     if free < FULL_DISK_BYTES:
-        yield broken("disk", told, remedy)
+        yield broken("disk", message, remedy)
     elif free < LOW_DISK_BYTES:
-        yield warning("disk", told, remedy)
+        yield warning("disk", message, remedy)
     elif disk.f_files and disk.f_favail < MIN_FREE_FILES:
-        yield warning("disk", f"{told}, but only {disk.f_favail} more files can be created there", "remove unneeded files")
+        yield warning("disk", f"{message}, but only {disk.f_favail} more files can be created there", "remove unneeded files")
     else:
-        yield fine("disk", told)
+        yield fine("disk", message)
 
 
 # ---- the limits of the machine
@@ -170,8 +168,8 @@ def _look_at_free_ports(settings: Settings, expected: list[int]) -> Iterator[Fin
     for sock in listeners.values():
         sock.close()
     for fault in explain(settings.host, faults):
-        told, _, remedy = fault.partition(": ")
-        yield broken("ports", told, remedy)
+        message, _, remedy = fault.partition(": ")
+        yield broken("ports", message, remedy)
     if not faults:
         yield fine("ports", f"{_spans(expected)} on {settings.host} are free")
 

@@ -106,9 +106,9 @@ def _stuck_while_idle(client: Client, stats: Json, now: datetime) -> Iterator[Fi
         why = client.ask("GET", f"/api/jobs/{left[-1]['job_id']}/why")["reasons"]
         if why and why[0]["code"] in BACKLOG_CODES and _is_moving(client, stats):
             continue
-        told = why[0]["message"] if why else "the cause is unknown"
+        reason = why[0]["message"] if why else "the cause is unknown"
         yield warning(
-            "jobs", f"{_list_of(left)} have been {status} for more than {span(WAITED_LONG_S)} while slots are free: {told}",
+            "jobs", f"{_list_of(left)} have been {status} for more than {span(WAITED_LONG_S)} while slots are free: {reason}",
             f"run bin/jobyard why {left[-1]['job_id']}",
         )  # fmt: skip
 

@@ -104,12 +104,12 @@ def _last_output(attempts: list[dict[str, Any]]) -> list[str]:
 @with_service
 def why_not(service: Service, job_id: str) -> None:
     """Explain why a job is not running, the most decisive reason first."""
-    told = service.client().ask("GET", f"/api/jobs/{job_id}/why")
+    answer = service.client().ask("GET", f"/api/jobs/{job_id}/why")
     if service.as_json:
-        print_json(told)
+        print_json(answer)
         return
-    click.echo(f"{told['job_id']} is {coloured(told['status'])}")
-    for reason in told["reasons"]:
+    click.echo(f"{answer['job_id']} is {coloured(answer['status'])}")
+    for reason in answer["reasons"]:
         click.echo(f"- {clean(reason['message'])} ({reason['code']})")
 
 

@@ -83,7 +83,7 @@ def _draw(screen: Screen, before: Snapshot, snapshot: Snapshot, url: str, troubl
     title = click.style(f"Jobyard {url}", bold=True)
     size = screen.size
     speeds = rates(before, snapshot) if before is not snapshot else None
-    told: Iterable[str] = [click.style(f"{trouble}: this is the last screen", fg="red")] if trouble else []
+    notice: Iterable[str] = [click.style(f"{trouble}: this is the last screen", fg="red")] if trouble else []
     # one column stays free: clearing the rest of a full line would clear its last character
     lines = frame(snapshot, speeds, width=size.columns - 1, height=size.lines - bool(trouble), title=title)
-    screen.draw([*told, *lines])
+    screen.draw([*notice, *lines])

@@ -1,4 +1,4 @@
-// What can be done about a job: cancel it, retry it, send it again by hand.
+// The actions on a job's page: cancel it, retry it, copy it as a curl command.
 
 import { post, Refused } from "./api.js";
 import { confirm, copy } from "./dialog.js";
@@ -15,14 +15,14 @@ export function actions(job, live) {
 }
 
 async function cancel(job, live) {
-  const words = job.status === "running" ? "Its task is told to stop, and is stopped if it does not." : "It will not run.";
+  const words = job.status === "running" ? "Its task is asked to stop, and is killed if it does not." : "It will not run.";
   if (await confirm("Cancel this job?", words, "Cancel the job")) await change(job, "cancel", live);
 }
 
 async function change(job, verb, live) {
   try {
     const after = await post(`/api/jobs/${job.job_id}/${verb}`);
-    say(after.status === "running" ? "The task is told to stop." : `The job is ${after.status} now.`);
+    say(after.status === "running" ? "The task is asked to stop." : `The job is ${after.status} now.`);
   } catch (fault) {
     say(fault instanceof Refused ? fault.message : `Nothing is known to have changed: ${fault.message}.`);
   }

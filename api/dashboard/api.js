@@ -1,7 +1,7 @@
-// Requests to the gateway: the token goes along, an error comes back as one of two kinds, and numbers come back as they are.
+// Requests to the gateway: adds the token, turns failures into one of two errors, and keeps large numbers exact.
 //
-//   Refused   the service answered, and said no: status, code, message, field
-//   Away      nobody answered, or only that it cannot at the moment: worth trying again
+//   Refused   the service refused the request: status, code, message, field
+//   Away      there was no answer, or the service is temporarily unavailable: worth trying again
 
 import { token } from "./session.js";
 
@@ -54,7 +54,7 @@ function words(text) {
   }
 }
 
-// An integer beyond 2^53 keeps its digits where the browser can tell them.
+// Integers beyond 2^53 keep all digits in browsers that pass the source text to the reviver.
 export function parse(text) {
   return JSON.parse(text, (name, value, context) => {
     const isLarge = typeof value === "number" && !Number.isSafeInteger(value) && Number.isInteger(value);

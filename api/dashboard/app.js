@@ -1,4 +1,4 @@
-// The dashboard's start: the address decides which page is shown, and the poll keeps it true. Nothing here is stored but the theme
+// Starts the dashboard: the address selects the page, and polling keeps it up to date. Nothing is stored but the theme
 // and, while the tab is open, the token.
 
 import { Refused } from "./api.js";
@@ -19,7 +19,7 @@ const WORDS = { live: "Live", paused: "Paused", away: "Away", starting: "Startin
 
 let state = "starting";
 let counting = null;
-const live = new Live({ told, refused });
+const live = new Live({ onState: showState, refused });
 
 async function show({ isFirst = false } = {}) {
   const where = route();
@@ -33,7 +33,7 @@ async function show({ isFirst = false } = {}) {
     else link.removeAttribute("aria-current");
   }
   byId("sign-out").hidden = token() === null;
-  if (page.look === null) told({ state: "idle" });
+  if (page.look === null) showState({ state: "idle" });
   else await live.follow((signal) => page.look(signal));
   if (!isFirst) byId("main").querySelector("h1")?.focus({ preventScroll: true });
 }
@@ -56,8 +56,8 @@ function refused(fault) {
   render(root, h("h1", { tabindex: -1 }, "That does not work"), h("p", { class: "fault", role: "alert" }, fault.message));
 }
 
-// What the poll says of itself: seen all the time, heard only when it changes.
-function told(news) {
+// Shows the state of polling: always visible, announced to screen readers only when it changes.
+function showState(news) {
   if (state === "away" && news.state === "live") say("The service answers again.");
   if (state !== "away" && news.state === "away") say("The service is away.");
   state = news.state;
@@ -75,7 +75,7 @@ function told(news) {
 }
 
 byId("skip").onclick = (event) => {
-  event.preventDefault(); // the address is the page's own
+  event.preventDefault(); // following the link would change the address, which selects the page
   byId("main").focus();
 };
 byId("try-now").onclick = () => live.now();

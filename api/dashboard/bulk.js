@@ -1,4 +1,4 @@
-// Retry or cancel all that a filter selects: counted first, then confirmed, then done in bounded steps that can be stopped.
+// Retries or cancels all jobs that a filter selects: counts them, asks for confirmation, then proceeds in steps that can be stopped.
 
 import { Away, get, post, Refused } from "./api.js";
 import { closeDialog, drawDialog, openDialog } from "./dialog.js";
@@ -31,13 +31,13 @@ function question(words, filter, found, go) {
   const chosen = Object.entries(filter).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`);
   const those = found.is_exact ? plural(found.count, "job") : `At least ${plural(found.count, "job")}`;
   return [
-    h("p", { id: "bulk-count" }, `${those} ${found.count === 1 ? "matches" : "match"}: ${chosen.length ? chosen.join(", ") : "all jobs there are"}.`),
+    h("p", { id: "bulk-count" }, `${those} ${found.count === 1 ? "matches" : "match"}: ${chosen.length ? chosen.join(", ") : "all jobs"}.`),
     h("p", { class: "soft" }, `Those ${words.left} are left as they are.`),
     buttons(cancelButton("Keep them"), found.count > 0 && h("button", { key: "go", type: "button", class: "strong", onclick: go }, words.button)),
   ];
 }
 
-// Step by step until there is no cursor. A step that the service could not take is taken again: what is changed already is skipped.
+// Repeats steps until there is no cursor. A failed step is sent again: jobs that were changed already are skipped.
 async function run(verb, filter, found, signal, live) {
   const words = VERBS[verb];
   const sums = { changed: 0, skipped: 0 };
@@ -46,10 +46,10 @@ async function run(verb, filter, found, signal, live) {
   do {
     drawDialog(words.title, ...progress(words, sums, found, trouble));
     try {
-      const told = await post(`/api/jobs/${verb}`, JSON.stringify({ filter, limit: STEP, ...(cursor ? { cursor } : {}) }), signal);
-      sums.changed += told.changed;
-      sums.skipped += told.skipped;
-      cursor = told.cursor;
+      const step = await post(`/api/jobs/${verb}`, JSON.stringify({ filter, limit: STEP, ...(cursor ? { cursor } : {}) }), signal);
+      sums.changed += step.changed;
+      sums.skipped += step.skipped;
+      cursor = step.cursor;
       trouble = null;
     } catch (fault) {
       if (signal.aborted) break;
@@ -65,8 +65,8 @@ async function run(verb, filter, found, signal, live) {
 }
 
 function failed(words, sums, fault) {
-  const told = fault instanceof Refused ? fault.message : String(fault);
-  drawDialog(words.title, h("p", { class: "fault", role: "alert" }, `Stopped after ${plural(sums.changed, "job")}: ${told}`), buttons(cancelButton("Close")));
+  const message = fault instanceof Refused ? fault.message : String(fault);
+  drawDialog(words.title, h("p", { class: "fault", role: "alert" }, `Stopped after ${plural(sums.changed, "job")}: ${message}`), buttons(cancelButton("Close")));
 }
 
 function progress(words, sums, found, trouble) {

@@ -1,5 +1,5 @@
-// Charts by hand, in SVG: sixty minutes across, bars for counts, lines for percentiles. A minute is picked with the pointer or the
-// arrow keys, in all charts at once; what it holds stands in words beside the title, and is what a screen reader hears.
+// Charts drawn as SVG: sixty minutes, bars for counts, lines for percentiles. A minute is picked with the pointer or the arrow
+// keys, in all charts at once; its values are shown as text beside the title, which is also what a screen reader announces.
 
 import { h } from "./dom.js";
 import { minute } from "./format.js";
@@ -9,7 +9,7 @@ export const MINUTES = 60;
 const HEIGHT = 138;
 const FRAME = { left: 46, right: 6, top: 8, bottom: 22 };
 
-// `chart`: title, kind (bars or lines), series [{name, tone, values}], show (a value in words), whole (words while nothing is picked).
+// `chart`: title, kind (bars or lines), series [{name, tone, values}], show (formats a value), whole (the text while nothing is picked).
 export function figure(chart, { times, width, picked, pick }) {
   const words = picked === null ? chart.whole : `${minute(times[picked])}: ${wordsOf(chart, picked)}`;
   const plot = {
@@ -63,7 +63,7 @@ function quarters(times) {
   return places.filter((place) => new Date(times[place]).getMinutes() % 15 === 0 && place > 1);
 }
 
-// Stacked: the first series stands on the ground.
+// Stacked bars: the first series is at the bottom.
 function bars(series, x, y, step) {
   const ground = series[0].values.map(() => 0);
   return series.flatMap((one) => one.values.map((value, place) => {
@@ -77,7 +77,7 @@ function bars(series, x, y, step) {
   }));
 }
 
-// A minute without a value is a gap; a lone minute is a dot.
+// A minute without a value is a gap; an isolated minute is a dot.
 function line({ name, tone, values }, x, y, step) {
   const at = (place) => `${(x(place) + step / 2).toFixed(1)} ${y(values[place]).toFixed(1)}`;
   const parts = values.map((value, place) => {

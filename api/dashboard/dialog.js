@@ -1,4 +1,4 @@
-// The page's one dialog. The browser keeps the focus in it, and gives it back when it closes.
+// The page's only dialog. The browser keeps the focus inside while it is open, and restores it afterwards.
 
 import { byId, h, render } from "./dom.js";
 
@@ -15,7 +15,7 @@ export function drawDialog(title, ...content) {
 
 export const closeDialog = (value = "") => byId("dialog").close(value);
 
-// Resolves to whether it was confirmed.
+// Resolves to true if the user confirmed.
 export async function confirm(title, words, verb) {
   byId("dialog").returnValue = "";
   const answer = await openDialog(
@@ -28,7 +28,7 @@ export async function confirm(title, words, verb) {
   return answer === "yes";
 }
 
-// The clipboard is there on safe origins only; elsewhere the text is shown, ready to be copied.
+// The clipboard is available on secure origins only; elsewhere the text is shown in a dialog, ready to be copied.
 export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);

@@ -1,8 +1,8 @@
-// Trees of plain objects, put into the page with as few changes as possible, so that focus and selection stay where they are.
-// Text is always text: there is no way from here to HTML.
+// Renders trees of plain objects with as few changes to the page as possible, so that focus and selection are kept.
+// Text is always inserted as text, never as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
-const known = new WeakMap(); // node → the properties that it was given
+const known = new WeakMap(); // node → the properties that were set on it
 
 export function h(tag, props, ...children) {
   const shown = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);

@@ -1,4 +1,4 @@
-// The filter of the list: a form that writes the address, and the other way round. Times are local in the form, with their zone
+// The filter of the list: a form that is read from the address and written to it. Times are local in the form and have a time zone
 // everywhere else.
 
 import { h } from "./dom.js";

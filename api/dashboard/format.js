@@ -1,4 +1,4 @@
-// Numbers, times and names in words.
+// Formats numbers, times and names.
 
 const NUMBER = new Intl.NumberFormat("en");
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -9,7 +9,7 @@ export const count = (value) => NUMBER.format(value);
 export const minute = (at) => MINUTE.format(new Date(at));
 export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
 
-// 850 µs is 1 ms here: what is stored has milliseconds.
+// Rounded to milliseconds, the resolution of stored times.
 export function span(ms) {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 59_950) return `${(ms / 1000).toFixed(ms < 9950 ? 2 : 1)} s`;
@@ -44,7 +44,7 @@ export function size(bytes) {
   return bytes < 1 << 20 ? `${Math.round(bytes / 1024)} KiB` : `${(bytes / (1 << 20)).toFixed(bytes < 10 << 20 ? 1 : 0)} MiB`;
 }
 
-// `box:boot:worker-7001:3` is an owner's whole name.
+// The process name in an owner such as `box:boot:worker-7001:3`.
 export const processOf = (owner) => owner.split(":").at(-2) ?? owner;
 
 export function oneLine(value, most = 140) {

@@ -1,4 +1,4 @@
-// The last hour in six small charts: what came, what came of it, how long it took to begin and to end, what waits.
+// The last hour in six small charts: accepted jobs, their outcomes, delays and durations, and the queue's depth.
 
 import { get } from "./api.js";
 import { figure, MINUTES } from "./charts.js";
@@ -13,7 +13,7 @@ export class History {
   #found = null;
   #picked = null;
 
-  // `redraw` draws the page anew from what is known.
+  // `redraw` renders the page again from the data at hand.
   constructor(redraw) {
     this.pick = (place) => {
       if (place === this.#picked) return;
@@ -29,17 +29,17 @@ export class History {
   view(root) {
     const minutes = slots(this.#found.minutes);
     const width = root.querySelector(".plot")?.clientWidth || SOME_WIDTH;
-    const shared = { times: minutes.map((told) => told.at), width, picked: this.#picked, pick: this.pick };
+    const shared = { times: minutes.map((entry) => entry.at), width, picked: this.#picked, pick: this.pick };
     return h("div", { class: "charts" },
       chartsOf(minutes).map((chart) => figure(chart, shared)),
       depth(this.#found.queue_depth));
   }
 }
 
-// Sixty of them, the latest last, with nothing in those that nobody tells of.
-function slots(told) {
-  const last = told.length ? Date.parse(told.at(-1).at) : Math.floor(Date.now() / MINUTE_MS) * MINUTE_MS;
-  const known = new Map(told.map((one) => [Math.round((last - Date.parse(one.at)) / MINUTE_MS), one]));
+// Sixty minutes, the latest last; those without data are empty.
+function slots(entries) {
+  const last = entries.length ? Date.parse(entries.at(-1).at) : Math.floor(Date.now() / MINUTE_MS) * MINUTE_MS;
+  const known = new Map(entries.map((one) => [Math.round((last - Date.parse(one.at)) / MINUTE_MS), one]));
   const nothing = { accepted: 0, succeeded: 0, failed: 0, retried: 0, lag_ms: null, duration_ms: null };
   return Array.from({ length: MINUTES }, (_, place) => {
     const age = MINUTES - 1 - place;
@@ -48,7 +48,7 @@ function slots(told) {
 }
 
 function chartsOf(minutes) {
-  const values = (name) => minutes.map((told) => told[name]);
+  const values = (name) => minutes.map((entry) => entry[name]);
   const total = (name) => count(values(name).reduce((sum, value) => sum + value, 0));
   const counted = { kind: "bars", show: count, tick: count };
   return [
@@ -64,8 +64,8 @@ function chartsOf(minutes) {
 }
 
 function percentiles(title, minutes, name) {
-  const series = ["p50", "p95", "p99"].map((part) => ({ name: part, tone: part, values: minutes.map((told) => told[name]?.[part] ?? null) }));
-  const latest = minutes.findLast((told) => told[name] !== null)?.[name];
+  const series = ["p50", "p95", "p99"].map((part) => ({ name: part, tone: part, values: minutes.map((entry) => entry[name]?.[part] ?? null) }));
+  const latest = minutes.findLast((entry) => entry[name] !== null)?.[name];
   const whole = latest ? `latest: ${span(latest.p50)} p50, ${span(latest.p95)} p95, ${span(latest.p99)} p99` : "nothing ran in the last hour";
   return { title, kind: "lines", series, whole, show: span, tick: short };
 }

@@ -1,4 +1,4 @@
-// A job's page: what it is, what came of it, how it went, and what can be done about it.
+// A job's page: its fields, result, timeline and actions.
 
 import { get } from "./api.js";
 import { actions } from "./actions.js";

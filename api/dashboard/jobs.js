@@ -1,5 +1,5 @@
-// The list of jobs: a filter, a page, the way to the next one, and what can be done to all that the filter selects. The address
-// holds all of it.
+// The list of jobs: a filter, one page, links to the next one, and actions on all jobs that the filter selects. All state is in the
+// address.
 
 import { ask, Away, get } from "./api.js";
 import { bulk } from "./bulk.js";
@@ -54,12 +54,12 @@ async function counting(filter, signal) {
     const found = await get(`/api/jobs/count?${new URLSearchParams(filter)}`, signal);
     return found.is_exact ? plural(found.count, "job") : `at least ${plural(found.count, "job")}`;
   } catch (fault) {
-    if (fault instanceof Away) return ""; // too many to count for now; the list is worth more
+    if (fault instanceof Away) return ""; // too many to count quickly; the list matters more
     throw fault;
   }
 }
 
-// A page of a search may end before it has found anything: then the next ones are looked at, a few at a time.
+// A page of a search may end without a match: then a few of the next pages are read.
 async function search(filter, cursor, signal) {
   let next = cursor;
   for (let looks = 1; ; looks += 1) {

@@ -1,11 +1,11 @@
-// Keeps the shown page true by a cheap poll: every 2 s, not while the tab is hidden, a few times sooner after something was done,
-// further apart when an answer costs the service much, and ever further apart while it is away.
+// Keeps the page up to date by polling: every 2 s, not while the tab is hidden, a few times sooner after an action, less often when
+// an answer is expensive for the service, and less and less often while it is unavailable.
 
 import { Away, isAbort } from "./api.js";
 
 const EVERY_MS = 2000;
 const SOON_MS = [250, 500, 1000];
-const SHARE = 8; // an answer that took t is asked for again after 8 t at the earliest
+const SHARE = 8; // an answer that took t is requested again after 8 t at the earliest
 const LONGEST_MS = 30_000;
 
 export class Live {
@@ -15,14 +15,14 @@ export class Live {
   #failures = 0;
   #soon = [];
 
-  // `told({state, words, nextAt})`: live, paused or away.  `refused(error)`: what the service said no to.
-  constructor({ told, refused }) {
-    this.told = told;
+  // `onState({state, words, nextAt})`: called with live, paused or away.  `refused(error)`: called with the service's error.
+  constructor({ onState, refused }) {
+    this.onState = onState;
     this.refused = refused;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#pause() : this.now()));
   }
 
-  // From now on this is looked at; it gets a signal that says when nobody wants the answer any more.
+  // Polls this from now on; it gets an abort signal for when its answer is no longer needed.
   follow(look) {
     this.stop();
     this.#look = look;
@@ -35,13 +35,13 @@ export class Live {
     this.#look = null;
   }
 
-  // Look at once, rather than at the next turn; something has been done, or somebody has come.
+  // Polls at once instead of at the next interval, after an action or when the tab becomes visible.
   now() {
     this.#soon = [...SOON_MS];
-    return this.#turn();
+    return this.#poll();
   }
 
-  async #turn() {
+  async #poll() {
     clearTimeout(this.#timer);
     this.#running?.abort();
     if (this.#look === null) return;
@@ -51,7 +51,7 @@ export class Live {
       await this.#look(running.signal);
       if (running.signal.aborted) return;
       this.#failures = 0;
-      this.told({ state: "live" });
+      this.onState({ state: "live" });
       this.#again(Math.max(this.#soon.shift() ?? EVERY_MS, SHARE * (performance.now() - began)));
     } catch (fault) {
       if (running.signal.aborted || isAbort(fault)) return;
@@ -63,16 +63,16 @@ export class Live {
     if (!(fault instanceof Away)) return this.refused(fault);
     const pause = Math.min(LONGEST_MS, EVERY_MS * 2 ** Math.min(this.#failures, 8));
     this.#failures += 1;
-    this.told({ state: "away", words: fault.message, nextAt: Date.now() + pause });
+    this.onState({ state: "away", words: fault.message, nextAt: Date.now() + pause });
     this.#again(pause);
   }
 
   #again(pause) {
-    if (!document.hidden) this.#timer = setTimeout(() => this.#turn(), pause);
+    if (!document.hidden) this.#timer = setTimeout(() => this.#poll(), pause);
   }
 
   #pause() {
     clearTimeout(this.#timer);
-    if (this.#look !== null) this.told({ state: "paused" });
+    if (this.#look !== null) this.onState({ state: "paused" });
   }
 }

@@ -1,10 +1,10 @@
-// What the task said: its progress, and the end of what each attempt printed or logged.
+// The task's progress, and the end of what each attempt printed or logged.
 
 import { h } from "./dom.js";
 import { ago } from "./format.js";
 
-export function progress(told) {
-  const latest = told.attempts.at(-1)?.progress;
+export function progress(answer) {
+  const latest = answer.attempts.at(-1)?.progress;
   if (!latest) return null;
   const share = Math.round(100 * latest.fraction);
   return h("div", { class: "progress" },
@@ -12,8 +12,8 @@ export function progress(told) {
     h("p", {}, `${share} %`, latest.note ? `, ${latest.note}` : "", h("span", { class: "soft" }, ` (${ago(latest.at)})`)));
 }
 
-export function logs(told) {
-  const spoken = told.attempts.filter((attempt) => attempt.output !== "");
+export function logs(answer) {
+  const spoken = answer.attempts.filter((attempt) => attempt.output !== "");
   if (spoken.length === 0) return null;
   return spoken.map((attempt) => h("details", { key: attempt.attempt, open: attempt === spoken.at(-1) },
     h("summary", {}, `Attempt ${attempt.attempt}${attempt.is_running ? ", running" : ""}`),

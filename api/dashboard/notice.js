@@ -1,4 +1,4 @@
-// What happened, said once: to be seen at the foot of the page and heard from a screen reader.
+// A short notice at the bottom of the page, which screen readers announce.
 
 import { byId } from "./dom.js";
 
@@ -6,8 +6,8 @@ const SHOWN_MS = 6000;
 let timer = null;
 
 export function say(words) {
-  const told = byId("told");
+  const notice = byId("notice");
   clearTimeout(timer);
-  told.textContent = words;
-  timer = setTimeout(() => (told.textContent = ""), SHOWN_MS);
+  notice.textContent = words;
+  timer = setTimeout(() => (notice.textContent = ""), SHOWN_MS);
 }

@@ -1,4 +1,4 @@
-// The overview: jobs by status, the last hour, what the workers run, every process.
+// The overview: jobs by status, the last hour, the workers' slots, every process.
 
 import { get } from "./api.js";
 import { h, render } from "./dom.js";
@@ -25,7 +25,7 @@ export function overview(root) {
     const width = () => root.querySelector(".plot")?.clientWidth;
     const before = width();
     render(root, page());
-    if (width() !== before) render(root, page()); // drawn for another width than there is
+    if (width() !== before) render(root, page()); // the charts were drawn for another width
   };
   const history = new History(draw);
   const onResize = () => (root.isConnected ? stats && draw() : removeEventListener("resize", onResize));
@@ -42,7 +42,7 @@ export function overview(root) {
 }
 
 function jobCounts(jobs) {
-  if (jobs.error !== undefined) return h("p", { class: "fault" }, badge("unwell", `Jobs cannot be counted: ${jobs.error}`));
+  if (jobs.error !== undefined) return h("p", { class: "fault" }, badge("unhealthy", `Jobs cannot be counted: ${jobs.error}`));
   return h("ul", { class: "counts", "aria-label": "Jobs by status" },
     STATUSES.map((status) =>
       h("li", { key: status },

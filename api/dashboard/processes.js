@@ -1,4 +1,4 @@
-// Every process: pid, memory, processor time, restarts, health.
+// The table of all processes: pid, memory, CPU time, restarts, health.
 
 import { h } from "./dom.js";
 import { age, count, size } from "./format.js";
@@ -18,7 +18,7 @@ export function processTable({ processes, components }) {
   ])), "dense");
 }
 
-function health(process, told) {
-  if (process.status !== "running") return badge("unwell", process.status);
-  return told?.error === undefined ? badge("completed", "well") : badge("unwell", told.error);
+function health(process, counters) {
+  if (process.status !== "running") return badge("unhealthy", process.status);
+  return counters?.error === undefined ? badge("completed", "healthy") : badge("unhealthy", counters.error);
 }

@@ -1,4 +1,4 @@
-// The address after #: which page, of which job, with which filter. All state that a reload should find again is there.
+// The address after #: the page, the job, the filter. All state that should survive a reload is there.
 //
 //   #/   #/jobs?status=failed&cursor=…   #/jobs/<id>   #/submit
 

@@ -1,6 +1,6 @@
-// From values to pixels, and which values are worth a line across the chart.
+// Scales from values to pixels, and the values at which grid lines are drawn.
 
-// Ticks from zero to a round number that is not below the greatest value.
+// Ticks from zero to a round number that is at least the greatest value.
 export function counting(values) {
   const most = Math.max(1, ...values);
   const step = roundUp(most / 3);
@@ -15,7 +15,7 @@ function roundUp(value) {
   return Math.max(1, step);
 }
 
-// Decades: what takes a millisecond and what takes a minute can be read off the same chart.
+// A logarithmic scale, so that milliseconds and minutes can be read from the same chart.
 export function decades(values) {
   const found = values.filter((value) => value !== null).map((value) => Math.max(1, value));
   const low = found.length ? Math.floor(Math.log10(Math.min(...found))) : 0;

@@ -1,4 +1,4 @@
-// The token, for as long as the tab is open. It leaves the page in the Authorization header and nowhere else.
+// The token, kept while the tab is open. It is sent in the Authorization header only.
 
 const NAME = "jobyard-token";
 

@@ -1,4 +1,4 @@
-// The form that asks for the token, when the service does.
+// The form for the token, shown when the service requires one.
 
 import { get, Refused } from "./api.js";
 import { h, render } from "./dom.js";

@@ -1,4 +1,4 @@
-// The states of a job and of an attempt: a shape and a word each, never a colour alone.
+// The statuses of jobs and attempts: each has a shape and a word, never a colour alone.
 
 import { h } from "./dom.js";
 
@@ -16,7 +16,7 @@ const SHAPES = {
   completed: [stroke("M1.8 6.6 4.6 9.4 10.2 2.8")],
   failed: [stroke("M2.4 2.4l7.2 7.2M9.6 2.4 2.4 9.6")],
   cancelled: [RING, stroke("M3.2 8.8 8.8 3.2")],
-  unwell: [stroke("M6 2v5M6 9.8v.2")],
+  unhealthy: [stroke("M6 2v5M6 9.8v.2")],
 };
 const LIKE = { success: "completed", timeout: "failed", crashed: "failed", lost: "failed", released: "cancelled" };
 

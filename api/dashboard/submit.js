@@ -1,4 +1,4 @@
-// The form for a new job. The payload goes on as it was typed, so that no number loses a digit on the way.
+// The form for a new job. The payload is sent as it was typed, so that no number loses digits.
 
 import { post, Refused } from "./api.js";
 import { h, render } from "./dom.js";
@@ -11,8 +11,8 @@ const FIELDS = ["task", "payload", "queue", "priority", "delay_s"];
 export function submit(root) {
   let fault = null;
   let names = [];
-  const draw = () => render(root, h("h1", { tabindex: -1 }, "Submit a job"), form(fault, told), offered(names));
-  const told = (news) => {
+  const draw = () => render(root, h("h1", { tabindex: -1 }, "Submit a job"), form(fault, showFault), offered(names));
+  const showFault = (news) => {
     fault = news;
     draw();
   };
@@ -20,14 +20,14 @@ export function submit(root) {
   return {
     title: "Submit",
     async look(signal) {
-      names = await taskNames(signal); // somebody who answers would take the job, too
+      names = await taskNames(signal); // if this fails, so would the submission
       draw();
     },
   };
 }
 
-function form(fault, told) {
-  return h("form", { class: "submit", novalidate: true, onsubmit: (event) => send(event, told) },
+function form(fault, showFault) {
+  return h("form", { class: "submit", novalidate: true, onsubmit: (event) => send(event, showFault) },
     field("Task", "task", fault, (more) => h("input", { name: "task", value: "echo", list: "tasks", autocomplete: "off", spellcheck: "false", required: true, ...more })),
     field("Payload, any JSON", "payload", fault, (more) => h("textarea", { name: "payload", rows: 8, value: '{"hello": "world"}', spellcheck: "false", ...more })),
     h("div", { class: "row" },
@@ -51,7 +51,7 @@ function priorities() {
   return [9, 8, 7, 6, 5, 4, 3, 2, 1, 0].map((level) => h("option", { value: level, selected: level === 5 }, names[level] ?? String(level)));
 }
 
-async function send(event, told) {
+async function send(event, showFault) {
   event.preventDefault();
   const given = new FormData(event.target);
   try {
@@ -59,7 +59,7 @@ async function send(event, told) {
     say("The job is accepted.");
     location.hash = address(`jobs/${id}`);
   } catch (fault) {
-    told(fault instanceof Refused ? fault : { field: null, message: `It is not known whether the job was accepted: ${fault.message}.` });
+    showFault(fault instanceof Refused ? fault : { field: null, message: `It is not known whether the job was accepted: ${fault.message}.` });
     event.target.querySelector("[aria-invalid=true]")?.focus();
   }
 }

@@ -1,4 +1,4 @@
-// Tables that stay tables for those who hear them, and become cards on a narrow screen. A column: [title, class].
+// Tables that become cards on narrow screens, but stay tables for screen readers. A column: [title, class].
 
 import { h } from "./dom.js";
 

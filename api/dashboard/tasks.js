@@ -1,10 +1,10 @@
-// The names of the tasks that somebody knows, offered in fields for one.
+// The names of the registered tasks, offered as suggestions in task fields.
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
 
 export async function taskNames(signal) {
-  return (await get("/api/tasks", signal)).map((told) => told.task);
+  return (await get("/api/tasks", signal)).map((row) => row.task);
 }
 
 export const offered = (names) => h("datalist", { id: "tasks" }, names.map((name) => h("option", { key: name, value: name })));

@@ -1,4 +1,4 @@
-// Light, dark, or (auto) what the system says; remembered by this browser.
+// The theme: light, dark, or auto (the system's setting); remembered by the browser.
 
 const NAME = "jobyard-theme";
 const NEXT = { auto: "light", light: "dark", dark: "auto" };

@@ -1,4 +1,4 @@
-// How a job went: each state and each attempt with its moment, and how long it waited where.
+// The timeline of a job: each state and attempt with its time, and how long the job waited in between.
 
 import { h } from "./dom.js";
 import { moment, processOf, span } from "./format.js";
@@ -9,8 +9,8 @@ export function timeline(job, executions) {
   return h("ol", { class: "timeline" }, events.map((event, place) => entry(event, events[place - 1])));
 }
 
-// The job knows its latest due time and claim only; of the attempts before, their executions are left. `where`: what the time since
-// the event before was spent with.
+// The job has only its latest due time and claim; earlier attempts are known from their executions. `where`: how the time since the
+// previous event was spent.
 export function eventsOf(job, executions) {
   const events = [{ key: "created", at: job.created_at, words: "Accepted", status: "pending" }];
   if (job.scheduled_at > job.created_at) {

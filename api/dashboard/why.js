@@ -1,4 +1,4 @@
-// Why a job does not run yet, in the words of the service, most decisive first.
+// The service's reasons why a job does not run yet, the most decisive first.
 
 import { h } from "./dom.js";
 
@@ -6,6 +6,6 @@ const WAITING = ["pending", "claimed", "queued"];
 
 export const isWaiting = (job) => WAITING.includes(job.status);
 
-export function why(told) {
-  return h("ol", { class: "reasons" }, told.reasons.map((reason) => h("li", { key: reason.code }, h("p", {}, reason.message), h("p", { class: "id" }, reason.code))));
+export function why(answer) {
+  return h("ol", { class: "reasons" }, answer.reasons.map((reason) => h("li", { key: reason.code }, h("p", {}, reason.message), h("p", { class: "id" }, reason.code))));
 }

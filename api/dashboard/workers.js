@@ -1,18 +1,18 @@
-// The workers and their slots: what each runs, and for how long.
+// The workers and their slots: the job in each, and its duration.
 
 import { get, Refused } from "./api.js";
 import { h } from "./dom.js";
 import { count, span } from "./format.js";
 import { address } from "./route.js";
 
-const LONG_S = 1; // of what is over sooner the name is not asked for
+const LONG_S = 1; // the task's name is not requested for shorter jobs
 
-// The tasks' names of the jobs that run, asked for once a job.
+// The task names of the running jobs, requested once per job.
 export class Slots {
   #tasks = new Map();
 
   async known(components, signal) {
-    const running = Object.values(components).flatMap((told) => told.executors ?? []).filter((slot) => slot.job_id !== null);
+    const running = Object.values(components).flatMap((counters) => counters.executors ?? []).filter((slot) => slot.job_id !== null);
     const ids = new Set(running.map((slot) => slot.job_id));
     for (const id of this.#tasks.keys()) if (!ids.has(id)) this.#tasks.delete(id);
     const news = running.filter((slot) => slot.running_s >= LONG_S && !this.#tasks.has(slot.job_id));
@@ -24,23 +24,23 @@ export class Slots {
     try {
       this.#tasks.set(id, (await get(`/api/jobs/${id}`, signal)).task);
     } catch (fault) {
-      if (!(fault instanceof Refused)) throw fault; // it is over, and gone
+      if (!(fault instanceof Refused)) throw fault; // the job has finished and was purged
     }
   }
 }
 
 export function workerList(components, tasks) {
-  const workers = Object.entries(components).filter(([, told]) => "executors" in told);
+  const workers = Object.entries(components).filter(([, counters]) => "executors" in counters);
   if (workers.length === 0) return h("p", { class: "none" }, "No worker answers.");
-  return h("ul", { class: "workers" }, workers.map(([name, told]) => worker(name, told, tasks)));
+  return h("ul", { class: "workers" }, workers.map(([name, counters]) => worker(name, counters, tasks)));
 }
 
-function worker(name, told, tasks) {
-  const busy = told.executors.filter((slot) => slot.job_id !== null).length;
-  const ended = `${count(told.jobs_succeeded)} succeeded, ${count(told.jobs_failed)} failed, ${count(told.jobs_retried)} retried`;
+function worker(name, counters, tasks) {
+  const busy = counters.executors.filter((slot) => slot.job_id !== null).length;
+  const ended = `${count(counters.jobs_succeeded)} succeeded, ${count(counters.jobs_failed)} failed, ${count(counters.jobs_retried)} retried`;
   return h("li", { key: name },
-    h("div", { class: "worker" }, h("h3", {}, name), h("p", {}, `${busy} of ${told.concurrency} busy`), h("p", { class: "soft" }, ended)),
-    h("ol", { class: "slots", "aria-label": `Slots of ${name}` }, told.executors.map((slot) => slotOf(slot, tasks))));
+    h("div", { class: "worker" }, h("h3", {}, name), h("p", {}, `${busy} of ${counters.concurrency} busy`), h("p", { class: "soft" }, ended)),
+    h("ol", { class: "slots", "aria-label": `Slots of ${name}` }, counters.executors.map((slot) => slotOf(slot, tasks))));
 }
 
 function slotOf(slot, tasks) {

@@ -162,4 +162,3 @@ class LongPoll:
         self._peer = self._network.connect(self._name) if self._name else None
         if self._peer is not None:
             self._added, self._removed = dict.fromkeys(self._waiters), {}
-

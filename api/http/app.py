@@ -83,4 +83,3 @@ def _reply_to_http(error: HTTPException) -> Reply:
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return json_reply(error_body(code, message), STATUS_OF[code] if status < 500 else 500, headers)
-

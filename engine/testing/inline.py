@@ -110,7 +110,7 @@ class InlineJobyard:
         assert task is not None, "it was accepted"
         current = CurrentJob(
             job_id=job.job_id, attempt=job.attempt, epoch=job.epoch, retry_count=job.retry_count,
-            deadline=self._world.now() + timedelta(seconds=job.timeout_s), report=lambda *told: None,
+            deadline=self._world.now() + timedelta(seconds=job.timeout_s), report=lambda *args: None,
         )  # fmt: skip
         try:
             outcome = stored_outcome(success(call_as(current, task.function, json.loads(job.payload))))

@@ -1,5 +1,5 @@
-"""The benchmark: a system of its own, loads, measures, a table. `bin/bench --help` says how; `figures.py` says what is measured.
+"""The benchmark: starts its own system, loads it, measures it, and prints a table. See `bin/bench --help` and `figures.py`.
 
-It talks to the system as any user does: HTTP, signals, tasks of its own (`tasks.py`). Memory and CPU are read from /proc, and
-the count of completed jobs from the database, because asking the system would cost part of what is measured.
+It uses the system as any user does: by HTTP, signals and its own tasks (`task_modules`). Memory and CPU are read from /proc, and
+the number of completed jobs from the database, because asking the system would distort what is measured.
 """

@@ -1,4 +1,4 @@
-"""`bin/bench`: starts a system, measures, prints the table, writes the JSON, leaves nothing behind."""
+"""`bin/bench`: starts a system, measures it, prints the table, writes the JSON file, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from tests.bench import calibration, cost, latency, outage, recovery, report, scale, soak, speed
 from tests.bench.effort import FULL, QUICK, Effort
 from tests.bench.figures import KINDS, Figure, figure
-from tests.bench.guestbook import Guestbook
 from tests.bench.peers.compare import measure_peers
+from tests.bench.start_recorder import StartRecorder
 from tests.bench.system import System, running_system
 from tests.bench.table import Table
 
 EXIT_OK, EXIT_FAILED, EXIT_STOPPED = 0, 1, 130
 
-Measure = Callable[[System, Guestbook, Effort], Iterator[Figure]]
+Measure = Callable[[System, StartRecorder, Effort], Iterator[Figure]]
 
 MEASURES: dict[str, Measure] = {
     "idle": cost.measure_idle,
@@ -39,11 +39,11 @@ MEASURES: dict[str, Measure] = {
     "memory": cost.measure_memory,
     "restart": outage.measure_restart,
 }
-"""In the order in which they are taken: what wants a fresh system first, what leaves traces last."""
+"""In the order of measurement: first what needs a fresh system, last what leaves traces."""
 
 
 def main(words: Sequence[str]) -> int:
-    """The exit status: 0 when everything could be measured, whatever came out."""
+    """The exit status: 0 when everything could be measured, whatever the results."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _read(words)
     seen: list[Figure | Table] = []
@@ -51,11 +51,11 @@ def main(words: Sequence[str]) -> int:
     try:
         for measured in _measure(options):
             seen.append(measured)
-            print(report.told(measured), flush=True)
+            print(report.as_text(measured), flush=True)
     except KeyboardInterrupt:
         return EXIT_STOPPED
     except Exception as fault:
-        print(f"cannot go on measuring: {fault}", file=sys.stderr)
+        print(f"the measurement failed: {fault}", file=sys.stderr)
         return EXIT_FAILED
     finally:
         asked = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items() if name != "json"}
@@ -79,12 +79,12 @@ def _figures(options: argparse.Namespace, effort: Effort) -> Iterator[Figure]:
     with running_system() as system:
         yield figure("calibration_loop_per_s", calibration.loop_per_s())
         yield figure("calibration_fsync_per_s", calibration.fsync_per_s(system.folder))
-        guestbook = Guestbook(system.folder)
+        start_recorder = StartRecorder(system.folder)
         try:
             for name in options.only or MEASURES:
-                yield from MEASURES[name](system, guestbook, effort)
+                yield from MEASURES[name](system, start_recorder, effort)
         finally:
-            guestbook.close()
+            start_recorder.close()
         yield figure("stop_s", system.stop())
 
 
@@ -96,19 +96,19 @@ def _effort(options: argparse.Namespace) -> Effort:
 def _read(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bin/bench", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Starts a system of its own on free ports, measures it, prints a table and writes JSON.",
+        description="Starts its own system on free ports, measures it, prints a table and writes JSON.",
         epilog="figures:\n" + "\n".join(f"  {kind.name:<34}{kind.meaning} ({kind.unit})" for kind in KINDS.values()),
     )  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="small counts: shows that all works, the figures are rough")
+    parser.add_argument("--quick", action="store_true", help="small counts: checks that everything works; the figures are rough")
     names = ", ".join(MEASURES)
-    parser.add_argument("--only", action="append", choices=list(MEASURES), metavar="NAME", help=f"one of {names}; again for more")
-    jobs = f"jobs in each measure by the thousand ({FULL.jobs}, quick {QUICK.jobs})"
+    parser.add_argument("--only", action="append", choices=list(MEASURES), metavar="NAME", help=f"one of {names}; repeatable")
+    jobs = f"jobs in each batch measurement ({FULL.jobs}, quick {QUICK.jobs})"
     parser.add_argument("--jobs", type=int, metavar="N", help=jobs)
-    told = f"only: how cost grows with clients and with stored jobs, to MOST ({scale.DEFAULT_MOST}; {scale.SIZES[-1]}: 6 GB)"
-    parser.add_argument("--scale", type=int, nargs="?", const=scale.DEFAULT_MOST, metavar="MOST", help=told)
-    told = "only: others of the kind beside Jobyard (all, or those with NAME in their name); installs them first, apart"
-    parser.add_argument("--peers", nargs="?", const="", metavar="NAME", help=told)
-    parser.add_argument("--soak", type=float, metavar="SECONDS", help="only: a steady load for so long, with plots")
+    description = f"only: how cost grows with clients and with stored jobs, to MOST ({scale.DEFAULT_MOST}; {scale.SIZES[-1]}: 6 GB)"
+    parser.add_argument("--scale", type=int, nargs="?", const=scale.DEFAULT_MOST, metavar="MOST", help=description)
+    description = "only: compare other job systems (all, or those with NAME in their name); installs them separately"
+    parser.add_argument("--peers", nargs="?", const="", metavar="NAME", help=description)
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="only: a steady load for this long, with plots")
     parser.add_argument("--plots", type=Path, default=Path("bench-plots"), metavar="DIR", help="where to draw them (bench-plots)")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), metavar="FILE", help="where to write them (bench.json)")
     return parser.parse_args(words)

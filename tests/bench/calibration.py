@@ -1,4 +1,4 @@
-"""What this machine can do at all, measured in the same run, so that figures of two runs can be compared as ratios."""
+"""The machine's own speed, measured in the same run, so that figures of two runs can be compared as ratios."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ PAGE = b"\0" * 4096
 
 
 def loop_per_s() -> float:
-    """Turns of a Python loop that adds one."""
+    """Iterations per second of a Python loop that adds one."""
     return statistics.median(LOOP_TURNS / _loop_s() for _ in range(ROUNDS))
 
 
 def fsync_per_s(folder: Path) -> float:
-    """Appended pages, each made durable."""
+    """Pages per second that are appended and synced one by one."""
     path = folder / "calibration"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:

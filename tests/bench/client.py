@@ -1,4 +1,4 @@
-"""One keep-alive connection for measures that want to know exactly when a request left."""
+"""A client with one keep-alive connection, for measurements that need the exact time of sending."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import json
 import time
 from datetime import UTC, datetime
 
-TAKEN = (200, 201)
-"""200: with its key it was taken before, and only the answer was lost."""
+ACCEPTED = (200, 201)
+"""200: a job with this key was accepted before, and only the answer was lost."""
 
 
 class Refused(Exception):
-    """A submission was not taken."""
+    """A submission was not accepted."""
 
 
 class Client:
-    """Submits one job after the other."""
+    """Submits jobs one after the other."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
 
     def submit(self, task: str, payload: object, **fields: object) -> int:
-        """A new job; the monotonic time in ns at which its request left."""
+        """Submit a job; returns the monotonic time in ns at which its request was sent."""
         return self._post("/api/jobs", {"task": task, "payload": payload, **fields})
 
     def submit_batch(self, jobs: list[dict[str, object]]) -> int:
-        """New jobs in one request; when it left."""
+        """Submit jobs in one request; returns the time at which it was sent."""
         return self._post("/api/jobs/batch", {"jobs": jobs})
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
     def _post(self, path: str, asked: object) -> int:
@@ -40,11 +40,11 @@ class Client:
         self._connection.request("POST", path, body, {"Content-Type": "application/json"})
         answer = self._connection.getresponse()
         said = answer.read()
-        if answer.status not in TAKEN:
+        if answer.status not in ACCEPTED:
             raise Refused(f"{answer.status} {said!r}")
         return sent_ns
 
 
 def rfc3339_at(wall_ns: int) -> str:
-    """A wall time as `scheduled_at` takes it."""
+    """A wall clock time in the format of `scheduled_at`."""
     return datetime.fromtimestamp(wall_ns // 1_000_000 / 1000, UTC).isoformat(timespec="milliseconds")

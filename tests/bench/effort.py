@@ -1,4 +1,4 @@
-"""How much of each is done: the full run, or the quick one that only shows that all of it works."""
+"""How much is measured: the full run, or a quick one that only checks that everything works."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """Counts and lengths of one run."""
+    """The counts and durations of one run."""
 
     jobs: int = 20_000
     single_jobs: int = 4_000

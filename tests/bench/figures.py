@@ -1,4 +1,4 @@
-"""What the benchmark tells: one row a figure, with its unit and the goal that it is held to."""
+"""The figures of the benchmark: one row each, with its unit and goal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A figure that can be measured; `goal` is the least or the most that it should be, in its unit."""
+    """A figure that can be measured. `goal`: its lower or upper bound, in its unit."""
 
     name: str
     meaning: str
@@ -24,7 +24,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One measured value; `note` tells what makes it doubtful or what it hides."""
+    """One measured value. `note`: what makes it doubtful, or what it hides."""
 
     kind: Kind
     value: float
@@ -43,7 +43,7 @@ ROLE_WORDS = {
     "gateway": "the front", "scheduler": "the schedulers", "watcher": "the watchers", "queue": "the queue", "worker": "the workers",
     "executor": "the executors", "supervisor": "the supervisor", "all": "all processes",
 }  # fmt: skip
-"""The parts that the cost of a job is told by, in the order of a job's way."""
+"""The parts of a job's cost, in the order in which a job passes through them."""
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
@@ -57,15 +57,15 @@ KINDS: dict[str, Kind] = {
         _small("lateness_p99_ms", "the same, one in a hundred is later", "ms", 20),
         _small("lateness_crowd_p99_ms", "the same of 1,000 jobs that are due in one second", "ms", 150),
         _fast("earliest_ms", "the least lateness of all these; below 0 one ran too early", 0, "ms"),
-        _fast("single_per_s", "jobs for later submitted one by one", 2500),
+        _fast("single_per_s", "jobs due later, submitted one by one", 2500),
         _small("single_p50_ms", "how long such a request takes", "ms"),
         _small("single_p99_ms", "the same, one in a hundred takes longer", "ms"),
-        _fast("batch_per_s", "jobs for later submitted by the thousand", 25000),
+        _fast("batch_per_s", "jobs due later, submitted by the thousand", 25000),
         _fast("end_to_end_per_s", "no-op jobs by the thousand, first request to last completed", 8000),
         _fast("end_to_end_batch_per_s", "how fast those were accepted meanwhile"),
         _fast("single_end_to_end_per_s", "no-op jobs one by one, first request to last completed", 1800),
         _fast("single_end_to_end_accepted_per_s", "how fast those were accepted meanwhile"),
-        _fast("drain_per_s", "no-op jobs that all come due at one moment", 8000),
+        _fast("drain_per_s", "no-op jobs that all become due at one moment", 8000),
         _fast("busy_slots_percent", "of the slots' time that one-second jobs fill", 98, "%"),
         _small("memory_after_mib", "summed PSS of all processes after many jobs", "MiB", 264),
         _small("memory_growth", "that against fresh", "ratio", 1.2),
@@ -87,9 +87,12 @@ KINDS: dict[str, Kind] = {
         _small("stop_s", "SIGTERM until everything has ended", "s"),
         _small("claim_growth", "claim of 100 jobs with many stored against few", "ratio", 1.5),
         _small("list_growth", "list of 100 jobs with many stored against few", "ratio", 1.5),
-        *(_small(f"cost_{way}_{role}_us", f"CPU of {ROLE_WORDS[role]} for one job, submitted {words}", "µs")
-          for way, words in (("batch", "by the thousand"), ("single", "one by one")) for role in ROLE_WORDS),
-        _fast("calibration_loop_per_s", "turns of an empty Python loop on one core here", None, "1/s"),
+        *(
+            _small(f"cost_{way}_{role}_us", f"CPU of {ROLE_WORDS[role]} for one job, submitted {words}", "µs")
+            for way, words in (("batch", "by the thousand"), ("single", "one by one"))
+            for role in ROLE_WORDS
+        ),
+        _fast("calibration_loop_per_s", "iterations of an empty Python loop on one core here", None, "1/s"),
         _fast("calibration_fsync_per_s", "4 KiB writes with fsync in the data folder", None, "1/s"),
     )
 }
@@ -97,5 +100,5 @@ KINDS: dict[str, Kind] = {
 
 
 def figure(name: str, value: float, note: str = "") -> Figure:
-    """A value of the kind that has this name."""
+    """A value of the kind with this name."""
     return Figure(kind=KINDS[name], value=value, note=note)

@@ -1,7 +1,7 @@
-"""How the cost of a question or a change grows with the number of stored jobs: the store alone, asked in this process.
+"""How the cost of reads and changes grows with the number of stored jobs; measures the store alone, in this process.
 
-All databases are there before the first is asked, and each round asks every one of them the same, in turn: so what else the
-machine does meanwhile falls on all alike. A cost is the median of its rounds.
+All databases exist before the first measurement, and every round performs each operation on every one of them in turn, so that
+other load on the machine affects all of them alike. A cost is the median of its rounds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status
 from jobyard.engine.store.port import JobFilter
 from jobyard.engine.store.sqlite.store import SqliteStore
-from tests.bench.stock import some_job
+from tests.bench.prefilled_database import some_job
 
 LIMITS = [500] * 10
 PAGE = 100
@@ -34,22 +34,22 @@ class Subject:
 
     store: SqliteStore
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(time.time_ns()))
-    """Of new jobs: later than any that is stored."""
+    """Numbers for new jobs, higher than those of all stored jobs."""
 
     def new_jobs(self, count: int) -> list[Job]:
-        """Due now."""
+        """New jobs that are due now."""
         now = datetime.now(UTC).replace(microsecond=0)
         return [some_job(next(self.numbers), at=now) for _ in range(count)]
 
 
 def insert(subject: Subject, jobs: int) -> Callable[[], object]:
-    """So many in one commit; they are taken out of the way by the next `claim`."""
+    """Insert jobs in one commit; the next `claim` removes them from the pending ones."""
     fresh = subject.new_jobs(jobs)
     return lambda: subject.store.insert([fresh])
 
 
 def claim(subject: Subject, jobs: int) -> Callable[[], object]:
-    """As a watcher does it, with room for more than are due."""
+    """Claim as a watcher does, with room for more jobs than are due."""
     _finish(subject)
     subject.store.insert([subject.new_jobs(jobs)])
     now = datetime.now(UTC)
@@ -57,83 +57,85 @@ def claim(subject: Subject, jobs: int) -> Callable[[], object]:
 
 
 def settle(subject: Subject, jobs: int) -> Callable[[], object]:
-    """As a worker does it: begun and ended, with the execution."""
+    """Begin and settle jobs as a worker does, with their executions."""
     claim(subject, jobs)()
     queued = [job for job in subject.store.held_by(WATCHER, limit=jobs) if job.status is Status.QUEUED]
     return lambda: _run(subject, queued)
 
 
 def next_due(subject: Subject, jobs: int) -> Callable[[], object]:
-    """What a watcher asks before it sleeps."""
+    """The read of a watcher before it sleeps."""
     return lambda: subject.store.next_due(limits=LIMITS)
 
 
 def find(subject: Subject, jobs: int) -> Callable[[], object]:
-    """The oldest by its id."""
+    """Find the oldest job by its id."""
     return lambda: subject.store.find([f"{1:024x}"])
 
 
 def listed(wanted: JobFilter) -> Callable[[Subject, int], Callable[[], object]]:
-    """The first page."""
+    """List the first page."""
     return lambda subject, jobs: lambda: subject.store.list_jobs(wanted, limit=PAGE)
 
 
 def counts(subject: Subject, jobs: int) -> Callable[[], object]:
-    """All seven."""
+    """Count the jobs of all seven statuses."""
     return lambda: subject.store.counts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
-    """Something whose cost is of interest. `prepare` does what does not count and returns what does."""
+class Operation:
+    """An operation to measure. `prepare` does what is not measured, and returns what is."""
 
     name: str
     prepare: Callable[[Subject, int], Callable[[], object]]
     jobs: int = 1
 
 
-ACTS: tuple[Act, ...] = (
-    Act(name="insert 1", prepare=insert),
-    Act(name=f"insert {MANY}", prepare=insert, jobs=MANY),
-    Act(name="claim 1", prepare=claim),
-    Act(name=f"claim {MANY}", prepare=claim, jobs=MANY),
-    Act(name="begin and settle 1", prepare=settle),
-    Act(name="next due", prepare=next_due),
-    Act(name="find", prepare=find),
-    Act(name=f"list {PAGE}", prepare=listed(JobFilter())),
-    Act(name=f"list {PAGE} completed", prepare=listed(JobFilter(status=Status.COMPLETED))),
-    Act(name=f"list {PAGE} pending", prepare=listed(JobFilter(status=Status.PENDING))),
-    Act(name=f"list {PAGE} of a task", prepare=listed(JobFilter(task="echo"))),
-    Act(name=f"list {PAGE} failed (none)", prepare=listed(JobFilter(status=Status.FAILED))),
-    Act(name="counts", prepare=counts),
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(name="insert 1", prepare=insert),
+    Operation(name=f"insert {MANY}", prepare=insert, jobs=MANY),
+    Operation(name="claim 1", prepare=claim),
+    Operation(name=f"claim {MANY}", prepare=claim, jobs=MANY),
+    Operation(name="begin and settle 1", prepare=settle),
+    Operation(name="next due", prepare=next_due),
+    Operation(name="find", prepare=find),
+    Operation(name=f"list {PAGE}", prepare=listed(JobFilter())),
+    Operation(name=f"list {PAGE} completed", prepare=listed(JobFilter(status=Status.COMPLETED))),
+    Operation(name=f"list {PAGE} pending", prepare=listed(JobFilter(status=Status.PENDING))),
+    Operation(name=f"list {PAGE} of a task", prepare=listed(JobFilter(task="echo"))),
+    Operation(name=f"list {PAGE} failed (none)", prepare=listed(JobFilter(status=Status.FAILED))),
+    Operation(name="counts", prepare=counts),
 )
-"""In this order within a round."""
+"""In the order within a round."""
 
 
-def costs_us(folders: Mapping[int, Path], *, rounds: int, acts: Sequence[Act] = ACTS) -> dict[str, dict[int, float]]:
-    """The median cost of each act by the number of stored jobs, in µs."""
-    seen: dict[tuple[str, int], list[float]] = {(act.name, size): [] for act in acts for size in folders}
+def costs_us(
+    folders: Mapping[int, Path], *, rounds: int, operations: Sequence[Operation] = OPERATIONS
+) -> dict[str, dict[int, float]]:
+    """The median cost of each operation by the number of stored jobs, in µs."""
+    seen: dict[tuple[str, int], list[float]] = {(operation.name, size): [] for operation in operations for size in folders}
     with ExitStack() as stack:
         subjects = {size: Subject(stack.enter_context(closing(_open(folder)))) for size, folder in folders.items()}
         for number in range(rounds):
             sizes = list(subjects)
-            for act in acts:
+            for operation in operations:
                 for size in sizes[number % len(sizes) :] + sizes[: number % len(sizes)]:
-                    seen[act.name, size].append(_cost_us(act, subjects[size]))
+                    seen[operation.name, size].append(_cost_us(operation, subjects[size]))
         for subject in subjects.values():
             _finish(subject)
-    return {act.name: {size: statistics.median(seen[act.name, size]) for size in folders} for act in acts}
+    return {operation.name: {size: statistics.median(seen[operation.name, size]) for size in folders} for operation in operations}
 
 
-def _cost_us(act: Act, subject: Subject) -> float:
-    doing = act.prepare(subject, act.jobs)
+def _cost_us(operation: Operation, subject: Subject) -> float:
+    action = operation.prepare(subject, operation.jobs)
     began_ns = time.perf_counter_ns()
-    doing()
+    action()
     return (time.perf_counter_ns() - began_ns) / 1000
 
 
 def _finish(subject: Subject) -> None:
-    """Whatever waits for a worker is completed."""
+    """Complete all jobs that wait for a worker."""
     while subject.store.claim_due(owner=WATCHER, now=datetime.now(UTC), limits=LIMITS).tickets:
         pass
     while held := subject.store.held_by(WATCHER, limit=500):

@@ -1,7 +1,7 @@
-"""The load generator: one process, one selector, raw sockets, requests made beforehand. It must cost far less than the system.
+"""The load generator: one process, one selector, raw sockets, prepared requests. It must cost far less than the system under test.
 
-`send` starts it as `python -m tests.bench.load` with a `Load` as JSON on stdin and reads what came of it from its stdout.
-A connection sends, waits for the whole answer, sends again. A request that was refused is counted and sent again.
+`send` starts it as `python -m tests.bench.load` with a `Load` as JSON on stdin, and reads the `LoadResult` from its stdout. A
+connection sends a request, waits for the whole answer, then sends the next one. A refused request is counted and sent again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 CLOSES = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 GOOD = (200, 201)
-MOST_READ = 1 << 18
+MAX_READ = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ class Load:
 
 
 @dataclass(slots=True, kw_only=True)
-class Sent:
-    """What came of it; times are monotonic."""
+class LoadResult:
+    """The result of a `Load`; times are monotonic."""
 
     began_ns: int = 0
     ended_ns: int = 0
@@ -50,7 +50,7 @@ class Sent:
 
     @property
     def seconds(self) -> float:
-        """First request to last answer."""
+        """The time from the first request to the last answer."""
         return (self.ended_ns - self.began_ns) / 1e9
 
     @property
@@ -60,13 +60,13 @@ class Sent:
         return ", ".join(words + ([f"{self.broken} connections broken"] if self.broken else []))
 
 
-def send(load: Load) -> Sent:
-    """Run it in a process of its own."""
+def send(load: Load) -> LoadResult:
+    """Run the load in a process of its own."""
     command = [sys.executable, "-m", "tests.bench.load"]
     done = subprocess.run(command, input=json.dumps(dataclasses.asdict(load)), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the load generator ended with {done.returncode}: {done.stderr.strip()}")
-    return Sent(**json.loads(done.stdout))
+    return LoadResult(**json.loads(done.stdout))
 
 
 class Generator:
@@ -78,51 +78,51 @@ class Generator:
         self._selector = selectors.DefaultSelector()
         self._to_send = load.requests
         self._busy = 0
-        self.sent = Sent()
+        self.sent = LoadResult()
 
-    def run(self) -> Sent:
-        """Until all are accepted, or the time is over."""
+    def run(self) -> LoadResult:
+        """Send until all requests are accepted, or the time is over."""
         give_up_at = time.monotonic() + self._load.within_s
-        lines = [Line(self._load.port) for _ in range(self._load.connections)]
+        connections = [Connection(self._load.port) for _ in range(self._load.connections)]
         self.sent.began_ns = time.monotonic_ns()
-        for line in lines:
-            self._selector.register(line.sock, selectors.EVENT_READ, line)
-            self._next(line)
+        for connection in connections:
+            self._selector.register(connection.sock, selectors.EVENT_READ, connection)
+            self._next(connection)
         while self._busy and time.monotonic() < give_up_at:
             for key, _ in self._selector.select(1.0):
                 self._read(key.data)
         self.sent.ended_ns = time.monotonic_ns()
         self.sent.cpu_s = time.process_time()
-        for line in lines:
-            line.sock.close()
+        for connection in connections:
+            connection.sock.close()
         self._selector.close()
         return self.sent
 
-    def _next(self, line: Line) -> None:
+    def _next(self, connection: Connection) -> None:
         if not self._to_send:
             return
         self._to_send -= 1
         self._busy += 1
-        line.send(self._request)
+        connection.send(self._request)
 
-    def _read(self, line: Line) -> None:
-        status = line.receive()
+    def _read(self, connection: Connection) -> None:
+        status = connection.receive()
         if status is None:
             return
-        if line.is_asked:
-            line.is_asked = False
+        if connection.has_pending_request:
+            connection.has_pending_request = False
             self._busy -= 1
-            self._count(line, status)
-        if line.is_over:
-            self._selector.unregister(line.sock)
-            line.reopen()
-            self._selector.register(line.sock, selectors.EVENT_READ, line)
-        self._next(line)
+            self._count(connection, status)
+        if connection.must_reopen:
+            self._selector.unregister(connection.sock)
+            connection.reopen()
+            self._selector.register(connection.sock, selectors.EVENT_READ, connection)
+        self._next(connection)
 
-    def _count(self, line: Line, status: int) -> None:
+    def _count(self, connection: Connection, status: int) -> None:
         if status in GOOD:
             self.sent.accepted += 1
-            self.sent.waits_ms.append((time.monotonic_ns() - line.sent_ns) / 1e6)
+            self.sent.waits_ms.append((time.monotonic_ns() - connection.sent_ns) / 1e6)
             return
         self._to_send += 1
         if status:
@@ -133,14 +133,14 @@ class Generator:
 
 def _request(load: Load) -> bytes:
     body = load.body.encode()
-    lines = (
+    connections = (
         f"{load.method} {load.path} HTTP/1.1", "Host: localhost", "Content-Type: application/json",
         f"Content-Length: {len(body)}", "", "",
     )  # fmt: skip
-    return "\r\n".join(lines).encode() + body
+    return "\r\n".join(connections).encode() + body
 
 
-class Line:
+class Connection:
     """One keep-alive connection."""
 
     def __init__(self, port: int) -> None:
@@ -149,24 +149,24 @@ class Line:
         self.reopen()
 
     def reopen(self) -> None:
-        """A new connection in place of the old one."""
+        """Replace the connection by a new one."""
         self.sock.close()
         self.sock = socket.create_connection((HOST, self._port), timeout=30)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sent_ns = 0
-        self.is_asked = False
+        self.has_pending_request = False
         self._is_broken = False
-        self._forget()
+        self._reset()
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing more can be sent on it."""
+    def must_reopen(self) -> bool:
+        """Whether the connection is broken, or will be closed by the server."""
         return self._is_broken or self._closes
 
     def send(self, request: bytes) -> None:
-        """One request."""
-        self._forget()
-        self.is_asked = True
+        """Send a request."""
+        self._reset()
+        self.has_pending_request = True
         self.sent_ns = time.monotonic_ns()
         try:
             self.sock.sendall(request)
@@ -174,9 +174,9 @@ class Line:
             self._is_broken = True
 
     def receive(self) -> int | None:
-        """The status once the whole answer is there, 0 when the connection broke instead, None until then."""
+        """The status once the whole answer has arrived, 0 if the connection is lost, None until then."""
         try:
-            data = b"" if self._is_broken else self.sock.recv(MOST_READ)
+            data = b"" if self._is_broken else self.sock.recv(MAX_READ)
         except ConnectionError:
             data = b""
         if not data:
@@ -188,7 +188,7 @@ class Line:
             self._read_head()
         return self._status if self._wanted is not None and self._size >= self._wanted else None
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._chunks: list[bytes] = []
         self._size = 0
         self._wanted: int | None = None
@@ -208,7 +208,7 @@ class Line:
 
 
 def main() -> None:
-    """A `Load` on stdin, a `Sent` on stdout."""
+    """Read a `Load` from stdin, write a `LoadResult` to stdout."""
     sent = Generator(Load(**json.loads(sys.stdin.read()))).run()
     sys.stdout.write(json.dumps(dataclasses.asdict(sent)))
 

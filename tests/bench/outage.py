@@ -1,6 +1,7 @@
-"""What a client notices of kill -9 and of SIGSTOP: for how long nobody answers well, and when the queue's content is back.
+"""What a client notices of kill -9 and SIGSTOP: how long requests fail, and when the queue's content is back.
 
-A client asks without a pause. The longest time from one good answer to the next is the outage: errors count, and so does waiting.
+A client sends requests without a pause. The outage is the longest time between two successful answers, whether requests fail or
+wait in between.
 """
 
 from __future__ import annotations
@@ -15,57 +16,64 @@ from jobyard.engine.supervisor.process_table import LIVED_WELL_S
 from tests.bench.client import Client, Refused
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, figure
-from tests.bench.guestbook import Guestbook
-from tests.bench.recovery import fill_all_slots, insist, kill, let_all_go, until_a_new_job_runs, until_jobs_of_a_worker_run_again
+from tests.bench.recovery import (
+    fill_all_slots,
+    kill,
+    release_all,
+    submit_until_accepted,
+    until_a_new_job_runs,
+    until_jobs_of_a_worker_run_again,
+)
+from tests.bench.start_recorder import StartRecorder
 from tests.bench.system import System
 from tests.support.waiting import wait_for
 
 PROBE_EVERY_S = 0.002
-CALM_ANSWERS = 20
+STEADY_ANSWERS = 20
 WAITING_JOBS = 200
 QUEUE_PORT = 6000
 RESTART_S = 0.5
 """`RestartSec` of `bin/jobyard.service`."""
 
 
-def measure_outage(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
-    """The worst of a few deaths of each; all processes of a role die at once. In turn: who keeps dying is started more slowly."""
+def measure_outage(system: System, start_recorder: StartRecorder, effort: Effort) -> Iterator[Figure]:
+    """The worst of a few rounds; all processes of a role die at once. Roles alternate, since repeated deaths slow a restart."""
     roles = ("watcher", "scheduler", "queue", "gateway")
     rounds = [
-        [*(_outage(system, role) for role in roles), _until_the_queues_content_is_back(system, guestbook)]
+        [*(_outage(system, role) for role in roles), _until_the_queues_content_is_back(system, start_recorder)]
         for _ in range(effort.recoveries)
     ]
     names = [*(f"outage_{role}_s" for role in roles), "queue_content_s"]
     yield from (figure(name, max(values)) for name, values in zip(names, zip(*rounds, strict=True), strict=True))
 
 
-def measure_hang(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
-    """One of each: it takes `HANG_S` until a stopped process is taken for dead."""
-    yield figure("hang_worker_s", until_jobs_of_a_worker_run_again(system, guestbook, signal.SIGSTOP))
-    yield figure("hang_queue_s", until_a_new_job_runs(system, guestbook, "queue", signal.SIGSTOP))
+def measure_hang(system: System, start_recorder: StartRecorder, effort: Effort) -> Iterator[Figure]:
+    """One round of each: it takes `HANG_S` until a stopped process counts as dead."""
+    yield figure("hang_worker_s", until_jobs_of_a_worker_run_again(system, start_recorder, signal.SIGSTOP))
+    yield figure("hang_queue_s", until_a_new_job_runs(system, start_recorder, "queue", signal.SIGSTOP))
 
 
-def measure_restart(system: System, guestbook: Guestbook, effort: Effort) -> Iterator[Figure]:
-    """The supervisor dies and all with it; a loop like systemd's starts everything again."""
-    yield figure("recovery_supervisor_s", max(_restart(system, guestbook) for _ in range(effort.recoveries)))
+def measure_restart(system: System, start_recorder: StartRecorder, effort: Effort) -> Iterator[Figure]:
+    """The supervisor dies, and everything with it; a loop like systemd's starts it again."""
+    yield figure("recovery_supervisor_s", max(_restart(system, start_recorder) for _ in range(effort.recoveries)))
 
 
 def _outage(system: System, role: str) -> float:
     _wait_settled(system, role)
     prober = Prober(system.port)
     with prober:
-        prober.wait_for_answers(CALM_ANSWERS)
+        prober.wait_for_answers(STEADY_ANSWERS)
         for pid in system.pids(role):
             kill(pid)
-        prober.wait_for_answers(CALM_ANSWERS)
-        system.wait_whole()
-        prober.wait_for_answers(CALM_ANSWERS)
-    system.wait_quiet()
+        prober.wait_for_answers(STEADY_ANSWERS)
+        system.wait_healthy()
+        prober.wait_for_answers(STEADY_ANSWERS)
+    system.wait_idle()
     return prober.longest_gap_s
 
 
 class Prober(threading.Thread):
-    """A client that submits one job after the other, each on a new connection."""
+    """A client that submits jobs one after the other, each on a new connection."""
 
     def __init__(self, port: int) -> None:
         super().__init__()
@@ -84,7 +92,7 @@ class Prober(threading.Thread):
                 self._answers += 1
 
     def wait_for_answers(self, count: int) -> None:
-        """Come back when there are so many more."""
+        """Wait for this many more successful answers."""
         goal = self._answers + count
         wait_for(lambda: self._answers >= goal, within_s=30, told="good answers")
 
@@ -106,10 +114,10 @@ class Prober(threading.Thread):
         return True
 
 
-def _until_the_queues_content_is_back(system: System, guestbook: Guestbook) -> float:
-    """With all slots full and jobs waiting in the queue."""
+def _until_the_queues_content_is_back(system: System, start_recorder: StartRecorder) -> float:
+    """Measured with all slots full and jobs waiting in the queue."""
     _wait_settled(system, "queue")
-    fill_all_slots(system, guestbook)
+    fill_all_slots(system, start_recorder)
     client = Client(system.port)
     for _ in range(WAITING_JOBS):
         client.submit("echo", None)
@@ -118,13 +126,13 @@ def _until_the_queues_content_is_back(system: System, guestbook: Guestbook) -> f
     killed_ns = max(kill(pid) for pid in system.pids("queue"))
     wait_for(_is_in_the_queue(system), told="the queue's content")
     again_ns = time.monotonic_ns()
-    let_all_go(system, guestbook)
+    release_all(system, start_recorder)
     return (again_ns - killed_ns) / 1e9
 
 
 def _wait_settled(system: System, role: str) -> None:
-    """Come back when all is well, and these have lived so long that they are started again at once."""
-    system.wait_whole()
+    """Wait until the system is healthy, and these processes are old enough to be restarted at once."""
+    system.wait_healthy()
 
     def have_lived_well() -> bool:
         entries = system.jobyard.stats()["processes"]
@@ -137,15 +145,15 @@ def _is_in_the_queue(system: System) -> Callable[[], bool]:
     return lambda: system.jobyard.get("/queue?limit=1", port=QUEUE_PORT).json["ready"] >= WAITING_JOBS
 
 
-def _restart(system: System, guestbook: Guestbook) -> float:
-    system.wait_whole()
+def _restart(system: System, start_recorder: StartRecorder) -> float:
+    system.wait_healthy()
     [supervisor] = system.pids("supervisor")
     killed_ns = kill(supervisor)
     system.jobyard.wait_end()
     time.sleep(RESTART_S)
     system.jobyard.start(wait_ready=False)
-    payload = guestbook.invite()
-    insist(system, payload)
-    [waiter] = guestbook.wait_for([payload["number"]])
-    system.wait_whole()
-    return (waiter.monotonic_ns - killed_ns) / 1e9
+    payload = start_recorder.new_payload()
+    submit_until_accepted(system, payload)
+    [start] = start_recorder.wait_for([payload["number"]])
+    system.wait_healthy()
+    return (start.monotonic_ns - killed_ns) / 1e9

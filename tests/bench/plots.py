@@ -12,7 +12,7 @@ import matplotlib
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from tests.bench.spread import moving_percentile
+from tests.bench.percentiles import moving_percentile
 
 SIZE = (9.0, 2.8)
 DPI = 110
@@ -24,7 +24,7 @@ Samples = Sequence[dict[str, Any]]
 
 
 def main(file: str, folder: str) -> None:
-    """All plots of these samples."""
+    """Draw all plots of these samples."""
     matplotlib.use("Agg")
     samples = json.loads(Path(file).read_text())
     for name, draw in (("throughput", _throughput), ("latency", _latency), ("memory", _memory)):
@@ -64,7 +64,6 @@ def _minutes(samples: Samples) -> list[float]:
 
 def _values(samples: Samples, name: str) -> list[float]:
     return [each[name] for each in samples]
-
 
 
 if __name__ == "__main__":

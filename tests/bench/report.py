@@ -1,4 +1,4 @@
-"""The table that people read and the JSON that programs compare."""
+"""The table for people and the JSON file for programs."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def row(figure: Figure) -> str:
     missed = kind.is_met_by(figure.value) is False
     words = ", ".join(filter(None, ["MISSED" if missed else "", figure.note]))
     return ROW.format(
-        name=kind.name, value=shown(figure.value), unit=kind.unit,
-        goal="" if kind.goal is None else f"{sign} {shown(kind.goal)}", words=words or kind.meaning,
+        name=kind.name, value=digits(figure.value), unit=kind.unit,
+        goal="" if kind.goal is None else f"{sign} {digits(kind.goal)}", words=words or kind.meaning,
     ).rstrip()  # fmt: skip
 
 
-def told(measured: Figure | Table) -> str:
-    """Either, as people read it."""
+def as_text(measured: Figure | Table) -> str:
+    """A figure or a table as readable text."""
     return row(measured) if isinstance(measured, Figure) else measured.text()
 
 
-def shown(value: float) -> str:
-    """Three digits that count, no more."""
+def digits(value: float) -> str:
+    """The value with three significant digits."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
 def write_json(path: Path, measured: Sequence[Figure | Table], *, options: dict[str, object]) -> None:
-    """All figures and tables with what they were measured on."""
+    """Write all figures and tables, with the machine and the options."""
     whole = {
         "format": FORMAT, "measured_at": datetime.now(UTC).isoformat(timespec="seconds"), "options": options,
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()},

@@ -1,7 +1,7 @@
-"""`bin/bench --scale`: how the cost grows with what is stored (1 thousand to 10 million jobs) and with the clients (1 to 16).
+"""`bin/bench --scale`: how the cost grows with the stored jobs (1 thousand to 10 million) and with the clients (1 to 16).
 
-First the store alone (`growth.py`), then a running system on each of the same databases. Needs 400 MB of disk for each
-million jobs, in a temporary folder that is gone afterwards.
+Measures first the store alone (`growth.py`), then a running system on each of the same databases. Needs 400 MB of disk per million
+jobs, in a temporary folder that is removed afterwards.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from jobyard.engine.databases.open import DATABASE_FILE
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, figure
 from tests.bench.growth import costs_us
-from tests.bench.load import Load, Sent, send
-from tests.bench.report import shown
-from tests.bench.spread import percentile
-from tests.bench.stock import BYTES_A_JOB, stock
+from tests.bench.load import Load, LoadResult, send
+from tests.bench.percentiles import percentile
+from tests.bench.prefilled_database import BYTES_A_JOB, create_database
+from tests.bench.report import digits
 from tests.bench.system import System, running_system
 from tests.bench.table import Table
 
@@ -30,29 +30,31 @@ PAGE = "/api/jobs?limit=100"
 CLAIM, LIST = "claim 100", "list 100"
 
 
-class NoRoom(Exception):
-    """The disk is too small for so many jobs."""
+class NotEnoughDisk(Exception):
+    """There is not enough disk space for the jobs."""
 
 
 def measure_scale(effort: Effort, *, most: int) -> Iterator[Figure | Table]:
-    """All sizes up to `most`."""
+    """Measure all sizes up to `most`."""
     sizes = [size for size in SIZES if size <= most]
     with tempfile.TemporaryDirectory(prefix="jobyard-scale-") as name:
-        _check_room(Path(name), sum(sizes))
+        _check_disk(Path(name), sum(sizes))
         folders = {size: Path(name) / str(size) for size in sizes}
         for size, folder in folders.items():
             (folder / "data").mkdir(parents=True, mode=0o700)
-            stock(folder / "data" / DATABASE_FILE, size)
+            create_database(folder / "data" / DATABASE_FILE, size)
         yield from _store_alone(folders, effort)
         for size, folder in folders.items():
             yield _whole_system(folder, size, effort)
             shutil.rmtree(folder)
 
 
-def _check_room(folder: Path, jobs: int) -> None:
+def _check_disk(folder: Path, jobs: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < jobs * BYTES_A_JOB:
-        raise NoRoom(f"{folder} has {free >> 20:,} MiB free, {jobs:,} jobs may need {jobs * BYTES_A_JOB >> 20:,}: set TMPDIR")
+        raise NotEnoughDisk(
+            f"{folder} has {free >> 20:,} MiB free, {jobs:,} jobs may need {jobs * BYTES_A_JOB >> 20:,}: set TMPDIR"
+        )
 
 
 def _store_alone(folders: dict[int, Path], effort: Effort) -> Iterator[Figure | Table]:
@@ -60,7 +62,7 @@ def _store_alone(folders: dict[int, Path], effort: Effort) -> Iterator[Figure | 
     sizes = list(folders)
     yield Table(
         name="growth", title="cost in µs by the number of stored jobs, the store alone", columns=["", *_words(sizes), "ratio"],
-        rows=[[act, *(shown(by_size[size]) for size in sizes), f"{_ratio(by_size):.2f}"] for act, by_size in costs.items()],
+        rows=[[name, *(digits(by_size[size]) for size in sizes), f"{_ratio(by_size):.2f}"] for name, by_size in costs.items()],
         note="Median; ratio: most against fewest. One of ten is pending in the future, the others are completed.",
     )  # fmt: skip
     note = f"{sizes[-1]:,} jobs stored against {sizes[0]:,}, the store alone"
@@ -87,11 +89,11 @@ def _row(system: System, clients: int, effort: Effort) -> list[str]:
     submits = send(jobs)
     ended_ns = system.wait_completed(already + submits.accepted)
     to_the_end_per_s = submits.accepted * 1e9 / (ended_ns - submits.began_ns)
-    return [str(clients), *_told(lists), *_told(submits), shown(to_the_end_per_s)]
+    return [str(clients), *_formatted(lists), *_formatted(submits), digits(to_the_end_per_s)]
 
 
-def _told(sent: Sent) -> list[str]:
-    return [shown(sent.accepted / sent.seconds), *(shown(percentile(sent.waits_ms, percent)) for percent in (50, 99))]
+def _formatted(sent: LoadResult) -> list[str]:
+    return [digits(sent.accepted / sent.seconds), *(digits(percentile(sent.waits_ms, percent)) for percent in (50, 99))]
 
 
 def _ratio(by_size: dict[int, float]) -> float:

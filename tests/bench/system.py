@@ -20,18 +20,18 @@ from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-LOOK_EVERY_S = 0.05
+POLL_S = 0.05
 SETTLE_S = 1.0
 HEALTHY = 200
 COMPLETED = "SELECT jobs FROM counts WHERE status = 'completed'"
 
 
-class StoodStill(Exception):
-    """The system got no further with its jobs."""
+class NoProgress(Exception):
+    """The system made no progress with its jobs."""
 
 
 class System:
-    """A running system, as the measures see it."""
+    """A running system, as the measurements see it."""
 
     def __init__(self, jobyard: Jobyard, folder: Path) -> None:
         self.jobyard = jobyard
@@ -41,39 +41,39 @@ class System:
         self.fresh_mib = 0.0
 
     def completed(self) -> int:
-        """How many jobs have ended well, as the database says: a question to the system would cost what is being measured."""
+        """The number of completed jobs, read from the database: asking the system would distort the measurement."""
         uri = f"{(self.jobyard.data_dir / DATABASE_FILE).as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
             return int(connection.execute(COMPLETED).fetchone()[0])
 
-    def wait_completed(self, count: int, *, stands_still_s: float = 20.0) -> int:
-        """Come back when so many have; the monotonic time of that look in ns. Raises when there is no progress for long."""
+    def wait_completed(self, count: int, *, no_progress_s: float = 20.0) -> int:
+        """Wait for this many completed jobs; the monotonic time in ns of seeing them. Raises when there is no progress for long."""
         seen, progress_at = -1, time.monotonic()
         while True:
-            looked_ns = time.monotonic_ns()
+            polled_ns = time.monotonic_ns()
             now_completed = self.completed()
             if now_completed >= count:
-                return looked_ns
+                return polled_ns
             if now_completed != seen:
                 seen, progress_at = now_completed, time.monotonic()
-            if time.monotonic() - progress_at > stands_still_s:
-                raise StoodStill(f"{count - seen} jobs are missing: {self.jobyard.stats()['jobs']}")
-            time.sleep(LOOK_EVERY_S)
+            if time.monotonic() - progress_at > no_progress_s:
+                raise NoProgress(f"{count - seen} jobs are missing: {self.jobyard.stats()['jobs']}")
+            time.sleep(POLL_S)
 
-    def wait_quiet(self) -> None:
-        """Come back when nothing waits for a worker and nothing runs."""
-        wait_for(self._is_quiet, within_s=60, told="the end of all jobs")
+    def wait_idle(self) -> None:
+        """Wait until no job waits for a worker and none runs."""
+        wait_for(self._is_idle, within_s=60, told="the end of all jobs")
 
     def pids(self, role: str) -> list[int]:
         """All processes of a role."""
         return [entry["pid"] for entry in self.jobyard.stats()["processes"] if entry["role"] == role]
 
-    def wait_whole(self) -> None:
-        """Come back when every process is there, is the one that `/stats` means, and answers."""
-        wait_for(self._is_whole, within_s=30, told="a whole system")
+    def wait_healthy(self) -> None:
+        """Wait until every process in `/stats` exists and the system is healthy."""
+        wait_for(self._is_healthy, within_s=30, told="a whole system")
 
     def stop(self) -> float:
-        """End it; the seconds that took."""
+        """Stop the system; the seconds that this took."""
         began = time.monotonic()
         self.jobyard.stop()
         return time.monotonic() - began
@@ -83,11 +83,11 @@ class System:
         return sum(memory_mib(process.pid) for process in self._tree())
 
     def cpu_s(self) -> float:
-        """CPU that the living processes of the tree have used so far."""
+        """The CPU time that the living processes of the tree have used so far."""
         return sum(cpu_s(process.pid) for process in self._tree())
 
     def cpu_by_role_s(self) -> dict[str, float]:
-        """The same by role; what a role forked counts as its, and the template that executors are forked from as one of them."""
+        """The same by role; children count for the role that forked them, and the template counts as one of its executors."""
         roles = {entry["pid"]: entry["role"] for entry in self.jobyard.stats()["processes"]}
         used_s: dict[str, float] = {}
         for process in self._tree():
@@ -97,14 +97,14 @@ class System:
         return used_s
 
     def process_count(self) -> int:
-        """How many processes it is made of."""
+        """The number of the system's processes."""
         return len(self._tree())
 
-    def _is_quiet(self) -> bool:
+    def _is_idle(self) -> bool:
         jobs = self.jobyard.stats()["jobs"]
         return not any(jobs.get(status) for status in ("claimed", "queued", "running"))
 
-    def _is_whole(self) -> bool:
+    def _is_healthy(self) -> bool:
         entries = self.jobyard.stats()["processes"]
         living = all(entry["status"] == "running" and psutil.pid_exists(entry["pid"]) for entry in entries)
         return living and self.jobyard.get("/health").status == HEALTHY
@@ -115,7 +115,7 @@ class System:
 
 @contextmanager
 def running_system(at: Path | None = None, **settings: object) -> Iterator[System]:
-    """A system that is there, and gone with everything of it afterwards, whatever happens in between; `at`: a folder that stays."""
+    """A running system, which is stopped and removed afterwards, whatever happens. `at`: a folder that is kept."""
     folder = at or Path(tempfile.mkdtemp(prefix="jobyard-bench-"))
     defaults: dict[str, object] = {"TASKS": "bench_tasks", "RETRY_BASE_S": 0, "LOG_LEVEL": "warning"}
     jobyard = Jobyard(folder, **(defaults | settings))
@@ -144,7 +144,7 @@ def _end(jobyard: Jobyard) -> None:
 
 
 def cpu_s(pid: int) -> float:
-    """What a process has used so far; 0 when it is gone. In steps of a tick (10 ms): divide it by many jobs."""
+    """The CPU time of a process so far; 0 when it is gone. Its resolution is a clock tick (10 ms), so divide it by many jobs."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

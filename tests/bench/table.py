@@ -1,4 +1,4 @@
-"""A table of more than one figure a row, as people read it (Markdown, so that it can be pasted) and as JSON has it."""
+"""A table with several figures per row, as text (Markdown, so that it can be pasted) and as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Cells are words already; `note` stands below and tells what must be known to read it."""
+    """Cells are formatted text. `note`: printed below the table, to explain it."""
 
     name: str
     title: str
@@ -17,14 +17,14 @@ class Table:
     note: str = ""
 
     def text(self) -> str:
-        """In Markdown, the columns under each other; all but the first are numbers and end at the right."""
+        """The table as aligned Markdown; all columns but the first are numbers, aligned to the right."""
         widths = [max(len(row[index]) for row in [self.columns, *self.rows]) for index in range(len(self.columns))]
         rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
         lines = [_line(row, widths) for row in [self.columns, rule, *self.rows]]
         return "\n".join(["", f"{self.title}:", "", *lines, *(["", self.note] if self.note else [])])
 
     def as_json(self) -> dict[str, object]:
-        """The same for programs."""
+        """The table for programs."""
         return {"title": self.title, "rows": [dict(zip(self.columns, row, strict=True)) for row in self.rows], "note": self.note}
 
 

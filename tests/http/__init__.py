@@ -1,1 +1,1 @@
-"""The HTTP contract, word for word: the real apps over real roles on a real store, without sockets or processes."""
+"""The HTTP contract: the real apps over real roles on a real store, without sockets or processes."""

@@ -1,4 +1,4 @@
-"""The apps of one start, answered by roles that live in this process."""
+"""The apps of one Jobyard, served by roles that run in this process."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ NAMES = ("queue-6000", "scheduler-8081", "watcher-9001", "supervisor")
 TASKS = {"echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=60)}
 
 
-class Site:
-    """Everything behind the apps; a name in `silent` does not answer, one in `answers` gives these."""
+class Backend:
+    """Everything behind the apps. Names in `silent` do not answer; names in `answers` give these answers."""
 
     def __init__(self, folder: Path, **asked: str) -> None:
         self.settings = read_settings({"DATA_DIR": str(folder), **asked})
@@ -65,7 +65,7 @@ class Site:
             "watcher-9001": Watcher(
                 owner="box:b00t:watcher-9001:1", queue_names=lambda: ["queue-6000"], host_lease=a_host_lease(self.world),
                 served=lambda: ANYTHING,
-                recovery=Recovery(settings=self.settings, world=self.world, store=self.store, log=self.log, deaths=NobodyIsDead()),
+                recovery=Recovery(settings=self.settings, world=self.world, store=self.store, log=self.log, deaths=NoDeaths()),
                 retention=Retention(settings=self.settings, world=self.world, store=self.store, log=self.log),
                 **common,  # type: ignore[arg-type]
             ),
@@ -94,21 +94,21 @@ class Site:
     def call_all(self, names: Sequence[str], request: Ping | GetStats, *, timeout_s: float) -> dict[str, Message | None]:
         return {name: None if name in self.silent else self.call(name, request, timeout_s=timeout_s) for name in names}
 
-    def begin(self, name: str, request: Message) -> Done:
-        return Done(self.call(name, request, timeout_s=1))
+    def begin(self, name: str, request: Message) -> CompletedCall:
+        return CompletedCall(self.call(name, request, timeout_s=1))
 
     def client(self, name: str = "gateway-8080") -> FlaskClient:
-        """Asks the app of this component."""
+        """A test client of this component's app."""
         caller = self
         names = ["scheduler-8081"]
         health = Health(caller, schedulers=lambda: names, world=self.world, log=self.log)  # type: ignore[arg-type]
-        line = LoadBalancer(caller, schedulers=lambda: names, health=health, world=self.world)  # type: ignore[arg-type]
+        balancer = LoadBalancer(caller, schedulers=lambda: names, health=health, world=self.world)  # type: ignore[arg-type]
         meter = ProcessMeter(self.world)
         views = {
-            "jobs": Jobs(line, self.world), "logs": JobLogs(line, caller), "component": Component(caller, name),  # type: ignore[arg-type]
-            "gateway": Gateway(caller, line, components=lambda: self.components, meter=meter),  # type: ignore[arg-type]
+            "jobs": Jobs(balancer, self.world), "logs": JobLogs(balancer, caller), "component": Component(caller, name),  # type: ignore[arg-type]
+            "gateway": Gateway(caller, balancer, components=lambda: self.components, meter=meter),  # type: ignore[arg-type]
             "pages": Pages(), "metrics": Metrics(
-                caller, line, components=lambda: self.components, meter=meter, request_metrics=self.request_metrics,  # type: ignore[arg-type]
+                caller, balancer, components=lambda: self.components, meter=meter, request_metrics=self.request_metrics,  # type: ignore[arg-type]
             ),
             "history": History(caller, components=lambda: self.components, world=self.world),
         }  # fmt: skip
@@ -118,8 +118,8 @@ class Site:
         return app.test_client()
 
 
-class Done:
-    """A call that has its answer."""
+class CompletedCall:
+    """A call that has been answered."""
 
     has_begun = False
     was_sent = True
@@ -131,18 +131,18 @@ class Done:
         return self._answer
 
 
-class NobodyIsDead:
-    """No proof of anything."""
+class NoDeaths:
+    """Proofs of death, of which there are none."""
 
     def proven(self, owners: object) -> list[str]:
         return []
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def backend(tmp_path: Path) -> Backend:
+    return Backend(tmp_path)
 
 
 @pytest.fixture
-def client(site: Site) -> FlaskClient:
-    return site.client()
+def client(backend: Backend) -> FlaskClient:
+    return backend.client()

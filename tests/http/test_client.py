@@ -1,4 +1,4 @@
-"""The client against the real app: what it sends is understood, what is answered becomes values and errors."""
+"""The client against the real app: requests are understood, answers become values and errors."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from jobyard import Client
 from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, TooLarge, Unauthorized, Unavailable
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Outcome, Status
-from tests.http.conftest import Site
+from tests.http.conftest import Backend
 from tests.support.world import START
 
-NOBODY = "f" * 24
+UNKNOWN_ID = "f" * 24
 
 
-def a_client(site: Site, token: str | None = None) -> Client:
-    transport = httpx.WSGITransport(app=site.client().application)
+def a_client(backend: Backend, token: str | None = None) -> Client:
+    transport = httpx.WSGITransport(app=backend.client().application)
     return Client("http://localhost", token, retry_s=0, http=httpx.Client(transport=transport))
 
 
 @pytest.fixture
-def client(site: Site) -> Iterator[Client]:  # type: ignore[override]
-    yield a_client(site)
+def client(backend: Backend) -> Iterator[Client]:  # type: ignore[override]
+    yield a_client(backend)
 
 
 def test_a_job_comes_back_as_it_was_sent(client: Client) -> None:
@@ -42,14 +42,14 @@ def test_a_job_comes_back_as_it_was_sent(client: Client) -> None:
     assert (job.max_retries, job.timeout_s, job.idempotency_key, job.status) == (0, 2.5, "k", Status.PENDING)
 
 
-def test_without_anything_it_is_an_echo_with_a_key_of_its_own(client: Client) -> None:
+def test_a_submission_without_arguments_is_an_echo_with_a_generated_key(client: Client) -> None:
     jobs = [client.get(client.submit()) for _ in range(2)]
 
     assert [(job.task, job.payload) for job in jobs] == [("echo", None)] * 2
     assert jobs[0].idempotency_key != jobs[1].idempotency_key
 
 
-def test_many_at_once_and_once_more_are_stored_once(client: Client) -> None:
+def test_a_repeated_batch_is_stored_once(client: Client) -> None:
     jobs = [{"payload": number, "task": "echo"} for number in range(7)]
 
     first = client.submit_many(jobs, chunk=3, idempotency_key="import")
@@ -76,7 +76,7 @@ def test_lists_are_filtered(client: Client) -> None:
         ({"colour": 1}, InvalidRequest, "unknown_field", "colour"),
     ],
 )  # fmt: skip
-def test_a_refused_job_is_an_error_with_the_services_words(
+def test_a_refused_job_is_an_error_with_the_services_message(
     client: Client, options: dict[str, object], kind: type[InvalidRequest], code: str, field: str
 ) -> None:
     with pytest.raises(kind) as alone:
@@ -98,10 +98,10 @@ def test_a_key_with_another_body_is_a_conflict(client: Client) -> None:
     assert wrong.value.code == "idempotency_conflict"
 
 
-def test_what_is_not_there_is_not_found(client: Client) -> None:
+def test_an_unknown_job_raises_not_found(client: Client) -> None:
     for ask in (client.get, client.executions, client.cancel, client.retry, client.wait):
         with pytest.raises(NotFound):
-            ask(NOBODY)
+            ask(UNKNOWN_ID)
     with pytest.raises(InvalidRequest, match="24 hexadecimal digits"):
         client.get("nobody")
 
@@ -117,9 +117,9 @@ def test_cancelling_and_retrying(client: Client) -> None:
         client.retry(job_id)
 
 
-def test_an_attempt_is_told_with_its_times(site: Site, client: Client) -> None:
+def test_an_attempt_is_shown_with_its_times(backend: Backend, client: Client) -> None:
     job_id = client.submit()
-    [job] = site.store.find([job_id])
+    [job] = backend.store.find([job_id])
     assert job is not None
     for change in (lambda job: lifecycle.claim(job, owner="box:b00t:watcher-9001:1", now=START),
                    lambda job: lifecycle.enqueue(job, now=START),
@@ -127,7 +127,7 @@ def test_an_attempt_is_told_with_its_times(site: Site, client: Client) -> None:
                    lambda job: lifecycle.settle(
                        job, Outcome(status=ExecutionStatus.SUCCESS, result=b'"x"'), now=START, retry_base_s=1)):  # fmt: skip
         asked = change(job)
-        assert site.store.apply([asked]) == [True]
+        assert backend.store.apply([asked]) == [True]
         job = asked.after(job)
 
     [execution] = client.executions(job_id)
@@ -136,17 +136,17 @@ def test_an_attempt_is_told_with_its_times(site: Site, client: Client) -> None:
     assert client.wait(job_id).result == "x"
 
 
-def test_stats_and_health(site: Site, client: Client) -> None:
+def test_stats_and_health(backend: Backend, client: Client) -> None:
     client.submit()
     assert client.stats()["jobs"]["pending"] == 1 and client.health().is_healthy
 
-    site.silent = {"queue-6000"}
+    backend.silent = {"queue-6000"}
 
     assert client.health().down == ("queue-6000",)
 
 
-def test_no_healthy_scheduler_is_unavailable(site: Site, client: Client) -> None:
-    site.silent = {"scheduler-8081"}
+def test_no_healthy_scheduler_is_unavailable(backend: Backend, client: Client) -> None:
+    backend.silent = {"scheduler-8081"}
 
     with pytest.raises(Unavailable) as wrong:
         client.submit()
@@ -155,10 +155,10 @@ def test_no_healthy_scheduler_is_unavailable(site: Site, client: Client) -> None
 
 
 def test_a_token_is_needed_where_one_is_set(tmp_path: Path) -> None:
-    site = Site(tmp_path, API_TOKEN="a-token-that-is-long-enough-to-be-one")
+    backend = Backend(tmp_path, API_TOKEN="a-token-that-is-long-enough-to-be-one")
 
     for token in (None, "wrong"):
         with pytest.raises(Unauthorized) as wrong:
-            a_client(site, token).submit()
-        assert wrong.value.code == "unauthorized" and a_client(site, token).health().is_healthy
-    assert a_client(site, "a-token-that-is-long-enough-to-be-one").submit()
+            a_client(backend, token).submit()
+        assert wrong.value.code == "unauthorized" and a_client(backend, token).health().is_healthy
+    assert a_client(backend, "a-token-that-is-long-enough-to-be-one").submit()

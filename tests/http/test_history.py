@@ -1,4 +1,4 @@
-"""The last hour: what components tell, put together; what of it is missing when one does not answer."""
+"""The last hour: the histories of all components, merged, and what is missing when one does not answer."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from flask.testing import FlaskClient
 
 from jobyard.engine.metrics import MINUTES, Histogram, Minute, Totals, minute_of
 from jobyard.engine.wire.messages import History
-from tests.http.conftest import Site
+from tests.http.conftest import Backend
 from tests.http.test_jobs import error_of, submit
 
 EMPTY = {"accepted": 0, "succeeded": 0, "failed": 0, "retried": 0, "lag_ms": None, "duration_ms": None}
 
 
-def test_accepted_jobs_stand_in_the_minute_of_now(site: Site, client: FlaskClient) -> None:
+def test_accepted_jobs_count_in_the_current_minute(backend: Backend, client: FlaskClient) -> None:
     submit(client)
     submit(client)
 
-    told = client.get("/api/history").json
+    history = client.get("/api/history").json
 
-    assert list(told) == ["minutes", "queue_depth"] and len(told["minutes"]) == MINUTES
-    assert sum(minute["accepted"] for minute in told["minutes"][-2:]) == 2
-    assert [{**minute, "at": None} for minute in told["minutes"][:-2]] == [EMPTY | {"at": None}] * (MINUTES - 2)
-    times = [datetime.fromisoformat(minute["at"]) for minute in told["minutes"]]
+    assert list(history) == ["minutes", "queue_depth"] and len(history["minutes"]) == MINUTES
+    assert sum(minute["accepted"] for minute in history["minutes"][-2:]) == 2
+    assert [{**minute, "at": None} for minute in history["minutes"][:-2]] == [EMPTY | {"at": None}] * (MINUTES - 2)
+    times = [datetime.fromisoformat(minute["at"]) for minute in history["minutes"]]
     assert {(later - earlier).total_seconds() for earlier, later in zip(times, times[1:], strict=False)} == {60.0}
     assert 0 <= (datetime.now(UTC) - times[-1]).total_seconds() < 61
-    assert told["queue_depth"] == {str(priority): 0 for priority in range(10)}
+    assert history["queue_depth"] == {str(priority): 0 for priority in range(10)}
 
 
-def test_what_several_workers_tell_is_one_minute_and_one_spread(site: Site, client: FlaskClient) -> None:
-    number = minute_of(site.world) - 5
+def test_the_histories_of_several_workers_are_merged(backend: Backend, client: FlaskClient) -> None:
+    number = minute_of(backend.world) - 5
 
-    def told(seconds: float) -> History:
+    def worker_history(seconds: float) -> History:
         histogram = Histogram()
         for _ in range(10):
             histogram.note(seconds)
@@ -42,8 +42,8 @@ def test_what_several_workers_tell_is_one_minute_and_one_spread(site: Site, clie
         forgotten = Minute(number=number - MINUTES, totals=Totals(counts={"jobs_failed": 5}))
         return History(minutes=[forgotten, minute], depth=[1, *[0] * 8, 3])
 
-    site.components = ["worker-7001", "worker-7002"]
-    site.answers = {"worker-7001": [told(0.0009)], "worker-7002": [told(0.9)]}
+    backend.components = ["worker-7001", "worker-7002"]
+    backend.answers = {"worker-7001": [worker_history(0.0009)], "worker-7002": [worker_history(0.9)]}
 
     shown = client.get("/api/history").json
 
@@ -56,14 +56,14 @@ def test_what_several_workers_tell_is_one_minute_and_one_spread(site: Site, clie
 
 
 @pytest.mark.parametrize("silent", [{"scheduler-8081"}, {"queue-6000", "scheduler-8081"}])
-def test_whoever_does_not_answer_is_missing_and_the_rest_is_there(site: Site, client: FlaskClient, silent: set[str]) -> None:
+def test_a_silent_component_is_left_out_of_the_history(backend: Backend, client: FlaskClient, silent: set[str]) -> None:
     submit(client)
-    site.silent |= silent
+    backend.silent |= silent
 
-    told = client.get("/api/history").json
+    history = client.get("/api/history").json
 
-    assert sum(minute["accepted"] for minute in told["minutes"]) == 0
-    assert len(told["minutes"]) == MINUTES and len(told["queue_depth"]) == 10
+    assert sum(minute["accepted"] for minute in history["minutes"]) == 0
+    assert len(history["minutes"]) == MINUTES and len(history["queue_depth"]) == 10
 
 
 def test_it_takes_no_parameters(client: FlaskClient) -> None:

@@ -9,10 +9,10 @@ from flask.testing import FlaskClient
 
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Outcome
-from tests.http.conftest import Site
+from tests.http.conftest import Backend
 from tests.support.world import START
 
-NOBODY = "f" * 24
+UNKNOWN_ID = "f" * 24
 JOB_FIELDS = [
     "job_id", "task", "payload", "queue", "priority", "status", "scheduled_at", "created_at", "updated_at", "claimed_by",
     "claimed_at", "queued_at", "locked_by", "locked_until", "last_run_at", "next_run_at", "finished_at", "attempt", "epoch",
@@ -32,7 +32,7 @@ def error_of(answer: object) -> tuple[int, str, object]:
     return answer.status_code, body["code"], body["field"]  # type: ignore[attr-defined]
 
 
-def test_a_submitted_job_is_answered_with_its_place(client: FlaskClient) -> None:
+def test_a_submission_is_answered_with_the_jobs_location(client: FlaskClient) -> None:
     answer = client.post("/api/jobs", json={"payload": "test job"})
 
     assert (answer.status_code, answer.json["status"]) == (201, "pending")
@@ -87,7 +87,7 @@ def test_a_bad_job_is_refused_with_the_field_named(client: FlaskClient, body: st
     assert client.get("/jobs").json == []
 
 
-def test_the_words_of_an_error_are_those_of_the_contract(client: FlaskClient) -> None:
+def test_the_error_message_is_that_of_the_contract(client: FlaskClient) -> None:
     answer = client.post("/api/jobs", json={"priority": "urgent"})
 
     assert answer.json["error"] == {
@@ -95,7 +95,7 @@ def test_the_words_of_an_error_are_those_of_the_contract(client: FlaskClient) ->
     }  # fmt: skip
 
 
-def test_a_large_payload_and_a_large_body_are_told_apart(client: FlaskClient) -> None:
+def test_a_large_payload_and_a_large_body_have_different_errors(client: FlaskClient) -> None:
     payload = client.post("/api/jobs", json={"payload": "x" * (1 << 20)})
     body = client.post("/api/jobs", data=b"x" * ((16 << 20) + 1), content_type="application/json")
 
@@ -115,7 +115,7 @@ def test_the_same_key_and_body_is_the_same_job(client: FlaskClient) -> None:
     assert len(client.get("/jobs").json) == 1
 
 
-def test_a_key_in_the_header_and_another_in_the_body_is_refused(client: FlaskClient) -> None:
+def test_different_keys_in_header_and_body_are_refused(client: FlaskClient) -> None:
     answer = client.post("/api/jobs", json={"idempotency_key": "a"}, headers={"Idempotency-Key": "b"})
 
     assert error_of(answer) == (400, "invalid_field", "idempotency_key")
@@ -154,7 +154,7 @@ def test_a_batch_is_stored_in_order(client: FlaskClient) -> None:
     assert [client.get(f"/job?job_id={job_id}").json["payload"] for job_id in answer.json["job_ids"]] == [0, 1, 2, 3, 4]
 
 
-def test_a_batch_may_be_lines(client: FlaskClient) -> None:
+def test_a_batch_can_be_ndjson(client: FlaskClient) -> None:
     answer = client.post("/api/jobs/batch", data='{"payload": 1}\n\n{"payload": 2}\n', content_type="application/x-ndjson")
 
     assert (answer.status_code, len(answer.json["job_ids"])) == (201, 2)
@@ -209,16 +209,16 @@ def test_a_bad_query_is_refused(client: FlaskClient, query: str, code: str, fiel
 
 
 @pytest.mark.parametrize("path", ["/job", "/job?job_id=", "/job?job_id=123", "/api/jobs/xyz", "/api/jobs/123/executions"])
-def test_a_malformed_id_is_told_from_an_unknown_one(client: FlaskClient, path: str) -> None:
+def test_a_malformed_id_differs_from_an_unknown_one(client: FlaskClient, path: str) -> None:
     assert error_of(client.get(path)) == (400, "invalid_job_id", "job_id")
 
 
-@pytest.mark.parametrize("path", [f"/job?job_id={NOBODY}", f"/api/jobs/{NOBODY}", f"/api/jobs/{NOBODY}/executions"])
+@pytest.mark.parametrize("path", [f"/job?job_id={UNKNOWN_ID}", f"/api/jobs/{UNKNOWN_ID}", f"/api/jobs/{UNKNOWN_ID}/executions"])
 def test_an_unknown_job_is_not_found(client: FlaskClient, path: str) -> None:
     assert error_of(client.get(path))[:2] == (404, "not_found")
 
 
-def test_a_waiting_job_is_cancelled_once_and_may_be_retried(client: FlaskClient) -> None:
+def test_a_waiting_job_is_cancelled_once_and_can_be_retried(client: FlaskClient) -> None:
     job_id = submit(client, delay_s=60)
 
     cancelled = client.post(f"/api/jobs/{job_id}/cancel")
@@ -232,16 +232,14 @@ def test_a_waiting_job_is_cancelled_once_and_may_be_retried(client: FlaskClient)
     assert error_of(too_soon)[:2] == (409, "conflict")
 
 
-def test_the_attempts_are_shown_oldest_first(site: Site, client: FlaskClient) -> None:
+def test_the_attempts_are_shown_oldest_first(backend: Backend, client: FlaskClient) -> None:
     job_id = submit(client)
-    site.store.claim_due(owner="box:b00t:watcher-9001:1", now=site.world.now(), limits=[10] * 10)
-    job = site.store.find([job_id])[0]
+    backend.store.claim_due(owner="box:b00t:watcher-9001:1", now=backend.world.now(), limits=[10] * 10)
+    job = backend.store.find([job_id])[0]
     assert job is not None
     begun = lifecycle.begin(job, owner="box:b00t:worker-7001:1", now=START, lease_s=30)
-    ended = lifecycle.settle(
-        begun.after(job), Outcome(status=ExecutionStatus.FAILED, error="no"), now=START, retry_base_s=10
-    )
-    site.store.apply([begun, ended])
+    ended = lifecycle.settle(begun.after(job), Outcome(status=ExecutionStatus.FAILED, error="no"), now=START, retry_base_s=10)
+    backend.store.apply([begun, ended])
 
     (execution,) = client.get(f"/api/jobs/{job_id}/executions").json
 
@@ -252,8 +250,8 @@ def test_the_attempts_are_shown_oldest_first(site: Site, client: FlaskClient) ->
     }  # fmt: skip
 
 
-def test_a_scheduler_serves_the_same_on_its_own_port(site: Site) -> None:
-    scheduler = site.client("scheduler-8081")
+def test_a_scheduler_serves_the_same_on_its_own_port(backend: Backend) -> None:
+    scheduler = backend.client("scheduler-8081")
 
     answer = scheduler.post("/schedule", data=json.dumps({"payload": 1}), content_type="application/json")
 
@@ -262,8 +260,8 @@ def test_a_scheduler_serves_the_same_on_its_own_port(site: Site) -> None:
     assert scheduler.get(f"/job?job_id={answer.json['job_id']}").status_code == 200
 
 
-def test_a_scheduler_that_does_not_answer_is_told_with_a_time_to_try_again(site: Site, client: FlaskClient) -> None:
-    site.silent.add("scheduler-8081")
+def test_a_silent_scheduler_is_a_503_with_retry_after(backend: Backend, client: FlaskClient) -> None:
+    backend.silent.add("scheduler-8081")
 
     answer = client.post("/api/jobs", json={})
 
@@ -271,7 +269,7 @@ def test_a_scheduler_that_does_not_answer_is_told_with_a_time_to_try_again(site:
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_lists_and_counts_take_text_and_times(client: FlaskClient) -> None:
+def test_lists_and_counts_filter_by_text_and_times(client: FlaskClient) -> None:
     wanted, other = submit(client, payload={"kind": "Invoice 100%"}), submit(client, payload="else")
     created_at = client.get(f"/job?job_id={other}").json["created_at"]
 
@@ -290,22 +288,22 @@ def test_lists_and_counts_take_text_and_times(client: FlaskClient) -> None:
     "query",
     ["text=", "text=a%00b", "created_after=yesterday", "created_before=2026-01-04T12:00:00", "created_after=2026-13-01T00:00:00Z"],
 )
-def test_a_filter_that_cannot_be_is_refused_by_name(client: FlaskClient, path: str, query: str) -> None:
+def test_an_invalid_filter_is_refused_with_its_name(client: FlaskClient, path: str, query: str) -> None:
     assert error_of(client.get(f"{path}?{query}")) == (400, "invalid_field", query.partition("=")[0])
 
 
-def test_the_tasks_are_listed_with_what_their_jobs_have_by_default(client: FlaskClient) -> None:
+def test_tasks_are_listed_with_the_defaults_of_their_jobs(client: FlaskClient) -> None:
     assert client.get("/api/tasks").json == [
         {"task": "echo", "max_retries": 5, "timeout_s": 3600.0}, {"task": "resize", "max_retries": 3, "timeout_s": 60.0},
     ]  # fmt: skip
     assert client.get("/api/tasks?x=1").status_code == 400
 
 
-def test_a_count_takes_no_page(client: FlaskClient) -> None:
+def test_a_count_takes_no_paging_parameters(client: FlaskClient) -> None:
     assert error_of(client.get("/api/jobs/count?limit=5")) == (400, "unknown_field", "limit")
 
 
-def test_many_are_cancelled_and_retried_step_by_step(client: FlaskClient) -> None:
+def test_many_jobs_are_cancelled_and_retried_in_steps(client: FlaskClient) -> None:
     ids = [submit(client, payload="mine", delay_s=3600) for _ in range(3)]
     other = submit(client, payload="other", delay_s=3600)
     asked = {"filter": {"text": "mine"}, "limit": 2}
@@ -321,7 +319,7 @@ def test_many_are_cancelled_and_retried_step_by_step(client: FlaskClient) -> Non
     assert {client.get(f"/job?job_id={job_id}").json["status"] for job_id in ids} == {"pending"}
 
 
-def test_a_selection_must_say_what_it_means(client: FlaskClient) -> None:
+def test_a_selection_must_be_explicit(client: FlaskClient) -> None:
     assert error_of(client.post("/api/jobs/cancel", json={})) == (400, "invalid_field", "filter")
     assert error_of(client.post("/api/jobs/retry", json={"filter": {"stat": "x"}})) == (400, "unknown_field", "stat")
     assert error_of(client.post("/api/jobs/retry", json={"filter": {}, "cursor": "none"})) == (400, "invalid_cursor", "cursor")
@@ -337,9 +335,9 @@ def test_a_wait_is_a_number_from_0_to_60(client: FlaskClient, wait_s: str) -> No
     assert error_of(client.get(f"/api/jobs/{job_id}", query_string={"wait_s": wait_s})) == (400, "invalid_field", "wait_s")
 
 
-def test_who_may_wait_is_answered_with_the_job(client: FlaskClient) -> None:
+def test_a_wait_without_a_long_poll_is_answered_at_once(client: FlaskClient) -> None:
     job_id = submit(client)
 
     assert client.get(f"/job?job_id={job_id}&wait_s=0").json == client.get(f"/api/jobs/{job_id}?wait_s=59.5").json
-    assert client.get(f"/job?job_id={NOBODY}&wait_s=5").status_code == 404
+    assert client.get(f"/job?job_id={UNKNOWN_ID}&wait_s=5").status_code == 404
     assert client.get("/job?wait_s=5").status_code == 400

@@ -16,7 +16,7 @@ from jobyard.api.views.prometheus import ROWS, Row
 from jobyard.engine.metrics import MOST_TASKS, Histogram
 from jobyard.engine.wire.messages import Metrics
 from jobyard.engine.worker.attempt_metrics import AttemptMetrics
-from tests.http.conftest import NAMES, Site
+from tests.http.conftest import NAMES, Backend
 from tests.http.test_jobs import error_of, submit
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
@@ -36,63 +36,63 @@ def value(family: Metric, suffix: str = "", **labels: str) -> float:
     return float(found)
 
 
-def worker(site: Site, attempt_metrics: AttemptMetrics) -> None:
-    """One more component, which tells this."""
-    site.components.append("worker-7001")
+def worker(backend: Backend, attempt_metrics: AttemptMetrics) -> None:
+    """Add a worker with these metrics."""
+    backend.components.append("worker-7001")
     histograms = {"lag": attempt_metrics.lag, "wait": attempt_metrics.wait, "run": attempt_metrics.run}
     stats = (
         b'{"jobs_succeeded": 3, "jobs_failed": 1, "jobs_retried": 0, "jobs_lost": 0, "concurrency": 5, "currently_running": 2,'
         b' "has_template": true}'
     )
-    told = Metrics(stats=stats, counts={"stale_writes": 7}, histograms=histograms, attempts=attempt_metrics.attempts)
-    site.answers["worker-7001"] = [told, told]
+    shown = Metrics(stats=stats, counts={"stale_writes": 7}, histograms=histograms, attempts=attempt_metrics.attempts)
+    backend.answers["worker-7001"] = [shown, shown]
 
 
-def told_name(row: Row) -> str:
+def metric_name(row: Row) -> str:
     return row.name + SUFFIXES.get(row.kind, "")
 
 
-def test_numbers_are_those_of_stats_and_of_the_database(site: Site, client: FlaskClient) -> None:
+def test_metrics_agree_with_stats_and_the_database(backend: Backend, client: FlaskClient) -> None:
     submit(client)
     submit(client, delay_s=60)
 
-    told = families(client)
+    shown = families(client)
     stats = client.get("/stats").json
 
-    assert {one.labels["status"]: one.value for one in told["jobyard_jobs"].samples} == stats["jobs"]
-    assert {status: count for status, count in site.store.counts().items() if count} == {"pending": 2}
+    assert {one.labels["status"]: one.value for one in shown["jobyard_jobs"].samples} == stats["jobs"]
+    assert {status: count for status, count in backend.store.counts().items() if count} == {"pending": 2}
     accepted = stats["components"]["scheduler-8081"]["jobs_accepted"]
-    assert value(told["jobyard_jobs_accepted"], "_total", component="scheduler-8081") == accepted == 2
+    assert value(shown["jobyard_jobs_accepted"], "_total", component="scheduler-8081") == accepted == 2
     for name in ("polls", "jobs_claimed"):
-        family = told["jobyard_watcher_polls" if name == "polls" else "jobyard_jobs_claimed"]
+        family = shown["jobyard_watcher_polls" if name == "polls" else "jobyard_jobs_claimed"]
         assert value(family, "_total", component="watcher-9001") == stats["components"]["watcher-9001"][name]
-    assert [one.value for one in told["jobyard_queue_depth"].samples] == [0] * 10
-    assert {one.labels["component"]: one.value for one in told["jobyard_component_up"].samples} == dict.fromkeys(NAMES, 1)
+    assert [one.value for one in shown["jobyard_queue_depth"].samples] == [0] * 10
+    assert {one.labels["component"]: one.value for one in shown["jobyard_component_up"].samples} == dict.fromkeys(NAMES, 1)
 
 
-def test_a_workers_spreads_become_histograms(site: Site, client: FlaskClient) -> None:
+def test_a_workers_distributions_become_histograms(backend: Backend, client: FlaskClient) -> None:
     attempt_metrics = AttemptMetrics()
     for duration_ms in (0, 5, 5, 2_000_000_000):
         attempt_metrics.note_ended("echo", "success", duration_ms)
-    worker(site, attempt_metrics)
+    worker(backend, attempt_metrics)
 
-    told = families(client)
+    shown = families(client)
 
-    run = told["jobyard_run_seconds"]
+    run = shown["jobyard_run_seconds"]
     buckets = [(one.labels["le"], one.value) for one in run.samples if one.name.endswith("_bucket")]
     assert [count for _, count in buckets] == sorted(count for _, count in buckets)
     assert (dict(buckets)["0.004"], dict(buckets)["0.0063"], dict(buckets)["100000.0"], buckets[-1]) == (1, 3, 3, ("+Inf", 4))
     assert value(run, "_count", component="worker-7001") == 4
     assert value(run, "_sum", component="worker-7001") == pytest.approx(2_000_000.01)
-    assert value(told["jobyard_attempts"], "_total", component="worker-7001", task="echo", outcome="success") == 4
-    assert value(told["jobyard_stale_writes"], "_total", component="worker-7001") == 7
+    assert value(shown["jobyard_attempts"], "_total", component="worker-7001", task="echo", outcome="success") == 4
+    assert value(shown["jobyard_stale_writes"], "_total", component="worker-7001") == 7
 
 
-def test_a_thousand_tasks_are_a_hundred_labels_whatever_they_are_called(site: Site, client: FlaskClient) -> None:
+def test_a_thousand_tasks_make_a_hundred_labels_at_most(backend: Backend, client: FlaskClient) -> None:
     attempt_metrics = AttemptMetrics()
     for number in range(1000):
         attempt_metrics.note_ended(f'task "{number}"\n\\', "failed", 1)
-    worker(site, attempt_metrics)
+    worker(backend, attempt_metrics)
 
     attempts = families(client)["jobyard_attempts"]
 
@@ -101,20 +101,20 @@ def test_a_thousand_tasks_are_a_hundred_labels_whatever_they_are_called(site: Si
     assert tasks['task "7"\n\\'] == 1 and tasks["other"] == 1000 - MOST_TASKS
 
 
-def test_a_component_that_does_not_answer_is_down_and_its_counters_are_not_told(site: Site, client: FlaskClient) -> None:
-    site.silent |= {"scheduler-8081", "supervisor"}
+def test_a_silent_component_is_down_and_its_counters_are_left_out(backend: Backend, client: FlaskClient) -> None:
+    backend.silent |= {"scheduler-8081", "supervisor"}
 
-    told = families(client)
+    shown = families(client)
 
-    up = {one.labels["component"]: one.value for one in told["jobyard_component_up"].samples}
+    up = {one.labels["component"]: one.value for one in shown["jobyard_component_up"].samples}
     assert up == {"scheduler-8081": 0, "supervisor": 0, "queue-6000": 1, "watcher-9001": 1}
-    assert "jobyard_jobs_accepted" not in told and "jobyard_jobs" not in told
+    assert "jobyard_jobs_accepted" not in shown and "jobyard_jobs" not in shown
 
 
-def test_times_of_requests_are_told_by_route_and_class(site: Site, client: FlaskClient) -> None:
+def test_request_durations_are_shown_by_route_and_status_class(backend: Backend, client: FlaskClient) -> None:
     histogram = Histogram()
     histogram.note(0.02)
-    site.request_metrics.note("GET /jobs", 200, 0.02)
+    backend.request_metrics.note("GET /jobs", 200, 0.02)
 
     http = families(client)["jobyard_http_request_seconds"]
 
@@ -123,19 +123,19 @@ def test_times_of_requests_are_told_by_route_and_class(site: Site, client: Flask
     assert value(http, "_sum", route="GET /jobs", status="2xx") == 0.02
 
 
-def test_the_page_tells_every_metric_and_no_other(site: Site, client: FlaskClient) -> None:
+def test_the_page_lists_exactly_the_metrics(backend: Backend, client: FlaskClient) -> None:
     attempt_metrics = AttemptMetrics()
     attempt_metrics.note_ended("echo", "success", 5)
-    worker(site, attempt_metrics)
-    site.request_metrics.note("GET /jobs", 200, 0.02)
+    worker(backend, attempt_metrics)
+    backend.request_metrics.note("GET /jobs", 200, 0.02)
 
-    told = families(client)
-    lines = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| `jobyard_")]
+    shown = families(client)
+    lines = [balancer for balancer in PAGE.read_text("utf-8").splitlines() if balancer.startswith("| `jobyard_")]
 
-    assert lines == [f"| `{told_name(row)}` | {row.kind} | {', '.join(row.labels)} | {row.meaning} |" for row in ROWS]
-    assert set(told) == {row.name + (row.kind == "info") * "_info" for row in ROWS}
+    assert lines == [f"| `{metric_name(row)}` | {row.kind} | {', '.join(row.labels)} | {row.meaning} |" for row in ROWS]
+    assert set(shown) == {row.name + (row.kind == "info") * "_info" for row in ROWS}
     types = {row.name + (row.kind == "info") * "_info": row for row in ROWS}
-    for name, family in told.items():
+    for name, family in shown.items():
         assert family.type == {"info": "gauge"}.get(types[name].kind, types[name].kind)
         assert family.documentation == types[name].meaning
         assert {*family.samples[0].labels} - {"le"} == {*types[name].labels}
@@ -146,21 +146,21 @@ def test_it_takes_no_parameters(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["grafana.json", "alerts.yml"])
-def test_the_dashboard_and_the_alerts_name_metrics_and_labels_that_there_are(name: str) -> None:
+def test_the_dashboard_and_the_alerts_use_existing_metrics_and_labels(name: str) -> None:
     text = (PAGE.parent / name).read_text("utf-8")
-    known = {told_name(row) for row in ROWS} | {
+    known = {metric_name(row) for row in ROWS} | {
         f"{row.name}_{part}" for row in ROWS if row.kind == "histogram" for part in ("bucket", "count", "sum")
     }
 
     named = set(re.findall(r"jobyard_[a-z_]+", text))
-    told = re.findall(r"by \(([a-z, ]+)\)|\{\{ ?(?:\$labels\.)?([a-z]+) ?\}\}", text)
-    labels = {label for one in told for label in re.findall(r"\w+", " ".join(one))}
+    shown = re.findall(r"by \(([a-z, ]+)\)|\{\{ ?(?:\$labels\.)?([a-z]+) ?\}\}", text)
+    labels = {label for one in shown for label in re.findall(r"\w+", " ".join(one))}
 
     assert named <= known and len(named) > 5
     assert labels <= {label for row in ROWS for label in row.labels} | {"le"}
 
 
-def test_the_alerts_are_rules() -> None:
+def test_the_alerts_are_valid_rules() -> None:
     (group,) = yaml.safe_load((PAGE.parent / "alerts.yml").read_text("utf-8"))["groups"]
 
     for rule in group["rules"]:
@@ -170,7 +170,7 @@ def test_the_alerts_are_rules() -> None:
     assert len({rule["alert"] for rule in group["rules"]}) == len(group["rules"])
 
 
-def test_the_dashboard_is_one() -> None:
+def test_the_grafana_dashboard_is_valid() -> None:
     board = json.loads((PAGE.parent / "grafana.json").read_text("utf-8"))
 
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]

@@ -1,4 +1,4 @@
-"""The page for people says what the document for programs says."""
+"""docs/http.md agrees with the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from jobyard.api.http.routes import GATEWAY, ROUTES
 from tests.reference.page import PAGE, text
 
 
-def test_the_page_is_drawn_from_the_document_of_today() -> None:
+def test_the_page_is_up_to_date_with_the_document() -> None:
     assert PAGE.read_text("utf-8") == text(), "run `make reference`"
 
 

@@ -11,13 +11,13 @@ from flask.testing import FlaskClient
 from jobyard.api.http.app import create_app
 from jobyard.api.http.routes import KINDS, ROUTES, routes_of
 from jobyard.engine.errors import StoreUnavailable
-from tests.http.conftest import NAMES, Site
+from tests.http.conftest import NAMES, Backend
 from tests.http.test_jobs import error_of
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 
-def test_health_is_good_when_everything_answers(client: FlaskClient) -> None:
+def test_health_is_healthy_when_every_component_answers(client: FlaskClient) -> None:
     answer = client.get("/health")
 
     assert (answer.status_code, answer.json["status"]) == (200, "healthy")
@@ -25,8 +25,8 @@ def test_health_is_good_when_everything_answers(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["queue-6000", "scheduler-8081", "watcher-9001"])
-def test_health_names_what_is_down(site: Site, client: FlaskClient, name: str) -> None:
-    site.silent.add(name)
+def test_health_names_what_is_down(backend: Backend, client: FlaskClient, name: str) -> None:
+    backend.silent.add(name)
 
     answer = client.get("/health")
 
@@ -48,8 +48,8 @@ def test_stats_hold_jobs_processes_and_components(client: FlaskClient) -> None:
     assert stats["components"]["scheduler-8081"]["jobs_accepted"] == 1
 
 
-def test_stats_come_without_the_silent_ones(site: Site, client: FlaskClient) -> None:
-    site.silent.add("queue-6000")
+def test_stats_mark_a_silent_component_with_an_error(backend: Backend, client: FlaskClient) -> None:
+    backend.silent.add("queue-6000")
 
     assert "error" in client.get("/stats").json["components"]["queue-6000"]
 
@@ -63,47 +63,47 @@ def test_stats_come_without_the_silent_ones(site: Site, client: FlaskClient) -> 
                        "last_pop_time uptime_s"),
     ],
 )  # fmt: skip
-def test_a_component_tells_its_counters(site: Site, name: str, fields: str) -> None:
-    assert set(site.client(name).get("/stats").json) == set(fields.split())
+def test_a_component_shows_its_counters(backend: Backend, name: str, fields: str) -> None:
+    assert set(backend.client(name).get("/stats").json) == set(fields.split())
 
 
-def test_the_queue_shows_what_it_holds(site: Site) -> None:
-    queue = site.client("queue-6000")
+def test_the_queue_shows_what_it_holds(backend: Backend) -> None:
+    queue = backend.client("queue-6000")
 
     assert queue.get("/queue").json == {"size": 0, "ready": 0, "leased": 0, "items": []}
     assert error_of(queue.get("/queue?limit=0")) == (400, "invalid_field", "limit")
 
 
-def test_a_component_that_does_not_answer_is_unavailable(site: Site) -> None:
-    site.silent.add("queue-6000")
+def test_a_component_that_does_not_answer_is_unavailable(backend: Backend) -> None:
+    backend.silent.add("queue-6000")
 
-    assert error_of(site.client("queue-6000").get("/health"))[:2] == (503, "unavailable")
+    assert error_of(backend.client("queue-6000").get("/health"))[:2] == (503, "unavailable")
 
 
-def test_a_database_that_is_away_refuses_and_stores_nothing(site: Site, client: FlaskClient) -> None:
-    real = site.store.insert
-    site.store.insert = raise_away  # type: ignore[method-assign]
+def test_an_unavailable_database_refuses_and_stores_nothing(backend: Backend, client: FlaskClient) -> None:
+    real = backend.store.insert
+    backend.store.insert = raise_unavailable  # type: ignore[method-assign]
 
     answer = client.post("/api/jobs", json={})
 
     assert error_of(answer)[:2] == (503, "database_unavailable")
-    site.store.insert = real  # type: ignore[method-assign]
+    backend.store.insert = real  # type: ignore[method-assign]
     assert client.get("/jobs").json == []
 
 
-def raise_away(*requests: object, **more: object) -> None:
+def raise_unavailable(*requests: object, **more: object) -> None:
     raise StoreUnavailable("away")
 
 
 def test_too_many_pending_jobs_refuse_more(tmp_path: Path) -> None:
-    client = Site(tmp_path, MAX_PENDING="1").client()
+    client = Backend(tmp_path, MAX_PENDING="1").client()
     client.post("/api/jobs", json={"delay_s": 9})
 
     assert error_of(client.post("/api/jobs", json={}))[:2] == (503, "overloaded")
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/api", "/jobs/", "/api/jobs/a/b/c", "/../etc/passwd", "/schedule"])
-def test_what_is_not_there_is_told_in_json(client: FlaskClient, path: str) -> None:
+def test_an_unknown_path_is_a_json_error(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
 
     assert answer.status_code in (404, 405) or path == "/jobs/"
@@ -117,7 +117,7 @@ def test_what_is_not_there_is_told_in_json(client: FlaskClient, path: str) -> No
         ("OPTIONS", "/health", "GET, HEAD"), ("BREW", "/stats", "GET, HEAD"),
     ],
 )  # fmt: skip
-def test_a_wrong_method_is_told_with_the_right_ones(client: FlaskClient, method: str, path: str, allowed: str) -> None:
+def test_a_wrong_method_gets_the_allowed_ones(client: FlaskClient, method: str, path: str, allowed: str) -> None:
     answer = client.open(path, method=method)
 
     assert error_of(answer)[:2] == (405, "method_not_allowed")
@@ -133,14 +133,14 @@ def test_head_is_get_without_a_body(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     "kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", "application/x-ndjson"]
 )
-def test_another_type_of_body_is_refused(client: FlaskClient, kind: str) -> None:
+def test_an_unsupported_content_type_is_refused(client: FlaskClient, kind: str) -> None:
     answer = client.post("/api/jobs", data="{}", content_type=kind or None)
 
     assert error_of(answer)[:2] == (415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "identity, gzip", "br", "\xff"])
-def test_a_packed_body_is_refused(client: FlaskClient, coding: str) -> None:
+def test_a_compressed_body_is_refused(client: FlaskClient, coding: str) -> None:
     packed = client.post("/api/jobs", json={}, headers={"Content-Encoding": coding})
     on_the_way = client.post("/api/jobs", json={}, headers={"Transfer-Encoding": f"{coding}, chunked"})
 
@@ -148,15 +148,15 @@ def test_a_packed_body_is_refused(client: FlaskClient, coding: str) -> None:
     assert error_of(on_the_way)[:2] == (501, "not_implemented")
 
 
-def test_a_body_that_is_not_packed_may_say_so(client: FlaskClient) -> None:
+def test_content_encoding_identity_is_accepted(client: FlaskClient) -> None:
     assert client.post("/api/jobs", json={}, headers={"Content-Encoding": "identity"}).status_code == 201
 
 
-def test_json_may_say_that_it_is_utf8(client: FlaskClient) -> None:
+def test_charset_utf8_is_accepted(client: FlaskClient) -> None:
     assert client.post("/api/jobs", data="{}", content_type="Application/JSON; charset=UTF-8").status_code == 201
 
 
-def test_no_body_is_no_json(client: FlaskClient) -> None:
+def test_an_empty_body_is_invalid_json(client: FlaskClient) -> None:
     assert error_of(client.post("/api/jobs", content_type="application/json"))[:2] == (400, "invalid_json")
 
 
@@ -172,7 +172,7 @@ def test_our_hosts_are_served_with_any_port(client: FlaskClient, host: str) -> N
 
 
 @pytest.mark.parametrize("target", ["http://evil.example/jobs", "http://localhost@evil.example/jobs", "http:/jobs", "evil:80"])
-def test_the_host_of_a_whole_url_counts_above_the_header(client: FlaskClient, target: str) -> None:
+def test_the_host_of_an_absolute_url_takes_precedence_over_the_header(client: FlaskClient, target: str) -> None:
     assert error_of(client.get("/jobs", environ_overrides={"RAW_URI": target}))[:2] == (421, "misdirected_host")
     assert client.get("/jobs", environ_overrides={"RAW_URI": "http://LOCALHOST:8080/jobs"}).status_code == 200
 
@@ -187,8 +187,8 @@ def test_our_own_origin_is_served(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xff"])
-def test_a_token_is_asked_for_where_one_is_set(tmp_path: Path, given: str | None) -> None:
-    client = Site(tmp_path, API_TOKEN=TOKEN).client()
+def test_a_missing_or_wrong_token_is_refused(tmp_path: Path, given: str | None) -> None:
+    client = Backend(tmp_path, API_TOKEN=TOKEN).client()
 
     answer = client.get("/nothing", headers={} if given is None else {"Authorization": given})
 
@@ -197,14 +197,14 @@ def test_a_token_is_asked_for_where_one_is_set(tmp_path: Path, given: str | None
 
 
 def test_the_right_token_and_health_without_one_are_served(tmp_path: Path) -> None:
-    client = Site(tmp_path, API_TOKEN=TOKEN).client()
+    client = Backend(tmp_path, API_TOKEN=TOKEN).client()
 
     assert client.get("/jobs", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert client.get("/health").status_code == 200
 
 
-def test_a_fault_of_ours_is_told_without_its_words(site: Site, client: FlaskClient) -> None:
-    site.roles["scheduler-8081"].tick = raise_secret  # type: ignore[method-assign]
+def test_an_internal_error_does_not_reveal_its_cause(backend: Backend, client: FlaskClient) -> None:
+    backend.roles["scheduler-8081"].tick = raise_secret  # type: ignore[method-assign]
 
     answer = client.get("/jobs")
 
@@ -227,7 +227,7 @@ def test_the_document_describes_every_route_and_no_other(client: FlaskClient) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_app_serves_exactly_its_rows(site: Site, kind: str) -> None:
+def test_every_app_serves_exactly_its_rows(backend: Backend, kind: str) -> None:
     views = {name: AnyView() for name in ("jobs", "logs", "history", "metrics", "component", "gateway", "pages")}
     app = create_app(kind, views, guards=None, error_handlers=None)  # type: ignore[arg-type]
 
@@ -237,31 +237,31 @@ def test_every_app_serves_exactly_its_rows(site: Site, kind: str) -> None:
 
 
 class AnyView:
-    """Has every view."""
+    """An object that has every view."""
 
     def __getattr__(self, name: str) -> object:
         return lambda **more: "{}"
 
 
-def test_a_job_that_waits_is_explained(site: Site, client: FlaskClient) -> None:
+def test_a_job_that_waits_is_explained(backend: Backend, client: FlaskClient) -> None:
     job_id = client.post("/api/jobs", json={"delay_s": 3600}).json["job_id"]
 
-    told = client.get(f"/api/jobs/{job_id}/why").json
+    why = client.get(f"/api/jobs/{job_id}/why").json
 
-    assert (told["job_id"], told["status"]) == (job_id, "pending")
-    assert [reason["code"] for reason in told["reasons"]] == ["scheduled", "no_worker"]
+    assert (why["job_id"], why["status"]) == (job_id, "pending")
+    assert [reason["code"] for reason in why["reasons"]] == ["scheduled", "no_worker"]
 
 
-def test_who_does_not_answer_is_among_the_reasons(site: Site, client: FlaskClient) -> None:
+def test_silent_components_are_among_the_reasons(backend: Backend, client: FlaskClient) -> None:
     job_id = client.post("/api/jobs", json={}).json["job_id"]
-    site.silent |= {"queue-6000", "watcher-9001"}
+    backend.silent |= {"queue-6000", "watcher-9001"}
 
     codes = [reason["code"] for reason in client.get(f"/api/jobs/{job_id}/why").json["reasons"]]
 
     assert codes == ["no_watcher", "no_queue", "no_worker"]
 
 
-def test_why_takes_a_job_that_is_there_and_nothing_else(client: FlaskClient) -> None:
+def test_why_takes_an_existing_job_and_no_parameters(client: FlaskClient) -> None:
     assert client.get(f"/api/jobs/{'f' * 24}/why").status_code == 404
     assert client.get("/api/jobs/x/why").status_code == 400
     assert client.get(f"/api/jobs/{'f' * 24}/why?verbose=1").status_code == 400

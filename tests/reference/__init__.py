@@ -1,1 +1,1 @@
-"""`docs/http.md`, drawn from the OpenAPI document: `make reference` writes it, `test_reference.py` holds it to the document."""
+"""`docs/http.md`, generated from the OpenAPI document: `make reference` writes it, `test_reference.py` checks it."""

@@ -1,4 +1,4 @@
-"""The page as text: every request of the gateway with its parameters, body and answers, then the shapes that they name."""
+"""The text of the page: every request of the gateway with its parameters, body and answers, then the schemas that they use."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from jobyard.api.http.openapi import document
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "http.md"
 HEAD = """# The HTTP interface
 
-Drawn from the OpenAPI document by `make reference`; don't edit it here. Programs read `http://localhost:8080/openapi.json`.
-[Some requests by example](http-examples.md). Every error has the shape `Error`. What any request may get besides: {everywhere}.
+This page is generated from the OpenAPI document by `make reference`; do not edit it. Programs can read the document itself at
+`http://localhost:8080/openapi.json`. See also [examples](http-examples.md). Every error has the schema `Error`. Besides the answers
+below, any request may get: {everywhere}.
 """
 BOUNDS = {
     "minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "minLength": "length ≥", "maxLength": "length ≤",
@@ -29,17 +30,17 @@ def text() -> str:
     """The whole page."""
     described: Schema = msgspec.json.decode(document())
     everywhere = _everywhere(described["paths"])
-    told = ", ".join(f"{status} ({meaning[0].lower()}{meaning[1:]})" for status, meaning in everywhere.items())
-    parts = [HEAD.format(everywhere=told)]
+    errors = ", ".join(f"{status} ({meaning[0].lower()}{meaning[1:]})" for status, meaning in everywhere.items())
+    parts = [HEAD.format(everywhere=errors)]
     for path, methods in described["paths"].items():
         parts += [_request(method.upper(), path, operation, set(everywhere)) for method, operation in methods.items()]
-    parts.append("## Shapes\n")
+    parts.append("## Schemas\n")
     parts += [_shape(name, schema) for name, schema in described["components"]["schemas"].items()]
     return "\n".join(parts)
 
 
 def _everywhere(paths: Schema) -> dict[str, str]:
-    """The errors that every request may get, with their meanings."""
+    """The errors that every request may get, with their descriptions."""
     all_answers = [operation["responses"] for methods in paths.values() for operation in methods.values()]
     common = set.intersection(*(set(answers) for answers in all_answers))
     return {status: all_answers[0][status]["description"] for status in sorted(common) if status >= "400"}
@@ -48,7 +49,7 @@ def _everywhere(paths: Schema) -> dict[str, str]:
 def _request(method: str, path: str, operation: Schema, everywhere: set[str]) -> str:
     lines = [f"## {method} {path}\n", f"{operation['summary']}.\n"]
     if operation["parameters"]:
-        lines += ["| parameter | in | is | meaning |", "| --- | --- | --- | --- |"]
+        lines += ["| parameter | in | type | description |", "| --- | --- | --- | --- |"]
         lines += [
             f"| `{row['name']}`{' (required)' if row['required'] else ''} | {row['in']} | {_words(row['schema'])} "
             f"| {row.get('description', '')} |"
@@ -77,13 +78,13 @@ def _shape(name: str, schema: Schema) -> str:
     lines = [f"### {name}\n"]
     if "properties" not in schema:
         return "\n".join([*lines, f"{_words(schema)}.\n"])
-    lines += ["| field | is | meaning |", "| --- | --- | --- |"]
+    lines += ["| field | type | description |", "| --- | --- | --- |"]
     lines += [f"| `{field}` | {_words(row)} | {row.get('description', '')} |" for field, row in schema["properties"].items()]
     return "\n".join([*lines, ""])
 
 
 def _words(schema: Schema) -> str:
-    """A schema in a few words."""
+    """A short description of a schema."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"

@@ -1,4 +1,4 @@
-"""`python -m tests.simulation`: runs seeds for SECONDS (60) from START on, and tells those that fail; with seeds, their traces."""
+"""`python -m tests.simulation`: runs seeds from START on for SECONDS (60) and prints those that fail; given seeds, their traces."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ import os
 import sys
 import time
 
-from tests.simulation.run import Failed, Stage
+from tests.simulation.runner import RunFailed, Runner
 
 
 def main(seeds: list[int]) -> int:
     """The exit status: 1 when a run failed."""
-    stage = Stage()
+    runner = Runner()
     try:
-        return _tell(stage, seeds) if seeds else _search(stage)
+        return _print_traces(runner, seeds) if seeds else _search(runner)
     finally:
-        stage.close()
+        runner.close()
 
 
-def _tell(stage: Stage, seeds: list[int]) -> int:
+def _print_traces(runner: Runner, seeds: list[int]) -> int:
     status = 0
     for seed in seeds:
         try:
-            run = stage.play(seed)
-            print(run.agenda.told())
-        except Failed as failed:
-            print(failed.run.agenda.told())
+            run = runner.execute(seed)
+            print(run.event_queue.format_trace())
+        except RunFailed as failed:
+            print(failed.run.event_queue.format_trace())
             status = 1
     return status
 
 
-def _search(stage: Stage) -> int:
+def _search(runner: Runner) -> int:
     seconds = float(os.environ.get("SECONDS", "60"))
     seed = first = int(os.environ.get("START", "0"))
     ends_at = time.monotonic() + seconds
     failures = 0
     while time.monotonic() < ends_at:
         try:
-            stage.play(seed)
-        except Failed as failed:
+            runner.execute(seed)
+        except RunFailed as failed:
             failures += 1
             print(failed, flush=True)
         seed += 1

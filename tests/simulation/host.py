@@ -1,7 +1,7 @@
-"""A host: its processes, and a supervisor that is played: it restarts the dead, proves deaths, replaces who hangs, stops and
-reboots.
+"""A host with its processes and a simulated supervisor, which restarts dead processes, proves deaths, replaces hung processes,
+stops and reboots.
 
-The one place where roles are built.
+This is the only place where roles are built.
 """
 
 from __future__ import annotations
@@ -28,64 +28,64 @@ from jobyard.engine.wire.messages import OwnersDied
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.worker.template_client import TemplateClient
 from jobyard.engine.worker.worker import Worker
-from tests.simulation.agenda import Agenda
-from tests.simulation.children import EVERY_TASK, Labour, PlayedHandle
-from tests.simulation.judge import Judge
-from tests.simulation.network import HostNetwork, KnownComponents, ProcessNetwork, Weather
+from tests.simulation.checker import Checker
+from tests.simulation.children import ALL_TASKS, ExecutorFleet, SimulatedHandle
+from tests.simulation.event_queue import EventQueue
+from tests.simulation.network import HostNetwork, KnownComponents, NetworkConditions, ProcessNetwork
 from tests.simulation.process import Process
-from tests.simulation.store import SharedStore, StoreLine, StoreWeather
-from tests.simulation.templates import ANSWER_S, PlayedConnector, PlayedTemplates
+from tests.simulation.store import ProcessStore, SharedStore, StoreConditions
+from tests.simulation.templates import ANSWER_S, SimulatedConnector, SimulatedTemplates
 from tests.simulation.world import HostWorld, TracedLog
 
 QUEUE_NAME = "queue-6000"
 NAMES = ("scheduler-8081", "scheduler-8082", QUEUE_NAME, "watcher-9001", "watcher-9002", "worker-7001", "worker-7002")
 STAGES = (("watcher", "worker"), ("queue",), ("scheduler",))
-"""As `start.drain` has it."""
+"""The order of `start.drain`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Town:
+class Cluster:
     """What all hosts share."""
 
-    agenda: Agenda
-    judge: Judge
+    event_queue: EventQueue
+    checker: Checker
     settings: Settings
     store: SharedStore
-    weather: Weather
-    labour: Labour
+    conditions: NetworkConditions
+    executors: ExecutorFleet
     folder: object
 
 
 class Host:
     """See the module."""
 
-    def __init__(self, town: Town, *, number: int, wall_offset_s: float = 0.0) -> None:
-        self.town = town
+    def __init__(self, cluster: Cluster, *, number: int, wall_offset_s: float = 0.0) -> None:
+        self.cluster = cluster
         self.name = f"host{number}"
-        self.world = HostWorld(town.agenda, name=self.name, number=number, wall_offset_s=wall_offset_s)
-        self.network = HostNetwork(town.agenda, town.weather)
-        self.store_weather = StoreWeather()
+        self.world = HostWorld(cluster.event_queue, name=self.name, number=number, wall_offset_s=wall_offset_s)
+        self.network = HostNetwork(cluster.event_queue, cluster.conditions)
+        self.store_conditions = StoreConditions()
         self.crash_rate = 0.0
         self.is_up = False
         self._is_lost = False
         self.boots = 0
         self._generations: Counter[str] = Counter()
-        self.templates = PlayedTemplates(town.labour, self.name)
-        self._buried: set[str] = set()
+        self.templates = SimulatedTemplates(cluster.executors, self.name)
+        self._proven_dead: set[str] = set()
         self._stops: tuple[str, ...] = ()
 
     @property
     def boot(self) -> str:
-        """This start's name."""
+        """The name of the current boot."""
         return f"{self.name}b{self.boots}"
 
     def processes(self) -> list[Process]:
-        """Those that live."""
+        """The processes that are alive."""
         return [process for process in self.network.processes.values() if process.is_alive]
 
     def proven(self, owners: Iterable[str]) -> list[str]:
-        """See `Proof`: who was buried here, and everybody of an earlier boot of this host."""
-        return [owner for owner in owners if owner in self._buried or self._is_of_earlier_boot(owner)]
+        """See `Proof`: the owners whose death was proven here, and all of earlier boots of this host."""
+        return [owner for owner in owners if owner in self._proven_dead or self._is_of_earlier_boot(owner)]
 
     def is_ours(self, owner: str) -> bool:
         """See `supervisor.deaths`."""
@@ -94,180 +94,180 @@ class Host:
     # ---- life and death
 
     def boot_up(self) -> None:
-        """Everything starts, nothing of an earlier boot is left."""
+        """Start everything; nothing of an earlier boot is left."""
         if self._is_lost:
             return
         self.boots += 1
         self.is_up = True
         self._generations.clear()
-        self.town.agenda.note(self.name, "boots", self.boot)
+        self.cluster.event_queue.note(self.name, "boots", self.boot)
         self.templates.vanish()
-        self.templates = PlayedTemplates(self.town.labour, self.name)
+        self.templates = SimulatedTemplates(self.cluster.executors, self.name)
         self.templates.start()
         for name in NAMES:
             self._start(name)
 
     def crash(self, seconds: float) -> None:
-        """The power goes, or all its processes are killed; it comes back."""
+        """A power failure, or a kill of all processes; the host boots again after this time."""
         if not self.is_up:
             return
-        self.town.agenda.note(self.name, "crashes for", seconds)
+        self.cluster.event_queue.note(self.name, "crashes for", seconds)
         self.is_up = False
         for process in self.processes():
             process.kill()
         self.templates.vanish()
-        self.town.agenda.after(seconds + 0.01, self.boot_up)
+        self.cluster.event_queue.after(seconds + 0.01, self.boot_up)
 
-    def lose(self) -> None:
-        """It never comes back."""
+    def lose_permanently(self) -> None:
+        """The host never comes back."""
         self.crash(float("inf"))
         self.is_up, self._is_lost = False, True
 
     def stop(self) -> None:
-        """SIGTERM: everything leaves, stage by stage, and starts again."""
+        """SIGTERM: everything stops, stage by stage, and starts again."""
         if self.is_up and not self._stops:
-            self.town.agenda.note(self.name, "stops")
+            self.cluster.event_queue.note(self.name, "stops")
             self.is_up = False
             self._stops = STAGES[0]
-            self._go_on_stopping(0, self.town.agenda.now)
+            self._continue_stopping(0, self.cluster.event_queue.now)
 
     def restart(self, name: str) -> None:
-        """One process is asked to leave, and killed when it does not."""
+        """One process is asked to stop, and killed when it does not."""
         process = self.network.processes[name]
-        self._ask_to_leave(process)
-        self.town.agenda.after(self.town.settings.drain_s + 5, lambda: process.kill("is killed, for it did not leave"))
+        self._ask_to_stop(process)
+        self.cluster.event_queue.after(self.cluster.settings.drain_s + 5, lambda: process.kill("is killed because it did not stop"))
 
     def pause(self, name: str, seconds: float) -> None:
-        """A process is stopped; after HANG_S it is killed."""
+        """Pause a process; after HANG_S it is killed."""
         process = self.network.processes[name]
-        self.town.agenda.note(process.who, "stands still for", seconds)
+        self.cluster.event_queue.note(process.who, "is paused for", seconds)
         process.pause(seconds)
-        hang_s = self.town.settings.hang_s
+        hang_s = self.cluster.settings.hang_s
         if seconds > hang_s:
-            self.town.agenda.after(hang_s, lambda: process.kill("hung and is killed"))
+            self.cluster.event_queue.after(hang_s, lambda: process.kill("hung and is killed"))
 
     def freeze(self, seconds: float) -> None:
-        """The whole host stands still, with its supervisor and its children, and goes on as if nothing had been."""
-        self.town.agenda.note(self.name, "is frozen for", seconds)
+        """Pause the whole host with its supervisor and children; afterwards it continues as if nothing had happened."""
+        self.cluster.event_queue.note(self.name, "is frozen for", seconds)
         for process in self.processes():
             process.pause(seconds)
         for template in self.templates.all:
-            template.hangs_until = max(template.hangs_until, self.town.agenda.now + seconds)
+            template.hangs_until = max(template.hangs_until, self.cluster.event_queue.now + seconds)
             for child in (child for children in template.children.values() for child in children):
-                child.frozen_until = self.town.agenda.now + seconds
+                child.frozen_until = self.cluster.event_queue.now + seconds
 
-    # ---- the supervisor's part
+    # ---- the simulated supervisor
 
     def _start(self, name: str) -> None:
         if not self.is_up or (name in self.network.processes and self.network.processes[name].is_alive):
             return
         self._generations[name] += 1
         owner = f"{self.name}:{self.boot}:{name}:{self._generations[name]}"
-        judge = self.town.judge
+        checker = self.cluster.checker
         process = Process(
-            self.town.agenda, name=name, owner=owner, died=self._see_death, told=judge.note_sent,
-            stood_still=lambda: judge.stood_still.add(owner),
+            self.cluster.event_queue, name=name, owner=owner, on_death=self._on_process_death, on_sent=checker.note_sent,
+            paused=lambda: checker.paused.add(owner),
         )  # fmt: skip
         process.crash_rate = self.crash_rate
         self.network.processes[name] = process
-        judge.living[owner] = process
+        checker.alive[owner] = process
         process.begin(lambda: self._build(process))
 
-    def _see_death(self, process: Process) -> None:
-        """It is replaced at once or a little later; its death is proven when its children are gone."""
-        agenda = self.town.agenda
-        self.town.judge.living.pop(process.owner, None)
-        if process.has_left:
-            self.town.judge.left.add(process.owner)
+    def _on_process_death(self, process: Process) -> None:
+        """Replace the process at once or a little later; its death is proven when its children are gone."""
+        event_queue = self.cluster.event_queue
+        self.cluster.checker.alive.pop(process.owner, None)
+        if process.has_stopped:
+            self.cluster.checker.left.add(process.owner)
         self.templates.end_worker(process.owner)
         if not self.is_up:
             return
         boot = self.boot
-        is_slow = self.town.judge.calm_since is None
-        buried_s = agenda.between(0.2, 3.0 if is_slow and agenda.happens(0.3) else 0.3)
-        started_s = agenda.between(0, 5.0 if is_slow and agenda.happens(0.3) else 0.05)
-        agenda.after(ANSWER_S, lambda: self.templates.end_silent(process.owner))
-        agenda.after(buried_s, lambda: self._prove_deaths(process.owner, boot))
-        agenda.after(started_s, lambda: self._start_again(process.name, boot))
+        is_slow = self.cluster.checker.faults_over_since is None
+        buried_s = event_queue.between(0.2, 3.0 if is_slow and event_queue.happens(0.3) else 0.3)
+        started_s = event_queue.between(0, 5.0 if is_slow and event_queue.happens(0.3) else 0.05)
+        event_queue.after(ANSWER_S, lambda: self.templates.end_silent(process.owner))
+        event_queue.after(buried_s, lambda: self._prove_death(process.owner, boot))
+        event_queue.after(started_s, lambda: self._restart(process.name, boot))
 
-    def _start_again(self, name: str, boot: str) -> None:
+    def _restart(self, name: str, boot: str) -> None:
         if boot == self.boot:
             self._start(name)
 
-    def _prove_deaths(self, owner: str, boot: str) -> None:
+    def _prove_death(self, owner: str, boot: str) -> None:
         if boot != self.boot:
             return
         if not self.templates.is_clear_of(owner):
-            self.town.agenda.after(0.1, lambda: self._prove_deaths(owner, boot))
+            self.cluster.event_queue.after(0.1, lambda: self._prove_death(owner, boot))
             return
-        self.town.agenda.note(self.name, "buries", owner)
-        self._buried.add(owner)
+        self.cluster.event_queue.note(self.name, "proves dead", owner)
+        self._proven_dead.add(owner)
         for name in self.network.components("watcher"):
             self.network.hint(self.name, name, OwnersDied(owners=[owner]))
 
-    def _ask_to_leave(self, process: Process) -> None:
-        self.town.agenda.note(process.who, "is asked to leave")
-        self.town.judge.drains.add(process.owner)
-        process.ask_to_leave()
+    def _ask_to_stop(self, process: Process) -> None:
+        self.cluster.event_queue.note(process.who, "is asked to stop")
+        self.cluster.checker.draining.add(process.owner)
+        process.ask_to_stop()
 
-    def _go_on_stopping(self, stage: int, since: float) -> None:
-        agenda = self.town.agenda
+    def _continue_stopping(self, stage: int, since: float) -> None:
+        event_queue = self.cluster.event_queue
         if stage == len(STAGES):
             self._stops = ()
-            agenda.after(0.5, self.boot_up)
+            event_queue.after(0.5, self.boot_up)
             return
         left = [process for process in self.processes() if process.name.startswith(STAGES[stage])]
         if not left:
-            self._go_on_stopping(stage + 1, agenda.now)
+            self._continue_stopping(stage + 1, event_queue.now)
             return
         for process in left:
-            if process.owner not in self.town.judge.drains:
-                self._ask_to_leave(process)
-            if agenda.now > since + self.town.settings.drain_s + 5:
-                process.kill("is killed, for it did not leave")
-        agenda.after(0.1, lambda: self._go_on_stopping(stage, since))
+            if process.owner not in self.cluster.checker.draining:
+                self._ask_to_stop(process)
+            if event_queue.now > since + self.cluster.settings.drain_s + 5:
+                process.kill("is killed because it did not stop")
+        event_queue.after(0.1, lambda: self._continue_stopping(stage, since))
 
     def _is_of_earlier_boot(self, owner: str) -> bool:
-        told = parse_owner(owner)
-        return self.is_ours(owner) and told.boot != self.boot
+        parsed = parse_owner(owner)
+        return self.is_ours(owner) and parsed.boot != self.boot
 
     # ---- roles
 
     def _build(self, process: Process) -> Role:
-        town, owner, world = self.town, process.owner, self.world
+        cluster, owner, world = self.cluster, process.owner, self.world
         network = cast(Network, ProcessNetwork(process, self.network))
-        log = TracedLog(town.agenda, process.who)
-        store = StoreLine(town.agenda, process, town.store, self.store_weather)
-        hosts = store if town.settings.mongo_uri is not None else None
-        known = cast(RunDir, KnownComponents(self.network, town.folder))
+        log = TracedLog(cluster.event_queue, process.who)
+        store = ProcessStore(cluster.event_queue, process, cluster.store, self.store_conditions)
+        hosts = store if cluster.settings.mongo_uri is not None else None
+        known = cast(RunDir, KnownComponents(self.network, cluster.folder))
         templates = TemplateClient(
-            connector=PlayedConnector(self.templates, process), hello=Hello(owner=owner, title=""), world=world, network=network,
-            new_handle=lambda number: PlayedHandle(town.labour, process, network, world, number), log=log,
+            connector=SimulatedConnector(self.templates, process), hello=Hello(owner=owner, title=""), world=world, network=network,
+            new_handle=lambda number: SimulatedHandle(cluster.executors, process, network, world, number), log=log,
         )  # fmt: skip
         queues = lambda: [QUEUE_NAME]  # noqa: E731
         build: dict[str, Callable[[], Role]] = {
             "scheduler": lambda: Scheduler(
-                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, run_dir=known,
+                owner=owner, settings=cluster.settings, world=world, store=store, network=network, log=log, run_dir=known,
                 other_hosts=OtherHosts(hosts, world),
             ),
             "watcher": lambda: Watcher(
-                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, queue_names=queues,
+                owner=owner, settings=cluster.settings, world=world, store=store, network=network, log=log, queue_names=queues,
                 recovery=self._recovery(store, hosts, log),
-                retention=Retention(settings=town.settings, world=world, store=store, log=log),
-                host_lease=self._host_lease(owner, hosts), served=lambda: Served(tasks=EVERY_TASK),
+                retention=Retention(settings=cluster.settings, world=world, store=store, log=log),
+                host_lease=self._host_lease(owner, hosts), served=lambda: Served(tasks=ALL_TASKS),
             ),
             "queue": lambda: Queue(
-                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, is_ours=self.is_ours
+                owner=owner, settings=cluster.settings, world=world, store=store, network=network, log=log, is_ours=self.is_ours
             ),
             "worker": lambda: Worker(
-                owner=owner, settings=town.settings, world=world, store=store, network=network, log=log, queue_names=queues,
+                owner=owner, settings=cluster.settings, world=world, store=store, network=network, log=log, queue_names=queues,
                 run_dir=known, templates=templates, host_lease=self._host_lease(owner, hosts),
             ),
         }  # fmt: skip
         return build[process.name.partition("-")[0]]()
 
-    def _recovery(self, store: StoreLine, hosts: Hosts | None, log: TracedLog) -> Recovery:
-        settings = self.town.settings
+    def _recovery(self, store: ProcessStore, hosts: Hosts | None, log: TracedLog) -> Recovery:
+        settings = self.cluster.settings
         failure_detector = None
         if hosts is not None:
             look_s = 1.25 * settings.poll_s
@@ -277,10 +277,10 @@ class Host:
         return Recovery(settings=settings, world=self.world, store=store, log=log, deaths=self, failure_detector=failure_detector)
 
     def _host_lease(self, owner: str, hosts: Hosts | None) -> HostLease:
-        told = parse_owner(owner)
-        lease_s = self.town.settings.lease_s
+        parsed = parse_owner(owner)
+        lease_s = self.cluster.settings.lease_s
 
         def sign() -> HostHeartbeat:
-            return HostHeartbeat(boot=told.boot, host=told.host, renewal=0, seen_at=self.world.now(), lease_s=lease_s)
+            return HostHeartbeat(boot=parsed.boot, host=parsed.host, renewal=0, seen_at=self.world.now(), lease_s=lease_s)
 
         return HostLease(hosts=hosts, sign=sign, world=self.world, lease_s=lease_s)

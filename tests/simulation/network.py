@@ -1,8 +1,8 @@
 """Connections and hints between simulated processes and clients, as the kernel's sockets and `wire.hub` behave together.
 
-What was sent before a connection ends arrives before its end does, and in order; letters of different connections overtake each
-other. Who sends to somebody that is gone loses the connection at once, with what was on the way to him. Hints may be late, or
-never come.
+Messages sent before a connection ends arrive before its end, in order; messages of different connections may overtake each other.
+A process that sends to a closed end loses the connection at once, with the messages on the way to it. Hints may arrive late, or
+never.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Protocol
 
 from jobyard.engine.wire.hub import Envelope
 from jobyard.engine.wire.messages import Closed, Message
-from tests.simulation.agenda import Agenda
+from tests.simulation.event_queue import EventQueue
 from tests.simulation.process import Process
 
 
-class Holder(Protocol):
-    """Who has an end of a connection."""
+class Endpoint(Protocol):
+    """The holder of one end of a connection."""
 
-    def arrive(self, envelope: Envelope) -> None:
-        """Something came."""
+    def deliver(self, envelope: Envelope) -> None:
+        """A message arrives."""
 
 
-class Weather:
-    """How good the network is now."""
+class NetworkConditions:
+    """The current latency and losses of the network."""
 
     def __init__(self) -> None:
         self.latency_s = 0.0002
@@ -34,28 +34,28 @@ class Weather:
 
 
 class End:
-    """One end of a connection: a `Peer` to who holds it."""
+    """One end of a connection: a `Peer` for its holder."""
 
-    def __init__(self, agenda: Agenda, holder: Holder, delay: Callable[[], float]) -> None:
+    def __init__(self, event_queue: EventQueue, holder: Endpoint, delay: Callable[[], float]) -> None:
         self.holder = holder
         self.is_open = True
         self.is_private = False
         self.other: End = self
-        self._agenda = agenda
+        self._queue = event_queue
         self._delay = delay
         self._last_arrival = 0.0
 
     def send(self, message: Message) -> bool:
         """See `Peer`."""
         if isinstance(self.holder, Process):
-            self.holder.effect("a letter")
-            self.holder.told(message)
-            self._agenda.note(self.holder.who, "→", _shown(self.other.holder), type(message).__name__, *_facts(message))
+            self.holder.side_effect("a message")
+            self.holder.on_sent(message)
+            self._queue.note(self.holder.who, "→", _describe(self.other.holder), type(message).__name__, *_facts(message))
         if self.is_open and not self.other.is_open:
             self.is_open = False
-            self.holder.arrive(Envelope(self, Closed()))
+            self.holder.deliver(Envelope(self, Closed()))
         if self.is_open:
-            self.other.expect(message)
+            self.other.enqueue(message)
         return self.is_open
 
     def close(self) -> None:
@@ -63,37 +63,37 @@ class End:
         self.end()
 
     def end(self) -> None:
-        """Nothing more is sent or heard here; the other end hears of it after all that was sent."""
+        """Close this end; the other end learns of it after everything that was sent."""
         if self.is_open:
             self.is_open = False
-            self.other.expect(Closed())
+            self.other.enqueue(Closed())
 
     def cut(self) -> None:
-        """Both hear that it is over; what was on the way is lost."""
+        """Break the connection at both ends; messages on the way are lost."""
         for end in (self, self.other):
             if end.is_open:
                 end.is_open = False
-                end.holder.arrive(Envelope(end, Closed()))
+                end.holder.deliver(Envelope(end, Closed()))
 
-    def expect(self, message: Message) -> None:
-        """This will arrive, after what was sent before it."""
-        self._last_arrival = max(self._last_arrival, self._agenda.now + self._delay())
-        if self._last_arrival <= self._agenda.now:
-            self._hear(message)
+    def enqueue(self, message: Message) -> None:
+        """Schedule the arrival of a message, after those that were sent before it."""
+        self._last_arrival = max(self._last_arrival, self._queue.now + self._delay())
+        if self._last_arrival <= self._queue.now:
+            self._deliver(message)
         else:
-            self._agenda.at(self._last_arrival, lambda: self._hear(message))
+            self._queue.at(self._last_arrival, lambda: self._deliver(message))
 
-    def _hear(self, message: Message) -> None:
+    def _deliver(self, message: Message) -> None:
         if not self.is_open:
             return
         if isinstance(message, Closed):
             self.is_open = False
-        self.holder.arrive(Envelope(self, message))
+        self.holder.deliver(Envelope(self, message))
 
 
-def join(agenda: Agenda, near: Holder, far: Holder, delay: Callable[[], float]) -> End:
-    """A connection; the first one's end."""
-    ends = End(agenda, near, delay), End(agenda, far, delay)
+def join(event_queue: EventQueue, near: Endpoint, far: Endpoint, delay: Callable[[], float]) -> End:
+    """Connect two endpoints; returns the first one's end."""
+    ends = End(event_queue, near, delay), End(event_queue, far, delay)
     ends[0].other, ends[1].other = ends[1], ends[0]
     for end in ends:
         if isinstance(end.holder, Process):
@@ -104,37 +104,37 @@ def join(agenda: Agenda, near: Holder, far: Holder, delay: Callable[[], float]) 
 class HostNetwork:
     """The sockets of one host's run folder."""
 
-    def __init__(self, agenda: Agenda, weather: Weather) -> None:
-        self._agenda = agenda
-        self.weather = weather
+    def __init__(self, event_queue: EventQueue, conditions: NetworkConditions) -> None:
+        self._queue = event_queue
+        self.conditions = conditions
         self.processes: dict[str, Process] = {}
 
-    def connect(self, caller: Holder, address: str) -> End | None:
-        """A stream to who listens under this name."""
+    def connect(self, caller: Endpoint, address: str) -> End | None:
+        """A stream to the process that listens at this address."""
         process = self.processes.get(address)
-        return join(self._agenda, caller, process, self._latency) if process is not None and process.listens else None
+        return join(self._queue, caller, process, self._latency) if process is not None and process.listens else None
 
     def hint(self, sender: str, address: str, message: Message) -> None:
-        """A datagram."""
-        if self._agenda.happens(self.weather.hint_loss):
-            self._agenda.note(sender, "→ lost hint to", address, type(message).__name__)
+        """Send a datagram."""
+        if self._queue.happens(self.conditions.hint_loss):
+            self._queue.note(sender, "→ lost hint to", address, type(message).__name__)
             return
-        self._agenda.note(sender, "→ hint to", address, type(message).__name__)
-        self._agenda.after(self._latency(), lambda: self._hear_hint(address, message))
+        self._queue.note(sender, "→ hint to", address, type(message).__name__)
+        self._queue.after(self._latency(), lambda: self._deliver_hint(address, message))
 
     def components(self, role: str) -> list[str]:
         """See `RunDir`."""
         return sorted(name for name in self.processes if name.startswith(f"{role}-"))
 
-    def _hear_hint(self, address: str, message: Message) -> None:
+    def _deliver_hint(self, address: str, message: Message) -> None:
         process = self.processes.get(address)
         if process is not None and process.listens:
-            process.arrive(Envelope(None, message))
+            process.deliver(Envelope(None, message))
 
     def _latency(self) -> float:
-        if self._agenda.happens(self.weather.slow_rate):
-            return self._agenda.between(0, self.weather.slow_latency_s)
-        return self._agenda.between(0, self.weather.latency_s)
+        if self._queue.happens(self.conditions.slow_rate):
+            return self._queue.between(0, self.conditions.slow_latency_s)
+        return self._queue.between(0, self.conditions.latency_s)
 
 
 class ProcessNetwork:
@@ -146,7 +146,7 @@ class ProcessNetwork:
 
     def connect(self, address: str) -> End | None:
         """See `Network`."""
-        self._process.effect("a connection")
+        self._process.side_effect("a connection")
         return self._network.connect(self._process, address)
 
     def watch(self, fd: int) -> None:
@@ -159,12 +159,12 @@ class ProcessNetwork:
 
     def hint(self, address: str, message: Message) -> None:
         """See `Network`."""
-        self._process.effect("a hint")
+        self._process.side_effect("a hint")
         self._network.hint(self._process.who, address, message)
 
 
 class KnownComponents:
-    """What roles ask of a `RunDir`, besides its sockets."""
+    """The part of `RunDir` that roles use, without its sockets."""
 
     def __init__(self, network: HostNetwork, folder: object) -> None:
         self.path = folder
@@ -175,12 +175,12 @@ class KnownComponents:
         return self._network.components(role)
 
 
-def _shown(holder: Holder) -> str:
+def _describe(holder: Endpoint) -> str:
     return holder.who if isinstance(holder, Process) else getattr(holder, "name", "")
 
 
 def _facts(message: Message) -> list[str]:
-    """Enough of it to follow a trace."""
+    """The facts of a message that a reader of the trace needs."""
     tickets = getattr(message, "tickets", None)
     if tickets is not None:
         return [f"{ticket.job_id[-6:]}@{ticket.epoch}" for ticket in tickets]

@@ -1,7 +1,7 @@
-"""One store in memory that all processes share, and each process's way to it: slow, cut off, or answered with nothing.
+"""One store in memory that all processes share, and each process's access to it, which may be slow, unreachable or lose replies.
 
-A call may fail before it did anything; after it has done everything; or, as on a database without transactions, after a part of
-its changes. While a call takes its time, the others go on.
+A call may fail before it did anything, after it has done everything, or, as on a database without transactions, after a part of
+its changes. While a call is slow, other processes go on.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status, T
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
 from jobyard.engine.store.port import ANYTHING, Claimed, Count, HostHeartbeat, Insertion, Page, Seen, Served, nobody
-from tests.simulation.agenda import Agenda
-from tests.simulation.judge import Judge
+from tests.simulation.checker import Checker
+from tests.simulation.event_queue import EventQueue
 from tests.simulation.process import Process
 from tests.support.memory_store import MemoryStore
 
 Answer = TypeVar("Answer")
 
 
-class StoreWeather:
-    """How well a host reaches the store now."""
+class StoreConditions:
+    """The current faults between a host and the store."""
 
     def __init__(self) -> None:
         self.down_until = 0.0
-        self.clear_up()
+        self.reset()
 
-    def clear_up(self) -> None:
-        """All is well."""
+    def reset(self) -> None:
+        """Remove all faults."""
         self.down_until = 0.0
         self.is_partial = False
         self.refusal_rate = 0.0
@@ -42,20 +42,20 @@ class StoreWeather:
 
 
 class SharedStore(MemoryStore):
-    """What is stored; everything that changes there is shown to the judge, with who did it."""
+    """The stored jobs; every change is reported to the checker, with the process that made it."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, checker: Checker) -> None:
         super().__init__()
-        self.judge = judge
+        self.checker = checker
         self.writer: Process | None = None
-        judge.store = self
+        checker.store = self
 
     def job(self, job_id: str) -> Job | None:
-        """For the judge: as it stands now."""
+        """For the checker: the job as it is now."""
         return self._jobs.get(job_id)
 
     def rows(self, job_id: str) -> list[Execution]:
-        """For the judge: the attempts at a job."""
+        """For the checker: the attempts at a job."""
         attempts = self._jobs[job_id].attempt if job_id in self._jobs else 0
         return [row for number in range(attempts + 2) if (row := self._executions.get((job_id, number))) is not None]
 
@@ -64,45 +64,45 @@ class SharedStore(MemoryStore):
         answer = super()._insert_request(jobs, is_abandoned)
         for job in jobs:
             if job.job_id in self._jobs and job.job_id not in known:
-                self.judge.note_inserted(job)
+                self.checker.note_inserted(job)
         return answer
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
         before = dict(self._jobs)
         claimed = super().claim_due(owner=owner, now=now, limits=limits, served=served)
         for ticket in claimed.tickets:
-            self.judge.note_claimed(before[ticket.job_id], self._jobs[ticket.job_id], now)
+            self.checker.note_claimed(before[ticket.job_id], self._jobs[ticket.job_id], now)
         return claimed
 
     def purge(self, *, before: datetime, limit: int) -> int:
         known = dict(self._jobs)
         count = super().purge(before=before, limit=limit)
         for job_id in [job_id for job_id in known if job_id not in self._jobs]:
-            self.judge.note_purged(known[job_id])
+            self.checker.note_purged(known[job_id])
         return count
 
     def renew(self, sign: HostHeartbeat) -> None:
         super().renew(sign)
-        self.judge.signs[sign.boot] = self.judge.now
+        self.checker.heartbeats[sign.boot] = self.checker.now
 
     def _apply_one(self, change: Change) -> bool:
         before = self._jobs.get(change.job_id)
         done = super()._apply_one(change)
         if done:
             assert before is not None and self.writer is not None
-            self.judge.note_changed(before, self._jobs[change.job_id], change, self.writer)
+            self.checker.note_changed(before, self._jobs[change.job_id], change, self.writer)
         return done
 
 
-class StoreLine:
+class ProcessStore:
     """A process's `Store`."""
 
-    def __init__(self, agenda: Agenda, process: Process, shared: SharedStore, weather: StoreWeather) -> None:
-        self._agenda = agenda
+    def __init__(self, event_queue: EventQueue, process: Process, shared: SharedStore, conditions: StoreConditions) -> None:
+        self._queue = event_queue
         self._process = process
         self._shared = shared
-        self._weather = weather
-        self._doubt: list[Ticket] = []
+        self._conditions = conditions
+        self._uncertain: list[Ticket] = []
 
     # ---- writes
 
@@ -112,29 +112,29 @@ class StoreLine:
         return self._call("insert", lambda: self._shared.insert(requests, abandoned=abandoned, seen=seen), writes=True)
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
-        doubt, self._doubt = self._doubt, []
+        doubt, self._uncertain = self._uncertain, []
         if doubt:
-            self._doubt = doubt
+            self._uncertain = doubt
             won = self._call("claim in doubt", lambda: [ticket for ticket in doubt if self._still_ours(ticket)])
-            self._doubt = []
+            self._uncertain = []
             if won:
                 return Claimed(tickets=won)
 
         def claim() -> Claimed:
             claimed = self._shared.claim_due(owner=owner, now=now, limits=limits, served=served)
-            self._doubt = claimed.tickets
+            self._uncertain = claimed.tickets
             return claimed
 
         claimed = self._call("claim_due", claim, writes=True)
-        self._doubt = []
+        self._uncertain = []
         return claimed
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         if not changes:
             return []
-        told = "apply " + " ".join(f"{change.verb}:{change.job_id[-6:]}@{change.epoch}" for change in changes)
-        part = self._agenda.chance.randrange(len(changes)) if self._weather.is_partial else None
-        return self._call(told, lambda: self._shared.apply(changes), writes=True, partly=lambda: self._apply_part(changes, part))
+        name = "apply " + " ".join(f"{change.verb}:{change.job_id[-6:]}@{change.epoch}" for change in changes)
+        part = self._queue.chance.randrange(len(changes)) if self._conditions.is_partial else None
+        return self._call(name, lambda: self._shared.apply(changes), writes=True, partly=lambda: self._apply_part(changes, part))
 
     def purge(self, *, before: datetime, limit: int) -> int:
         return self._call("purge", lambda: self._shared.purge(before=before, limit=limit), writes=True)
@@ -143,9 +143,9 @@ class StoreLine:
         self._call("mend", lambda: self._shared.mend(now=now, thorough=thorough), writes=True)
 
     def renew(self, sign: HostHeartbeat) -> None:
-        sent_at = self._agenda.now
+        sent_at = self._queue.now
         self._call("renew", lambda: self._shared.renew(sign), writes=True)
-        self._shared.judge.note_renewed(self._process, sent_at)
+        self._shared.checker.note_renewed(self._process, sent_at)
 
     def forget_host(self, boot: str, *, renewal: int) -> None:
         self._call("forget_host", lambda: self._shared.forget_host(boot, renewal=renewal), writes=True)
@@ -207,41 +207,41 @@ class StoreLine:
         return self._call("ping", self._shared.ping)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """There is nothing to release."""
 
-    # ---- how a call goes
+    # ---- performing a call
 
     def _call(
         self, what: str, act: Callable[[], Answer], *, writes: bool = False, partly: Callable[[], object] | None = None
     ) -> Answer:  # fmt: skip
-        weather = self._weather
-        self._process.effect(what)
+        conditions = self._conditions
+        self._process.side_effect(what)
         self._wait()
-        if self._agenda.now < weather.down_until or self._agenda.happens(weather.refusal_rate):
+        if self._queue.now < conditions.down_until or self._queue.happens(conditions.refusal_rate):
             self._fail(what, "did nothing")
-        if self._agenda.happens(weather.broken_rate):
-            self._agenda.note(self._process.who, what, "✗ broken")
+        if self._queue.happens(conditions.broken_rate):
+            self._queue.note(self._process.who, what, "✗ broken")
             raise StoreBroken("the disk fails")
-        is_lost = self._agenda.happens(weather.lost_reply_rate)
+        is_lost = self._queue.happens(conditions.lost_reply_rate)
         self._shared.writer = self._process
-        if is_lost and partly is not None and weather.is_partial and self._agenda.happens(0.5):
+        if is_lost and partly is not None and conditions.is_partial and self._queue.happens(0.5):
             partly()
             self._fail(what, "did a part of it", may_be_stored=True)
         answer = act()
         if writes:
-            self._agenda.note(self._process.who, what, answer if isinstance(answer, list) else "")
-            self._process.effect(f"the answer to {what}")
+            self._queue.note(self._process.who, what, answer if isinstance(answer, list) else "")
+            self._process.side_effect(f"the answer to {what}")
         self._wait()
         if is_lost:
             self._fail(what, "did it, but the reply was lost", may_be_stored=writes)
         return answer
 
     def _wait(self) -> None:
-        if self._agenda.happens(self._weather.delay_rate):
-            self._process.pass_time(self._agenda.between(0, self._weather.delay_s))
+        if self._queue.happens(self._conditions.delay_rate):
+            self._process.pass_time(self._queue.between(0, self._conditions.delay_s))
 
     def _fail(self, what: str, how: str, *, may_be_stored: bool = False) -> None:
-        self._agenda.note(self._process.who, what, "✗", how)
+        self._queue.note(self._process.who, what, "✗", how)
         raise StoreUnavailable(how, may_be_stored=may_be_stored)
 
     def _apply_part(self, changes: Sequence[Change], skipped: int | None) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from jobyard.engine.template.messages import Ended, Message, NotSpawned, Retiring, Spawn, Spawned
-from tests.simulation.agenda import Agenda
-from tests.simulation.children import Child, Labour
+from tests.simulation.children import ExecutorFleet, SimulatedChild
+from tests.simulation.event_queue import EventQueue
 from tests.simulation.process import Process
 
 if TYPE_CHECKING:
@@ -22,32 +22,32 @@ ANSWER_S = 3.0
 """See `supervisor.template_keeper`."""
 
 
-class PlayedTemplate:
+class SimulatedTemplate:
     """One process that forks."""
 
-    def __init__(self, labour: Labour, number: int, who: str) -> None:
+    def __init__(self, executors: ExecutorFleet, number: int, who: str) -> None:
         self.number = number
         self.is_alive = True
         self.is_retiring = False
         self.hangs_until = 0.0
-        self.children: dict[str, list[Child]] = {}
+        self.children: dict[str, list[SimulatedChild]] = {}
         self.who = who
-        self._labour = labour
-        self._agenda = labour.agenda
-        self._lines: list[PlayedTemplateLine] = []
+        self._executors = executors
+        self._event_queue = executors.event_queue
+        self._lines: list[SimulatedTemplateLine] = []
 
     @property
     def has_children(self) -> bool:
         """Whether one of them lives."""
         return any(child.status is None for children in self.children.values() for child in children)
 
-    def connect(self, process: Process) -> PlayedTemplateLine:
+    def connect(self, process: Process) -> SimulatedTemplateLine:
         """A worker comes."""
-        line = PlayedTemplateLine(self, process)
+        line = SimulatedTemplateLine(self, process)
         self._lines.append(line)
         return line
 
-    def hear(self, line: PlayedTemplateLine, message: Message) -> None:
+    def hear(self, line: SimulatedTemplateLine, message: Message) -> None:
         """It says something."""
         if isinstance(message, Spawn):
             self.soon(lambda: self._fork(line, message.number))
@@ -56,12 +56,12 @@ class PlayedTemplate:
         """As soon as it has time, if it lives then."""
 
         def do() -> None:
-            if self._agenda.now < self.hangs_until:
-                self._agenda.at(self.hangs_until, do)
+            if self._event_queue.now < self.hangs_until:
+                self._event_queue.at(self.hangs_until, do)
             elif self.is_alive:
                 act()
 
-        self._agenda.after(self._agenda.between(0, 0.004), do)
+        self._event_queue.after(self._event_queue.between(0, 0.004), do)
 
     def retire(self) -> None:
         """Another one has taken its place."""
@@ -79,7 +79,7 @@ class PlayedTemplate:
         """And all that it forked."""
         if not self.is_alive:
             return
-        self._agenda.note(self.who, "template dies", self.number)
+        self._event_queue.note(self.who, "template dies", self.number)
         self.is_alive = False
         for children in self.children.values():
             for child in children:
@@ -88,28 +88,28 @@ class PlayedTemplate:
         for line in self._lines:
             line.post(None)
 
-    def _fork(self, line: PlayedTemplateLine, number: int) -> None:
+    def _fork(self, line: SimulatedTemplateLine, number: int) -> None:
         process = line.process
         if line not in self._lines or not process.is_alive:
             return
-        if self._agenda.happens(self._labour.hire_failure_rate):
+        if self._event_queue.happens(self._executors.spawn_failure_rate):
             line.post(NotSpawned(number=number, reason="too many processes"))
             return
         handle = process.handles[number]
-        child = Child(self._labour, process, handle, next(self._labour.pids))
+        child = SimulatedChild(self._executors, process, handle, next(self._executors.pids))
         handle.child = child
         child.ended = lambda: self.soon(lambda: line.post(Ended(number=number, status=child.status)))
         self.children.setdefault(process.owner, []).append(child)
         fd = child.pid_fd = process.new_fd(lambda: child.status is not None)
-        self._agenda.note(self.who, "forks", f"child {child.pid} for {process.who}")
+        self._event_queue.note(self.who, "forks", f"child {child.pid} for {process.who}")
         line.post(Spawned(number=number, pid=child.pid), fd)
-        child.look_for_work()
+        child.schedule_read()
 
 
-class PlayedTemplateLine:
+class SimulatedTemplateLine:
     """See `TemplateLine`."""
 
-    def __init__(self, template: PlayedTemplate, process: Process) -> None:
+    def __init__(self, template: SimulatedTemplate, process: Process) -> None:
         self.process = process
         self._template = template
         self._came: deque[tuple[Message | None, list[int]]] = deque()
@@ -119,13 +119,13 @@ class PlayedTemplateLine:
         """The template says something; None: it is gone."""
         self._came.append((message, list(fds)))
         if self.process.is_alive:
-            self.process.wake(self.process.agenda.between(0, 0.0001))
+            self.process.wake(self.process.event_queue.between(0, 0.0001))
 
     def fileno(self) -> int:
         return self._fd
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> bool:
-        self.process.effect("a word to a template")
+        self.process.side_effect("a word to a template")
         if not self._template.is_alive:
             raise OSError(errno.EPIPE, "gone")
         self._template.hear(self, message)
@@ -145,17 +145,17 @@ class PlayedTemplateLine:
             self._template.soon(lambda: self._template.end_worker(self.process.owner))
 
 
-class PlayedTemplates:
+class SimulatedTemplates:
     """Those of one host's boot."""
 
-    def __init__(self, labour: Labour, host: str) -> None:
-        self._labour = labour
-        self._agenda: Agenda = labour.agenda
+    def __init__(self, executors: ExecutorFleet, host: str) -> None:
+        self._executors = executors
+        self._event_queue: EventQueue = executors.event_queue
         self._host = host
         self._number = 0
-        self.all: list[PlayedTemplate] = []
+        self.all: list[SimulatedTemplate] = []
 
-    def current(self) -> PlayedTemplate | None:
+    def current(self) -> SimulatedTemplate | None:
         """The one that forks."""
         return next((template for template in self.all if template.is_alive and not template.is_retiring), None)
 
@@ -164,8 +164,8 @@ class PlayedTemplates:
         old = self.current()
         self._number += 1
         self.all = [template for template in self.all if template.is_alive]
-        self.all.append(PlayedTemplate(self._labour, self._number, self._host))
-        self._agenda.note(self._host, "template ready", self._number)
+        self.all.append(SimulatedTemplate(self._executors, self._number, self._host))
+        self._event_queue.note(self._host, "template ready", self._number)
         if old is not None:
             old.retire()
             self._end_when_done(old)
@@ -175,17 +175,17 @@ class PlayedTemplates:
         template = self.current()
         if template is not None:
             template.die()
-            self._agenda.after(self._agenda.between(0.05, 1.0), lambda: self.start() if self.current() is None else None)
+            self._event_queue.after(self._event_queue.between(0.05, 1.0), lambda: self.start() if self.current() is None else None)
 
     def hang(self, seconds: float, hang_s: float) -> None:
         """It is stopped; after HANG_S another one takes its place."""
         template = self.current()
         if template is None:
             return
-        self._agenda.note(self._host, "template hangs for", seconds)
-        template.hangs_until = max(template.hangs_until, self._agenda.now + seconds)
+        self._event_queue.note(self._host, "template hangs for", seconds)
+        template.hangs_until = max(template.hangs_until, self._event_queue.now + seconds)
         if seconds > hang_s:
-            self._agenda.after(hang_s + 0.3, lambda: self.start() if self.current() is template else None)
+            self._event_queue.after(hang_s + 0.3, lambda: self.start() if self.current() is template else None)
 
     def end_worker(self, owner: str) -> None:
         """It is dead."""
@@ -203,7 +203,7 @@ class PlayedTemplates:
                 was_current = template is self.current()
                 template.die()
                 if was_current:
-                    self._agenda.after(0.1, lambda: self.start() if self.current() is None else None)
+                    self._event_queue.after(0.1, lambda: self.start() if self.current() is None else None)
 
     def vanish(self) -> None:
         """With the host."""
@@ -211,23 +211,23 @@ class PlayedTemplates:
             template.is_alive = False
             for children in template.children.values():
                 for child in children:
-                    child.vanish()
+                    child.die_with_host()
         self.all = []
 
-    def _end_when_done(self, template: PlayedTemplate) -> None:
+    def _end_when_done(self, template: SimulatedTemplate) -> None:
         def look() -> None:
             if template.has_children:
-                self._agenda.after(1.0, look)
+                self._event_queue.after(1.0, look)
             else:
                 template.die()
 
-        self._agenda.after(1.0, look)
+        self._event_queue.after(1.0, look)
 
 
-class PlayedConnector:
+class SimulatedConnector:
     """See `TemplateConnector`."""
 
-    def __init__(self, templates: PlayedTemplates, process: Process) -> None:
+    def __init__(self, templates: SimulatedTemplates, process: Process) -> None:
         self._templates = templates
         self._process = process
 
@@ -237,7 +237,7 @@ class PlayedConnector:
     def connect(self) -> TemplateLine:
         return self._template().connect(self._process)
 
-    def _template(self) -> PlayedTemplate:
+    def _template(self) -> SimulatedTemplate:
         template = self._templates.current()
         if template is None:
             raise OSError(errno.ENOENT, "no template")

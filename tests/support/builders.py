@@ -17,7 +17,7 @@ _nowhere = os.open(os.devnull, os.O_WRONLY)
 
 
 def a_job(**fields: object) -> Job:
-    """A pending job that is due; running ones are held by a worker, queued and claimed ones by a watcher."""
+    """A pending job that is due; a running one is held by a worker, a queued or claimed one by a watcher."""
     values: dict[str, object] = {
         "job_id": f"{next(_numbers):024x}", "task": "echo", "scheduled_at": START, "created_at": START, "updated_at": START,
     }  # fmt: skip
@@ -37,7 +37,7 @@ def a_ticket(**fields: object) -> Ticket:
 
 
 def a_host_lease(world: World, *, hosts: Hosts | None = None, boot: str = "b00t", lease_s: float = 30) -> HostLease:
-    """Without `hosts`: that of the only host, which nobody can lose."""
+    """A host lease; without `hosts`, that of a single host, which cannot be lost."""
     return HostLease(
         hosts=hosts, world=world, lease_s=lease_s,
         sign=lambda: HostHeartbeat(boot=boot, host="box", renewal=0, seen_at=world.now()),
@@ -45,5 +45,5 @@ def a_host_lease(world: World, *, hosts: Hosts | None = None, boot: str = "b00t"
 
 
 def a_log() -> Log:
-    """A log that nobody reads."""
+    """A log that is discarded."""
     return Log(FakeWorld(), fd=_nowhere)

@@ -1,4 +1,4 @@
-"""Disks that are small or cannot be written: mounts where they are permitted, else a test that needs one is skipped."""
+"""Small and read-only disks, made by mounts; where mounting is not permitted, a test that needs one is skipped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHUNK = bytes(4096)
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[None]:
-    """The folder is a disk of so many bytes, empty at first, and gone with all that is on it afterwards."""
+    """Make the folder an empty disk of this size, which is removed with its contents afterwards."""
     folder.mkdir(exist_ok=True)
     with _mounted("-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", folder):
         yield
@@ -23,7 +23,7 @@ def small_disk(folder: Path, size: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Nothing in this folder can be written."""
+    """Make the folder read-only."""
     if os.geteuid():
         folder.chmod(0o500)
         try:
@@ -37,7 +37,7 @@ def read_only(folder: Path) -> Iterator[None]:
 
 
 def fill(path: Path, *, leave: int = 0) -> None:
-    """A file that takes what is left on its disk, but for so many bytes at its end."""
+    """Fill the disk with a file, except for this many bytes."""
     with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(CHUNK)
@@ -48,7 +48,7 @@ def fill(path: Path, *, leave: int = 0) -> None:
 def _mounted(*words: str | Path) -> Iterator[None]:
     done = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True)
     if done.returncode:
-        pytest.skip(f"no mounts here: {done.stderr.partition(chr(10))[0]}")
+        pytest.skip(f"mounting is not permitted: {done.stderr.partition(chr(10))[0]}")
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Executors that are only told of, and a template that forks them: what they do, tests say."""
+"""Fake executors and a fake template that forks them; the tests decide what they do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _numbers = itertools.count(100)
 
 
 class FakeExecutorHandle:
-    """See `ExecutorHandle`. What was sent waits in `unread` until `read`; `done_to_it` is what the worker did to the child."""
+    """See `ExecutorHandle`. What was sent waits in `unread` until `read`. `done_to_it`: what the worker did to the child."""
 
     def __init__(self) -> None:
         self.pid = next(_numbers)
@@ -31,7 +31,7 @@ class FakeExecutorHandle:
         self.has_lived = True
 
     def read(self) -> Run:
-        """The child begins the next one: the one before, if there was one, has been reported."""
+        """The child starts the next job, after it has reported the previous one."""
         return self.unread.pop(0)
 
     def send(self, run: Run) -> bool:

@@ -1,4 +1,4 @@
-"""What a running system holds, as the kernel sees it: memory, descriptors, processes, the database's log."""
+"""The resources of a running system as the kernel sees them: memory, descriptors, processes, the database's log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One look; memory is summed PSS, so that what processes share counts once."""
+    """One reading. Memory is the sum of PSS, so that shared pages count once."""
 
     memory_mib: float
     descriptors: int
@@ -29,7 +29,7 @@ class Reading:
 
 
 def read_gauges(jobyard: Jobyard) -> Reading:
-    """Of guard, supervisor and everything below; a process that ends meanwhile counts for nothing."""
+    """Read the gauges of guard, supervisor and all their descendants; a process that ends meanwhile counts as zero."""
     pids = [process.pid for process in tree(jobyard)]
     return Reading(
         memory_mib=sum(memory_mib(pid) for pid in pids), descriptors=sum(_descriptors(pid) for pid in pids),
@@ -38,7 +38,7 @@ def read_gauges(jobyard: Jobyard) -> Reading:
 
 
 def tree(jobyard: Jobyard) -> list[psutil.Process]:
-    """All its processes."""
+    """All processes of a system."""
     guard = psutil.Process(jobyard.guard_pid)
     return [guard, *guard.children(recursive=True)]
 
@@ -53,7 +53,7 @@ def memory_mib(pid: int) -> float:
 
 
 def log_mib(jobyard: Jobyard) -> float:
-    """The database's write-ahead log."""
+    """The size of the database's write-ahead log."""
     return sum(path.stat().st_size for path in jobyard.data_dir.glob("*-wal")) / MIB
 
 

@@ -1,4 +1,4 @@
-"""Steady work for a running system, from threads of the test, with account of every job that was acknowledged."""
+"""A steady load on a running system, from threads of the test, which records every acknowledged job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ END_S = 60.0
 
 
 class Load:
-    """Batches, one after the other; each is sent with its keys until it is acknowledged, so there is one job a key."""
+    """Submits batches one after the other; each is sent with its keys until it is acknowledged, so there is one job per key."""
 
     def __init__(self, jobyard: Jobyard, *, jobs_a_batch: int, **fields: object) -> None:
         self.job_ids: list[str] = []
@@ -25,7 +25,7 @@ class Load:
         self._is_over = threading.Event()
 
     def send_batch(self, fields_of: Callable[[int], dict[str, object]] = lambda number: {}) -> None:
-        """Come back when it is acknowledged."""
+        """Submit a batch, and wait until it is acknowledged."""
         jobs = [
             {**self._fields, **fields_of(number), "idempotency_key": os.urandom(8).hex()} for number in range(self._jobs_a_batch)
         ]
@@ -36,13 +36,13 @@ class Load:
                     self.job_ids += answer.json["job_ids"]
                     return
                 if answer.status != 503:
-                    raise AssertionError(f"the batch was not taken: {answer}")
+                    raise AssertionError(f"the batch was refused: {answer}")
             self._is_over.wait(TRY_AGAIN_S)
 
 
 @contextlib.contextmanager
 def meanwhile(act: Callable[[], object], *, every_s: float) -> Iterator[None]:
-    """`act` again and again with this pause, in a thread, until the `with` is left; what it raises comes out there."""
+    """Repeat `act` with this pause in a thread until the `with` ends, which raises the thread's exception, if any."""
     is_over = threading.Event()
     faults: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""A service manager's end of `sd_notify(3)`: what it was told, by whom and when."""
+"""A service manager's end of `sd_notify(3)`: the messages that it got, from which process, and when."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CREDENTIALS = struct.Struct("iii")
 
 
 class FakeManager:
-    """Listens on a socket and notes every datagram with its sender's pid."""
+    """Listens on a socket and records every datagram with its sender's pid."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -25,7 +25,7 @@ class FakeManager:
         self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
 
     def look(self) -> list[str]:
-        """All that was told so far."""
+        """All messages so far."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 data, credentials, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(CREDENTIALS.size))
@@ -35,18 +35,18 @@ class FakeManager:
         return self.told
 
     def silent_s(self) -> float:
-        """For how long it has heard nothing."""
+        """The time since the last message."""
         self.look()
         return time.monotonic() - self._heard_at
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._socket.close()
 
 
 @contextlib.contextmanager
 def a_manager(folder: Path, *, is_abstract: bool = False) -> Iterator[FakeManager]:
-    """One that listens on a name below the folder, or on an abstract one that nobody else has."""
+    """A manager that listens at a path in the folder, or at a unique abstract address."""
     path = str(folder / "notify")
     manager = FakeManager(f"@{path}" if is_abstract else path)
     try:

@@ -1,6 +1,6 @@
-"""A store in memory: all of the port, in the plainest way that can be right. For tests that need no database.
+"""A store in memory: the whole port in its simplest correct form, for tests that need no database.
 
-Rows stand in the order of insertion. A write is prepared on a copy and put in place whole, as a transaction would be.
+Rows are in the order of insertion. A write is prepared on a copy and applied as a whole, like a transaction.
 """
 
 from __future__ import annotations
@@ -201,15 +201,15 @@ class MemoryStore:
             del self._hosts[boot]
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """There is nothing to release."""
 
     def all_jobs(self) -> list[Job]:
-        """For tests: every job, in the order of insertion."""
+        """For tests: all jobs, in the order of insertion."""
         return list(self._jobs.values())
 
     def _reach(self) -> None:
         if self.is_down:
-            raise StoreUnavailable("the database was told to be down")
+            raise StoreUnavailable("the test made the database unavailable")
 
     def _insert_request(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
         new: dict[str, Job] = {}

@@ -1,7 +1,7 @@
-"""MongoDB for tests: the mock in this process, and a real server over a real socket that tests may stop and start.
+"""MongoDB for tests: a mock in this process, and a real server over a real socket that tests can stop and start.
 
-Where `MONGO_TEST_URI` names a server (a real replica set), the integration tests run on that one; else on the
-MongoDB-compatible server of the test extras, as a process of our own.
+If `MONGO_TEST_URI` names a server (a real replica set), the integration tests use it; otherwise they start the
+MongoDB-compatible server of the test extras.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STOP_S = 8.0
 
 
 class MongoProcess:
-    """One server on one folder and one port of the loopback address, in the foreground of its own process."""
+    """A server process with its own folder, on a port of the loopback address."""
 
     def __init__(self, folder: Path, *, standalone: bool = False, host: str = "127.0.0.1") -> None:
         self.port = _free_port()
@@ -40,11 +40,11 @@ class MongoProcess:
 
     @property
     def uri(self) -> str:
-        """Where it is."""
+        """The server's URI."""
         return f"mongodb://127.0.0.1:{self.port}"
 
     def start(self) -> MongoProcess:
-        """Come back when it answers."""
+        """Start the server, and wait until it answers."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "log.txt").open("ab") as log:
             self._process = subprocess.Popen(
@@ -58,7 +58,7 @@ class MongoProcess:
         return self
 
     def stop(self) -> None:
-        """As a person would; it may take some seconds over it."""
+        """Stop the server by SIGTERM, which may take some seconds."""
         if self._process is not None:
             self._process.terminate()
             try:
@@ -68,7 +68,7 @@ class MongoProcess:
             self._process = None
 
     def kill(self) -> None:
-        """At once."""
+        """Kill the server."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -102,7 +102,7 @@ def any_server(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def a_database(uri: str) -> Iterator[str]:
-    """The name of a database that nobody else uses; removed afterwards."""
+    """The name of a database for one test, which is dropped afterwards."""
     name = f"jobyard_test_{ObjectId()}"
     yield name
     with pymongo.MongoClient(uri, serverSelectionTimeoutMS=2000) as client:
@@ -110,12 +110,12 @@ def a_database(uri: str) -> Iterator[str]:
 
 
 def settings_for(uri: str, database: str, **more: object) -> Settings:
-    """Settings that name it."""
+    """Settings for this database."""
     return read_settings({"MONGO_URI": uri, "MONGO_DB": database} | {name: str(value) for name, value in more.items()})
 
 
 def open_mock(client: mongomock.MongoClient, **options: object) -> MongoStore:
-    """A store on the mock; the unique index is the one that counts there."""
+    """A store on the mock, with the one unique index that matters there."""
     _accept_sort()
     server = MongoServer(client, "jobs")
     server.jobs.create_index("idempotency_key", unique=True, sparse=True)
@@ -124,7 +124,7 @@ def open_mock(client: mongomock.MongoClient, **options: object) -> MongoStore:
 
 @functools.cache
 def _accept_sort() -> None:
-    """The mock's bulk writes do not know an argument that the driver passes since 4.11 (None unless asked for)."""
+    """The mock's bulk writes do not know an argument that the driver passes since 4.11 (None by default)."""
     builder = mongomock.collection.BulkOperationBuilder
     for name in ("add_update", "add_replace"):
         original = getattr(builder, name)

@@ -1,4 +1,4 @@
-"""A network without sockets: what a role sends is there to be read."""
+"""A network without sockets: tests can read what a role sends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobyard.engine.wire.messages import Closed, Message
 
 
 class FakePeer:
-    """Remembers what it was sent."""
+    """Records what was sent to it."""
 
     def __init__(self, name: str = "peer") -> None:
         self.name = name
@@ -27,23 +27,23 @@ class FakePeer:
         self.open = False
 
     def says(self, message: Message) -> Envelope:
-        """A letter from this peer."""
+        """A message from this peer."""
         return Envelope(self, message)
 
     def hangs_up(self) -> Envelope:
-        """The letter that tells of its end."""
+        """The message that reports its disconnect."""
         self.open = False
         return Envelope(self, Closed())
 
     def take(self, kind: type[Message] = Message) -> list[Message]:
-        """What it got of this kind since the last look."""
+        """The messages of this kind since the last call."""
         taken = [message for message in self.received if isinstance(message, kind)]
         self.received = [message for message in self.received if not isinstance(message, kind)]
         return taken
 
 
 class FakeNetwork:
-    """Peers by address; an address nobody listens on answers None."""
+    """Peers by address; connecting to an unknown address gives None."""
 
     def __init__(self) -> None:
         self.peers: dict[str, FakePeer] = {}
@@ -51,7 +51,7 @@ class FakeNetwork:
         self.watched: set[int] = set()
 
     def add(self, address: str) -> FakePeer:
-        """Somebody listens under this name."""
+        """Add a peer that listens at this address."""
         self.peers[address] = FakePeer(address)
         return self.peers[address]
 

@@ -1,7 +1,7 @@
-"""Runs what a page of the documentation shows: its files are written, its console commands carried out, what they print compared.
+"""Runs what a page of the documentation shows: writes its files, runs its console commands, compares their output.
 
-    ```python              a block whose first line is `# name.py` is that file
-    ```console             `$ command`, then what it prints: `…` stands for anything, an id for any id, spaces for any number
+```python              a block whose first line is `# name.py` is that file
+```console             `$ command`, then what it prints: `…` stands for anything, an id for any id, spaces for any number
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ NOBODYS_ID = "0" * 24
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What is typed, and what is said to come of it."""
+    """A command, and the output that the page shows."""
 
     typed: str
     promised: list[str]
 
 
 def files_of(page: str) -> dict[str, str]:
-    """The files that it shows, by name."""
+    """The files that the page shows, by name."""
     blocks = re.findall(r"```python\n(# (\w+\.py)\n.*?)```", page, re.DOTALL)
     return {name: block for block, name in blocks}
 
 
 def commands_of(page: str) -> list[Command]:
-    """What it types at a shell, in order."""
+    """The commands of the page, in order."""
     commands: list[Command] = []
     for block in re.findall(r"```console\n(.*?)```", page, re.DOTALL):
         for line in block.splitlines():
@@ -44,7 +44,7 @@ def commands_of(page: str) -> list[Command]:
 
 
 def carry_out(commands: list[Command], *, folder: Path, environment: Mapping[str, str]) -> list[list[str]]:
-    """What each prints, in one shell, so that they share its variables."""
+    """Run the commands in one shell, so that they share its variables; the output of each."""
     script = "\n".join(f"echo '{MARK}'\n{command.typed}" for command in commands)
     ended = subprocess.run(
         ["bash", "-c", script], cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -54,7 +54,7 @@ def carry_out(commands: list[Command], *, folder: Path, environment: Mapping[str
 
 
 def differences(commands: list[Command], printed: list[list[str]]) -> list[str]:
-    """Where it is not as promised."""
+    """The commands whose output differs from the page."""
     return [
         f"$ {command.typed}\n" + "\n".join(lines) + "\n  instead of\n" + "\n".join(command.promised)
         for command, lines in zip(commands, printed, strict=True)
@@ -63,7 +63,7 @@ def differences(commands: list[Command], printed: list[list[str]]) -> list[str]:
 
 
 def _pattern(promised: list[str]) -> str:
-    """A line that is `…` stands for any number of lines; within one it stands for the rest of a word or more."""
+    """A line `…` matches any number of lines; `…` within a line matches any text."""
     return "".join("(?:[^\n]*\n)*" if line == "…" else f"{_line(line)}\n" for line in promised)
 
 

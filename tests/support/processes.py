@@ -1,4 +1,4 @@
-"""A world whose processes are only numbers: what is forked lives until a test ends it or the code under test kills it."""
+"""A world with fake processes: a forked child lives until a test ends it or the code under test kills it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FIRST_PID = 100
 
 
 class FakeProcesses(FakeWorld):
-    """Children by pid, with what `ps` would show of them."""
+    """Children by pid, with the attributes that `ps` would show."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class FakeProcesses(FakeWorld):
         return self.add()
 
     def add(self, *, session: int = 0) -> int:
-        """A child that came by itself, such as an orphan; its session is ours unless told otherwise."""
+        """Add a child that was not forked here, such as an orphan; by default in our session."""
         pid = self._next_pid
         self._next_pid += 1
         self.living.add(pid)
@@ -38,7 +38,7 @@ class FakeProcesses(FakeWorld):
         return pid
 
     def end(self, pid: int, status: int = -signal.SIGKILL) -> None:
-        """It dies; `reap` will tell."""
+        """End the child; `reap` will report it."""
         if pid in self.living:
             self.living.discard(pid)
             self.states[pid] = "Z"

@@ -1,8 +1,8 @@
-"""A TCP proxy that can stop passing anything on, as a broken network does: connections stay open, nothing comes through.
+"""A TCP proxy that can stop forwarding, as a broken network does: connections stay open, but nothing gets through.
 
-    with Proxy(server_port) as proxy:
-        proxy.freeze()      # what is sent now waits
-        proxy.thaw()        # and arrives late
+with Proxy(server_port) as proxy:
+    proxy.freeze()      # what is sent now waits
+    proxy.thaw()        # and arrives late
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Proxy:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def freeze(self) -> None:
-        """Pass nothing on, accept nobody."""
+        """Forward nothing, and accept no connections."""
         self._flows.clear()
 
     def thaw(self) -> None:
-        """Pass on again, what waited first."""
+        """Forward again, starting with what waited."""
         self._flows.set()
 
     def __enter__(self) -> Proxy:

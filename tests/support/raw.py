@@ -1,4 +1,4 @@
-"""HTTP as bytes, for what no HTTP library would send."""
+"""HTTP as bytes, for requests that no HTTP library would send."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ANSWER_S = 40.0
 
 @contextlib.contextmanager
 def crowd(jobyard: Jobyard, request: bytes, *, size: int) -> Iterator[list[socket.socket]]:
-    """So many clients that have sent this, and stay."""
+    """This many clients, which have sent the request and keep their connections open."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(a_client(jobyard)) for _ in range(size)]
         for client in clients:
@@ -29,18 +29,18 @@ def a_client(jobyard: Jobyard, port: int = 8080) -> socket.socket:
     return client
 
 
-def exchange(jobyard: Jobyard, request: bytes, *, port: int = 8080, is_all: bool = False) -> Answer | None:
-    """What this gets first; `is_all`: nothing more will come. None: the connection ends without an answer."""
+def exchange(jobyard: Jobyard, request: bytes, *, port: int = 8080, half_close: bool = False) -> Answer | None:
+    """The first answer to the request; None when the connection ends without one. `half_close`: end the sending side."""
     with a_client(jobyard, port) as client, client.makefile("rb") as answers:
-        with contextlib.suppress(OSError):  # refused before it has come: the answer says why
+        with contextlib.suppress(OSError):  # refused before it was sent completely: the answer says why
             client.sendall(request)
-            if is_all:
+            if half_close:
                 client.shutdown(socket.SHUT_WR)
         return read_answer(answers, has_body=not request.startswith(b"HEAD"))
 
 
 def read_answer(answers: BinaryIO, *, has_body: bool = True) -> Answer | None:
-    """The next answer of a connection; an interim one is passed over."""
+    """The next answer of a connection; interim answers are skipped."""
     line = answers.readline()
     if not line:
         return None

@@ -1,4 +1,4 @@
-"""Schedulers as a front sees them, without sockets: each does what a test says, and time passes while one is waited for."""
+"""Schedulers as a front sees them, without sockets: each does what the test says, and time passes while one is waited for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Answer = Callable[[Message], Message]
 
 
 class FakeCall:
-    """A request that one of them has got."""
+    """A request that one of the schedulers has received."""
 
     def __init__(self, schedulers: FakeSchedulers, name: str, request: Message) -> None:
         self._schedulers = schedulers
@@ -46,7 +46,7 @@ class FakeCall:
 
 
 class FakeSchedulers:
-    """All of them, and the `Caller` through which they are called."""
+    """All schedulers, and the `Caller` by which they are called."""
 
     def __init__(self) -> None:
         self.world = FakeWorld()
@@ -54,17 +54,17 @@ class FakeSchedulers:
         self.pinged: list[str] = []
         self.calls: list[FakeCall] = []
         self.gone: set[str] = set()
-        """Nobody is there."""
+        """Refuses connections."""
         self.broken: set[str] = set()
-        """Breaks off when it has got the request, done it, and not answered yet."""
+        """Receives the request, carries it out, and loses the connection before it answers."""
         self.hung: set[str] = set()
-        """Takes requests, and pings, and never answers."""
+        """Receives requests and pings, and never answers."""
         self.deaf: set[str] = set()
-        """Does not even take them."""
+        """Does not even receive them."""
         self.begun: set[str] = set()
-        """Says `Begun`."""
+        """Answers `Begun`."""
         self.takes_s: dict[str, float] = {}
-        """Answers pings at once, other requests after so long."""
+        """Answers pings at once, other requests after this time."""
         self.answers: dict[str, Answer] = {}
         self.health = Health(self, schedulers=lambda: list(NAMES), world=self.world, log=a_log())  # type: ignore[arg-type]
         self.in_time: list[tuple[float, Callable[[], object]]] = []
@@ -94,12 +94,12 @@ class FakeSchedulers:
         return self.answers[name](request) if name in self.answers else Accepted(job_ids=[ID])
 
     def answer_in_turn(self, *answers: Message) -> None:
-        """Whoever is asked says the next of these; the last one for ever."""
+        """Every request gets the next of these answers; the last one is repeated."""
         left = list(answers)
         self.answers = dict.fromkeys(NAMES, lambda request: left.pop(0) if len(left) > 1 else left[0])
 
     def pass_time(self, seconds: float) -> None:
-        """The checks go on meanwhile, and what is due happens."""
+        """Time passes, with health checks and the events that are due."""
         self.world.advance(seconds)
         while self.in_time and self.in_time[0][0] <= self.world.monotonic():
             _, happens = self.in_time.pop(0)
@@ -107,9 +107,9 @@ class FakeSchedulers:
         self.health.check()
 
     def after(self, seconds: float, *happens: Callable[[], object]) -> None:
-        """This happens then."""
+        """Do this after a delay."""
         self.in_time += [(self.world.monotonic() + seconds, one) for one in happens]
 
     def names(self) -> list[str]:
-        """Who was asked, in order."""
+        """The schedulers that got requests, in order."""
         return [name for name, _ in self.asked]

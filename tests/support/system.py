@@ -1,11 +1,11 @@
-"""A real Jobyard in a folder and on ports of its own, for tests that start, ask, kill and stop it.
+"""A real Jobyard in its own folder and on its own ports, for tests that start, query, kill and stop it.
 
     with Jobyard(tmp_path, WORKERS=1) as jobyard:
         job_id = jobyard.submit(payload="hello")
         jobyard.kill("worker-7001")
         jobyard.wait_for_job(job_id, status="completed")
 
-Leaving the `with` stops it and fails when anything of it is left: a process, a socket name, a pid file.
+Leaving the `with` stops it, and fails if anything is left: a process, a socket name, a pid file.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ START_S = 40.0
 STOP_S = 45.0
 ASK_S = 20.0
 OFFSETS = [start + step for start in range(10_000, 22_001, 4_000) for step in range(0, 890, 10)]
-"""No two of them lead to one port, whatever the component: the roles' first ports are 921 to 3,001 apart. All of them are below
-those from which Linux gives any client one: a free one there may be taken before it is bound."""
+"""No two offsets give any components the same port: the roles' first ports are 921 to 3,001 apart. All ports are below the range
+that Linux assigns to clients, where a free port could be taken before it is bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What HTTP gave back."""
+    """An HTTP answer."""
 
     status: int
     headers: dict[str, str]
@@ -59,13 +59,13 @@ class Answer:
 
 
 class Jobyard:
-    """One start on one data folder; `settings` are the environment's, by their names."""
+    """One Jobyard on one data folder. `settings`: passed in the environment, by their names."""
 
     def __init__(
         self, folder: Path, *, words: tuple[str, ...] = ("start-all",), program: tuple[str, ...] = ("-m", "jobyard"),
         prefix: tuple[str, ...] = (), **settings: object,
     ) -> None:  # fmt: skip
-        """`prefix`: a command that runs it, such as `ip netns exec …`; then it cannot be asked by HTTP from here."""
+        """`prefix`: a command that runs it, such as `ip netns exec …`; it can then not be reached by HTTP from here."""
         self.data_dir = folder / "data"
         self.output_path = folder / "output.txt"
         self._folder = folder
@@ -77,15 +77,15 @@ class Jobyard:
         self._environment = self.environment_for(folder) | asked | {"PORT_OFFSET": str(self.port_offset)}
         self.process: subprocess.Popen[bytes] | None = None
 
-    # ---- life
+    # ---- start and stop
 
     def add_settings(self, **settings: object) -> Jobyard:
-        """More of the environment, for what depends on where it listens."""
+        """Add settings, for those that depend on the ports."""
         self._environment |= {name: str(value) for name, value in settings.items()}
         return self
 
     def start(self, *, wait_ready: bool = True) -> Jobyard:
-        """Start it; by default come back when it says that it is ready."""
+        """Start it, and by default wait until it reports that it is ready."""
         with self.output_path.open("ab") as output:
             start_of_output = output.tell()
             self.process = subprocess.Popen(
@@ -96,24 +96,24 @@ class Jobyard:
         return self
 
     def wait_ready(self, start_of_output: int = 0) -> None:
-        """Come back when it says so."""
+        """Wait until it reports that it is ready."""
         wait_for(lambda: READY in self.output()[start_of_output:] or self.has_ended(), within_s=START_S, told="the start")
         if READY not in self.output()[start_of_output:]:
             raise AssertionError(f"it did not start:\n{self.output()}")
         self.look_at_processes()
 
     def has_ended(self) -> bool:
-        """Whether the process that we started is gone."""
+        """Whether the process that was started has ended."""
         return self._started().poll() is not None
 
     def stop(self, signal_number: int = signal.SIGTERM, *, within_s: float = STOP_S) -> int:
-        """Ask it to stop; its exit status."""
+        """Stop it by a signal; its exit status."""
         self.look_at_processes()
         self._started().send_signal(signal_number)
         return self.wait_end(within_s=within_s)
 
     def wait_end(self, *, within_s: float = STOP_S) -> int:
-        """Its exit status."""
+        """Wait for its end; its exit status."""
         return self._started().wait(within_s)
 
     def __enter__(self) -> Jobyard:
@@ -134,7 +134,7 @@ class Jobyard:
                 print(f"---- what it said\n{self.output()[-20_000:]}")
 
     def release_ports(self) -> None:
-        """Others may use them."""
+        """Release the ports for other tests."""
         if self._offset_lock is not None:
             os.close(self._offset_lock)
             self._offset_lock = None
@@ -147,7 +147,7 @@ class Jobyard:
 
     @property
     def guard_pid(self) -> int:
-        """The process that we started."""
+        """The pid of the process that was started."""
         return self._started().pid
 
     def stats(self) -> Any:
@@ -159,7 +159,7 @@ class Jobyard:
         return {self._documented(entry["name"]): entry for entry in self.stats()["processes"]}
 
     def pid(self, name: str) -> int:
-        """The pid of `worker-7001` (documented ports) as `/stats` has it."""
+        """The pid of a process in `/stats`, by its documented name such as `worker-7001`."""
         return int(self.processes()[name]["pid"])
 
     def kill(self, name: str, signal_number: int = signal.SIGKILL) -> int:
@@ -169,7 +169,7 @@ class Jobyard:
         return pid
 
     def wait_replaced(self, name: str, pid: int, *, within_s: float = 20.0) -> int:
-        """Come back when another process has taken this one's place and runs; its pid."""
+        """Wait until a new process has replaced this one and runs; its pid."""
         told = f"a successor of {name}"
         wait_for(
             lambda: self.processes()[name]["pid"] not in (None, pid) and self.processes()[name]["status"] == "running",
@@ -178,9 +178,9 @@ class Jobyard:
         return self.pid(name)
 
     def kill_whole(self) -> None:
-        """As when the power of its host goes: nothing of it says anything any more. Whoever enters it need not stop it."""
+        """Kill everything, as a power failure does. It need not be stopped afterwards."""
         processes = self.look_at_processes()
-        for signal_number in (signal.SIGSTOP, signal.SIGKILL):  # first stopped, so that nobody sees another one die
+        for signal_number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that no process sees another one die
             for process in processes:
                 with contextlib.suppress(psutil.Error):
                     process.send_signal(signal_number)
@@ -190,7 +190,7 @@ class Jobyard:
                 path.unlink()
 
     def look_at_processes(self) -> set[psutil.Process]:
-        """Every process of it that lives now: whatever works in its folder, with its descendants, and all that were seen before."""
+        """All its living processes: those in its folder, their descendants, and those that were found before."""
         found: set[psutil.Process] = set()
         for process in psutil.process_iter():
             try:
@@ -202,18 +202,18 @@ class Jobyard:
         return {process for process in self._seen if _lives(process)}
 
     def remains(self) -> list[str]:
-        """What is left of it: processes, names, pid files."""
+        """What is left of it: processes, socket names, pid files."""
         processes = [f"{process.pid} {_words(process)}" for process in self.look_at_processes()]
         run_dir = self.data_dir / "run"
         return processes + [path.name for path in run_dir.glob("*") if path.suffix in REMOVED]
 
     def check_nothing_is_left(self, *, within_s: float = 2.0) -> None:
-        """Fails when something is."""
+        """Fails if something is left."""
         wait_for(lambda: not self.look_at_processes(), within_s=within_s, told=f"the end of {self.remains()}")
         assert not self.remains()
 
     def kill_remains(self) -> None:
-        """For the end of a test that failed: only what is ours."""
+        """Kill what is left of it, at the end of a failed test."""
         for process in self.look_at_processes():
             try:
                 process.kill()
@@ -225,13 +225,13 @@ class Jobyard:
     # ---- HTTP
 
     def port(self, documented: int = 8080) -> int:
-        """Where a documented port is here."""
+        """The port here of a documented port."""
         return documented + self.port_offset
 
     def ask(
         self, method: str, path: str, body: object = None, *, port: int = 8080, headers: dict[str, str] | None = None
     ) -> Answer:  # fmt: skip
-        """One request; `body` is sent as JSON unless it is bytes."""
+        """Send a request; `body` is sent as JSON unless it is bytes."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port(port), timeout=ASK_S)
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         kind = {} if data is None else {"Content-Type": "application/json"}
@@ -243,17 +243,17 @@ class Jobyard:
             connection.close()
 
     def get(self, path: str, *, port: int = 8080) -> Answer:
-        """One GET."""
+        """Send a GET request."""
         return self.ask("GET", path, port=port)
 
     def submit(self, payload: object = None, **fields: object) -> str:
-        """A new job; its id."""
+        """Submit a job; its id."""
         answer = self.ask("POST", "/api/jobs", {"payload": payload, **fields})
         assert answer.status == 201, answer
         return str(answer.json["job_id"])
 
     def job(self, job_id: str) -> Any:
-        """A job as it is stored."""
+        """A stored job."""
         return self.get(f"/api/jobs/{job_id}").json
 
     def executions(self, job_id: str) -> Any:
@@ -265,7 +265,7 @@ class Jobyard:
         wait_for(lambda: self.job(job_id)["status"] == status, within_s=within_s, told=f"job {job_id} {status}")
         return self.job(job_id)
 
-    # ---- small things
+    # ---- helpers
 
     def _started(self) -> subprocess.Popen[bytes]:
         assert self.process is not None, "it was not started"
@@ -273,7 +273,7 @@ class Jobyard:
 
     @staticmethod
     def environment_for(folder: Path) -> dict[str, str]:
-        """That of a command on the data folder below this one; tasks are found in the tests' own folders and in this one."""
+        """The environment of a command on the data folder in this folder; tasks are found in the tests' folders and in this one."""
         search = [*map(str, TASK_MODULES), str(folder), os.environ.get("PYTHONPATH", "")]
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         return inherited | {
@@ -285,7 +285,7 @@ class Jobyard:
         return f"{role}-{int(port) - self.port_offset}" if dash and port.isdigit() else name
 
     def _find_ports(self, asked: dict[str, str]) -> int:
-        """An offset at which all our ports are free, kept from other tests by a lock for as long as we want it."""
+        """An offset at which all ports are free, reserved by a lock until `release_ports`."""
         for offset in random.sample(OFFSETS, 200):
             fd = os.open(Path(tempfile.gettempdir()) / f"jobyard-test-{os.getuid()}-{offset}.lock", os.O_RDWR | os.O_CREAT, 0o600)
             try:

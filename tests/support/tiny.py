@@ -1,7 +1,7 @@
-"""A start with roles that do next to nothing, under the real guard and supervisor: `python tests/support/tiny.py`.
+"""A system of roles that do almost nothing, under the real guard and supervisor: `python tests/support/tiny.py`.
 
-`worker-7001` has an executor, in a session of its own, that has started a process of its own: both only sleep. Each role writes
-its name into `left` when it leaves in peace. `CRASHES` names one that ends as soon as it has begun, `CLINGS` one that never drains.
+`worker-7001` has an executor in a session of its own, which has started a process of its own; both only sleep. Each role writes
+its name to `left` when it stops cleanly. `CRASHES` names a role that ends as soon as it starts, `CLINGS` one that never drains.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def supervise(guard_pid: int, signs: SupervisorSigns) -> int:
 
 
 def main() -> int:
-    """As `start.start.start` does it."""
+    """See `start.start.start`."""
     data_dir = DataDir(DATA)
     data_dir.make()
     data_dir.take("start-all", alone=True)

@@ -1,4 +1,4 @@
-"""The one place where a test waits: it looks again and again until something is so, or fails with words."""
+"""The only place where tests wait: polls a condition until it holds, or fails with a message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOOK_EVERY_S = 0.01
 
 
 def wait_for(what: Callable[[], T], *, within_s: float = 30.0, told: str = "") -> T:
-    """What it gives as soon as that is true; an exception in it counts as not yet."""
+    """Poll until the result is true, and return it. Usual exceptions count as false. `told`: the condition's name on failure."""
     give_up_at = time.monotonic() + within_s
     while True:
         try:
@@ -25,5 +25,5 @@ def wait_for(what: Callable[[], T], *, within_s: float = 30.0, told: str = "") -
         except (OSError, LookupError, ValueError, HTTPException, NoAnswer) as not_yet:
             seen = repr(not_yet)
         if time.monotonic() > give_up_at:
-            raise AssertionError(f"{told or 'it'} was not so within {within_s} s; last seen: {seen!r}")
+            raise AssertionError(f"timed out after {within_s} s waiting for {told or 'a condition'}; last seen: {seen!r}")
         time.sleep(LOOK_EVERY_S)

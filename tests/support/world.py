@@ -1,4 +1,4 @@
-"""A world whose clock only tests move."""
+"""A world whose clock is moved only by tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ START = datetime(2026, 1, 4, 2, 4, 20, 123000, tzinfo=UTC)
 
 
 class FakeWorld(World):
-    """Time stands still until `advance`; chance comes from a seed."""
+    """Time stands still until `advance`; random numbers come from a seed."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
@@ -25,10 +25,10 @@ class FakeWorld(World):
         return self._monotonic
 
     def advance(self, seconds: float) -> None:
-        """Both clocks go on."""
+        """Advance both clocks."""
         self._now += timedelta(seconds=seconds)
         self._monotonic += seconds
 
     def step_wall_clock(self, seconds: float) -> None:
-        """Somebody sets the wall clock."""
+        """Set the wall clock, as a user or NTP does."""
         self._now += timedelta(seconds=seconds)

@@ -1,4 +1,4 @@
-"""The table of what clients must not send, of what stands exactly at a bound, and of what is begun and not finished."""
+"""Tables of requests that clients must not send, of values exactly at a bound, and of requests that are never finished."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ JSON, NDJSON = "application/json", "application/x-ndjson"
 
 
 class Row(NamedTuple):
-    """A request and its answer. `is_all`: the client says that nothing more comes."""
+    """A request and its answer. `half_close`: the client ends its sending side."""
 
     request: bytes
     status: int
     code: str
     field: str | None = None
-    is_all: bool = False
+    half_close: bool = False
     port: int = 8080
 
 
@@ -34,7 +34,7 @@ def post(body: str | bytes, path: str = JOBS, kind: str | None = JSON, headers: 
 
 
 def framed(headers: str, rest: bytes) -> bytes:
-    """A submission whose length is told by these headers."""
+    """A submission whose length these headers give."""
     return head(f"POST {JOBS}", f"Content-Type: {JSON}\r\n{headers}") + rest
 
 
@@ -42,7 +42,7 @@ def chunked(chunks: bytes, coding: str = "chunked") -> bytes:
     return framed(f"Transfer-Encoding: {coding}\r\n", chunks)
 
 
-def is_no_json(body: str | bytes) -> Row:
+def not_json(body: str | bytes) -> Row:
     return Row(post(body), 400, "invalid_json")
 
 
@@ -71,27 +71,27 @@ def bad_head(request: bytes) -> Row:
 
 
 TEXTS = {
-    "nothing": is_no_json(""), "a blank": is_no_json(" "), "an open brace": is_no_json("{"),
-    "an open string": is_no_json('{"payload":"x'),
-    "an open array": is_no_json('{"payload":[1,'), "half a word": is_no_json('{"payload":tru}'), "two values": is_no_json("{} {}"),
-    "a comma too many": is_no_json('{"payload":1,}'), "single quotes": is_no_json("{'payload':1}"),
-    "no quotes": is_no_json("{payload:1}"),
-    "a comment": is_no_json("{}//"), "a leading zero": is_no_json('{"payload":01}'), "a plus": is_no_json('{"payload":+1}'),
-    "a bare point": is_no_json('{"payload":1.}'), "hexadecimal": is_no_json('{"payload":0x1}'),
-    "NaN": is_no_json('{"payload":NaN}'),
-    "Infinity": is_no_json('{"payload":[Infinity]}'), "minus Infinity": is_no_json('{"priority":-Infinity}'),
-    "a bad escape": is_no_json(r'{"payload":"\x41"}'), "half an escape": is_no_json(r'{"payload":"\u12"}'),
-    "a bare line break": is_no_json('{"payload":"a\nb"}'), "a bare NUL": is_no_json(b'{"payload":"\0"}'),
-    "a NUL behind": is_no_json(b"{}\0"),
-    "half a surrogate pair": is_no_json(r'{"payload":"\ud800"}'), "a pair the wrong way": is_no_json(r'{"payload":"\udc00\ud800"}'),
-    "half a pair as a name": is_no_json(r'{"payload":{"\udfff":1}}'),
-    "half a pair as bytes": is_no_json(b'{"payload":"\xed\xa0\x80"}'),
-    "a byte that is no UTF-8": is_no_json(b'{"payload":"\xff"}'), "an overlong form": is_no_json(b'{"payload":"\xc0\xaf"}'),
-    "half a character": is_no_json(b'{"payload":"\xe2\x82"}'), "UTF-16": is_no_json("{}".encode("utf-16")),
-    "UTF-32": is_no_json("{}".encode("utf-32")), "a byte order mark": is_no_json(b"\xef\xbb\xbf{}"), "an array": is_no_json("[{}]"),
-    "null": is_no_json("null"), "a string": is_no_json('"{}"'), "a number": is_no_json("1"), "true": is_no_json("true"),
-    "10,000 arrays": is_no_json('{"payload":' + "[" * 10_000 + "]" * 10_000 + "}"), "10,000 objects": is_no_json('{"a":' * 10_000),
-    "10,000 arrays alone": is_no_json("[" * 10_000),
+    "nothing": not_json(""), "a blank": not_json(" "), "an open brace": not_json("{"),
+    "an open string": not_json('{"payload":"x'),
+    "an open array": not_json('{"payload":[1,'), "half a word": not_json('{"payload":tru}'), "two values": not_json("{} {}"),
+    "a comma too many": not_json('{"payload":1,}'), "single quotes": not_json("{'payload':1}"),
+    "no quotes": not_json("{payload:1}"),
+    "a comment": not_json("{}//"), "a leading zero": not_json('{"payload":01}'), "a plus": not_json('{"payload":+1}'),
+    "a bare point": not_json('{"payload":1.}'), "hexadecimal": not_json('{"payload":0x1}'),
+    "NaN": not_json('{"payload":NaN}'),
+    "Infinity": not_json('{"payload":[Infinity]}'), "minus Infinity": not_json('{"priority":-Infinity}'),
+    "a bad escape": not_json(r'{"payload":"\x41"}'), "half an escape": not_json(r'{"payload":"\u12"}'),
+    "a bare line break": not_json('{"payload":"a\nb"}'), "a bare NUL": not_json(b'{"payload":"\0"}'),
+    "a NUL behind": not_json(b"{}\0"),
+    "half a surrogate pair": not_json(r'{"payload":"\ud800"}'), "a pair the wrong way": not_json(r'{"payload":"\udc00\ud800"}'),
+    "half a pair as a name": not_json(r'{"payload":{"\udfff":1}}'),
+    "half a pair as bytes": not_json(b'{"payload":"\xed\xa0\x80"}'),
+    "a byte that is no UTF-8": not_json(b'{"payload":"\xff"}'), "an overlong form": not_json(b'{"payload":"\xc0\xaf"}'),
+    "half a character": not_json(b'{"payload":"\xe2\x82"}'), "UTF-16": not_json("{}".encode("utf-16")),
+    "UTF-32": not_json("{}".encode("utf-32")), "a byte order mark": not_json(b"\xef\xbb\xbf{}"), "an array": not_json("[{}]"),
+    "null": not_json("null"), "a string": not_json('"{}"'), "a number": not_json("1"), "true": not_json("true"),
+    "10,000 arrays": not_json('{"payload":' + "[" * 10_000 + "]" * 10_000 + "}"), "10,000 objects": not_json('{"a":' * 10_000),
+    "10,000 arrays alone": not_json("[" * 10_000),
     "an integer above 64 bits": Row(post('{"payload":[9223372036854775808]}'), 400, "invalid_field"),
     "an integer below 64 bits": Row(post('{"payload":-9223372036854775809}'), 400, "invalid_field"),
     "an integer of 5,000 digits": Row(post('{"payload":' + "9" * 5000 + "}"), 400, "invalid_field"),
@@ -254,8 +254,8 @@ BODIES = {
     "two lengths": bad_head(framed("Content-Length: 2\r\nContent-Length: 2\r\n", b"{}")),
     "a length and chunks": bad_head(framed("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", b"2\r\n{}\r\n0\r\n\r\n")),
     "a length too short": Row(framed("Content-Length: 1\r\n", b"{}"), 400, "invalid_json"),
-    "a length too long": Row(framed("Content-Length: 3\r\n", b"{}"), 400, "invalid_request", is_all=True),
-    "a long length too long": Row(framed(f"Content-Length: {MIB}\r\n", b"{}"), 400, "invalid_request", is_all=True),
+    "a length too long": Row(framed("Content-Length: 3\r\n", b"{}"), 400, "invalid_request", half_close=True),
+    "a long length too long": Row(framed(f"Content-Length: {MIB}\r\n", b"{}"), 400, "invalid_request", half_close=True),
     "a length over the limit": Row(framed(f"Content-Length: {16 * MIB + 1}\r\n", b"{}"), 413, "body_too_large"),
     "a length of 20 digits": Row(framed(f"Content-Length: {'9' * 20}\r\n", b"{}"), 413, "body_too_large"),
     "a body over the limit": Row(post("{}" + " " * (16 * MIB - 1)), 413, "body_too_large"),
@@ -267,7 +267,7 @@ BODIES = {
         b"1\r\n{}\r\n0\r\n\r\n", b"2\r\n{}\r\n0\r\nContent-Length: 2\r\n\r\n", b"2\r\n{}\r\n0\r\nno colon\r\n\r\n",
         b"2\r\n{}\r\n0\r\n" + b"X: y\r\n" * 200 + b"\r\n", b"0" * 9000 + b"2",
     )},
-    **{f"chunks that end after {chunks!r}": Row(chunked(chunks), 400, "invalid_request", is_all=True)
+    **{f"chunks that end after {chunks!r}": Row(chunked(chunks), 400, "invalid_request", half_close=True)
        for chunks in (b"", b"2\r\n", b"2\r\n{}\r\n", b"2\r\n{}\r\n0\r\n", b"f" * 17 + b"\r\n{}")},
     "no chunk": Row(chunked(b"0\r\n\r\n"), 400, "invalid_json"),
     "one byte each": Row(chunked(b"1\r\n{\r\n1\r\n,\r\n0\r\n\r\n"), 400, "invalid_json"),
@@ -351,4 +351,4 @@ SLOW: Mapping[str, bytes] = {
     "a TLS greeting": b"\x16\x03\x01\x02",
     "line feeds in chunks": chunked(b"2\n{}\n0\n\n"), "a head byte by byte": b"GET /jobs HTTP/1.1\r\nX: ",
 }  # fmt: skip
-"""What is begun with the first row of the table, and not finished."""
+"""Requests that are started and never finished."""

@@ -1,4 +1,4 @@
-"""Running systems that tests share which do not disturb them."""
+"""Running systems that are shared by tests that do not disturb them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TASKS = "system_tasks"
 
 @pytest.fixture
 def notes(tmp_path: Path) -> Notes:
-    """Where the tasks of this test write."""
+    """The notes that the tasks of this test write."""
     return Notes(tmp_path)
 
 
 @pytest.fixture(scope="session", params=["sqlite", "mongo"])
 def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The settings that name one."""
+    """The settings of a database."""
     if request.param == "sqlite":
         yield {}
         return
@@ -33,7 +33,7 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def jobyard(tmp_path_factory: pytest.TempPathFactory, database: dict[str, str]) -> Iterator[Jobyard]:
-    """The default topology, on each database. Tests may fill its slots for a moment, and kill nothing but tasks."""
+    """The default topology, on each database. Tests may fill its slots for a moment, and may kill only tasks."""
     with Jobyard(tmp_path_factory.mktemp("shared"), TASKS=TASKS, RETRY_BASE_S=RETRY_BASE_S, **database) as jobyard:
         yield jobyard
 
@@ -48,7 +48,7 @@ def one_slot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
-    """Two schedulers and one of all else, for what is about HTTP alone."""
+    """Two schedulers and one of each other component, for tests that concern HTTP only."""
     settings = {"SCHEDULERS": 2, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
     with Jobyard(tmp_path_factory.mktemp("small"), TASKS=TASKS, RETRY_BASE_S=RETRY_BASE_S, **settings) as jobyard:
         yield jobyard

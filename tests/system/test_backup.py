@@ -1,4 +1,4 @@
-"""`bin/jobyard backup`: a running system's database is copied, and a start on the copy goes on from there."""
+"""`bin/jobyard backup`: copies the database of a running system, and a start on the copy continues from there."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def back_up(folder: Path, target: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=Jobyard.environment_for(folder), capture_output=True, text=True, timeout=30)
 
 
-def test_a_start_on_the_backup_of_a_running_system_goes_on_from_there(tmp_path: Path, notes: Notes) -> None:
+def test_a_start_on_a_backup_continues_from_there(tmp_path: Path, notes: Notes) -> None:
     copy, until = tmp_path / "copy.sqlite", tmp_path / "until"
     with Jobyard(tmp_path, **SETTINGS) as jobyard:
         done = jobyard.wait_for_job(jobyard.submit("done before"))
         running = jobyard.submit(notes.payload(until=str(until)), task="hold")
         notes.wait(running)
-        told = back_up(tmp_path, copy)
+        ended = back_up(tmp_path, copy)
         later = jobyard.submit("accepted afterwards")
         until.touch()
         jobyard.wait_for_job(running)
@@ -34,14 +34,14 @@ def test_a_start_on_the_backup_of_a_running_system_goes_on_from_there(tmp_path: 
     with Jobyard(tmp_path, **SETTINGS) as restored:
         again = restored.wait_for_job(running)
 
-        assert (told.returncode, told.stdout, told.stderr) == (0, f"2 jobs are in {copy}\n", "")
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"2 jobs are in {copy}\n", "")
         assert restored.job(done["job_id"]) == done
         assert (again["attempt"], again["lost_count"], again["retry_count"]) == (2, 1, 0)
         assert restored.get(f"/api/jobs/{later}").status == 404
 
 
-def test_what_cannot_be_is_told_in_one_line_with_status_2(tmp_path: Path) -> None:
-    told = back_up(tmp_path, tmp_path / "copy.sqlite")
+def test_an_impossible_backup_is_reported_in_one_line_with_status_2(tmp_path: Path) -> None:
+    ended = back_up(tmp_path, tmp_path / "copy.sqlite")
 
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr == f"jobyard cannot back up: there is no database at {tmp_path / 'data' / 'jobyard.sqlite'}\n"
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == f"jobyard cannot back up: there is no database at {tmp_path / 'data' / 'jobyard.sqlite'}\n"

@@ -1,5 +1,5 @@
-"""What clients must not send, against a running system: each is refused in the documented form, stores nothing, and is in nobody's
-way. What stands exactly at a bound is taken."""
+"""Bad requests against a running system: each is refused in the documented form, stores nothing and affects no other client.
+Values exactly at a bound are accepted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = 4096
 
 @pytest.fixture(scope="module", autouse=True)
 def slow_clients(small: Jobyard) -> Iterator[Mapping[str, socket.socket]]:
-    """They wait for their answers while everything else is tested."""
+    """Clients with unfinished requests, which stay connected during all other tests."""
     with contextlib.ExitStack() as stack:
         clients = {name: stack.enter_context(a_client(small)) for name in SLOW}
         for name, request in SLOW.items():
@@ -32,21 +32,21 @@ def slow_clients(small: Jobyard) -> Iterator[Mapping[str, socket.socket]]:
 
 
 @pytest.fixture(autouse=True)
-def another_byte(slow_clients: Mapping[str, socket.socket]) -> None:
-    """One of them goes on, until it is answered."""
+def trickle(slow_clients: Mapping[str, socket.socket]) -> None:
+    """One of the slow clients sends another byte, until it is answered."""
     client = slow_clients["a head byte by byte"]
     if not select.select([client], [], [], 0)[0]:
         client.sendall(b"y")
 
 
-def is_taken_by_the_express(request: bytes) -> bool:
+def takes_the_fast_path(request: bytes) -> bool:
     reader = RequestReader(request)
-    reader.need()
-    apart = reader.apart()
-    return apart is not None and Heads(Config()).read(apart[0]) is not None
+    reader.state()
+    parts = reader.split()
+    return parts is not None and Heads(Config()).read(parts[0]) is not None
 
 
-BOTH_WAYS = {
+BOTH_PATHS = {
     name: (request, port)
     for name, request, port in (
         *((name.encode("ascii", "backslashreplace").decode(), row.request, row.port) for name, row in TABLE.items()),
@@ -56,9 +56,9 @@ BOTH_WAYS = {
         )),
     )
     if request.startswith((b"POST /api/jobs HTTP/1.1\r\n", b"POST /schedule HTTP/1.1\r\n")) and len(request) < SMALL
-    and b"idempotency_key" not in request and b"Idempotency-Key: k" not in request and is_taken_by_the_express(request)
+    and b"idempotency_key" not in request and b"Idempotency-Key: k" not in request and takes_the_fast_path(request)
 }  # fmt: skip
-"""Good and bad."""
+"""Valid and invalid submissions that both paths can take."""
 
 
 def jobs_stored(jobyard: Jobyard) -> int:
@@ -66,7 +66,7 @@ def jobs_stored(jobyard: Jobyard) -> int:
 
 
 def error_of(answer: Answer | None) -> tuple[int, str, str | None]:
-    """Of an answer in the form that every error has."""
+    """Status, code and field of an error answer."""
     assert answer is not None, "no answer"
     assert answer.headers["Content-Type"] == "application/json"
     assert set(answer.json) == {"error"} and set(answer.json["error"]) == {"code", "message", "field"}
@@ -76,10 +76,10 @@ def error_of(answer: Answer | None) -> tuple[int, str, str | None]:
 
 
 @pytest.mark.parametrize("row", TABLE.values(), ids=[name.encode("ascii", "backslashreplace").decode() for name in TABLE])
-def test_it_is_refused_and_nothing_is_stored(small: Jobyard, row: Row) -> None:
+def test_a_bad_request_is_refused_and_stores_nothing(small: Jobyard, row: Row) -> None:
     before = jobs_stored(small)
 
-    answer = exchange(small, row.request, port=row.port, is_all=row.is_all)
+    answer = exchange(small, row.request, port=row.port, half_close=row.half_close)
 
     assert error_of(answer) == (row.status, row.code, row.field)
     assert jobs_stored(small) == before
@@ -87,7 +87,7 @@ def test_it_is_refused_and_nothing_is_stored(small: Jobyard, row: Row) -> None:
 
 
 @pytest.mark.parametrize(("request_bytes", "count"), TAKEN.values(), ids=list(TAKEN))
-def test_what_stands_at_a_bound_is_taken(small: Jobyard, request_bytes: bytes, count: int) -> None:
+def test_a_value_at_its_bound_is_accepted(small: Jobyard, request_bytes: bytes, count: int) -> None:
     before = jobs_stored(small)
 
     answer = exchange(small, request_bytes)
@@ -96,19 +96,19 @@ def test_what_stands_at_a_bound_is_taken(small: Jobyard, request_bytes: bytes, c
     assert jobs_stored(small) == before + count
 
 
-@pytest.mark.parametrize(("request_bytes", "port"), BOTH_WAYS.values(), ids=list(BOTH_WAYS))
-def test_the_express_and_the_long_way_answer_the_same(small: Jobyard, request_bytes: bytes, port: int) -> None:
-    """Of two requests that come at once the first goes the long way, as another one is behind it."""
+@pytest.mark.parametrize(("request_bytes", "port"), BOTH_PATHS.values(), ids=list(BOTH_PATHS))
+def test_the_fast_path_and_the_app_answer_the_same(small: Jobyard, request_bytes: bytes, port: int) -> None:
+    """Of two pipelined requests the first does not take the fast path, because another one follows it."""
     with a_client(small, port) as client, client.makefile("rb") as answers:
         client.sendall(request_bytes * 2)
-        told = [read_answer(answers) for _ in range(2)]
+        received = [read_answer(answers) for _ in range(2)]
 
-    long, fast_path = (without_what_differs(answer) for answer in told)
+    long, fast_path = (without_date_and_id(answer) for answer in received)
     assert long == fast_path
 
 
-def without_what_differs(answer: Answer | None) -> tuple[int, dict[str, str], bytes]:
-    """Each is told when, and has an id of its own."""
+def without_date_and_id(answer: Answer | None) -> tuple[int, dict[str, str], bytes]:
+    """The answer without its Date and X-Request-ID headers, which differ every time."""
     assert answer is not None
     job_id = answer.json.get("job_id", "no job")
     headers = {name: value.replace(job_id, "ID") for name, value in answer.headers.items()}
@@ -124,7 +124,7 @@ def test_a_limit_at_its_bound_is_served(small: Jobyard, limit: int) -> None:
     assert 1 <= len(small.get(f"/jobs?limit={limit}").json) <= limit
 
 
-def test_the_rest_of_a_damaged_body_is_no_request(small: Jobyard) -> None:
+def test_the_rest_of_a_malformed_body_is_not_read_as_a_request(small: Jobyard) -> None:
     before = jobs_stored(small)
     with a_client(small) as client, client.makefile("rb") as answers:
         client.sendall(chunked(b"zz\r\n"))
@@ -138,29 +138,29 @@ def test_the_rest_of_a_damaged_body_is_no_request(small: Jobyard) -> None:
     assert jobs_stored(small) == before
 
 
-def test_a_bad_request_between_good_ones_on_one_connection_costs_them_nothing(small: Jobyard) -> None:
+def test_a_bad_request_does_not_affect_others_on_its_connection(small: Jobyard) -> None:
     before = jobs_stored(small)
     with a_client(small) as client, client.makefile("rb") as answers:
         client.sendall(post("{}") + post("{") + head("PUT /jobs") + post("{}") + b"GET\r\n\r\n" + post("{}"))
-        told = [read_answer(answers) for _ in range(5)]
+        received = [read_answer(answers) for _ in range(5)]
         with contextlib.suppress(OSError):
             assert answers.read() == b""
 
-    assert [answer.status for answer in told if answer is not None] == [201, 400, 405, 201, 400]
+    assert [answer.status for answer in received if answer is not None] == [201, 400, 405, 201, 400]
     assert jobs_stored(small) == before + 2
 
 
-def test_head_has_no_body_also_where_it_is_refused(small: Jobyard) -> None:
+def test_a_refused_head_request_gets_no_body(small: Jobyard) -> None:
     with a_client(small) as client, client.makefile("rb") as answers:
         client.sendall(head("HEAD /nothing") + head("HEAD /jobs?x=1") + head("HEAD /jobs?limit=1", "Connection: close\r\n"))
-        told = [read_answer(answers, has_body=False) for _ in range(3)]
+        received = [read_answer(answers, has_body=False) for _ in range(3)]
 
-        assert [answer.status for answer in told if answer is not None] == [404, 400, 200]
+        assert [answer.status for answer in received if answer is not None] == [404, 400, 200]
         assert answers.read() == b""
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_who_is_too_slow_is_told_so_and_stores_nothing(
+def test_a_client_that_is_too_slow_gets_a_408_and_stores_nothing(
     small: Jobyard, slow_clients: Mapping[str, socket.socket], name: str
 ) -> None:  # fmt: skip
     before = jobs_stored(small)

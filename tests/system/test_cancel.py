@@ -1,4 +1,4 @@
-"""Jobs that are called off."""
+"""Cancelling jobs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def cancel(jobyard: Jobyard, job_id: str) -> Answer:
     return jobyard.ask("POST", f"/api/jobs/{job_id}/cancel")
 
 
-def test_a_job_that_waits_for_its_time_is_cancelled_at_once(jobyard: Jobyard, notes: Notes) -> None:
+def test_a_job_that_is_not_due_is_cancelled_at_once(jobyard: Jobyard, notes: Notes) -> None:
     job_id = jobyard.submit(notes.payload(), task="run", delay_s=0.4)
     marker = jobyard.submit(notes.payload(), task="run", delay_s=0.6)
 
@@ -53,7 +53,7 @@ def test_a_running_task_that_ignores_everything_is_killed_with_its_children(joby
     assert [execution["status"] for execution in jobyard.executions(job_id)] == ["cancelled"]
 
 
-def test_a_running_task_may_tidy_up_when_it_is_cancelled(jobyard: Jobyard, notes: Notes) -> None:
+def test_a_cancelled_running_task_can_clean_up(jobyard: Jobyard, notes: Notes) -> None:
     job_id = jobyard.submit(notes.payload(), task="tidy")
     notes.wait(job_id)
 

@@ -1,4 +1,4 @@
-"""The client against a running system: its documentation is true, and whoever is killed meanwhile, no job is lost or doubled."""
+"""The client against a running system: its documentation is correct, and whatever is killed, no job is lost or doubled."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def url_of(jobyard: Jobyard) -> str:
     return f"http://127.0.0.1:{jobyard.port()}"
 
 
-class Slowly:
-    """Jobs that come only as far as they are let."""
+class ThrottledJobs:
+    """Jobs that are produced only as fast as the test allows."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -47,9 +47,9 @@ class Slowly:
 
 
 @pytest.mark.parametrize("victim", ["gateway-8080", "scheduler-8081"])
-def test_every_job_of_many_is_there_once_whoever_is_killed_meanwhile(tmp_path: Path, victim: str) -> None:
+def test_submit_many_stores_every_job_once_whichever_process_is_killed(tmp_path: Path, victim: str) -> None:
     job_ids: list[str] = []
-    jobs = Slowly()
+    jobs = ThrottledJobs()
     with Jobyard(tmp_path, WORKERS=1) as jobyard, Client(url_of(jobyard)) as client:
         submitting = threading.Thread(target=lambda: job_ids.extend(client.submit_many(jobs, CHUNK)), daemon=True)
         submitting.start()
@@ -81,7 +81,7 @@ def test_one_client_serves_many_threads(jobyard: Jobyard) -> None:
     assert sorted(map(int, map(str, results))) == list(range(20))
 
 
-def test_requests_one_after_the_other_share_a_connection(jobyard: Jobyard) -> None:
+def test_consecutive_requests_share_a_connection(jobyard: Jobyard) -> None:
     def connections() -> int:
         mine = psutil.Process().net_connections("tcp")
         return sum(bool(one.raddr) and one.raddr.port == jobyard.port() and one.status == "ESTABLISHED" for one in mine)
@@ -96,7 +96,7 @@ def test_requests_one_after_the_other_share_a_connection(jobyard: Jobyard) -> No
     assert connections() == before
 
 
-def test_the_asynchronous_client_does_the_same(jobyard: Jobyard) -> None:
+def test_the_asynchronous_client_works_the_same(jobyard: Jobyard) -> None:
     async def main() -> None:
         async with AsyncClient(url_of(jobyard)) as client:
             ids = await client.submit_many(({"payload": number, "queue": "of_async"} for number in range(30)), 7)
@@ -108,7 +108,7 @@ def test_the_asynchronous_client_does_the_same(jobyard: Jobyard) -> None:
     anyio.run(main)
 
 
-def test_what_is_documented_is_so(tmp_path: Path) -> None:
+def test_the_documented_examples_work(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs/client.md").read_text("utf-8"), re.DOTALL)
     assert len(blocks) == 7
     files = {block.split("\n")[0].removeprefix("# "): block for block in blocks if block.startswith("# ")}

@@ -1,4 +1,4 @@
-"""How many jobs run at once."""
+"""The number of jobs that run at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JOBS = 60
 
 
 def most_at_once(begun: list[Note], ended: list[Note]) -> int:
-    """The largest number of jobs between their notes."""
+    """The largest number of jobs that ran at the same time, by their notes."""
     moments = sorted([(note.monotonic_s, 1) for note in begun] + [(note.monotonic_s, -1) for note in ended])
     running = most = 0
     for _, step in moments:
@@ -44,7 +44,7 @@ def test_slots_are_filled_and_never_overfilled(jobyard: Jobyard, notes: Notes, t
         assert most_at_once(*its) == 1
 
 
-def test_a_long_job_keeps_nobody_waiting(jobyard: Jobyard, notes: Notes, tmp_path: Path) -> None:
+def test_a_long_job_does_not_delay_others(jobyard: Jobyard, notes: Notes, tmp_path: Path) -> None:
     until = tmp_path / "until"
     long = jobyard.submit(notes.payload(until=str(until)), task="hold")
     notes.wait(long)

@@ -1,7 +1,7 @@
-"""What a job costs has not doubled: CPU time of a whole small system, as turns of a calibration loop in the same run.
+"""The cost of a job has not grown: the CPU time of a whole small system, in iterations of a calibration loop in the same run.
 
-CPU time, not time: so it does not matter how busy the machine is. The best of several rounds, because what disturbs only adds.
-Whoever made it dearer with good reason raises the limit in the same commit.
+CPU time instead of elapsed time, so that it does not matter how busy the machine is. The best of several rounds counts, because
+disturbances only add. A commit that makes jobs more expensive for good reason raises the limit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TURNS = 300_000
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One of each, two slots, with a few jobs behind it."""
+    """One component of each role with two slots, which has run a few jobs."""
     folder = tmp_path_factory.mktemp("cost")
     with Jobyard(folder, SCHEDULERS=1, WATCHERS=1, WORKERS=1, CONCURRENCY=2, LOG_LEVEL="warning") as jobyard:
         system = System(jobyard, folder)
@@ -47,7 +47,7 @@ def submit_one_by_one(system: System) -> int:
 
 
 def turn_s() -> float:
-    """CPU time of one turn of the loop."""
+    """The CPU time of one iteration of the loop."""
     began, total = time.process_time(), 0
     for _ in range(TURNS):
         total += 1
@@ -55,7 +55,7 @@ def turn_s() -> float:
 
 
 def job_s(system: System, submit: Callable[[System], int]) -> float:
-    """CPU time of all processes for one job, from its request to its end."""
+    """The CPU time of all processes per job, from its request to its end."""
     already, used_s = system.completed(), system.cpu_s()
     jobs = submit(system)
     wait_for(lambda: system.completed() == already + jobs, within_s=30, told="the end of all jobs")

@@ -1,4 +1,4 @@
-"""Tasks that take their own process down, and results that are none."""
+"""Tasks that end their own process, and results that cannot be stored."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_task_that_exits_has_failed(jobyard: Jobyard, notes: Notes) -> None:
     assert jobyard.wait_for_job(job_id, status="failed")["attempt"] == 1
 
 
-def test_a_task_that_closes_every_descriptor_hurts_only_itself(jobyard: Jobyard, notes: Notes) -> None:
+def test_a_task_that_closes_every_descriptor_affects_only_itself(jobyard: Jobyard, notes: Notes) -> None:
     job_id = jobyard.submit(notes.payload(), task="close_all", max_retries=0)
 
     jobyard.wait_for_job(job_id, status="failed")

@@ -1,4 +1,4 @@
-"""The database's disk is full, its file is locked, damaged or cannot be written: it is told, and what was acknowledged stands."""
+"""The database's disk is full, or its file is locked, damaged or not writable: this is reported, and no job is lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST_ANSWER_S = 5.0
 
 
 class Load:
-    """Clients that submit one job after the other."""
+    """Clients that submit jobs one after the other."""
 
     def __init__(self, jobyard: Jobyard) -> None:
         self._jobyard = jobyard
@@ -65,7 +65,7 @@ class Load:
 
 
 def check_refusals(load: Load, words: str) -> None:
-    """Each is a 503 that says when to come again; those that came to a scheduler say what is the matter."""
+    """Each refusal is a 503 with Retry-After, and those from a scheduler name the cause."""
     assert {refusal.status for refusal in load.refusals} == {503}
     assert all(int(refusal.headers["Retry-After"]) > 0 for refusal in load.refusals)
     errors = [refusal.json["error"] for refusal in load.refusals]
@@ -74,8 +74,8 @@ def check_refusals(load: Load, words: str) -> None:
     assert load.longest_s < LONGEST_ANSWER_S
 
 
-def check_all_is_done(jobyard: Jobyard, acknowledged: list[str]) -> None:
-    """Once, without a try more than was needed; no process had to be replaced."""
+def check_all_completed(jobyard: Jobyard, acknowledged: list[str]) -> None:
+    """Every job has completed, with no unnecessary attempt, and no process was replaced."""
     assert len(set(acknowledged)) == len(acknowledged)
     wait_for(lambda: jobyard.stats()["jobs"]["completed"] == len(acknowledged), told=f"{len(acknowledged)} completed jobs")
     jobs = {job["job_id"]: job for job in all_jobs(jobyard)}
@@ -95,16 +95,16 @@ def all_jobs(jobyard: Jobyard) -> Iterator[dict[str, object]]:
 
 
 def hold_one(jobyard: Jobyard, notes: Notes, until: Path) -> str:
-    """A job that runs until this file is there."""
+    """Submit a job that runs until this file exists."""
     job_id = jobyard.submit(notes.payload(until=str(until)), task="hold")
     notes.wait(job_id)
     return job_id
 
 
-# ---- while it runs
+# ---- while the system runs
 
 
-def test_a_full_disk_is_told_and_all_goes_on_when_there_is_room(tmp_path: Path, notes: Notes) -> None:
+def test_a_full_disk_is_reported_and_work_continues_when_there_is_space(tmp_path: Path, notes: Notes) -> None:
     filler = tmp_path / "data" / "filler"
     with small_disk(tmp_path / "data", 32 << 20), Jobyard(tmp_path, TASKS=TASKS) as jobyard:
         held = hold_one(jobyard, notes, tmp_path / "go")
@@ -119,10 +119,10 @@ def test_a_full_disk_is_told_and_all_goes_on_when_there_is_room(tmp_path: Path, 
             load.wait_for_more()
 
         check_refusals(load, "disk is full")
-        check_all_is_done(jobyard, [held, *load.acknowledged])
+        check_all_completed(jobyard, [held, *load.acknowledged])
 
 
-def test_a_database_that_somebody_else_has_locked_is_told_and_all_goes_on_afterwards(tmp_path: Path, notes: Notes) -> None:
+def test_a_locked_database_is_reported_and_work_continues_afterwards(tmp_path: Path, notes: Notes) -> None:
     with Jobyard(tmp_path, TASKS=TASKS) as jobyard:
         held = hold_one(jobyard, notes, tmp_path / "go")
         with Load(jobyard) as load:
@@ -138,14 +138,14 @@ def test_a_database_that_somebody_else_has_locked_is_told_and_all_goes_on_afterw
             load.wait_for_more()
 
         check_refusals(load, "database is locked")
-        check_all_is_done(jobyard, [held, *load.acknowledged])
+        check_all_completed(jobyard, [held, *load.acknowledged])
 
 
 # ---- at start
 
 
 def refusal(jobyard: Jobyard) -> str:
-    """The one line that a start says before it ends with status 2 and leaves nothing."""
+    """The one line that a failing start prints before it ends with status 2 and leaves nothing behind."""
     said_before = len(jobyard.output()) if jobyard.output_path.exists() else 0
     jobyard.start(wait_ready=False)
     try:
@@ -159,7 +159,7 @@ def refusal(jobyard: Jobyard) -> str:
 
 
 def kill_all(jobyard: Jobyard) -> None:
-    """As when the machine goes down: nobody closes anything."""
+    """Kill everything, as a power failure does: nothing is closed properly."""
     for process in jobyard.look_at_processes():
         process.suspend()
     for process in jobyard.look_at_processes():
@@ -167,19 +167,19 @@ def kill_all(jobyard: Jobyard) -> None:
     jobyard.wait_end()
 
 
-def lose_the_header(path: Path) -> None:
+def overwrite_header(path: Path) -> None:
     path.write_bytes(b"\xa5" * 4096 + path.read_bytes()[4096:])
 
 
-def lose_the_end(path: Path) -> None:
+def truncate_end(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 @pytest.mark.parametrize(
     ("end", "damage"),
-    [pytest.param(Jobyard.stop, lose_the_header, id="stopped"), pytest.param(kill_all, lose_the_end, id="killed")],
+    [pytest.param(Jobyard.stop, overwrite_header, id="stopped"), pytest.param(kill_all, truncate_end, id="killed")],
 )
-def test_a_damaged_database_is_told_and_left_as_it_is_until_somebody_mends_it(
+def test_a_damaged_database_is_reported_and_not_modified_until_it_is_repaired(
     tmp_path: Path, end: Callable[[Jobyard], object], damage: Callable[[Path], None]
 ) -> None:  # fmt: skip
     jobyard = Jobyard(tmp_path, **ONE_OF_EACH).start()
@@ -201,7 +201,7 @@ def test_a_damaged_database_is_told_and_left_as_it_is_until_somebody_mends_it(
         wait_for(lambda: jobyard.stats()["jobs"]["completed"] == JOBS, told="all jobs")
 
 
-def test_a_data_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     jobyard = Jobyard(tmp_path, **ONE_OF_EACH)
@@ -213,7 +213,7 @@ def test_a_data_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert list(data.iterdir()) == []
 
 
-def test_a_disk_that_is_full_already_is_told_and_nothing_is_harmed(tmp_path: Path) -> None:
+def test_a_disk_that_is_already_full_is_reported_and_nothing_is_damaged(tmp_path: Path) -> None:
     filler = tmp_path / "data" / "filler"
     with small_disk(tmp_path / "data", 4 << 20):
         jobyard = Jobyard(tmp_path, **ONE_OF_EACH)

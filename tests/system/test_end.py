@@ -1,4 +1,4 @@
-"""Whatever is killed: nothing of ours survives us, and the next start goes on with every job."""
+"""Whatever is killed, no process is left, and the next start continues with every job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TASKS = "system_tasks"
 
 
 @pytest.mark.parametrize("victim", ["supervisor", "guard"])
-def test_killed_at_the_head_everything_is_gone_in_a_second_and_the_next_start_goes_on(tmp_path: Path, victim: str) -> None:
+def test_after_guard_or_supervisor_is_killed_everything_ends_and_a_new_start_continues(tmp_path: Path, victim: str) -> None:
     notes = Notes(tmp_path)
     first = Jobyard(tmp_path, TASKS=TASKS).start()
     clinging = first.submit(notes.payload(), task="cling")
@@ -38,7 +38,7 @@ def test_killed_at_the_head_everything_is_gone_in_a_second_and_the_next_start_go
         assert [execution["status"] for execution in second.executions(clinging)] == ["lost", "running"]
 
 
-def test_a_killed_front_is_replaced_and_a_request_meanwhile_waits_for_the_next(tmp_path: Path) -> None:
+def test_a_killed_front_is_replaced_and_requests_wait_for_the_new_one(tmp_path: Path) -> None:
     with Jobyard(tmp_path) as jobyard:
         front = psutil.Process(jobyard.pid("gateway-8080"))
         http_workers = front.children()
@@ -51,7 +51,7 @@ def test_a_killed_front_is_replaced_and_a_request_meanwhile_waits_for_the_next(t
         assert jobyard.wait_for_job(job_id)["result"] == "while nobody listens"
 
 
-def test_a_stop_with_a_second_signal_ends_at_once_what_would_take_long(tmp_path: Path) -> None:
+def test_a_second_signal_ends_long_jobs_at_once(tmp_path: Path) -> None:
     notes = Notes(tmp_path)
     with Jobyard(tmp_path, TASKS=TASKS) as jobyard:
         notes.wait(jobyard.submit(notes.payload(), task="cling"))
@@ -63,7 +63,7 @@ def test_a_stop_with_a_second_signal_ends_at_once_what_would_take_long(tmp_path:
     assert status == 130
 
 
-def test_a_stop_hands_back_what_runs_too_long_and_the_next_start_runs_it_without_a_retry(tmp_path: Path) -> None:
+def test_a_stop_releases_long_jobs_and_the_next_start_runs_them_without_a_retry(tmp_path: Path) -> None:
     notes = Notes(tmp_path)
     with Jobyard(tmp_path, TASKS=TASKS, DRAIN_S=0.2) as first:
         clinging = first.submit(notes.payload(), task="cling")

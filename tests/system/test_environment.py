@@ -1,4 +1,4 @@
-"""`bin/environment` in a copy of the checkout that asks for no packages, so that it needs no network."""
+"""`bin/environment` in a copy of the checkout that requires no packages, so that it needs no network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(command: Path, *words: str, path: str | None = None) -> tuple[int, str, 
 
 
 def without_python(folder: Path) -> str:
-    """A PATH on which there is everything but Python."""
+    """A PATH with everything but Python."""
     tools = folder / "tools"
     tools.mkdir()
     for place in ("/usr/local/bin", "/usr/bin", "/bin"):
@@ -45,25 +45,25 @@ def without_python(folder: Path) -> str:
     return str(tools)
 
 
-def test_two_first_uses_at_once_make_one_environment(copy: Path, tmp_path: Path) -> None:
+def test_two_concurrent_first_uses_create_one_environment(copy: Path, tmp_path: Path) -> None:
     by_another_name = tmp_path / "environment"
     by_another_name.symlink_to(copy / "bin" / "environment")
 
     both = [begin(copy / "bin" / "environment"), begin(by_another_name)]
-    told = [process.communicate(timeout=60) for process in both]
+    results = [process.communicate(timeout=60) for process in both]
 
     assert [process.returncode for process in both] == [0, 0]
-    assert {output.strip() for output, _ in told} == {str(copy / ".venv" / "bin" / "python")}
-    assert sum("making the environment" in errors for _, errors in told) == 1
+    assert {output.strip() for output, _ in results} == {str(copy / ".venv" / "bin" / "python")}
+    assert sum("making the environment" in errors for _, errors in results) == 1
 
 
-def test_an_environment_that_is_up_to_date_is_used_without_a_word_or_another_python(copy: Path, tmp_path: Path) -> None:
+def test_an_up_to_date_environment_is_used_silently_without_another_python(copy: Path, tmp_path: Path) -> None:
     run(copy / "bin" / "environment")
 
     assert run(copy / "bin" / "environment", path=without_python(tmp_path)) == (0, str(copy / ".venv" / "bin" / "python"), "")
 
 
-def test_a_changed_setup_brings_it_up_to_date(copy: Path) -> None:
+def test_a_changed_setup_updates_the_environment(copy: Path) -> None:
     run(copy / "bin" / "environment")
     with (copy / "setup.cfg").open("a") as setup:
         setup.write("# changed\n")
@@ -74,7 +74,7 @@ def test_a_changed_setup_brings_it_up_to_date(copy: Path) -> None:
     assert ("making" in first, "making" in second) == (True, False)
 
 
-def test_a_broken_environment_is_made_anew(copy: Path) -> None:
+def test_a_broken_environment_is_recreated(copy: Path) -> None:
     run(copy / "bin" / "environment")
     python = copy / ".venv" / "bin" / "python"
     python.unlink()
@@ -86,7 +86,7 @@ def test_a_broken_environment_is_made_anew(copy: Path) -> None:
     assert subprocess.run([python, "-c", "import pip"], check=False).returncode == 0
 
 
-def test_without_a_fitting_python_it_says_so(copy: Path, tmp_path: Path) -> None:
+def test_a_missing_python_is_reported(copy: Path, tmp_path: Path) -> None:
     shutil.rmtree(copy / ".venv", ignore_errors=True)
 
     status, _, errors = run(copy / "bin" / "environment", path=without_python(tmp_path))

@@ -1,4 +1,4 @@
-"""What was acknowledged is executed, whoever is killed or stopped meanwhile; nothing is lost, and every job ends once."""
+"""Every acknowledged job is executed, whatever is killed or stopped; none is lost, and every job ends once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH = 40
 
 
 def submit_batch(jobyard: Jobyard, **fields: object) -> list[str]:
-    """A batch, sent again (with its keys) until it is acknowledged: whatever happens to the first, there is one job a key."""
+    """Submit a batch with keys, repeatedly until it is acknowledged: there is one job per key, whatever fails."""
     batch = {"jobs": [{"payload": number, **fields, "idempotency_key": os.urandom(8).hex()} for number in range(BATCH)]}
 
     def acknowledged() -> list[str] | None:
@@ -37,16 +37,16 @@ def wait_completed(jobyard: Jobyard, count: int, *, within_s: float = 40) -> Non
     wait_for(lambda: counted(jobyard, "completed") == count, within_s=within_s, told=f"{count} completed jobs")
 
 
-def victim_of(jobyard: Jobyard, role: str, dice: random.Random) -> int:
+def victim_of(jobyard: Jobyard, role: str, rng: random.Random) -> int:
     """The pid of a living process of this role."""
     if role == "executor":
-        worker = psutil.Process(victim_of(jobyard, "worker", dice))
-        return dice.choice(worker.children()).pid
+        worker = psutil.Process(victim_of(jobyard, "worker", rng))
+        return rng.choice(worker.children()).pid
 
     def living() -> list[int]:
         return [entry["pid"] for entry in jobyard.processes().values() if entry["role"] == role and entry["pid"]]
 
-    return dice.choice(wait_for(living, told=f"a living {role}"))
+    return rng.choice(wait_for(living, told=f"a living {role}"))
 
 
 @pytest.fixture(params=[pytest.param(25, id="short"), pytest.param(600, id="long", marks=pytest.mark.long)])
@@ -57,27 +57,27 @@ def rounds(request: pytest.FixtureRequest) -> Iterator[int]:
 def test_every_acknowledged_job_is_executed_under_random_kills(tmp_path: Path, rounds: int) -> None:
     seed = int.from_bytes(os.urandom(4))
     print(f"seed {seed}")
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     job_ids: list[str] = []
     with Jobyard(tmp_path, RETRY_BASE_S=0, MAX_LOST=1000) as jobyard:
         for turn in range(rounds):
             job_ids += submit_batch(jobyard, max_retries=100)
             try:
-                os.kill(victim_of(jobyard, ROLES[turn % len(ROLES)], dice), signal.SIGKILL)
+                os.kill(victim_of(jobyard, ROLES[turn % len(ROLES)], rng), signal.SIGKILL)
             except (ProcessLookupError, psutil.NoSuchProcess, IndexError):
-                continue  # it died of an earlier blow
+                continue  # it died of an earlier fault
 
         wait_completed(jobyard, len(job_ids))
 
         assert len(set(job_ids)) == len(job_ids) == rounds * BATCH
-        for job_id in dice.sample(job_ids, 20):
+        for job_id in rng.sample(job_ids, 20):
             executions = jobyard.executions(job_id)
             assert [execution["status"] for execution in executions].count("success") == 1
             assert [execution["attempt"] for execution in executions] == list(range(1, len(executions) + 1))
         wait_for(lambda: jobyard.get("/health").status == 200, within_s=15, told="good health")
 
 
-def test_a_stop_and_a_start_lose_nothing_and_burn_no_retry(tmp_path: Path) -> None:
+def test_a_stop_and_a_start_lose_nothing_and_use_up_no_retry(tmp_path: Path) -> None:
     with Jobyard(tmp_path, DRAIN_S=0) as first:
         job_ids = [job_id for _ in range(20) for job_id in submit_batch(first)]
         later = submit_batch(first, delay_s=0.5)
@@ -91,7 +91,7 @@ def test_a_stop_and_a_start_lose_nothing_and_burn_no_retry(tmp_path: Path) -> No
         assert {(job["retry_count"], job["lost_count"]) for job in jobs} == {(0, 0)}
 
 
-def test_what_everybody_counts_is_the_same(tmp_path: Path) -> None:
+def test_all_counters_agree(tmp_path: Path) -> None:
     with Jobyard(tmp_path, RETRY_BASE_S=0) as jobyard:
         job_ids = [job_id for _ in range(10) for job_id in submit_batch(jobyard)]
         wait_completed(jobyard, len(job_ids))

@@ -1,4 +1,4 @@
-"""Tasks that mean harm hurt themselves: their neighbours, their worker and whoever runs in the same child next do not notice."""
+"""Hostile tasks harm only themselves: other jobs, their worker, and the next job in the same child are not affected."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ MAX_LOST = 2
 BOMB = 100
 WORKERS, CONCURRENCY = 2, 2
 PROCESSES = len(["supervisor", "template", "front", "scheduler", "watcher", "queue"]) + HTTP_WORKERS + WORKERS * (1 + CONCURRENCY)
-"""All below the guard, at most, when nobody is being replaced and no task has made any."""
+"""The most processes below the guard when none is being replaced and no task has created any."""
 TASKS = "system_tasks,hostile_tasks"
 
 
 @pytest.fixture(scope="module")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
-    """Two workers with two children each, held short."""
+    """Two workers with two children each, and tight limits."""
     settings = {"SCHEDULERS": 1, "WATCHERS": 1, "RETRY_BASE_S": 0.1, "LEASE_S": 1, "POLL_S": 0.5}
     settings |= {"WORKERS": WORKERS, "CONCURRENCY": CONCURRENCY}
     limits = {"CHILD_MEMORY_MB": CHILD_MEMORY_MB, "MAX_LOST": MAX_LOST, "HANG_S": 2}
@@ -38,7 +38,7 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
 
 @pytest.fixture
 def unharmed(arena: Jobyard, notes: Notes, tmp_path: Path) -> Iterator[None]:
-    """A neighbour runs through it all on its first attempt, no process of ours is replaced, and afterwards all is well."""
+    """Another job runs throughout on its first attempt, no process is replaced, and afterwards the system is healthy."""
     until = tmp_path / "let the neighbour go"
     neighbour = arena.submit(notes.payload(until=str(until)), task="hold")
     notes.wait(neighbour)
@@ -54,7 +54,7 @@ def unharmed(arena: Jobyard, notes: Notes, tmp_path: Path) -> Iterator[None]:
 
 
 def ends(jobyard: Jobyard, job_id: str) -> list[str]:
-    """What its attempts are called."""
+    """The statuses of the job's attempts."""
     return [execution["status"] for execution in jobyard.executions(job_id)]
 
 
@@ -65,7 +65,7 @@ def descendants(jobyard: Jobyard) -> int:
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("flees", [False, True], ids=["in its group", "in sessions of their own"])
 @pytest.mark.parametrize("stays", [False, True], ids=["left behind", "at its time-out"])
-def test_a_fork_bomb_goes_with_its_job(arena: Jobyard, notes: Notes, flees: bool, stays: bool) -> None:
+def test_a_fork_bomb_ends_with_its_job(arena: Jobyard, notes: Notes, flees: bool, stays: bool) -> None:
     payload = notes.payload(limit=BOMB, flees=flees, stays=stays)
     job_id = arena.submit(payload, task="multiply", timeout_s=2 if stays else 60, max_retries=0)
     if stays:
@@ -77,14 +77,14 @@ def test_a_fork_bomb_goes_with_its_job(arena: Jobyard, notes: Notes, flees: bool
 
 
 @pytest.mark.usefixtures("unharmed")
-def test_a_memory_hog_is_told_that_it_is_one(arena: Jobyard, notes: Notes) -> None:
+def test_a_memory_hog_fails_with_the_reason(arena: Jobyard, notes: Notes) -> None:
     job_id = arena.submit(notes.payload(), task="hog", max_retries=0)
 
     job = arena.wait_for_job(job_id, status="failed")
 
     assert ends(arena, job_id) == ["crashed"]
-    told = re.fullmatch(r"out of memory: (\d+) MiB used, CHILD_MEMORY_MB allows (\d+)", job["error"])
-    assert told is not None and int(told[2]) == CHILD_MEMORY_MB < int(told[1]) < 3 * CHILD_MEMORY_MB
+    matched = re.fullmatch(r"out of memory: (\d+) MiB used, CHILD_MEMORY_MB allows (\d+)", job["error"])
+    assert matched is not None and int(matched[2]) == CHILD_MEMORY_MB < int(matched[1]) < 3 * CHILD_MEMORY_MB
 
 
 @pytest.mark.usefixtures("unharmed")
@@ -101,7 +101,7 @@ def test_a_daemon_does_not_outlive_its_job(arena: Jobyard, notes: Notes, then: s
 
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("task", ["swallow", "stop_itself"])
-def test_who_cannot_be_told_anything_is_killed_at_its_timeout(arena: Jobyard, notes: Notes, task: str) -> None:
+def test_a_task_that_ignores_exceptions_is_killed_at_its_timeout(arena: Jobyard, notes: Notes, task: str) -> None:
     job_id = arena.submit(notes.payload(), task=task, timeout_s=0.3, max_retries=0)
 
     job = arena.wait_for_job(job_id, status="failed", within_s=5)
@@ -112,8 +112,8 @@ def test_who_cannot_be_told_anything_is_killed_at_its_timeout(arena: Jobyard, no
 
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("how", ["count", "regular expression"])
-def test_a_computation_that_never_comes_back_to_python_ends_at_its_timeout(arena: Jobyard, notes: Notes, how: str) -> None:
-    job_id = arena.submit(notes.payload(how=how), task="compute", timeout_s=2.5, max_retries=0)  # its lease is of one second
+def test_a_computation_that_never_returns_from_c_ends_at_its_timeout(arena: Jobyard, notes: Notes, how: str) -> None:
+    job_id = arena.submit(notes.payload(how=how), task="compute", timeout_s=2.5, max_retries=0)  # its lease is one second
     begun = notes.wait(job_id)
     recovered = arena.get("/stats", port=6000).json["jobs_recovered"]
 
@@ -124,7 +124,7 @@ def test_a_computation_that_never_comes_back_to_python_ends_at_its_timeout(arena
     assert (ends(arena, job_id), job["attempt"]) == (["timeout"], 1)
     assert arena.get("/stats", port=6000).json["jobs_recovered"] == recovered  # its lease never ran out
     assert time.monotonic() - begun.monotonic_s > 2.4
-    if how == "count":  # the others are told, and their process lives on
+    if how == "count":  # the others are interrupted, and their process lives on
         wait_gone(begun.pid)
 
 
@@ -155,7 +155,7 @@ def test_a_recursion_without_end(arena: Jobyard, notes: Notes, limit: int | None
 
 @pytest.mark.usefixtures("unharmed")
 @pytest.mark.parametrize("name", ["KeyboardInterrupt", "GeneratorExit", "SystemExit"])
-def test_what_is_no_exception_is_a_failure_like_any_other(arena: Jobyard, notes: Notes, name: str) -> None:
+def test_a_base_exception_is_an_ordinary_failure(arena: Jobyard, notes: Notes, name: str) -> None:
     job_id = arena.submit(notes.payload(name=name), task="raise_base", max_retries=0)
 
     job = arena.wait_for_job(job_id, status="failed")
@@ -163,7 +163,7 @@ def test_what_is_no_exception_is_a_failure_like_any_other(arena: Jobyard, notes:
     assert ends(arena, job_id) == ["failed"] and name in job["error"]
 
 
-def test_the_next_job_in_the_same_child_finds_nothing_of_what_was_spoiled(tmp_path: Path, notes: Notes) -> None:
+def test_the_next_job_in_the_same_child_finds_everything_restored(tmp_path: Path, notes: Notes) -> None:
     with Jobyard(tmp_path, TASKS=TASKS, SCHEDULERS=1, WATCHERS=1, WORKERS=1, CONCURRENCY=1) as jobyard:
         before, spoiled, after = (
             jobyard.wait_for_job(jobyard.submit(notes.payload(), task=task, timeout_s=5))["result"]
@@ -173,7 +173,7 @@ def test_the_next_job_in_the_same_child_finds_nothing_of_what_was_spoiled(tmp_pa
 
         assert after == before and before["pid"] == spoiled
         assert before["environment"]["PATH"] and before["umask"] != 0
-        notes.wait(still_told, what="tidied")  # the worker's signal reaches the child as before
+        notes.wait(still_told, what="tidied")  # the worker's signal still reaches the child
         assert notes.wait(still_told, what="tidied").pid == spoiled
 
 

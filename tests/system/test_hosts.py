@@ -1,4 +1,4 @@
-"""Whole systems on one MongoDB: they share the work, take over from the dead and cut off, and outlive the database's absence."""
+"""Several hosts on one MongoDB: they share the work, take over from dead and isolated hosts, and survive database outages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def mongo(tmp_path: Path) -> Iterator[MongoProcess]:
 
 @pytest.fixture
 def start(mongo: MongoProcess, tmp_path: Path) -> Iterator[Start]:
-    """Starts one more host; all stop in the end and leave nothing."""
+    """Starts another host; all are stopped in the end and leave nothing behind."""
     with a_database(mongo.uri) as database, ExitStack() as hosts:
 
         def start_one(name: str, *, uri: str = mongo.uri, **settings: object) -> Jobyard:
@@ -49,7 +49,7 @@ def start(mongo: MongoProcess, tmp_path: Path) -> Iterator[Start]:
 
 
 def boots_of(jobyard: Jobyard, job_ids: list[str], status: str = "success") -> list[str]:
-    """On which hosts these jobs' attempts ended so."""
+    """The hosts on which the attempts at these jobs ended with this status."""
     executions = [execution for job_id in job_ids for execution in jobyard.executions(job_id)]
     return [parse_owner(execution["worker_id"]).boot for execution in executions if execution["status"] == status]
 
@@ -99,7 +99,7 @@ def test_the_jobs_of_a_killed_host_run_elsewhere_after_its_lease(start: Start, n
     assert {job["lost_count"] for job in two.get("/jobs").json} == {1}
 
 
-def test_a_host_that_is_cut_off_ends_its_executors_and_its_late_results_change_nothing(
+def test_an_isolated_host_ends_its_executors_and_its_late_results_change_nothing(
     mongo: MongoProcess, start: Start, notes: Notes, tmp_path: Path
 ) -> None:
     until = tmp_path / "until"
@@ -118,12 +118,12 @@ def test_a_host_that_is_cut_off_ends_its_executors_and_its_late_results_change_n
 
         assert succeeded_once(whole, job_ids)
         assert {note.worker_pid for note in begun_elsewhere} == {whole.pid("worker-7001")}
-        wait_for(lambda: cut.get("/health").status == 200, within_s=15, told="good health of the host that was cut off")
+        wait_for(lambda: cut.get("/health").status == 200, within_s=15, told="a healthy state of the isolated host")
         again = cut.submit(notes.payload(), task="run")
         assert cut.wait_for_job(again)["attempt"] == 1
 
 
-def test_the_database_may_go_away_under_load_and_come_back(mongo: MongoProcess, start: Start, notes: Notes) -> None:
+def test_the_database_can_go_away_under_load_and_come_back(mongo: MongoProcess, start: Start, notes: Notes) -> None:
     one = start("one", LEASE_S=30)
     running = submit_many(one, 5, task="run", payload=notes.payload(for_s=1.5))
     waiting = submit_many(one, 30, task="echo")
@@ -150,7 +150,7 @@ def test_the_database_may_go_away_under_load_and_come_back(mongo: MongoProcess, 
 @pytest.mark.parametrize(
     ("count", "away_s"), [pytest.param(150, 2, id="short"), pytest.param(2000, 20, id="long", marks=pytest.mark.long)]
 )
-def test_nothing_is_lost_or_ended_twice_whatever_befalls_three_hosts(
+def test_no_job_is_lost_or_ends_twice_whatever_happens_to_three_hosts(
     mongo: MongoProcess, start: Start, notes: Notes, count: int, away_s: float
 ) -> None:
     with Proxy(mongo.port) as proxy:
@@ -171,13 +171,13 @@ def test_nothing_is_lost_or_ended_twice_whatever_befalls_three_hosts(
         executions = [whole.executions(job_id) for job_id in job_ids]
         assert all([e["status"] for e in attempts].count("success") == 1 for attempts in executions)
         assert {e["status"] for attempts in executions for e in attempts} <= {"success", "lost", "released"}
-        wait_for(lambda: cut.get("/health").status == 200, within_s=15, told="good health of the host that was cut off")
+        wait_for(lambda: cut.get("/health").status == 200, within_s=15, told="a healthy state of the isolated host")
         wait_for(lambda: whole.stats()["jobs"]["running"] == 0, told="counts that add up")
 
 
 @pytest.fixture
 def far_host() -> Iterator[tuple[str, str, str]]:
-    """A network of its own: its name, our end of the wire to it, our address on that wire."""
+    """A network namespace: its name, our end of the link to it, and our address on that link."""
     number = os.getpid() % 200
     name, ours, net = f"jobyard{os.getpid()}", f"jy{os.getpid()}"[:14], f"10.199.{number}"
     steps = [
@@ -197,7 +197,7 @@ def far_host() -> Iterator[tuple[str, str, str]]:
                 subprocess.run(["ip", *step.split()], check=False, capture_output=True)
 
 
-def test_a_host_whose_wire_is_cut_lets_go_and_another_takes_over(
+def test_a_host_without_network_releases_its_jobs_and_another_takes_over(
     far_host: tuple[str, str, str], tmp_path: Path, notes: Notes
 ) -> None:
     name, wire, address = far_host
@@ -248,7 +248,7 @@ def test_a_job_accepted_elsewhere_wakes_a_host_before_its_poll(start: Start) -> 
     assert one.wait_for_job(one.submit("now"), within_s=5)["attempt"] == 1
 
 
-def test_a_database_that_nobody_reaches_at_start_is_told_with_status_2(mongo: MongoProcess, tmp_path: Path) -> None:
+def test_an_unreachable_database_at_start_is_reported_with_status_2(mongo: MongoProcess, tmp_path: Path) -> None:
     jobyard = Jobyard(tmp_path, MONGO_URI=f"mongodb://someone:s3cret@127.0.0.1:{mongo.port + 1}/", **SMALL).start(wait_ready=False)
 
     status = jobyard.wait_end(within_s=20)
@@ -260,7 +260,7 @@ def test_a_database_that_nobody_reaches_at_start_is_told_with_status_2(mongo: Mo
     jobyard.check_nothing_is_left()
 
 
-def test_a_password_is_in_nothing_that_is_shown(mongo: MongoProcess, start: Start) -> None:
+def test_no_output_contains_the_password(mongo: MongoProcess, start: Start) -> None:
     one = start("one", uri=f"mongodb://127.0.0.1:{mongo.port}/?appName=s3cret", LOG_LEVEL="debug")
     one.wait_for_job(one.submit("x"))
     mongo.stop()

@@ -1,4 +1,4 @@
-"""What a task says, while it runs and after it was killed, over HTTP."""
+"""A task's output over HTTP, while it runs and after it was killed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.waiting import wait_for
 SAID = "\x1b[1mhello\nWARNING chat: careful\nfrom below\n"
 
 
-def test_the_output_of_a_running_task_is_shown_and_its_last_words_are_kept_when_it_is_killed(
+def test_a_running_tasks_output_is_shown_and_its_end_is_kept_when_it_is_killed(
     jobyard: Jobyard, tmp_path: Path
 ) -> None:  # fmt: skip
     job_id = jobyard.submit({"until": str(tmp_path / "until")}, task="chat", max_retries=0)

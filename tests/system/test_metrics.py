@@ -1,4 +1,4 @@
-"""Real processes count the same that the database and the executions say."""
+"""The counters of real processes agree with the database and the executions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def samples(jobyard: Jobyard) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
     return {(one.name, tuple(sorted(one.labels.items()))): one.value for family in families for one in family.samples}
 
 
-def summed(told: dict[Any, float], name: str, **labels: str) -> float:
-    """Over all components."""
-    return sum(value for (named, having), value in told.items() if named == name and labels.items() <= dict(having).items())
+def summed(sampled: dict[Any, float], name: str, **labels: str) -> float:
+    """The sum over all components."""
+    return sum(value for (named, having), value in sampled.items() if named == name and labels.items() <= dict(having).items())
 
 
-def test_metrics_stats_history_and_executions_say_the_same(jobyard: Jobyard, notes: Notes) -> None:
+def test_metrics_stats_history_and_executions_agree(jobyard: Jobyard, notes: Notes) -> None:
     before = samples(jobyard)
     ids = [jobyard.submit(notes.payload(times=2, delay_s=0), task=TASK) for _ in range(3)]
     for job_id in ids:
@@ -35,14 +35,14 @@ def test_metrics_stats_history_and_executions_say_the_same(jobyard: Jobyard, not
     stats = jobyard.stats()["components"]
     minutes = jobyard.get("/api/history").json["minutes"]
     post = {"route": "POST /api/jobs", "status": "2xx"}
-    submitted = [summed(told, "jobyard_http_request_seconds_count", **post) for told in (before, after)]
-    last = samples(jobyard)  # jobs that other tests have left may have ended meanwhile
+    submitted = [summed(sampled, "jobyard_http_request_seconds_count", **post) for sampled in (before, after)]
+    last = samples(jobyard)  # jobs of other tests may have ended meanwhile
     executions = [row for job_id in ids for row in jobyard.executions(job_id)]
     for outcome, count in (("success", 3), ("failed", 6)):
-        ended = [summed(told, "jobyard_attempts_total", task=TASK, outcome=outcome) for told in (before, after)]
+        ended = [summed(sampled, "jobyard_attempts_total", task=TASK, outcome=outcome) for sampled in (before, after)]
         assert ended[1] - ended[0] == sum(row["status"] == outcome for row in executions) == count
     for key, name in (("jobs_succeeded", "jobyard_jobs_succeeded_total"), ("jobs_retried", "jobyard_jobs_retried_total")):
-        assert summed(after, name) <= sum(told.get(key, 0) for told in stats.values()) <= summed(last, name)
+        assert summed(after, name) <= sum(counters.get(key, 0) for counters in stats.values()) <= summed(last, name)
     for key in ("accepted", "succeeded", "retried"):
         name = f"jobyard_jobs_{key}_total"
         assert summed(after, name) <= sum(minute[key] for minute in minutes) <= summed(last, name)

@@ -1,4 +1,4 @@
-"""`bin/jobyard migrate`, as a person uses it."""
+"""`bin/jobyard migrate` as a user runs it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_system_moves_to_mongodb_and_back(tmp_path: Path, mongo: dict[str, str
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (("nothing.sqlite", "mongodb://127.0.0.1:1/"), "there is no database at"),
         (("mongodb", "x.sqlite"), "MONGO_URI, which is not set"),
@@ -69,10 +69,10 @@ def test_a_system_moves_to_mongodb_and_back(tmp_path: Path, mongo: dict[str, str
         (("mongodb://u:s3cret@127.0.0.1:1/", "x.sqlite"), "no server answers"),
     ],
 )
-def test_what_cannot_be_is_told_in_one_line(words: tuple[str, str], told: str, tmp_path: Path) -> None:
+def test_an_impossible_migration_is_reported_in_one_line(words: tuple[str, str], expected: str, tmp_path: Path) -> None:
     source, target = (str(tmp_path / word) if word.endswith("sqlite") else word for word in words)
 
     done = migrate(source, target)
 
-    assert (done.returncode, told in done.stderr, done.stderr.count("\n")) == (2, True, 1)
+    assert (done.returncode, expected in done.stderr, done.stderr.count("\n")) == (2, True, 1)
     assert "s3cret" not in done.stderr + done.stdout

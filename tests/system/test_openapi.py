@@ -1,5 +1,5 @@
-"""The document against the program: of requests drawn from it the right ones are taken, the wrong ones refused, and no answer
-comes that it does not describe."""
+"""The program conforms to its OpenAPI document: of requests generated from it the valid ones are accepted, the invalid ones
+refused, and every answer is one that the document describes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CURSOR = "^[0-9]{1,15}-[0-9]{1,15}$"
 
 
 def document_of_a_start() -> dict[str, Any]:
-    """The document, with what it cannot know: the tasks, and what a cursor of this database looks like."""
-    told: dict[str, Any] = json.loads(document())
-    told["components"]["schemas"]["NewJob"]["properties"]["task"]["enum"] = ["echo", "http"]
+    """The document, with additions that it cannot know: the tasks, and the form of this database's cursors."""
+    completed: dict[str, Any] = json.loads(document())
+    completed["components"]["schemas"]["NewJob"]["properties"]["task"]["enum"] = ["echo", "http"]
     for path in ("/jobs", "/api/jobs"):
-        cursor = next(row for row in told["paths"][path]["get"]["parameters"] if row["name"] == "cursor")
+        cursor = next(row for row in completed["paths"][path]["get"]["parameters"] if row["name"] == "cursor")
         cursor["schema"]["pattern"] = CURSOR
-    told["components"]["schemas"]["Selection"]["properties"]["cursor"]["pattern"] = CURSOR
-    return told
+    completed["components"]["schemas"]["Selection"]["properties"]["cursor"]["pattern"] = CURSOR
+    return completed
 
 
 GENERATION = ProjectsConfig(default=ProjectConfig(generation=GenerationConfig(deterministic=True)))
@@ -35,7 +35,7 @@ schema = schemathesis.openapi.from_dict(document_of_a_start(), config=Schemathes
 
 @schema.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
-    """Integers without a point, 5.0 is one to JSON Schema and none to us; and within 64 bits, which is said in words only."""
+    """Integers without a decimal point (to JSON Schema, 5.0 is one) and within 64 bits (which only the description says)."""
     if isinstance(body, dict):
         return {name: map_body(context, value) for name, value in body.items()}
     if isinstance(body, list):
@@ -47,7 +47,7 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
 
 @schemathesis.serializer("application/x-ndjson")
 def lines(context: schemathesis.SerializationContext, body: Any) -> bytes:
-    """An item a line; what is no list is one line that is no job."""
+    """One item per line; anything but a list becomes one line that is not a job."""
     return b"\n".join(json.dumps(line).encode() for line in (body if isinstance(body, list) else [[body]]))
 
 
@@ -56,5 +56,5 @@ def lines(context: schemathesis.SerializationContext, body: Any) -> bytes:
     max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.generate),
 )  # fmt: skip
-def test_every_answer_is_as_the_document_says(small: Jobyard, case: schemathesis.Case) -> None:
+def test_every_answer_conforms_to_the_document(small: Jobyard, case: schemathesis.Case) -> None:
     case.call_and_validate(base_url=f"http://127.0.0.1:{small.port()}")

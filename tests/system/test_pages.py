@@ -1,4 +1,4 @@
-"""What the pages of the documentation show is so: every file is used, every command carried out on one running system."""
+"""The pages of the documentation are correct: every file is used, and every command is run on a real system."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def text_of(page: str) -> str:
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Mapping[str, str], str]]:
-    """A folder as the pages have it, the environment in it, and the address of what runs."""
+    """A folder as the pages describe it, the environment in it, and the address of the running system."""
     folder = tmp_path_factory.mktemp("pages")
     for name, words in PROGRAMS.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -41,7 +41,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Mapp
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_a_page_shows_is_so(shell: tuple[Path, Mapping[str, str], str], page: str) -> None:
+def test_the_commands_of_a_page_work(shell: tuple[Path, Mapping[str, str], str], page: str) -> None:
     folder, environment, url = shell
     commands = commands_of(text_of(page).replace(SHOWN_URL, url))
 

@@ -1,4 +1,4 @@
-"""Who goes first."""
+"""The order in which jobs run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLOOD_BATCH = 4_000
 
 @contextmanager
 def slot_held(jobyard: Jobyard, notes: Notes, folder: Path) -> Iterator[None]:
-    """The only slot is busy until the end of the `with`."""
+    """Keep the only slot busy until the end of the `with`."""
     until = folder / "until"
     job_id = jobyard.submit(notes.payload(until=str(until)), task="hold")
     notes.wait(job_id)
@@ -67,7 +67,7 @@ def test_a_job_that_was_due_earlier_goes_first(one_slot: Jobyard, notes: Notes, 
 
 def test_an_urgent_job_passes_a_flood_of_low_ones(jobyard: Jobyard, notes: Notes, database: dict[str, str]) -> None:
     if database:
-        pytest.skip("the test's MongoDB takes longer for the flood than anybody waits; tests/unit/test_watcher.py covers the order")
+        pytest.skip("the test's MongoDB is too slow for the flood; tests/unit/engine/watcher/test_watcher.py covers the order")
     for _ in range(FLOOD // FLOOD_BATCH):
         flood = {"jobs": [{"priority": "low"}] * FLOOD_BATCH}
         assert jobyard.ask("POST", "/api/jobs/batch", flood).status == 201

@@ -1,4 +1,4 @@
-"""What is no proper HTTP is refused by the front itself: in JSON, at once, and the next request is answered."""
+"""The front itself refuses malformed HTTP: in JSON, at once, and the next request is answered."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ GET = b"GET /jobs HTTP/1.1\r\nHost: localhost\r\n"
 MIB = 1 << 20
 
 
-def send(jobyard: Jobyard, request: bytes, *, is_all: bool = False) -> tuple[int, dict[str, str], bytes]:
+def send(jobyard: Jobyard, request: bytes, *, half_close: bool = False) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of the first answer."""
     with socket.create_connection(("127.0.0.1", jobyard.port()), timeout=5) as client:
         client.sendall(request)
-        if is_all:
+        if half_close:
             client.shutdown(socket.SHUT_WR)
         answer = client.makefile("rb")
         status = int(answer.readline().split()[1])
@@ -49,7 +49,7 @@ def send(jobyard: Jobyard, request: bytes, *, is_all: bool = False) -> tuple[int
         (b"BREW /jobs HTTP/1.1\r\nHost: localhost\r\n\r\n", 405, "method_not_allowed"),
     ],
 )  # fmt: skip
-def test_what_is_no_proper_request_is_refused_in_json(jobyard: Jobyard, request_bytes: bytes, status: int, code: str) -> None:
+def test_a_malformed_request_is_refused_in_json(jobyard: Jobyard, request_bytes: bytes, status: int, code: str) -> None:
     answered, headers, body = send(jobyard, request_bytes)
 
     assert (answered, headers["content-type"], json.loads(body)["error"]["code"]) == (status, "application/json", code)
@@ -59,7 +59,7 @@ def test_what_is_no_proper_request_is_refused_in_json(jobyard: Jobyard, request_
 def test_a_body_that_ends_too_soon_stores_nothing(jobyard: Jobyard) -> None:
     before = jobyard.stats()["components"]
 
-    status, _, _ = send(jobyard, POST + b"Content-Length: 20\r\n\r\n{}", is_all=True)
+    status, _, _ = send(jobyard, POST + b"Content-Length: 20\r\n\r\n{}", half_close=True)
 
     accepted = [name for name in before if name.startswith("scheduler")]
     after = jobyard.stats()["components"]

@@ -1,4 +1,4 @@
-"""Every answer of every port has an id of its request, whoever has made the answer."""
+"""Every answer on every port has its request's id, whichever part of the program made it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KIB = 1 << 10
 
 @pytest.mark.parametrize("port", [8080, 8081, 9001, 6000, 7001])
 @pytest.mark.parametrize(("path", "status"), [("/health", 200), ("/stats", 200), ("/nothing", 404), ("/stats?x=1", 400)])
-def test_what_an_app_answers(small: Jobyard, port: int, path: str, status: int) -> None:
+def test_an_answer_of_an_app_has_the_request_id(small: Jobyard, port: int, path: str, status: int) -> None:
     mine, theirs = small.ask("GET", path, port=port, headers=MINE), small.get(path, port=port)
 
     assert (mine.status, mine.headers["X-Request-ID"]) == (status, ID)
@@ -32,7 +32,7 @@ def test_what_an_app_answers(small: Jobyard, port: int, path: str, status: int) 
         ("POST", f"/api/jobs/{'f' * 24}/cancel", None, 404), ("GET", "/metrics", None, 200),
     ],
 )  # fmt: skip
-def test_what_is_answered_by_express_by_a_thread_and_from_memory(
+def test_every_way_of_answering_returns_the_request_id(
     small: Jobyard, method: str, path: str, body: object, status: int
 ) -> None:  # fmt: skip
     answer = small.ask(method, path, body, headers=MINE)
@@ -40,7 +40,7 @@ def test_what_is_answered_by_express_by_a_thread_and_from_memory(
     assert (answer.status, answer.headers["X-Request-ID"]) == (status, ID)
 
 
-def test_an_id_that_is_no_plain_word_is_replaced(small: Jobyard) -> None:
+def test_an_invalid_id_is_replaced(small: Jobyard) -> None:
     for given in ("a b", "x" * 129, "é", '"'):
         answer = small.ask("POST", "/api/jobs", {}, headers={"X-Request-ID": given})
 
@@ -55,7 +55,7 @@ def test_an_id_that_is_no_plain_word_is_replaced(small: Jobyard) -> None:
         (POST + b"Expect: x\r\nContent-Length: 2\r\n\r\n{}", 417),
     ],
 )  # fmt: skip
-def test_what_no_app_has_seen(small: Jobyard, request_bytes: bytes, status: int) -> None:
+def test_a_request_refused_before_any_app_has_an_id(small: Jobyard, request_bytes: bytes, status: int) -> None:
     first, second = exchange(small, request_bytes), exchange(small, request_bytes)
 
     assert first is not None and second is not None
@@ -63,7 +63,7 @@ def test_what_no_app_has_seen(small: Jobyard, request_bytes: bytes, status: int)
     assert first.headers["X-Request-ID"] != second.headers["X-Request-ID"]
 
 
-def test_the_answer_to_somebody_who_waited(small: Jobyard) -> None:
+def test_the_answer_after_a_wait_has_the_request_id(small: Jobyard) -> None:
     job_id = small.submit(delay_s=60)
 
     answer = small.ask("GET", f"/api/jobs/{job_id}?wait_s=0.1", headers=MINE)

@@ -1,4 +1,4 @@
-"""Attempts that fail, and when the next one comes."""
+"""Failed attempts, and when the next one starts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_retry_n_waits_n_squared_times_the_base(jobyard: Jobyard, notes: Notes) 
     assert "ValueError" in jobyard.executions(job_id)[0]["traceback"]
 
 
-def test_a_job_that_succeeds_late_has_succeeded(jobyard: Jobyard, notes: Notes) -> None:
+def test_a_job_that_succeeds_on_a_retry_is_completed(jobyard: Jobyard, notes: Notes) -> None:
     job_id = jobyard.submit(notes.payload(good_at=3), task="fail")
 
     job = jobyard.wait_for_job(job_id)
@@ -52,7 +52,7 @@ def test_a_task_chooses_its_own_delay(jobyard: Jobyard, notes: Notes) -> None:
     assert job["retry_count"] == 1
 
 
-def test_a_task_that_sees_no_use_is_not_tried_again(jobyard: Jobyard, notes: Notes) -> None:
+def test_an_unrecoverable_failure_is_not_retried(jobyard: Jobyard, notes: Notes) -> None:
     job_id = jobyard.submit(notes.payload(), task="give_up")
 
     job = jobyard.wait_for_job(job_id, status="failed")
@@ -70,7 +70,7 @@ def test_a_failed_job_that_is_retried_has_all_its_retries_again(jobyard: Jobyard
     assert jobyard.wait_for_job(job_id)["attempt"] == 4
 
 
-def test_a_job_that_is_well_cannot_be_retried(jobyard: Jobyard) -> None:
+def test_a_completed_job_cannot_be_retried(jobyard: Jobyard) -> None:
     job_id = jobyard.submit()
     jobyard.wait_for_job(job_id)
 

@@ -1,4 +1,4 @@
-"""A real system under a service manager that is only a socket: what it hears, from whom, and what it no longer hears."""
+"""A real system under a fake service manager: the notifications that it gets, and from which process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.waiting import wait_for
 FEW = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1, "TASKS": "system_tasks"}
 WATCHDOG_USEC = 2_000_000
 LONG_SILENCE_S = 2.5
-"""More than the longest time between two turns of a supervisor that is well."""
+"""Longer than the time between two ticks of a healthy supervisor."""
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -29,9 +29,7 @@ def pings(manager: FakeManager) -> int:
     return manager.look().count("WATCHDOG=1")
 
 
-def test_a_manager_hears_ready_then_pings_then_the_stop_and_all_from_the_process_it_started(
-    tmp_path: Path, manager: FakeManager
-) -> None:
+def test_a_manager_gets_ready_pings_and_stopping_from_the_process_it_started(tmp_path: Path, manager: FakeManager) -> None:
     with Jobyard(tmp_path, NOTIFY_SOCKET=manager.address, WATCHDOG_USEC=WATCHDOG_USEC, **FEW) as jobyard:
         wait_for(lambda: "READY=1" in manager.look(), within_s=1, told="ready")
         before = pings(manager)
@@ -45,7 +43,7 @@ def test_a_manager_hears_ready_then_pings_then_the_stop_and_all_from_the_process
     assert (status, words, manager.senders) == (0, ["STOPPING=1"], {guard})
 
 
-def test_ready_is_not_told_before_it_is_so(tmp_path: Path) -> None:
+def test_ready_is_not_reported_early(tmp_path: Path) -> None:
     with a_manager(tmp_path) as manager:
         jobyard = Jobyard(tmp_path, NOTIFY_SOCKET=manager.address, **FEW)
         try:
@@ -79,7 +77,7 @@ def test_a_guard_killed_as_by_a_watchdog_leaves_nothing_although_its_supervisor_
             supervisor = jobyard.kill("supervisor", signal.SIGSTOP)
 
             os.kill(jobyard.guard_pid, signal.SIGKILL)
-            os.kill(supervisor, signal.SIGKILL)  # what is left of the control group, with KillMode=mixed
+            os.kill(supervisor, signal.SIGKILL)  # as systemd does with the rest of the control group under KillMode=mixed
 
             wait_for(lambda: not jobyard.look_at_processes(), within_s=2, told="the end of all processes")
         finally:
@@ -87,7 +85,7 @@ def test_a_guard_killed_as_by_a_watchdog_leaves_nothing_although_its_supervisor_
             jobyard.release_ports()
 
 
-def test_a_task_does_not_see_the_way_to_the_manager(tmp_path: Path) -> None:
+def test_a_task_does_not_see_the_managers_address(tmp_path: Path) -> None:
     with a_manager(tmp_path) as manager:
         ours = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": WATCHDOG_USEC, "WATCHDOG_PID": 1}
         with Jobyard(tmp_path, **ours, **FEW) as jobyard:

@@ -1,4 +1,4 @@
-"""Clients that are slow, stay, or send too much are in nobody's way, and get their answers."""
+"""Clients that are slow, stay connected or send too much affect no others, and get their answers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.support.waiting import wait_for
 
 POST = b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CROWD = 200
-"""More than the front has threads."""
+"""More than the front's threads."""
 SOON_S = 2.0
 MIB = 1 << 20
 
 
 def submit_several_times(jobyard: Jobyard) -> float:
-    """How long the slowest of some ordinary requests took."""
+    """The duration of the slowest of some ordinary requests."""
     times = []
     for _ in range(6):
         began = time.monotonic()
@@ -41,12 +41,12 @@ def submit_several_times(jobyard: Jobyard) -> float:
     ],
     ids=["first byte", "head", "body", "large body", "chunks", "refused and stays", "too large and stays", "second request"],
 )  # fmt: skip
-def test_a_crowd_of_clients_that_send_half_a_request_and_stay_delays_nobody(small: Jobyard, request_bytes: bytes) -> None:
+def test_many_clients_with_half_a_request_delay_no_others(small: Jobyard, request_bytes: bytes) -> None:
     with crowd(small, request_bytes, size=CROWD):
         assert submit_several_times(small) < SOON_S
 
 
-def test_who_comes_byte_by_byte_is_served(small: Jobyard) -> None:
+def test_a_request_sent_byte_by_byte_is_served(small: Jobyard) -> None:
     request = POST + b"Content-Length: 2\r\n\r\n{}"
     with a_client(small) as client, client.makefile("rb") as answers:
         for at in range(len(request)):
@@ -60,14 +60,14 @@ def test_ten_requests_at_once_on_one_connection_are_all_answered_in_order(small:
     bodies = [json.dumps({"payload": number}).encode() for number in range(10)]
     with a_client(small) as client, client.makefile("rb") as answers:
         client.sendall(b"".join(POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body) for body in bodies))
-        told = [read_answer(answers) for _ in bodies]
+        received = [read_answer(answers) for _ in bodies]
 
-    assert [small.job(answer.json["job_id"])["payload"] for answer in told if answer is not None] == list(range(10))
+    assert [small.job(answer.json["job_id"])["payload"] for answer in received if answer is not None] == list(range(10))
 
 
 @pytest.mark.parametrize("size", [17 * MIB, 100 * MIB])
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_who_sends_far_too_much_before_looking_finds_the_answer(small: Jobyard, size: int, is_chunked: bool) -> None:
+def test_a_client_that_sends_far_too_much_still_gets_the_answer(small: Jobyard, size: int, is_chunked: bool) -> None:
     piece = b"x" * MIB
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", small.port(), timeout=30)) as client:
         length = {} if is_chunked else {"Content-Length": str(size)}
@@ -78,7 +78,7 @@ def test_who_sends_far_too_much_before_looking_finds_the_answer(small: Jobyard, 
         assert (answer.status, json.loads(answer.read())["error"]["code"]) == (413, "body_too_large")
 
 
-def test_a_crowd_that_leaves_without_a_word_leaves_nothing_behind(small: Jobyard) -> None:
+def test_clients_that_disconnect_without_a_request_leave_nothing_behind(small: Jobyard) -> None:
     front = next(name for name in small.processes() if name.startswith("gateway"))
     before = small.pid(front)
     with crowd(small, POST + b"Content-Length: 9\r\n\r\n{", size=CROWD) as clients:
@@ -89,7 +89,7 @@ def test_a_crowd_that_leaves_without_a_word_leaves_nothing_behind(small: Jobyard
     assert small.pid(front) == before
 
 
-def test_no_client_keeps_a_stop_waiting_for_long(tmp_path: Path) -> None:
+def test_no_client_delays_a_stop_for_long(tmp_path: Path) -> None:
     requests = (b"", b"G", POST + b"Content-Length: 9\r\n\r\n{", POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n", b"GET\r\n\r\n")
     with Jobyard(tmp_path, SCHEDULERS=1, WATCHERS=1, WORKERS=1) as jobyard, contextlib.ExitStack() as stack:
         for request in requests:
@@ -99,7 +99,7 @@ def test_no_client_keeps_a_stop_waiting_for_long(tmp_path: Path) -> None:
         assert jobyard.stop(within_s=10) == 0
 
 
-def test_hundreds_of_idle_connections_and_a_hundred_slow_ones_delay_nobody(small: Jobyard) -> None:
+def test_hundreds_of_idle_and_a_hundred_slow_connections_delay_no_others(small: Jobyard) -> None:
     request = POST + b"Content-Length: 2\r\n\r\n{}"
     with crowd(small, request, size=500) as idle, crowd(small, POST + b"Content-Length: 9\r\n\r\n{", size=100):
         for client in idle:
@@ -109,7 +109,7 @@ def test_hundreds_of_idle_connections_and_a_hundred_slow_ones_delay_nobody(small
 
         assert submit_several_times(small) < SOON_S
 
-        idle[-1].sendall(request)  # it may stay, and is served again
+        idle[-1].sendall(request)  # the connection stays open and is served again
         with idle[-1].makefile("rb") as answers:
             again = read_answer(answers)
         assert again is not None and again.status == 201

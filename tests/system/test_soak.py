@@ -1,4 +1,4 @@
-"""Under steady work, kills or none, nothing grows and every job is accounted for; a flood is bounded in every process."""
+"""Under a steady load, with or without kills, nothing grows and every job is accounted for; a flood is bounded in every process."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ PAGE = 1000
 
 MEMORY_GROWTH_MIB = 24.0
 DESCRIPTOR_GROWTH = 48
-"""Of some five hundred: how many connections the front's threads keep depends on how many asked at once so far."""
+"""Of some five hundred: the connections of the front's threads depend on how many requests were concurrent so far."""
 LOG_MIB = 24.0
-"""Six checkpoints' worth: a reader or a stopped writer may hold one up for a moment."""
+"""Six checkpoints: a reader or a stopped writer may delay one for a moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Length:
-    """Of a soak: rounds with a look at the gauges after each; the first `warm_up` of them do not count."""
+    """The length of a soak, in rounds with a reading of the gauges after each; the first `warm_up` rounds do not count."""
 
     rounds: int
     warm_up: int
@@ -61,9 +61,9 @@ def flood(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 class Attacker:
-    """Kills, and now and then stops, a random process of one role after the other.
+    """Kills, and sometimes stops, a random process of one role after the other.
 
-    Executors are only killed: a stopped one is a task that takes long, and that is for `timeout_s` to end.
+    Executors are only killed: a stopped one is the same as a long task, which only `timeout_s` ends.
     """
 
     def __init__(self, jobyard: Jobyard) -> None:
@@ -74,7 +74,7 @@ class Attacker:
         self._dice = random.Random(seed)
 
     def strike(self) -> None:
-        """One blow; none when there is nobody of that role at this moment."""
+        """Inject one fault; none when the role has no process at this moment."""
         role = ROLES[self.blows % len(ROLES)]
         self.blows += 1
         victims = self._living(role)
@@ -86,7 +86,7 @@ class Attacker:
                 return
 
     def _living(self, role: str) -> list[int]:
-        """By their titles, so that it needs no answer from those that it attacks; the front's HTTP workers are of its role."""
+        """Found by process title, which needs no answer from the processes under attack; HTTP workers count as the gateway."""
         titles = {process.pid: _title(process) for process in tree(self._jobyard)}
         executors = [pid for pid, title in titles.items() if title.endswith(" executor")]
         if role == "executor":
@@ -102,12 +102,12 @@ def _title(process: psutil.Process) -> str:
 
 
 def fields_of(number: int) -> dict[str, object]:
-    """Mostly jobs that take no time, and some that can be hit while they run."""
+    """Mostly jobs that take no time, and some that run long enough to be hit."""
     return {"task": "pause", "payload": 0.05} if number % 10 == 0 else {"task": "echo", "payload": number}
 
 
 def soak(jobyard: Jobyard, load: Load, length: Length, attacker: Attacker | None) -> list[Reading]:
-    """The gauges after each round, when everybody is there and nothing is left to do."""
+    """The gauges after each round, when all processes are up and no work is left."""
     readings: list[Reading] = []
     logs: list[float] = []
     for _ in range(length.rounds):
@@ -125,13 +125,13 @@ def soak(jobyard: Jobyard, load: Load, length: Length, attacker: Attacker | None
 
 
 def follow(jobyard: Jobyard, logs: list[float], *, for_s: float) -> None:
-    """Look at the database's log all the time."""
+    """Watch the size of the database's log."""
     ends_at = time.monotonic() + for_s
     wait_for(lambda: logs.append(log_mib(jobyard)) or time.monotonic() > ends_at, within_s=for_s + 5)
 
 
 def wait_quiet(jobyard: Jobyard, jobs: int) -> None:
-    """Come back when so many jobs are completed, no other is left, and everybody is well."""
+    """Wait until this many jobs are completed, no other is left, and the system is healthy."""
 
     def counts() -> dict[str, int]:
         return {status: count for status, count in jobyard.stats()["jobs"].items() if count}
@@ -158,7 +158,7 @@ def executors(jobyard: Jobyard) -> list[int]:
 
 
 def check_accounts(jobyard: Jobyard, load: Load) -> None:
-    """Each acknowledged job is there once and completed, and no other is."""
+    """Every acknowledged job is stored once and completed, and there are no others."""
     stored: list[str] = []
     path = f"/jobs?status=completed&limit={PAGE}"
     while path:
@@ -190,10 +190,10 @@ def test_nothing_grows_and_every_job_is_accounted_for(tmp_path: Path, length: Le
 FLOOD_BATCH = 1_000
 MOST_MIB = 48.0
 WATCHERS = 3
-"""Each may claim once or twice on room that was given to it just before another took it."""
+"""Each may claim once or twice on room that was granted just before another one used it."""
 
 
-def test_a_flood_while_no_worker_takes_anything_is_bounded_in_every_process(tmp_path: Path, flood: int) -> None:
+def test_a_flood_without_working_workers_is_bounded_in_every_process(tmp_path: Path, flood: int) -> None:
     with Jobyard(tmp_path, HANG_S=3600, LOG_LEVEL="error", WATCHERS=WATCHERS) as jobyard:
         workers = [entry["pid"] for name, entry in jobyard.processes().items() if name.startswith("worker-")]
         load = Load(jobyard, jobs_a_batch=FLOOD_BATCH)
@@ -216,7 +216,7 @@ def test_a_flood_while_no_worker_takes_anything_is_bounded_in_every_process(tmp_
 
 
 def note_memory(jobyard: Jobyard, highest: dict[str, float]) -> None:
-    """The most that each process has held so far, by pid and title."""
+    """Update the highest memory of each process so far, by pid and title."""
     for process in tree(jobyard):
         title = f"{process.pid} {_title(process)}"
         highest[title] = max(highest.get(title, 0.0), memory_mib(process.pid))

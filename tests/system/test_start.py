@@ -1,4 +1,4 @@
-"""Starting and not starting: `bin/start-all`'s program with everything real behind it."""
+"""Successful and failing starts: the program of `bin/start-all` with everything real behind it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ONE_OF_EACH = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
 
 
 def refused(jobyard: Jobyard) -> list[str]:
-    """The lines that a start which cannot be says before it ends with status 2 and leaves nothing."""
+    """The lines that a failing start prints before it ends with status 2 and leaves nothing behind."""
     jobyard.start(wait_ready=False)
     assert jobyard.wait_end(within_s=10) == CANNOT_START
     jobyard.check_nothing_is_left()
     return jobyard.output().splitlines()
 
 
-def test_all_faults_are_told_at_once_each_in_a_line(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_one_per_line(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("import nowhere\n")
     jobyard = Jobyard(tmp_path, TASKS="broken")
     (tmp_path / "data").mkdir()
@@ -43,14 +43,14 @@ def test_all_faults_are_told_at_once_each_in_a_line(tmp_path: Path) -> None:
     assert "broken" in lines[2] and "nowhere" in lines[2]
 
 
-def test_all_bad_settings_are_told_in_one_line(tmp_path: Path) -> None:
+def test_all_invalid_settings_are_reported_in_one_line(tmp_path: Path) -> None:
     lines = refused(Jobyard(tmp_path, words=("start-all", "--workers", "none", "--log-level=loud"), POLL_S="often"))
 
     assert len(lines) == 1
-    assert all(told in lines[0] for told in ("WORKERS must be", "LOG_LEVEL must be", "POLL_S must be"))
+    assert all(text in lines[0] for text in ("WORKERS must be", "LOG_LEVEL must be", "POLL_S must be"))
 
 
-def test_a_folder_in_use_is_told_with_whose_it_is(tmp_path: Path) -> None:
+def test_a_folder_in_use_is_reported_with_its_user(tmp_path: Path) -> None:
     with Jobyard(tmp_path, **ONE_OF_EACH) as first:
         second = Jobyard(tmp_path, **ONE_OF_EACH)
         second.start(wait_ready=False)
@@ -83,13 +83,13 @@ def test_a_stop_before_the_start_is_done_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ["--pol-s", "everything"])
-def test_a_wrong_word_is_told_with_status_2(tmp_path: Path, word: str) -> None:
+def test_an_unknown_argument_is_reported_with_status_2(tmp_path: Path, word: str) -> None:
     lines = refused(Jobyard(tmp_path, words=("start-all", word)))
 
     assert lines == [f"jobyard cannot start: unknown word '{word}'; see bin/start-all --help"]
 
 
-def test_components_that_are_started_one_by_one_find_each_other_wherever_they_are(tmp_path: Path) -> None:
+def test_components_started_one_by_one_find_each_other(tmp_path: Path) -> None:
     roles = ("worker", "scheduler", "watcher", "queue", "gateway")
     (tmp_path / "mine.py").write_text(DOUBLE)
     first = Jobyard(tmp_path, words=("start", "worker"), TASKS="mine")
@@ -114,9 +114,9 @@ def test_components_that_are_started_one_by_one_find_each_other_wherever_they_ar
     first.check_nothing_is_left()
 
 
-def test_started_by_somebody_who_ignores_sigchld_it_still_sees_its_children_end(tmp_path: Path) -> None:
+def test_with_an_inherited_ignored_sigchld_it_still_sees_its_children_end(tmp_path: Path) -> None:
     jobyard = Jobyard(tmp_path, **ONE_OF_EACH)
-    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # which a program that is started inherits
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # inherited by a program that is started
     try:
         jobyard.start(wait_ready=False)
     finally:
@@ -131,12 +131,12 @@ def test_started_by_somebody_who_ignores_sigchld_it_still_sees_its_children_end(
         assert jobyard.stop() == 0
 
 
-def test_stop_all_without_anything_says_so(tmp_path: Path) -> None:
+def test_stop_all_says_when_nothing_runs(tmp_path: Path) -> None:
     assert stop_all(tmp_path) == [f"nothing runs on {tmp_path / 'data'}"]
 
 
 def stop_all(folder: Path) -> list[str]:
-    """What `bin/stop-all` says."""
+    """The output of `bin/stop-all`."""
     done = subprocess.run(
         [sys.executable, "-m", "jobyard", "stop-all"], cwd=folder, env=Jobyard.environment_for(folder), capture_output=True,
         text=True,

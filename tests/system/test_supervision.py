@@ -1,4 +1,4 @@
-"""Real processes under the real guard and supervisor, with roles that do next to nothing (`tests.support.tiny`)."""
+"""Real processes under the real guard and supervisor, with roles that do almost nothing (`tests.support.tiny`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORKER = "worker-7001"
 
 
 class Tiny(Jobyard):
-    """Asked over its own socket, for it serves no HTTP."""
+    """A tiny system; it serves no HTTP, so its supervisor's socket is asked instead."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
         super().__init__(folder, program=(str(CHECKOUT / "tests/support/tiny.py"),), words=(), PORT_OFFSET=1, **settings)
@@ -40,7 +40,7 @@ class Tiny(Jobyard):
         return int(wait_for((self.data_dir / "executor").read_text))
 
     def left(self) -> list[str]:
-        """Who left in peace, in order."""
+        """The processes that stopped cleanly, in order."""
         return (self.data_dir / "left").read_text().split()
 
 
@@ -78,7 +78,7 @@ def test_a_stopped_process_is_replaced_after_hang_s(tmp_path: Path) -> None:
         assert "process_hung" in tiny.output()
 
 
-def test_a_crash_loop_leaves_the_others_alone(tmp_path: Path) -> None:
+def test_a_crash_loop_does_not_affect_other_processes(tmp_path: Path) -> None:
     tiny = Tiny(tmp_path, CRASHES="watcher-9001")
     tiny.start(wait_ready=False)
     wait_for(lambda: int(str(tiny.processes()["watcher-9001"]["restarts"])) >= 3)
@@ -92,7 +92,7 @@ def test_a_crash_loop_leaves_the_others_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("victim", ["supervisor", "guard"])
-def test_nothing_is_left_a_second_after_either_of_the_first_two_is_killed(tmp_path: Path, victim: str) -> None:
+def test_nothing_is_left_a_second_after_guard_or_supervisor_is_killed(tmp_path: Path, victim: str) -> None:
     tiny = Tiny(tmp_path).start()
     tiny.executor()
     pids = {"supervisor": int(str(tiny.processes()["supervisor"]["pid"])), "guard": tiny.guard_pid}

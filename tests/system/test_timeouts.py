@@ -1,4 +1,4 @@
-"""Tasks that take too long."""
+"""Tasks that exceed their timeout."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
 
 
-def test_a_task_whose_time_is_over_may_tidy_up(jobyard: Jobyard, notes: Notes) -> None:
+def test_a_task_that_times_out_can_clean_up(jobyard: Jobyard, notes: Notes) -> None:
     job_id = jobyard.submit(notes.payload(), task="tidy", timeout_s=0.3, max_retries=0)
 
     job = jobyard.wait_for_job(job_id, status="failed")
 
     begun, tidied = notes.wait(job_id), notes.wait(job_id, what="tidied")
-    assert 0.25 <= tidied.monotonic_s - begun.monotonic_s < 0.8  # its time began when it was handed over, a moment before
+    assert 0.25 <= tidied.monotonic_s - begun.monotonic_s < 0.8  # it started when it was sent, a moment before
     assert [execution["status"] for execution in jobyard.executions(job_id)] == ["timeout"]
     assert "0.3" in job["error"]
 

@@ -1,4 +1,4 @@
-"""Clients that wait for a job's end: answered soon after it, in nobody's way, and by a front that leaves as well."""
+"""Clients that wait for a job's end: answered soon after it, without affecting others, even by a front that stops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
 
 CROWD = 200
-"""More than the front has threads."""
+"""More than the front's threads."""
 SOON_S = 2.0
 NEVER_S = 3600
 
@@ -24,23 +24,23 @@ def asks(job_id: str, wait_s: float, more: str = "") -> bytes:
 
 
 def answers_of(clients: list[socket.socket]) -> list[tuple[int, str]]:
-    """The next status of each, and that of the job in it."""
-    told = []
+    """The HTTP status of each client's next answer, and the status of the job in it."""
+    received = []
     for client in clients:
         with client.makefile("rb", buffering=0) as answers:
             answer = read_answer(answers)  # type: ignore[arg-type]
             assert answer is not None
-            told.append((answer.status, str(answer.json["status"])))
-    return told
+            received.append((answer.status, str(answer.json["status"])))
+    return received
 
 
 def connections(jobyard: Jobyard) -> int:
-    """Of clients with the front."""
+    """The number of client connections to the front."""
     (http,) = psutil.Process(jobyard.pid("gateway-8080")).children()
     return sum(one.status == psutil.CONN_ESTABLISHED for one in http.net_connections("tcp"))
 
 
-def test_the_answer_comes_soon_after_the_end(jobyard: Jobyard) -> None:
+def test_the_answer_arrives_soon_after_the_end(jobyard: Jobyard) -> None:
     late_s = []
     for _ in range(5):
         job_id = jobyard.submit(delay_s=0.2)
@@ -51,7 +51,7 @@ def test_the_answer_comes_soon_after_the_end(jobyard: Jobyard) -> None:
     assert min(late_s) < 0.5 and max(late_s) < 5
 
 
-def test_when_the_time_is_up_the_job_is_shown_as_it_is(small: Jobyard) -> None:
+def test_when_the_time_is_up_the_answer_is_the_job_as_it_is(small: Jobyard) -> None:
     job_id = small.submit(delay_s=NEVER_S)
     began = time.monotonic()
 
@@ -61,7 +61,7 @@ def test_when_the_time_is_up_the_job_is_shown_as_it_is(small: Jobyard) -> None:
     assert 0.3 <= time.monotonic() - began < 5
 
 
-def test_a_crowd_that_waits_delays_nobody_and_is_answered_at_once(small: Jobyard) -> None:
+def test_many_waiting_clients_delay_no_others_and_are_answered_at_once(small: Jobyard) -> None:
     job_id = small.submit(delay_s=NEVER_S)
     with crowd(small, asks(job_id, 60), size=CROWD) as clients:
         began = time.monotonic()
@@ -75,7 +75,7 @@ def test_a_crowd_that_waits_delays_nobody_and_is_answered_at_once(small: Jobyard
         assert answers_of(clients) == [(200, "cancelled")] * CROWD
 
 
-def test_a_connection_is_used_again_after_a_wait_even_when_the_next_request_came_meanwhile(small: Jobyard) -> None:
+def test_a_connection_is_reused_after_a_wait_even_with_a_pipelined_request(small: Jobyard) -> None:
     job_id = small.submit(delay_s=NEVER_S)
     with a_client(small) as client:
         client.sendall(asks(job_id, 0.3) + asks(job_id, 0) + asks(job_id, 0.1, "Connection: close\r\n"))
@@ -84,7 +84,7 @@ def test_a_connection_is_used_again_after_a_wait_even_when_the_next_request_came
         assert client.recv(1) == b""
 
 
-def test_whoever_hangs_up_frees_the_place(small: Jobyard) -> None:
+def test_a_client_that_disconnects_frees_its_place(small: Jobyard) -> None:
     job_id = small.submit(delay_s=NEVER_S)
 
     with crowd(small, asks(job_id, 60), size=20):
@@ -93,7 +93,7 @@ def test_whoever_hangs_up_frees_the_place(small: Jobyard) -> None:
     wait_for(lambda: connections(small) < 20, told="their end")
 
 
-def test_a_front_that_leaves_answers_all_who_wait(tmp_path: Path) -> None:
+def test_a_stopping_front_answers_all_waiting_clients(tmp_path: Path) -> None:
     with Jobyard(tmp_path, SCHEDULERS=1, WATCHERS=1, WORKERS=1, CONCURRENCY=1) as jobyard:
         job_id = jobyard.submit(delay_s=NEVER_S)
         with crowd(jobyard, asks(job_id, 60), size=20) as clients:

@@ -1,4 +1,4 @@
-"""What a new user does first, and what the numbers say of it afterwards."""
+"""The first steps of a new user, and the counters afterwards."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_an_attempt_leaves_an_execution(jobyard: Jobyard) -> None:
 
 
 @pytest.mark.parametrize(("ports", "names"), STATS.items())
-def test_every_component_tells_what_is_documented(jobyard: Jobyard, ports: tuple[int, ...], names: set[str]) -> None:
+def test_every_component_has_the_documented_stats(jobyard: Jobyard, ports: tuple[int, ...], names: set[str]) -> None:
     for port in ports:
         assert set(jobyard.get("/stats", port=port).json) >= names
 
@@ -105,7 +105,7 @@ def test_every_port_is_healthy_and_answers_errors_in_one_form(jobyard: Jobyard, 
     assert (wrong_method.status, "GET" in wrong_method.headers["Allow"]) == (405, True)
 
 
-def test_a_scheduler_accepts_jobs_too(jobyard: Jobyard) -> None:
+def test_a_scheduler_accepts_jobs(jobyard: Jobyard) -> None:
     for port in SCHEDULERS:
         answer = jobyard.ask("POST", "/schedule", {"payload": port}, port=port)
 
@@ -126,7 +126,7 @@ def test_stats_add_up(jobyard: Jobyard, notes: Notes) -> None:
 
     attempts = JOBS + 3
     moved = totals(jobyard) - before
-    moved["jobs_popped"] -= moved.pop("jobs_released", 0)  # a ticket that waited too long is given back and handed out again
+    moved["jobs_popped"] -= moved.pop("jobs_released", 0)  # a ticket that waited too long is released and handed out again
     assert moved == Counter(
         jobs_accepted=JOBS + 1, completed=JOBS, failed=1, jobs_claimed=attempts, jobs_queued=attempts, jobs_pushed=attempts,
         jobs_popped=attempts, jobs_acked=attempts, jobs_succeeded=JOBS, jobs_failed=1, jobs_retried=2,
@@ -168,26 +168,26 @@ def test_the_same_key_with_the_same_body_is_one_job(jobyard: Jobyard) -> None:
     assert first.json["job_id"] == again.json["job_id"]
 
 
-def test_a_coroutine_is_a_task_too(jobyard: Jobyard, notes: Notes) -> None:
+def test_a_coroutine_can_be_a_task(jobyard: Jobyard, notes: Notes) -> None:
     job_id = jobyard.submit(notes.payload(value={"ok": True}, for_s=0.01), task="run_async")
 
     assert jobyard.wait_for_job(job_id)["result"] == {"ok": True}
 
 
-def test_what_a_task_writes_stands_in_the_log_with_its_job(jobyard: Jobyard, notes: Notes) -> None:
+def test_a_tasks_output_is_logged_with_its_job(jobyard: Jobyard, notes: Notes) -> None:
     job_id = jobyard.submit(notes.payload(size=300), task="speak")
     jobyard.wait_for_job(job_id)
 
     wait_for(lambda: any(job_id in line and "y" * 300 in line for line in jobyard.output().splitlines()), told="the words")
 
 
-def test_much_output_stops_no_task(jobyard: Jobyard, notes: Notes) -> None:
+def test_much_output_does_not_stop_a_task(jobyard: Jobyard, notes: Notes) -> None:
     job_id = jobyard.submit(notes.payload(size=3_000_000), task="speak")
 
     jobyard.wait_for_job(job_id)
 
 
-def test_a_job_runs_at_its_time_and_not_before(jobyard: Jobyard, notes: Notes) -> None:
+def test_a_job_runs_when_it_is_due_and_not_before(jobyard: Jobyard, notes: Notes) -> None:
     job_ids = [jobyard.submit(notes.payload(), task="run", delay_s=0.3 + 0.1 * number) for number in range(5)]
 
     for job_id in job_ids:

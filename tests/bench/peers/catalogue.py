@@ -1,5 +1,5 @@
-"""Who is compared, and how each is set: workers on two cores, late acknowledgement where there is one, what its own
-documentation recommends for many short jobs, else its defaults. Results are not kept.
+"""The job systems that are compared, and their settings: workers on two cores, late acknowledgement where it exists, what their
+own documentation recommends for many short jobs, else their defaults. Results are not kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.bench.peers.servers import Serve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """`command` is a worker as it is started in the folder `apps`; `{url}` in it is the server's."""
+    """A job system. `command`: starts a worker in the folder `apps`; `{url}` is replaced by the server's URL."""
 
     name: str
     app: str

@@ -1,4 +1,4 @@
-"""The peers' servers, private ones: started on a free port or a Unix socket with data in a temporary folder, gone afterwards."""
+"""Private servers for the peers: on a free port or a Unix socket, with data in a temporary folder that is removed afterwards."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.bench.peers.environment import CannotRun, last_line
 
 START_S = 20.0
 STOP_S = 10.0
-LOOK_EVERY_S = 0.02
+POLL_S = 0.02
 POSTGRES_PROGRAMS = "/usr/lib/postgresql"
 UNPRIVILEGED = ("postgres", "nobody")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A running one; no `pid`: there is none, the URL is a file."""
+    """A running server. `pid`: None when there is no process because the URL is a file."""
 
     url: str
     words: str = ""
@@ -35,7 +35,7 @@ class Server:
 
 @contextlib.contextmanager
 def redis() -> Iterator[Server]:
-    """As it comes: no log, so the last accepted jobs may be lost with it."""
+    """Redis with its defaults: without a log, so the last accepted jobs may be lost with it."""
     program = find_program("redis-server", package="redis-server")
     with _folder() as folder, socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -49,7 +49,7 @@ def redis() -> Iterator[Server]:
 
 @contextlib.contextmanager
 def postgres() -> Iterator[Server]:
-    """As it comes, with fsync; only its Unix socket is open. It refuses root, so for root it runs as somebody else."""
+    """PostgreSQL with its defaults (fsync on), on a Unix socket only. It refuses root, so for root it runs as another user."""
     program, initdb = (find_program(name, _postgres_folders(), package="postgresql") for name in ("postgres", "initdb"))
     with _folder() as folder:
         data = folder / "data"
@@ -81,7 +81,7 @@ def _running(command: Sequence[str], folder: Path, is_up: Callable[[], bool], st
         while not is_up():
             if process.poll() is not None or time.monotonic() > give_up_at:
                 raise CannotRun(f"{Path(command[0]).name} does not start: {last_line(said.read_text(errors='replace'))}")
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_S)
         yield process.pid
     finally:
         process.send_signal(stop)
@@ -102,7 +102,7 @@ def _folder() -> Iterator[Path]:
 
 
 def find_program(name: str, folders: Sequence[str] = (), *, package: str) -> str:
-    """Where it is: in these folders or where programs are; `package` has it."""
+    """The path of a program, in these folders or on PATH. `package`: the one to install when it is missing."""
     found = shutil.which(name, path=os.pathsep.join([*folders, os.environ.get("PATH", ""), "/usr/bin", "/usr/sbin"]))
     if found is None:
         raise CannotRun(f"{name} is not installed (Debian and Ubuntu: apt install {package})")
@@ -114,7 +114,7 @@ def _postgres_folders() -> list[str]:
 
 
 def _unprivileged(folder: Path) -> list[str]:
-    """What to put before a command so that it does not run as root; the folder becomes that user's."""
+    """A command prefix that runs it as a user other than root; the folder is given to that user."""
     if os.geteuid() != 0:
         return []
     for name in UNPRIVILEGED:

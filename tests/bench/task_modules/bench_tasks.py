@@ -1,4 +1,4 @@
-"""Tasks that sign a guestbook at their first line: how the benchmark learns when something ran."""
+"""Tasks that report to a `StartRecorder` at their first line, which tells the benchmark when they started."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import Any
 
 from jobyard import current_job, task
 
-Invitation = dict[str, Any]
+StartPayload = dict[str, Any]
 
 
 @task("bench_start")
-def sign(payload: Invitation) -> None:
-    """Sign and leave."""
-    _sign(payload, time.monotonic_ns(), time.time_ns()).close()
+def start_job(payload: StartPayload) -> None:
+    """Report the start and return."""
+    _report_start(payload, time.monotonic_ns(), time.time_ns()).close()
 
 
 @task("bench_hold")
-def stay(payload: Invitation) -> None:
-    """Sign and stay until the guestbook's keeper says or hangs up."""
-    with _sign(payload, time.monotonic_ns(), time.time_ns()) as line:
-        line.recv(1)
+def hold(payload: StartPayload) -> None:
+    """Report the start and run until the recorder releases the task or closes the connection."""
+    with _report_start(payload, time.monotonic_ns(), time.time_ns()) as connection:
+        connection.recv(1)
 
 
 @task("bench_second")
-def stay_a_second(payload: Invitation) -> None:
-    """Sign and stay for one second."""
-    with _sign(payload, time.monotonic_ns(), time.time_ns()):
+def run_one_second(payload: StartPayload) -> None:
+    """Report the start and run for one second."""
+    with _report_start(payload, time.monotonic_ns(), time.time_ns()):
         time.sleep(1)
 
 
-def _sign(invitation: Invitation, monotonic_ns: int, wall_ns: int) -> socket.socket:
-    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    line.connect(invitation["guestbook"])
-    entry = {
-        "number": invitation["number"], "attempt": current_job().attempt, "pid": os.getpid(),
+def _report_start(payload: StartPayload, monotonic_ns: int, wall_ns: int) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.connect(payload["recorder"])
+    report = {
+        "number": payload["number"], "attempt": current_job().attempt, "pid": os.getpid(),
         "monotonic_ns": monotonic_ns, "wall_ns": wall_ns,
     }  # fmt: skip
-    line.sendall(json.dumps(entry).encode() + b"\n")
-    return line
+    connection.sendall(json.dumps(report).encode() + b"\n")
+    return connection

@@ -1,4 +1,4 @@
-"""One browser for the tests of the dashboard, and a tab a test that notes every complaint: no test may leave one."""
+"""One browser for the dashboard tests, and a tab per test that records every console error: no test may cause one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Tab:
         self.jobyard = jobyard
         self.base = f"http://127.0.0.1:{jobyard.port()}"
         self.expected: list[str] = []
-        """Words of complaints that this test is about: a browser also logs each request that was refused."""
+        """Parts of console errors that this test expects: a browser also logs every refused request."""
         self.complaints: list[str] = []
         self.asked: list[str] = []
         self.page: Page = context.new_page()
@@ -39,13 +39,13 @@ class Tab:
         self.page.on("request", lambda request: self.asked.append(request.url))
 
     def open(self, address: str = "#/") -> Page:
-        """Go there, and come back when there is a heading."""
+        """Open an address, and wait for its heading."""
         self.page.goto(f"{self.base}/{address}")
         self.page.locator("h1").wait_for()
         return self.page
 
     def check(self) -> None:
-        """Nothing was complained of, and nobody else was asked."""
+        """There were no console errors, and no requests to other hosts."""
         left = [words for words in self.complaints if not any(expected in words for expected in self.expected)]
         assert left == []
         assert {urlsplit(url).netloc for url in self.asked if not url.startswith("data:")} <= {urlsplit(self.base).netloc}
@@ -57,7 +57,7 @@ class Tab:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """The system's own Chromium. It belongs to this folder alone: while it runs, no other test could run an event loop."""
+    """The system's own Chromium, for this folder only: while it runs, no other test could run an event loop."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip(f"needs a browser: none of {', '.join(BROWSERS)} is on PATH (Debian: apt install chromium)")
@@ -77,7 +77,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def tab(context: BrowserContext, one_slot: Jobyard) -> Iterator[Tab]:
-    """A tab on a small system that other tests use too."""
+    """A tab on a small system that other tests share."""
     tab = Tab(context, one_slot)
     yield tab
     tab.check()
@@ -85,7 +85,7 @@ def tab(context: BrowserContext, one_slot: Jobyard) -> Iterator[Tab]:
 
 @pytest.fixture(scope="package")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
-    """A system that asks for a token, and may be stopped and started."""
+    """A system that requires a token, and may be stopped and started."""
     folder: Path = tmp_path_factory.mktemp("guarded")
     settings = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1, "API_TOKEN": TOKEN}
     with Jobyard(folder, **settings) as jobyard:
@@ -94,7 +94,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
 
 @pytest.fixture
 def guarded_tab(context: BrowserContext, guarded: Jobyard) -> Iterator[Tab]:
-    """A tab on it; what it is refused without the token is expected."""
+    """A tab on the guarded system; requests that are refused without the token are expected."""
     tab = Tab(context, guarded)
     tab.expected.append("401")
     yield tab

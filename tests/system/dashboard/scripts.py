@@ -1,4 +1,4 @@
-"""What is run in the page itself."""
+"""Scripts that are run in the page."""
 
 HIDE = """hidden => {
   Object.defineProperty(document, "hidden", { value: hidden, configurable: true });

@@ -1,4 +1,4 @@
-"""The dashboard as people use it: jobs, their list, the page itself. One file, so that all of it shares one browser."""
+"""The dashboard as people use it: jobs, their list, the page itself. One file, so that all tests share one browser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVIL = '<img src=x onerror="document.title=`broken in`"><script>document.title="
 
 
 def submit(page: Page, **fields: str) -> None:
-    """Fill the form and send it."""
+    """Fill in the form and send it."""
     for title, value in fields.items():
         control = page.get_by_label(title.replace("_", " "), exact=False).first
         control.fill(value)
@@ -39,17 +39,17 @@ def test_a_job_is_submitted_and_seen_to_run_and_end(tab: Tab, notes: Notes, tmp_
     go_on.touch()
     expect(page.locator(".head .badge")).to_have_text("completed")
     expect(page.locator(".timeline")).to_contain_text("Attempt 1: success")
-    expect(page.locator("#told")).to_contain_text("accepted")
+    expect(page.locator("#notice")).to_contain_text("accepted")
 
 
-def test_the_tasks_that_are_known_are_offered(tab: Tab) -> None:
+def test_the_form_offers_the_registered_tasks(tab: Tab) -> None:
     page = tab.open("#/submit")
 
     expect(page.locator("#tasks option[value=echo]")).to_have_count(1)
     expect(page.locator("#tasks option[value=hold]")).to_have_count(1)
 
 
-def test_a_large_number_loses_no_digit(tab: Tab) -> None:
+def test_a_large_number_keeps_all_digits(tab: Tab) -> None:
     page = tab.open("#/submit")
 
     submit(page, Payload='{"big": 9007199254740993, "small": 1.5}')
@@ -60,7 +60,7 @@ def test_a_large_number_loses_no_digit(tab: Tab) -> None:
     assert tab.jobyard.job(job_id)["payload"] == {"big": 9007199254740993, "small": 1.5}
 
 
-def test_a_wrong_field_is_told_beside_it_and_nothing_is_sent(tab: Tab) -> None:
+def test_an_invalid_field_is_marked_and_nothing_is_sent(tab: Tab) -> None:
     page = tab.open("#/submit")
     tab.expected.append("400")
 
@@ -86,7 +86,7 @@ def test_a_failed_job_shows_why_and_is_retried(tab: Tab, notes: Notes) -> None:
     expect(page.locator(".head .badge")).to_have_text("failed")
 
 
-def test_a_running_job_is_cancelled_after_a_question(tab: Tab, notes: Notes, tmp_path: Path) -> None:
+def test_a_running_job_is_cancelled_after_confirmation(tab: Tab, notes: Notes, tmp_path: Path) -> None:
     job_id = tab.jobyard.submit(notes.payload(until=str(tmp_path / "never")), task="hold")
     page = tab.open(f"#/jobs/{job_id}")
     expect(page.locator(".head .badge")).to_have_text("running")
@@ -102,19 +102,19 @@ def test_a_running_job_is_cancelled_after_a_question(tab: Tab, notes: Notes, tmp
     expect(page.locator(".head .badge")).to_have_text("cancelled")
 
 
-def test_a_job_is_copied_as_a_command(tab: Tab) -> None:
+def test_a_job_is_copied_as_a_curl_command(tab: Tab) -> None:
     job_id = tab.jobyard.submit({"it's": "quoted"}, delay_s=3600)
     page = tab.open(f"#/jobs/{job_id}")
 
     page.get_by_role("button", name="Copy as curl").click()
-    expect(page.locator("#told")).to_contain_text("Copied")
+    expect(page.locator("#notice")).to_contain_text("Copied")
 
     command = page.evaluate("navigator.clipboard.readText()")
     assert command.startswith(f"curl -X POST {tab.base}/api/jobs -H 'Content-Type: application/json' -d '")
     assert """{"it'\\''s":"quoted"}""" in command
 
 
-def test_a_job_that_is_not_there_is_told(tab: Tab) -> None:
+def test_an_unknown_job_is_reported(tab: Tab) -> None:
     tab.expected += ["404", "400"]
 
     tab.open("#/jobs/0123456789abcdef01234567")
@@ -123,7 +123,7 @@ def test_a_job_that_is_not_there_is_told(tab: Tab) -> None:
     expect(tab.page.get_by_role("alert")).to_contain_text("hexadecimal")
 
 
-def test_a_job_that_waits_says_why_until_it_runs(tab: Tab, notes: Notes, tmp_path: Path) -> None:
+def test_a_waiting_job_shows_why_until_it_runs(tab: Tab, notes: Notes, tmp_path: Path) -> None:
     go_on = tmp_path / "go on"
     holder = tab.jobyard.submit(notes.payload(until=str(go_on)), task="hold", priority=9)
     tab.jobyard.wait_for_job(holder, status="running")
@@ -155,14 +155,14 @@ def test_a_running_job_shows_its_progress_and_what_it_printed(tab: Tab, tmp_path
 
 
 def fill(tab: Tab, queue: str, count: int) -> list[str]:
-    """Jobs that wait, newest first."""
+    """Submit jobs that are due later; their ids, newest first."""
     lines = [{"queue": queue, "payload": f"number {number} of them", "delay_s": 3600} for number in range(count)]
     answer = tab.jobyard.ask("POST", "/api/jobs/batch", {"jobs": lines})
     job_ids: list[str] = answer.json["job_ids"]
     return job_ids[::-1]
 
 
-def test_a_filter_stands_in_the_address_and_survives_a_reload(tab: Tab) -> None:
+def test_a_filter_is_part_of_the_address_and_survives_a_reload(tab: Tab) -> None:
     fill(tab, "filtered", 3)
     page = tab.open("#/jobs")
 
@@ -181,7 +181,7 @@ def test_a_filter_stands_in_the_address_and_survives_a_reload(tab: Tab) -> None:
     expect(page.get_by_label("Status")).to_have_value("")
 
 
-def test_pages_follow_one_another_and_come_back(tab: Tab) -> None:
+def test_the_list_pages_forwards_and_back(tab: Tab) -> None:
     job_ids = fill(tab, "paged", 60)
     page = tab.open("#/jobs?queue=paged")
     expect(page.locator(ROWS)).to_have_count(50)
@@ -198,7 +198,7 @@ def test_pages_follow_one_another_and_come_back(tab: Tab) -> None:
     expect(page.locator(ROWS).first).to_contain_text(job_ids[0])
 
 
-def test_a_new_job_comes_up_by_itself_and_leads_to_its_page(tab: Tab) -> None:
+def test_a_new_job_appears_by_itself_and_links_to_its_page(tab: Tab) -> None:
     page = tab.open("#/jobs?queue=fresh")
     expect(page.locator(".none")).to_be_visible()
 
@@ -228,7 +228,7 @@ def test_jobs_are_found_by_text_and_by_time(tab: Tab) -> None:
     expect(page.locator(ROWS).filter(has_text=newest)).to_have_count(1)
 
 
-def test_all_that_match_are_counted_and_cancelled_after_a_question(tab: Tab) -> None:
+def test_matching_jobs_are_counted_and_cancelled_after_confirmation(tab: Tab) -> None:
     fill(tab, "many", 450)
     page = tab.open("#/jobs?queue=many&status=pending")
 
@@ -246,7 +246,7 @@ def test_all_that_match_are_counted_and_cancelled_after_a_question(tab: Tab) -> 
     assert tab.jobyard.get("/api/jobs/count?queue=many&status=cancelled").json["count"] == 450
 
 
-def test_what_is_done_to_many_can_be_stopped(tab: Tab) -> None:
+def test_a_change_of_many_jobs_can_be_stopped(tab: Tab) -> None:
     fill(tab, "stopped", 600)
     page = tab.open("#/jobs?queue=stopped")
     steps: list[str] = []
@@ -257,7 +257,7 @@ def test_what_is_done_to_many_can_be_stopped(tab: Tab) -> None:
     expect(page.get_by_text("200 of 600")).to_be_visible()
     page.get_by_role("button", name="Stop").click()
 
-    expect(page.locator("#told")).to_have_text("Stopped: 200 jobs cancelled, 0 left as they were.")
+    expect(page.locator("#notice")).to_have_text("Stopped: 200 jobs cancelled, 0 left as they were.")
     assert tab.jobyard.get("/api/jobs/count?queue=stopped&status=pending").json["count"] == 400
 
 
@@ -286,7 +286,7 @@ def test_the_overview_shows_jobs_workers_and_processes(tab: Tab) -> None:
     expect(page.get_by_role("region", name="Workers")).to_contain_text("of 1 busy")
     processes = page.get_by_role("region", name="Processes").locator("tbody tr")
     expect(processes).to_have_count(len(tab.jobyard.processes()))
-    expect(processes.filter(has_text="queue-")).to_contain_text("well")
+    expect(processes.filter(has_text="queue-")).to_contain_text("healthy")
     expect(page.locator("#live")).to_have_text("Live")
 
 
@@ -305,7 +305,7 @@ def test_foreign_text_stays_text(tab: Tab, notes: Notes) -> None:
         assert "broken in" not in page.title()
 
 
-def test_the_keyboard_alone_is_enough(tab: Tab) -> None:
+def test_the_keyboard_alone_is_sufficient(tab: Tab) -> None:
     page = tab.open("#/jobs")
 
     page.keyboard.press("Tab")
@@ -328,7 +328,7 @@ def test_the_keyboard_alone_is_enough(tab: Tab) -> None:
     expect(page.locator(".head .badge")).to_have_text("completed")
 
 
-def test_a_dialog_keeps_the_focus_and_gives_it_back(tab: Tab) -> None:
+def test_a_dialog_keeps_the_focus_and_returns_it(tab: Tab) -> None:
     job_id = tab.jobyard.submit(delay_s=3600)
     page = tab.open(f"#/jobs/{job_id}")
 
@@ -369,7 +369,7 @@ def test_every_colour_of_text_has_contrast_in_both_themes(tab: Tab, scheme: str)
     expect(page.get_by_role("button", name="Theme")).to_have_text("Theme: dark" if scheme == "light" else "Theme: light")
 
 
-def test_a_hidden_tab_asks_for_nothing(tab: Tab) -> None:
+def test_a_hidden_tab_sends_no_requests(tab: Tab) -> None:
     page = tab.open()
     expect(page.locator("#live")).to_have_text("Live")
 
@@ -384,7 +384,7 @@ def test_a_hidden_tab_asks_for_nothing(tab: Tab) -> None:
     expect(page.locator("#live")).to_have_text("Live")
 
 
-def test_a_token_is_asked_for_checked_and_forgotten(guarded_tab: Tab) -> None:
+def test_a_token_is_requested_checked_and_forgotten(guarded_tab: Tab) -> None:
     page = guarded_tab.open("#/jobs")
     expect(page.locator("h1")).to_have_text("Sign in")
 
@@ -404,7 +404,7 @@ def test_a_token_is_asked_for_checked_and_forgotten(guarded_tab: Tab) -> None:
     assert not any(TOKEN in url for url in guarded_tab.asked)
 
 
-def test_a_service_that_goes_away_is_told_and_followed_when_it_is_back(guarded_tab: Tab, guarded: Jobyard) -> None:
+def test_an_unavailable_service_is_reported_until_it_is_back(guarded_tab: Tab, guarded: Jobyard) -> None:
     guarded_tab.expected.append("ERR_CONNECTION")
     page = guarded_tab.open()
     page.get_by_label("Token").fill(TOKEN)
@@ -420,12 +420,12 @@ def test_a_service_that_goes_away_is_told_and_followed_when_it_is_back(guarded_t
     page.evaluate("document.getElementById('try-now').click()")  # it may have been hidden again already
 
     expect(page.locator("#live")).to_have_text("Live")
-    expect(page.locator("#told")).to_have_text("The service answers again.")
+    expect(page.locator("#notice")).to_have_text("The service answers again.")
     expect(page.locator("#away")).to_be_hidden()
     assert guarded.guard_pid != old
 
 
-def test_a_page_that_nobody_knows_is_told(tab: Tab, context: BrowserContext) -> None:
+def test_an_unknown_page_is_reported(tab: Tab, context: BrowserContext) -> None:
     page = tab.open("#/nothing?x=1")
 
     expect(page.locator("h1")).to_have_text("There is no such page")
@@ -433,7 +433,7 @@ def test_a_page_that_nobody_knows_is_told(tab: Tab, context: BrowserContext) -> 
     expect(page.locator("h1")).to_have_text("Overview")
 
 
-def test_the_last_hour_is_drawn_and_read_minute_by_minute(tab: Tab) -> None:
+def test_the_last_hour_is_drawn_and_can_be_read_by_minute(tab: Tab) -> None:
     tab.jobyard.wait_for_job(tab.jobyard.submit())
     page = tab.open()
     hour = page.get_by_role("region", name="The last hour")

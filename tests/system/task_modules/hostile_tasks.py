@@ -1,4 +1,4 @@
-"""Tasks that mean harm, or might as well: each tries to take more down than itself."""
+"""Hostile tasks: each tries to harm more than itself."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEVER_MATCHES = "a" * 60 + "!"
 
 @task("multiply")
 def multiply(payload: Any) -> int:
-    """A fork bomb: all fork as fast as they can until there are `limit`; then it comes back, and they stay."""
+    """A fork bomb: all processes fork as fast as they can until there are `limit`; then the task returns, and they stay."""
     born = mmap.mmap(-1, mmap.PAGESIZE)
     note(payload, "begin")
     me = os.getpid()
@@ -56,17 +56,17 @@ def hog(payload: Any) -> None:
 
 @task("daemonise")
 def daemonise(payload: Any) -> None:
-    """Leaves a daemon behind as daemons are made: two forks, a session of its own, nothing shared, deaf to SIGTERM."""
-    told, tell = os.pipe()
+    """Leaves a proper daemon behind: two forks, a session of its own, nothing shared, ignoring SIGTERM."""
+    read_fd, write_fd = os.pipe()
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            os.write(tell, str(os.getpid()).encode())
+            os.write(write_fd, str(os.getpid()).encode())
             os.closerange(0, 4096)
             time.sleep(FOREVER_S)
         os._exit(0)
-    note(payload, "begin", child=int(os.read(told, 20)))
+    note(payload, "begin", child=int(os.read(read_fd, 20)))
     match payload["then"]:
         case "die":
             os._exit(0)
@@ -76,7 +76,7 @@ def daemonise(payload: Any) -> None:
 
 @task("swallow")
 def swallow(payload: Any) -> None:
-    """Cannot be told anything."""
+    """Swallows every exception."""
     note(payload, "begin")
     while True:
         try:
@@ -87,7 +87,7 @@ def swallow(payload: Any) -> None:
 
 @task("shout")
 def shout(payload: Any) -> str:
-    """Prints `mib` MiB, by every way out that there is."""
+    """Prints `mib` MiB through every output channel."""
     note(payload, "begin")
     line = "z" * 1023 + "\n"
     for _ in range(payload["mib"] // 2):
@@ -98,27 +98,27 @@ def shout(payload: Any) -> str:
 
 @task("descend")
 def descend(payload: Any) -> None:
-    """Calls itself without end; with `limit`, past what the stack holds."""
+    """Recurses without end; with `limit`, beyond the size of the stack."""
     note(payload, "begin")
     if "limit" in payload:
         sys.setrecursionlimit(payload["limit"])
 
     def deeper(depth: int) -> int:
-        return max(map(deeper, [depth + 1]))  # through C, or the stack would be on the heap
+        return max(map(deeper, [depth + 1]))  # through C, otherwise the frames would be on the heap
 
     deeper(0)
 
 
 @task("raise_base")
 def raise_base(payload: Any) -> None:
-    """Raises what is no `Exception`."""
+    """Raises a `BaseException` that is not an `Exception`."""
     note(payload, "begin")
     raise {"KeyboardInterrupt": KeyboardInterrupt, "GeneratorExit": GeneratorExit, "SystemExit": SystemExit}[payload["name"]]()
 
 
 @task("spoil")
 def spoil(payload: Any) -> int:
-    """Changes all that a process shares with whoever uses it next, as far as it can be undone; its pid."""
+    """Changes all state that the next job in the process would share and that can be restored; returns its pid."""
     note(payload, "begin")
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
@@ -174,7 +174,7 @@ async def loop(payload: Any) -> bool:
 
 @task("look")
 def look(payload: Any) -> dict[str, object]:
-    """What it finds, and its pid."""
+    """Returns the state that it finds, and its pid."""
     note(payload, "begin")
     print("it can print")
     mask = os.umask(0o077)
@@ -190,7 +190,7 @@ def look(payload: Any) -> dict[str, object]:
 
 @task("compute")
 def compute(payload: Any) -> None:
-    """Never comes back from C, where Python's signal handlers do not run (or seldom), and holds the interpreter's lock."""
+    """Never returns from C, where Python's signal handlers (almost) never run, and holds the GIL."""
     note(payload, "begin")
     match payload["how"]:
         case "count":
@@ -201,7 +201,7 @@ def compute(payload: Any) -> None:
 
 @task("stop_itself")
 def stop_itself(payload: Any) -> None:
-    """Stops as by Ctrl-Z."""
+    """Stops itself as Ctrl-Z does."""
     note(payload, "begin")
     while True:
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -209,7 +209,7 @@ def stop_itself(payload: Any) -> None:
 
 @task("poison")
 def poison(payload: Any) -> None:
-    """Does this to its worker; the first time not before a file is there."""
+    """Harms its worker; the first time not before a file exists."""
     note(payload, "begin")
     while "after" in payload and not Path(payload["after"]).exists():
         time.sleep(LOOK_EVERY_S)

@@ -19,7 +19,7 @@ LOOK_EVERY_S = 0.005
 
 
 def note(payload: Any, what: str, **more: object) -> None:
-    """One line, appended whole."""
+    """Append a line to the notes."""
     job = current_job()
     line = {"what": what, "attempt": job.attempt, "job_id": job.job_id, "pid": os.getpid(), "worker_pid": worker_pid()}
     times = {"monotonic_s": time.monotonic(), "wall_s": time.time()}
@@ -50,7 +50,7 @@ WORKER: dict[str, int] = {}
 
 @task("run")
 def run(payload: Any) -> object:
-    """Takes `for_s` and gives `value` back."""
+    """Runs for `for_s` and returns `value`."""
     note(payload, "begin")
     time.sleep(payload.get("for_s", 0))
     note(payload, "end")
@@ -67,7 +67,7 @@ async def run_async(payload: Any) -> object:
 
 @task("hold")
 def hold(payload: Any) -> None:
-    """Runs until a file is there."""
+    """Runs until a file exists."""
     note(payload, "begin")
     until = Path(payload["until"])
     while not until.exists():
@@ -77,7 +77,7 @@ def hold(payload: Any) -> None:
 
 @task("chat")
 def chat(payload: Any) -> None:
-    """Prints, logs, tells its progress, lets a child print, runs until a file is there, and kills itself."""
+    """Prints, logs, reports progress, lets a child print, runs until a file exists, and kills itself."""
     print("\x1b[1mhello")
     logging.getLogger("chat").warning("careful")
     current_job().progress(0.5, "half way")
@@ -99,7 +99,7 @@ def fail(payload: Any) -> str:
 
 @task("ask_again")
 def ask_again(payload: Any) -> str:
-    """Wants to be tried again after `delay_s`."""
+    """Raises `Retry` with `delay_s`."""
     note(payload, "begin")
     if current_job().retry_count < payload.get("times", 1):
         raise Retry(delay_s=payload["delay_s"])
@@ -108,7 +108,7 @@ def ask_again(payload: Any) -> str:
 
 @task("give_up")
 def give_up(payload: Any) -> None:
-    """Says that there is no use."""
+    """Raises `Unrecoverable`."""
     note(payload, "begin")
     raise Unrecoverable("no use")
 
@@ -125,7 +125,7 @@ def tidy(payload: Any) -> None:
 
 @task("cling")
 def cling(payload: Any) -> None:
-    """Ignores all that can be ignored, and has a child that does the same."""
+    """Ignores everything that can be ignored, and has a child that does the same."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     ignoring = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     child = subprocess.Popen([sys.executable, "-c", ignoring])
@@ -139,7 +139,7 @@ def cling(payload: Any) -> None:
 
 @task("die")
 def die(payload: Any) -> None:
-    """Ends its own process by a signal, or with an exit status."""
+    """Ends its own process by a signal or with an exit status."""
     note(payload, "begin")
     if "signal" in payload:
         os.kill(os.getpid(), payload["signal"])
@@ -149,14 +149,14 @@ def die(payload: Any) -> None:
 
 @task("give")
 def give(payload: Any) -> object:
-    """A result of `size` bytes of JSON, or one that is no JSON."""
+    """Returns `size` bytes of JSON, or something that is not JSON."""
     note(payload, "begin")
     return object() if payload["size"] is None else "x" * (payload["size"] - 2)
 
 
 @task("speak")
 def speak(payload: Any) -> None:
-    """Writes so many bytes to stdout."""
+    """Writes this many bytes to stdout."""
     note(payload, "begin")
     sys.stdout.write("y" * payload["size"])
 
@@ -170,33 +170,33 @@ def leave(payload: Any) -> None:
 
 @task("pause")
 def pause(payload: float) -> None:
-    """Takes so many seconds, and leaves no note."""
+    """Sleeps for this many seconds, and leaves no note."""
     time.sleep(payload)
 
 
 @task("look_around")
 def look_around(payload: Any) -> list[str]:
-    """The names in its environment."""
+    """Returns the names of its environment variables."""
     return sorted(os.environ)
 
 
 @task("close_all")
 def close_all(payload: Any) -> None:
-    """Closes every descriptor, whoever it belongs to."""
+    """Closes every descriptor of its process."""
     note(payload, "begin")
     os.closerange(0, 4096)
 
 
 @task("complain")
 def complain(payload: Any) -> None:
-    """Prints its words and fails with them."""
+    """Prints a message and fails with it."""
     print(payload["words"])
     raise ValueError(payload["words"])
 
 
 @task("narrate")
 def narrate(payload: Any) -> None:
-    """Prints, logs and says how far it is, then runs until a file is there."""
+    """Prints, logs and reports progress, then runs until a file exists."""
     print(payload["words"])
     current_job().progress(0.4, "not quite half way")
     until = Path(payload["until"])

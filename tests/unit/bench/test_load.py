@@ -1,4 +1,4 @@
-"""The load generator against a server that says what each test wants."""
+"""The load generator against a server with prepared answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.bench.load import Generator, Load, Sent
+from tests.bench.load import Generator, Load, LoadResult
 
 CREATED = b"HTTP/1.1 201 CREATED\r\nContent-Length: 2\r\n\r\n{}"
 BUSY = b"HTTP/1.1 503 BUSY\r\ncontent-length: 0\r\n\r\n"
@@ -18,26 +18,26 @@ LAST = b"HTTP/1.1 201 CREATED\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{
 
 @contextmanager
 def server(answer: Callable[[int], bytes]) -> Iterator[int]:
-    """Its port; `answer` gets the number of the request, and nothing said means hang up."""
+    """The server's port. `answer`: gets the number of the request; an empty answer closes the connection."""
     listener = socket.create_server(("127.0.0.1", 0))
     answered = iter(range(1_000_000))
 
-    def converse(line: socket.socket) -> None:
-        with line:
-            while line.recv(65536):
+    def converse(connection: socket.socket) -> None:
+        with connection:
+            while connection.recv(65536):
                 said = answer(next(answered))
                 if not said:
                     return
                 for part in (said[:30], said[30:]):
-                    line.sendall(part)
+                    connection.sendall(part)
 
     def accept() -> None:
         while True:
             try:
-                line, _ = listener.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return
-            threading.Thread(target=converse, args=(line,), daemon=True).start()
+            threading.Thread(target=converse, args=(connection,), daemon=True).start()
 
     accepting = threading.Thread(target=accept)
     accepting.start()
@@ -49,7 +49,7 @@ def server(answer: Callable[[int], bytes]) -> Iterator[int]:
         accepting.join()
 
 
-def load(answer: Callable[[int], bytes], *, requests: int = 20, connections: int = 3) -> Sent:
+def load(answer: Callable[[int], bytes], *, requests: int = 20, connections: int = 3) -> LoadResult:
     with server(answer) as port:
         return Generator(Load(port=port, path="/", body="{}", requests=requests, connections=connections, within_s=10)).run()
 
@@ -65,7 +65,7 @@ def test_fewer_requests_than_connections_are_enough() -> None:
     assert load(lambda number: CREATED, requests=1, connections=3).accepted == 1
 
 
-def test_a_refused_request_is_told_and_sent_again() -> None:
+def test_a_refused_request_is_counted_and_sent_again() -> None:
     sent = load(lambda number: BUSY if number in (3, 4) else CREATED)
 
     assert (sent.accepted, sent.note) == (20, "2 answers 503")

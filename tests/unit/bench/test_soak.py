@@ -1,4 +1,4 @@
-"""The soak's own parts: what is done all the while, and what is told of the samples."""
+"""The parts of the soak: repeating threads, and the summary of the samples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.bench.soak import Busy, Sample, rows
+from tests.bench.soak import RepeatingThread, Sample, rows
 
 
 def a_sample(**fields: object) -> Sample:
@@ -16,15 +16,15 @@ def a_sample(**fields: object) -> Sample:
     return Sample(**(values | fields))  # type: ignore[arg-type]
 
 
-def test_what_is_done_all_the_while_is_done_until_the_end() -> None:
+def test_a_repeating_thread_repeats_until_it_ends() -> None:
     done, enough = [], threading.Event()
 
-    def doing() -> None:
+    def action() -> None:
         done.append(1)
         if len(done) == 3:
             enough.set()
 
-    busy = Busy(doing, every_s=0.0)
+    busy = RepeatingThread(action, every_s=0.0)
     busy.start()
 
     assert enough.wait(10)
@@ -32,20 +32,20 @@ def test_what_is_done_all_the_while_is_done_until_the_end() -> None:
     assert not busy.is_alive()
 
 
-def test_what_goes_wrong_meanwhile_is_told_at_the_end() -> None:
-    busy = Busy(lambda: 1 // 0, every_s=0.0)
+def test_a_repeating_thread_raises_its_error_at_the_end() -> None:
+    busy = RepeatingThread(lambda: 1 // 0, every_s=0.0)
     busy.start()
 
     with pytest.raises(ZeroDivisionError):
         busy.end()
 
 
-def test_samples_are_told_in_short() -> None:
+def test_samples_are_summarized() -> None:
     samples = [a_sample(jobs_per_s=float(number), waits_ms=[float(number)], memory_mib=150.0 + number) for number in range(20)]
 
-    told = dict(rows(samples))
+    summary = dict(rows(samples))
 
-    assert told["jobs/s in a sample, least … most"] == "0 … 19.0"
-    assert (told["submit to start ms, p50"], told["submit to start ms, p100"]) == ("9", "19.0")
-    assert (told["memory MiB, most in the first tenth"], told["memory MiB, most in the last tenth"]) == ("151", "169")
-    assert told["CPU, % of a core"] == "50.0"
+    assert summary["jobs/s in a sample, least … most"] == "0 … 19.0"
+    assert (summary["submit to start ms, p50"], summary["submit to start ms, p100"]) == ("9", "19.0")
+    assert (summary["memory MiB, most in the first tenth"], summary["memory MiB, most in the last tenth"]) == ("151", "169")
+    assert summary["CPU, % of a core"] == "50.0"

@@ -1,4 +1,4 @@
-"""Ourselves, through our own client."""
+"""Jobyard, through its own client."""
 
 import os
 

@@ -1,6 +1,6 @@
-"""Where a no-op job leaves the time at which it ran: a slot of eight bytes in a file that everybody maps.
+"""Marks: a no-op job writes the time at which it runs to a slot of eight bytes in a shared memory-mapped file.
 
-Runs in every peer's environment, so it needs the standard library only. Costs a job about a microsecond and no system call.
+Runs in every peer's environment, so it needs only the standard library. It costs a job about a microsecond and no system call.
 """
 
 import mmap
@@ -11,7 +11,7 @@ SLOT = 8
 
 
 def open_marks(path):
-    """The slots of a file, as integers; 0: did not run yet."""
+    """The slots of a file as integers; 0: not run yet."""
     fd = os.open(path, os.O_RDWR)
     try:
         return memoryview(mmap.mmap(fd, 0)).cast("q")
@@ -23,17 +23,17 @@ _slots = open_marks(os.environ["BENCH_MARKS"]) if "BENCH_MARKS" in os.environ el
 
 
 def sign(number):
-    """A job with this number runs now."""
+    """Mark that the job with this number runs now."""
     _slots[number] = time.monotonic_ns()
 
 
 def signed_ns(number):
-    """When it did; 0: not yet."""
+    """When the job ran; 0: not yet."""
     return _slots[number]
 
 
 def hold(number, seconds):
-    """Sign, take so long, sign in the next slot."""
+    """Mark the start, wait, then mark the end in the next slot."""
     sign(number)
     time.sleep(seconds)
     sign(number + 1)

@@ -1,4 +1,4 @@
-"""procrastinate on PostgreSQL. Run as a program it makes its tables."""
+"""procrastinate on PostgreSQL. Run as a program, it creates its tables."""
 
 import asyncio
 import os

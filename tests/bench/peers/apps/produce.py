@@ -1,7 +1,7 @@
 """The one producer: `produce.py APP many FIRST COUNT`, `… one FIRST COUNT` or `… hold FIRST COUNT SECONDS`.
 
 APP is a module beside this file with `submit(number)`, `submit_many(numbers)` and `submit_hold(number, seconds)`. Prints JSON.
-`one` waits for each job to run and for the system to come to rest before the next.
+`one` waits for each job to run, and for the system to become idle, before the next.
 """
 
 import importlib
@@ -11,42 +11,42 @@ import time
 
 from marks import signed_ns
 
-LOOK_EVERY_S = 0.0002
+POLL_S = 0.0002
 REST_S = 0.02
-LONGEST_S = 30.0
+MAX_S = 30.0
 
 
 def submit_one(app, number):
-    """How long it takes until it runs, in ms; None when it does not."""
+    """The time until the job runs, in ms; None when it does not run."""
     began_ns = time.monotonic_ns()
     app.submit(number)
     while not signed_ns(number):
-        if time.monotonic_ns() - began_ns > LONGEST_S * 1e9:
+        if time.monotonic_ns() - began_ns > MAX_S * 1e9:
             return None
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_S)
     time.sleep(REST_S)
     return (signed_ns(number) - began_ns) / 1e6
 
 
 def main(name, how, first, count, *rest):
-    """Submit what is asked for."""
+    """Submit the requested jobs."""
     app = importlib.import_module(name)
     numbers = range(int(first), int(first) + int(count))
-    told = {"began_ns": time.monotonic_ns()}
+    report = {"began_ns": time.monotonic_ns()}
     if how == "many":
         app.submit_many(numbers)
     elif how == "hold":
         for number in numbers[::2]:
             app.submit_hold(number, float(rest[0]))
     else:
-        told["waits_ms"] = []
+        report["waits_ms"] = []
         for number in numbers:
             wait_ms = submit_one(app, number)
             if wait_ms is None:
                 break
-            told["waits_ms"].append(wait_ms)
-    told["ended_ns"] = time.monotonic_ns()
-    print(json.dumps(told))
+            report["waits_ms"].append(wait_ms)
+    report["ended_ns"] = time.monotonic_ns()
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""taskiq on a Redis stream, its broker that acknowledges."""
+"""taskiq on a Redis stream, its broker with acknowledgement."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ def submit(number):
 
 
 def submit_many(numbers):
-    """There is no call for many, but many may be on their way at once."""
+    """There is no call for many jobs, but many can be in flight at once."""
     for start in range(0, len(numbers), AT_ONCE):
         _loop.run_until_complete(_started(noop.kiq, [(number,) for number in numbers[start : start + AT_ONCE]]))
 

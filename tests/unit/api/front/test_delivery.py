@@ -37,7 +37,6 @@ def submit(schedulers: FakeSchedulers) -> Submit:
     return Submit(form="job", body=b"{}", first_id=ID, deadline=schedulers.balancer().submit_deadline())
 
 
-
 def send(schedulers: FakeSchedulers, names: list[str] = NAMES) -> Message:
     return schedulers.balancer(names).send(submit(schedulers))
 

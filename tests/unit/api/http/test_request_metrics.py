@@ -21,8 +21,8 @@ def test_a_request_counts_for_its_route_and_class() -> None:
     for route, status, seconds in (("GET /jobs", 200, 0.5), ("GET /jobs", 206, 0.25), ("GET /jobs", 404, 1), ("other", 404, 0)):
         request_metrics.note(route, status, seconds)
 
-    told = {labels: (histogram.count, histogram.sum_s) for labels, histogram in request_metrics.read().items()}
-    assert told == {("GET /jobs", "2xx"): (2, 0.75), ("GET /jobs", "4xx"): (1, 1.0), ("other", "4xx"): (1, 0.0)}
+    counts = {labels: (histogram.count, histogram.sum_s) for labels, histogram in request_metrics.read().items()}
+    assert counts == {("GET /jobs", "2xx"): (2, 0.75), ("GET /jobs", "4xx"): (1, 1.0), ("other", "4xx"): (1, 0.0)}
 
 
 def test_no_request_of_any_thread_is_lost() -> None:

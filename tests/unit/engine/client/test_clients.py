@@ -155,9 +155,9 @@ def test_a_list_covers_all_pages(kind: str) -> None:
 
 
 def test_health_and_errors_are_returned(kind: str) -> None:
-    told = {"error": {"code": "unauthorized", "message": "no", "field": None}}
+    refused = {"error": {"code": "unauthorized", "message": "no", "field": None}}
     healthy = {"status": "healthy", "components": {}}
-    either = EitherClient(kind, Service(httpx.Response(200, json=healthy), httpx.Response(401, json=told)))
+    either = EitherClient(kind, Service(httpx.Response(200, json=healthy), httpx.Response(401, json=refused)))
 
     assert either.ask("health").is_healthy
     with pytest.raises(Unauthorized):
@@ -236,7 +236,6 @@ def test_an_http_client_that_was_passed_in_is_not_closed() -> None:
 
     assert not http.is_closed
     http.close()
-
 
 
 def test_the_async_clients_own_connections_are_closed() -> None:

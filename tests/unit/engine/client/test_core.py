@@ -103,8 +103,8 @@ def test_a_permanent_error_is_not_retried(server: FakeServer, refusal: Response)
     with pytest.raises(Exception) as raised:
         server.run(server.core.submit("echo", 1, {}), [refusal])
 
-    told = json.loads(refusal.body)["error"]
-    assert {name: getattr(raised.value, name) for name in told} == told and server.pauses == []
+    details = json.loads(refusal.body)["error"]
+    assert {name: getattr(raised.value, name) for name in details} == details and server.pauses == []
 
 
 def test_a_job_has_datetimes_and_decoded_json(server: FakeServer) -> None:
@@ -288,9 +288,9 @@ def test_a_link_to_another_host_is_followed_on_our_host(server: FakeServer) -> N
 
 
 def test_an_unhealthy_service_is_an_answer_without_retries(server: FakeServer) -> None:
-    told = {"status": "unhealthy", "down": ["queue-6000"], "components": {"queue-6000": {"status": "down"}}, "error": {}}
+    unhealthy = {"status": "unhealthy", "down": ["queue-6000"], "components": {"queue-6000": {"status": "down"}}, "error": {}}
 
-    health = server.run(server.core.health(), [ok(told, 503, **{"retry-after": "1"})])
+    health = server.run(server.core.health(), [ok(unhealthy, 503, **{"retry-after": "1"})])
 
     assert not health.is_healthy and health.down == ("queue-6000",) and server.pauses == []
 
@@ -342,9 +342,7 @@ def test_a_chunk_is_repeated_with_the_same_keys(server: FakeServer) -> None:
     ids = server.run(server.core.submit_chunk(chunk), [RESET, BUSY, ok({"job_ids": [ID, ID]}, 201)])
 
     assert ids == [ID, ID] and len({request.body for request in server.requests}) == 1
-    assert server.requests[0].body == (
-        b'{"jobs":[{"idempotency_key":"k-0","payload":1},{"idempotency_key":"mine","payload":2}]}'
-    )
+    assert server.requests[0].body == (b'{"jobs":[{"idempotency_key":"k-0","payload":1},{"idempotency_key":"mine","payload":2}]}')
 
 
 def test_a_bad_job_is_named_by_its_index_among_all_jobs(server: FakeServer) -> None:

@@ -1,4 +1,4 @@
-"""Databases with many jobs, made by SQL, are what the store itself would have written."""
+"""Databases with many jobs that were created by SQL are what the store itself would have written."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from jobyard.engine.store.port import JobFilter
 from jobyard.engine.store.sqlite.engine import sqlite3
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
-from tests.bench.growth import ACTS, costs_us
-from tests.bench.stock import stock
+from tests.bench.growth import OPERATIONS, costs_us
+from tests.bench.prefilled_database import create_database
 
 JOBS = 200
 SCHEMA = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
@@ -23,7 +23,7 @@ SCHEMA = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    stock(tmp_path / DATABASE_FILE, JOBS)
+    create_database(tmp_path / DATABASE_FILE, JOBS)
     return tmp_path / DATABASE_FILE
 
 
@@ -41,7 +41,7 @@ def test_one_of_ten_is_pending_and_the_others_are_completed(store: SqliteStore) 
     assert [len(store.list_jobs(JobFilter(status=status), limit=1000).jobs) for status in counts] == list(counts.values())
 
 
-def test_each_job_is_there_by_its_id_and_each_that_ended_has_its_execution(store: SqliteStore) -> None:
+def test_every_job_is_found_by_id_and_every_finished_one_has_its_execution(store: SqliteStore) -> None:
     listed = store.list_jobs(JobFilter(), limit=1000).jobs
 
     assert [job.job_id for job in listed] == [f"{number:024x}" for number in range(JOBS, 0, -1)]
@@ -49,7 +49,7 @@ def test_each_job_is_there_by_its_id_and_each_that_ended_has_its_execution(store
     assert [len(store.executions(job.job_id)) for job in listed] == [int(job.status is Status.COMPLETED) for job in listed]
 
 
-def test_nothing_of_it_is_due_or_old_enough_to_be_purged(store: SqliteStore) -> None:
+def test_no_job_is_due_or_old_enough_to_be_purged(store: SqliteStore) -> None:
     now = datetime.now(UTC)
 
     due = store.next_due(limits=[1] * 10)
@@ -65,9 +65,9 @@ def test_tables_and_indexes_are_those_of_the_store(path: Path, tmp_path: Path) -
     assert stocked == fresh
 
 
-def test_every_cost_is_told_for_every_size_and_nothing_is_left_waiting(path: Path, store: SqliteStore) -> None:
+def test_every_cost_is_measured_for_every_size_and_no_job_is_left_waiting(path: Path, store: SqliteStore) -> None:
     costs = costs_us({JOBS: path.parent}, rounds=1)
 
-    assert list(costs) == [act.name for act in ACTS]
+    assert list(costs) == [operation.name for operation in OPERATIONS]
     assert all(by_size[JOBS] > 0 for by_size in costs.values())
     assert not {status for status, jobs in store.counts().items() if jobs} - {Status.PENDING, Status.COMPLETED}

@@ -1,7 +1,7 @@
-"""Simulated time: what is to happen when, in one order that follows from the seed alone; and what has happened, to be told.
+"""The event queue: simulated time, events in an order that depends on the seed alone, and the trace of what happened.
 
-While something happens, `pass_time` lets other things happen first: that is how a slow call of one process gives way to the
-turns of others. They end before it goes on, as nested calls do: what begins within somebody's wait lasts no longer than that.
+While an event runs, `pass_time` runs other events first: this is how a slow call of one process gives way to the ticks of others.
+They end before it continues, as nested calls do: an event that starts within a wait lasts no longer than that wait.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Callable
 
 
 class Violation(BaseException):
-    """Something happened that must not. No role may catch it, so it is no `Exception`."""
+    """An invariant was violated. It is not an `Exception`, so that no role can catch it."""
 
 
-class Agenda:
-    """The one clock, the one source of chance, the one list of what was done."""
+class EventQueue:
+    """The only clock, the only source of randomness, and the only trace."""
 
     def __init__(self, seed: int) -> None:
         self.now = 0.0
@@ -29,15 +29,15 @@ class Agenda:
         self._numbers = itertools.count()
 
     def at(self, when: float, what: Callable[[], object]) -> None:
-        """Do it then, after all that was asked for the same moment before."""
+        """Run this at that time, after all events that were added for the same time before."""
         heapq.heappush(self._events, (max(when, self.now), next(self._numbers), what))
 
     def after(self, delay_s: float, what: Callable[[], object]) -> None:
-        """Do it in so many seconds."""
+        """Run this after a delay."""
         self.at(self.now + delay_s, what)
 
     def pass_time(self, seconds: float) -> None:
-        """So much time, with everything that is due in it; less, when somebody's wait in which this happens is over sooner."""
+        """Advance the clock, running all events that are due; not beyond the end of an enclosing `pass_time`."""
         until = min(self.now + seconds, self._until)
         outer_until, self._until = self._until, until
         while self._events and self._events[0][0] <= until:
@@ -48,18 +48,18 @@ class Agenda:
         self._until = outer_until
 
     def between(self, least: float, most: float) -> float:
-        """A number between these."""
+        """A random number between these."""
         return self.chance.uniform(least, most)
 
     def happens(self, probability: float) -> bool:
-        """Whether what has this probability happens now; a thing that cannot happen takes no chance away from others."""
+        """Whether an event of this probability happens now. At probability 0 no random number is drawn."""
         return probability > 0 and self.chance.random() < probability
 
     def note(self, who: str, what: str, *facts: object) -> None:
-        """One line of the trace."""
+        """Add a line to the trace."""
         self.trace.append((self.now, who, what, facts))
 
-    def told(self, last: int | None = None) -> str:
-        """The trace as people read it, or its last lines."""
+    def format_trace(self, last: int | None = None) -> str:
+        """The trace as readable text, or its last lines."""
         lines = self.trace if last is None else self.trace[-last:]
         return "\n".join(f"{at:11.6f} {who:<22} {what} {' '.join(map(str, facts))}".rstrip() for at, who, what, facts in lines)

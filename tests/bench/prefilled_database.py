@@ -1,7 +1,7 @@
-"""A database with as many stored jobs as one likes, made in seconds: a few that the store itself wrote, multiplied by SQL.
+"""Creates a database with any number of stored jobs in seconds: a few that the store itself wrote, multiplied by SQL.
 
-Nine of ten are completed, with their execution; one of ten is pending and due in a year. Only ids and times tell one from the
-next, so that this file knows no columns: what the store writes for one job is what stands in the table for all.
+Nine of ten are completed, with their execution; one of ten is pending and due in a year. The copies differ only in ids and times,
+so this module knows no other columns: every row is what the store wrote for a template job.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ LATER = timedelta(days=365)
 APART_MS = 7
 SETTINGS = ("synchronous = OFF", "cache_size = -262144", "wal_autocheckpoint = 20000")
 BYTES_A_JOB = 700
-"""What a stored job takes at most while the indexes are made, rounded up."""
+"""The most space per job while the indexes are built, rounded up."""
 
 Run = Callable[..., Any]
 
 
-def stock(path: Path, jobs: int) -> None:
-    """A new database with so many jobs (a multiple of ten), the oldest first."""
+def create_database(path: Path, jobs: int) -> None:
+    """Create a database with this many jobs (a multiple of ten), the oldest first."""
     prepare_file(path)
     if not jobs:
         return
@@ -52,13 +52,13 @@ def stock(path: Path, jobs: int) -> None:
 
 
 def some_job(number: int, *, at: datetime, **fields: Any) -> Job:
-    """As a client submits it: the smallest that the examples show; ids rise with the number."""
+    """A job as a client submits it, the smallest of the examples; ids rise with the number."""
     values: dict[str, Any] = {"task": "echo", "payload": b'"test job"', "scheduled_at": at, "created_at": at, "updated_at": at}
     return Job(job_id=f"{number:024x}", **(values | fields))
 
 
 def _write_templates(path: Path) -> None:
-    """Ten of them: one pending, nine completed."""
+    """Write ten template jobs: one pending, nine completed."""
     at = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
     watcher, worker = "box:0123456789abcdef:watcher-9001:1001", "box:0123456789abcdef:worker-7001:1002"
     records: list[Record] = []
@@ -80,13 +80,13 @@ def _write_templates(path: Path) -> None:
 
 
 def _multiply(run: Run, table: str, times: int) -> None:
-    """Copies of the templates that this table has, each with an id of its own, later than the ones before.
+    """Copy the table's templates, each copy with an id of its own and later times than the one before.
 
-    Template n has the id n, and those without an execution come last; so the copies in both tables have the same ids.
+    Template n has the id n, and those without an execution come last, so the copies in both tables have the same ids.
     """
     columns = run(f"PRAGMA table_info({table})").fetchall()
     keys = [(name, kind) for _, name, kind, _, _, key in columns if key]
-    copied = [name for _, name, *_ in columns if keys != [(name, "INTEGER")]]  # such a key is the row's number
+    copied = [name for _, name, *_ in columns if keys != [(name, "INTEGER")]]  # such a key is the row number
     run(f"CREATE TEMP TABLE template AS SELECT *, ROW_NUMBER() OVER (ORDER BY job_id) AS place FROM {table}")
     values = ", ".join(_copied(name) for name in copied)
     run(
@@ -108,7 +108,7 @@ def _copied(name: str) -> str:
 
 @contextlib.contextmanager
 def _without_indexes(run: Run) -> Iterator[None]:
-    """They are made afterwards, from sorted keys: many times faster than row by row."""
+    """Drop the indexes, and rebuild them afterwards from sorted keys, which is many times faster than row by row."""
     indexes = run("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall()
     for name, _ in indexes:
         run(f"DROP INDEX {name}")
