@@ -9,10 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jobyard.api.start.drain import drain_stages
-from jobyard.api.start.roles import Start, front_spec, spec_for
+from jobyard.api.start.roles import Start, control_spec, front_spec, spec_for
 from jobyard.engine.config import Settings
+from jobyard.engine.control.channel import Channel
+from jobyard.engine.control.protocol import CONTROL
 from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
+from jobyard.engine.supervisor.commands import Commands, reload_is_not_available
+from jobyard.engine.supervisor.control_link import ControlLink
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
 from jobyard.engine.supervisor.orphans import Orphans, PendingDeaths
@@ -20,11 +24,13 @@ from jobyard.engine.supervisor.process_table import ProcessSpec
 from jobyard.engine.supervisor.readiness import SupervisorSigns
 from jobyard.engine.supervisor.supervisor import Hooks, Supervisor
 from jobyard.engine.supervisor.supervisor_loop import become_supervisor, fork_process, run_supervisor
-from jobyard.engine.topology import FRONT, GATEWAY, WATCHER, Component, describe
+from jobyard.engine.topology import FRONT, GATEWAY, QUEUE, SCHEDULER, WATCHER, WORKER, Component, describe
 from jobyard.engine.wire.hub import Hub
 from jobyard.engine.wire.messages import OwnersDied
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
+
+DRAINABLE = (SCHEDULER, WATCHER, QUEUE, WORKER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +45,11 @@ class Plan:
     def supervisor(self) -> str:
         """The name under which its supervisor listens."""
         return "supervisor" if self.alone else f"supervisor-{self.who}"
+
+    @property
+    def control(self) -> str:
+        """The name of its control process."""
+        return CONTROL if self.alone else f"{CONTROL}-{self.who}"
 
     @property
     def guard(self) -> str:
@@ -74,11 +85,12 @@ class Launch:
         deaths = self._deaths(run_dir)
         boot_lock = deaths.hold()
         hub = Hub(run_dir)
+        link = self._link(run_dir)
         specs = self._posts(log)
         hooks = Hooks(
             fork=lambda spec, identity: fork_process(self.world, spec, identity, keep=frozenset({boot_lock})),
             tell_deaths=lambda owners: _tell_watchers(hub, run_dir, owners),
-            announce=self._announce,
+            announce=self._announce, is_told=lambda: link.is_told, forget=run_dir.remove,
         )  # fmt: skip
         supervisor = Supervisor(
             specs=specs, stages=drain_stages(self.settings.drain_s), hang_s=self.settings.hang_s, world=self.world, log=log,
@@ -86,7 +98,15 @@ class Launch:
             pid=os.getpid(), heartbeats=HeartbeatPage(len(specs)),
             pending_deaths=PendingDeaths(record=deaths.record, orphans=Orphans(self.world), log=log), hooks=hooks,
         )  # fmt: skip
-        return run_supervisor(supervisor, hub=hub, name=self.plan.supervisor, guard=self.guard, signs=self.signs)
+        commands = Commands(supervisor, level=log.level, drainable=DRAINABLE, reload=reload_is_not_available)
+        return run_supervisor(
+            supervisor, hub=hub, name=self.plan.supervisor, guard=self.guard, signs=self.signs, link=link, commands=commands
+        )
+
+    def _link(self, run_dir: RunDir) -> ControlLink:
+        name = self.plan.supervisor
+        tells, hears = (Channel(run_dir, self.world, name=name) for _ in range(2))
+        return ControlLink(tells, hears, supervisor=name)
 
     def _deaths(self, run_dir: RunDir) -> ProofsOfDeath:
         return ProofsOfDeath(run_dir, boot=self.boot, foreign_hosts=self.settings.mongo_uri is not None)
@@ -95,7 +115,8 @@ class Launch:
         start = Start(settings=self.settings, world=self.world, log=log, boot=self.boot, supervisor=os.getpid())
         ports = {component.port: component.name for component in self.plan.components}
         front = front_spec(self.plan.front, start, ports=ports, listeners=self.listeners)
-        return [front, *(spec_for(component, start) for component in self.plan.components if component.role != GATEWAY)]
+        control = control_spec(start, name=self.plan.control)
+        return [control, front, *(spec_for(component, start) for component in self.plan.components if component.role != GATEWAY)]
 
     def _announce(self) -> None:
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host

@@ -12,6 +12,8 @@ import os
 import signal
 
 from jobyard.engine.process_control import adopt_orphans, die_with_parent, set_title
+from jobyard.engine.supervisor.commands import Commands
+from jobyard.engine.supervisor.control_link import ControlLink
 from jobyard.engine.supervisor.guard import END, STOP
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
 from jobyard.engine.supervisor.readiness import SupervisorSigns
@@ -31,22 +33,30 @@ def become_supervisor(guard: int) -> None:
     set_title("jobyard: supervisor")
 
 
-def run_supervisor(supervisor: Supervisor, *, hub: Hub, name: str, guard: int, signs: SupervisorSigns) -> int:
-    """Turn after turn until everything has left, each shown to the guard; the exit status."""
+def run_supervisor(
+    supervisor: Supervisor, *, hub: Hub, name: str, guard: int, signs: SupervisorSigns, link: ControlLink, commands: Commands
+) -> int:  # fmt: skip
+    """Turn after turn until everything has left, each shown to the guard and to control; the exit status."""
     signals = Signals(signal.SIGTERM, signal.SIGINT, STOP, END, signal.SIGCHLD)
     hub.watch(signals.install())
     hub.listen(name)
+    for bell in link.bells:
+        hub.watch(bell)
     sleep_s = 0.0
     while not supervisor.has_left:
-        envelopes = hub.poll(sleep_s)
+        envelopes = hub.poll(min(sleep_s, link.sleep_s()))
         signals.clear()
         asked = max(signals.seen[number] for number in (signal.SIGTERM, signal.SIGINT, STOP))
         if asked > 1 or signals.seen[END] or os.getppid() != guard:
             supervisor.kill_all()
         elif asked:
             supervisor.stop()
+        for command in link.commands():
+            commands.obey(command)
         sleep_s = supervisor.tick(envelopes)
+        link.tell(supervisor.roster(), commands.settled())
         signs.turn.beat()
+    link.close()
     hub.close()
     return supervisor.exit_status
 

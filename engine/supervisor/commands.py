@@ -1,0 +1,136 @@
+"""Carries out what somebody asked of a supervisor while it runs; each command ends with a sentence for whoever gave it.
+
+    restart, drain ── the component is asked to leave ──▶ settled when its successor runs, or when it is gone
+    log-level ──▶ settled at once            reload ──▶ settled when the new code has been imported, or could not be
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jobyard.engine.logs import LEVELS, LogLevel
+from jobyard.engine.supervisor.control_link import Command, Settled
+from jobyard.engine.supervisor.process_table import ProcessState, Row
+from jobyard.engine.supervisor.supervisor import Supervisor
+
+Report = Callable[[bool, str], None]
+"""Called once, sooner or later: whether it went well, and what is to be said."""
+
+RESTART, DRAIN, LOG_LEVEL, RELOAD = VERBS = ("restart", "drain", "log-level", "reload")
+
+
+def reload_is_not_available(report: Report) -> None:
+    """For a start without anybody who imports task modules for others."""
+    report(False, "reload is not available: nothing here can import the task modules anew; restart the workers instead")
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A command that is on its way: `is_done` with this row, which had this generation."""
+
+    command: Command
+    row: Row
+    generation: int
+    state_before: ProcessState
+
+    @property
+    def is_done(self) -> bool:
+        """Whether what was asked for is so."""
+        if self.command.verb == DRAIN:
+            return self.row.pid is None
+        return self.row.generation > self.generation and self.row.is_ready
+
+
+class Commands:
+    """Of one supervisor."""
+
+    def __init__(
+        self, supervisor: Supervisor, *, level: LogLevel, drainable: Sequence[str], reload: Callable[[Report], None]
+    ) -> None:  # fmt: skip
+        """`drainable`: roles whose processes may be told to stay away."""
+        self._supervisor = supervisor
+        self._level = level
+        self._drainable = drainable
+        self._reload = reload
+        self._pending: list[Pending] = []
+        self._settled: list[Settled] = []
+
+    def obey(self, command: Command) -> None:
+        """Begin with it."""
+        steps = {RESTART: self._restart, DRAIN: self._drain, LOG_LEVEL: self._set_level, RELOAD: self._begin_reload}
+        step = steps.get(command.verb)
+        if step is None:
+            self._settle(command, ok=False, message=f"there is no command {command.verb!r}")
+        else:
+            step(command)
+
+    def settled(self) -> list[Settled]:
+        """Those that ended since the last time."""
+        for pending in [pending for pending in self._pending if pending.is_done]:
+            self._pending.remove(pending)
+            self._settle(pending.command, ok=True, message=_told(pending))
+        done, self._settled = self._settled, []
+        return done
+
+    # ---- the commands
+
+    def _restart(self, command: Command) -> None:
+        row = self._row(command)
+        if row is not None:
+            self._pend(command, row)
+            self._supervisor.restart(command.argument)
+
+    def _drain(self, command: Command) -> None:
+        row = self._row(command)
+        if row is None:
+            return
+        if row.spec.role not in self._drainable:
+            words = f"{command.argument} cannot be drained, only restarted: nothing works without it"
+            self._settle(command, ok=False, message=words)
+            return
+        if row.state is ProcessState.DRAINED:
+            self._settle(command, ok=True, message=f"{command.argument} is drained already; bin/jobyard restart starts it again")
+            return
+        self._pend(command, row)
+        self._supervisor.drain(command.argument)
+
+    def _set_level(self, command: Command) -> None:
+        if command.argument not in LEVELS:
+            self._settle(command, ok=False, message=f"the log level must be one of {', '.join(LEVELS)}, not {command.argument!r}")
+            return
+        before = self._level.name
+        self._level.set(command.argument)
+        self._settle(command, ok=True, message=f"the log level is {command.argument} now; it was {before}")
+
+    def _begin_reload(self, command: Command) -> None:
+        self._reload(lambda ok, message: self._settle(command, ok=ok, message=message))
+
+    # ---- small things
+
+    def _row(self, command: Command) -> Row | None:
+        rows = {row.spec.name: row for row in self._supervisor.rows}
+        row = rows.get(command.argument)
+        if row is None:
+            words = f"there is no process {command.argument!r} to {command.verb}; there are: {', '.join(rows)}"
+            self._settle(command, ok=False, message=words)
+        return row
+
+    def _pend(self, command: Command, row: Row) -> None:
+        """Whoever asked for the opposite before is told that it has changed."""
+        for pending in [pending for pending in self._pending if pending.row is row and pending.command.verb != command.verb]:
+            self._pending.remove(pending)
+            self._settle(pending.command, ok=False, message=f"somebody asked to {command.verb} {command.argument} meanwhile")
+        self._pending.append(Pending(command, row, row.generation, row.state))
+
+    def _settle(self, command: Command, *, ok: bool, message: str) -> None:
+        self._settled.append(Settled(id=command.id, ok=ok, message=message))
+
+
+def _told(pending: Pending) -> str:
+    name = pending.command.argument
+    if pending.command.verb == DRAIN:
+        return f"{name} is drained and stays stopped until bin/jobyard restart {name}"
+    if pending.state_before is ProcessState.DRAINED:
+        return f"{name} runs again, pid {pending.row.pid}"
+    return f"{name} was restarted, pid {pending.row.pid}"

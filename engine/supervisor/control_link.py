@@ -1,0 +1,93 @@
+"""What a supervisor and control tell each other, without the supervisor ever waiting: the roster, commands, their outcomes.
+
+    first connection:  roster.write (when it changed), commands.settle          second: commands.take, answered when there is one
+
+A new control process is told the roster anew. A command whose outcome it cannot be told is done all the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from jobyard.engine.control.channel import Channel
+from jobyard.engine.control.protocol import COMMANDS, ROSTER
+from jobyard.engine.control.snapshot import RosterRow
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """`verb`: restart, drain, log-level or reload; `argument`: of which component, or which level."""
+
+    id: str
+    verb: str
+    argument: str = ""
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a command, in words."""
+
+    id: str
+    ok: bool
+    message: str
+
+
+class ControlLink:
+    """Of one supervisor."""
+
+    def __init__(self, tells: Channel, hears: Channel, *, supervisor: str) -> None:
+        self._tells = tells
+        self._hears = hears
+        self._supervisor = supervisor
+        self._roster: list[RosterRow] = []
+        self._told: list[RosterRow] = []
+        self._connection = 0
+        self._settled: deque[Settled] = deque()
+
+    @property
+    def bells(self) -> tuple[int, int]:
+        """Descriptors for the loop to watch."""
+        return self._tells.bell, self._hears.bell
+
+    @property
+    def is_told(self) -> bool:
+        """Whether control has taken the roster as it was shown last."""
+        return self._tells.is_free and self._told == self._roster and self._connection == self._tells.connections
+
+    def commands(self) -> list[Command]:
+        """Those that were given since the last time."""
+        self._hears.turn()
+        came = [self._read(answer) for answer in self._hears.answers() if answer is not None]
+        if self._hears.is_free:
+            self._hears.ask(COMMANDS, "take", self._supervisor)
+        return came
+
+    def tell(self, roster: list[RosterRow], settled: list[Settled]) -> None:
+        """What there is to tell after a turn; only what changed is sent."""
+        self._settled.extend(settled)
+        self._roster = roster
+        self._tells.turn()
+        self._tells.answers()
+        if not self._tells.is_free:
+            return
+        if self._told != roster or self._connection != self._tells.connections:
+            self._connection, self._told = self._tells.connections, roster
+            self._tells.ask(ROSTER, "write", self._supervisor, roster)
+        elif self._settled:
+            done = self._settled.popleft()
+            self._tells.ask(COMMANDS, "settle", done.id, done.ok, done.message)
+
+    def sleep_s(self) -> float:
+        """The longest time until the next turn."""
+        return min(self._tells.sleep_s(), self._hears.sleep_s())
+
+    def close(self) -> None:
+        """The last word: this supervisor and its processes are gone."""
+        if self._tells.is_free:
+            self._tells.ask(ROSTER, "remove", self._supervisor)
+        self._tells.close()
+        self._hears.close()
+
+    def _read(self, answer: Any) -> Command:
+        return msgspec.convert(answer, Command)
