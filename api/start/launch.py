@@ -24,13 +24,11 @@ from jobyard.engine.supervisor.process_table import ProcessSpec
 from jobyard.engine.supervisor.readiness import SupervisorSigns
 from jobyard.engine.supervisor.supervisor import Hooks, Supervisor
 from jobyard.engine.supervisor.supervisor_loop import become_supervisor, fork_process, run_supervisor
-from jobyard.engine.topology import FRONT, GATEWAY, QUEUE, SCHEDULER, WATCHER, WORKER, Component, describe
+from jobyard.engine.topology import COUNTING, FRONT, GATEWAY, WATCHER, Component, describe
 from jobyard.engine.wire.hub import Hub
 from jobyard.engine.wire.messages import OwnersDied
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
-
-DRAINABLE = (SCHEDULER, WATCHER, QUEUE, WORKER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +96,7 @@ class Launch:
             pid=os.getpid(), heartbeats=HeartbeatPage(len(specs)),
             pending_deaths=PendingDeaths(record=deaths.record, orphans=Orphans(self.world), log=log), hooks=hooks,
         )  # fmt: skip
-        commands = Commands(supervisor, level=log.level, drainable=DRAINABLE, reload=reload_is_not_available)
+        commands = Commands(supervisor, level=log.level, drainable=COUNTING, reload=reload_is_not_available)
         return run_supervisor(
             supervisor, hub=hub, name=self.plan.supervisor, guard=self.guard, signs=self.signs, link=link, commands=commands
         )

@@ -36,7 +36,7 @@ class ControlAway(Unavailable):
     """Control did not answer in time. `was_never_there`: nothing has ever run on this data folder, or all of it was stopped."""
 
     def __init__(self, message: str, *, was_never_there: bool = False) -> None:
-        super().__init__("control_away", message)
+        super().__init__("unavailable", message)
         self.was_never_there = was_never_there
 
 

@@ -17,7 +17,7 @@ from jobyard.engine.wire.run_dir import CONTROL_SOCKET, RunDir
 CONTROL = "control"
 """The role, and the name of its process."""
 SOCKET, KEY, HELD = CONTROL_SOCKET, "control.key", "control.held"
-"""Files in `DATA_DIR/run`: where it listens, what authenticates both sides (0600, new with every process), who may be it (flock)."""
+"""Files in `DATA_DIR/run`: where it listens, what authenticates both sides (0600, of one process), who is it (flock)."""
 
 ROSTER, COUNTERS, COMMANDS, OVERVIEW = "roster", "counters", "commands", "overview"
 EXPOSED = {

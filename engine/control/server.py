@@ -52,7 +52,7 @@ def serve(run_dir: RunDir, world: World, *, beat: Callable[[], None], beat_every
     threading.stack_size(STACK_BYTES)
     key = world.token(KEY_BITS).encode()
     _write_key(run_dir, key)
-    server = ControlServer(run_dir.path_of(SOCKET), key, shared_objects(world))
+    server = ControlServer(run_dir.path_of(SOCKET), key, shared_objects(world)).get_server()
     threading.Thread(target=server.accepter, daemon=True, name="accept").start()
     me = Control(run_dir, world, name="control")
     while True:
@@ -85,11 +85,15 @@ def _write_key(run_dir: RunDir, key: bytes) -> None:
 
 
 class ControlServer(managers.BaseManager):
-    """The manager; `accepter` is the life of its thread that takes connections."""
+    """The manager of these objects."""
 
     def __init__(self, address: str, key: bytes, shared: dict[str, object]) -> None:
         super().__init__(address, key, serializer=JSON)
-        self.accepter = SharedServer(address, key, shared).accepter
+        self._of = (address, key, shared)
+
+    def get_server(self) -> SharedServer:
+        """Bound to its address; `accepter` is the life of a thread of it."""
+        return SharedServer(*self._of)
 
 
 class SharedServer(managers.Server):
@@ -101,13 +105,13 @@ class SharedServer(managers.Server):
     def __init__(self, address: str, key: bytes, shared: dict[str, object]) -> None:
         super().__init__({}, address, key, JSON)
         self.stop_event = threading.Event()
-        self.id_to_obj = {name: (one, set(EXPOSED[name]), None) for name, one in shared.items()}
+        self.id_to_obj = {name: (one, set(EXPOSED[name]), {}) for name, one in shared.items()}
 
     def accepter(self) -> None:
         """Called in a thread of its own; never returns."""
         while True:
             try:
-                conn = self.listener.accept()
+                conn = self.listener.accept()  # type: ignore[attr-defined]
             except OSError:  # no descriptor is left for now
                 self.stop_event.wait(NO_ROOM_S)
                 continue
@@ -117,10 +121,10 @@ class SharedServer(managers.Server):
                 conn.close()
                 self.stop_event.wait(NO_ROOM_S)
 
-    def serve_client(self, conn: JsonConnection) -> None:
+    def serve_client(self, conn: JsonConnection) -> None:  # type: ignore[override]
         """From now on it may be silent for as long as it likes."""
         conn.set_deadlines(receive_s=0)
-        super().serve_client(conn)
+        super().serve_client(conn)  # type: ignore[arg-type]
 
 
 class JsonListener:
@@ -167,4 +171,4 @@ def _no_client(address: str, authkey: bytes) -> connection.Connection:
     raise NotImplementedError("see control.client")
 
 
-managers.listener_client[JSON] = (JsonListener, _no_client)
+managers.listener_client[JSON] = (JsonListener, _no_client)  # type: ignore[attr-defined]

@@ -49,7 +49,7 @@ class Counters:
     def read(self, parts: list[str]) -> dict[str, Row]:
         """These parts of all components, as far as they have them."""
         return {
-            name: {"pid": one["pid"], "at": one["at"], "parts": {part: one["parts"][part] for part in parts if part in one["parts"]}}
+            name: {**one, "parts": {part: text for part, text in one["parts"].items() if part in parts}}
             for name, one in list(self._of.items())
         }  # fmt: skip
 

@@ -72,6 +72,11 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
     counters: dict[str, Published]
 
 
+def read_overview(answer: object) -> Read:
+    """The answer of `overview.read`."""
+    return msgspec.convert(answer, Read)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
     """What one component counts; `stale_since`: the monotonic moment from which on nobody keeps that up."""
@@ -115,7 +120,7 @@ class Snapshots:
         """With these parts of the counters (the latest); raises `Unavailable` when control is away and was never seen."""
         asked = parts or (LATEST,)
         try:
-            read = msgspec.convert(self._control.call(OVERVIEW, "read", asked), Read)
+            read = read_overview(self._control.call(OVERVIEW, "read", asked))
         except Unavailable:
             if self._taken_at is None:
                 raise
@@ -182,13 +187,13 @@ def processes_in(read: object, world: World) -> list[Process]:
             since=at - timedelta(seconds=now - row.since), uptime_s=row.uptime_s(now), last_words=row.last_words,
             silent_s=None if row.silent_since is None else round(now - row.silent_since, 3),
         )
-        for row in msgspec.convert(read, Read).roster
+        for row in read_overview(read).roster
     ]  # fmt: skip
 
 
 def counters_in(read: object, world: World) -> dict[str, dict[str, Any]]:
     """The counters of one call, as `/stats` on each port shows them."""
-    counters = msgspec.convert(read, Read).counters
+    counters = read_overview(read).counters
     return {
         name: stats_of(_decode(one.parts), world.monotonic()) for name, one in sorted(counters.items()) if LATEST in one.parts
     }  # fmt: skip

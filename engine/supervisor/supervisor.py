@@ -22,12 +22,15 @@ from jobyard.engine.supervisor.heartbeat import HeartbeatPage
 from jobyard.engine.supervisor.orphans import PendingDeaths
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec, ProcessState, Row
 from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE, words_for
+from jobyard.engine.topology import SUPERVISOR
 from jobyard.engine.wire.hub import Envelope
 from jobyard.engine.wire.messages import Json, Message, Ping, Refused
 from jobyard.engine.world import World
 
 LONGEST_SLEEP_S = 1.0
 SHORT_SLEEP_S = 0.01
+LOOK_AGAIN_S = 0.05
+"""While one that was started again has not shown a sign of life."""
 KILL_AGAIN_S = 1.0
 TELL_S = 1.0
 SILENT_S = 5.0
@@ -287,7 +290,7 @@ class Supervisor:
         if self._stage is not None:
             state, since = ProcessState.STOPPING, self._stopping_since
         me = RosterRow(
-            supervisor=self._pid, name=self._owner.process, role="supervisor", pid=self._pid, generation=1, state=state,
+            supervisor=self._pid, name=self._owner.process, role=SUPERVISOR, pid=self._pid, generation=1, state=state,
             since=since, started_at=self._started_at, restarts=0,
         )  # fmt: skip
         return [me, *(row.shown(self._pid, now) for row in self.rows)]
@@ -315,6 +318,8 @@ class Supervisor:
         if not self._pending_deaths.is_over or (self._stage is None and not self._announced):
             return SHORT_SLEEP_S
         dues = [self._stage_ends_at] if self._in_stage() else []
+        if self._stage is None and any(not row.is_ready for row in self._living()):
+            dues.append(self._world.monotonic() + LOOK_AGAIN_S)
         dues += [row.leaves_by for row in self._living()]
         if self._stage is None:
             dues += [row.start_at for row in self.rows if row.pid is None and not row.stays_down]
