@@ -110,7 +110,8 @@ class ComponentCounters(msgspec.Struct, kw_only=True):
 
     What goes on is told by when it began, in monotonic seconds, which all processes of a host share: so it changes only when
     something happened. `stats`: what `/stats` shows; `depth`: tickets that wait in the queue, by priority 0 to 9; `minute`: the
-    one under way; `minutes`: those that are over.
+    one under way; `minutes`: those that are over. `in_passing`: those of `stats` that time alone changes: told with what else does,
+    and else every few seconds.
     """
 
     started_at: float
@@ -121,6 +122,7 @@ class ComponentCounters(msgspec.Struct, kw_only=True):
     depth: list[int] = []
     minute: Minute | None = None
     minutes: list[Minute] = []
+    in_passing: tuple[str, ...] = ()
 
 
 class Minutes:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import click
 
-from jobyard.api.commands.connection import ChildEnvironment, tell_errors
+from jobyard.api.commands.connection import CommandEnvironment, tell_errors
 from jobyard.api.commands.show import clean
 from jobyard.engine.checkout import default_data_dir
 from jobyard.engine.config import Settings, read_settings
@@ -39,7 +39,7 @@ MARGIN_S = 90.0
 @click.command("restart")
 @click.argument("name")
 @click.pass_obj
-def restart(given: ChildEnvironment | None, name: str) -> None:
+def restart(given: CommandEnvironment | None, name: str) -> None:
     """Restart one component: it finishes what it runs, and is started anew.
 
     What does not end within DRAIN_S is handed back; nothing is lost and no retry is charged. Also starts what was drained.
@@ -53,7 +53,7 @@ def restart(given: ChildEnvironment | None, name: str) -> None:
 @click.command("drain")
 @click.argument("name")
 @click.pass_obj
-def drain(given: ChildEnvironment | None, name: str) -> None:
+def drain(given: CommandEnvironment | None, name: str) -> None:
     """Drain one component: it finishes what it has, takes nothing new, and stays stopped until `restart`.
 
     \b
@@ -65,7 +65,7 @@ def drain(given: ChildEnvironment | None, name: str) -> None:
 @click.command("log-level")
 @click.argument("level", type=click.Choice(LEVELS))
 @click.pass_obj
-def set_log_level(given: ChildEnvironment | None, level: str) -> None:
+def set_log_level(given: CommandEnvironment | None, level: str) -> None:
     """Set the log level of all processes while they run; LOG_LEVEL holds again after the next start.
 
     \b
@@ -76,7 +76,7 @@ def set_log_level(given: ChildEnvironment | None, level: str) -> None:
 
 @click.command("reload")
 @click.pass_obj
-def reload_tasks(given: ChildEnvironment | None) -> None:
+def reload_tasks(given: CommandEnvironment | None) -> None:
     """Import the task modules anew: new jobs run the new code, running ones end with the old.
 
     If the new code cannot be imported the old one stays, and the command says why.
@@ -84,8 +84,8 @@ def reload_tasks(given: ChildEnvironment | None) -> None:
     _tell(given, RELOAD, "")
 
 
-def _tell(given: ChildEnvironment | None, verb: str, argument: str) -> None:
-    environment = (given or ChildEnvironment()).environment
+def _tell(given: CommandEnvironment | None, verb: str, argument: str) -> None:
+    environment = (given or CommandEnvironment()).environment
     with tell_errors():
         settings = read_settings({"DATA_DIR": default_data_dir()} | {name: value for name, value in environment.items() if value})
         errand = Errand(settings, World())

@@ -12,6 +12,7 @@ from jobyard.api.start.drain import drain_stages
 from jobyard.api.start.roles import Start, control_spec, front_spec, spec_for
 from jobyard.engine.config import Settings
 from jobyard.engine.control.channel import Channel
+from jobyard.engine.control.handshake import load_digests
 from jobyard.engine.control.protocol import CONTROL
 from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
@@ -77,6 +78,7 @@ class Launch:
     def supervise(self) -> int:
         """The supervisor's whole life; called in the guard's fork."""
         become_supervisor(self.guard)
+        load_digests()
         gc.freeze()
         log = Log(self.world, level=self.settings.log_level, form=self.settings.log_format, process="supervisor")
         run_dir = RunDir(self.settings.data_dir)

@@ -21,7 +21,7 @@ from jobyard.engine.hosts.failure_detector import FailureDetector, OtherHosts
 from jobyard.engine.hosts.host_lease import HostLease
 from jobyard.engine.jobs.owners import Owner, parse_owner
 from jobyard.engine.logs import Log
-from jobyard.engine.process_control import die_with_parent, set_title
+from jobyard.engine.process_control import die_with_parent, set_title, share_one_heap
 from jobyard.engine.queue.queue import Queue
 from jobyard.engine.scheduler.scheduler import Scheduler
 from jobyard.engine.store.port import HostHeartbeat, Hosts, Served, Store
@@ -100,6 +100,7 @@ def _serve_control(start: Start, identity: ProcessIdentity, name: str) -> int:
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     run_dir = RunDir(start.settings.data_dir)
+    share_one_heap()
     identity.heartbeat.waiting(True)
     held = take_lock(run_dir.path / HELD, wait=True)
     identity.heartbeat.beat()

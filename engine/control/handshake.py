@@ -18,6 +18,12 @@ NAMED, NAMED_MESSAGE_BYTES = b"{sha256}", 40
 LEGACY_MESSAGE_BYTES = 20
 
 
+def load_digests() -> None:
+    """What OpenSSL needs for them is a megabyte, which processes share when it is there before they are forked."""
+    for digest in ("md5", "sha256"):
+        hmac.digest(b"key", b"", digest)
+
+
 class Handshake:
     """One connection's, from the first frame of the server to `is_done`."""
 

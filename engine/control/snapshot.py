@@ -114,6 +114,7 @@ class Snapshots:
         self._lock = threading.Lock()
         self._rows: dict[int, list[RosterRow]] = {}
         self._published: dict[str, Published] = {}
+        self._seen_at: dict[str, float] = {}
         self._taken_at: float | None = None
 
     def take(self, *parts: str) -> Snapshot:
@@ -139,6 +140,7 @@ class Snapshots:
             before = self._published.get(name)
             known = before.parts if before is not None and before.pid == published.pid else {}
             self._published[name] = msgspec.structs.replace(published, parts=known | published.parts)
+            self._seen_at[name] = self._taken_at
 
     def _show(self, *, away_since: float | None) -> Snapshot:
         rows = [row for of_one in list(self._rows.values()) for row in of_one]
@@ -146,13 +148,15 @@ class Snapshots:
         for row in rows:
             published = self._published.get(row.name)
             if published is not None and LATEST in published.parts:
-                stale_since = away_since or _stale_since(row, published)
+                stale_since = away_since or self._stale_since(row, published)
                 components[row.name] = Component(counters=_decode(published.parts), stale_since=stale_since)
         return Snapshot(rows=rows, components=components, away_since=away_since)
 
-
-def _stale_since(row: RosterRow, published: Published) -> float | None:
-    return row.silent_since if row.pid == published.pid else row.since
+    def _stale_since(self, row: RosterRow, published: Published) -> float | None:
+        seen_at = self._seen_at[row.name]
+        if seen_at != self._taken_at:  # a new control, which it has not told anything yet
+            return seen_at
+        return row.silent_since if row.pid == published.pid else row.since
 
 
 def _decode(parts: Mapping[str, str]) -> ComponentCounters:

@@ -8,7 +8,6 @@ A new control process is told the roster anew. A command whose outcome it cannot
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 import msgspec
 
@@ -55,10 +54,14 @@ class ControlLink:
         """Whether control has taken the roster as it was shown last."""
         return self._tells.is_free and self._told == self._roster and self._connection == self._tells.connections
 
-    def commands(self) -> list[Command]:
-        """Those that were given since the last time."""
+    def turn(self, *, rang: bool) -> list[Command]:
+        """Go on, when a bell rang or it is time to; the commands that came."""
+        if not rang and self.sleep_s() > 0:
+            return []
+        self._tells.turn()
+        self._tells.answers()
         self._hears.turn()
-        came = [self._read(answer) for answer in self._hears.answers() if answer is not None]
+        came = [msgspec.convert(answer, Command) for answer in self._hears.answers() if answer is not None]
         if self._hears.is_free:
             self._hears.ask(COMMANDS, "take", self._supervisor)
         return came
@@ -67,8 +70,6 @@ class ControlLink:
         """What there is to tell after a turn; only what changed is sent."""
         self._settled.extend(settled)
         self._roster = roster
-        self._tells.turn()
-        self._tells.answers()
         if not self._tells.is_free:
             return
         if self._told != roster or self._connection != self._tells.connections:
@@ -88,6 +89,3 @@ class ControlLink:
             self._tells.ask(ROSTER, "remove", self._supervisor)
         self._tells.close()
         self._hears.close()
-
-    def _read(self, answer: Any) -> Command:
-        return msgspec.convert(answer, Command)

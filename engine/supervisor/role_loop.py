@@ -19,7 +19,7 @@ from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.process_control import close_descriptors, die_with_parent, set_title
 from jobyard.engine.supervisor.heartbeat import Heartbeat
 from jobyard.engine.wire.hub import Envelope, Hub
-from jobyard.engine.wire.messages import Ready
+from jobyard.engine.wire.messages import Ping, Ready
 from jobyard.engine.world import World
 
 EXIT_OK = 0
@@ -112,11 +112,10 @@ def live(
             log.info("drain_begun", process=name)
             role.drain()
         signals.clear()
-        sleep_s = min(role.tick(envelopes), publisher.turn(rang=rang))
-        if first_sign.is_due():
+        is_idle = sleep_s >= longest_sleep_s and all(isinstance(envelope.message, Ping) for envelope in envelopes)
+        sleep_s = min(role.tick(envelopes), publisher.turn(rang=rang, has_changed=not is_idle), first_sign.sleep_s())
+        if first_sign.was_shown:
             heartbeat.beat()
-        else:
-            sleep_s = min(sleep_s, LOOK_AGAIN_S)
     publisher.close()
     role.close()
     hub.close()
@@ -131,12 +130,12 @@ class FirstSign:
         self._publisher = publisher
         self._world = world
         self._at_last = world.monotonic() + PUBLISHED_WITHIN_S
-        self._was_shown = False
+        self.was_shown = False
 
-    def is_due(self) -> bool:
-        """Whether to beat; always true from the first time on."""
-        self._was_shown = self._was_shown or self._publisher.has_published or self._world.monotonic() >= self._at_last
-        return self._was_shown
+    def sleep_s(self) -> float:
+        """Look whether it is time; the longest sleep until the next look."""
+        self.was_shown = self.was_shown or self._publisher.has_published or self._world.monotonic() >= self._at_last
+        return float("inf") if self.was_shown else LOOK_AGAIN_S
 
 
 def _without_bell(envelopes: list[Envelope], bell: int) -> tuple[list[Envelope], bool]:

@@ -20,6 +20,7 @@ from jobyard.engine.supervisor.readiness import SupervisorSigns
 from jobyard.engine.supervisor.role_loop import Signals, start_afresh
 from jobyard.engine.supervisor.supervisor import Supervisor
 from jobyard.engine.wire.hub import Hub
+from jobyard.engine.wire.messages import Ready
 from jobyard.engine.world import World
 
 HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, STOP, END, signal.SIGCHLD)
@@ -51,7 +52,8 @@ def run_supervisor(
             supervisor.kill_all()
         elif asked:
             supervisor.stop()
-        for command in link.commands():
+        rang = any(isinstance(envelope.message, Ready) and envelope.message.fd in link.bells for envelope in envelopes)
+        for command in link.turn(rang=rang):
             commands.obey(command)
         sleep_s = supervisor.tick(envelopes)
         link.tell(supervisor.roster(), commands.settled())

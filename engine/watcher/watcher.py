@@ -245,7 +245,7 @@ class Watcher:
     def counters(self) -> ComponentCounters:
         """See `Role`."""
         return ComponentCounters(
-            started_at=self._started,
+            started_at=self._started, in_passing=("polls",),
             stats={
                 "watcher_id": parse_owner(self._owner).process, **self._counts,
                 "last_claim_time": rfc3339(self._last_claim_time), "last_queued_time": rfc3339(self._last_queued_time),

@@ -1,14 +1,12 @@
-"""The last hour: what components tell, put together; what of it is missing when one does not answer."""
+"""The last hour: what components tell, put together; and what is shown of it while control is away."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import pytest
 from flask.testing import FlaskClient
 
-from jobyard.engine.metrics import MINUTES, Histogram, Minute, Totals, minute_of
-from jobyard.engine.wire.messages import History
+from jobyard.engine.metrics import MINUTES, ComponentCounters, Histogram, Minute, Totals, minute_of
 from tests.http.conftest import Site
 from tests.http.test_jobs import error_of, submit
 
@@ -33,17 +31,17 @@ def test_accepted_jobs_stand_in_the_minute_of_now(site: Site, client: FlaskClien
 def test_what_several_workers_tell_is_one_minute_and_one_spread(site: Site, client: FlaskClient) -> None:
     number = minute_of(site.world) - 5
 
-    def told(seconds: float) -> History:
+    def told(seconds: float) -> ComponentCounters:
         histogram = Histogram()
         for _ in range(10):
             histogram.note(seconds)
         counts = {"jobs_succeeded": 8, "jobs_failed": 2, "jobs_retried": 1, "jobs_lost": 7}
         minute = Minute(number=number, totals=Totals(counts=counts, histograms={"lag": histogram, "run": histogram}))
         forgotten = Minute(number=number - MINUTES, totals=Totals(counts={"jobs_failed": 5}))
-        return History(minutes=[forgotten, minute], depth=[1, *[0] * 8, 3])
+        return ComponentCounters(started_at=1.0, stats={}, minutes=[forgotten, minute], depth=[1, *[0] * 8, 3])
 
     site.components = ["worker-7001", "worker-7002"]
-    site.answers = {"worker-7001": [told(0.0009)], "worker-7002": [told(0.9)]}
+    site.counters = {"worker-7001": told(0.0009), "worker-7002": told(0.9)}
 
     shown = client.get("/api/history").json
 
@@ -55,15 +53,26 @@ def test_what_several_workers_tell_is_one_minute_and_one_spread(site: Site, clie
     assert (shown["queue_depth"]["0"], shown["queue_depth"]["9"]) == (2, 6)
 
 
-@pytest.mark.parametrize("silent", [{"scheduler-8081"}, {"queue-6000", "scheduler-8081"}])
-def test_whoever_does_not_answer_is_missing_and_the_rest_is_there(site: Site, client: FlaskClient, silent: set[str]) -> None:
+def test_what_a_silent_component_told_before_stays(site: Site, client: FlaskClient) -> None:
     submit(client)
-    site.silent |= silent
+    client.get("/api/history")
+    site.silent |= {"queue-6000", "scheduler-8081"}
 
     told = client.get("/api/history").json
 
-    assert sum(minute["accepted"] for minute in told["minutes"]) == 0
+    assert sum(minute["accepted"] for minute in told["minutes"]) == 1
     assert len(told["minutes"]) == MINUTES and len(told["queue_depth"]) == 10
+
+
+def test_while_control_is_away_the_last_look_stays_and_says_its_age(site: Site, client: FlaskClient) -> None:
+    submit(client)
+    client.get("/api/history")
+    site.control.is_away = True
+
+    told = client.get("/api/history").json
+
+    assert sum(minute["accepted"] for minute in told["minutes"]) == 1
+    assert told["stale_since"] and told["age_s"] >= 0
 
 
 def test_it_takes_no_parameters(client: FlaskClient) -> None:

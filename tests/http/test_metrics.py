@@ -13,8 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobyard.api.views.prometheus import ROWS, Row
-from jobyard.engine.metrics import MOST_TASKS, Histogram
-from jobyard.engine.wire.messages import Metrics
+from jobyard.engine.metrics import MOST_TASKS, ComponentCounters, Histogram
 from jobyard.engine.worker.attempt_metrics import AttemptMetrics
 from tests.http.conftest import NAMES, Site
 from tests.http.test_jobs import error_of, submit
@@ -39,10 +38,11 @@ def value(family: Metric, suffix: str = "", **labels: str) -> float:
 def worker(site: Site, attempt_metrics: AttemptMetrics) -> None:
     """One more component, which tells this."""
     site.components.append("worker-7001")
-    histograms = {"lag": attempt_metrics.lag, "wait": attempt_metrics.wait, "run": attempt_metrics.run}
-    stats = b'{"jobs_succeeded": 3, "jobs_failed": 1, "jobs_retried": 0, "jobs_lost": 0, "concurrency": 5, "currently_running": 2}'
-    told = Metrics(stats=stats, counts={"stale_writes": 7}, histograms=histograms, attempts=attempt_metrics.attempts)
-    site.answers["worker-7001"] = [told, told]
+    stats = {"jobs_succeeded": 3, "jobs_failed": 1, "jobs_retried": 0, "jobs_lost": 0, "concurrency": 5, "currently_running": 2}
+    site.counters["worker-7001"] = ComponentCounters(
+        started_at=1.0, stats=stats, counts={"stale_writes": 7}, attempts=attempt_metrics.attempts,
+        histograms={"lag": attempt_metrics.lag, "wait": attempt_metrics.wait, "run": attempt_metrics.run},
+    )  # fmt: skip
 
 
 def told_name(row: Row) -> str:
@@ -98,14 +98,44 @@ def test_a_thousand_tasks_are_a_hundred_labels_whatever_they_are_called(site: Si
     assert tasks['task "7"\n\\'] == 1 and tasks["other"] == 1000 - MOST_TASKS
 
 
-def test_a_component_that_does_not_answer_is_down_and_its_counters_are_not_told(site: Site, client: FlaskClient) -> None:
+def test_a_component_that_shows_no_sign_of_life_is_down_and_its_last_counters_are_told_with_their_age(
+    site: Site, client: FlaskClient
+) -> None:
+    submit(client)
+    client.get("/metrics")
     site.silent |= {"scheduler-8081", "supervisor"}
 
     told = families(client)
 
     up = {one.labels["component"]: one.value for one in told["jobyard_component_up"].samples}
     assert up == {"scheduler-8081": 0, "supervisor": 0, "queue-6000": 1, "watcher-9001": 1}
-    assert "jobyard_jobs_accepted" not in told and "jobyard_jobs" not in told
+    assert value(told["jobyard_jobs_accepted"], "_total", component="scheduler-8081") == 1
+    assert value(told["jobyard_component_stale_seconds"], component="scheduler-8081") >= 5
+    assert value(told["jobyard_component_stale_seconds"], component="queue-6000") == 0
+    assert "jobyard_jobs" not in told
+
+
+def test_a_scrape_while_control_is_away_tells_the_last_numbers_with_their_age(site: Site, client: FlaskClient) -> None:
+    submit(client)
+    client.get("/metrics")
+    site.control.is_away = True
+
+    told = families(client)
+
+    assert value(told["jobyard_component_up"], component="queue-6000") == 1
+    assert value(told["jobyard_jobs_accepted"], "_total", component="scheduler-8081") == 1
+    assert "jobyard_component_stale_seconds" in told
+
+
+def test_a_scrape_asks_control_once_and_no_component_but_a_scheduler(site: Site, client: FlaskClient) -> None:
+    client.get("/metrics")
+    site.asked.clear()
+    overviews = site.control.overviews
+
+    client.get("/metrics")
+
+    assert {type(message).__name__ for message in site.asked} == {"Ping", "CountJobs"}
+    assert site.control.overviews == overviews + 1
 
 
 def test_times_of_requests_are_told_by_route_and_class(site: Site, client: FlaskClient) -> None:

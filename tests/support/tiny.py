@@ -1,4 +1,4 @@
-"""A start with roles that do next to nothing, under the real guard and supervisor: `python tests/support/tiny.py`.
+"""A start with roles that do next to nothing, without control, under the real guard and supervisor: `python tests/support/tiny.py`.
 
 `worker-7001` has an executor, in a session of its own, that has started a process of its own: both only sleep. Each role writes
 its name into `left` when it leaves in peace. `CRASHES` names one that ends as soon as it has begun, `CLINGS` one that never drains.
@@ -12,9 +12,13 @@ import sys
 from pathlib import Path
 
 from jobyard.api.start.drain import drain_stages
+from jobyard.engine.control.channel import Channel
 from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
+from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.process_control import die_with_parent
+from jobyard.engine.supervisor.commands import Commands, reload_is_not_available
+from jobyard.engine.supervisor.control_link import ControlLink
 from jobyard.engine.supervisor.data_dir import DataDir
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
 from jobyard.engine.supervisor.guard import guard
@@ -52,6 +56,9 @@ class Tiny:
     def drain(self) -> None:
         self.drained = self._name != os.environ.get("CLINGS")
 
+    def counters(self) -> ComponentCounters:
+        return ComponentCounters(started_at=0.0, stats={})
+
     def close(self) -> None:
         with (DATA / "left").open("a") as left:
             left.write(f"{self._name}\n")
@@ -78,7 +85,7 @@ def _main_of(name: str, supervisor: int, log: Log) -> ProcessSpec:
         name=name, role=name.split("-")[0],
         main=lambda identity: live(
             lambda hub: Tiny(name), name=name, parent=supervisor, hub=Hub(RunDir(DATA)), heartbeat=identity.heartbeat,
-            log=log.named(name), longest_sleep_s=hang_s / 4,
+            log=log.named(name), world=WORLD, channel=Channel(RunDir(DATA), WORLD, name=name), longest_sleep_s=hang_s / 4,
         ),
     )  # fmt: skip
 
@@ -106,7 +113,9 @@ def supervise(guard_pid: int, signs: SupervisorSigns) -> int:
         pending_deaths=PendingDeaths(record=deaths.record, orphans=Orphans(WORLD), log=log),
         hooks=Hooks(fork=fork, tell_deaths=lambda owners: None, announce=announce),
     )  # fmt: skip
-    return run_supervisor(supervisor, hub=hub, name="supervisor", guard=guard_pid, signs=signs)
+    link = ControlLink(*(Channel(run_dir, WORLD, name="supervisor") for _ in range(2)), supervisor="supervisor")
+    commands = Commands(supervisor, level=log.level, drainable=[], reload=reload_is_not_available)
+    return run_supervisor(supervisor, hub=hub, name="supervisor", guard=guard_pid, signs=signs, link=link, commands=commands)
 
 
 def main() -> int:
