@@ -9,7 +9,7 @@ import json
 
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import Status
-from jobyard.engine.wire.messages import CancelJob, GetStats, Json, Message
+from jobyard.engine.wire.messages import CancelJob, Json, Message
 from tests.simulation.agenda import Violation
 from tests.simulation.clients import Call, Clients
 from tests.simulation.host import NAMES, QUEUE_NAME, Host, Town
@@ -49,10 +49,10 @@ class Peace:
         """With nothing to do nobody does much; and the queue knows of nothing that the store does not."""
         self._agenda.pass_time(self._town.settings.lease_s + 5)
         for host in self._hosts:
-            if (answer := self._ask(host, QUEUE_NAME, GetStats()))["size"] != 0:
+            if (answer := _counted(host, QUEUE_NAME))["size"] != 0:
                 raise Violation(f"everything has ended, and the queue of {host.name} has {answer}")
             for name in host.network.components("worker"):
-                if self._ask(host, name, GetStats())["currently_running"] != 0:
+                if _counted(host, name)["currently_running"] != 0:
                     raise Violation(f"everything has ended, and {name} of {host.name} runs something")
         before = {process: process.turns for host in self._hosts for process in host.processes()}
         self._agenda.pass_time(REST_S)
@@ -142,3 +142,10 @@ class Peace:
             raise Violation(f"{name} of {host.name} does not answer")
         told: dict[str, object] = json.loads(answers[0].body)
         return told
+
+
+def _counted(host: Host, name: str) -> dict[str, object]:
+    """What a process of the host would tell control."""
+    role = host.network.processes[name].role
+    assert role is not None
+    return role.counters().stats
