@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import click
 
-from jobyard.api.commands.connection import CommandEnvironment, tell_errors
+from jobyard.api.commands.connection import CommandEnvironment, report_errors
 from jobyard.api.commands.show import clean
 from jobyard.engine.checkout import default_data_dir
 from jobyard.engine.config import Settings, read_settings
@@ -86,7 +86,7 @@ def reload_tasks(given: CommandEnvironment | None) -> None:
 
 def _tell(given: CommandEnvironment | None, verb: str, argument: str) -> None:
     environment = (given or CommandEnvironment()).environment
-    with tell_errors():
+    with report_errors():
         settings = read_settings({"DATA_DIR": default_data_dir()} | {name: value for name, value in environment.items() if value})
         errand = Errand(settings, World())
         for message in errand.run(verb, argument):
