@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import select
 import signal
 import socket
 import traceback
@@ -28,7 +29,7 @@ from jobyard.engine.store.port import HostHeartbeat, Hosts, Served, Store
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
 from jobyard.engine.supervisor.locks import take_lock
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
-from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_SOFTWARE, Role, live
+from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_SOFTWARE, Role, Signals, live
 from jobyard.engine.tasks.catalog import Catalog
 from jobyard.engine.topology import FIRST_PORTS, QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_name
 from jobyard.engine.watcher.recovery import Recovery
@@ -96,7 +97,7 @@ def _serve_control(start: Start, identity: ProcessIdentity, name: str) -> int:
     """`multiprocessing.managers` is loaded here and nowhere else."""
     die_with_parent(start.supervisor)
     set_title(f"jobyard: {name}")
-    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(EXIT_OK))
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(EXIT_OK))  # until it has the lock it has nothing to leave
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     run_dir = RunDir(start.settings.data_dir)
@@ -104,9 +105,15 @@ def _serve_control(start: Start, identity: ProcessIdentity, name: str) -> int:
     identity.heartbeat.waiting(True)
     held = take_lock(run_dir.path / HELD, wait=True)
     identity.heartbeat.beat()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    signals = Signals(signal.SIGTERM)
+    signal_fd = signals.install()
+
+    def is_to_stop() -> bool:
+        select.select([signal_fd], [], [], _longest_sleep_s(start.settings))
+        return signals.seen[signal.SIGTERM] > 0
+
     serve: Callable[..., None] = importlib.import_module("jobyard.engine.control.server").serve
-    serve(run_dir, start.world, beat=identity.heartbeat.beat, beat_every_s=_longest_sleep_s(start.settings))
+    serve(run_dir, start.world, beat=identity.heartbeat.beat, is_to_stop=is_to_stop)
     os.close(held)
     return EXIT_OK
 

@@ -32,7 +32,7 @@ class Publisher:
         self._name = name
         self._read = read
         self._known: dict[str, str] = {}
-        self._core = b""
+        self._core = (b"", 0, 0)
         self._connection = 0
         self._is_due = True
         self._next_at = self._channel_at = world.monotonic()
@@ -92,7 +92,7 @@ class Publisher:
         counters = self._read()
         minutes, counters.minutes = counters.minutes, []
         in_passing = {name: counters.stats.pop(name) for name in counters.in_passing}
-        core = msgspec.json.encode(counters)
+        core = (msgspec.json.encode(counters), len(minutes), minutes[-1].number if minutes else 0)
         if core == self._core and self._known and self._world.monotonic() < self._sent_at + IN_PASSING_S:
             return {}
         self._core = core

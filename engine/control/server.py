@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import struct
 import threading
@@ -46,8 +45,8 @@ STACK_BYTES = 256 << 10
 JSON = "json"
 
 
-def serve(run_dir: RunDir, world: World, *, beat: Callable[[], None], beat_every_s: float) -> None:
-    """Serve until SIGTERM, which the caller has blocked; leaves no name behind."""
+def serve(run_dir: RunDir, world: World, *, beat: Callable[[], None], is_to_stop: Callable[[], bool]) -> None:
+    """Serve until `is_to_stop`, which waits a while before it says no; leaves no name behind."""
     os.umask(0o177)
     threading.stack_size(STACK_BYTES)
     key = world.token(KEY_BITS).encode()
@@ -59,7 +58,7 @@ def serve(run_dir: RunDir, world: World, *, beat: Callable[[], None], beat_every
         with contextlib.suppress(ControlAway):
             me.call(OVERVIEW, "read", [])
             beat()
-        if signal.sigtimedwait({signal.SIGTERM}, beat_every_s) is not None:
+        if is_to_stop():
             break
     remove_names(run_dir)
 
