@@ -18,6 +18,8 @@ from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.world import World
 
 EVERY_S = 0.1
+BURST = 3
+"""After a rest so many go out at once: so whoever looks for a job that has just ended finds it counted."""
 IN_PASSING_S = 5.0
 LATEST, MINUTES = "latest", "minutes"
 """The parts of what is published, each a text that control keeps unread; the minutes only change once in a minute."""
@@ -36,6 +38,7 @@ class Publisher:
         self._connection = 0
         self._is_due = True
         self._next_at = self._channel_at = world.monotonic()
+        self._paid_until = float("-inf")
         self._sent_at = float("-inf")
 
     @property
@@ -71,7 +74,9 @@ class Publisher:
         self._go_on()
         if self._channel.is_free:
             self._is_due = False
-            self._next_at = self._world.monotonic() + EVERY_S
+            now = self._world.monotonic()
+            self._paid_until = max(self._paid_until, now - BURST * EVERY_S) + EVERY_S
+            self._next_at = max(now, self._paid_until)
             self._publish()
 
     def _publish(self) -> None:
