@@ -54,14 +54,14 @@ class Handshake:
         return [WELCOME]
 
     def _ask_like(self, message: bytes) -> bytes:
-        if message.startswith(b"{"):
-            return NAMED + self._nonce[:NAMED_MESSAGE_BYTES]
-        return self._nonce[:LEGACY_MESSAGE_BYTES]
+        if len(message) == LEGACY_MESSAGE_BYTES:
+            return self._nonce[:LEGACY_MESSAGE_BYTES]
+        return NAMED + self._nonce[:NAMED_MESSAGE_BYTES]
 
     def _digest(self, message: bytes) -> bytes:
-        """The HMAC protects the digest's name too."""
-        if message.startswith(NAMED):
-            return NAMED + hmac.digest(self._key, message, "sha256")
-        if message.startswith(b"{"):
+        """The HMAC protects the digest's name too. A message without a name is known by its length: it may begin with anything."""
+        if len(message) == LEGACY_MESSAGE_BYTES:
+            return hmac.digest(self._key, message, "md5")
+        if not message.startswith(NAMED):
             raise Broken("a digest that we do not know is asked for")
-        return hmac.digest(self._key, message, "md5")
+        return NAMED + hmac.digest(self._key, message, "sha256")

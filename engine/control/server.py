@@ -41,6 +41,7 @@ HANDSHAKE_S = 2
 SEND_S = 2
 NO_ROOM_S = 0.05
 BACKLOG = 128
+SELF_CALL_S = 2.0
 STACK_BYTES = 256 << 10
 JSON = "json"
 
@@ -53,7 +54,7 @@ def serve(run_dir: RunDir, world: World, *, beat: Callable[[], None], is_to_stop
     _write_key(run_dir, key)
     server = ControlServer(run_dir.path_of(SOCKET), key, shared_objects(world)).get_server()
     threading.Thread(target=server.accepter, daemon=True, name="accept").start()
-    me = Control(run_dir, world, name="control")
+    me = Control(run_dir, world, name="control", deadline_s=SELF_CALL_S)
     while True:
         with contextlib.suppress(ControlAway):
             me.call(OVERVIEW, "read", [])

@@ -1,4 +1,4 @@
-"""A start with roles that do next to nothing, without control, under the real guard and supervisor: `python tests/support/tiny.py`.
+"""A start with roles that do next to nothing, under the real guard and supervisor: `python tests/support/tiny.py`.
 
 `worker-7001` has an executor, in a session of its own, that has started a process of its own: both only sleep. Each role writes
 its name into `left` when it leaves in peace. `CRASHES` names one that ends as soon as it has begun, `CLINGS` one that never drains.
@@ -12,7 +12,10 @@ import sys
 from pathlib import Path
 
 from jobyard.api.start.drain import drain_stages
+from jobyard.api.start.roles import Start, control_spec
+from jobyard.engine.config import read_settings
 from jobyard.engine.control.channel import Channel
+from jobyard.engine.control.protocol import CONTROL, remove_names
 from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
@@ -90,6 +93,11 @@ def _main_of(name: str, supervisor: int, log: Log) -> ProcessSpec:
     )  # fmt: skip
 
 
+def _control(log: Log) -> ProcessSpec:
+    settings = read_settings({"DATA_DIR": str(DATA), "HANG_S": os.environ.get("HANG_S", "10")})
+    return control_spec(Start(settings=settings, world=WORLD, log=log, boot="b00t", supervisor=os.getpid()), name=CONTROL)
+
+
 def supervise(guard_pid: int, signs: SupervisorSigns) -> int:
     """See `start.launch.Launch.supervise`."""
     become_supervisor(guard_pid)
@@ -107,9 +115,10 @@ def supervise(guard_pid: int, signs: SupervisorSigns) -> int:
         signs.ready.beat()
 
     supervisor = Supervisor(
-        specs=[_main_of(name, os.getpid(), log) for name in NAMES], stages=drain_stages(float(os.environ.get("DRAIN_S", "30"))),
+        specs=[_control(log), *(_main_of(name, os.getpid(), log) for name in NAMES)],
+        stages=drain_stages(float(os.environ.get("DRAIN_S", "30"))),
         owner=Owner("box", "b00t", "supervisor", 1), pid=os.getpid(),
-        hang_s=float(os.environ.get("HANG_S", "10")), world=WORLD, log=log, heartbeats=HeartbeatPage(len(NAMES)),
+        hang_s=float(os.environ.get("HANG_S", "10")), world=WORLD, log=log, heartbeats=HeartbeatPage(1 + len(NAMES)),
         pending_deaths=PendingDeaths(record=deaths.record, orphans=Orphans(WORLD), log=log),
         hooks=Hooks(fork=fork, tell_deaths=lambda owners: None, announce=announce),
     )  # fmt: skip
@@ -130,6 +139,7 @@ def main() -> int:
     finally:
         for name in ("supervisor", *NAMES):
             data_dir.run_dir.remove(name)
+        remove_names(data_dir.run_dir)
         data_dir.release()
 
 

@@ -20,7 +20,8 @@ CHILD_MEMORY_MB = 200
 MAX_LOST = 2
 BOMB = 100
 WORKERS, CONCURRENCY = 2, 2
-PROCESSES = len(["supervisor", "front", "scheduler", "watcher", "queue"]) + HTTP_WORKERS + WORKERS * (1 + CONCURRENCY)
+SINGLE = ("supervisor", "control", "front", "scheduler", "watcher", "queue")
+PROCESSES = len(SINGLE) + HTTP_WORKERS + WORKERS * (1 + CONCURRENCY)
 """All below the guard, when nobody is being replaced and no task has made any."""
 TASKS = "system_tasks,hostile_tasks"
 

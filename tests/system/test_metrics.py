@@ -29,6 +29,8 @@ def test_metrics_stats_history_and_executions_say_the_same(jobyard: Jobyard, not
     ids = [jobyard.submit(notes.payload(times=2, delay_s=0), task=TASK) for _ in range(3)]
     for job_id in ids:
         jobyard.wait_for_job(job_id)
+    succeeded = lambda told: summed(told, "jobyard_attempts_total", task=TASK, outcome="success")  # noqa: E731
+    wait_for(lambda: succeeded(samples(jobyard)) - succeeded(before) == 3, told="what was counted within the last tenth of a second")
 
     after = samples(jobyard)
 
