@@ -1,4 +1,4 @@
-"""What `doctor` asks control on this host: whether it answers, and which processes show no sign of life or are drained."""
+"""What `doctor` asks control on this host: whether it answers, and which processes are silent or drained."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobyard.engine.supervisor.data_dir import DataDir
 
 
 def look_at_control(settings: Settings) -> Iterator[Finding]:
-    """Nothing is said when nothing runs on this data folder."""
+    """No findings when nothing runs on this data folder."""
     if not DataDir(settings.data_dir).occupants():
         return
     try:

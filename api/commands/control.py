@@ -1,6 +1,6 @@
-"""`restart`, `drain`, `log-level`, `reload`: what is told a Jobyard that runs on this host, through its control process.
+"""`restart`, `drain`, `log-level`, `reload`: commands to the Jobyard on this host, through its control process.
 
-Not through HTTP: whoever may do that is the user that it runs as, on its `DATA_DIR`.
+They do not go through HTTP: only the user who runs Jobyard on this `DATA_DIR` can give them.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ MARGIN_S = 90.0
 @click.argument("name")
 @click.pass_obj
 def restart(given: CommandEnvironment | None, name: str) -> None:
-    """Restart one component: it finishes what it runs, and is started anew.
+    """Restart one component once it has finished its work; start a drained one.
 
-    What does not end within DRAIN_S is handed back; nothing is lost and no retry is charged. Also starts what was drained.
+    Jobs that are still running after DRAIN_S are handed back and run again. Nothing is lost and no retry is used up.
 
     \b
     Example: bin/jobyard restart worker-7001
@@ -54,7 +54,7 @@ def restart(given: CommandEnvironment | None, name: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def drain(given: CommandEnvironment | None, name: str) -> None:
-    """Drain one component: it finishes what it has, takes nothing new, and stays stopped until `restart`.
+    """Stop one component once it has finished its work, until `restart`.
 
     \b
     Example: bin/jobyard drain worker-7001
@@ -66,7 +66,7 @@ def drain(given: CommandEnvironment | None, name: str) -> None:
 @click.argument("level", type=click.Choice(LEVELS))
 @click.pass_obj
 def set_log_level(given: CommandEnvironment | None, level: str) -> None:
-    """Set the log level of all processes while they run; LOG_LEVEL holds again after the next start.
+    """Change the log level of all running processes; the next start uses LOG_LEVEL again.
 
     \b
     Example: bin/jobyard log-level debug
@@ -77,9 +77,9 @@ def set_log_level(given: CommandEnvironment | None, level: str) -> None:
 @click.command("reload")
 @click.pass_obj
 def reload_tasks(given: CommandEnvironment | None) -> None:
-    """Import the task modules anew: new jobs run the new code, running ones end with the old.
+    """Import the task modules again; new jobs use the new code, running jobs finish with the old code.
 
-    If the new code cannot be imported the old one stays, and the command says why.
+    If the new code cannot be imported, the old code stays in use and the command says why.
     """
     _tell(given, RELOAD, "")
 
@@ -94,7 +94,7 @@ def _tell(given: CommandEnvironment | None, verb: str, argument: str) -> None:
 
 
 class Errand:
-    """A command, from the roster to its outcome; raises what ends it otherwise."""
+    """A command from giving it to its outcome."""
 
     def __init__(self, settings: Settings, world: World) -> None:
         self._settings = settings
@@ -102,7 +102,7 @@ class Errand:
         self._control = Control(RunDir(settings.data_dir), world, name="command", deadline_s=1.0)
 
     def run(self, verb: str, argument: str) -> list[str]:
-        """What every supervisor that it concerns says of it."""
+        """The messages of all supervisors concerned."""
         try:
             rows = self._rows()
             given = [(name, self._give(name, verb, argument)) for name in _concerned(rows, verb, argument)]
@@ -125,7 +125,7 @@ class Errand:
         return command_id
 
     def _await_outcome(self, supervisor: str, command_id: str) -> str:
-        """Control may be replaced on the way: what the supervisor says afterwards is found all the same."""
+        """The outcome is found even if control is replaced in the meantime."""
         give_up_at = self._world.monotonic() + self._settings.drain_s + MARGIN_S
         expected_by = self._world.monotonic() + TAKEN_WITHIN_S
         while self._world.monotonic() < give_up_at:
@@ -142,10 +142,10 @@ class Errand:
                 words = f"{supervisor} has not taken the command within {TAKEN_WITHIN_S:g} s: it is withdrawn"
                 raise Unreachable(words, was_sent=False)
             select.select([], [], [], LOOK_EVERY_S)
-        raise NotFinished(f"{supervisor} has begun and is not done yet: it goes on, bin/jobyard stats shows how far it is")
+        raise NotFinished(f"{supervisor} has begun but is not done yet; it continues, see bin/jobyard stats")
 
     def _patiently(self, ask: Callable[[], T | None], within_s: float) -> T:
-        """Control is back within a second when it dies, and some seconds after it stands still."""
+        """Retry while control is replaced."""
         give_up_at = self._world.monotonic() + within_s
         while True:
             try:
@@ -161,7 +161,7 @@ class Errand:
 
 
 def _concerned(rows: Sequence[RosterRow], verb: str, argument: str) -> list[str]:
-    """The supervisors that shall do it: of a component, its own."""
+    """The supervisors that must carry it out: a component's own, or all."""
     supervisors = {row.supervisor: row.name for row in rows if row.role == SUPERVISOR}
     if verb not in OF_ONE:
         return list(supervisors.values())

@@ -26,11 +26,11 @@ class Component:
         self._world = world
 
     def stats(self) -> Reply:
-        """Its counters, as it published them last; it is not asked."""
+        """Its counters, as it published them last."""
         read_query(request, ())
         component = self._snapshots.take().components.get(self._name)
         if component is None:
-            raise Unavailable("unavailable", f"{self._name} has not told its counters yet")
+            raise Unavailable("unavailable", f"{self._name} has not published its counters yet")
         return value_reply(shown_stats(component, self._world))
 
     def health(self) -> Reply:

@@ -61,7 +61,7 @@ class Gateway:
         processes = self._meter.measured(shown_processes(snapshot, self._world))
         components = {name: shown_stats(component, self._world) for name, component in snapshot.components.items()}
         missing = {
-            row.name: {"error": "has not told its counters yet"}
+            row.name: {"error": "has not published its counters yet"}
             for row in snapshot.rows if row.role in COUNTING and row.name not in components
         }  # fmt: skip
         age = shown_age(snapshot.away_since, self._world)

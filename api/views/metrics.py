@@ -1,7 +1,7 @@
-"""`GET /metrics`: what every component counts, as control has it, in Prometheus' words (`views.prometheus`).
+"""`GET /metrics`: the counters that components publish to control, in Prometheus' text format (`views.prometheus`).
 
-A scrape wakes no component, but for one scheduler that counts the stored jobs. Of a component that shows no sign of life the last
-counters are told, with their age.
+A scrape wakes no component but one scheduler, which counts the stored jobs. A component that is down keeps its last counters, with
+their age.
 """
 
 from __future__ import annotations

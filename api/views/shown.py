@@ -1,4 +1,4 @@
-"""Values of control's snapshots as `/stats` shows them; what nobody keeps up says since when."""
+"""Values of control's snapshots as `/stats` shows them; stale values have `stale_since` and `age_s`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from jobyard.engine.world import World
 
 
 def shown_stats(component: Component, world: World) -> dict[str, Any]:
-    """What a component counts, and its age when the component, or control, does not keep it up."""
+    """The counters of a component, with their age if they are stale."""
     return stats_of(component.counters, world.monotonic()) | shown_age(component.stale_since, world)
 
 
 def shown_processes(snapshot: Snapshot, world: World) -> list[dict[str, object]]:
-    """The processes, without what only the kernel knows of them."""
+    """The processes, without memory and processor time."""
     now = world.monotonic()
     return [
         {
@@ -28,7 +28,7 @@ def shown_processes(snapshot: Snapshot, world: World) -> list[dict[str, object]]
 
 
 def shown_age(stale_since: float | None, world: World) -> dict[str, object]:
-    """Nothing for what is kept up."""
+    """No fields if it is not stale."""
     if stale_since is None:
         return {}
     age_s = max(0.0, world.monotonic() - stale_since)

@@ -1,10 +1,9 @@
-"""Control between processes, over a multiprocessing manager: roster, counters and commands of one data folder.
+"""The control plane of one data folder, a multiprocessing manager: roster, counters and commands.
 
     supervisor ── roster.write ──▶ ┌─────────┐ ◀── overview.read ── /stats, /metrics, /api/history, why, doctor
     supervisor ◀─ commands.take ── │ control │ ◀── commands.give ── jobyard restart, drain, log-level, reload
     component ─ counters.publish ▶ └─────────┘ ◀── roster(), counters() ── local programs of the same user
 
-Jobs never pass through here: when control is away nothing but the age of what is shown changes. Whoever has an event loop
-never waits for it (`channel`, `publisher`); whoever may wait does so with a deadline (`client`). `server` alone imports
-`multiprocessing.managers`.
+Jobs never pass through here: while control is down, only the displayed numbers age. Event loops never wait for it (`channel`,
+`publisher`); other callers wait with a deadline (`client`). Only `server` imports `multiprocessing.managers`.
 """

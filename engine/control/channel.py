@@ -1,11 +1,10 @@
-"""A connection to control for an event loop: it never waits, for a connection, a handshake, an answer or room to send.
+"""A non-blocking connection to control for event loops: connecting, handshake, sending and receiving never wait.
 
     AWAY ──connect──▶ GREETING ──handshake, accept_connection──▶ OPEN ⇄ asked
-      ▲──────────────────┴──────── the other side ended, or is not ours ──┘      tried again after 0.05 s, growing to 0.5 s
+      ▲──────────────────┴──────── the connection is lost, or refused ────┘      retried after 0.05 s, doubling to 0.5 s
 
-One question is under way at a time, so it always finds room in the socket's buffer. The bell is an epoll descriptor for the loop
-to watch: it rings when the other side ended, and with answers only when somebody waits for one: so an answer that nobody waits
-for wakes nobody.
+At most one request is outstanding, so it normally fits into the socket's buffer. The bell is an epoll descriptor for the loop to
+watch: it becomes readable when the connection is lost, and on an answer only if `waits_for_answer`; other answers wake nobody.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ READ_BYTES = 1 << 16
 
 
 class Channel:
-    """See the module; `turn` is called on every turn of the loop."""
+    """See the module; call `turn` whenever the bell is readable or `sleep_s` has passed."""
 
     def __init__(self, run_dir: RunDir, world: World, *, name: str) -> None:
-        """`name`: what control knows us by."""
+        """`name`: identifies the client to control."""
         self._run_dir = run_dir
         self._world = world
         self._name = name
@@ -44,29 +43,29 @@ class Channel:
         self._rings_for = 0
         self.is_open = False
         self.waits_for_answer = True
-        """Whether the bell rings when an answer comes; read by `turn`."""
+        """Whether the bell becomes readable on an answer."""
         self.connections = 0
-        """How often it was opened; whoever sees a new number tells everything anew."""
+        """How often it was opened: after a change everything must be published again."""
 
     @property
     def bell(self) -> int:
-        """The descriptor that becomes readable when there is something to do."""
+        """The descriptor to watch."""
         return self._epoll.fileno()
 
     @property
     def is_free(self) -> bool:
-        """Whether a question can be asked."""
+        """Whether a request can be sent."""
         return self.is_open and not self._is_asked
 
     def turn(self) -> None:
-        """Go on with whatever is possible now."""
+        """Do whatever is possible without waiting."""
         if self._sock is None and self._world.monotonic() >= self._next_try_at:
             self._connect()
         try:
             self._send_rest()
             for text in self._read():
                 self._take(text)
-        except CallFailed:  # it would fail again: not at once
+        except CallFailed:  # a retry would fail too
             self._drop(LONGEST_PAUSE_S)
         except OSError:
             self._drop()
@@ -82,16 +81,16 @@ class Channel:
         self._set_bell()
 
     def answers(self) -> list[Any]:
-        """What came since the last time."""
+        """Answers since the last call."""
         came, self._answers = self._answers, []
         return came
 
     def sleep_s(self) -> float:
-        """The longest time until the next turn, unless the bell rings."""
+        """The longest time until the next `turn`, unless the bell is readable first."""
         return float("inf") if self._sock is not None else max(0.0, self._next_try_at - self._world.monotonic())
 
     def close(self) -> None:
-        """Speak no more."""
+        """Close the connection."""
         if self._sock is not None:
             self._sock.close()
         self._epoll.close()

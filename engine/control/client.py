@@ -1,8 +1,8 @@
-"""Calls to control for whoever may wait: a command, a thread of the front, a program of the user's; each with a deadline.
+"""Blocking calls to control, each with a deadline: for commands, threads of the front, and users' programs.
 
-The kernel keeps the deadline (SO_RCVTIMEO, SO_SNDTIMEO) of connecting, of the handshake and of every answer. After a failure
-nothing is tried for a while, so a control that stands still costs its readers a quarter of a second a second at most. A connection
-is never shared over a fork; a lost one is made again, and an answer that came too late meets no other question.
+The kernel enforces the deadline (SO_RCVTIMEO, SO_SNDTIMEO) on connecting, on the handshake and on every answer. After a timeout
+calls fail immediately for a second, so a hung control process costs a reader at most a quarter of its time. A connection is never
+shared across a fork; a lost one is reopened, and a late answer is never taken for that of another call.
 
     with jobyard.control.connect("var") as control:
         for process in control.roster():
@@ -33,7 +33,7 @@ READ_BYTES = 1 << 16
 
 
 class ControlAway(Unavailable):
-    """Control did not answer in time. `was_never_there`: nothing has ever run on this data folder, or all of it was stopped."""
+    """Control is not available. `was_never_there`: it has no socket: nothing runs on this data folder, or not yet."""
 
     def __init__(self, message: str, *, was_never_there: bool = False) -> None:
         super().__init__("unavailable", message)
@@ -41,10 +41,10 @@ class ControlAway(Unavailable):
 
 
 class Control:
-    """One connection, which threads may share: one of them speaks at a time."""
+    """One connection; threads may share it and take turns."""
 
     def __init__(self, run_dir: RunDir, world: World, *, name: str, deadline_s: float = DEADLINE_S) -> None:
-        """`name`: what control knows us by."""
+        """`name`: identifies the client to control."""
         self._run_dir = run_dir
         self._world = world
         self._name = name
@@ -57,12 +57,12 @@ class Control:
         self._not_before = float("-inf")
 
     def call(self, name: str, method: str, *arguments: object) -> Any:
-        """What the method returned; raises `ControlAway`."""
+        """The returned value; raises `ControlAway`."""
         with self._lock:
             if self._pid != os.getpid():
                 self._drop()
             if self._world.monotonic() < self._not_before:
-                raise ControlAway("control did not answer a moment ago")
+                raise ControlAway("control is away: it did not answer a moment ago")
             try:
                 return self._ask_anew(request(name, method, *arguments))
             except CallFailed as fault:
@@ -78,12 +78,12 @@ class Control:
                 raise ControlAway(f"control is away: {fault.strerror or fault}") from fault
 
     def close(self) -> None:
-        """Speak no more."""
+        """Close the connection."""
         with self._lock:
             self._drop()
 
     def _ask_anew(self, text: bytes) -> Any:
-        """On a connection that was kept, control may have been replaced; then all that it knew of the call is gone with it."""
+        """If the kept connection is lost, control was replaced, and whatever it knew of the call is gone: repeating is safe."""
         if self._sock is not None:
             try:
                 return self._ask(text)
@@ -99,7 +99,7 @@ class Control:
         limit = struct.pack("ll", int(self._deadline_s), int(self._deadline_s % 1 * 1e6))
         self._sock, self._pid, self._frames, self._came = socket.socket(socket.AF_UNIX), os.getpid(), Frames(), []
         try:
-            self._sock.setblocking(True)  # whatever setdefaulttimeout says
+            self._sock.setblocking(True)  # regardless of socket.setdefaulttimeout
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
             self._sock.connect(self._run_dir.path_of(SOCKET))
@@ -133,7 +133,7 @@ class Control:
 
 
 class LocalControl:
-    """What a program of the same user can see of a Jobyard that runs on this host; see the module for an example.
+    """A read-only view of a Jobyard on this host, for programs of the same user; see the module for an example.
 
     Every call raises `ControlAway` when nothing runs there, or control does not answer within a quarter of a second.
     """
@@ -143,15 +143,15 @@ class LocalControl:
         self._control = Control(RunDir(Path(data_dir).expanduser().absolute()), self._world, name="local")
 
     def roster(self) -> list[Process]:
-        """Every process: name, role, pid, generation, state, since when, restarts, what the last one died of."""
+        """All processes: name, role, pid, generation, state and since when, restarts, how the previous one ended."""
         return processes_in(self._control.call(OVERVIEW, "read", [LATEST]), self._world)
 
     def counters(self) -> dict[str, dict[str, Any]]:
-        """What each component counts, by its name, as `/stats` on its port shows it; at most a tenth of a second old."""
+        """The counters of each component by name, as `/stats` on its port shows them; at most a tenth of a second old."""
         return counters_in(self._control.call(OVERVIEW, "read", [LATEST]), self._world)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._control.close()
 
     def __enter__(self) -> LocalControl:
@@ -162,5 +162,5 @@ class LocalControl:
 
 
 def connect(data_dir: str | Path) -> LocalControl:
-    """The Jobyard that runs on this `DATA_DIR`; nothing is asked yet."""
+    """A view of the Jobyard on this `DATA_DIR`; connects on the first call."""
     return LocalControl(data_dir)

@@ -1,10 +1,10 @@
-"""The client's part of `multiprocessing.connection`'s mutual authentication, as a value that never waits.
+"""The client's side of `multiprocessing.connection`'s mutual authentication, as a state machine without I/O.
 
     server: #CHALLENGE# + message      client: its HMAC under the key      server: #WELCOME#
     client: #CHALLENGE# + message      server: its HMAC                    client: #WELCOME#
 
-From Python 3.12 on a message begins with the name of the digest, `{sha256}`, and so does its HMAC; before, it is MD5 without a
-name. We ask as we were asked.
+Since Python 3.12 a message begins with the digest's name, `{sha256}`, and so does its HMAC; earlier versions use MD5 without a
+name. The client's challenge has the form of the server's.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ LEGACY_MESSAGE_BYTES = 20
 
 
 def load_digests() -> None:
-    """What OpenSSL needs for them is a megabyte, which processes share when it is there before they are forked."""
+    """Initialize OpenSSL's digests before processes are forked, which then share that memory."""
     for digest in ("md5", "sha256"):
         hmac.digest(b"key", b"", digest)
 
 
 class Handshake:
-    """One connection's, from the first frame of the server to `is_done`."""
+    """The handshake of one connection, from the server's first frame to `is_done`."""
 
     def __init__(self, key: bytes, nonce: bytes) -> None:
-        """`nonce`: 40 random bytes, ours alone."""
+        """`nonce`: 40 fresh random bytes."""
         self._key = key
         self._nonce = nonce
         self._asked: bytes | None = None
@@ -36,10 +36,10 @@ class Handshake:
         self.is_done = False
 
     def answer(self, text: bytes) -> list[bytes]:
-        """What to say to this frame; raises `Broken` when the other side is not who it should be, or takes us for that."""
+        """The frames to send in answer to this one; raises `Broken` when either side fails to authenticate."""
         if self._asked is None:
             if not text.startswith(CHALLENGE):
-                raise Broken("no challenge came")
+                raise Broken("the server sent no challenge")
             message = text[len(CHALLENGE) :]
             self._asked = self._ask_like(message)
             return [self._digest(message)]
@@ -49,7 +49,7 @@ class Handshake:
             self._was_welcomed = True
             return [CHALLENGE + self._asked]
         if not hmac.compare_digest(text, self._digest(self._asked)):
-            raise Broken("whoever listens does not know the key")
+            raise Broken("the server does not know the key")
         self.is_done = True
         return [WELCOME]
 
@@ -59,9 +59,9 @@ class Handshake:
         return NAMED + self._nonce[:NAMED_MESSAGE_BYTES]
 
     def _digest(self, message: bytes) -> bytes:
-        """The HMAC protects the digest's name too. A message without a name is known by its length: it may begin with anything."""
+        """The HMAC covers the digest's name. A message without one is recognized by its length: it may begin with any byte."""
         if len(message) == LEGACY_MESSAGE_BYTES:
             return hmac.digest(self._key, message, "md5")
         if not message.startswith(NAMED):
-            raise Broken("a digest that we do not know is asked for")
+            raise Broken("the server asks for an unknown digest")
         return NAMED + hmac.digest(self._key, message, "sha256")

@@ -1,7 +1,7 @@
-"""How one speaks with a multiprocessing manager whose serializer is JSON: files, names, requests, answers, frames.
+"""The protocol of a multiprocessing manager whose serializer is JSON: files, object names, requests, answers, frames.
 
-A request is `[object, method, [argument, …], {}]`, its answer `["#RETURN", value]`, or another mark and words on what went wrong.
-A frame is four bytes of length, big-endian, and the text: as `multiprocessing.connection` has it.
+A request is `[object, method, [argument, …], {}]`; its answer is `["#RETURN", value]`, or another tag with an error message.
+A frame is a four-byte big-endian length and the text, as in `multiprocessing.connection`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jobyard.engine.wire.run_dir import CONTROL_SOCKET, RunDir
 CONTROL = "control"
 """The role, and the name of its process."""
 SOCKET, KEY, HELD = CONTROL_SOCKET, "control.key", "control.held"
-"""Files in `DATA_DIR/run`: where it listens, what authenticates both sides (0600, of one process), who is it (flock)."""
+"""Files in `DATA_DIR/run`: the socket, the key (0600, new for every process), and the lock of the process that serves."""
 
 ROSTER, COUNTERS, COMMANDS, OVERVIEW = "roster", "counters", "commands", "overview"
 EXPOSED = {
@@ -32,24 +32,24 @@ MAX_BYTES = 64 << 20
 
 
 class Broken(OSError):
-    """The other side does not keep to the protocol, or could not authenticate."""
+    """The peer violates the protocol or failed to authenticate."""
 
 
 class CallFailed(Exception):
-    """The call came through, and failed there: a fault of ours, and nothing that passes."""
+    """The server raised an error while handling the call: a bug, so retrying does not help."""
 
 
 def request(name: str | None, method: str, *arguments: object) -> bytes:
-    """The text of a call."""
+    """The text of a request."""
     return msgspec.json.encode((name, method, arguments, {}))
 
 
 def read_answer(text: bytes) -> Any:
-    """What a call returned; raises `CallFailed`."""
+    """The returned value; raises `CallFailed`."""
     try:
         mark, value = msgspec.json.decode(text)
     except (msgspec.DecodeError, ValueError, TypeError) as fault:
-        raise Broken(f"no answer of a manager: {fault}") from fault
+        raise Broken(f"not an answer of a manager: {fault}") from fault
     if mark != RETURN:
         raise CallFailed(str(value).strip().rpartition("\n")[2])
     return value
@@ -61,13 +61,13 @@ def framed(text: bytes) -> bytes:
 
 
 class Frames:
-    """Texts from bytes as they come."""
+    """Splits received bytes into frames."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """What is complete now."""
+        """The texts that are complete now."""
         self._data += data
         while len(self._data) >= HEADER.size:
             (size,) = HEADER.unpack_from(self._data)
@@ -81,11 +81,11 @@ class Frames:
 
 
 def read_key(run_dir: RunDir) -> bytes:
-    """The key of the control process that runs, or ran last; raises `FileNotFoundError` when there has never been one."""
+    """The current key; raises `FileNotFoundError` when no control process has ever run, or the last one was stopped."""
     return (run_dir.path / KEY).read_bytes()
 
 
 def remove_names(run_dir: RunDir) -> None:
-    """Nobody is control any more."""
+    """Remove the socket and the key: no control process is left."""
     for name in (SOCKET, KEY):
         (run_dir.path / name).unlink(missing_ok=True)

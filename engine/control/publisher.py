@@ -1,8 +1,8 @@
-"""Publishes a component's counters on the way to sleep: when they changed, ten times a second at most, never waiting.
+"""Publishes a component's counters to control before its loop sleeps, when they changed, without ever waiting.
 
-What changed within a tenth of a second of the last time goes out at the end of it, so what control shows is no older than that.
-Nothing changed: nothing is sent, and nobody wakes. A control that stands still is not waited for: the newest counters go out as
-soon as it has taken the ones before; a new one is told everything anew.
+At most ten messages a second are sent, except for a short burst after a rest. A change within a tenth of a second of the last
+message is sent when that time is over, so what control shows is at most a tenth of a second old. Unchanged counters are not sent
+and wake nobody. While control has not answered the last message, newer counters wait; a new control process gets everything.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from jobyard.engine.world import World
 
 EVERY_S = 0.1
 BURST = 3
-"""After a rest so many go out at once: so whoever looks for a job that has just ended finds it counted."""
+"""Messages that may follow each other at once after a rest, so that a job that has just ended is already counted."""
 IN_PASSING_S = 5.0
 LATEST, MINUTES = "latest", "minutes"
-"""The parts of what is published, each a text that control keeps unread; the minutes only change once in a minute."""
+"""The parts of a publication, each a text that control stores without reading it; the minutes change once a minute."""
 
 
 class Publisher:
@@ -43,11 +43,11 @@ class Publisher:
 
     @property
     def has_published(self) -> bool:
-        """Whether some control process has taken what we published."""
+        """Whether a control process has acknowledged a publication."""
         return self._connection > 0 and (self._channel.is_free or self._channel.connections > 1)
 
     def turn(self, *, rang: bool, has_changed: bool) -> float:
-        """Called before each sleep; the longest that it may last. `rang`: the channel's bell; `has_changed`: something may have."""
+        """Call before each sleep; its longest duration. `rang`: the bell is readable; `has_changed`: counters may have changed."""
         now = self._world.monotonic()
         if rang or now >= self._channel_at:
             self._go_on()
@@ -58,7 +58,7 @@ class Publisher:
         return max(0.0, min(next_at, self._channel_at) - now)
 
     def close(self) -> None:
-        """Publish what is new for the last time."""
+        """Publish the last changes."""
         self._publish_if_free()
         self._channel.close()
 
@@ -69,7 +69,7 @@ class Publisher:
         self._is_due = self._is_due or self._channel.connections != self._connection
 
     def _publish_if_free(self) -> None:
-        """The last answer may wait unread, for it woke nobody. Where it is missing, its arrival will."""
+        """The last answer may still be unread, because it did not wake the loop; if it is missing, its arrival will."""
         self._channel.waits_for_answer = True
         self._go_on()
         if self._channel.is_free:
@@ -93,7 +93,7 @@ class Publisher:
         self._channel.ask(COUNTERS, "publish", self._name, os.getpid(), self._sent_at, changed)
 
     def _parts(self) -> dict[str, str]:
-        """As they are; or as they were, when only that has changed which is not worth a message of its own yet."""
+        """All parts; none while only values `in_passing` have changed recently."""
         counters = self._read()
         minutes, counters.minutes = counters.minutes, []
         in_passing = {name: counters.stats.pop(name) for name in counters.in_passing}

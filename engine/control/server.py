@@ -1,11 +1,11 @@
-"""The control process: a multiprocessing manager whose weak points are closed.
+"""The control process: a multiprocessing manager, hardened.
 
-- Messages are JSON, never pickle: a task of the same user may read the key, and a pickle would run its code in here.
-- Objects have fixed names and no reference counts, so a client's death leaves nothing behind; only the methods of
-  `protocol.EXPOSED` can be called, and no `shutdown`, `create` or `debug_info`.
-- A client that connects and says nothing, or does not read its answers, loses its connection.
-- Without a descriptor or a thread for a new connection it waits a moment; the original would spin, or accept nobody any more.
-- It forks nothing. The main thread shows its sign of life after a call to itself over the socket, as any client would make it.
+- Messages are JSON, never pickle: a task of the same user can read the key, and unpickling would run its code here.
+- Objects have fixed names and no reference counts, so a dead client leaves nothing behind. Only the methods in `protocol.EXPOSED`
+  can be called; `shutdown`, `create` and `debug_info` cannot.
+- A client that connects and stays silent, or does not read its answers, is disconnected.
+- When descriptors or threads run out, the server pauses; the original would spin, or stop accepting for good.
+- It never forks. The main thread calls the server through its socket like any client, and beats if that worked.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ JSON = "json"
 
 
 def serve(run_dir: RunDir, world: World, *, beat: Callable[[], None], is_to_stop: Callable[[], bool]) -> None:
-    """Serve until `is_to_stop`, which waits a while before it says no; leaves no name behind."""
+    """Serve until `is_to_stop`, which waits before it returns False; removes the socket and the key at the end."""
     os.umask(0o177)
     threading.stack_size(STACK_BYTES)
     key = world.token(KEY_BITS).encode()
@@ -65,14 +65,14 @@ def serve(run_dir: RunDir, world: World, *, beat: Callable[[], None], is_to_stop
 
 
 def shared_objects(world: World) -> dict[str, object]:
-    """By their names."""
+    """The objects by name."""
     roster, counters = Roster(), Counters()
     overview, commands = Overview(roster, counters), Commands(world.monotonic)
     return {ROSTER: roster, COUNTERS: counters, OVERVIEW: overview, COMMANDS: commands}
 
 
 def _write_key(run_dir: RunDir, key: bytes) -> None:
-    """Whole or not at all. The socket of a predecessor that was killed goes first: so nobody takes our key to it."""
+    """Atomically. The socket of a killed predecessor is removed first, so that no client uses the new key with it."""
     new = run_dir.path / f"{KEY}.new"
     for path in (run_dir.path / SOCKET, new):
         path.unlink(missing_ok=True)
@@ -85,22 +85,22 @@ def _write_key(run_dir: RunDir, key: bytes) -> None:
 
 
 class ControlServer(managers.BaseManager):
-    """The manager of these objects."""
+    """The manager."""
 
     def __init__(self, address: str, key: bytes, shared: dict[str, object]) -> None:
         super().__init__(address, key, serializer=JSON)
         self._of = (address, key, shared)
 
     def get_server(self) -> SharedServer:
-        """Bound to its address; `accepter` is the life of a thread of it."""
+        """The server, bound to its address; run its `accepter` in a thread."""
         return SharedServer(*self._of)
 
 
 class SharedServer(managers.Server):
-    """The manager's server, without all that nobody needs."""
+    """The manager's server, reduced to what is needed."""
 
     public = ["accept_connection", "dummy"]
-    fallback_mapping: dict[str, Any] = {}  # nothing can be done with an object but to call it
+    fallback_mapping: dict[str, Any] = {}  # an object offers its exposed methods only
 
     def __init__(self, address: str, key: bytes, shared: dict[str, object]) -> None:
         super().__init__({}, address, key, JSON)
@@ -108,27 +108,27 @@ class SharedServer(managers.Server):
         self.id_to_obj = {name: (one, set(EXPOSED[name]), {}) for name, one in shared.items()}
 
     def accepter(self) -> None:
-        """Called in a thread of its own; never returns."""
+        """The main function of a thread; never returns."""
         while True:
             try:
                 conn = self.listener.accept()  # type: ignore[attr-defined]
-            except OSError:  # no descriptor is left for now
+            except OSError:  # out of descriptors
                 self.stop_event.wait(NO_ROOM_S)
                 continue
             try:
                 threading.Thread(target=self.handle_request, args=(conn,), daemon=True).start()
-            except RuntimeError:  # no thread
+            except RuntimeError:  # out of threads
                 conn.close()
                 self.stop_event.wait(NO_ROOM_S)
 
     def serve_client(self, conn: JsonConnection) -> None:  # type: ignore[override]
-        """From now on it may be silent for as long as it likes."""
+        """An authenticated client may be silent for any time."""
         conn.set_deadlines(receive_s=0)
         super().serve_client(conn)  # type: ignore[arg-type]
 
 
 class JsonListener:
-    """Hands out connections that speak JSON."""
+    """Accepts connections that use JSON."""
 
     def __init__(self, address: str, backlog: int) -> None:
         self.address = address
@@ -143,7 +143,7 @@ class JsonListener:
 
 
 class JsonConnection:
-    """What a manager's server needs of a connection, with JSON in place of pickle, and deadlines kept by the kernel."""
+    """The interface that a manager's server expects of a connection, with JSON instead of pickle and deadlines in the kernel."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._connection = connection.Connection(sock.detach())
@@ -153,13 +153,13 @@ class JsonConnection:
         self.set_deadlines(receive_s=HANDSHAKE_S)
 
     def set_deadlines(self, *, receive_s: int) -> None:
-        """0 is none. To send there is always one."""
+        """0: no deadline for receiving. Sending always has one."""
         with socket.socket(fileno=os.dup(self._connection.fileno())) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", receive_s, 0))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_S, 0))
 
     def send(self, said: object) -> None:
-        """An exception becomes its text, where pickle would carry the object."""
+        """Send an answer; an exception is sent as its text."""
         self.send_bytes(json.dumps(said, default=str, separators=(",", ":")).encode())
 
     def recv(self) -> Any:

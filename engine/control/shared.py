@@ -1,6 +1,6 @@
-"""The shared objects of control: what the processes of a data folder tell each other, each method called from many threads.
+"""The shared objects of the manager; their methods are called from many threads.
 
-All of it is told anew to a new control process; so nothing here is worth keeping, and nothing is.
+Nothing is persisted: supervisors and components publish everything again to a new control process.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ Row = dict[str, Any]
 
 
 class Roster:
-    """Who lives: each supervisor writes all its processes, whole, whenever one of them changes."""
+    """The processes: each supervisor writes the complete list of its own whenever one of them changes."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Row]] = {}
 
     def write(self, supervisor: str, rows: list[Row]) -> None:
-        """These are its processes now; the first is itself."""
+        """Replace the rows of this supervisor; the first is its own."""
         self._rows[supervisor] = rows
 
     def remove(self, supervisor: str) -> None:
-        """It leaves, with all that it started."""
+        """The supervisor and its processes are gone."""
         self._rows.pop(supervisor, None)
 
     def read(self) -> list[Row]:
@@ -35,19 +35,19 @@ class Roster:
 
 
 class Counters:
-    """What components count: for each the pid that published last, when (monotonic), and the parts, which are not read here."""
+    """The latest counters of each component, with the pid that published them and the monotonic time."""
 
     def __init__(self) -> None:
         self._of: dict[str, Row] = {}
 
     def publish(self, name: str, pid: int, at: float, parts: dict[str, str]) -> None:
-        """The parts that changed; of a new process, all."""
+        """Store the parts that changed; a new process sends all of them."""
         before = self._of.get(name)
         known = before["parts"] if before is not None and before["pid"] == pid else {}
         self._of[name] = {"pid": pid, "at": at, "parts": {**known, **parts}}
 
     def read(self, parts: list[str]) -> dict[str, Row]:
-        """These parts of all components, as far as they have them."""
+        """These parts of all components."""
         return {
             name: {**one, "parts": {part: text for part, text in one["parts"].items() if part in parts}}
             for name, one in list(self._of.items())
@@ -67,7 +67,7 @@ class Overview:
 
 
 class Commands:
-    """Given by programs to a supervisor, taken by it, and settled: then whoever gave one finds its outcome here."""
+    """Commands to supervisors, and their outcomes for the programs that gave them."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -77,14 +77,14 @@ class Commands:
         self._outcomes: dict[str, Row] = {}
 
     def give(self, supervisor: str, command: Row) -> None:
-        """`command` has an `id` that its giver made up."""
+        """`command` has a unique `id`, chosen by the caller."""
         with self._changed:
             self._given.setdefault(supervisor, deque()).append(command)
             self._note(command["id"], {"state": "given"})
             self._changed.notify_all()
 
     def withdraw(self, supervisor: str, command_id: str) -> bool:
-        """Forget it, unless it was taken."""
+        """Remove it unless it was taken; whether it was removed."""
         with self._changed:
             given = self._given.get(supervisor, deque())
             left = deque(command for command in given if command["id"] != command_id)
@@ -92,7 +92,7 @@ class Commands:
             return len(left) < len(given)
 
     def take(self, supervisor: str) -> Row | None:
-        """The next one; waits for it for a while. A supervisor asks one at a time: an earlier question gets nothing more."""
+        """The next command, or None after `TAKE_S`. A second call for the same supervisor ends the first one."""
         give_up_at = self._monotonic() + TAKE_S
         with self._changed:
             mine = self._takes[supervisor] = self._takes.get(supervisor, 0) + 1
@@ -108,12 +108,12 @@ class Commands:
             return command
 
     def settle(self, command_id: str, ok: bool, message: str) -> None:
-        """What came of it."""
+        """Record the outcome."""
         with self._changed:
             self._note(command_id, {"state": "done" if ok else "failed", "message": message})
 
     def outcome(self, command_id: str) -> Row:
-        """`state`: given, taken, done or failed; `unknown` to a control process that is younger than the command."""
+        """`state` is given, taken, done, failed, or unknown: a control process does not know the commands of its predecessor."""
         with self._changed:
             return self._outcomes.get(command_id, {"state": "unknown"})
 

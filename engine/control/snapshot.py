@@ -1,6 +1,6 @@
-"""What control shows at a moment, as values; and what is shown of it while control is away, or new and not told everything yet.
+"""Snapshots of roster and counters; the last known values are kept while control is down or a new one is not complete yet.
 
-Nothing that was known is forgotten before something newer is there: who reads it sees by `stale_since` what is not kept up.
+`stale_since` marks values that are no longer updated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GONE = ("", "Z")
 
 
 class RosterRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A process, as its supervisor (a pid) writes it; moments are monotonic seconds. `silent_since`: its last sign of life."""
+    """A process as its supervisor (a pid) describes it; times are monotonic. `silent_since`: last heartbeat, if overdue."""
 
     supervisor: int
     name: str
@@ -38,12 +38,12 @@ class RosterRow(msgspec.Struct, frozen=True, kw_only=True):
     silent_since: float | None = None
 
     def uptime_s(self, now: float) -> float:
-        """For how long it has lived."""
+        """How long it has been running."""
         return 0.0 if self.pid is None else round(now - self.started_at, 3)
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
-    """A process of the roster. `last_words`: how the one before it ended; `silent_s`: for how long it has shown no sign of life."""
+    """A process of the roster. `last_words`: how its predecessor ended; `silent_s`: time since its last heartbeat, if overdue."""
 
     name: str
     role: str
@@ -58,7 +58,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process `pid` published last, at a monotonic moment; see `publisher` for the parts."""
+    """What process `pid` published last, at this monotonic time; see `publisher` for the parts."""
 
     pid: int
     at: float
@@ -66,7 +66,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of one call."""
+    """The answer of `overview.read`."""
 
     roster: list[RosterRow]
     counters: dict[str, Published]
@@ -79,7 +79,7 @@ def read_overview(answer: object) -> Read:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """What one component counts; `stale_since`: the monotonic moment from which on nobody keeps that up."""
+    """The counters of a component; `stale_since`: the monotonic time since which they are not updated."""
 
     counters: ComponentCounters
     stale_since: float | None
@@ -87,14 +87,14 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All of it. `away_since`: control is away, and this is what it showed then."""
+    """`away_since`: control is down, and this is its state at that time."""
 
     rows: Sequence[RosterRow]
     components: Mapping[str, Component]
     away_since: float | None
 
     def is_up(self, name: str) -> bool:
-        """Whether this one runs, and shows that it lives."""
+        """Whether this process runs and its heartbeat is not overdue."""
         return any(row.name == name and row.state == "running" and row.silent_since is None for row in self.rows)
 
 
@@ -106,7 +106,7 @@ class Calls(Protocol):
 
 
 class Snapshots:
-    """Takes them, one call each; shared by the threads of a front."""
+    """Takes snapshots, one call each; shared by the threads of a front."""
 
     def __init__(self, control: Calls, world: World) -> None:
         self._control = control
@@ -118,7 +118,7 @@ class Snapshots:
         self._taken_at: float | None = None
 
     def take(self, *parts: str) -> Snapshot:
-        """With these parts of the counters (the latest); raises `Unavailable` when control is away and was never seen."""
+        """With these parts of the counters, by default the latest; raises `Unavailable` if control has never been reached."""
         asked = parts or (LATEST,)
         try:
             read = read_overview(self._control.call(OVERVIEW, "read", asked))
@@ -154,7 +154,7 @@ class Snapshots:
 
     def _stale_since(self, row: RosterRow, published: Published) -> float | None:
         seen_at = self._seen_at[row.name]
-        if seen_at != self._taken_at:  # a new control, which it has not told anything yet
+        if seen_at != self._taken_at:  # it has not published to the new control process yet
             return seen_at
         return row.silent_since if row.pid == published.pid else row.since
 
@@ -166,7 +166,7 @@ def _decode(parts: Mapping[str, str]) -> ComponentCounters:
 
 
 def stats_of(counters: ComponentCounters, now: float) -> dict[str, Any]:
-    """What `/stats` shows: what has gone on since a moment, told as how long that is by now."""
+    """The fields of `/stats`: start times become durations."""
     stats = counters.stats | {"uptime_s": round(now - counters.started_at, 3)}
     if "executors" in stats:
         stats["executors"] = [_executor(shown, now) for shown in stats["executors"]]
@@ -177,9 +177,6 @@ def _executor(shown: Mapping[str, Any], now: float) -> dict[str, Any]:
     since = shown["running_since"]
     running_s = 0 if since is None else round(now - since, 3)
     return {name: value for name, value in shown.items() if name != "running_since"} | {"running_s": running_s}
-
-
-# ---- for local programs
 
 
 def processes_in(read: object, world: World) -> list[Process]:

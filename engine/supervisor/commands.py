@@ -1,7 +1,7 @@
-"""Carries out what somebody asked of a supervisor while it runs; each command ends with a sentence for whoever gave it.
+"""Carries out commands to a running supervisor; each ends with a message for the caller.
 
-    restart, drain ── the component is asked to leave ──▶ settled when its successor runs, or when it is gone
-    log-level ──▶ settled at once            reload ──▶ settled when the new code has been imported, or could not be
+    restart, drain ── SIGTERM to the component ──▶ settled when its successor is ready, or when it has left
+    log-level ──▶ settled at once            reload ──▶ settled when the new code is imported, or cannot be
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from jobyard.engine.supervisor.process_table import ProcessState, Row
 from jobyard.engine.supervisor.supervisor import Supervisor
 
 Report = Callable[[bool, str], None]
-"""Called once, sooner or later: whether it went well, and what is to be said."""
+"""To be called once, now or later, with success or failure and a message."""
 
 RESTART, DRAIN, LOG_LEVEL, RELOAD = VERBS = ("restart", "drain", "log-level", "reload")
 
 
 def reload_is_not_available(report: Report) -> None:
-    """For a start without anybody who imports task modules for others."""
-    report(False, "reload is not available: nothing here can import the task modules anew; restart the workers instead")
+    """For a supervisor without a template process."""
+    report(False, "reload is not available here: restart the workers instead")
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A command that is on its way: `is_done` with this row, which had this generation."""
+    """A command in progress, and the state of its row when it began."""
 
     command: Command
     row: Row
@@ -36,7 +36,7 @@ class Pending:
 
     @property
     def is_done(self) -> bool:
-        """Whether what was asked for is so."""
+        """Whether the goal is reached."""
         if self.command.verb == DRAIN:
             return self.row.pid is None
         return self.row.generation > self.generation and self.row.is_ready
@@ -48,7 +48,7 @@ class Commands:
     def __init__(
         self, supervisor: Supervisor, *, level: LogLevel, drainable: Sequence[str], reload: Callable[[Report], None]
     ) -> None:  # fmt: skip
-        """`drainable`: roles whose processes may be told to stay away."""
+        """`drainable`: the roles that can be drained. `reload`: reports its outcome when it has one."""
         self._supervisor = supervisor
         self._level = level
         self._drainable = drainable
@@ -57,7 +57,7 @@ class Commands:
         self._settled: list[Settled] = []
 
     def obey(self, command: Command) -> None:
-        """Begin with it."""
+        """Begin."""
         steps = {RESTART: self._restart, DRAIN: self._drain, LOG_LEVEL: self._set_level, RELOAD: self._begin_reload}
         step = steps.get(command.verb)
         if step is None:
@@ -66,7 +66,7 @@ class Commands:
             step(command)
 
     def settled(self) -> list[Settled]:
-        """Those that ended since the last time."""
+        """Outcomes since the last call."""
         for pending in [pending for pending in self._pending if pending.is_done]:
             self._pending.remove(pending)
             self._settle(pending.command, ok=True, message=_told(pending))
@@ -86,7 +86,7 @@ class Commands:
         if row is None:
             return
         if row.spec.role not in self._drainable:
-            words = f"{command.argument} cannot be drained, only restarted: nothing works without it"
+            words = f"{command.argument} cannot be drained, only restarted"
             self._settle(command, ok=False, message=words)
             return
         if row.state is ProcessState.DRAINED:
@@ -117,10 +117,10 @@ class Commands:
         return row
 
     def _pend(self, command: Command, row: Row) -> None:
-        """Whoever asked for the opposite before is told that it has changed."""
+        """A command replaces an opposite one that is still in progress."""
         for pending in [pending for pending in self._pending if pending.row is row and pending.command.verb != command.verb]:
             self._pending.remove(pending)
-            self._settle(pending.command, ok=False, message=f"somebody asked to {command.verb} {command.argument} meanwhile")
+            self._settle(pending.command, ok=False, message=f"replaced by a later command to {command.verb} {command.argument}")
         self._pending.append(Pending(command, row, row.generation, row.state))
 
     def _settle(self, command: Command, *, ok: bool, message: str) -> None:

@@ -1,8 +1,8 @@
-"""What a supervisor and control tell each other, without the supervisor ever waiting: the roster, commands, their outcomes.
+"""A supervisor's two connections to control, which never wait: for the roster and outcomes, and for commands.
 
     first connection:  roster.write (when it changed), commands.settle          second: commands.take, answered when there is one
 
-A new control process is told the roster anew. A command whose outcome it cannot be told is done all the same.
+A new control process gets the roster again. A command is carried out even if its outcome cannot be reported.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a command, in words."""
+    """The outcome of a command."""
 
     id: str
     ok: bool
@@ -51,11 +51,11 @@ class ControlLink:
 
     @property
     def is_told(self) -> bool:
-        """Whether control has taken the roster as it was shown last."""
+        """Whether control has acknowledged the latest roster."""
         return self._tells.is_free and self._told == self._roster and self._connection == self._tells.connections
 
     def turn(self, *, rang: bool) -> list[Command]:
-        """Go on, when a bell rang or it is time to; the commands that came."""
+        """Proceed if a bell is readable or a retry is due; the commands that arrived."""
         if not rang and self.sleep_s() > 0:
             return []
         self._tells.turn()
@@ -67,7 +67,7 @@ class ControlLink:
         return came
 
     def tell(self, roster: list[RosterRow], settled: list[Settled]) -> None:
-        """What there is to tell after a turn; only what changed is sent."""
+        """Report the state after a turn; only changes are sent."""
         self._settled.extend(settled)
         self._roster = roster
         if not self._tells.is_free:
@@ -84,7 +84,7 @@ class ControlLink:
         return min(self._tells.sleep_s(), self._hears.sleep_s())
 
     def close(self) -> None:
-        """The last word: this supervisor and its processes are gone."""
+        """Remove this supervisor from the roster and close."""
         if self._tells.is_free:
             self._tells.ask(ROSTER, "remove", self._supervisor)
         self._tells.close()
