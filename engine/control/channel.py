@@ -149,6 +149,8 @@ class Channel:
             if not data:
                 raise ConnectionResetError("control has ended")
             yield from self._frames.feed(data)
+            if len(data) < READ_BYTES:  # the bell rings again if more comes
+                return
 
     def _send(self, text: bytes) -> None:
         self._unsent = memoryview(bytes(self._unsent) + framed(text))

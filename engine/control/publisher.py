@@ -93,13 +93,19 @@ class Publisher:
         self._channel.ask(COUNTERS, "publish", self._name, os.getpid(), self._sent_at, changed)
 
     def _parts(self) -> dict[str, str]:
-        """All parts; none while only values `in_passing` have changed recently."""
+        """The parts that may have changed; none while only values `in_passing` have changed recently."""
         counters = self._read()
         minutes, counters.minutes = counters.minutes, []
         in_passing = {name: counters.stats.pop(name) for name in counters.in_passing}
-        core = (msgspec.json.encode(counters), len(minutes), minutes[-1].number if minutes else 0)
-        if core == self._core and self._known and self._world.monotonic() < self._sent_at + IN_PASSING_S:
+        text = msgspec.json.encode(counters)
+        core = (text, len(minutes), minutes[-1].number if minutes else 0)
+        if core == self._core and self._known and (not in_passing or self._world.monotonic() < self._sent_at + IN_PASSING_S):
             return {}
+        if in_passing:
+            counters.stats |= in_passing
+            text = msgspec.json.encode(counters)
+        parts = {LATEST: text.decode()}
+        if core[1:] != self._core[1:] or MINUTES not in self._known:
+            parts[MINUTES] = msgspec.json.encode(minutes).decode()
         self._core = core
-        counters.stats |= in_passing
-        return {LATEST: msgspec.json.encode(counters).decode(), MINUTES: msgspec.json.encode(minutes).decode()}
+        return parts

@@ -11,7 +11,7 @@ from pathlib import Path
 from jobyard.engine.control.client import Control, ControlAway
 from jobyard.engine.control.protocol import OVERVIEW
 from jobyard.engine.control.server import serve
-from jobyard.engine.process_control import die_with_parent
+from jobyard.engine.process_control import close_descriptors, die_with_parent
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
 from jobyard.engine.supervisor.role_loop import Signals
 from jobyard.engine.wire.run_dir import RunDir
@@ -36,6 +36,7 @@ class ControlProcess:
 
         def main() -> int:
             die_with_parent(parent)
+            close_descriptors(keep=set())
             if descriptors is not None:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
             signals = Signals(signal.SIGTERM)
@@ -50,7 +51,11 @@ class ControlProcess:
 
         self.pid = self.world.fork(main)
         client = self.client()
-        wait_for(lambda: self.answers(client), told="an answer of control")
+        try:
+            wait_for(lambda: self.answers(client), told="an answer of control")
+        except AssertionError:
+            self.close()
+            raise
         return self
 
     def client(self, **more: float) -> Control:
