@@ -7,6 +7,7 @@ process; what had no room is counted and told later. Control characters are esca
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import select
 from math import isfinite
@@ -18,13 +19,36 @@ LEVELS = ("debug", "info", "warning", "error")
 MAX_LINE_BYTES = 4096
 
 
+class LogLevel:
+    """The least level that is written, in memory that forks share: set in one process, it holds in all of a start."""
+
+    def __init__(self, name: str = "info") -> None:
+        self._page = memoryview(mmap.mmap(-1, mmap.PAGESIZE))
+        self.set(name)
+
+    @property
+    def name(self) -> str:
+        """One of `LEVELS`."""
+        return LEVELS[self._page[0]]
+
+    @property
+    def number(self) -> int:
+        """Its place among them."""
+        return self._page[0]
+
+    def set(self, name: str) -> None:
+        """From the next event on."""
+        self._page[0] = LEVELS.index(name)
+
+
 class Log:
     """Writes events of its level and above."""
 
-    def __init__(self, world: World, *, level: str = "info", form: str = "text", process: str = "", fd: int = 1) -> None:
+    def __init__(
+        self, world: World, *, level: str | LogLevel = "info", form: str = "text", process: str = "", fd: int = 1
+    ) -> None:  # fmt: skip
         self._world = world
-        self._least = LEVELS.index(level)
-        self._level = level
+        self.level = level if isinstance(level, LogLevel) else LogLevel(level)
         self._form = form
         self._process = process
         self._fd = fd
@@ -33,11 +57,11 @@ class Log:
     @property
     def is_debug(self) -> bool:
         """Whether `debug` writes anything; for whoever would have to gather what to tell."""
-        return self._least == 0
+        return self.level.number == 0
 
     def named(self, process: str) -> Log:
         """The same log for another process."""
-        return Log(self._world, level=self._level, form=self._form, process=process, fd=self._fd)
+        return Log(self._world, level=self.level, form=self._form, process=process, fd=self._fd)
 
     def debug(self, event: str, **fields: object) -> None:
         """One line a transition."""
@@ -56,7 +80,7 @@ class Log:
         self._write(3, event, fields)
 
     def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
-        if level < self._least:
+        if level < self.level.number:
             return
         if self.dropped:
             fields = fields | {"lines_dropped_before": self.dropped}

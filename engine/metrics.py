@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -104,6 +105,26 @@ class Minute(msgspec.Struct, frozen=True, kw_only=True):
     totals: Totals
 
 
+class ComponentCounters(msgspec.Struct, kw_only=True):
+    """All that a component counts and says of itself, as control shows it to whoever asks.
+
+    What goes on is told by when it began, in monotonic seconds, which all processes of a host share: so it changes only when
+    something happened. `stats`: what `/stats` shows; `depth`: tickets that wait in the queue, by priority 0 to 9; `minute`: the
+    one under way; `minutes`: those that are over. `in_passing`: those of `stats` that time alone changes: told with what else does,
+    and else every few seconds.
+    """
+
+    started_at: float
+    stats: dict[str, Any]
+    counts: dict[str, int] = {}
+    histograms: dict[str, Histogram] = {}
+    attempts: dict[str, dict[str, int]] = {}
+    depth: list[int] = []
+    minute: Minute | None = None
+    minutes: list[Minute] = []
+    in_passing: tuple[str, ...] = ()
+
+
 class Minutes:
     """The last sixty, of one process; those without anything are left out."""
 
@@ -128,11 +149,16 @@ class Minutes:
         while self._over and self._over[0].number <= number - MINUTES:
             self._over.popleft()
 
-    def all(self) -> list[Minute]:
-        """Oldest first; the last one may be the one that is under way."""
+    def over(self) -> list[Minute]:
+        """Those that are over, oldest first."""
         self.turn()
-        now = Minute(number=self._number, totals=self._read().since(self._before))
-        return [*self._over, *([] if now.totals.is_nothing else [now])]
+        return [*self._over]
+
+    def under_way(self) -> Minute | None:
+        """The one that is not over yet, unless nothing was counted in it."""
+        self.turn()
+        totals = self._read().since(self._before)
+        return None if totals.is_nothing else Minute(number=self._number, totals=totals)
 
 
 def minute_of(world: World) -> int:

@@ -10,6 +10,7 @@ import signal
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_CHILD_SUBREAPER = 36
+M_ARENA_MAX = -8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -29,6 +30,11 @@ def adopt_orphans() -> None:
 def forbid_new_privileges() -> None:
     """No set-uid program gains anything from here on."""
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def share_one_heap() -> None:
+    """All threads allocate from one heap, where glibc would give each its own: for processes whose threads mostly wait."""
+    _libc.mallopt(M_ARENA_MAX, 1)
 
 
 def set_title(title: str) -> None:

@@ -8,6 +8,9 @@ from jobyard.engine.config import Settings
 from jobyard.engine.errors import CannotStart
 
 GATEWAY, SCHEDULER, WATCHER, QUEUE, WORKER = ROLES = ("gateway", "scheduler", "watcher", "queue", "worker")
+COUNTING = (SCHEDULER, WATCHER, QUEUE, WORKER)
+"""Roles of the components that publish counters."""
+SUPERVISOR = "supervisor"
 FRONT = "front"
 """Role of the process that serves HTTP for a component that was started alone; with `start-all` it is the gateway's."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from jobyard.api.commands import exits
+from jobyard.api.commands.check_control import look_at_control
 from jobyard.api.commands.check_machine import (
     look_at_clock,
     look_at_database,
@@ -87,6 +88,7 @@ def _examine_all(
         yield from examine(name, partial(look, settings), remedy=MONGODB_PAGE if settings.mongo_uri else OPERATING_PAGE)
     service = make_service(context, url=url, token_file=token_file, as_json=True)
     yield from examine("service", lambda: _ask(service, settings))
+    yield from examine("control", partial(look_at_control, settings))
 
 
 def _ask(service: Service, settings: Settings) -> Iterator[Finding]:

@@ -29,6 +29,8 @@ from jobyard.api.views.metrics import Metrics
 from jobyard.api.views.pages import Pages
 from jobyard.api.views.process_meter import ProcessMeter
 from jobyard.engine.config import Settings
+from jobyard.engine.control.client import Control
+from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.logs import Log
 from jobyard.engine.wire.caller import Caller
 from jobyard.engine.wire.hub import Hub
@@ -48,6 +50,7 @@ class Composition:
         self._guards = Guards(settings)
         self._pages = Pages()
         self._caller = Caller(run_dir, self.world)
+        self._snapshots = Snapshots(Control(run_dir, self.world, name="front"), self.world)
         self.error_handlers = ErrorHandlers(self.world, log)
         self.request_metrics = RequestMetrics(self.world, log)
         self.health = Health(self._caller, schedulers=lambda: run_dir.components(SCHEDULER), world=self.world, log=log)
@@ -81,15 +84,17 @@ class Composition:
         )  # fmt: skip
 
     def _views(self, name: str, scheduler: LoadBalancer, jobs: Jobs) -> dict[str, object]:
-        caller, components = self._caller, self._run_dir.components
-        meter = ProcessMeter(self.world)
+        caller, snapshots, world = self._caller, self._snapshots, self.world
         return {
-            "jobs": jobs, "logs": JobLogs(scheduler, caller), "component": Component(caller, name), "pages": self._pages,
-            "gateway": Gateway(caller, scheduler, components=components, meter=meter),
-            "metrics": Metrics(
-                caller, scheduler, components=components, meter=ProcessMeter(self.world), request_metrics=self.request_metrics
+            "jobs": jobs, "logs": JobLogs(scheduler, caller), "pages": self._pages,
+            "component": Component(caller, name, snapshots=snapshots, world=world),
+            "gateway": Gateway(
+                caller, scheduler, components=self._run_dir.components, meter=ProcessMeter(world), snapshots=snapshots, world=world
             ),
-            "history": History(caller, components=components, world=self.world),
+            "metrics": Metrics(
+                scheduler, snapshots=snapshots, meter=ProcessMeter(world), request_metrics=self.request_metrics, world=world
+            ),
+            "history": History(snapshots, world),
         }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Health checks of the schedulers: a ping every second, four times as often while an answer is outstanding.
+"""Health checks of the schedulers: a ping every second (two when idle), four times a second while an answer is due.
 
     healthy ──its connection is refused or lost──▶ gone   ──▶ healthy again once it answers a ping or any other request
        └──── a ping unanswered for SILENT_S ─────▶ silent ──┘
@@ -19,6 +19,7 @@ from jobyard.engine.wire.messages import Message, Ping, Refused
 from jobyard.engine.world import World
 
 CHECK_EVERY_S = 1.0
+IDLE_CHECK_S = 2.0
 CHECK_SOON_S = 0.25
 CHECK_S = 0.25
 
@@ -40,6 +41,7 @@ class Health:
         self._world = world
         self._log = log
         self._names: list[str] = []
+        self._is_used = True
         self._unhealthy: frozenset[str] = frozenset()
         self._pings: dict[str, PendingPing] = {}
         self._lock = threading.Lock()
@@ -53,6 +55,7 @@ class Health:
 
     def is_healthy(self, name: str) -> bool:
         """Whether requests should go to it."""
+        self._is_used = True
         return name not in self._unhealthy
 
     def note_answer(self, name: str) -> None:
@@ -68,9 +71,16 @@ class Health:
     def run(self) -> None:
         """Check for ever; the main function of a thread."""
         while True:
-            self._wake.wait(CHECK_SOON_S if self._unhealthy or self._pings else CHECK_EVERY_S)
+            self._wake.wait(self._pause_s())
             self._wake.clear()
             self.check_or_log()
+
+    def _pause_s(self) -> float:
+        """An idle service is checked less often: a ping wakes a scheduler and this process."""
+        was_used, self._is_used = self._is_used, False
+        if self._unhealthy or self._pings:
+            return CHECK_SOON_S
+        return CHECK_EVERY_S if was_used else IDLE_CHECK_S
 
     def check_or_log(self) -> None:
         """Check once; a fault, such as having no descriptor left for a moment, may be gone the next time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobyard.engine.control.protocol import CONTROL
 from jobyard.engine.supervisor.supervisor import Stage
 from jobyard.engine.topology import FRONT, GATEWAY, QUEUE, SCHEDULER, WATCHER, WORKER
 
@@ -17,10 +18,12 @@ def drain_stages(drain_s: float) -> list[Stage]:
     2. The queue leaves: all that it holds stands in the store.
     3. The front answers what it has accepted, then serves no more.
     4. The schedulers leave: nobody is there who could ask them.
+    5. Control leaves, to which all others have told their last.
     """
     return [
         Stage(roles=frozenset({WATCHER, WORKER}), bound_s=drain_s + LEAVE_S),
         Stage(roles=frozenset({QUEUE}), bound_s=LEAVE_S),
         Stage(roles=frozenset({GATEWAY, FRONT}), bound_s=FRONT_LEAVES_S),
         Stage(roles=frozenset({SCHEDULER}), bound_s=LEAVE_S),
+        Stage(roles=frozenset({CONTROL}), bound_s=LEAVE_S),
     ]

@@ -9,12 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jobyard.api.start.drain import drain_stages
-from jobyard.api.start.roles import Start, front_spec, spec_for, tell_fault
+from jobyard.api.start.roles import Start, control_spec, front_spec, spec_for, tell_fault
 from jobyard.api.start.task_modules import TaskCode
 from jobyard.api.start.templates import Templates
 from jobyard.engine.config import Settings
+from jobyard.engine.control.channel import Channel
+from jobyard.engine.control.handshake import load_digests
+from jobyard.engine.control.protocol import CONTROL
 from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
+from jobyard.engine.supervisor.commands import Commands, reload_by
+from jobyard.engine.supervisor.control_link import ControlLink
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
 from jobyard.engine.supervisor.orphans import Orphans, PendingDeaths
@@ -23,7 +28,7 @@ from jobyard.engine.supervisor.readiness import SupervisorSigns
 from jobyard.engine.supervisor.supervisor import Hooks, Supervisor
 from jobyard.engine.supervisor.supervisor_loop import become_supervisor, fork_process, run_supervisor
 from jobyard.engine.supervisor.template_keeper import TemplateKeeper
-from jobyard.engine.topology import FRONT, GATEWAY, WATCHER, WORKER, Component, describe
+from jobyard.engine.topology import COUNTING, FRONT, GATEWAY, WATCHER, WORKER, Component, describe
 from jobyard.engine.wire.hub import Hub
 from jobyard.engine.wire.messages import OwnersDied
 from jobyard.engine.wire.run_dir import RunDir
@@ -52,6 +57,11 @@ class Plan:
     def has_workers(self) -> bool:
         """Whether anything runs tasks."""
         return any(component.role == WORKER for component in self.components)
+
+    @property
+    def control(self) -> str:
+        """The name of its control process."""
+        return CONTROL if self.alone else f"{CONTROL}-{self.who}"
 
     @property
     def guard(self) -> str:
@@ -83,17 +93,19 @@ class Launch:
     def supervise(self) -> int:
         """The supervisor's whole life; called in the guard's fork."""
         become_supervisor(self.guard)
+        load_digests()
         gc.freeze()
         log = Log(self.world, level=self.settings.log_level, form=self.settings.log_format, process="supervisor")
         run_dir = RunDir(self.settings.data_dir)
         deaths = self._deaths(run_dir)
         boot_lock = deaths.hold()
         hub = Hub(run_dir)
+        link = self._link(run_dir)
         specs = self._posts(log)
         hooks = Hooks(
             fork=lambda spec, identity: fork_process(self.world, spec, identity, keep=frozenset({boot_lock})),
             tell_deaths=lambda owners: _tell_watchers(hub, run_dir, owners),
-            announce=self._announce, tell_fault=tell_fault,
+            announce=self._announce, tell_fault=tell_fault, is_told=lambda: link.is_told, forget=run_dir.remove,
         )  # fmt: skip
         supervisor = Supervisor(
             specs=specs, stages=drain_stages(self.settings.drain_s), hang_s=self.settings.hang_s, world=self.world, log=log,
@@ -102,7 +114,15 @@ class Launch:
             pending_deaths=PendingDeaths(record=deaths.record, orphans=Orphans(self.world), log=log), hooks=hooks,
             templates=self._templates(hub, run_dir, log, boot_lock) if self.plan.has_workers else None,
         )  # fmt: skip
-        return run_supervisor(supervisor, hub=hub, name=self.plan.supervisor, guard=self.guard, signs=self.signs)
+        commands = Commands(supervisor, level=log.level, drainable=COUNTING, reload=reload_by(supervisor))
+        return run_supervisor(
+            supervisor, hub=hub, name=self.plan.supervisor, guard=self.guard, signs=self.signs, link=link, commands=commands
+        )
+
+    def _link(self, run_dir: RunDir) -> ControlLink:
+        name = self.plan.supervisor
+        tells, hears = (Channel(run_dir, self.world, name=name) for _ in range(2))
+        return ControlLink(tells, hears, supervisor=name)
 
     def _templates(self, hub: Hub, run_dir: RunDir, log: Log, boot_lock: int) -> TemplateKeeper:
         templates = Templates(
@@ -119,7 +139,8 @@ class Launch:
         )  # fmt: skip
         ports = {component.port: component.name for component in self.plan.components}
         front = front_spec(self.plan.front, start, ports=ports, listeners=self.listeners)
-        return [front, *(spec_for(component, start) for component in self.plan.components if component.role != GATEWAY)]
+        control = control_spec(start, name=self.plan.control)
+        return [control, front, *(spec_for(component, start) for component in self.plan.components if component.role != GATEWAY)]
 
     def _announce(self) -> None:
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host

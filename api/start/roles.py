@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import select
+import signal
 import socket
 import traceback
 from collections.abc import Callable, Mapping
@@ -11,18 +13,22 @@ from dataclasses import dataclass
 
 from jobyard.api.start.templates import socket_name
 from jobyard.engine.config import Settings
+from jobyard.engine.control.channel import Channel
+from jobyard.engine.control.protocol import CONTROL, HELD
 from jobyard.engine.databases.open import feed_of, hosts_of, open_store
 from jobyard.engine.errors import CannotStart
 from jobyard.engine.hosts.failure_detector import FailureDetector, OtherHosts
 from jobyard.engine.hosts.host_lease import HostLease
 from jobyard.engine.jobs.owners import Owner, parse_owner
 from jobyard.engine.logs import Log
+from jobyard.engine.process_control import die_with_parent, set_title, share_one_heap
 from jobyard.engine.queue.queue import Queue
 from jobyard.engine.scheduler.scheduler import Scheduler
 from jobyard.engine.store.port import HostHeartbeat, Hosts, Served, Store
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
+from jobyard.engine.supervisor.locks import take_lock
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
-from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_SOFTWARE, Role, live
+from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_SOFTWARE, Role, Signals, live
 from jobyard.engine.tasks.catalog import Catalog
 from jobyard.engine.template.messages import Hello
 from jobyard.engine.topology import FIRST_PORTS, QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_name
@@ -79,19 +85,54 @@ def front_spec(
     )  # fmt: skip
 
 
+def control_spec(start: Start, *, name: str) -> ProcessSpec:
+    """The process that holds roster, counters and commands. Of several starts on one data folder one has it, the others wait."""
+    return ProcessSpec(name=name, role=CONTROL, runs_role_loop=False, main=lambda identity: _serve_control(start, identity, name))
+
+
 def tell_fault(message: str) -> int:
     """One line on stderr; the exit status that goes with it."""
     os.write(2, f"jobyard cannot start: {message}\n".encode("utf-8", "backslashreplace"))
     return EXIT_CANNOT_START
 
 
+def _serve_control(start: Start, identity: ProcessIdentity, name: str) -> int:
+    """`multiprocessing.managers` is loaded here and nowhere else."""
+    die_with_parent(start.supervisor)
+    set_title(f"jobyard: {name}")
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(EXIT_OK))  # until it has the lock it has nothing to leave
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    run_dir = RunDir(start.settings.data_dir)
+    share_one_heap()
+    identity.heartbeat.waiting(True)
+    held = take_lock(run_dir.path / HELD, wait=True)
+    identity.heartbeat.beat()
+    signals = Signals(signal.SIGTERM)
+    signal_fd = signals.install()
+
+    def is_to_stop() -> bool:
+        select.select([signal_fd], [], [], _longest_sleep_s(start.settings))
+        return signals.seen[signal.SIGTERM] > 0
+
+    serve: Callable[..., None] = importlib.import_module("jobyard.engine.control.server").serve
+    serve(run_dir, start.world, beat=identity.heartbeat.beat, is_to_stop=is_to_stop)
+    os.close(held)
+    return EXIT_OK
+
+
+def _longest_sleep_s(settings: Settings) -> float:
+    return min(LONGEST_SLEEP_S, settings.hang_s / BEATS_A_HANG)
+
+
 def _live_as(component: Component, start: Start, identity: ProcessIdentity) -> int:
     log = start.log.named(component.name)
-    longest_sleep_s = min(LONGEST_SLEEP_S, start.settings.hang_s / BEATS_A_HANG)
+    run_dir = RunDir(start.settings.data_dir)
     try:
         return live(
             lambda hub: BUILD[component.role](start, identity, hub, log), name=component.name, parent=start.supervisor,
-            hub=Hub(RunDir(start.settings.data_dir)), heartbeat=identity.heartbeat, log=log, longest_sleep_s=longest_sleep_s,
+            hub=Hub(run_dir), channel=Channel(run_dir, start.world, name=component.name), heartbeat=identity.heartbeat, log=log,
+            world=start.world, longest_sleep_s=_longest_sleep_s(start.settings),
         )  # fmt: skip
     except CannotStart as fault:
         return tell_fault(fault.message)

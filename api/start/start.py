@@ -16,11 +16,13 @@ from jobyard.api.start.roles import tell_fault
 from jobyard.api.start.task_modules import TaskCode, ask_for_tasks, find_task_code, list_tasks
 from jobyard.api.start.templates import forget_sockets
 from jobyard.engine.config import Settings
+from jobyard.engine.control.protocol import HELD, remove_names
 from jobyard.engine.databases.open import prepare_store
 from jobyard.engine.errors import CannotStart
 from jobyard.engine.supervisor.data_dir import DataDir
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
 from jobyard.engine.supervisor.guard import guard
+from jobyard.engine.supervisor.locks import is_locked
 from jobyard.engine.supervisor.ports import explain, open_ports
 from jobyard.engine.supervisor.probe import Probe
 from jobyard.engine.supervisor.readiness import NotifySocket, ReadinessNotifier, SupervisorSigns
@@ -116,6 +118,8 @@ def _leave(data_dir: DataDir, plan: Plan, deaths: ProofsOfDeath) -> None:
     for name in (plan.supervisor, *(component.name for component in plan.components)):
         data_dir.run_dir.remove(name)
     forget_sockets(data_dir.run_dir, plan.template)
+    if not is_locked(data_dir.run_dir.path / HELD):
+        remove_names(data_dir.run_dir)
     deaths.leave()
     data_dir.release()
 

@@ -1,14 +1,17 @@
-"""What every component answers on its own port: its counters, its health; and the queue what it holds."""
+"""What is answered on a component's own port: its counters, its health; and the queue what it holds."""
 
 from __future__ import annotations
 
 from flask import request
 
 from jobyard.api.http.query import DEFAULT_LIMIT, read_query
-from jobyard.api.http.reply import Reply, error_reply, json_reply, unexpected
+from jobyard.api.http.reply import Reply, error_reply, json_reply, unexpected, value_reply
+from jobyard.api.views.shown import shown_stats
+from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.wire.caller import SILENT_S, Caller, NoAnswer
-from jobyard.engine.wire.messages import GetItems, GetStats, Json, Message, Ping, Refused
+from jobyard.engine.wire.messages import GetItems, Json, Message, Ping, Refused
+from jobyard.engine.world import World
 
 ANSWER_S = SILENT_S
 
@@ -16,14 +19,19 @@ ANSWER_S = SILENT_S
 class Component:
     """The views of one component."""
 
-    def __init__(self, caller: Caller, name: str) -> None:
+    def __init__(self, caller: Caller, name: str, *, snapshots: Snapshots, world: World) -> None:
         self._caller = caller
         self._name = name
+        self._snapshots = snapshots
+        self._world = world
 
     def stats(self) -> Reply:
-        """Its counters."""
+        """Its counters, as it published them last."""
         read_query(request, ())
-        return self._ask(GetStats())
+        component = self._snapshots.take().components.get(self._name)
+        if component is None:
+            raise Unavailable("unavailable", f"{self._name} has not published its counters yet")
+        return value_reply(shown_stats(component, self._world))
 
     def health(self) -> Reply:
         """Whether it is well."""

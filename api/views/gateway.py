@@ -14,25 +14,30 @@ from jobyard.api.http.reply import Reply, json_reply, message_reply, value_reply
 from jobyard.api.views.jobs import SchedulerClient
 from jobyard.api.views.process_meter import ProcessMeter
 from jobyard.api.views.process_report import look
+from jobyard.api.views.shown import shown_age, shown_processes, shown_stats
+from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.errors import Unavailable
+from jobyard.engine.topology import COUNTING
 from jobyard.engine.wire.caller import SILENT_S, Caller
-from jobyard.engine.wire.messages import CountJobs, Explain, GetStats, Json, Message, Ping, Refused
+from jobyard.engine.wire.messages import CountJobs, Explain, Json, Message, Ping, Refused
+from jobyard.engine.world import World
 
 HEALTH_S = SILENT_S
-STATS_S = 1.0
-SUPERVISORS = "supervisor"
 
 
 class Gateway:
     """The views."""
 
     def __init__(
-        self, caller: Caller, scheduler: SchedulerClient, *, components: Callable[[], list[str]], meter: ProcessMeter
-    ) -> None:
+        self, caller: Caller, scheduler: SchedulerClient, *, components: Callable[[], list[str]], meter: ProcessMeter,
+        snapshots: Snapshots, world: World,
+    ) -> None:  # fmt: skip
         self._caller = caller
         self._scheduler = scheduler
         self._components = components
         self._meter = meter
+        self._snapshots = snapshots
+        self._world = world
 
     def health(self) -> Reply:
         """200 when everything answers and is well, else 503 that names what is not. What is only busy has time to answer."""
@@ -52,17 +57,22 @@ class Gateway:
     def stats(self) -> Reply:
         """Jobs by status, processes, every component's counters."""
         read_query(request, ())
-        answers = self._caller.call_all(self._components(), GetStats(), timeout_s=STATS_S)
-        components = {name: _stats_of(answer) for name, answer in answers.items() if not name.startswith(SUPERVISORS)}
-        supervisors = [_stats_of(answer) for name, answer in answers.items() if name.startswith(SUPERVISORS)]
-        processes = [process for told in supervisors for process in told.get("processes", ())]
-        return value_reply({"jobs": self._jobs(), "processes": self._meter.measured(processes), "components": components})
+        snapshot = self._snapshots.take()
+        processes = self._meter.measured(shown_processes(snapshot, self._world))
+        components = {name: shown_stats(component, self._world) for name, component in snapshot.components.items()}
+        missing = {
+            row.name: {"error": "has not published its counters yet"}
+            for row in snapshot.rows if row.role in COUNTING and row.name not in components
+        }  # fmt: skip
+        age = shown_age(snapshot.away_since, self._world)
+        return value_reply({"jobs": self._jobs(), "processes": processes, "components": components | missing, **age})
 
     def why(self, job_id: str) -> Reply:
         """Why a job is not running."""
         read_query(request, ())
         asked = read_job_id(job_id)
-        return message_reply(self._scheduler.send(Explain(job_id=asked, report=look(self._caller, self._components(), asked))))
+        report = look(self._caller, self._snapshots, asked, self._world.monotonic())
+        return message_reply(self._scheduler.send(Explain(job_id=asked, report=report)))
 
     def openapi(self) -> Reply:
         """The OpenAPI document."""
@@ -81,10 +91,3 @@ def _health_of(answer: Message | None) -> dict[str, Any]:
     if isinstance(answer, Json):
         return {"status": "healthy"} | dict(msgspec.json.decode(answer.body))
     return {"status": "down", "reason": answer.message if isinstance(answer, Refused) else "does not answer"}
-
-
-def _stats_of(answer: Message | None) -> dict[str, Any]:
-    if isinstance(answer, Json):
-        return dict(msgspec.json.decode(answer.body))
-    fault: dict[str, Any] = {"error": answer.message if isinstance(answer, Refused) else "does not answer"}
-    return fault

@@ -6,57 +6,48 @@ the host's, by its monotonic clock; only here they get a time of day.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Protocol
 
 from flask import request
 
 from jobyard.api.http.query import read_query
 from jobyard.api.http.reply import Reply, value_reply
+from jobyard.api.views.shown import shown_age
+from jobyard.engine.control.publisher import LATEST
+from jobyard.engine.control.publisher import MINUTES as MINUTES_PART
+from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.metrics import MINUTE_S, MINUTES, Histogram, Minute, minute_of, together
 from jobyard.engine.timestamps import rfc3339
-from jobyard.engine.wire.messages import GetHistory, Message
-from jobyard.engine.wire.messages import History as Told
 from jobyard.engine.world import World
 
-ASK_S = 1.0
 COUNTS = {"accepted": "accepted", "succeeded": "jobs_succeeded", "failed": "jobs_failed", "retried": "jobs_retried"}
 HISTOGRAMS = {"lag_ms": "lag", "duration_ms": "run"}
 PERCENTILES = (50, 95, 99)
-HAVE_SOME = ("scheduler", "worker", "queue")
-
-
-class Calls(Protocol):
-    """What is needed of a `Caller`."""
-
-    def call_all(self, names: Sequence[str], request: Message, *, timeout_s: float) -> Mapping[str, Message | None]:
-        """None for whoever has not answered in time."""
 
 
 class History:
     """The view."""
 
-    def __init__(self, caller: Calls, *, components: Callable[[], list[str]], world: World) -> None:
-        self._caller = caller
-        self._components = components
+    def __init__(self, snapshots: Snapshots, world: World) -> None:
+        self._snapshots = snapshots
         self._world = world
 
     def show(self) -> Reply:
         """Sixty minutes, oldest first, and what waits in the queue now."""
         read_query(request, ())
-        asked = [name for name in self._components() if name.startswith(HAVE_SOME)]
-        answers = self._caller.call_all(asked, GetHistory(), timeout_s=ASK_S).values()
-        told = [answer for answer in answers if isinstance(answer, Told)]
+        snapshot = self._snapshots.take(LATEST, MINUTES_PART)
+        told = [component.counters for component in snapshot.components.values()]
         last = minute_of(self._world)
         by_number: dict[int, list[Minute]] = {number: [] for number in range(last - MINUTES + 1, last + 1)}
-        for minute in (minute for one in told for minute in one.minutes):
+        for minute in (minute for one in told for minute in (*one.minutes, one.minute) if minute is not None):
             by_number.get(minute.number, []).append(minute)
         depth = [sum(column) for column in zip(*(one.depth for one in told if one.depth), strict=True)] or [0] * 10
         return value_reply(
             {
                 "minutes": [{"at": self._at(number), **_merged(minutes)} for number, minutes in by_number.items()],
                 "queue_depth": {str(priority): waiting for priority, waiting in enumerate(depth)},
+                **shown_age(snapshot.away_since, self._world),
             }
         )
 

@@ -1,13 +1,14 @@
-"""`GET /metrics`: asks every component for what it counts, and tells it in Prometheus' words (`views.prometheus`).
+"""`GET /metrics`: the counters that components publish to control, in Prometheus' text format (`views.prometheus`).
 
-A component that does not answer in time is told as down, and its counters are left out; so they neither stand still nor fall.
+A scrape wakes no component but one scheduler, which counts the stored jobs. A component that is down keeps its last counters, with
+their age.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from flask import Response, request
@@ -20,44 +21,33 @@ from jobyard.api.views import prometheus as exposition
 from jobyard.api.views.jobs import SchedulerClient
 from jobyard.api.views.process_meter import ProcessMeter
 from jobyard.api.views.prometheus import MEDIA_TYPE, Value, text_of
+from jobyard.engine.control.snapshot import RosterRow, Snapshot, Snapshots
 from jobyard.engine.errors import Unavailable
-from jobyard.engine.metrics import all_attempts
-from jobyard.engine.wire.messages import CountJobs, GetMetrics, GetStats, Json, Message, Ping
-from jobyard.engine.wire.messages import Metrics as Told
-
-ASK_S = 1.0
-SUPERVISORS = "supervisor"
-
-
-class Calls(Protocol):
-    """What is needed of a `Caller`."""
-
-    def call_all(self, names: Sequence[str], request: Message, *, timeout_s: float) -> Mapping[str, Message | None]:
-        """None for whoever has not answered in time."""
+from jobyard.engine.metrics import ComponentCounters, all_attempts
+from jobyard.engine.topology import COUNTING, SUPERVISOR
+from jobyard.engine.wire.messages import CountJobs, Json, Message, Ping
+from jobyard.engine.world import World
 
 
 class Metrics:
     """The view."""
 
     def __init__(
-        self, caller: Calls, scheduler: SchedulerClient, *, components: Callable[[], list[str]], meter: ProcessMeter,
-        request_metrics: RequestMetrics
+        self, scheduler: SchedulerClient, *, snapshots: Snapshots, meter: ProcessMeter, request_metrics: RequestMetrics,
+        world: World,
     ) -> None:  # fmt: skip
-        self._caller = caller
         self._scheduler = scheduler
-        self._components = components
+        self._snapshots = snapshots
         self._meter = meter
         self._request_metrics = request_metrics
+        self._world = world
 
     def show(self) -> Response:
         """All of it as text."""
         read_query(request, ())
-        names = self._components()
-        asked = self._caller.call_all([name for name in names if not name.startswith(SUPERVISORS)], GetMetrics(), timeout_s=ASK_S)
-        supervisors = self._caller.call_all([name for name in names if name.startswith(SUPERVISORS)], GetStats(), timeout_s=ASK_S)
+        snapshot = self._snapshots.take()
         values = [
-            *self._of_the_whole(), *_of_components(asked), *self._of_processes(supervisors),
-            *((exposition.UP, (name,), float(answer is not None)) for name, answer in supervisors.items()),
+            *self._of_the_whole(), *_of_components(snapshot, self._world), *self._of_processes(snapshot),
             *((exposition.HTTP, labels, histogram) for labels, histogram in self._request_metrics.read().items()),
         ]  # fmt: skip
         return Response(text_of(values), 200, HEADERS, content_type=MEDIA_TYPE)
@@ -77,37 +67,41 @@ class Metrics:
             return {}
         return dict(msgspec.json.decode(answer.body)) if isinstance(answer, Json) else {}
 
-    def _of_processes(self, supervisors: Mapping[str, Message | None]) -> Iterator[Value]:
-        for answer in supervisors.values():
-            for process in msgspec.json.decode(answer.body)["processes"] if isinstance(answer, Json) else ():
-                process_name = (process["name"],)
-                yield exposition.RESTARTS, process_name, process.get("restarts", 0)
-                yield exposition.UPTIME, process_name, process.get("uptime_s", 0)
-                used = self._meter.used(process.get("pid"))
-                if used is not None:
-                    yield exposition.MEMORY, process_name, used.rss_bytes
-                    yield exposition.CPU, process_name, used.cpu_s
+    def _of_processes(self, snapshot: Snapshot) -> Iterator[Value]:
+        for row in snapshot.rows:
+            yield exposition.RESTARTS, (row.name,), row.restarts
+            yield exposition.UPTIME, (row.name,), row.uptime_s(self._world.monotonic())
+            used = self._meter.used(row.pid)
+            if used is not None:
+                yield exposition.MEMORY, (row.name,), used.rss_bytes
+                yield exposition.CPU, (row.name,), used.cpu_s
 
 
-def _of_components(answers: Mapping[str, Message | None]) -> Iterator[Value]:
-    for name, answer in answers.items():
-        yield exposition.UP, (name,), float(answer is not None)
-        if isinstance(answer, Told):
-            yield from _of_one(name, answer)
-    depths = [answer.depth for answer in answers.values() if isinstance(answer, Told) and answer.depth]
+def _of_components(snapshot: Snapshot, world: World) -> Iterator[Value]:
+    """Of supervisors too, which count nothing."""
+    for row in snapshot.rows:
+        component = snapshot.components.get(row.name)
+        if component is None and row.role not in (SUPERVISOR, *COUNTING):
+            continue
+        yield exposition.UP, (row.name,), float(snapshot.is_up(row.name))
+        if component is not None:
+            stale_s = 0.0 if component.stale_since is None else max(0.0, world.monotonic() - component.stale_since)
+            yield exposition.AGE, (row.name,), round(stale_s, 3)
+            yield from _of_one(row, component.counters)
+    depths = [component.counters.depth for component in snapshot.components.values() if component.counters.depth]
     for priority, waiting in enumerate(map(sum, zip(*depths, strict=True))):
         yield exposition.DEPTH, (str(priority),), waiting
 
 
-def _of_one(name: str, told: Told) -> Iterator[Value]:
-    stats: dict[str, Any] = msgspec.json.decode(told.stats)
-    for key, row in exposition.OF_STATS.get(name.rpartition("-")[0], {}).items():
-        if key in stats:
-            yield row, (name,), stats[key]
+def _of_one(row: RosterRow, told: ComponentCounters) -> Iterator[Value]:
+    name = (row.name,)
+    for key, metric in exposition.OF_STATS.get(row.role, {}).items():
+        if key in told.stats:
+            yield metric, name, told.stats[key]
     for key, count in told.counts.items():
-        yield exposition.COUNTS[key], (name,), count
+        yield exposition.COUNTS[key], name, count
     for key, histogram in told.histograms.items():
-        yield exposition.HISTOGRAMS[key], (name,), histogram
+        yield exposition.HISTOGRAMS[key], name, histogram
     for task, outcomes in all_attempts([told.attempts]).items():
         for outcome, count in outcomes.items():
-            yield exposition.ATTEMPTS, (name, task, outcome), count
+            yield exposition.ATTEMPTS, (row.name, task, outcome), count

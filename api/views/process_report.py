@@ -1,34 +1,54 @@
-"""What the processes of this host say of themselves when somebody asks why a job is not running; `why.rules` judges it."""
+"""What is known of the processes of this host when somebody asks why a job is not running; `why.rules` judges it.
+
+Workers and watchers are not asked: control has what they told. Only the queue knows where in it the job is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
+from jobyard.engine.control.snapshot import Snapshot, Snapshots, stats_of
+from jobyard.engine.errors import Unavailable
 from jobyard.engine.topology import QUEUE, WATCHER, WORKER
 from jobyard.engine.why.facts import Place, ProcessReport, WorkerSeen
-from jobyard.engine.wire.caller import Caller
-from jobyard.engine.wire.messages import GetPlace, GetStats, Json, Message
+from jobyard.engine.wire.caller import NoAnswer
+from jobyard.engine.wire.messages import GetPlace, Json, Message
 
 ANSWER_S = 1.0
 
 
-def look(caller: Caller, names: Sequence[str], job_id: str) -> ProcessReport:
-    """As it is now; who does not answer in time is not there."""
-    asked = [name for name in names if _role(name) in (WATCHER, WORKER)]
-    answers = caller.call_all(asked, GetStats(), timeout_s=ANSWER_S)
-    places = caller.call_all([name for name in names if _role(name) == QUEUE], GetPlace(job_id=job_id), timeout_s=ANSWER_S)
+class Calls(Protocol):
+    """What is needed of a `Caller`."""
+
+    def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
+        """The component's reply; raises `NoAnswer`."""
+
+
+def look(caller: Calls, snapshots: Snapshots, job_id: str, now: float) -> ProcessReport:
+    """As it is now, monotonic; who shows no sign of life is not there."""
+    try:
+        snapshot = snapshots.take()
+    except Unavailable:
+        return ProcessReport()
+    workers = (stats_of(snapshot.components[name].counters, now) for name in _up(snapshot, WORKER) if name in snapshot.components)
     return ProcessReport(
-        watchers=len(_told(answers, WATCHER)), workers=tuple(_worker(told) for told in _told(answers, WORKER)),
-        place=_first(msgspec.json.decode(answer.body, type=Place) for answer in places.values() if isinstance(answer, Json)),
+        watchers=len(_up(snapshot, WATCHER)), workers=tuple(_worker(told) for told in workers),
+        place=next((place for name in _up(snapshot, QUEUE) if (place := _place(caller, name, job_id)) is not None), None),
     )  # fmt: skip
 
 
-def _told(answers: dict[str, Message | None], role: str) -> list[dict[str, Any]]:
-    bodies = [answer.body for name, answer in answers.items() if _role(name) == role and isinstance(answer, Json)]
-    return [msgspec.json.decode(body) for body in bodies]
+def _up(snapshot: Snapshot, role: str) -> list[str]:
+    return [row.name for row in snapshot.rows if row.role == role and snapshot.is_up(row.name)]
+
+
+def _place(caller: Calls, queue: str, job_id: str) -> Place | None:
+    try:
+        answer = caller.call(queue, GetPlace(job_id=job_id), timeout_s=ANSWER_S)
+    except NoAnswer:
+        return None
+    return msgspec.json.decode(answer.body, type=Place) if isinstance(answer, Json) else None
 
 
 def _worker(told: dict[str, Any]) -> WorkerSeen:
@@ -37,11 +57,3 @@ def _worker(told: dict[str, Any]) -> WorkerSeen:
         name=told["worker_id"], slots=told["concurrency"], busy=told["currently_running"], longest_s=max(running, default=0),
         fault=told.get("fault"),
     )
-
-
-def _first(places: Iterable[Place]) -> Place | None:
-    return next(iter(places), None)
-
-
-def _role(name: str) -> str:
-    return name.rpartition("-")[0]

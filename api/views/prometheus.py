@@ -42,6 +42,8 @@ def _row(name: str, kind: str, meaning: str, *labels: str) -> Row:
 
 BUILD = _row("build", "info", "Versions of Jobyard, Python and the database", "version", "python", "database")
 UP = _row("component_up", "gauge", "1 when the component is up, otherwise 0", "component")
+AGE = _row("component_stale_seconds", "gauge", "Age of a component's counters if it no longer updates them, otherwise 0",
+           "component")  # fmt: skip
 JOBS = _row("jobs", "gauge", "Stored jobs, by status", "status")
 DEPTH = _row("queue_depth", "gauge", "Jobs waiting in the queue for a worker, by priority", "priority")
 ATTEMPTS = _row("attempts", "counter", "Attempts that ended, by task (at most 100, the rest are `other`) and outcome",
@@ -91,7 +93,7 @@ OF_STATS: Mapping[str, Mapping[str, Row]] = {
 HISTOGRAMS = {"lag": LAG, "wait": WAIT, "run": RUN}
 COUNTS = {"stale_writes": STALE, "recovered": RECOVERED}
 ROWS: tuple[Row, ...] = (
-    BUILD, UP, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, WAIT, RUN, STALE,
+    BUILD, UP, AGE, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, WAIT, RUN, STALE,
     RECOVERED, HTTP, MEMORY, CPU, RESTARTS, UPTIME,
 )  # fmt: skip
 """All, in the order in which they are told."""

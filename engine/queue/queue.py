@@ -19,6 +19,7 @@ from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs.job import PRIORITIES, Ticket
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
+from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.queue.admission import Admission
 from jobyard.engine.queue.backlog import CAPACITY, Backlog, Entry
 from jobyard.engine.store.hand_back import hand_back
@@ -31,15 +32,10 @@ from jobyard.engine.wire.messages import (
     CancelAsked,
     Closed,
     Extend,
-    GetHistory,
     GetItems,
-    GetMetrics,
     GetPlace,
-    GetStats,
-    History,
     Json,
     Leased,
-    Metrics,
     Ping,
     Push,
     Pushed,
@@ -94,8 +90,8 @@ class Queue:
         self.drained = False
         self._steps: dict[type, Callable[..., None]] = {
             Push: self._push, Reserve: self._reserve, Want: self._want, Extend: self._extend, Ack: self._ack,
-            Release: self._release, Closed: self._forget, GetStats: self._stats, GetItems: self._items, GetPlace: self._place,
-            GetMetrics: self._metrics, GetHistory: self._history, Ping: self._ping,
+            Release: self._release, Closed: self._forget, GetItems: self._items, GetPlace: self._place,
+            Ping: self._ping,
         }  # fmt: skip
 
     def tick(self, inbox: list[Envelope]) -> float:
@@ -270,23 +266,17 @@ class Queue:
 
     # ---- questions
 
-    def _stats(self, peer: Peer, message: GetStats) -> None:
-        peer.send(_json(self._told()))
-
-    def _metrics(self, peer: Peer, message: GetMetrics) -> None:
-        peer.send(Metrics(stats=msgspec.json.encode(self._told()), depth=self._backlog.depth()))
-
-    def _history(self, peer: Peer, message: GetHistory) -> None:
-        peer.send(History(depth=self._backlog.depth()))
-
-    def _told(self) -> dict[str, object]:
-        return {
-            "queue_id": self._owner.process, "size": self._backlog.size, "ready": self._backlog.ready,
-            "leased": self._backlog.leased, **self._counts,
-            "jobs_acked": self._counts["jobs_acked"] + self._backlog.overtaken,
-            "last_push_time": rfc3339(self._last_push_time), "last_pop_time": rfc3339(self._last_pop_time),
-            "uptime_s": round(self._world.monotonic() - self._started, 3),
-        }  # fmt: skip
+    def counters(self) -> ComponentCounters:
+        """See `Role`."""
+        return ComponentCounters(
+            started_at=self._started, depth=self._backlog.depth(),
+            stats={
+                "queue_id": self._owner.process, "size": self._backlog.size, "ready": self._backlog.ready,
+                "leased": self._backlog.leased, **self._counts,
+                "jobs_acked": self._counts["jobs_acked"] + self._backlog.overtaken,
+                "last_push_time": rfc3339(self._last_push_time), "last_pop_time": rfc3339(self._last_pop_time),
+            },
+        )  # fmt: skip
 
     def _items(self, peer: Peer, message: GetItems) -> None:
         peer.send(

@@ -19,6 +19,7 @@ from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.jobs.selection import parse
 from jobyard.engine.jobs.submission import Defaults, TaskDefaults
 from jobyard.engine.logs import Log
+from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.scheduler.bulk import take_step
 from jobyard.engine.scheduler.completion_watch import CompletionWatch
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
@@ -39,17 +40,12 @@ from jobyard.engine.wire.messages import (
     CountMatching,
     Explain,
     Find,
-    GetHistory,
-    GetMetrics,
-    GetStats,
-    History,
     Json,
     List,
     ListExecutions,
     ListOutputs,
     ListTasks,
     Message,
-    Metrics,
     Outputs,
     Ping,
     Refused,
@@ -102,8 +98,7 @@ class Scheduler:
         self._draining = False
         self._answers: dict[type, Callable[..., Message]] = {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
-            RetryJob: self._retry, CountJobs: self._count, Ping: self._ping, GetStats: self._stats,
-            GetMetrics: self._metrics, GetHistory: self._history,
+            RetryJob: self._retry, CountJobs: self._count, Ping: self._ping,
             ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
             ListOutputs: self._list_outputs, Explain: self._explain,
         }  # fmt: skip
@@ -171,7 +166,7 @@ class Scheduler:
     def _answer(self, envelope: Envelope) -> None:
         answer = self._answers.get(type(envelope.message))
         if answer is not None and envelope.peer is not None:
-            self._questions += not isinstance(envelope.message, Ping | GetStats | GetMetrics | GetHistory)
+            self._questions += not isinstance(envelope.message, Ping)
             self._reply(envelope, self._guarded(answer, envelope.message))
 
     def _reply(self, envelope: Envelope, reply: Message) -> None:
@@ -275,22 +270,16 @@ class Scheduler:
     def _ping(self, message: Ping) -> Message:
         return Json(body=msgspec.json.encode({"status": "healthy", "database": self._store.ping()}))
 
-    def _stats(self, message: GetStats) -> Message:
-        return Json(body=self._told())
-
-    def _metrics(self, message: GetMetrics) -> Message:
-        return Metrics(stats=self._told(), counts={"stale_writes": self._stale_writes})
-
-    def _history(self, message: GetHistory) -> Message:
-        return History(minutes=self._group_commit.minutes.all())
-
-    def _told(self) -> bytes:
-        return msgspec.json.encode(
-            {
+    def counters(self) -> ComponentCounters:
+        """See `Role`."""
+        minutes = self._group_commit.minutes
+        return ComponentCounters(
+            started_at=self._started, counts={"stale_writes": self._stale_writes},
+            stats={
                 "scheduler_id": self._owner.process, "jobs_accepted": self._group_commit.jobs_accepted,
                 "requests": self._group_commit.requests + self._questions,
-                "uptime_s": round(self._world.monotonic() - self._started, 3),
-            }
+            },
+            minute=minutes.under_way(), minutes=minutes.over(),
         )  # fmt: skip
 
     def _get(self, job_id: str) -> Job:

@@ -114,7 +114,7 @@ class DataDir:
 
     def _remove_remains(self) -> None:
         """Names that those left who were killed before us: nobody but us is here now."""
-        for suffix in ("sock", "hints", "pid", "spawn"):
+        for suffix in ("sock", "hints", "pid", "spawn", "key"):
             for path in self.run_dir.path.glob(f"*.{suffix}"):
                 if path != self._pid_path:
                     with contextlib.suppress(OSError):

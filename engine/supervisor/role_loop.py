@@ -12,15 +12,22 @@ import signal
 from collections.abc import Callable
 from typing import Protocol
 
+from jobyard.engine.control.channel import Channel
+from jobyard.engine.control.publisher import Publisher
 from jobyard.engine.logs import Log
+from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.process_control import close_descriptors, die_with_parent, set_title
 from jobyard.engine.supervisor.heartbeat import Heartbeat
 from jobyard.engine.wire.hub import Envelope, Hub
+from jobyard.engine.wire.messages import Ping, Ready
+from jobyard.engine.world import World
 
 EXIT_OK = 0
 EXIT_CANNOT_START = 2
 EXIT_SOFTWARE = 70
 EXIT_STOPPED_AT_ONCE = 130
+
+PUBLISHED_WITHIN_S, LOOK_AGAIN_S = 1.0, 0.1
 
 
 class Role(Protocol):
@@ -38,6 +45,9 @@ class Role(Protocol):
 
     def close(self) -> None:
         """Let go of everything; the last call."""
+
+    def counters(self) -> ComponentCounters:
+        """What it counts; asked for ten times a second at most, before it sleeps."""
 
 
 class Signals:
@@ -80,31 +90,60 @@ def start_afresh(keep: frozenset[int]) -> None:
 
 
 def live(
-    build: Callable[[Hub], Role], *, name: str, parent: int, hub: Hub, heartbeat: Heartbeat, log: Log, longest_sleep_s: float
+    build: Callable[[Hub], Role], *, name: str, parent: int, hub: Hub, channel: Channel, heartbeat: Heartbeat, log: Log,
+    world: World, longest_sleep_s: float,
 ) -> int:  # fmt: skip
     """A child's whole life, from fork to exit status. `build` opens what the role needs, in this process."""
     die_with_parent(parent)
     set_title(f"jobyard: {name}")
     signals = Signals(signal.SIGTERM)
-    signal_fd = signals.install()
-    hub.watch(signal_fd)
+    hub.watch(signals.install())
     role = build(hub)
     hub.listen(name)
+    hub.watch(channel.bell)
+    publisher = Publisher(channel, world, name=name, read=role.counters)
+    first_sign = FirstSign(publisher, world)
     sleep_s = 0.0
     draining = False
     while not (draining and role.drained):
-        envelopes = hub.poll(min(sleep_s, longest_sleep_s))
+        envelopes, rang = _without_bell(hub.poll(min(sleep_s, longest_sleep_s)), channel.bell)
         if signals.seen[signal.SIGTERM] and not draining:
             draining = True
             log.info("drain_begun", process=name)
             role.drain()
         signals.clear()
-        sleep_s = role.tick(envelopes)
-        heartbeat.beat()
+        is_idle = sleep_s >= longest_sleep_s and all(isinstance(envelope.message, Ping) for envelope in envelopes)
+        sleep_s = min(role.tick(envelopes), publisher.turn(rang=rang, has_changed=not is_idle), first_sign.sleep_s())
+        if first_sign.was_shown:
+            heartbeat.beat()
+    publisher.close()
     role.close()
     hub.close()
     log.info("process_left", process=name)
     return EXIT_OK
+
+
+class FirstSign:
+    """A component counts as ready when its counters can be read; a control that is away is not waited for."""
+
+    def __init__(self, publisher: Publisher, world: World) -> None:
+        self._publisher = publisher
+        self._world = world
+        self._at_last = world.monotonic() + PUBLISHED_WITHIN_S
+        self.was_shown = False
+
+    def sleep_s(self) -> float:
+        """Look whether it is time; the longest sleep until the next look."""
+        self.was_shown = self.was_shown or self._publisher.has_published or self._world.monotonic() >= self._at_last
+        return float("inf") if self.was_shown else LOOK_AGAIN_S
+
+
+def _without_bell(envelopes: list[Envelope], bell: int) -> tuple[list[Envelope], bool]:
+    """What is for the role, and whether there is something for the publisher."""
+    if not any(isinstance(envelope.message, Ready) and envelope.message.fd == bell for envelope in envelopes):
+        return envelopes, False
+    rest = [envelope for envelope in envelopes if not (isinstance(envelope.message, Ready) and envelope.message.fd == bell)]
+    return rest, True
 
 
 def words_for(status: int) -> str:

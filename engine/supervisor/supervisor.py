@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from jobyard.engine.control.protocol import CONTROL
+from jobyard.engine.control.snapshot import RosterRow
 from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
@@ -21,13 +23,19 @@ from jobyard.engine.supervisor.orphans import PendingDeaths
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec, ProcessState, Row
 from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE, words_for
 from jobyard.engine.supervisor.template_keeper import ReloadResult, TemplateKeeper
+from jobyard.engine.topology import SUPERVISOR
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import GetStats, Json, Message, Ping, Ready, Refused
+from jobyard.engine.wire.messages import Json, Message, Ping, Ready, Refused
 from jobyard.engine.world import World
 
 LONGEST_SLEEP_S = 1.0
 SHORT_SLEEP_S = 0.01
+LOOK_AGAIN_S = 0.05
+"""While one that was started again has not shown a sign of life."""
 KILL_AGAIN_S = 1.0
+TELL_S = 1.0
+SILENT_S = 5.0
+"""Twice as long as any process that lives sleeps: the roster says then that this one shows no sign of life."""
 STOPPED = "T"
 
 
@@ -47,6 +55,10 @@ class Hooks:
     tell_deaths: Callable[[list[str]], None]
     announce: Callable[[], None]
     tell_fault: Callable[[str], object] = lambda fault: None
+    is_told: Callable[[], bool] = lambda: True
+    """Whether control has the roster as it was shown last: who reads that all is ready finds all of it there."""
+    forget: Callable[[str], None] = lambda name: None
+    """This component is drained: nobody shall look for it."""
 
 
 class Supervisor:
@@ -59,11 +71,12 @@ class Supervisor:
     ) -> None:  # fmt: skip
         """`owner` and `pid` are its own; the owners of its children differ in process and generation. `templates`: None where
         nothing forks executors."""
-        self._rows = [Row(spec=spec, slot=slot) for slot, spec in enumerate(specs)]
+        self.rows = [Row(spec=spec, slot=slot) for slot, spec in enumerate(specs)]
         self._stages = stages
         self._owner = owner
         self._pid = pid
         self._hang_s = hang_s
+        self._silent_s = min(SILENT_S, hang_s / 2)
         self._world = world
         self._log = log
         self._heartbeats = heartbeats
@@ -71,9 +84,10 @@ class Supervisor:
         self._hooks = hooks
         self._templates = templates
         self._announced = False
+        self._ready_since: float | None = None
         self._started_at = self._ticked_at = self._watching_since = world.monotonic()
         self._stage: int | None = None
-        self._stage_ends_at = 0.0
+        self._stage_ends_at = self._stopping_since = 0.0
         self.exit_status = EXIT_OK
 
     @property
@@ -91,6 +105,7 @@ class Supervisor:
         self._prove_deaths()
         self._see_first_signs()
         self._replace_hung()
+        self._end_overdue()
         if self._stage is None:
             self._start_due()
         else:
@@ -101,6 +116,7 @@ class Supervisor:
         """Drain, stage by stage; each is over when all of its processes are gone, or killed at its bound."""
         if self._stage is None:
             self._log.info("stop_begun")
+            self._stopping_since = self._world.monotonic()
             self._enter_stage(0)
 
     def kill_all(self, exit_status: int = EXIT_STOPPED_AT_ONCE) -> None:
@@ -108,11 +124,17 @@ class Supervisor:
         if self._stage != len(self._stages) or self.exit_status == EXIT_OK:
             self._log.warning("kill_begun")
         self.exit_status = exit_status
+        self._stopping_since = self._stopping_since or self._world.monotonic()
         self._stage = len(self._stages)
         for row in self._living():
             self._kill(row)
         if self._templates is not None:
             self._templates.kill_all()
+
+    @property
+    def has_templates(self) -> bool:
+        """Whether anything imports task modules here."""
+        return self._templates is not None
 
     def reload(self, report: ReloadResult | None = None) -> None:
         """Have new executors run the user's modules as they are now; `report` is told what came of it."""
@@ -128,12 +150,13 @@ class Supervisor:
         if self._templates is not None and not self._templates.has_begun:
             return
         now = self._world.monotonic()
-        for row in self._rows:
-            if row.pid is None and now >= row.start_at:
+        for row in self.rows:
+            if row.pid is None and now >= row.start_at and not row.stays_down:
                 self._start(row)
 
     def _start(self, row: Row) -> None:
         row.generation += 1
+        row.is_asked_to_stop = False
         self._heartbeats.clear(row.slot)
         identity = ProcessIdentity(owner=self._owner_of(row), heartbeat=self._heartbeats.slot(row.slot, self._world))
         row.started_at = self._world.monotonic()
@@ -148,7 +171,12 @@ class Supervisor:
     def _see_first_signs(self) -> None:
         for row in self._living():
             row.is_ready = row.is_ready or self._heartbeats.last_beat(row.slot) > 0
-        if not self._announced and self._stage is None and all(row.is_ready for row in self._rows):
+        if self._announced or self._stage is not None or not all(row.is_ready for row in self.rows):
+            return
+        now = self._world.monotonic()
+        if self._ready_since is None:
+            self._ready_since = now
+        elif self._hooks.is_told() or now - self._ready_since >= TELL_S:
             self._announced = True
             self._hooks.announce()
 
@@ -169,7 +197,10 @@ class Supervisor:
             if self._templates is not None:
                 self._templates.end_worker(self._owner_of(row))
         lived_s = round(now - row.started_at, 3)
+        row.last_words = words_for(status)
         pause_s = row.died(now)
+        if row.stays_down:
+            self._hooks.forget(row.spec.name)
         tell = self._log.info if row.is_asked_to_stop and status == EXIT_OK else self._log.warning
         tell("process_ended", name=row.spec.name, how=words_for(status), lived_s=lived_s, pause_s=pause_s)
         if status == EXIT_CANNOT_START and not self._announced and self._stage is None:
@@ -206,6 +237,7 @@ class Supervisor:
         now = self._world.monotonic()
         for row in self._living():
             seen_at = max(self._heartbeats.last_beat(row.slot), row.started_at, self._watching_since)
+            row.silent_since = seen_at if row.is_ready and now - seen_at > self._silent_s and not self._waits(row) else None
             if now - seen_at > self._patience_s(row) and not self._waits(row) and not self._leaves(row):
                 self._log.warning("process_hung", name=row.spec.name, pid=row.pid, silent_s=round(now - seen_at, 3))
                 self._kill(row)
@@ -222,6 +254,41 @@ class Supervisor:
         return row.is_asked_to_stop and not row.spec.runs_role_loop
 
     # ---- leaving
+
+    def restart(self, name: str) -> Row:
+        """Have it leave in peace and start it anew, or start what was drained; raises `LookupError`. All of that takes a while."""
+        row = self._row(name)
+        row.stays_down = False
+        row.start_at = self._world.monotonic()
+        self._ask_to_leave(row)
+        return row
+
+    def drain(self, name: str) -> Row:
+        """Have it leave in peace; it is started again by `restart` only. Raises `LookupError`."""
+        row = self._row(name)
+        row.stays_down = True
+        self._ask_to_leave(row)
+        return row
+
+    def _ask_to_leave(self, row: Row) -> None:
+        if row.pid is None or self._stage is not None:
+            return
+        self._log.info("process_asked_to_leave", name=row.spec.name, pid=row.pid, stays_down=row.stays_down)
+        row.is_asked_to_stop = True
+        row.leaves_by = self._world.monotonic() + self._bound_s(row)
+        self._world.kill(row.pid, signal.SIGTERM)
+
+    def _bound_s(self, row: Row) -> float:
+        """As in a stop of the whole."""
+        return next((stage.bound_s for stage in self._stages if row.spec.role in stage.roles), 0.0)
+
+    def _end_overdue(self) -> None:
+        now = self._world.monotonic()
+        for row in self._living():
+            if now >= row.leaves_by:
+                row.leaves_by = now + KILL_AGAIN_S
+                self._log.warning("drain_overdue", name=row.spec.name, pid=row.pid)
+                self._kill(row)
 
     def _enter_stage(self, number: int) -> None:
         self._stage = number
@@ -257,21 +324,26 @@ class Supervisor:
         for envelope in inbox:
             if isinstance(envelope.message, Ready) and self._templates is not None:
                 self._templates.note_ready(envelope.message.fd)
-            if envelope.peer is not None and isinstance(envelope.message, GetStats | Ping):
-                envelope.peer.send(self._stats() if isinstance(envelope.message, GetStats) else self._health())
+            if envelope.peer is not None and isinstance(envelope.message, Ping):
+                envelope.peer.send(self._health())
 
-    def _stats(self) -> Message:
+    def roster(self) -> list[RosterRow]:
+        """Itself and its processes, as they stand."""
         now = self._world.monotonic()
-        templates = self._templates.shown(now) if self._templates is not None else []
-        me = {
-            "name": self._owner.process, "role": "supervisor", "pid": self._pid, "restarts": 0,
-            "status": ProcessState.RUNNING if self._stage is None else ProcessState.STOPPING,
-            "uptime_s": round(now - self._started_at, 3),
-        }  # fmt: skip
-        return Json(body=msgspec.json.encode({"processes": [me, *(row.shown(now) for row in self._rows), *templates]}))
+        templates = self._templates.shown(self._pid, now) if self._templates is not None else []
+        state, since = ProcessState.RUNNING, self._started_at
+        if self._stage is not None:
+            state, since = ProcessState.STOPPING, self._stopping_since
+        me = RosterRow(
+            supervisor=self._pid, name=self._owner.process, role=SUPERVISOR, pid=self._pid, generation=1, state=state,
+            since=since, started_at=self._started_at, restarts=0,
+        )  # fmt: skip
+        return [me, *(row.shown(self._pid, now) for row in self.rows), *templates]
 
     def _health(self) -> Message:
-        down = [f"{row.spec.name} is {row.state}" for row in self._rows if row.state is not ProcessState.RUNNING]
+        """Control is left out, for jobs go on without it; and what somebody drained is as it should be."""
+        well = (ProcessState.RUNNING, ProcessState.DRAINED)
+        down = [f"{row.spec.name} is {row.state}" for row in self.rows if row.state not in well and row.spec.role != CONTROL]
         if self._templates is not None and not self._templates.is_ready:
             down.append(self._templates.fault)
         if down:
@@ -280,8 +352,11 @@ class Supervisor:
 
     # ---- small things
 
+    def _row(self, name: str) -> Row:
+        return {row.spec.name: row for row in self.rows}[name]
+
     def _living(self) -> list[Row]:
-        return [row for row in self._rows if row.pid is not None]
+        return [row for row in self.rows if row.pid is not None]
 
     def _owner_of(self, row: Row) -> str:
         return str(self._owner._replace(process=row.spec.name, generation=row.generation))
@@ -290,8 +365,11 @@ class Supervisor:
         if not self._pending_deaths.is_over or (self._stage is None and not self._announced):
             return SHORT_SLEEP_S
         dues = [self._stage_ends_at] if self._in_stage() else []
+        if self._stage is None and any(not row.is_ready for row in self._living()):
+            dues.append(self._world.monotonic() + LOOK_AGAIN_S)
+        dues += [row.leaves_by for row in self._living()]
         if self._stage is None:
-            dues = [row.start_at for row in self._rows if row.pid is None]
+            dues += [row.start_at for row in self.rows if row.pid is None and not row.stays_down]
         now = self._world.monotonic()
         dues += [self._templates.due_at()] if self._templates is not None else []
         return min([LONGEST_SLEEP_S, *(max(0.0, due - now) for due in dues)])

@@ -13,12 +13,15 @@ import signal
 from collections.abc import Callable
 
 from jobyard.engine.process_control import adopt_orphans, die_with_parent, set_title
+from jobyard.engine.supervisor.commands import Commands
+from jobyard.engine.supervisor.control_link import ControlLink
 from jobyard.engine.supervisor.guard import END, RELOAD, STOP
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
 from jobyard.engine.supervisor.readiness import SupervisorSigns
 from jobyard.engine.supervisor.role_loop import Signals, start_afresh
 from jobyard.engine.supervisor.supervisor import Supervisor
 from jobyard.engine.wire.hub import Hub
+from jobyard.engine.wire.messages import Ready
 from jobyard.engine.world import World
 
 HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, STOP, RELOAD, END, signal.SIGCHLD)
@@ -32,14 +35,18 @@ def become_supervisor(guard: int) -> None:
     set_title("jobyard: supervisor")
 
 
-def run_supervisor(supervisor: Supervisor, *, hub: Hub, name: str, guard: int, signs: SupervisorSigns) -> int:
-    """Turn after turn until everything has left, each shown to the guard; the exit status."""
+def run_supervisor(
+    supervisor: Supervisor, *, hub: Hub, name: str, guard: int, signs: SupervisorSigns, link: ControlLink, commands: Commands
+) -> int:  # fmt: skip
+    """Turn after turn until everything has left, each shown to the guard and to control; the exit status."""
     signals = Signals(signal.SIGTERM, signal.SIGINT, STOP, RELOAD, END, signal.SIGCHLD)
     hub.watch(signals.install())
     hub.listen(name)
+    for bell in link.bells:
+        hub.watch(bell)
     sleep_s, reloads = 0.0, 0
     while not supervisor.has_left:
-        envelopes = hub.poll(sleep_s)
+        envelopes = hub.poll(min(sleep_s, link.sleep_s()))
         signals.clear()
         asked = max(signals.seen[number] for number in (signal.SIGTERM, signal.SIGINT, STOP))
         if asked > 1 or signals.seen[END] or os.getppid() != guard:
@@ -49,8 +56,13 @@ def run_supervisor(supervisor: Supervisor, *, hub: Hub, name: str, guard: int, s
         elif signals.seen[RELOAD] > reloads:
             reloads = signals.seen[RELOAD]
             supervisor.reload()
+        rang = any(isinstance(envelope.message, Ready) and envelope.message.fd in link.bells for envelope in envelopes)
+        for command in link.turn(rang=rang):
+            commands.obey(command)
         sleep_s = supervisor.tick(envelopes)
+        link.tell(supervisor.roster(), commands.settled())
         signs.turn.beat()
+    link.close()
     hub.close()
     return supervisor.exit_status
 

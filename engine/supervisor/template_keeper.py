@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from jobyard.engine.control.snapshot import RosterRow
 from jobyard.engine.logs import Log
 from jobyard.engine.supervisor.file_watch import FileWatch
 from jobyard.engine.supervisor.process_table import LIVED_WELL_S, ProcessState, pause_after
@@ -23,6 +24,10 @@ from jobyard.engine.wire.hub import Network
 from jobyard.engine.world import World
 
 NAME = "template"
+SHOWN_STATES = {
+    TemplateState.IMPORTING: ProcessState.STARTING, TemplateState.CURRENT: ProcessState.RUNNING,
+    TemplateState.RETIRING: ProcessState.STOPPING,
+}  # fmt: skip
 IMPORT_S = 120.0
 """The longest that the user's modules may take to be imported."""
 PINGS_A_HANG = 4
@@ -58,6 +63,8 @@ class TemplateKeeper:
         self._started = 0
         self._start_at = world.monotonic()
         self._quick_deaths = self._restarts = 0
+        self._last_words: str | None = None
+        self._since: dict[str, tuple[str, float]] = {}
         self._reports: list[ReloadResult] = []
         self._wants_reload = False
         self._leaves_at: float | None = None
@@ -122,11 +129,14 @@ class TemplateKeeper:
         for template in self._templates:
             self._kill(template)
 
-    def shown(self, now: float) -> list[dict[str, object]]:
-        """The entries in `/stats`: the one that serves, or is about to, has the plain name."""
+    def shown(self, supervisor: int, now: float) -> list[RosterRow]:
+        """Its entries in the roster; the template that serves, or is about to, has the plain name."""
         main = self._current() or next(iter(self._importing()), None)
         others = [template for template in self._templates if template is not main]
-        return [self._row(NAME, main, now), *(self._row(f"{NAME}-{template.number}", template, now) for template in others)]
+        rows = [(NAME, main), *((f"{NAME}-{template.number}", template) for template in others)]
+        shown = [self._row(supervisor, name, template, now) for name, template in rows]
+        self._since = {row.name: (row.state, row.since) for row in shown}
+        return shown
 
     # ---- what comes
 
@@ -239,7 +249,7 @@ class TemplateKeeper:
     # ---- the end of one
 
     def _note_end(self, template: TemplateProcess, status: int) -> None:
-        how = words_for(status)
+        how = self._last_words = words_for(status)
         if template.state is TemplateState.IMPORTING:
             self._note_failure(template, how)
             return
@@ -317,15 +327,15 @@ class TemplateKeeper:
     def _importing(self) -> list[TemplateProcess]:
         return [template for template in self._templates if template.state is TemplateState.IMPORTING]
 
-    def _row(self, name: str, template: TemplateProcess | None, now: float) -> dict[str, object]:
-        states = {
-            TemplateState.IMPORTING: ProcessState.STARTING, TemplateState.CURRENT: ProcessState.RUNNING,
-            TemplateState.RETIRING: ProcessState.STOPPING,
-        }  # fmt: skip
-        down = ProcessState.RESTARTING if self.has_begun else ProcessState.STARTING
-        return {
-            "name": name, "role": NAME, "pid": template.pid if template is not None else None,
-            "status": states[template.state] if template is not None else down, "restarts": self._restarts,
-            "uptime_s": round(now - template.started_at, 3) if template is not None else 0.0,
-        }  # fmt: skip
-
+    def _row(self, supervisor: int, name: str, template: TemplateProcess | None, now: float) -> RosterRow:
+        state = ProcessState.RESTARTING if self.has_begun else ProcessState.STARTING
+        if template is not None:
+            state = SHOWN_STATES[template.state]
+        known, since = self._since.get(name, (None, now))
+        return RosterRow(
+            supervisor=supervisor, name=name, role=NAME, pid=template.pid if template is not None else None,
+            generation=template.number if template is not None else self._started, state=state,
+            since=since if known == state else now, started_at=template.started_at if template is not None else 0.0,
+            restarts=self._restarts, last_words=self._last_words,
+            silent_since=template.heard_at if template is not None and template.is_hung else None,
+        )  # fmt: skip

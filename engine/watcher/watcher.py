@@ -23,6 +23,7 @@ from jobyard.engine.hosts.host_lease import HostLease
 from jobyard.engine.jobs.job import PRIORITIES, Ticket
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
+from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.store.hand_back import hand_back
 from jobyard.engine.store.port import Feed, Served, Store
 from jobyard.engine.timestamps import rfc3339
@@ -31,11 +32,8 @@ from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.wire.hub import Envelope, Network, Peer
 from jobyard.engine.wire.messages import (
     Closed,
-    GetMetrics,
-    GetStats,
     Json,
     Message,
-    Metrics,
     OwnersDied,
     Ping,
     Push,
@@ -142,10 +140,8 @@ class Watcher:
                 self._poll_at = self._world.monotonic()
             case Closed() if envelope.peer is self._queue:
                 self._queue = None
-            case GetMetrics() if envelope.peer is not None:
-                envelope.peer.send(self._metrics())
-            case GetStats() | Ping() if envelope.peer is not None:
-                envelope.peer.send(Json(body=self._stats()) if isinstance(envelope.message, GetStats) else self._health())
+            case Ping() if envelope.peer is not None:
+                envelope.peer.send(self._health())
 
     # ---- the queue
 
@@ -246,17 +242,16 @@ class Watcher:
             return Refused(code="database_unavailable", message=self._store_fault, retry_after_s=1)
         return Json(body=msgspec.json.encode({"status": "healthy"}))
 
-    def _metrics(self) -> Message:
-        counts = {"stale_writes": self._recovery.stale_writes, "recovered": self._recovery.jobs_recovered}
-        return Metrics(stats=self._stats(), counts=counts, attempts=self._recovery.attempts_lost)
-
-    def _stats(self) -> bytes:
-        return msgspec.json.encode(
-            {
+    def counters(self) -> ComponentCounters:
+        """See `Role`."""
+        return ComponentCounters(
+            started_at=self._started, in_passing=("polls",),
+            stats={
                 "watcher_id": parse_owner(self._owner).process, **self._counts,
                 "last_claim_time": rfc3339(self._last_claim_time), "last_queued_time": rfc3339(self._last_queued_time),
-                "uptime_s": round(self._world.monotonic() - self._started, 3),
-            }
+            },
+            counts={"stale_writes": self._recovery.stale_writes, "recovered": self._recovery.jobs_recovered},
+            attempts=self._recovery.attempts_lost,
         )  # fmt: skip
 
 

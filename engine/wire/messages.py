@@ -5,7 +5,7 @@ one connection (`Submits`): their replies have numbers. Watchers and workers kee
 connection each to the queue, on which either side speaks when it has something to say. Hints are single datagrams that may be
 lost: they only make sooner what the next poll would find anyway.
 
-    front ─ Submit Find List … ─▶ scheduler            front ─ GetStats Ping ─▶ every component
+    front ─ Submit Find List … ─▶ scheduler            front ─ Ping ─▶ every component
     scheduler, worker ─ Wake (hint) ─▶ watcher         supervisor ─ OwnersDied (hint) ─▶ watcher
     scheduler ─ CancelAsked (hint) ─▶ worker, queue    worker ─ Run ─▶ executor ─ Done Progressed ─▶ worker
 
@@ -21,7 +21,6 @@ import msgspec
 
 from jobyard.engine.jobs.job import JobFilter, Outcome, Output, Ticket
 from jobyard.engine.jobs.lifecycle import Verb
-from jobyard.engine.metrics import Histogram, Minute
 from jobyard.engine.why.facts import ProcessReport
 
 
@@ -139,22 +138,10 @@ class Ping(Message, frozen=True):
     """Are you well? Answered with `Json` (an object of details) or `Refused` with what is wrong."""
 
 
-class GetStats(Message, frozen=True):
-    """The component's own counters; answered with `Json` (an object)."""
-
-
 class GetPlace(Message, frozen=True):
     """→ queue: where is this job in it? Answered with `Json` (a `Place`)."""
 
     job_id: str
-
-
-class GetMetrics(Message, frozen=True):
-    """All that the component counts; answered with `Metrics`."""
-
-
-class GetHistory(Message, frozen=True):
-    """What it counted minute by minute; answered with `History`."""
 
 
 class GetItems(Message, frozen=True):
@@ -206,26 +193,6 @@ class OutputNow(Message, frozen=True):
     """None: that attempt is not here, or no longer."""
 
     output: Output | None
-
-
-class Metrics(Message, frozen=True):
-    """What `GetStats` gives, and what its answer has no room for: more counts, spreads of times, attempts by task and outcome.
-
-    `depth`: tickets that wait in the queue, by priority 0 to 9.
-    """
-
-    stats: bytes
-    counts: dict[str, int] = {}
-    histograms: dict[str, Histogram] = {}
-    attempts: dict[str, dict[str, int]] = {}
-    depth: list[int] = []
-
-
-class History(Message, frozen=True):
-    """The last sixty minutes of a component, as far as it has lived and counted; `depth` as in `Metrics`."""
-
-    minutes: list[Minute] = []
-    depth: list[int] = []
 
 
 class Ended(Message, frozen=True):
@@ -384,9 +351,8 @@ class Ready(Message, frozen=True):
 
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
-    | ListOutputs | Explain | GetPlace | GetOutput | Outputs | OutputNow | Ping | GetStats | GetMetrics | GetHistory | GetItems
-    | WatchCompletion | Ended
-    | Accepted | Begun | Expired | Replied | Json | Metrics | History | Refused | Reserve | Room | Push | Pushed | Want
-    | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied | Run | Done | Progressed
+    | ListOutputs | Explain | GetPlace | GetOutput | Outputs | OutputNow | Ping | GetItems
+    | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
+    | Push | Pushed | Want | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied | Run | Done | Progressed
 )  # fmt: skip
 """All that may be decoded; `Closed` and `Ready` never travel."""

@@ -12,6 +12,8 @@ import socket
 from pathlib import Path
 
 MAX_PATH_BYTES = 107
+CONTROL_SOCKET = "control.sock"
+"""Where control listens (`control.protocol`); it is no component, and answers no message."""
 
 
 class RunDir:
@@ -48,7 +50,7 @@ class RunDir:
     def components(self, role: str = "") -> list[str]:
         """Names of the components that should be there, of one role or all, in order."""
         prefix = f"{role}-" if role else ""
-        return sorted(path.stem for path in self.path.glob(f"{prefix}*.sock"))
+        return sorted(path.stem for path in self.path.glob(f"{prefix}*.sock") if path.name != CONTROL_SOCKET)
 
     def remove(self, name: str) -> None:
         """The component has left for good."""

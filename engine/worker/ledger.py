@@ -21,7 +21,7 @@ from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Output, Status, Ticket, ticket_for
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.logs import Log
-from jobyard.engine.metrics import Minute, Minutes, Totals
+from jobyard.engine.metrics import Minutes, Totals
 from jobyard.engine.store.port import Store
 from jobyard.engine.worker.attempt_metrics import AttemptMetrics
 from jobyard.engine.worker.executor_pool import Ended
@@ -71,7 +71,7 @@ class Ledger:
         self._doubts: list[Ticket] = []
         self._strange: set[tuple[str, int]] = set()
         self._retry_at = 0.0
-        self._minutes = Minutes(world, self._totals)
+        self.minutes = Minutes(world, self._totals)
         self.stale_writes = 0
 
     @property
@@ -87,10 +87,6 @@ class Ledger:
         """Of an attempt whose end waits to be written."""
         ended = (end.attempt for end in self._kept if (end.attempt.job.job_id, end.attempt.job.attempt) == (job_id, attempt))
         return next((one.output or Output(job_id=job_id, attempt=attempt) for one in ended), None)
-
-    def minutes(self) -> list[Minute]:
-        """What was counted lately."""
-        return self._minutes.all()
 
     def _totals(self) -> Totals:
         return Totals(counts=self.counts, histograms={"lag": self.attempt_metrics.lag, "run": self.attempt_metrics.run})
@@ -154,7 +150,7 @@ class Ledger:
 
     def _commit(self, tickets: Sequence[Ticket], written: Written) -> None:
         now = self._world.now()
-        self._minutes.turn()
+        self.minutes.turn()
         begins = self._apart(self._begins(tickets, now), written)
         settles = [self._settle(end, now) for end in self._kept]
         self._doubts = [ticket for ticket, _, _ in begins]

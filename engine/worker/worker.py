@@ -20,6 +20,7 @@ from jobyard.engine.hosts.host_lease import HostLease
 from jobyard.engine.jobs.job import Ticket
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
+from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.store.port import Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.hub import Envelope, Network
@@ -27,15 +28,10 @@ from jobyard.engine.wire.messages import (
     CancelAsked,
     Closed,
     Done,
-    GetHistory,
-    GetMetrics,
     GetOutput,
-    GetStats,
-    History,
     Json,
     Leased,
     Message,
-    Metrics,
     OutputNow,
     Ping,
     Progressed,
@@ -161,12 +157,6 @@ class Worker:
             case GetOutput(job_id=job_id, attempt=attempt) if envelope.peer is not None:
                 found = self._executors.output_of(job_id, attempt) or self._ledger.output_of(job_id, attempt)
                 envelope.peer.send(OutputNow(output=found))
-            case GetMetrics() if envelope.peer is not None:
-                envelope.peer.send(self._metrics())
-            case GetHistory() if envelope.peer is not None:
-                envelope.peer.send(History(minutes=self._ledger.minutes()))
-            case GetStats() if envelope.peer is not None:
-                envelope.peer.send(Json(body=self._stats()))
             case Ping() if envelope.peer is not None:
                 envelope.peer.send(self._health())
 
@@ -297,28 +287,24 @@ class Worker:
             return Refused(code="unavailable", message=self._executors.fault, retry_after_s=1)
         return Json(body=msgspec.json.encode({"status": "healthy"}))
 
-    def _metrics(self) -> Message:
-        attempt_metrics = self._ledger.attempt_metrics
-        return Metrics(
-            stats=self._stats(), counts={"stale_writes": self._ledger.stale_writes}, attempts=attempt_metrics.attempts,
-            histograms={"lag": attempt_metrics.lag, "wait": attempt_metrics.wait, "run": attempt_metrics.run},
-        )  # fmt: skip
-
-    def _stats(self) -> bytes:
-        now = self._world.monotonic()
-        slots = self._executors.slots
-        return msgspec.json.encode(
-            {
+    def counters(self) -> ComponentCounters:
+        """See `Role`."""
+        slots, metrics, minutes = self._executors.slots, self._ledger.attempt_metrics, self._ledger.minutes
+        return ComponentCounters(
+            started_at=self._started,
+            stats={
                 "worker_id": self._name, "concurrency": self._settings.concurrency,
                 "currently_running": sum(slot.current is not None for slot in slots), **self._ledger.counts,
-                "last_execution_time": rfc3339(self._ledger.last_execution),
-                "executors": [_shown(slot, now) for slot in slots], "fault": self._executors.fault,
-                "has_template": self._templates.is_open, "uptime_s": round(now - self._started, 3),
-            }
+                "last_execution_time": rfc3339(self._ledger.last_execution), "executors": [_shown(slot) for slot in slots],
+                "fault": self._executors.fault, "has_template": self._templates.is_open,
+            },
+            counts={"stale_writes": self._ledger.stale_writes}, attempts=metrics.attempts,
+            histograms={"lag": metrics.lag, "wait": metrics.wait, "run": metrics.run},
+            minute=minutes.under_way(), minutes=minutes.over(),
         )  # fmt: skip
 
 
-def _shown(slot: Slot, now: float) -> dict[str, object]:
+def _shown(slot: Slot) -> dict[str, object]:
     current = slot.current
-    running_s = 0 if current is None else round(now - (current.started_at or now), 3)
-    return {"pid": slot.handle.pid, "job_id": current and current.job.job_id, "running_s": running_s}
+    job_id, running_since = (None, None) if current is None else (current.job.job_id, current.started_at)
+    return {"pid": slot.handle.pid, "job_id": job_id, "running_since": running_since}

@@ -23,7 +23,10 @@ from jobyard.api.views.metrics import Metrics
 from jobyard.api.views.pages import Pages
 from jobyard.api.views.process_meter import ProcessMeter
 from jobyard.engine.config import read_settings
+from jobyard.engine.control.protocol import OVERVIEW
+from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.logs import Log
+from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.queue.queue import Queue
 from jobyard.engine.scheduler.scheduler import Scheduler
 from jobyard.engine.store.port import ANYTHING
@@ -35,10 +38,11 @@ from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.watcher.watcher import Watcher
 from jobyard.engine.wire.caller import NoAnswer
-from jobyard.engine.wire.messages import GetStats, Json, Message, Ping
+from jobyard.engine.wire.messages import Json, Message, Ping
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
 from tests.support.builders import a_host_lease
+from tests.support.control import FakeControl, a_row
 from tests.support.network import FakeNetwork, FakePeer
 
 NAMES = ("queue-6000", "scheduler-8081", "watcher-9001", "supervisor")
@@ -46,7 +50,7 @@ TASKS = {"echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=6
 
 
 class Backend:
-    """Everything behind the apps. Names in `silent` do not answer; names in `answers` give these answers."""
+    """Everything behind the apps; a name in `silent` does not answer, one in `answers` gives these, one in `counters` counts so."""
 
     def __init__(self, folder: Path, **asked: str) -> None:
         self.settings = read_settings({"DATA_DIR": str(folder), **asked})
@@ -76,6 +80,8 @@ class Backend:
         self.silent: set[str] = set()
         self.request_metrics = RequestMetrics(self.world, self.log)
         self.components = list(NAMES)
+        self.control = LiveControl(self)
+        self.counters: dict[str, ComponentCounters] = {}
         self.answers: dict[str, list[Message]] = {}
         self.asked: list[Message] = []
 
@@ -86,12 +92,22 @@ class Backend:
         if name in self.answers:
             return self.answers[name].pop(0)
         if name == "supervisor":
-            return Json(body=b'{"processes": [{"name": "supervisor", "role": "supervisor", "pid": 1, "status": "running"}]}')
+            return Json(body=b'{"status": "healthy"}')
         peer = FakePeer()
         self.roles[name].tick([peer.says(request)])
         return peer.received[-1]
 
-    def call_all(self, names: Sequence[str], request: Ping | GetStats, *, timeout_s: float) -> dict[str, Message | None]:
+    def publish(self) -> None:
+        """What is counted now comes to control; of the silent ones it shows what they told before, and since when."""
+        for name in self.components:
+            if name in self.counters:
+                self.control.publish(name, self.counters[name])
+            elif name in self.roles and name not in self.silent:
+                self.control.publish(name, self.roles[name].counters())
+        since = self.world.monotonic() - 5
+        self.control.write([a_row(name, silent_since=since if name in self.silent else None) for name in self.components])
+
+    def call_all(self, names: Sequence[str], request: Ping, *, timeout_s: float) -> dict[str, Message | None]:
         return {name: None if name in self.silent else self.call(name, request, timeout_s=timeout_s) for name in names}
 
     def begin(self, name: str, request: Message) -> CompletedCall:
@@ -100,17 +116,21 @@ class Backend:
     def client(self, name: str = "gateway-8080") -> FlaskClient:
         """A test client of this component's app."""
         caller = self
+        snapshots = Snapshots(self.control, self.world)
         names = ["scheduler-8081"]
         health = Health(caller, schedulers=lambda: names, world=self.world, log=self.log)  # type: ignore[arg-type]
         balancer = LoadBalancer(caller, schedulers=lambda: names, health=health, world=self.world)  # type: ignore[arg-type]
         meter = ProcessMeter(self.world)
         views = {
-            "jobs": Jobs(balancer, self.world), "logs": JobLogs(balancer, caller), "component": Component(caller, name),  # type: ignore[arg-type]
-            "gateway": Gateway(caller, balancer, components=lambda: self.components, meter=meter),  # type: ignore[arg-type]
-            "pages": Pages(), "metrics": Metrics(
-                caller, balancer, components=lambda: self.components, meter=meter, request_metrics=self.request_metrics,  # type: ignore[arg-type]
+            "jobs": Jobs(balancer, self.world), "logs": JobLogs(balancer, caller),  # type: ignore[arg-type]
+            "component": Component(caller, name, snapshots=snapshots, world=self.world),  # type: ignore[arg-type]
+            "gateway": Gateway(
+                caller, balancer, components=lambda: self.components, meter=meter, snapshots=snapshots, world=self.world,  # type: ignore[arg-type]
             ),
-            "history": History(caller, components=lambda: self.components, world=self.world),
+            "pages": Pages(), "metrics": Metrics(
+                balancer, snapshots=snapshots, meter=meter, request_metrics=self.request_metrics, world=self.world
+            ),
+            "history": History(snapshots, self.world),
         }  # fmt: skip
         app = create_app(
             name.rpartition("-")[0], views, guards=Guards(self.settings), error_handlers=ErrorHandlers(self.world, self.log)
@@ -118,8 +138,25 @@ class Backend:
         return app.test_client()
 
 
+class LiveControl(FakeControl):
+    """Before it is read, everybody publishes."""
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend.world)
+        self._backend = backend
+        self.overviews = 0
+        self.is_empty = False
+
+    def call(self, name: str, method: str, *arguments: object) -> object:
+        if name == OVERVIEW:
+            self.overviews += 1
+            if not self.is_away and not self.is_empty:
+                self._backend.publish()
+        return super().call(name, method, *arguments)
+
+
 class CompletedCall:
-    """A call that has been answered."""
+    """A call that has its answer."""
 
     has_begun = False
     was_sent = True

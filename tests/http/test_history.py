@@ -1,14 +1,12 @@
-"""The last hour: the histories of all components, merged, and what is missing when one does not answer."""
+"""The last hour: what components tell, put together; and what is shown of it while control is away."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import pytest
 from flask.testing import FlaskClient
 
-from jobyard.engine.metrics import MINUTES, Histogram, Minute, Totals, minute_of
-from jobyard.engine.wire.messages import History
+from jobyard.engine.metrics import MINUTES, ComponentCounters, Histogram, Minute, Totals, minute_of
 from tests.http.conftest import Backend
 from tests.http.test_jobs import error_of, submit
 
@@ -33,17 +31,17 @@ def test_accepted_jobs_count_in_the_current_minute(backend: Backend, client: Fla
 def test_the_histories_of_several_workers_are_merged(backend: Backend, client: FlaskClient) -> None:
     number = minute_of(backend.world) - 5
 
-    def worker_history(seconds: float) -> History:
+    def told(seconds: float) -> ComponentCounters:
         histogram = Histogram()
         for _ in range(10):
             histogram.note(seconds)
         counts = {"jobs_succeeded": 8, "jobs_failed": 2, "jobs_retried": 1, "jobs_lost": 7}
         minute = Minute(number=number, totals=Totals(counts=counts, histograms={"lag": histogram, "run": histogram}))
         forgotten = Minute(number=number - MINUTES, totals=Totals(counts={"jobs_failed": 5}))
-        return History(minutes=[forgotten, minute], depth=[1, *[0] * 8, 3])
+        return ComponentCounters(started_at=1.0, stats={}, minutes=[forgotten, minute], depth=[1, *[0] * 8, 3])
 
     backend.components = ["worker-7001", "worker-7002"]
-    backend.answers = {"worker-7001": [worker_history(0.0009)], "worker-7002": [worker_history(0.9)]}
+    backend.counters = {"worker-7001": told(0.0009), "worker-7002": told(0.9)}
 
     shown = client.get("/api/history").json
 
@@ -55,15 +53,26 @@ def test_the_histories_of_several_workers_are_merged(backend: Backend, client: F
     assert (shown["queue_depth"]["0"], shown["queue_depth"]["9"]) == (2, 6)
 
 
-@pytest.mark.parametrize("silent", [{"scheduler-8081"}, {"queue-6000", "scheduler-8081"}])
-def test_a_silent_component_is_left_out_of_the_history(backend: Backend, client: FlaskClient, silent: set[str]) -> None:
+def test_what_a_silent_component_told_before_stays(backend: Backend, client: FlaskClient) -> None:
     submit(client)
-    backend.silent |= silent
+    client.get("/api/history")
+    backend.silent |= {"queue-6000", "scheduler-8081"}
 
-    history = client.get("/api/history").json
+    shown = client.get("/api/history").json
 
-    assert sum(minute["accepted"] for minute in history["minutes"]) == 0
-    assert len(history["minutes"]) == MINUTES and len(history["queue_depth"]) == 10
+    assert sum(minute["accepted"] for minute in shown["minutes"]) == 1
+    assert len(shown["minutes"]) == MINUTES and len(shown["queue_depth"]) == 10
+
+
+def test_while_control_is_away_the_last_look_stays_and_says_its_age(backend: Backend, client: FlaskClient) -> None:
+    submit(client)
+    client.get("/api/history")
+    backend.control.is_away = True
+
+    shown = client.get("/api/history").json
+
+    assert sum(minute["accepted"] for minute in shown["minutes"]) == 1
+    assert shown["stale_since"] and shown["age_s"] >= 0
 
 
 def test_it_takes_no_parameters(client: FlaskClient) -> None:

@@ -13,8 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobyard.api.views.prometheus import ROWS, Row
-from jobyard.engine.metrics import MOST_TASKS, Histogram
-from jobyard.engine.wire.messages import Metrics
+from jobyard.engine.metrics import MOST_TASKS, ComponentCounters, Histogram
 from jobyard.engine.worker.attempt_metrics import AttemptMetrics
 from tests.http.conftest import NAMES, Backend
 from tests.http.test_jobs import error_of, submit
@@ -37,15 +36,13 @@ def value(family: Metric, suffix: str = "", **labels: str) -> float:
 
 
 def worker(backend: Backend, attempt_metrics: AttemptMetrics) -> None:
-    """Add a worker with these metrics."""
+    """One more component, which tells this."""
     backend.components.append("worker-7001")
-    histograms = {"lag": attempt_metrics.lag, "wait": attempt_metrics.wait, "run": attempt_metrics.run}
-    stats = (
-        b'{"jobs_succeeded": 3, "jobs_failed": 1, "jobs_retried": 0, "jobs_lost": 0, "concurrency": 5, "currently_running": 2,'
-        b' "has_template": true}'
-    )
-    shown = Metrics(stats=stats, counts={"stale_writes": 7}, histograms=histograms, attempts=attempt_metrics.attempts)
-    backend.answers["worker-7001"] = [shown, shown]
+    stats = {"jobs_succeeded": 3, "jobs_failed": 1, "jobs_retried": 0, "jobs_lost": 0, "concurrency": 5, "currently_running": 2}
+    backend.counters["worker-7001"] = ComponentCounters(
+        started_at=1.0, stats=stats, counts={"stale_writes": 7}, attempts=attempt_metrics.attempts,
+        histograms={"lag": attempt_metrics.lag, "wait": attempt_metrics.wait, "run": attempt_metrics.run},
+    )  # fmt: skip
 
 
 def metric_name(row: Row) -> str:
@@ -101,14 +98,44 @@ def test_a_thousand_tasks_make_a_hundred_labels_at_most(backend: Backend, client
     assert tasks['task "7"\n\\'] == 1 and tasks["other"] == 1000 - MOST_TASKS
 
 
-def test_a_silent_component_is_down_and_its_counters_are_left_out(backend: Backend, client: FlaskClient) -> None:
+def test_a_component_that_shows_no_sign_of_life_is_down_and_its_last_counters_are_told_with_their_age(
+    backend: Backend, client: FlaskClient
+) -> None:
+    submit(client)
+    client.get("/metrics")
     backend.silent |= {"scheduler-8081", "supervisor"}
 
     shown = families(client)
 
     up = {one.labels["component"]: one.value for one in shown["jobyard_component_up"].samples}
     assert up == {"scheduler-8081": 0, "supervisor": 0, "queue-6000": 1, "watcher-9001": 1}
-    assert "jobyard_jobs_accepted" not in shown and "jobyard_jobs" not in shown
+    assert value(shown["jobyard_jobs_accepted"], "_total", component="scheduler-8081") == 1
+    assert value(shown["jobyard_component_stale_seconds"], component="scheduler-8081") >= 5
+    assert value(shown["jobyard_component_stale_seconds"], component="queue-6000") == 0
+    assert "jobyard_jobs" not in shown
+
+
+def test_a_scrape_while_control_is_away_tells_the_last_numbers_with_their_age(backend: Backend, client: FlaskClient) -> None:
+    submit(client)
+    client.get("/metrics")
+    backend.control.is_away = True
+
+    shown = families(client)
+
+    assert value(shown["jobyard_component_up"], component="queue-6000") == 1
+    assert value(shown["jobyard_jobs_accepted"], "_total", component="scheduler-8081") == 1
+    assert "jobyard_component_stale_seconds" in shown
+
+
+def test_a_scrape_asks_control_once_and_no_component_but_a_scheduler(backend: Backend, client: FlaskClient) -> None:
+    client.get("/metrics")
+    backend.asked.clear()
+    overviews = backend.control.overviews
+
+    client.get("/metrics")
+
+    assert {type(message).__name__ for message in backend.asked} == {"Ping", "CountJobs"}
+    assert backend.control.overviews == overviews + 1
 
 
 def test_request_durations_are_shown_by_route_and_status_class(backend: Backend, client: FlaskClient) -> None:

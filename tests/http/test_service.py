@@ -43,15 +43,53 @@ def test_stats_hold_jobs_processes_and_components(client: FlaskClient) -> None:
     assert stats["jobs"] == {
         "pending": 1, "claimed": 0, "queued": 0, "running": 0, "completed": 0, "failed": 0, "cancelled": 0,
     }  # fmt: skip
-    assert stats["processes"][0]["name"] == "supervisor"
+    assert stats["processes"][-1]["name"] == "supervisor"
     assert {"rss_bytes", "cpu_percent"} <= set(stats["processes"][0])
     assert stats["components"]["scheduler-8081"]["jobs_accepted"] == 1
 
 
-def test_stats_mark_a_silent_component_with_an_error(backend: Backend, client: FlaskClient) -> None:
+def test_what_has_told_nothing_yet_is_named_in_the_stats(backend: Backend, client: FlaskClient) -> None:
     backend.silent.add("queue-6000")
 
     assert "error" in client.get("/stats").json["components"]["queue-6000"]
+    assert error_of(backend.client("queue-6000").get("/stats"))[:2] == (503, "unavailable")
+
+
+def test_the_last_counters_of_a_silent_component_stay_visible_with_their_age(backend: Backend, client: FlaskClient) -> None:
+    client.get("/stats")
+    backend.silent.add("queue-6000")
+
+    shown = client.get("/stats").json["components"]
+    alone = backend.client("queue-6000").get("/stats").json
+
+    assert (shown["queue-6000"]["size"], shown["queue-6000"]["age_s"] >= 5) == (0, True)
+    assert "stale_since" in alone
+    assert "stale_since" not in shown["watcher-9001"]
+
+
+def test_while_control_is_away_stats_are_the_last_known_and_jobs_are_current(backend: Backend, client: FlaskClient) -> None:
+    client.get("/stats")
+    backend.control.is_away = True
+    client.post("/api/jobs", json={"delay_s": 60})
+
+    stats = client.get("/stats").json
+
+    assert stats["jobs"]["pending"] == 1
+    assert stats["components"]["scheduler-8081"]["jobs_accepted"] == 0
+    assert "stale_since" in stats and "stale_since" in stats["components"]["scheduler-8081"]
+    assert [row["name"] for row in stats["processes"]] == list(NAMES)
+
+
+def test_a_new_control_that_was_told_nothing_yet_hides_nothing(backend: Backend, client: FlaskClient) -> None:
+    before = client.get("/stats").json
+    backend.control.restart()
+    backend.control.is_empty = True
+
+    after = client.get("/stats").json
+
+    assert list(after["components"]) == list(before["components"])
+    assert all("stale_since" in told for told in after["components"].values())
+    assert [row["name"] for row in after["processes"]] == list(NAMES)
 
 
 @pytest.mark.parametrize(

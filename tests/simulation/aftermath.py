@@ -9,7 +9,7 @@ import json
 
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import Status
-from jobyard.engine.wire.messages import CancelJob, GetStats, Json, Message
+from jobyard.engine.wire.messages import CancelJob, Json, Message
 from tests.simulation.clients import Call, Clients
 from tests.simulation.event_queue import Violation
 from tests.simulation.host import NAMES, QUEUE_NAME, Cluster, Host
@@ -49,10 +49,10 @@ class Aftermath:
         """Without work, processes hardly tick, the queue is empty and workers run nothing."""
         self._queue.pass_time(self._cluster.settings.lease_s + 5)
         for host in self._hosts:
-            if (answer := self._ask(host, QUEUE_NAME, GetStats()))["size"] != 0:
+            if (answer := _counters_of(host, QUEUE_NAME))["size"] != 0:
                 raise Violation(f"everything has ended, and the queue of {host.name} has {answer}")
             for name in host.network.components("worker"):
-                if self._ask(host, name, GetStats())["currently_running"] != 0:
+                if _counters_of(host, name)["currently_running"] != 0:
                     raise Violation(f"everything has ended, and {name} of {host.name} runs something")
         before = {process: process.ticks for host in self._hosts for process in host.processes()}
         self._queue.pass_time(IDLE_S)
@@ -142,3 +142,10 @@ class Aftermath:
             raise Violation(f"{name} of {host.name} does not answer")
         state: dict[str, object] = json.loads(answers[0].body)
         return state
+
+
+def _counters_of(host: Host, name: str) -> dict[str, object]:
+    """What a process of the host would publish to control."""
+    role = host.network.processes[name].role
+    assert role is not None
+    return role.counters().stats

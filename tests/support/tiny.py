@@ -12,9 +12,16 @@ import sys
 from pathlib import Path
 
 from jobyard.api.start.drain import drain_stages
+from jobyard.api.start.roles import Start, control_spec
+from jobyard.engine.config import read_settings
+from jobyard.engine.control.channel import Channel
+from jobyard.engine.control.protocol import CONTROL, remove_names
 from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
+from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.process_control import die_with_parent
+from jobyard.engine.supervisor.commands import Commands, reload_is_not_available
+from jobyard.engine.supervisor.control_link import ControlLink
 from jobyard.engine.supervisor.data_dir import DataDir
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
 from jobyard.engine.supervisor.guard import guard
@@ -52,6 +59,9 @@ class Tiny:
     def drain(self) -> None:
         self.drained = self._name != os.environ.get("CLINGS")
 
+    def counters(self) -> ComponentCounters:
+        return ComponentCounters(started_at=0.0, stats={})
+
     def close(self) -> None:
         with (DATA / "left").open("a") as left:
             left.write(f"{self._name}\n")
@@ -78,9 +88,14 @@ def _main_of(name: str, supervisor: int, log: Log) -> ProcessSpec:
         name=name, role=name.split("-")[0],
         main=lambda identity: live(
             lambda hub: Tiny(name), name=name, parent=supervisor, hub=Hub(RunDir(DATA)), heartbeat=identity.heartbeat,
-            log=log.named(name), longest_sleep_s=hang_s / 4,
+            log=log.named(name), world=WORLD, channel=Channel(RunDir(DATA), WORLD, name=name), longest_sleep_s=hang_s / 4,
         ),
     )  # fmt: skip
+
+
+def _control(log: Log) -> ProcessSpec:
+    settings = read_settings({"DATA_DIR": str(DATA), "HANG_S": os.environ.get("HANG_S", "10")})
+    return control_spec(Start(settings=settings, world=WORLD, log=log, boot="b00t", supervisor=os.getpid()), name=CONTROL)
 
 
 def supervise(guard_pid: int, signs: SupervisorSigns) -> int:
@@ -100,13 +115,16 @@ def supervise(guard_pid: int, signs: SupervisorSigns) -> int:
         signs.ready.beat()
 
     supervisor = Supervisor(
-        specs=[_main_of(name, os.getpid(), log) for name in NAMES], stages=drain_stages(float(os.environ.get("DRAIN_S", "30"))),
+        specs=[_control(log), *(_main_of(name, os.getpid(), log) for name in NAMES)],
+        stages=drain_stages(float(os.environ.get("DRAIN_S", "30"))),
         owner=Owner("box", "b00t", "supervisor", 1), pid=os.getpid(),
-        hang_s=float(os.environ.get("HANG_S", "10")), world=WORLD, log=log, heartbeats=HeartbeatPage(len(NAMES)),
+        hang_s=float(os.environ.get("HANG_S", "10")), world=WORLD, log=log, heartbeats=HeartbeatPage(1 + len(NAMES)),
         pending_deaths=PendingDeaths(record=deaths.record, orphans=Orphans(WORLD), log=log),
         hooks=Hooks(fork=fork, tell_deaths=lambda owners: None, announce=announce),
     )  # fmt: skip
-    return run_supervisor(supervisor, hub=hub, name="supervisor", guard=guard_pid, signs=signs)
+    link = ControlLink(*(Channel(run_dir, WORLD, name="supervisor") for _ in range(2)), supervisor="supervisor")
+    commands = Commands(supervisor, level=log.level, drainable=[], reload=reload_is_not_available)
+    return run_supervisor(supervisor, hub=hub, name="supervisor", guard=guard_pid, signs=signs, link=link, commands=commands)
 
 
 def main() -> int:
@@ -121,6 +139,7 @@ def main() -> int:
     finally:
         for name in ("supervisor", *NAMES):
             data_dir.run_dir.remove(name)
+        remove_names(data_dir.run_dir)
         data_dir.release()
 
 

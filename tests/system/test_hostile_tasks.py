@@ -21,7 +21,8 @@ CHILD_MEMORY_MB = 200
 MAX_LOST = 2
 BOMB = 100
 WORKERS, CONCURRENCY = 2, 2
-PROCESSES = len(["supervisor", "template", "front", "scheduler", "watcher", "queue"]) + HTTP_WORKERS + WORKERS * (1 + CONCURRENCY)
+SINGLE = ("supervisor", "control", "template", "front", "scheduler", "watcher", "queue")
+PROCESSES = len(SINGLE) + HTTP_WORKERS + WORKERS * (1 + CONCURRENCY)
 """The most processes below the guard when none is being replaced and no task has created any."""
 TASKS = "system_tasks,hostile_tasks"
 

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.notes import Notes
 from tests.support.system import Answer, Jobyard
+from tests.support.waiting import wait_for
 
 TASK = "ask_again"
 
@@ -29,6 +30,8 @@ def test_metrics_stats_history_and_executions_agree(jobyard: Jobyard, notes: Not
     ids = [jobyard.submit(notes.payload(times=2, delay_s=0), task=TASK) for _ in range(3)]
     for job_id in ids:
         jobyard.wait_for_job(job_id)
+    succeeded = lambda told: summed(told, "jobyard_attempts_total", task=TASK, outcome="success")  # noqa: E731
+    wait_for(lambda: succeeded(samples(jobyard)) - succeeded(before) == 3, told="what was counted just now")
 
     after = samples(jobyard)
 

@@ -7,13 +7,9 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from jobyard.engine.wire.caller import Caller
-from jobyard.engine.wire.messages import GetStats, Json
-from jobyard.engine.wire.run_dir import RunDir
-from jobyard.engine.world import World
+import jobyard.control
 from tests.support.system import CHECKOUT, Jobyard
 from tests.support.waiting import wait_for
 
@@ -21,19 +17,17 @@ WORKER = "worker-7001"
 
 
 class Tiny(Jobyard):
-    """A tiny system; it serves no HTTP, so its supervisor's socket is asked instead."""
+    """A tiny system; it serves no HTTP, so control is asked instead."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
         super().__init__(folder, program=(str(CHECKOUT / "tests/support/tiny.py"),), words=(), PORT_OFFSET=1, **settings)
 
     def processes(self) -> dict[str, dict[str, object]]:
-        caller = Caller(RunDir(self.data_dir), World())
-        try:
-            answer = caller.call("supervisor", GetStats(), timeout_s=5)
-        finally:
-            caller.close()
-        assert isinstance(answer, Json)
-        return {entry["name"]: entry for entry in msgspec.json.decode(answer.body)["processes"]}
+        with jobyard.control.connect(self.data_dir) as control:
+            try:
+                return {row.name: {"pid": row.pid, "status": row.state, "restarts": row.restarts} for row in control.roster()}
+            except jobyard.control.ControlAway as away:
+                raise LookupError("not now") from away
 
     def executor(self) -> int:
         """The pid of the worker's executor."""

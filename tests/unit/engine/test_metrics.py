@@ -80,7 +80,7 @@ class Counting:
 
     def told(self) -> dict[int, int]:
         """How many by minute; as many as there are measurements."""
-        minutes = self.minutes.all()
+        minutes = [minute for minute in (*self.minutes.over(), self.minutes.under_way()) if minute is not None]
         assert all(minute.totals.counts["done"] == minute.totals.histograms["run"].count for minute in minutes)
         return {minute.number - minute_of(self.world): minute.totals.counts["done"] for minute in minutes}
 

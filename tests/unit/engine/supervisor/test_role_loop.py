@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from jobyard.engine.control.channel import Channel
+from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
 from jobyard.engine.supervisor.role_loop import EXIT_OK, live, start_afresh, words_for
 from jobyard.engine.wire.hub import Envelope, Hub
@@ -51,6 +53,9 @@ class Diary:
     def close(self) -> None:
         self._note("close")
 
+    def counters(self) -> ComponentCounters:
+        return ComponentCounters(started_at=0.0, stats={})
+
     def _note(self, what: str) -> None:
         os.write(self._fd, f"{what}\n".encode())
 
@@ -77,7 +82,8 @@ class Child:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # a traceback is not of interest
             return live(
                 lambda hub: Diary(self._write_fd, turns_to_drain), name=NAME, parent=parent, hub=Hub(self.run_dir),
-                heartbeat=self.heartbeats.slot(0, self.world), log=a_log(), longest_sleep_s=30.0,
+                heartbeat=self.heartbeats.slot(0, self.world), log=a_log(), longest_sleep_s=30.0, world=self.world,
+                channel=Channel(self.run_dir, self.world, name=NAME),
             )  # fmt: skip
 
         self.pid = self.world.fork(main)
@@ -223,7 +229,7 @@ def test_it_does_not_begin_when_its_parent_is_gone_already(child: Child) -> None
         lambda: live(
             lambda hub: Diary(2), name=NAME, parent=1 << 22, hub=Hub(child.run_dir),
             heartbeat=child.heartbeats.slot(0, child.world),
-            log=a_log(), longest_sleep_s=1.0,
+            log=a_log(), longest_sleep_s=1.0, world=child.world, channel=Channel(child.run_dir, child.world, name=NAME),
         )
     )  # fmt: skip
 

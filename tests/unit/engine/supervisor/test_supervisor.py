@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 
-import msgspec
 import pytest
 
 from jobyard.engine.jobs.owners import Owner
@@ -15,7 +14,7 @@ from jobyard.engine.supervisor.orphans import Orphans, PendingDeaths
 from jobyard.engine.supervisor.process_table import FIRST_SIGN_S, ProcessIdentity, ProcessSpec, pause_after
 from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE
 from jobyard.engine.supervisor.supervisor import LONGEST_SLEEP_S, Hooks, Stage, Supervisor
-from jobyard.engine.wire.messages import GetStats, Json, Ping, Refused
+from jobyard.engine.wire.messages import Json, Ping, Refused
 from tests.support.network import FakePeer
 from tests.support.processes import FakeProcesses
 
@@ -34,6 +33,8 @@ class Office:
         self.told: list[str] = []
         self.owners: list[str] = []
         self.announced = 0
+        self.is_told = True
+        self.forgotten: list[str] = []
         self.disk_is_full = False
         self.forks_fail = False
         self.pids: dict[str, int] = {}
@@ -49,13 +50,17 @@ class Office:
             stages=[Stage(roles=frozenset({"worker"}), bound_s=35), Stage(roles=frozenset({"queue"}), bound_s=5)],
             owner=Owner("box", "b00t", "supervisor", 1), pid=1, hang_s=HANG_S, world=self.world, log=log,
             heartbeats=self.heartbeats, pending_deaths=PendingDeaths(record=self._record, orphans=Orphans(self.world), log=log),
-            hooks=Hooks(fork=self._fork, tell_deaths=self.told.extend, announce=self._announce),
+            hooks=Hooks(
+                fork=self._fork, tell_deaths=self.told.extend, announce=self._announce, is_told=lambda: self.is_told,
+                forget=self.forgotten.append,
+            ),
         )  # fmt: skip
 
     def start(self) -> None:
         """All run and have shown a sign of life."""
         self.supervisor.tick([])
         self.beat()
+        self.supervisor.tick([])
         self.supervisor.tick([])
 
     def beat(self, *names: str) -> None:
@@ -71,7 +76,7 @@ class Office:
             self.beat(*beating)
             self.supervisor.tick([])
 
-    def ask(self, message: GetStats | Ping) -> Json | Refused:
+    def ask(self, message: Ping) -> Json | Refused:
         """Its answer."""
         peer = FakePeer()
         self.supervisor.tick([peer.says(message)])
@@ -363,21 +368,109 @@ def test_kill_all_ends_everything_at_once(office: Office) -> None:
     assert office.supervisor.exit_status == EXIT_STOPPED_AT_ONCE
 
 
-def test_stats_show_every_process_as_it_stands(office: Office) -> None:
+def test_the_roster_shows_every_process_as_it_stands(office: Office) -> None:
     office.world.advance(1)
     office.world.end(office.pids[WORKER])
     office.supervisor.tick([])
 
-    answer = office.ask(GetStats())
+    shown = {row.name: row for row in office.supervisor.roster()}
 
-    assert isinstance(answer, Json)
-    shown = {entry["name"]: entry for entry in msgspec.json.decode(answer.body)["processes"]}
     assert list(shown) == ["supervisor", WORKER, QUEUE]
-    assert shown[QUEUE] == {
-        "name": QUEUE, "role": "queue", "pid": office.pids[QUEUE], "status": "running", "restarts": 0, "uptime_s": 1.0,
-    }  # fmt: skip
-    assert (shown[WORKER]["status"], shown[WORKER]["restarts"]) == ("starting", 1)
-    assert shown["supervisor"]["role"] == "supervisor"
+    assert (shown[QUEUE].role, shown[QUEUE].pid, shown[QUEUE].state, shown[QUEUE].restarts) == (
+        "queue", office.pids[QUEUE], "running", 0
+    )  # fmt: skip
+    assert shown[QUEUE].uptime_s(office.world.monotonic()) == 1.0
+    assert (shown[WORKER].state, shown[WORKER].restarts, shown[WORKER].last_words) == ("starting", 1, "signal 9 (SIGKILL)")
+    assert shown["supervisor"].role == "supervisor"
+
+
+def test_the_roster_says_since_when_a_process_is_what_it_is(office: Office) -> None:
+    before = office.supervisor.roster()[1].since
+    office.pass_time(5)
+    office.world.end(office.pids[WORKER])
+    office.supervisor.tick([])
+
+    after = office.supervisor.roster()[1]
+
+    assert (before, after.since) == (1000.0, 1005.0)
+
+
+def test_whoever_shows_no_sign_of_life_for_half_of_hang_s_is_silent_in_the_roster(office: Office) -> None:
+    office.pass_time(HANG_S / 2, beating=(QUEUE,))
+    before = office.supervisor.roster()[1].silent_since
+    office.pass_time(1, beating=(QUEUE,))
+
+    silent, lively = office.supervisor.roster()[1:]
+
+    assert (before, silent.silent_since, lively.silent_since) == (None, 1000.0, None)
+
+
+def test_a_restart_lets_it_leave_and_starts_it_without_a_pause(office: Office) -> None:
+    for _ in range(3):
+        row = office.supervisor.restart(WORKER)
+        office.supervisor.tick([])
+        assert (office.world.signals[-1][1], row.state) == (signal.SIGTERM, "starting")
+
+    assert office.owners.count("box:b00t:queue-6000:1") == 1
+    assert office.owners[-1] == "box:b00t:worker-7001:4"
+
+
+def test_what_is_drained_stays_down_and_out_of_sight_until_somebody_restarts_it(office: Office) -> None:
+    office.supervisor.drain(WORKER)
+    office.pass_time(20, beating=(QUEUE,))
+    drained = office.supervisor.roster()[1]
+    health = office.ask(Ping())
+    office.supervisor.restart(WORKER)
+    office.supervisor.tick([])
+
+    assert (drained.state, drained.pid, office.forgotten) == ("drained", None, [WORKER])
+    assert isinstance(health, Json)
+    assert office.pids[WORKER] in office.world.living
+
+
+def test_a_drained_process_keeps_no_stop_waiting(office: Office) -> None:
+    office.supervisor.drain(WORKER)
+    office.supervisor.tick([])
+
+    office.supervisor.stop()
+    office.pass_time(2)
+
+    assert office.supervisor.has_left
+
+
+def test_whoever_is_asked_to_leave_and_does_not_is_killed_at_its_stages_bound(office: Office) -> None:
+    office.world.obey_sigterm = False
+
+    office.supervisor.drain(WORKER)
+    office.pass_time(34)
+    before = list(office.world.signals)
+    office.pass_time(3)
+
+    assert signal.SIGKILL not in [number for _, number in before]
+    assert (office.pids[WORKER], signal.SIGKILL) in office.world.signals
+
+
+def test_nobody_is_told_that_all_is_ready_before_control_has_the_roster() -> None:
+    office = Office()
+    office.is_told = False
+    office.start()
+    office.supervisor.tick([])
+    before = office.announced
+
+    office.is_told = True
+    office.supervisor.tick([])
+
+    assert (before, office.announced) == (0, 1)
+
+
+def test_a_control_that_is_away_delays_the_announcement_by_a_second() -> None:
+    office = Office()
+    office.is_told = False
+    office.start()
+
+    office.pass_time(2)
+
+    assert office.announced == 1
 
 
 def test_health_names_whoever_is_down(office: Office) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-import msgspec
 import pytest
 
 from jobyard.engine.config import read_settings
+from jobyard.engine.control.snapshot import stats_of
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import Job, Status, Ticket, ticket_for
 from jobyard.engine.store.port import ANYTHING, Feed, Served
@@ -17,7 +17,6 @@ from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.watcher.watcher import BATCH, DUE_SLACK_S, DUE_SPREAD_S, HAND_BACK_AFTER_S, RECONNECT_S, Watcher
 from jobyard.engine.wire.hub import Envelope
 from jobyard.engine.wire.messages import (
-    GetStats,
     Json,
     Message,
     OwnersDied,
@@ -104,17 +103,14 @@ class Bench:
     def statuses(self) -> list[Status]:
         return [job.status for job in self.store.all_jobs()]
 
-    def ask(self, question: GetStats | Ping) -> Message:
+    def ask(self, question: Ping) -> Message:
         peer = FakePeer()
         self.tick(peer.says(question))
         (answer,) = peer.received
         return answer
 
     def stats(self) -> dict[str, object]:
-        answer = self.ask(GetStats())
-        assert isinstance(answer, Json)
-        shown: dict[str, object] = msgspec.json.decode(answer.body)
-        return shown
+        return stats_of(self.watcher.counters(), self.world.monotonic())
 
 
 def due_in(seconds: float, **fields: object) -> Job:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged, decode, encode, frame
 from jobyard.engine.wire.hub import Envelope, Hub
-from jobyard.engine.wire.messages import MESSAGES, Closed, Find, GetStats, Json, Message, Ping, Wake
+from jobyard.engine.wire.messages import MESSAGES, Closed, Find, GetItems, Json, Message, Ping, Wake
 from jobyard.engine.wire.run_dir import RunDir
 from tests.support.world import START
 from tests.unit.engine.wire.test_frames import EXAMPLES
@@ -223,7 +223,7 @@ def test_a_frame_over_the_limit_ends_its_connection_before_any_of_it_has_come(le
         ours, theirs = socket.socketpair()
         site.ends.append(theirs)
         stream = site.hub.adopt(ours, LIMIT)
-        theirs.sendall(frame(GetStats()) + struct.pack(">I", length))
+        theirs.sendall(frame(GetItems()) + struct.pack(">I", length))
         site.settle()
 
-        assert site.envelopes == [Envelope(stream, GetStats()), Envelope(stream, Closed())]
+        assert site.envelopes == [Envelope(stream, GetItems()), Envelope(stream, Closed())]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged, Unframer, frame
 from jobyard.engine.wire.hub import MAX_UNSENT_BYTES, Envelope, Hub, Stream
-from jobyard.engine.wire.messages import Closed, Find, GetStats, Json, Message, Ping, Ready, Wake
+from jobyard.engine.wire.messages import Closed, Find, GetItems, Json, Message, Ping, Ready, Wake
 from jobyard.engine.wire.run_dir import RunDir
 from tests.support.world import START
 
@@ -89,11 +89,11 @@ def test_what_no_frame_holds_is_refused_to_its_sender_and_the_connection_goes_on
 
 def test_everything_that_waits_comes_in_one_turn_in_order(site: Site) -> None:
     stream, other = site.pair()
-    other.sendall(frame(Ping()) + frame(GetStats()) + frame(Find(job_id="a")))
+    other.sendall(frame(Ping()) + frame(GetItems()) + frame(Find(job_id="a")))
 
     envelopes = site.hub.poll(5)
 
-    assert envelopes == [Envelope(stream, Ping()), Envelope(stream, GetStats()), Envelope(stream, Find(job_id="a"))]
+    assert envelopes == [Envelope(stream, Ping()), Envelope(stream, GetItems()), Envelope(stream, Find(job_id="a"))]
 
 
 def test_nothing_comes_and_nobody_waits_longer_than_asked_for(site: Site) -> None:
@@ -188,12 +188,12 @@ def test_a_watched_descriptor_is_ready_on_every_turn_until_it_is_read(site: Site
 
 def test_a_peer_that_hangs_up_is_told_of_once_after_what_it_said(site: Site) -> None:
     stream, other = site.pair()
-    other.sendall(frame(Ping()) + frame(GetStats()))
+    other.sendall(frame(Ping()) + frame(GetItems()))
     other.close()
 
     envelopes = site.hear(3)
 
-    assert envelopes == [Envelope(stream, Ping()), Envelope(stream, GetStats()), Envelope(stream, Closed())]
+    assert envelopes == [Envelope(stream, Ping()), Envelope(stream, GetItems()), Envelope(stream, Closed())]
     assert site.hub.poll(0) == []
     assert not stream.send(Ping())
     assert site.hub.poll(0) == []
@@ -202,10 +202,10 @@ def test_a_peer_that_hangs_up_is_told_of_once_after_what_it_said(site: Site) -> 
 def test_a_peer_that_dies_with_words_of_ours_unread_has_still_said_what_it_said(site: Site) -> None:
     stream, other = site.pair()
     stream.send(Ping())
-    other.sendall(frame(GetStats()))
+    other.sendall(frame(GetItems()))
     other.close()
 
-    assert site.hear(2) == [Envelope(stream, GetStats()), Envelope(stream, Closed())]
+    assert site.hear(2) == [Envelope(stream, GetItems()), Envelope(stream, Closed())]
 
 
 def test_a_peer_found_gone_while_sending_is_told_of_on_the_next_turn_once(site: Site) -> None:
@@ -270,12 +270,12 @@ def test_a_damaged_frame_ends_its_connection_and_no_other(site: Site, damage: by
     bad, bad_end = site.pair()
     good, good_end = site.pair()
     bad_end.sendall(frame(Ping()) + damage)
-    good_end.sendall(frame(GetStats()))
+    good_end.sendall(frame(GetItems()))
 
     envelopes = site.hear(3)
 
     assert sorted(map(str, envelopes)) == sorted(
-        map(str, [Envelope(bad, Ping()), Envelope(good, GetStats()), Envelope(bad, Closed())])
+        map(str, [Envelope(bad, Ping()), Envelope(good, GetItems()), Envelope(bad, Closed())])
     )
     assert (bad.open, good.open) == (False, True)
 
@@ -297,12 +297,12 @@ def test_no_bytes_crash_the_hub_or_touch_another_connection(site: Site, pieces: 
     for piece in pieces:
         bad_end.sendall(piece)
     bad_end.close()
-    good_end.sendall(frame(GetStats()))
+    good_end.sendall(frame(GetItems()))
 
     envelopes: list[Envelope] = []
-    while Envelope(bad, Closed()) not in envelopes or Envelope(good, GetStats()) not in envelopes:
+    while Envelope(bad, Closed()) not in envelopes or Envelope(good, GetItems()) not in envelopes:
         envelopes += site.hub.poll(1)
 
-    assert [envelope for envelope in envelopes if envelope.peer is good] == [Envelope(good, GetStats())]
+    assert [envelope for envelope in envelopes if envelope.peer is good] == [Envelope(good, GetItems())]
     assert [envelope.message for envelope in envelopes if envelope.peer is bad].count(Closed()) == 1
     good.close()

@@ -18,7 +18,7 @@ from jobyard import Retry, Unrecoverable, current_job
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Status
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import CancelAsked, GetMetrics, GetOutput, Metrics, OutputNow, Release
+from jobyard.engine.wire.messages import CancelAsked, GetOutput, OutputNow, Release
 from jobyard.engine.world import World
 from tests.support.builders import a_job
 from tests.support.memory_store import MemoryStore
@@ -312,12 +312,9 @@ def test_whoever_asks_gets_the_output_of_what_runs_so_far_and_of_what_waits_to_b
 def test_what_a_worker_measures_is_what_its_executions_say(shop: Shop) -> None:
     asked = [("echo", b"1"), ("echo", b"2"), ("raise", b'"ValueError"'), ("leave", b"3")]
     jobs = [shop.run(task, payload, max_retries=0) for task, payload in asked]
-    peer = FakePeer()
 
-    shop.worker.tick([peer.says(GetMetrics()), *shop.hub.poll(0)])
+    told = shop.worker.counters()
 
-    (told,) = peer.received
-    assert isinstance(told, Metrics)
     assert told.attempts == {"echo": {"success": 2}, "raise": {"failed": 1}, "leave": {"crashed": 1}}
     executions = [shop.execution(job) for job in jobs]
     assert (told.histograms["run"].count, told.histograms["lag"].count, told.histograms["wait"].count) == (4, 4, 4)
