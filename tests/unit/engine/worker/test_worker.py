@@ -159,7 +159,7 @@ def test_whatever_a_task_raises_is_its_failure_and_its_process_lives_on(shop: Sh
     job = shop.run("raise", f'"{name}"'.encode(), max_retries=0)
 
     assert ended(shop, job) == (Status.FAILED, ExecutionStatus.FAILED)
-    assert shop.pids() == pids
+    assert set(pids) <= set(shop.pids())
 
 
 def test_unrecoverable_goes_straight_to_failed(shop: Shop) -> None:
