@@ -38,7 +38,8 @@ def value(family: Metric, suffix: str = "", **labels: str) -> float:
 def worker(backend: Backend, attempt_metrics: AttemptMetrics) -> None:
     """One more component, which tells this."""
     backend.components.append("worker-7001")
-    stats = {"jobs_succeeded": 3, "jobs_failed": 1, "jobs_retried": 0, "jobs_lost": 0, "concurrency": 5, "currently_running": 2}
+    stats = {"jobs_succeeded": 3, "jobs_failed": 1, "jobs_retried": 0, "jobs_lost": 0, "concurrency": 5, "currently_running": 2,
+             "has_template": True}  # fmt: skip
     backend.counters["worker-7001"] = ComponentCounters(
         started_at=1.0, stats=stats, counts={"stale_writes": 7}, attempts=attempt_metrics.attempts,
         histograms={"lag": attempt_metrics.lag, "wait": attempt_metrics.wait, "run": attempt_metrics.run},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobyard.engine.logs import LogLevel
-from jobyard.engine.supervisor.commands import Commands, Report, reload_is_not_available
+from jobyard.engine.supervisor.commands import Commands, Report, reload_by
 from jobyard.engine.supervisor.control_link import Command, Settled
 from tests.unit.engine.supervisor.test_supervisor import QUEUE, WORKER, Office
 
@@ -117,12 +117,20 @@ def test_a_reload_is_settled_with_what_came_of_it_when_it_comes(desk: Desk, ok: 
     assert desk.turn() == [Settled(id="1", ok=ok, message=message)]
 
 
-def test_where_nobody_can_reload_that_is_said(desk: Desk) -> None:
-    told: list[str] = []
+def test_a_start_without_workers_has_nothing_to_reload(desk: Desk) -> None:
+    reports: list[str] = []
 
-    reload_is_not_available(lambda ok, message: told.append(f"{ok} {message}"))
+    reload_by(desk.office.supervisor)(lambda ok, message: reports.append(f"{ok} {message}"))
 
-    assert told[0].startswith("False reload is not available")
+    assert reports == ["False no worker runs here, so there are no task modules to reload"]
+
+
+def test_a_restart_of_the_template_is_a_reload(desk: Desk) -> None:
+    desk.give("restart", "template")
+
+    desk.reports[0](True, "done")
+
+    assert desk.turn() == [Settled(id="1", ok=True, message="done")]
 
 
 def test_a_command_that_there_is_not_is_refused(desk: Desk) -> None:

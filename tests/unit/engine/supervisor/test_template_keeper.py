@@ -94,7 +94,7 @@ class Keeper:
         return (template.process.pid, signal.SIGKILL) in self.world.signals
 
     def status(self) -> object:
-        return self.keeper.shown(self.world.monotonic())[0]["status"]
+        return self.keeper.shown(1, self.world.monotonic())[0].state
 
     def close(self) -> None:
         for template in list(self.templates):
@@ -161,12 +161,12 @@ def test_a_reload_puts_a_new_one_in_place_of_the_old_one_which_retires(keeper: K
 
     keeper.keeper.reload(told.append)
     old, new = keeper.templates
-    before = keeper.keeper.shown(0.0)
+    before = keeper.keeper.shown(1, 0.0)
     keeper.make_ready(new)
 
-    assert [row["status"] for row in before] == ["running", "starting"]
+    assert [row.state for row in before] == ["running", "starting"]
     assert old.hear() == [Retire()] and told == [None] and keeper.published == [1, 2]
-    shown = [(row["name"], row["status"]) for row in keeper.keeper.shown(0.0)]
+    shown = [(row.name, row.state) for row in keeper.keeper.shown(1, 0.0)]
     assert shown == [("template", "running"), ("template-1", "stopping")]
 
 
