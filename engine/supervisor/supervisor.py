@@ -146,12 +146,11 @@ class Supervisor:
     # ---- starting
 
     def _start_due(self) -> None:
-        """The first template comes first: it says whether the tasks can be imported, and which there are."""
-        if self._templates is not None and not self._templates.has_begun:
-            return
+        """Control and the first template come first: the template says whether the tasks can be imported, and which there are."""
+        waits = self._templates is not None and not self._templates.has_begun
         now = self._world.monotonic()
         for row in self.rows:
-            if row.pid is None and now >= row.start_at and not row.stays_down:
+            if row.pid is None and now >= row.start_at and not row.stays_down and not (waits and row.spec.role != CONTROL):
                 self._start(row)
 
     def _start(self, row: Row) -> None:

@@ -20,7 +20,7 @@ from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.process_control import die_with_parent
-from jobyard.engine.supervisor.commands import Commands, reload_is_not_available
+from jobyard.engine.supervisor.commands import Commands, reload_by
 from jobyard.engine.supervisor.control_link import ControlLink
 from jobyard.engine.supervisor.data_dir import DataDir
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
@@ -95,7 +95,8 @@ def _main_of(name: str, supervisor: int, log: Log) -> ProcessSpec:
 
 def _control(log: Log) -> ProcessSpec:
     settings = read_settings({"DATA_DIR": str(DATA), "HANG_S": os.environ.get("HANG_S", "10")})
-    return control_spec(Start(settings=settings, world=WORLD, log=log, boot="b00t", supervisor=os.getpid()), name=CONTROL)
+    start = Start(settings=settings, world=WORLD, log=log, boot="b00t", supervisor=os.getpid(), template="")
+    return control_spec(start, name=CONTROL)
 
 
 def supervise(guard_pid: int, signs: SupervisorSigns) -> int:
@@ -123,7 +124,7 @@ def supervise(guard_pid: int, signs: SupervisorSigns) -> int:
         hooks=Hooks(fork=fork, tell_deaths=lambda owners: None, announce=announce),
     )  # fmt: skip
     link = ControlLink(*(Channel(run_dir, WORLD, name="supervisor") for _ in range(2)), supervisor="supervisor")
-    commands = Commands(supervisor, level=log.level, drainable=[], reload=reload_is_not_available)
+    commands = Commands(supervisor, level=log.level, drainable=[], reload=reload_by(supervisor))
     return run_supervisor(supervisor, hub=hub, name="supervisor", guard=guard_pid, signs=signs, link=link, commands=commands)
 
 

@@ -69,7 +69,7 @@ def test_a_blow_to_control_under_load_changes_nothing_but_the_age_of_what_is_sho
     for job_id in load.job_ids:
         system.wait_for_job(job_id, status="completed")
 
-    assert all(len(stats["components"]) == 5 and len(stats["processes"]) >= 7 for stats in shown)
+    assert all(len(stats["components"]) == 5 and len(stats["processes"]) >= 8 for stats in shown)
     assert blow != signal.SIGSTOP or any("stale_since" in stats for stats in shown)
     assert {name: entry["pid"] for name, entry in system.processes().items() if name != "control"} == others
     wait_for(lambda: counted(system) == (len(load.job_ids), len(load.job_ids)), within_s=BACK_S, told="the same numbers")
@@ -103,7 +103,7 @@ def test_a_local_program_reads_the_roster_and_the_counters(system: Jobyard) -> N
         names = {process.name for process in control.roster()}
         counters = control.counters()[here(system, WORKER)]
 
-    assert names == {"supervisor", "control"} | {here(system, name) for name in (
+    assert names == {"supervisor", "control", "template"} | {here(system, name) for name in (
         "gateway-8080", "scheduler-8081", "watcher-9001", "queue-6000", WORKER, OTHER
     )}  # fmt: skip
     assert counters["concurrency"] == 2 and counters["uptime_s"] > 0
@@ -139,6 +139,21 @@ def test_a_drained_worker_takes_nothing_and_stays_stopped_until_it_is_restarted(
     assert health == 200
     assert restarted.returncode == exits.OK and "runs again" in restarted.stdout
     assert system.processes()[WORKER]["status"] == "running"
+
+
+def test_a_reload_imports_the_task_modules_again_and_says_why_it_cannot(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("from jobyard import task\n\n@task('price')\ndef price(payload): return 1\n")
+    with Jobyard(tmp_path, **SMALL | {"TASKS": "shop"}) as system:
+        (tmp_path / "shop.py").write_text("from jobyard import task\n\n@task('price')\ndef price(payload): return 2000\n")
+        reloaded = run(system, "reload")
+        result = system.wait_for_job(system.submit(task="price"))["result"]
+        (tmp_path / "shop.py").write_text("this is no Python\n")
+
+        refused = run(system, "reload")
+
+        assert (reloaded.returncode, reloaded.stderr, result) == (exits.OK, "", 2000)
+        assert refused.returncode == exits.FAILED and "shop" in refused.stderr
+        assert system.wait_for_job(system.submit(task="price"))["result"] == 2000
 
 
 def test_the_log_level_changes_in_every_process_at_once_and_in_its_successors(system: Jobyard) -> None:
