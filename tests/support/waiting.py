@@ -27,3 +27,19 @@ def wait_for(what: Callable[[], T], *, within_s: float = 30.0, told: str = "") -
         if time.monotonic() > give_up_at:
             raise AssertionError(f"timed out after {within_s} s waiting for {told or 'a condition'}; last seen: {seen!r}")
         time.sleep(LOOK_EVERY_S)
+
+
+def wait_steady(read: Callable[[], T], *, for_s: float = 1.0, within_s: float = 30.0, told: str = "") -> T:
+    """Poll until the result has stayed the same for so long, and return it: for counters that are published a moment later."""
+    seen = read()
+    since = time.monotonic()
+
+    def is_steady() -> bool:
+        nonlocal seen, since
+        now = read()
+        if now != seen:
+            seen, since = now, time.monotonic()
+        return time.monotonic() - since >= for_s
+
+    wait_for(is_steady, within_s=within_s, told=told or "steady counters")
+    return seen

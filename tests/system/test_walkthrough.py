@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.notes import Notes
 from tests.support.system import Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, wait_steady
 
 PORTS = (8080, 8081, 8082, 8083, 9001, 9002, 9003, 6000, 7001, 7002, 7003)
 SCHEDULERS, WATCHERS, QUEUE, WORKERS = (8081, 8082, 8083), (9001, 9002, 9003), (6000,), (7001, 7002, 7003)
@@ -115,7 +115,7 @@ def test_a_scheduler_accepts_jobs(jobyard: Jobyard) -> None:
 
 def test_stats_add_up(jobyard: Jobyard, notes: Notes) -> None:
     wait_quiet(jobyard)
-    before = totals(jobyard)
+    before = wait_steady(lambda: totals(jobyard))
 
     good = submit_all(jobyard, [{"payload": number} for number in range(JOBS)])
     bad = jobyard.submit(notes.payload(), task="fail", max_retries=2)
@@ -127,7 +127,7 @@ def test_stats_add_up(jobyard: Jobyard, notes: Notes) -> None:
     executions = [row for job_id in (*good, bad) for row in jobyard.get(f"/api/jobs/{job_id}/executions").json]
     attempts = len(executions)
     assert attempts - [row["status"] for row in executions].count("released") == JOBS + 3
-    moved = totals(jobyard) - before
+    moved = wait_steady(lambda: totals(jobyard)) - before
     moved["jobs_popped"] -= moved.pop("jobs_released", 0)  # a ticket that waited too long is released and handed out again
     assert moved == Counter(
         jobs_accepted=JOBS + 1, completed=JOBS, failed=1, jobs_claimed=attempts, jobs_queued=attempts, jobs_pushed=attempts,
