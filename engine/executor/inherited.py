@@ -6,6 +6,7 @@ answers. So each executor cuts its copy, as if the peer had closed it, and clien
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import gc
 import io
@@ -42,9 +43,20 @@ def cut_tcp_connections() -> None:
         cut.close()
 
 
+@contextlib.contextmanager
+def _without_default_timeout() -> Iterator[None]:
+    """Under a default timeout set by a module, wrapping a socket would make it non-blocking in every process that shares it."""
+    timeout = _socket.getdefaulttimeout()
+    _socket.setdefaulttimeout(None)
+    try:
+        yield
+    finally:
+        _socket.setdefaulttimeout(timeout)
+
+
 def _tcp_connections() -> Iterator[tuple[int, str]]:
     for fd in map(int, os.listdir("/proc/self/fd")):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), _without_default_timeout():
             if stat.S_ISSOCK(os.fstat(fd).st_mode):
                 with socket(fileno=os.dup(fd)) as sock:
                     if sock.family in (AF_INET, AF_INET6) and sock.type == SOCK_STREAM:

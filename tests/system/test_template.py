@@ -176,6 +176,7 @@ def test_nothing_that_a_module_does_at_import_reaches_a_process_of_ours(tmp_path
         assert jobyard.get("/health").status == 200
         output = jobyard.output()
         assert "printed at import" in output and "started 1 threads" in output
+        assert "executor_died" not in output
 
 
 def test_a_module_without_tasks_is_warned_about(tmp_path: Path) -> None:
