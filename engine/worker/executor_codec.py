@@ -9,8 +9,8 @@ from jobyard.engine.wire.frames import Damaged
 from jobyard.engine.wire.messages import Done, Message, Progressed, Run
 
 
-class _Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The first line of a `Run`."""
+class _Head(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """The first line of a `Run`: its fields in their order."""
 
     job_id: str
     attempt: int
@@ -25,13 +25,12 @@ class _Done(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind
     job_id: str
     attempt: int
     elapsed_s: float
-    is_spent: bool
     status: ExecutionStatus
-    error: str | None
-    traceback: str | None
-    retry_delay_s: float | None
-    unrecoverable: bool
-    has_result: bool
+    is_spent: bool = False
+    error: str | None = None
+    traceback: str | None = None
+    retry_delay_s: float | None = None
+    unrecoverable: bool = False
 
 
 class _Progressed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="progressed"):
@@ -48,10 +47,7 @@ _head_decoder = msgspec.json.Decoder(_Head)
 
 def encode_run(run: Run) -> bytes:
     """One line, and the payload as it is stored."""
-    head = _Head(
-        job_id=run.job_id, attempt=run.attempt, epoch=run.epoch, retry_count=run.retry_count, task=run.task,
-        timeout_s=run.timeout_s, is_behind=run.is_behind,
-    )  # fmt: skip
+    head = _Head(run.job_id, run.attempt, run.epoch, run.retry_count, run.task, run.timeout_s, run.is_behind)
     return _encoder.encode(head) + b"\n" + run.payload
 
 
@@ -71,7 +67,7 @@ def decode_report(body: bytes | bytearray | memoryview) -> Message:
     if isinstance(told, _Progressed):
         return Progressed(job_id=told.job_id, attempt=told.attempt, fraction=told.fraction, note=told.note)
     outcome = Outcome(
-        status=told.status, result=result if told.has_result else None, error=told.error, traceback=told.traceback,
+        status=told.status, result=result or None, error=told.error, traceback=told.traceback,
         retry_delay_s=told.retry_delay_s, unrecoverable=told.unrecoverable,
     )  # fmt: skip
     return Done(job_id=told.job_id, attempt=told.attempt, outcome=outcome, elapsed_s=told.elapsed_s, is_spent=told.is_spent)
