@@ -70,7 +70,7 @@ class SlotAllocator:
         """How many more attempts are of use: for what is free, and as many again ahead where jobs are short."""
         expected = self._durations.expected()
         depths = [(share.count, min(share.depth, expected)) for share in self._shares]
-        depths += [(0, 1)] * self._spare
+        depths += [(0, min(MOST_AHEAD, expected))] * self._spare
         return sum(max(0, depth - count) + (depth if depth > 1 else 0) for count, depth in depths)
 
     def _depth(self, slot: Slot, max_jobs_per_child: int) -> int:
