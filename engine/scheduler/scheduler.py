@@ -109,7 +109,7 @@ class Scheduler:
         return self._draining and self._group_commit.is_over
 
     def tick(self, inbox: list[Envelope]) -> float:
-        """Renew the heartbeat, store a portion of the submissions, then answer the other requests."""
+        """Answer pings, store a portion of the submissions, then answer the other requests."""
         for envelope in inbox:
             if isinstance(envelope.message, Submit) and envelope.peer is not None:
                 self._group_commit.take(envelope.peer, envelope.message)
