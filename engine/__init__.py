@@ -1,1 +1,1 @@
-"""The engine: jobs, the store they are kept in, and the processes that schedule, queue and run them. It knows no HTTP."""
+"""The engine: jobs, the store that holds them, and the processes that schedule, queue and run them. Nothing here knows HTTP."""

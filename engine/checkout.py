@@ -1,4 +1,4 @@
-"""Where Jobyard itself lies: a checkout, whose data folder is its own `var`, or an installed package, which keeps no data."""
+"""Finds out whether Jobyard runs from a checkout, whose data folder is its own `var`, or from an installed package."""
 
 from __future__ import annotations
 

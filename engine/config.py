@@ -1,7 +1,7 @@
-"""THE settings: one row each. Environment, flag, check, help and the README's table are all drawn from these rows.
+"""THE settings, one row each. The environment variable, flag, validation, help and README table all come from these rows.
 
-Read once at start into a frozen `Settings`, which is handed to every process; nothing else looks at the environment.
-All bad settings are told at once, by name, with what would be right.
+The settings are read once at startup into a frozen `Settings`, which every process receives; no other module reads the
+environment. All invalid settings are reported at once, by name, together with what would be valid.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 from jobyard.engine.errors import CannotStart
 
 LONG_TOKEN = 32
-"""128 bits in hexadecimal digits: what a token must have before other hosts can try their luck."""
+"""128 bits as hexadecimal digits: the shortest token that is accepted when other hosts can reach the ports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One row: `name` is the environment variable, and in lower case with dashes the flag."""
+    """One setting: `name` is the environment variable; the flag is the same name in lower case with dashes."""
 
     name: str
     default: str
@@ -88,14 +88,14 @@ def _folder(text: str) -> Path:
 def _modules(text: str) -> tuple[str, ...]:
     names = _words(text)
     if not all(re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name) for name in names):
-        raise ValueError("Python module names with commas between them, such as myapp.tasks,reports")
+        raise ValueError("comma-separated Python module names, such as myapp.tasks,reports")
     return names
 
 
 def _queues(text: str) -> tuple[str, ...] | None:
     names = _words(text)
     if not all(re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) for name in names):
-        raise ValueError("names of queues with commas between them, each [A-Za-z0-9_.-]{1,64}")
+        raise ValueError("comma-separated names of queues, each [A-Za-z0-9_.-]{1,64}")
     return names or None
 
 
@@ -109,7 +109,7 @@ def _optional(text: str) -> str | None:
 
 def _token(text: str) -> str | None:
     if text and not re.fullmatch(r"[\x21-\x7e]+", text):
-        raise ValueError("visible ASCII characters without spaces; 32 random hex digits are good")
+        raise ValueError("visible ASCII characters without spaces, for example 32 random hex digits")
     return text or None
 
 
@@ -155,12 +155,12 @@ SETTINGS: tuple[Setting, ...] = tuple(
 
 
 SECRET = ("API_TOKEN", "MONGO_URI")
-"""Never shown."""
+"""Settings whose values are never shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the rows above say, parsed; the same names in lower case."""
+    """The parsed values of the settings above; the attributes are their names in lower case."""
 
     mongo_uri: str | None = dataclasses.field(repr=False)
     mongo_db: str
@@ -195,7 +195,7 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str], flags: Mapping[str, str] | None = None) -> Settings:
-    """The settings that the environment and the flags (which win) ask for; raises `CannotStart` naming every bad one."""
+    """Read the settings from the environment and the flags; flags win. Raises `CannotStart`, which names every invalid setting."""
     asked = dict(environment) | dict(flags or {})
     values: dict[str, object] = {}
     faults: list[str] = []
@@ -210,7 +210,7 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, str] | Non
     if is_open and len(str(values["api_token"] or "")) < LONG_TOKEN:
         faults.append(
             f"HOST {values['host']} is not a loopback address, so API_TOKEN must be set, with {LONG_TOKEN} characters or more:"
-            " anyone could run jobs here"
+            " without a token, anyone who can reach it could run jobs"
         )
     if faults:
         raise CannotStart("; ".join(faults))

@@ -1,31 +1,31 @@
-"""What can go wrong, as a shallow tree. Each error says what was wrong and what would be right.
+"""All errors, as a shallow tree. Every message says what was wrong and what would be valid.
 
 JobyardError                 code, message, field
-├── Rejected                 what a client sent (or asked for) cannot be done
+├── Rejected                 the request cannot be carried out
 │   ├── InvalidRequest       malformed or out of bounds
 │   ├── TooLarge             over a size limit
-│   ├── NotFound             no such job
-│   ├── Conflict             the job's state, or an idempotency key, stands against it
-│   └── Unauthorized         no token, or a wrong one
-├── Unavailable              nothing wrong with the request: try again after `retry_after_s`
+│   ├── NotFound             the job does not exist
+│   ├── Conflict             the job's state or an idempotency key rules it out
+│   └── Unauthorized         the token is missing or wrong
+├── Unavailable              the request is fine: retry after `retry_after_s`
 │   └── StoreUnavailable     the database cannot be reached, is locked, or is full
-├── OutcomeUnknown           it may have been stored or not: the client must be told nothing else
-├── StoreBroken              the database is damaged, or its disk fails: the process ends
-├── CannotStart              a setting, port, folder, module or database at start; exit status 2
-│                            and what only `engine/client` raises, besides `Rejected` and `Unavailable`:
-├── Unreachable              no answer: what was asked may have been done all the same
-├── BrokenAnswer             an answer that no client can use: a fault of the server's, or no Jobyard at all
-├── NotFinished              the job had not ended when the time to wait for it was up
-└── JobFailed                the job ended, but not well
+├── OutcomeUnknown           the request may or may not have been stored; the client gets neither a success nor a failure
+├── StoreBroken              the database is damaged or its disk fails: the process ends
+├── CannotStart              startup failed because of a setting, port, folder, module or database; exit status 2
+│                            raised only by `engine/client`, in addition to `Rejected` and `Unavailable`:
+├── Unreachable              no response arrived; the request may have been carried out
+├── BrokenAnswer             the response is not valid: a server bug, or the server is not Jobyard
+├── NotFinished              the job had not ended when the wait timed out
+└── JobFailed                the job ended without success
 
-The codes are part of the HTTP contract; `api/http/reply.py` gives each its status. Nothing here knows HTTP.
+The codes are part of the HTTP contract; `api/http/reply.py` maps each to its status. Nothing here depends on HTTP.
 """
 
 from __future__ import annotations
 
 
 class JobyardError(Exception):
-    """Base of all errors that are told to somebody."""
+    """Base class of all errors that are reported to a user or client."""
 
     def __init__(self, code: str, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class JobyardError(Exception):
         self.field = field
 
     def __reduce__(self) -> tuple[object, ...]:
-        """So that it crosses from one process to another: an exception's own way would call us with the message alone."""
+        """Keep the error picklable between processes: the default would call `__init__` with the message alone."""
         return _revive, (type(self), self.args, vars(self))
 
 
@@ -46,31 +46,31 @@ def _revive(kind: type[JobyardError], args: tuple[object, ...], state: dict[str,
 
 
 class Rejected(JobyardError):
-    """What was asked for cannot be done; asking again does not help."""
+    """The request cannot be carried out; repeating it does not help."""
 
 
 class InvalidRequest(Rejected):
-    """Malformed, of the wrong type, or out of bounds."""
+    """The request is malformed, has a value of the wrong type, or is out of bounds."""
 
 
 class TooLarge(Rejected):
-    """Over a size limit."""
+    """The request exceeds a size limit."""
 
 
 class NotFound(Rejected):
-    """There is no such thing."""
+    """The requested object does not exist."""
 
 
 class Conflict(Rejected):
-    """The job's state or an idempotency key stands against it."""
+    """The job's state or an idempotency key conflicts with the request."""
 
 
 class Unauthorized(Rejected):
-    """No token was given, or a wrong one."""
+    """The token is missing or wrong."""
 
 
 class Unavailable(JobyardError):
-    """Try again after `retry_after_s` seconds; nothing was stored."""
+    """Nothing was stored; the client should retry after `retry_after_s` seconds."""
 
     def __init__(self, code: str, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(code, message)
@@ -78,7 +78,7 @@ class Unavailable(JobyardError):
 
 
 class StoreUnavailable(Unavailable):
-    """The database cannot be reached, is locked by somebody else, or is full. `may_be_stored`: only its reply was lost, perhaps."""
+    """The database is unreachable, locked by another process, or full. `may_be_stored`: only the reply may have been lost."""
 
     def __init__(self, message: str, *, may_be_stored: bool = False) -> None:
         super().__init__("database_unavailable", message)
@@ -86,28 +86,28 @@ class StoreUnavailable(Unavailable):
 
 
 class OutcomeUnknown(JobyardError):
-    """Whether the request was stored cannot be told: neither 2xx nor an error would be true."""
+    """It is unknown whether the request was stored, so neither a 2xx nor an error status would be true."""
 
     def __init__(self) -> None:
-        super().__init__("outcome_unknown", "it may have been stored or not: with an idempotency key, sending it again tells")
+        super().__init__("outcome_unknown", "it may or may not have been stored; it is safe to repeat with an idempotency key")
 
 
 class StoreBroken(JobyardError):
-    """The database is damaged or its disk fails: the process must end and never go on in memory."""
+    """The database is damaged or its disk fails: the process must end and must never continue in memory."""
 
     def __init__(self, message: str) -> None:
         super().__init__("database_broken", message)
 
 
 class CannotStart(JobyardError):
-    """A fault found before anything runs: told in one line, with the remedy."""
+    """A problem found before anything runs; reported in one line, with the remedy."""
 
     def __init__(self, message: str) -> None:
         super().__init__("cannot_start", message)
 
 
 class Unreachable(JobyardError):
-    """No answer came. Unless nothing was sent (`was_sent`), what was asked may have been done."""
+    """No response arrived. Unless nothing was sent (`was_sent` is false), the request may have been carried out."""
 
     def __init__(self, message: str, *, was_sent: bool) -> None:
         super().__init__("unreachable", message)
@@ -115,11 +115,11 @@ class Unreachable(JobyardError):
 
 
 class BrokenAnswer(JobyardError):
-    """An answer that says neither yes nor no: a fault of the server's, or it is no Jobyard."""
+    """The response is not valid: a server bug, or the server is not Jobyard."""
 
 
 class NotFinished(JobyardError):
-    """The time to wait was up before the job ended; it goes on."""
+    """The wait timed out before the job ended; the job continues."""
 
     def __init__(self, message: str) -> None:
         super().__init__("not_finished", message, "job_id")

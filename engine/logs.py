@@ -1,7 +1,7 @@
-"""Events to text or JSON, one a line, on stdout. An event is a past-tense name and fields.
+"""Writes events to stdout as text or JSON, one per line. An event is a past-tense name with fields.
 
-A line is written with one call and only when the reader has room for it, so that a pipe nobody reads cannot stop a
-process; what had no room is counted and told later. Control characters are escaped: no payload can forge a line.
+Each line is written with one call, and only when the pipe has room for it, so a reader that has stopped cannot block the
+process. Dropped lines are counted and reported later. Control characters are escaped, so a payload cannot forge a line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_LINE_BYTES = 4096
 
 
 class LogLevel:
-    """The least level that is written, in memory that forks share: set in one process, it holds in all of a start."""
+    """The lowest level that is written, in memory shared across forks: setting it in one process applies to the whole instance."""
 
     def __init__(self, name: str = "info") -> None:
         self._page = memoryview(mmap.mmap(-1, mmap.PAGESIZE))
@@ -28,21 +28,21 @@ class LogLevel:
 
     @property
     def name(self) -> str:
-        """One of `LEVELS`."""
+        """The name of the level, one of `LEVELS`."""
         return LEVELS[self._page[0]]
 
     @property
     def number(self) -> int:
-        """Its place among them."""
+        """The index of the level in `LEVELS`."""
         return self._page[0]
 
     def set(self, name: str) -> None:
-        """From the next event on."""
+        """Set the level; it applies from the next event on."""
         self._page[0] = LEVELS.index(name)
 
 
 class Log:
-    """Writes events of its level and above."""
+    """Writes events at or above its level."""
 
     def __init__(
         self, world: World, *, level: str | LogLevel = "info", form: str = "text", process: str = "", fd: int = 1
@@ -56,27 +56,27 @@ class Log:
 
     @property
     def is_debug(self) -> bool:
-        """Whether `debug` writes anything; for whoever would have to gather what to tell."""
+        """Whether debug events are written; lets callers skip gathering expensive fields."""
         return self.level.number == 0
 
     def named(self, process: str) -> Log:
-        """The same log for another process."""
+        """The same log under another process name."""
         return Log(self._world, level=self.level, form=self._form, process=process, fd=self._fd)
 
     def debug(self, event: str, **fields: object) -> None:
-        """One line a transition."""
+        """A state transition; one line each."""
         self._write(0, event, fields)
 
     def info(self, event: str, **fields: object) -> None:
-        """What an operator follows."""
+        """An event that an operator follows."""
         self._write(1, event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """Someone should look."""
+        """An event that someone should look into."""
         self._write(2, event, fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """We are at fault."""
+        """A fault of Jobyard's own."""
         self._write(3, event, fields)
 
     def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
@@ -91,11 +91,11 @@ class Log:
         try:
             os.write(self._fd, data + b"\n")
             self.dropped = 0
-        except OSError:  # the reader is gone: there is nobody to tell
+        except OSError:  # the reader has closed the pipe: there is nowhere left to write
             self.dropped += 1
 
     def _fitting(self, level: str, event: str, fields: dict[str, object]) -> bytes:
-        """The line, its values cut as short as needed, so that what is cut is still a line of its form."""
+        """The line, with its values shortened until it fits, so that a shortened line is still valid text or JSON."""
         form = self._as_json if self._form == "json" else self._as_text
         limit = MAX_LINE_BYTES
         while True:
@@ -119,7 +119,7 @@ class Log:
 
 
 def _cut(value: object, limit: int) -> object:
-    """What JSON has a word for, as it is; of everything else its words, at most so many characters."""
+    """Values that JSON can represent unchanged; the text of everything else. Text is cut to `limit` characters."""
     if isinstance(value, int | None) or (isinstance(value, float) and isfinite(value)):
         return value
     text = str(value)

@@ -1,8 +1,8 @@
-"""What a component counts about time: spreads over fixed bounds, and what of it fell into each of the last sixty minutes.
+"""The counters and duration histograms of one component, as totals and for each of the last sixty minutes.
 
-A spread is noted with one bisection, a minute costs nothing until it is over: then what was counted in it is the difference
-between the totals of now and of its beginning. Minutes are those of the monotonic clock, which all processes of a host share; so
-no step of the wall clock moves, doubles or loses one. All of it lives in memory and begins anew with its process.
+Recording a duration takes one bisection. A minute costs nothing until it ends; its counts are then the difference between the
+totals at its end and at its beginning. Minutes follow the monotonic clock, which all processes of a host share, so a step of the
+wall clock never moves, duplicates or drops one. Everything is kept in memory and starts from zero when the process restarts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from jobyard.engine.world import World
 
 BOUNDS_S = tuple(float(f"{step}e{power}") for power in range(-4, 5) for step in ("1", "1.6", "2.5", "4", "6.3")) + (1e5,)
-"""From a tenth of a millisecond to a day, five to a decade: a percentile read from them is within a quarter of the true one."""
+"""From 0.1 ms to a day, five bounds per decade, so a percentile read from them is within 25 % of the true value."""
 
 MINUTE_S = 60
 MINUTES = 60
@@ -26,13 +26,13 @@ OTHER = "other"
 
 
 class Histogram(msgspec.Struct, kw_only=True):
-    """How many of what was measured were at most how long: a count for each bound, and one for what is beyond them all."""
+    """A histogram of durations: one count per upper bound, and one for durations beyond the last bound."""
 
     counts: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
     sum_s: float = 0.0
 
     def note(self, seconds: float) -> None:
-        """One more. Less than nothing, as a clock that was set back makes it, is nothing."""
+        """Record one duration. A negative one, which a clock that was set back can produce, counts as zero."""
         if seconds < 0:
             seconds = 0.0
         self.counts[bisect_left(BOUNDS_S, seconds)] += 1
@@ -40,16 +40,16 @@ class Histogram(msgspec.Struct, kw_only=True):
 
     @property
     def count(self) -> int:
-        """How many in all."""
+        """The number of recorded durations."""
         return sum(self.counts)
 
     def since(self, before: Histogram) -> Histogram:
-        """What was noted after it was like that."""
+        """What was recorded after the snapshot `before`."""
         counts = [now - then for now, then in zip(self.counts, before.counts, strict=True)]
         return Histogram(counts=counts, sum_s=self.sum_s - before.sum_s)
 
     def percentile(self, percent: float) -> float | None:
-        """So many percent were at most so many seconds; within its bounds it is taken to be even. None when there are none."""
+        """The given percentile in seconds, interpolated linearly within its bucket; None when nothing was recorded."""
         wanted = percent / 100 * self.count
         if not wanted:
             return None
@@ -64,7 +64,7 @@ class Histogram(msgspec.Struct, kw_only=True):
 
 
 def together(histograms: Iterable[Histogram]) -> Histogram:
-    """All of them as one."""
+    """The sum of all the histograms."""
     listed = list(histograms)
     if not listed:
         return Histogram()
@@ -73,20 +73,20 @@ def together(histograms: Iterable[Histogram]) -> Histogram:
 
 
 class Totals(msgspec.Struct, kw_only=True):
-    """What was counted so far, by name."""
+    """Counters and histograms since the process started, by name."""
 
     counts: dict[str, int] = {}
     histograms: dict[str, Histogram] = {}
 
     def since(self, before: Totals) -> Totals:
-        """What was counted after it was like that."""
+        """What was counted after the snapshot `before`."""
         return Totals(
             counts={name: count - before.counts[name] for name, count in self.counts.items()},
             histograms={name: histogram.since(before.histograms[name]) for name, histogram in self.histograms.items()},
         )
 
     def copy(self) -> Totals:
-        """As it is now."""
+        """A snapshot of the current totals."""
         histograms = {
             name: Histogram(counts=[*histogram.counts], sum_s=histogram.sum_s) for name, histogram in self.histograms.items()
         }
@@ -99,19 +99,19 @@ class Totals(msgspec.Struct, kw_only=True):
 
 
 class Minute(msgspec.Struct, frozen=True, kw_only=True):
-    """What was counted in one minute; `number` is that of the host's monotonic clock."""
+    """What was counted in one minute; `number` is that minute of the host's monotonic clock."""
 
     number: int
     totals: Totals
 
 
 class ComponentCounters(msgspec.Struct, kw_only=True):
-    """All that a component counts and says of itself, as control shows it to whoever asks.
+    """Everything that a component counts and reports about itself, as the control process serves it.
 
-    What goes on is told by when it began, in monotonic seconds, which all processes of a host share: so it changes only when
-    something happened. `stats`: what `/stats` shows; `depth`: tickets that wait in the queue, by priority 0 to 9; `minute`: the
-    one under way; `minutes`: those that are over. `in_passing`: those of `stats` that time alone changes: told with what else does,
-    and else every few seconds.
+    Ongoing activities are reported by their start, in monotonic seconds, which all processes of a host share; so the counters
+    change only when something happens. `stats`: what `/stats` shows; `depth`: waiting tickets in the queue, by priority 0 to 9;
+    `minute`: the current minute; `minutes`: the completed ones. `in_passing`: those of `stats` that change with time alone; they
+    are published together with other changes, and otherwise every few seconds.
     """
 
     started_at: float
@@ -126,10 +126,10 @@ class ComponentCounters(msgspec.Struct, kw_only=True):
 
 
 class Minutes:
-    """The last sixty, of one process; those without anything are left out."""
+    """The last sixty minutes of one process; minutes in which nothing was counted are omitted."""
 
     def __init__(self, world: World, read: Callable[[], Totals]) -> None:
-        """`read`: the totals as they stand."""
+        """`read` returns the current totals."""
         self._world = world
         self._read = read
         self._number = minute_of(world)
@@ -137,7 +137,7 @@ class Minutes:
         self._over: deque[Minute] = deque()
 
     def turn(self) -> None:
-        """To be called before anything is counted: see whether another minute has begun."""
+        """Start a new minute if one has begun. Must be called before anything is counted."""
         number = minute_of(self._world)
         if number == self._number:
             return
@@ -150,24 +150,24 @@ class Minutes:
             self._over.popleft()
 
     def over(self) -> list[Minute]:
-        """Those that are over, oldest first."""
+        """The completed minutes, oldest first."""
         self.turn()
         return [*self._over]
 
     def under_way(self) -> Minute | None:
-        """The one that is not over yet, unless nothing was counted in it."""
+        """The current minute; None if nothing was counted in it."""
         self.turn()
         totals = self._read().since(self._before)
         return None if totals.is_nothing else Minute(number=self._number, totals=totals)
 
 
 def minute_of(world: World) -> int:
-    """The minute of the monotonic clock in which we are."""
+    """The current minute of the monotonic clock."""
     return int(world.monotonic() // MINUTE_S)
 
 
 def count_attempt(attempts: dict[str, dict[str, int]], task: str, outcome: str, count: int) -> None:
-    """So many more, for the task or, past the hundredth task, for all others."""
+    """Add to the task's count; tasks beyond the first hundred are counted together as `other`."""
     of_task = attempts.get(task)
     if of_task is None:
         of_task = attempts.setdefault(task if len(attempts) < MOST_TASKS else OTHER, {})
@@ -175,7 +175,7 @@ def count_attempt(attempts: dict[str, dict[str, int]], task: str, outcome: str, 
 
 
 def all_attempts(told: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
-    """Of several components, by task and outcome; the tasks come by name, so that it is the same ones that are left out."""
+    """The sum over several components, by task and outcome. Tasks are added by name, so the same ones are always left out."""
     listed = [(task, outcome, count) for by_task in told for task, by in by_task.items() for outcome, count in by.items()]
     attempts: dict[str, dict[str, int]] = {}
     for task, outcome, count in sorted(listed, key=lambda one: (one[0] == OTHER, one)):

@@ -1,4 +1,4 @@
-"""The few Linux process controls that we need: limits, and what Python has no call for, through the C library's `prctl(2)`."""
+"""The Linux process controls that Jobyard needs and Python lacks, called through the C library (`prctl(2)`, `mallopt(3)`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with_parent(parent: int, signal_number: int = signal.SIGKILL) -> None:
-    """End with the parent (its thread that forked); at once if it is gone already."""
+    """End this process when the parent's forking thread ends; immediately if the parent is already gone."""
     _prctl(PR_SET_PDEATHSIG, signal_number)
     if os.getppid() != parent:
         os._exit(70)
@@ -28,22 +28,22 @@ def adopt_orphans() -> None:
 
 
 def forbid_new_privileges() -> None:
-    """No set-uid program gains anything from here on."""
+    """From now on, set-uid programs gain no privileges."""
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def share_one_heap() -> None:
-    """All threads allocate from one heap, where glibc would give each its own: for processes whose threads mostly wait."""
+    """Make all threads allocate from one heap instead of glibc's one heap per thread; for processes whose threads mostly wait."""
     _libc.mallopt(M_ARENA_MAX, 1)
 
 
 def set_title(title: str) -> None:
-    """What `ps` shows. Where users' code lives, `setproctitle` may be missing: `executor.title` does it there."""
+    """Set the title that `ps` shows. Where users' code runs, `setproctitle` may be missing; `executor.title` does it there."""
     importlib.import_module("setproctitle").setproctitle(title)
 
 
 def close_descriptors(*, keep: set[int]) -> None:
-    """In a fresh child: close every descriptor but these and the standard three."""
+    """Close every descriptor except `keep` and the three standard ones. For a freshly forked child."""
     last = 2
     for fd in sorted(keep | {os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 1 << 20 else 1 << 20}):
         os.closerange(last + 1, fd)

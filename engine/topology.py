@@ -1,4 +1,4 @@
-"""Which components there are, and on which ports: one line a role, all shifted by `PORT_OFFSET`."""
+"""The components of an instance and their ports: one line per role, all ports shifted by `PORT_OFFSET`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COUNTING = (SCHEDULER, WATCHER, QUEUE, WORKER)
 """Roles of the components that publish counters."""
 SUPERVISOR = "supervisor"
 FRONT = "front"
-"""Role of the process that serves HTTP for a component that was started alone; with `start-all` it is the gateway's."""
+"""Role of the process that serves HTTP for a component that was started alone; under `start-all` the gateway serves it."""
 
 FIRST_PORTS = {GATEWAY: 8080, SCHEDULER: 8081, WATCHER: 9001, QUEUE: 6000, WORKER: 7001}
 LAST_PORT = 65535
@@ -20,7 +20,7 @@ LAST_PORT = 65535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """One component; other processes and users know it by its name."""
+    """One component; users and other processes refer to it by its name."""
 
     role: str
     port: int
@@ -32,7 +32,7 @@ class Component:
 
 
 def all_components(settings: Settings) -> list[Component]:
-    """What `start-all` starts, in the order of starting: who takes long first, and the queue before those who look for it."""
+    """The components that `start-all` starts, in start order: slow starters first, and the queue before its clients."""
     counts = {GATEWAY: 1, QUEUE: 1, SCHEDULER: settings.schedulers, WATCHER: settings.watchers, WORKER: settings.workers}
     return [
         Component(role=role, port=FIRST_PORTS[role] + settings.port_offset + number)
@@ -42,7 +42,7 @@ def all_components(settings: Settings) -> list[Component]:
 
 
 def one_component(role: str, port: str, settings: Settings) -> Component:
-    """What `start ROLE` starts: `port` is the documented one (empty: the role's first), `PORT_OFFSET` comes on top."""
+    """The component that `start ROLE` starts. An empty `port` means the role's first; `PORT_OFFSET` is added."""
     first = port or str(FIRST_PORTS[role])
     if not first.isascii() or not first.isdigit() or not 1 <= int(first) + settings.port_offset <= LAST_PORT:
         raise CannotStart(f"PORT must be a whole number from 1 to {LAST_PORT - settings.port_offset}, not {port!r}")
@@ -50,12 +50,12 @@ def one_component(role: str, port: str, settings: Settings) -> Component:
 
 
 def queue_name(settings: Settings) -> str:
-    """Where watchers and workers find the queue."""
+    """The name of the queue that watchers and workers connect to."""
     return Component(role=QUEUE, port=FIRST_PORTS[QUEUE] + settings.port_offset).name
 
 
 def describe(components: list[Component]) -> str:
-    """`schedulers 8081-8083, queue 6000`: for the line that says that we are ready."""
+    """The components in short, as the readiness line shows them: `schedulers 8081-8083, queue 6000`."""
     parts = []
     for role in ROLES:
         ports = [component.port for component in components if component.role == role]

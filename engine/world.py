@@ -1,4 +1,4 @@
-"""Time, chance, ids and processes: all that a test must be able to control. The only module that asks the system for them."""
+"""Time, randomness, ids and processes: everything that tests must control. Only this module asks the system for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIDFD_SIGNAL_PROCESS_GROUP = 1 << 2
 
 
 class World:
-    """The real one. Tests hand roles a subclass with a clock that they move and chance that they seed."""
+    """The real world. Tests pass a subclass with a clock that they advance and a seeded random generator."""
 
     def __init__(self) -> None:
         self._random = random.Random()
@@ -27,29 +27,29 @@ class World:
         self._id_lock = threading.Lock()  # the front's threads share one world
 
     def now(self) -> datetime:
-        """Wall time, aware, UTC, cut to milliseconds: for what is stored."""
+        """Wall-clock time, aware, UTC, truncated to milliseconds; for stored timestamps."""
         return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
 
     def monotonic(self) -> float:
-        """Seconds that never jump, the same for all processes of this host: for how long."""
+        """Seconds on a clock that never jumps and that all processes of this host share; for durations."""
         return time.monotonic()
 
     def jitter(self, at_most_s: float) -> float:
-        """Between 0 and `at_most_s` seconds."""
+        """A random delay between 0 and `at_most_s` seconds."""
         return self._random.uniform(0, at_most_s)
 
     def token(self, bits: int = 64) -> str:
-        """Random hex digits that nobody can guess."""
+        """Unpredictable random hex digits."""
         return os.urandom(bits // 8).hex()
 
     def host(self) -> str:
-        """This host's name, as it stands in owners' names."""
+        """The name of this host, as it appears in owners' names."""
         return socket.gethostname()
 
     def reserve_ids(self, count: int) -> str:
-        """The first of `count` ObjectIds that no one else makes (24 hex digits); `later_id` gives the others.
+        """The first of `count` consecutive, globally unique ObjectIds (24 hex digits); `later_id` computes the others.
 
-        Layout of the BSON ObjectId specification: 4 bytes of seconds, 5 of process, a 3-byte counter.
+        The layout follows the BSON ObjectId specification: 4 bytes of seconds, 5 bytes of process, a 3-byte counter.
         """
         with self._id_lock:
             first = self._id_counter
@@ -61,9 +61,9 @@ class World:
         return self.reserve_ids(1)
 
     def fork(self, main: Callable[[], int]) -> int:
-        """Run `main` in a forked child, which leaves with the status it returns; the child's pid comes back.
+        """Run `main` in a forked child, which exits with the status it returns; returns the child's pid.
 
-        The child never returns into the caller's frames, whatever happens in `main`. It gets chance of its own.
+        The child never returns into the caller's frames, whatever happens in `main`. Its random generator is seeded anew.
         """
         pid = os.fork()
         if pid:
@@ -80,7 +80,7 @@ class World:
             os._exit(status)
 
     def kill(self, pid: int, signal_number: int) -> bool:
-        """Send a signal to a process of ours; False when it is gone."""
+        """Send a signal to one of our processes; False if it no longer exists."""
         try:
             os.kill(pid, signal_number)
         except ProcessLookupError:
@@ -88,7 +88,7 @@ class World:
         return True
 
     def kill_group(self, group: int, signal_number: int) -> bool:
-        """Send a signal to a process group of ours; False when it is empty."""
+        """Send a signal to one of our process groups; False if it is empty."""
         try:
             os.killpg(group, signal_number)
         except (ProcessLookupError, PermissionError):
@@ -96,7 +96,7 @@ class World:
         return True
 
     def signal_process(self, pid_fd: int, signal_number: int, *, to_group: bool = False) -> bool:
-        """Send a signal to the process of a pidfd, or to the group that it leads where the kernel can; False when it is gone."""
+        """Send a signal to a pidfd's process, or to the group it leads where the kernel supports that; False if it is gone."""
         try:
             if to_group:
                 with contextlib.suppress(OSError):  # before Linux 6.9, or it leads no group yet
@@ -108,7 +108,7 @@ class World:
         return True
 
     def reap(self) -> list[tuple[int, int]]:
-        """Pid and exit status (minus the signal's number, if one ended it) of every child that has ended; no zombie is left."""
+        """Reap every child that has ended; returns its pid and exit status (minus the signal number if a signal ended it)."""
         ended: list[tuple[int, int]] = []
         while True:
             try:
@@ -120,11 +120,11 @@ class World:
             ended.append((pid, os.waitstatus_to_exitcode(wait_status)))
 
     def wait(self, pid: int) -> int:
-        """Wait for this child to end; its exit status, or minus the number of the signal that ended it."""
+        """Wait until this child ends; returns its exit status, or minus the number of the signal that ended it."""
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def has_children(self) -> bool:
-        """Whether this process has any child that is not reaped: cheaper than to list them."""
+        """Whether this process has any child that is not reaped; cheaper than listing them."""
         try:
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
@@ -132,43 +132,43 @@ class World:
         return True
 
     def children(self, parent: int = 0) -> list[int]:
-        """Pids of all children of a process (0: this one) that are not reaped, orphans that came to it included."""
+        """The pids of all unreaped children of a process (0: this one), including adopted orphans."""
         me = parent or os.getpid()
         try:
             lists = [Path(f"/proc/{me}/task/{thread}/children").read_text() for thread in os.listdir(f"/proc/{me}/task")]
             return [int(pid) for pids in lists for pid in pids.split()]
-        except FileNotFoundError:  # a kernel without that file, or a thread that has just ended
+        except FileNotFoundError:  # the kernel has no such file, or a thread has just ended
             pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
             return [pid for pid in pids if _stat(pid)[1:2] == [str(me)]]
 
     def memory_of(self, pid: int) -> int:
-        """Resident bytes of a process; 0 when there is no such process."""
+        """The resident memory of a process in bytes; 0 if it does not exist."""
         try:
             return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         except (OSError, IndexError):
             return 0
 
     def state_of(self, pid: int) -> str:
-        """One letter as `ps` shows it (`R` `S` `D` `T` `Z`), empty when there is no such process."""
+        """The state letter that `ps` shows (`R` `S` `D` `T` `Z`); empty if the process does not exist."""
         return "".join(_stat(pid)[:1])
 
     def session_of(self, pid: int) -> int:
-        """The pid that leads its session; 0 when there is no such process."""
+        """The pid of its session leader; 0 if the process does not exist."""
         return int("".join(_stat(pid)[3:4]) or 0)
 
     def group_of(self, pid: int) -> int:
-        """The pid that leads its process group; 0 when there is no such process."""
+        """The pid of its group leader; 0 if the process does not exist."""
         return int("".join(_stat(pid)[2:3]) or 0)
 
 
 def later_id(first_id: str, index: int) -> str:
-    """The id `index` places after `first_id` in a reserved run: the 24-bit counter rises and wraps, the rest stays."""
+    """The id `index` places after `first_id` in a reserved run: only the 24-bit counter advances, and it wraps around."""
     counter = (int(first_id[18:], 16) + index) % (1 << 24)
     return f"{first_id[:18]}{counter:06x}"
 
 
 def _stat(pid: int) -> list[str]:
-    """`/proc/<pid>/stat` from the state on (its name may hold anything); empty when there is no such process."""
+    """The fields of `/proc/<pid>/stat` from the state on (the name may contain anything); empty if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,1 +1,1 @@
-"""Which database the settings name: opening, preparing and examining it, and copying everything from one to another."""
+"""The database that the settings name: opening, preparing and examining it, and migrating everything from one to another."""

@@ -1,8 +1,8 @@
-"""Copies everything from one store to another: jobs in the order of insertion with what is kept of their attempts, page by page.
+"""Copies everything from one store to another, page by page: jobs in insertion order, with the stored data of their attempts.
 
-A job that is in the target already is left as it is, so a copy that was cut short goes on where it stopped when it is begun
-again. Nothing may run on either store meanwhile; what a dead system left held is given back first, because no owner's name
-means anything in the target.
+Jobs that the target already holds are left unchanged, so an interrupted copy resumes when it is started again. Nothing may run
+on either store meanwhile. Jobs that a dead system still held are recovered first, because owners' names mean nothing in the
+target.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ PAGE_BYTES = 8 << 20
 
 
 class Copyable(Store, Protocol):
-    """A store that gives away and takes in whole records."""
+    """A store whose whole records can be read and written."""
 
     def read_records(self, *, after: str | None, limit: int, max_bytes: int) -> tuple[list[Record], str | None]:
-        """The next jobs in the order of insertion, and where the page after them begins (None: there is none).
+        """The next jobs in insertion order, and the position after them (None at the end).
 
-        At most `limit`, and no more than the first past `max_bytes`.
+        Returns at most `limit` jobs, and stops after the first that exceeds `max_bytes`.
         """
 
     def write_records(self, records: Iterable[Record]) -> int:
-        """Store those whose job is not there yet; how many that were. Raises `Conflict` when another job has one's key."""
+        """Store the records whose job is missing; returns how many. Raises `Conflict` if another job has the idempotency key."""
 
 
 class Everybody:
-    """Nobody runs, so all are dead; see `watcher.recovery.Proof`."""
+    """Proves every owner dead, since nothing runs during a migration; see `watcher.recovery.Proof`."""
 
     def proven(self, owners: Iterable[str]) -> list[str]:
-        """All of them."""
+        """All of the owners."""
         return list(owners)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migrated:
-    """What came of it."""
+    """The result of a migration."""
 
     jobs: int
     copied: int
@@ -55,7 +55,7 @@ class Migrated:
 def migrate(
     source: Copyable, target: Copyable, *, settings: Settings, world: World, log: Log, progress: Callable[[int], None]
 ) -> Migrated:  # fmt: skip
-    """Copy, then compare; `progress` is told how many jobs more are done. Raises `CannotStart` when something is missing."""
+    """Copy, then compare; `progress` receives the number of further jobs done. Raises `CannotStart` if the copies differ."""
     recovered = Recovery(settings=settings, world=world, store=source, log=log, deaths=Everybody()).recover()
     jobs = copied = 0
     for page in _pages(source):
@@ -67,7 +67,7 @@ def migrate(
 
 
 def _compare(source: Copyable, target: Copyable, progress: Callable[[int], None]) -> None:
-    """Job by job: there, and in the same state."""
+    """Check that the target holds each job, in the same state."""
     wrong: list[str] = []
     for page in _pages(source):
         found = target.find([job.job_id for job, *_ in page], whole=False)
@@ -79,7 +79,7 @@ def _compare(source: Copyable, target: Copyable, progress: Callable[[int], None]
         progress(len(page))
     if wrong:
         shown = ", ".join(wrong[:3])
-        raise CannotStart(f"{len(wrong)} jobs are not in the target as they are in the source, such as {shown}")
+        raise CannotStart(f"{len(wrong)} jobs in the target are missing or differ from the source, such as {shown}")
 
 
 def _pages(store: Copyable) -> Iterator[list[Record]]:

@@ -1,4 +1,4 @@
-"""The store that the settings ask for: MongoDB where there is one, else SQLite. Adapters are named here and nowhere else."""
+"""Opens the store that the settings name: MongoDB if `MONGO_URI` is set, otherwise SQLite. Only this module names the adapters."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def open_store(
     settings: Settings, *, owner: Owner, durable: bool, waiting: Callable[[bool], None] = lambda waits: None,
     place: tuple[int, int] = (0, 1),
 ) -> Store:  # fmt: skip
-    """This process's own. `durable`: what it commits is on the disk when it says so (on MongoDB it always is).
+    """Open this process's store. `durable`: a commit is on disk when the call returns (on MongoDB it always is).
 
-    `waiting` is told of waits for a lock, or for the database; `place`: which of how many claimers on this host asks.
+    `waiting` is called before and after a wait for a lock or the database; `place`: the index of this claimer and their number.
     """
     if settings.mongo_uri is not None:
         return MongoStore(mongo_server.connect(settings, waiting, holds=not durable), origin=origin_of(owner), place=place)
@@ -31,31 +31,31 @@ def open_store(
 
 
 def hosts_of(store: Store) -> Hosts | None:
-    """The same store as the place where hosts give their signs of life; None where there is one host only."""
+    """The same store as the place for hosts' heartbeats; None if only one host can use the database."""
     return store if isinstance(store, MongoStore) else None
 
 
 def feed_of(settings: Settings, *, owner: Owner, log: Log) -> Feed | None:
-    """News of jobs that other hosts accept, on a line of its own; None where there is one host only."""
+    """Notifications of jobs that other hosts accept, on a connection of its own; None if only one host can use the database."""
     if settings.mongo_uri is None:
         return None
     return MongoFeed(mongo_server.connect(settings, holds=False), origin=origin_of(owner), log=log)
 
 
 def origin_of(owner: Owner) -> str:
-    """A start of Jobyard, as the jobs that it accepts are marked."""
+    """The name of one start of Jobyard, with which it marks the jobs that it accepts."""
     return f"{owner.host}:{owner.boot}"
 
 
 def prepare_store(settings: Settings) -> str:
-    """Once at each start, before anybody opens it: make, migrate, check; what it is, in words. Raises `CannotStart`."""
+    """Create, migrate and check the database, once per start, before it is opened; returns a description. Raises `CannotStart`."""
     if settings.mongo_uri is not None:
         return mongo_server.prepare(settings)
     return prepare_file(settings.data_dir / DATABASE_FILE)
 
 
 def examine_store(settings: Settings) -> str:
-    """The same look at any time, whoever uses it: nothing is made or changed. Raises `CannotStart`."""
+    """The same checks at any time, even while it is in use: nothing is created or changed. Raises `CannotStart`."""
     if settings.mongo_uri is not None:
         return mongo_server.examine(settings)
     return examine_file(settings.data_dir / DATABASE_FILE)

@@ -1,1 +1,1 @@
-"""Several hosts on one database: a host's lease on what it holds, and the detection of hosts that have failed."""
+"""Several hosts on one database: a host's lease on the jobs it holds, and the detection of failed hosts."""

@@ -1,13 +1,13 @@
-"""Proof that another host is dead, as far as its jobs go: its sign of life has not changed for LEASE_S and a margin.
+"""Proves that another host is dead as far as its jobs go: its heartbeat has not changed for LEASE_S plus a margin.
 
-    a host:       sign n ──── sign n+1 ─── (cut off) ─── 0.85 LEASE_S: ends what it runs
+    a host:       beat n ──── beat n+1 ─── (cut off) ─── 0.85 LEASE_S: ends its jobs
     an observer:              reads n+1 ──────────────────────────────── LEASE_S + margin: still n+1 ─▶ proven
 
-Each observer measures with its own monotonic clock, from the end of the first look that saw the number to the beginning of one
-that still sees it; no wall clocks are compared, so nobody is rescued by a clock step. The proof holds for the moment of the
-look: whoever acts on it reads the jobs first and asks again before the write (`watcher.recovery`), because a host that comes back
-gives a sign before it takes anything. An observer that has not looked for long, because it was stopped or the database was
-away, starts its watch anew.
+Each observer measures with its own monotonic clock, from the end of the first read that saw the number to the start of a read
+that still sees it. No wall clocks are compared, so a clock step cannot cause a recovery. A proof holds only at the moment of the
+read: the caller reads the jobs first and asks for the proof again before it writes (`watcher.recovery`), because a host that
+comes back sends a heartbeat before it takes any job. An observer that has not read for long, because it was stopped or the
+database was unreachable, starts its measurement over.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from jobyard.engine.world import World
 UNKNOWN = -1
 FORGET_AFTER_S = 3600.0
 OLD = timedelta(days=1)
-"""By whatever clock: an observer that is often started anew never sees an hour of silence."""
+"""By either host's clock. Needed because an observer that restarts often never sees an hour of silence."""
 KNOWN_FOR_S = 2.0
 
 
 def margin_s(lease_s: float) -> float:
-    """For what a dying host's last steps may take."""
+    """Allowance for the last steps of a failing host."""
     return 1.0 + lease_s / 10
 
 
 class OtherHosts:
-    """What the other hosts' signs say: when they gave them, and their tasks, so that a job can be submitted where it cannot run.
+    """The other hosts' heartbeats: their times and tasks, so that a job can be submitted on a host that cannot run it.
 
-    As of some seconds ago; while the database is away, as of when it was there.
+    Up to a few seconds old; while the database is unreachable, as of the last read.
     """
 
     def __init__(self, hosts: Hosts | None, world: World) -> None:
@@ -54,12 +54,12 @@ class OtherHosts:
         return self._tasks
 
     def seen_at(self, boot: str) -> datetime | None:
-        """When this host gave its last sign, by its own clock; None: nobody knows it."""
+        """The time of this host's last heartbeat, by its own clock; None if the host is unknown."""
         self._read()
         return next((sign.seen_at for sign in self._signs if sign.boot == boot), None)
 
     def signs(self) -> Sequence[HostHeartbeat]:
-        """The last of every host, our own among them where several can be."""
+        """The last heartbeat of every host, including our own; empty if the database is not shared."""
         self._read()
         return self._signs
 
@@ -74,10 +74,10 @@ class OtherHosts:
 
 
 class FailureDetector:
-    """One observer's watch over the other hosts. `is_ours`: owners of this data folder, whose deaths are known otherwise."""
+    """One observer's watch over the other hosts. `is_ours`: owners of this data folder, whose deaths are proven otherwise."""
 
     def __init__(self, *, hosts: Hosts, is_ours: Callable[[str], bool], world: World, lease_s: float, look_s: float) -> None:
-        """`look_s`: how long two looks are apart at most, while all is well."""
+        """`look_s`: the longest interval between two reads in normal operation."""
         self._hosts = hosts
         self._is_ours = is_ours
         self._world = world
@@ -89,18 +89,18 @@ class FailureDetector:
         self._looked_at = world.monotonic()
 
     def proven(self, owners: Iterable[str]) -> list[str]:
-        """Those of the owners whose hosts are silent for long enough, by a look made now. Raises `StoreUnavailable`."""
+        """The owners whose hosts have been silent for long enough, based on a read made now. Raises `StoreUnavailable`."""
         foreign = {owner: parse_owner(owner).boot for owner in owners if not self._is_ours(owner)}
         silent_s = self._look(set(foreign.values()))
         return [owner for owner, boot in foreign.items() if silent_s[boot] >= self._bound_s(boot)]
 
     def _bound_s(self, boot: str) -> float:
-        """By its own setting where that is longer than ours: it lets go by its own."""
+        """Uses the host's own LEASE_S if it is longer than ours, because the host ends its jobs by its own."""
         lease_s = max(self._lease_s, self._leases_s.get(boot, 0.0))
         return lease_s + margin_s(lease_s)
 
     def forget_hosts(self, holding: Iterable[str]) -> None:
-        """Remove the signs of hosts that hold nothing and have been silent for an hour, or for a lease if the sign is old."""
+        """Remove hosts that hold nothing and have been silent for an hour, or for one lease if their heartbeat is old."""
         holders = {parse_owner(owner).boot for owner in holding}
         silent_s = self._look(holders)
         for boot, (renewal, _) in list(self._seen.items()):
@@ -112,7 +112,7 @@ class FailureDetector:
                 self._hosts.forget_host(boot, renewal=renewal)
 
     def _look(self, boots: set[str]) -> dict[str, float]:
-        """How long each host has been silent, as far as we have seen; one that never gave a sign is watched like the others."""
+        """How long each host has been silent, as observed here; hosts that never sent a heartbeat are measured alike."""
         began_at = self._world.monotonic()
         if began_at - self._looked_at > self._pause_s:
             self._seen.clear()

@@ -1,11 +1,11 @@
-"""A process's right to go on with what it holds, where several hosts share a database: its host's sign of life, renewed in time.
+"""A process's right to keep the jobs it holds when hosts share a database: its host's lease, renewed by heartbeats.
 
-    renewed ── every tenth of LEASE_S ──▶ renewed ── … ── cannot ──▶ lost, 0.85 LEASE_S after the last one was sent
+    renewed ── every tenth of LEASE_S ──▶ renewed ── … ── cannot ──▶ lost, 0.85 LEASE_S after the last heartbeat was sent
 
-Other hosts recover a host's jobs once they have seen no new heartbeat for LEASE_S and a margin (`hosts.failure_detector`). A
-process that could not renew for nearly that long must therefore have ended what it runs before then, by its own clock; it renews
-again only when that is done, and begins nothing before its first renewal. Each process that holds jobs does this for itself. A
-database that only this host uses needs no lease: there is nothing to renew and nothing to lose.
+Other hosts recover a host's jobs once they have seen no new heartbeat for LEASE_S plus a margin (`hosts.failure_detector`). A
+process that could not renew for nearly that long must therefore end its jobs before then, by its own clock. It renews again only
+after that, and starts nothing before the first renewal succeeds. Every process that holds jobs does this independently. A database
+that only this host uses needs no lease: there is nothing to renew or to lose.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ AGAIN_S = 0.5
 
 
 def heartbeat_every_s(lease_s: float) -> float:
-    """How often a living host gives a sign, at the least."""
+    """The interval between the heartbeats of a live host."""
     return lease_s / HEARTBEATS_A_LEASE
 
 
 class HostLease:
-    """See the module. `sign`: what this host has to say of itself."""
+    """The lease of this process. `sign` returns the heartbeat to send."""
 
     def __init__(self, *, hosts: Hosts | None, sign: Callable[[], HostHeartbeat], world: World, lease_s: float) -> None:
         self._hosts = hosts
@@ -38,24 +38,24 @@ class HostLease:
 
     @property
     def is_shared(self) -> bool:
-        """Whether there may be other hosts."""
+        """Whether other hosts may share the database."""
         return self._hosts is not None
 
     @property
     def is_lost(self) -> bool:
-        """Whether others may soon take back what we hold: nothing of it may run, and nothing may begin until `renew`."""
+        """Whether other hosts may soon recover our jobs: this process must end them, and start none until `renew` succeeds."""
         return self._world.monotonic() >= self.ends_at()
 
     def ends_at(self) -> float:
-        """When it is lost without another sign, in monotonic seconds."""
+        """When the lease is lost without another heartbeat, in monotonic seconds."""
         return float("inf") if self._hosts is None else self._sent_at + LET_GO * self._lease_s
 
     def next_at(self) -> float:
-        """When the next sign is due, in monotonic seconds."""
+        """When the next heartbeat is due, in monotonic seconds."""
         return float("inf") if self._hosts is None else self._next_at
 
     def renew(self) -> None:
-        """Give a sign if it is time. Raises `StoreUnavailable`."""
+        """Send a heartbeat if one is due. Raises `StoreUnavailable`."""
         now = self._world.monotonic()
         if self._hosts is None or now < self._next_at:
             return

@@ -1,1 +1,1 @@
-"""What a job is: its values, its state machine, how it is submitted, selected and owned. Pure: no clock, no database."""
+"""What a job is: its values, state machine, submission, selection and owners. Pure: no clock and no database."""

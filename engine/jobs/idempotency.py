@@ -1,8 +1,8 @@
-"""What an idempotency key compares: the meaning of a request, not its text.
+"""Compares two requests with the same idempotency key by what they mean, not by their text.
 
-A request means the same when a default is spelled out (`"queue": "default"`), a value is written in another way (`"high"` and 9, 60
-and 60.0) or an instant is given in another zone. The payload is compared as JSON: the order of its fields does not matter, `1.0`
-is not 1.
+Two requests are the same if they differ only in a default that is spelled out (`"queue": "default"`), in how a value is written
+(`"high"` and 9, 60 and 60.0) or in the zone of a time. The payload is compared as JSON: the order of its fields does not matter,
+but `1.0` differs from 1.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Mapping
 from datetime import datetime
 
 DIGEST_BYTES = 16
-"""Of each of the two digests that are stored: that of the meaning, then that of the text, which 0.1 stored alone."""
+"""The length of each stored digest: first that of the meaning, then that of the text. Version 0.1 stored the latter alone."""
 
 SECONDS = ("delay_s", "timeout_s")
 FIXED_DEFAULTS: Mapping[str, object] = {"payload": None, "task": "echo", "queue": "default", "priority": 5, "delay_s": 0}
 
 
 def digest_of(fields: Mapping[str, object], checked: Mapping[str, object], defaults: Mapping[str, object]) -> bytes:
-    """The digest of a request. `fields`: as they were sent; `checked`: their values once checked; `defaults`: of what is a setting.
+    """The digest of a request. `fields`: as sent; `checked`: their validated values; `defaults`: those that depend on settings.
 
-    A setting that changes later does not change the digest of a request that leaves its field out.
+    Changing such a setting later does not change the digest of a request that omits the field.
     """
     known = {**FIXED_DEFAULTS, **defaults}
     meant = {name: _plain(name, value) for name, value in checked.items() if name not in known or value != known[name]}
@@ -30,7 +30,7 @@ def digest_of(fields: Mapping[str, object], checked: Mapping[str, object], defau
 
 
 def is_same_request(stored: bytes | None, asked: bytes | None) -> bool:
-    """Whether the request that a key was used for first means what this one means; `stored` may come from version 0.1."""
+    """Whether two requests with one key mean the same; `stored` is the first one's digest and may come from version 0.1."""
     if stored is None or asked is None or len(stored) != DIGEST_BYTES or len(asked) <= DIGEST_BYTES:
         return (stored or b"")[:DIGEST_BYTES] == (asked or b"")[:DIGEST_BYTES]
     return stored == asked[DIGEST_BYTES:]
@@ -42,7 +42,7 @@ def _digest(fields: Mapping[str, object]) -> bytes:
 
 
 def _plain(name: str, value: object) -> object:
-    """As JSON, the same for all ways to write it."""
+    """The value as JSON, in one canonical form."""
     if isinstance(value, datetime):
         return value.isoformat()
     return float(value) if name in SECONDS and isinstance(value, int) else value

@@ -1,9 +1,8 @@
-"""The nouns: a job, an execution, its output, a ticket, an outcome, a filter. They are values; only `lifecycle` makes the next
-one from one.
+"""The values of the domain: job, execution, output, ticket, outcome, filter. They are immutable; `lifecycle` derives new ones.
 
-Structs rather than dataclasses, because they are built four times in a job's life and coded at C speed by msgspec.
-Times are aware UTC datetimes cut to milliseconds. `payload` and `result` are JSON text, carried as bytes from the
-request to the task and back, decoded by the task's process only, so that they come back exactly as they were sent.
+They are structs rather than dataclasses because each job builds them four times and msgspec encodes them in C. Times are aware
+UTC datetimes truncated to milliseconds. `payload` and `result` are JSON text, carried as bytes from the request to the task and
+back; only the task's process decodes them, so they are returned exactly as they were sent.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ PRIORITIES = range(10)
 
 
 class Status(StrEnum):
-    """A job's state; `lifecycle` owns the way from one to the next."""
+    """A job's state; `lifecycle` defines the transitions."""
 
     PENDING = "pending"
     CLAIMED = "claimed"
@@ -30,11 +29,11 @@ class Status(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
-    __hash__ = str.__hash__  # an enum's own is written in Python, and these are keys of what every change looks up
+    __hash__ = str.__hash__  # `Enum.__hash__` is written in Python, and every change looks statuses up as keys
 
 
 class ExecutionStatus(StrEnum):
-    """How one attempt stands or ended."""
+    """The state of one attempt, or how it ended."""
 
     RUNNING = "running"
     SUCCESS = "success"
@@ -49,7 +48,7 @@ class ExecutionStatus(StrEnum):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One job as it is stored. The last two fields are ours alone and never shown."""
+    """One job as stored. The last two fields are internal and never shown."""
 
     job_id: str
     task: str
@@ -82,12 +81,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def holder(self) -> str | None:
-        """Who must be dead before the job is taken back: the worker that runs it, or the watcher that claimed it."""
+        """The owner that must be dead before the job is recovered: the worker that runs it or the watcher that claimed it."""
         return self.locked_by or self.claimed_by
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One attempt at a job, as it is stored; (`job_id`, `attempt`) is unique."""
+    """One attempt at a job, as stored; (`job_id`, `attempt`) is unique."""
 
     execution_id: str
     job_id: str
@@ -102,7 +101,7 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a task said last of how far it is: from 0 to 1, and in words where."""
+    """The progress that a task reported last: a fraction from 0 to 1, and a note."""
 
     fraction: float
     note: str
@@ -110,7 +109,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The end of what one attempt printed and logged, and its last progress. Kept only of attempts that have either."""
+    """The tail of what one attempt printed and logged, and its last progress. Stored only for attempts that have either."""
 
     job_id: str
     attempt: int
@@ -120,7 +119,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A queued job as the queue knows it: enough to order it and to show it; the rest stays in the store."""
+    """A queued job as the queue sees it: enough to order and list it; everything else stays in the store."""
 
     job_id: str
     epoch: int
@@ -134,7 +133,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How an execution ended, before `lifecycle.settle` decides what that means for the job.
 
-    `retry_delay_s` is the task's own wish (`Retry`); `unrecoverable` says that trying again is useless.
+    `retry_delay_s` is the delay that the task asked for (`Retry`); `unrecoverable` means that a retry is pointless.
     """
 
     status: ExecutionStatus
@@ -146,9 +145,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs; None means any. `text` is looked for in the payload, as JSON text, and in the error, in whatever case.
+    """Which jobs to select; None matches any. `text` is searched for, ignoring case, in the payload's JSON text and in the error.
 
-    Created at `created_after` or later, and before `created_before`.
+    `created_after` is inclusive, `created_before` exclusive.
     """
 
     status: Status | None = None
@@ -160,12 +159,12 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def without_payload(job: Job) -> Job:
-    """A job for whoever decides what becomes of it: it has no payload and no result, whatever they are, and so is small."""
+    """The job without payload and result, which keeps it small, for code that only decides its next state."""
     return msgspec.structs.replace(job, payload=b"null", result=None)
 
 
 def ticket_for(job: Job) -> Ticket:
-    """The queue's view of a job."""
+    """The job's ticket."""
     return Ticket(
         job_id=job.job_id, epoch=job.epoch, task=job.task, queue=job.queue,
         priority=job.priority, scheduled_at=job.scheduled_at, attempt=job.attempt,
@@ -173,12 +172,12 @@ def ticket_for(job: Job) -> Ticket:
 
 
 def at_least(seconds: float) -> timedelta:
-    """So long, rounded up to a millisecond, so that whoever waits for it is never early; below a nanosecond is noise of floats."""
+    """The duration rounded up to a millisecond, so that no wait ends early; fractions below a nanosecond are rounding errors."""
     return timedelta(milliseconds=math.ceil(round(seconds * 1000, 6)))
 
 
 def to_json(job: Job) -> bytes:
-    """The job as clients see it, payload and result byte for byte."""
+    """The job as clients see it, with payload and result byte for byte."""
     return _encode(
         {
             "job_id": job.job_id, "task": job.task, "payload": msgspec.Raw(job.payload), "queue": job.queue,
@@ -196,7 +195,7 @@ def to_json(job: Job) -> bytes:
 
 
 def _number(seconds: float) -> float:
-    """3600 and not 3600.0, as it was most likely sent."""
+    """Integral seconds without a fraction: 3600 rather than 3600.0, as most clients send it."""
     return int(seconds) if seconds == int(seconds) else seconds
 
 

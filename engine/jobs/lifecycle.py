@@ -1,4 +1,4 @@
-"""THE state machine of a job: one table, one function a verb. Nowhere else is a status decided.
+"""THE state machine of a job: one table, one function per verb. A status is decided nowhere else.
 
                  claim           enqueue            begin             complete
     ──▶ PENDING ───────▶ CLAIMED ───────▶ QUEUED ────────▶ RUNNING ────────────▶ COMPLETED
@@ -9,11 +9,11 @@
           │        (pending, claimed, queued) ─────────── cancel ───┘                       │
           └───────────────────────────────────── retry ─────────────────────────────────────┘
 
-Every verb is a pure function: a job, facts and `now` in, a `Change` out. A change is data: which job, what must still hold
-(a status, the epoch), the new fields, the execution. A store applies it whole or answers no. The epoch rises whenever
-the job changes hands, so whoever held it before can change nothing any more: a refused change is an ordinary answer.
+Every verb is a pure function: it takes a job, facts and `now`, and returns a `Change`. A change is data: the job, the guard (its
+status and epoch), the new fields, and the execution. A store applies it as a whole or refuses it. The epoch rises whenever the job
+changes hands, so a former holder can no longer change it: a refused change is an ordinary result, not an error.
 
-A worker or host of ours that dies costs the job no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`.
+A job whose worker or host dies uses up no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from jobyard.engine.jobs.owners import parse_owner
 
 
 class Verb(StrEnum):
-    """What can be done to a job."""
+    """An operation on a job."""
 
     CLAIM = "claim"
     ENQUEUE = "enqueue"
@@ -70,18 +70,18 @@ TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
     (Status.FAILED, Verb.RETRY): (Status.PENDING,),
     (Status.CANCELLED, Verb.RETRY): (Status.PENDING,),
 }
-"""(from, verb) → where it may lead. Everything else is refused."""
+"""(status, verb) → the possible next statuses. Everything else is refused."""
 
 
 class IllegalTransition(Exception):
-    """A verb that the job's state does not know: an error of ours, never of a client."""
+    """The verb is not allowed in the job's state: a bug in Jobyard, never a client's mistake."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One guarded write. It happens whole, or not at all when the job is no longer at `status` and `epoch`.
+    """One guarded write. It is applied as a whole, or not at all if the job is no longer at `status` and `epoch`.
 
-    `unless_cancelled` also refuses when somebody asked to cancel meanwhile. `fields` are the job's new values (never
-    `job_id`), the same set of names for each verb. `execution` is the whole row to store with it, `output` what its attempt
+    `unless_cancelled` also refuses if cancellation was requested in the meantime. `fields` are the job's new values (never
+    `job_id`), the same set of names for each verb. `execution` is the complete row to store with it; `output` is what its attempt
     printed.
     """
 
@@ -95,24 +95,24 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     output: Output | None = None
 
     def after(self, job: Job) -> Job:
-        """The job as it stands once this change is applied."""
+        """The job after this change."""
         return msgspec.structs.replace(job, **self.fields)
 
 
 def may(job: Job, verb: Verb) -> bool:
-    """Whether the job's state knows the verb."""
+    """Whether the verb is allowed in the job's state."""
     return (job.status, verb) in TABLE
 
 
 def is_terminal(job: Job) -> bool:
-    """Whether nothing more happens to the job by itself."""
+    """Whether the job has reached a final state, which only `retry` leaves."""
     return job.status in TERMINAL
 
 
 def as_held(job: Job, *, seen_at: Callable[[str], datetime | None], lease_s: float) -> Job:
-    """The job as its reader should see it: a hold lasts until a lease after its owner's last sign of life.
+    """The job as readers should see it: a running job is locked until one lease after its owner's last heartbeat.
 
-    Nothing is written for as long as a job runs. `seen_at`: when a boot gave its last sign; None: that is not known.
+    Nothing is written while a job runs. `seen_at` returns the time of a boot's last heartbeat, None if it is unknown.
     """
     if job.status is not Status.RUNNING or job.locked_by is None:
         return job
@@ -121,17 +121,17 @@ def as_held(job: Job, *, seen_at: Callable[[str], datetime | None], lease_s: flo
 
 
 def claim(job: Job, *, owner: str, now: datetime) -> Change:
-    """T2: a watcher won it. `Store.claim_due` does this and `enqueue` for many at once."""
+    """T2: a watcher claims the job. `Store.claim_due` does this and `enqueue` for many jobs at once."""
     return _change(job, Verb.CLAIM, Status.CLAIMED, now, epoch=job.epoch + 1, claimed_by=owner, claimed_at=now)
 
 
 def enqueue(job: Job, *, now: datetime) -> Change:
-    """T3: it is on its way into the queue, where room was kept for it."""
+    """T3: the job is about to be pushed to the queue, which has reserved room for it."""
     return _change(job, Verb.ENQUEUE, Status.QUEUED, now, queued_at=now)
 
 
 def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
-    """T4: a worker starts an attempt; durable before the task's first line runs."""
+    """T4: a worker starts an attempt. Must be durable before the task's first line runs."""
     attempt = job.attempt + 1
     execution = Execution(
         execution_id=execution_id(job.job_id, attempt), job_id=job.job_id, attempt=attempt, worker_id=owner,
@@ -144,7 +144,7 @@ def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
 
 
 def settle(job: Job, outcome: Outcome, *, now: datetime, retry_base_s: float) -> Change:
-    """T5 to T8 and T14: what an attempt's end means for its job."""
+    """T5 to T8 and T14: decide what an attempt's outcome means for its job."""
     execution = _ended(job, outcome, now)
     if outcome.status is ExecutionStatus.SUCCESS:
         return _end(job, Verb.COMPLETE, Status.COMPLETED, now, execution, result=outcome.result, error=None)
@@ -160,17 +160,17 @@ def settle(job: Job, outcome: Outcome, *, now: datetime, retry_base_s: float) ->
 
 
 def execution_id(job_id: str, attempt: int) -> str:
-    """An execution's id follows from its job and attempt, so that whoever ends it names the row that was begun."""
+    """The id of an execution, derived from its job and attempt, so that whoever ends it names the row that was begun."""
     return f"{job_id}-{attempt}"
 
 
 def retry_delay(retry_count: int, *, retry_base_s: float, wish_s: float | None = None) -> timedelta:
-    """Retry n waits n² × base, or what the task asked for."""
+    """Retry n is delayed by n² × base, or by what the task asked for."""
     return at_least(retry_count**2 * retry_base_s if wish_s is None else wish_s)
 
 
 def cancel(job: Job, *, now: datetime) -> Change:
-    """T9 and T10: at once when it is not running, else a note for the worker that runs it."""
+    """T9 and T10: cancel at once if the job is not running; otherwise record a request for the worker that runs it."""
     if job.status is Status.RUNNING:
         return _change(job, Verb.REQUEST_CANCEL, Status.RUNNING, now, cancel_requested_at=job.cancel_requested_at or now)
     return _change(
@@ -180,7 +180,7 @@ def cancel(job: Job, *, now: datetime) -> Change:
 
 
 def retry(job: Job, *, now: datetime) -> Change:
-    """T15: somebody asks for a fresh set of retries; the attempts made stay counted."""
+    """T15: a client requests a fresh set of retries; past attempts stay counted."""
     return _change(
         job, Verb.RETRY, Status.PENDING, now, epoch=job.epoch + 1, scheduled_at=now, retry_count=0, lost_count=0,
         claimed_by=None, claimed_at=None, queued_at=None, next_run_at=None, finished_at=None, result=None, error=None,
@@ -189,13 +189,14 @@ def retry(job: Job, *, now: datetime) -> Change:
 
 
 def is_last_chance(job: Job, *, max_lost: int) -> bool:
-    """Whether one more loss would be its end. It may be what kills its workers or only have been beside that, and a second such
-    job must not run in the same worker then: so each of them can only die of its own doing."""
+    """Whether one more loss would fail the job. Such a job may kill its workers, or may just have been running beside one that
+    does. A worker therefore runs only one of them at a time, so each can only be lost by its own doing.
+    """
     return job.lost_count >= max(1, max_lost - 1)
 
 
 def recover(job: Job, *, now: datetime, max_lost: int, died: str | None = None) -> Change:
-    """T11 to T13: the holder is proven dead. Free for a job that had not begun, `lost_count` + 1 for one that had."""
+    """T11 to T13: the holder is proven dead. A job that had not begun is recovered for free; one that had gets `lost_count` + 1."""
     if job.status is not Status.RUNNING:
         return _change(
             job, Verb.RECOVER, Status.PENDING, now, epoch=job.epoch + 1, claimed_by=None, claimed_at=None,

@@ -1,7 +1,7 @@
-"""Owners' names: `host:boot:process:generation`, such as `box:9f3a1c22:worker-7001:2`. Never reused.
+"""Owners' names: `host:boot:process:generation`, such as `box:9f3a1c22:worker-7001:2`. A name is never reused.
 
-A pid or a port alone comes back; a boot (one start of a supervisor) has random digits of its own, and the supervisor
-counts the generations of each process that it starts.
+Pids and ports are reused; a boot (one start of a supervisor) has random digits of its own, and the supervisor counts the
+generations of each process that it starts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Owner(NamedTuple):
-    """Who holds a job."""
+    """The process that holds a job."""
 
     host: str
     boot: str
@@ -22,6 +22,6 @@ class Owner(NamedTuple):
 
 
 def parse_owner(name: str) -> Owner:
-    """The parts of `str(owner)`; raises `ValueError` for anything else."""
+    """Parse `str(owner)`; raises `ValueError` for anything else."""
     host, boot, process, generation = name.rsplit(":", 3)
     return Owner(host, boot, process, int(generation))

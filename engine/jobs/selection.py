@@ -1,6 +1,6 @@
-"""THE fields by which jobs are chosen: one table, for the query of a list and for the body of a request that changes many.
+"""THE fields that select jobs: one table, used for the query of a list and for the body of a bulk request.
 
-`parse` takes such a body as it came. What is done with the chosen ones is `scheduler.bulk`'s.
+`parse` reads such a body as received. `scheduler.bulk` carries out what is requested for the selected jobs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TIME = {"type": "string", "format": "date-time"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """One row; `read` gives the value, or raises `ValueError` with what would be right."""
+    """One field; `read` returns the value or raises `ValueError` with what would be valid."""
 
     name: str
     schema: Mapping[str, object]
@@ -34,7 +34,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """A share of the jobs that are wanted: at most `limit`, past the cursor."""
+    """One page of the selected jobs: at most `limit`, after the cursor."""
 
     wanted: JobFilter
     limit: int
@@ -61,7 +61,7 @@ def _text(text: str) -> str:
 
 
 def some_text(text: str) -> str:
-    """Anything but nothing."""
+    """Any text that is not empty."""
     if not text:
         raise ValueError("not empty")
     return text
@@ -76,7 +76,7 @@ FILTERS: Mapping[str, Filter] = {
             name="queue", read=_queue, meaning="only jobs of this queue", schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$"}
         ),
         Filter(
-            name="text", read=_text, meaning="only jobs with this in their payload or error, in upper or lower case",
+            name="text", read=_text, meaning="only jobs whose payload or error contains this text; case is ignored",
             schema={"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": r"^[^\x00-\x1f\x7f]*$"},
         ),
         Filter(name="created_after", read=read_time, meaning="only jobs created at this time or later", schema=_TIME),
@@ -86,10 +86,10 @@ FILTERS: Mapping[str, Filter] = {
 
 
 def parse(body: bytes) -> Selection:
-    """What a request selects; raises `InvalidRequest`. All jobs are only chosen by a filter that is given, and empty."""
+    """What a request selects; raises `InvalidRequest`. Selecting all jobs takes an explicit empty filter."""
     asked = _object(strict_json.decode(body), "the body", "the body", ("filter", "limit", "cursor"))
     if "filter" not in asked:
-        raise InvalidRequest("invalid_field", 'filter is missing: it says which jobs, and {"filter": {}} means all', "filter")
+        raise InvalidRequest("invalid_field", 'filter is required; {"filter": {}} selects all jobs', "filter")
     fields = _object(asked["filter"], "filter", "a filter", FILTERS)
     values = {name: _read(name, value) for name, value in fields.items()}
     wanted = JobFilter(**values)  # type: ignore[arg-type]
@@ -102,7 +102,7 @@ def _object(value: object, name: str, what: str, known: Mapping[str, object] | t
         raise InvalidRequest(code, f"{name} must be a JSON object, not {shown(value)}", field)
     for key in value:
         if key not in known:
-            told = f"{shown(key)} is no field of {what}; known: {', '.join(known)}"
+            told = f"{shown(key)} is not a field of {what}; known: {', '.join(known)}"
             raise InvalidRequest("unknown_field", told, key[:LONGEST_SHOWN])
     return value
 
@@ -124,5 +124,5 @@ def _limit(value: object) -> int:
 
 def _cursor(value: object) -> str | None:
     if value is not None and not (isinstance(value, str) and value):
-        raise InvalidRequest("invalid_field", f"cursor must be the one of the answer before, or null, not {shown(value)}", "cursor")
+        raise InvalidRequest("invalid_field", f"cursor must be the previous response's, or null, not {shown(value)}", "cursor")
     return value

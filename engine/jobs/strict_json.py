@@ -1,7 +1,7 @@
-"""JSON as RFC 8259 has it and both databases can keep it: what Python's decoder lets pass is refused here.
+"""JSON as RFC 8259 defines it and as both databases can store it; rejects what Python's decoder accepts beyond that.
 
-Refused: NaN and Infinity, numbers that become infinite, integers beyond 64 bits, a name twice in one object, lone
-surrogates, bytes that are not UTF-8, nesting beyond what the decoder can follow.
+Rejected: NaN and Infinity, numbers that become infinite, integers beyond 64 bits, duplicate names in an object, lone surrogates,
+bytes that are not UTF-8, and nesting deeper than the decoder can follow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def decode(text: bytes) -> object:
-    """The value that the text stands for; raises `InvalidRequest` saying where it is not JSON."""
+    """Decode the text; raises `InvalidRequest` with the position where it is not JSON."""
     try:
         decoder = _careful_decoder if _MAY_BE_TOO_LARGE.search(text) else _decoder
         value: object = decoder.decode(text.decode("utf-8"))
@@ -33,26 +33,26 @@ def decode(text: bytes) -> object:
     except UnicodeDecodeError as wrong:
         raise InvalidRequest("invalid_json", f"not JSON: byte {wrong.start} is not UTF-8") from None
     except UnicodeEncodeError:
-        raise InvalidRequest("invalid_json", "not JSON that can be kept: a string holds half of a surrogate pair") from None
+        raise InvalidRequest("invalid_json", "not storable JSON: a string contains half of a surrogate pair") from None
     except RecursionError:
         raise InvalidRequest("invalid_json", "nested too deeply: at most 100 levels") from None
     return value
 
 
 def depth(text: bytes, *, enough: int) -> int:
-    """How many levels of arrays and objects are in each other in this (valid) JSON; the count may stop once it is past `enough`."""
+    """The nesting depth of arrays and objects in valid JSON text; counting may stop once it exceeds `enough`."""
     if text.count(b"[") + text.count(b"{") <= enough:
         return 0
     brackets = _STRING.sub(b"", text).translate(_UP_OR_DOWN, _ALL_BUT_BRACKETS)
-    levels = accumulate(memoryview(brackets).cast("b"))  # as signed bytes: 1 for every bracket that opens, -1 for one that closes
+    levels = accumulate(memoryview(brackets).cast("b"))  # as signed bytes: 1 for every opening bracket, -1 for every closing one
     return min(max(levels, default=0), enough + 1)
 
 
 def shown(value: object) -> str:
-    """The value as it stands in the words of an error: as JSON, cut short."""
+    """The value as error messages show it: as JSON, shortened."""
     try:
         text = json.dumps(value[:LONGEST_SHOWN] if isinstance(value, str) else value)
-    except RecursionError:  # as deep as the decoder could just follow
+    except RecursionError:  # the decoder could just follow its nesting, the encoder cannot
         text = "a value nested too deeply"
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
@@ -62,7 +62,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(value) < len(pairs):
         seen: set[str] = set()
         repeated = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise InvalidRequest("repeated_field", f"{shown(repeated)} stands twice in one object", repeated[:LONGEST_SHOWN])
+        raise InvalidRequest("repeated_field", f"{shown(repeated)} occurs twice in one object", repeated[:LONGEST_SHOWN])
     return value
 
 
@@ -80,7 +80,7 @@ def _number(text: str) -> float:
 
 
 def _constant(text: str) -> object:
-    raise InvalidRequest("invalid_json", f"not JSON: {text} is no JSON number")
+    raise InvalidRequest("invalid_json", f"not JSON: {text} is not a JSON number")
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)

@@ -1,7 +1,7 @@
-"""THE fields of a new job: one table. Parsing, the words of the errors and the OpenAPI document all come from it.
+"""THE fields of a new job: one table, from which parsing, error messages and the OpenAPI document all come.
 
-`parse` takes a request's body as it came and makes the jobs, or names the first bad field and, in a batch, the bad job's
-index. The payload is checked but kept byte for byte: what is stored is what was sent.
+`parse` reads a request body as received and returns the jobs, or reports the first invalid field and, in a batch, the index of
+its job. The payload is checked but kept byte for byte: what is stored is what was sent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(?:\.(\d{1,12}))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One row. `check` gives the value to keep, or raises `ValueError` with what would be right."""
+    """One field. `check` returns the value to store or raises `ValueError` with what would be valid."""
 
     name: str
     schema: Mapping[str, object]
@@ -45,7 +45,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What a job has when neither the request nor its task says otherwise. `tasks`: the known ones, with their own wishes."""
+    """A job's values where neither the request nor its task gives any. `tasks`: the registered tasks with their own defaults."""
 
     max_retries: int
     timeout_s: float
@@ -54,7 +54,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefaults:
-    """What `@task` said; None: the setting's default."""
+    """The defaults that `@task` gives; None: the setting applies."""
 
     max_retries: int | None = None
     timeout_s: float | None = None
@@ -96,7 +96,7 @@ def _priority(value: object) -> int:
 
 
 def read_time(value: object) -> datetime:
-    """A time that a request gives, up to the next millisecond; raises `ValueError` with what would be right."""
+    """Parse a time, rounded up to a millisecond; raises `ValueError` with what would be valid."""
     found = _RFC3339.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError("a time such as 2026-01-04T02:04:20.123Z (RFC 3339 with a zone)")
@@ -116,7 +116,7 @@ FIELDS: Mapping[str, Field] = {
     for field in (
         Field(
             name="payload", schema={}, check=lambda value: value,
-            meaning="what the task gets: any JSON, at most 1 MiB and 100 levels deep, integers within 64 bits; comes back as sent",
+            meaning="the task's input: any JSON, at most 1 MiB and 100 levels deep, integers within 64 bits; returned as sent",
         ),
         Field(
             name="task", schema={"type": "string", "default": "echo"}, meaning="name of a registered task",
@@ -124,7 +124,7 @@ FIELDS: Mapping[str, Field] = {
         ),
         Field(
             name="queue", schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$", "default": "default"},
-            meaning="a label to list by", check=_text("1 to 64 of the characters A-Z a-z 0-9 _ . -", QUEUE_PATTERN),
+            meaning="a label to filter by", check=_text("1 to 64 of the characters A-Z a-z 0-9 _ . -", QUEUE_PATTERN),
         ),
         Field(
             name="priority", check=_priority, meaning="9 runs first; low is 1, normal 5, high 9",
@@ -135,25 +135,25 @@ FIELDS: Mapping[str, Field] = {
         ),
         Field(
             name="scheduled_at", schema={"type": "string", "format": "date-time"}, check=read_time,
-            meaning="not before this time; in the past means now; excludes delay_s",
+            meaning="earliest start; a time in the past means now; cannot be combined with delay_s",
         ),
         Field(
             name="delay_s", schema={"type": "number", "minimum": 0, "maximum": MAX_DELAY_S, "default": 0},
-            meaning="not before so many seconds from now; excludes scheduled_at",
+            meaning="earliest start, in seconds from now; cannot be combined with scheduled_at",
             check=_number(f"a number from 0 to {MAX_DELAY_S}", lambda value: 0 <= value <= MAX_DELAY_S),
         ),
         Field(
             name="max_retries", schema={"type": "integer", "minimum": 0, "maximum": 100}, check=_whole(0, 100),
-            meaning="how often a failed job is tried again; default: the task's, else MAX_RETRIES",
+            meaning="how many times a failed job is retried; default: the task's, otherwise MAX_RETRIES",
         ),
         Field(
             name="timeout_s", schema={"type": "number", "exclusiveMinimum": 0, "maximum": 604800},
-            meaning="how long one attempt may run; default: the task's, else JOB_TIMEOUT_S",
+            meaning="how long one attempt may run; default: the task's, otherwise JOB_TIMEOUT_S",
             check=_number("a number above 0, at most 604800", lambda value: 0 < value <= 604800),
         ),
         Field(
             name="idempotency_key", schema={"type": "string", "minLength": 1, "maxLength": 255},
-            meaning="a second request with the same key and body stores nothing and gets the first job's id",
+            meaning="a second request with the same key and body stores nothing and returns the first job's id",
             check=_text("a string of 1 to 255 characters", r".{1,255}"),
         ),
     )
@@ -175,9 +175,10 @@ class _RawBatch(msgspec.Struct):
 def parse(
     form: str, body: bytes, *, first_id: str, idempotency_key: str | None, now: datetime, defaults: Defaults
 ) -> list[Job]:  # fmt: skip
-    """The jobs that a request asks for; raises `InvalidRequest` or `TooLarge`. `form`: `job`, `batch` or `ndjson`.
+    """The jobs that a request submits; raises `InvalidRequest` or `TooLarge`. `form`: `job`, `batch` or `ndjson`.
 
-    Values of JSON hold no cycles: to look for garbage among millions of new lists takes ten times as long as to make them.
+    Garbage collection is off meanwhile: JSON values contain no cycles, and scanning millions of new lists takes ten times as long
+    as creating them.
     """
     looks_for_garbage = gc.isenabled()
     gc.disable()
@@ -216,7 +217,7 @@ def _read_batch(body: bytes) -> tuple[list[object], list[bytes]]:
         raise
     for name in batch:
         if name != "jobs":
-            raise InvalidRequest("unknown_field", f"{shown(name)} is no field of a batch; known: jobs", name[:LONGEST_SHOWN])
+            raise InvalidRequest("unknown_field", f"{shown(name)} is not a field of a batch; known: jobs", name[:LONGEST_SHOWN])
     objects = batch.get("jobs")
     if not isinstance(objects, list):
         raise InvalidRequest("invalid_field", "jobs must be an array of jobs", "jobs")
@@ -226,7 +227,7 @@ def _read_batch(body: bytes) -> tuple[list[object], list[bytes]]:
 
 
 def _find_bad_job(body: bytes) -> None:
-    """Raise the first fault again with its job's index, as far as the body can be taken apart."""
+    """Raise the first error again with its job's index, as far as the body can be split into jobs."""
     for index, job in enumerate(_apart(body)):
         try:
             strict_json.decode(job)
@@ -238,7 +239,7 @@ def _apart(body: bytes) -> list[bytes]:
     try:
         return [bytes(raw) for raw in msgspec.json.decode(body, type=_RawBatch).jobs]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass  # half of a surrogate pair, say, which only Python's decoder lets pass
+        pass  # for example half of a surrogate pair, which only Python's decoder accepts
     try:
         return [json.dumps(job).encode() for job in json.loads(body)["jobs"]]
     except (ValueError, LookupError, TypeError, RecursionError):
@@ -288,7 +289,7 @@ def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: dateti
     wishes = defaults.tasks.get(task)
     if wishes is None:
         known = ", ".join(sorted(defaults.tasks))
-        raise InvalidRequest("unknown_task", f"there is no task {shown(task)}; known: {known}", "task")
+        raise InvalidRequest("unknown_task", f"task {shown(task)} is not registered; known: {known}", "task")
     of_task = {
         "max_retries": defaults.max_retries if wishes.max_retries is None else wishes.max_retries,
         "timeout_s": defaults.timeout_s if wishes.timeout_s is None else wishes.timeout_s,
@@ -304,7 +305,7 @@ def _checked(name: str, value: object) -> object:
     field = FIELDS.get(name)
     if field is None:
         known = ", ".join(FIELDS)
-        raise InvalidRequest("unknown_field", f"{shown(name)} is no field of a job; known: {known}", name[:LONGEST_SHOWN])
+        raise InvalidRequest("unknown_field", f"{shown(name)} is not a field of a job; known: {known}", name[:LONGEST_SHOWN])
     try:
         return field.check(value)
     except ValueError as wrong:
@@ -315,7 +316,7 @@ def _check_payload(payload: bytes) -> None:
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise TooLarge("payload_too_large", f"payload is {len(payload)} bytes long; at most {MAX_PAYLOAD_BYTES}", "payload")
     if strict_json.depth(payload, enough=MAX_DEPTH) > MAX_DEPTH:
-        raise InvalidRequest("invalid_field", f"payload must be at most {MAX_DEPTH} levels deep", "payload")
+        raise InvalidRequest("invalid_field", f"payload may be nested at most {MAX_DEPTH} levels deep", "payload")
 
 
 def _due(values: dict[str, object], now: datetime) -> datetime:

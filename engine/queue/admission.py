@@ -1,7 +1,7 @@
-"""How much a host takes in: where hosts share a database, no more of each priority than it works off in about a second.
+"""Limits how many jobs a host takes on: if hosts share a database, of each priority no more than it completes in about a second.
 
-So they share evenly without talking to one another: whoever is faster, or has more slots, takes more. Where there is one host only,
-nobody else could do what it takes early, and its queue may fill up.
+Load is thus shared evenly without coordination: a host that is faster or has more slots takes more. On a database with a single
+host, no other host could run what it takes early, so its queue may fill up.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FORGET = 0.5
 
 
 class Admission:
-    """Measured by what the workers are done with. `least`: enough for every slot to have one job ahead."""
+    """Measures the rate at which workers finish jobs. `least`: enough for every slot to have one job ahead."""
 
     def __init__(self, world: World, *, least: int, most: int, shared: bool) -> None:
         self._world = world
@@ -28,11 +28,11 @@ class Admission:
         self._rate = 0.0
 
     def note(self, done: int) -> None:
-        """The workers are done with so many."""
+        """The workers have finished this many jobs."""
         self._done += done
 
     def room(self) -> int:
-        """How many tickets of one priority there may be now."""
+        """The current limit on tickets of one priority."""
         if not self._shared:
             return self._most
         elapsed_s = self._world.monotonic() - self._window_began_at

@@ -1,12 +1,12 @@
-"""What the queue holds: tickets ready by priority then age, and leases with an end. A plain structure: time comes in.
+"""The queue's contents: ready tickets by priority, then age, and leases that expire. A plain data structure without a clock.
 
     push ──▶ READY ──pop──▶ LEASED ──ack──▶ gone
                ▲               │
                └─ release · expire · the holder's connection ended
 
-Giving a leased ticket back is always safe: whoever begins a job does so by the ticket's epoch, and only the first wins. So a lease
-needs no proof here; it only keeps two workers from trying the same job. Room is bounded per priority, so that a flood of low
-ones never keeps a high one out.
+Returning a leased ticket is always safe: a job is begun by its ticket's epoch, and only the first to do so succeeds. So no proof of
+death is needed here; a lease merely keeps two workers from trying the same job. Room is limited per priority, so a flood of
+low-priority jobs never keeps a high-priority one out.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from jobyard.engine.jobs.job import PRIORITIES, Ticket
 CAPACITY = 2_000
 
 Lease = tuple[str, int]
-"""A leased ticket's job_id and epoch."""
+"""The job_id and epoch of a leased ticket."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """A ticket and where it stands; `holder` is None while it is ready."""
+    """A ticket and its state; `holder` is None while it is ready."""
 
     ticket: Ticket
     number: int
@@ -48,33 +48,33 @@ class Backlog:
         self._stored = [0 for _ in PRIORITIES]
         self._numbers = itertools.count()
         self.overtaken = 0
-        """Leases that ended when a later ticket of their job came: it is settled, and its holder's ack is still on its way."""
+        """Leases ended by a later ticket of their job: the job is settled, and its holder's ack is still on its way."""
 
     @property
     def size(self) -> int:
-        """Ready and leased."""
+        """The number of tickets, ready and leased."""
         return len(self._entries)
 
     @property
     def ready(self) -> int:
-        """How many wait for a worker."""
+        """The number of ready tickets."""
         return sum(self._ready_counts)
 
     def depth(self) -> list[int]:
-        """How many wait for a worker, by priority."""
+        """The number of ready tickets, by priority."""
         return [*self._ready_counts]
 
     @property
     def leased(self) -> int:
-        """How many a worker has."""
+        """The number of leased tickets."""
         return len(self._entries) - self.ready
 
     def room(self, priority: int) -> int:
-        """How many more of this priority fit."""
+        """How many more tickets of this priority fit."""
         return max(0, self.capacity - self._stored[priority])
 
     def push(self, ticket: Ticket) -> bool:
-        """Take a ticket; False when it, or a later one of its job, is here already. An earlier one makes way."""
+        """Add a ticket; False if it, or a later one of its job, is already here. It replaces an earlier one."""
         known = self._entries.get(ticket.job_id)
         if known is not None:
             if known.ticket.epoch >= ticket.epoch:
@@ -88,7 +88,7 @@ class Backlog:
         return True
 
     def pop(self, count: int, *, holder: object, worker: str, expires_at: float) -> list[Ticket]:
-        """Lease up to so many, highest priority first, then the earliest due."""
+        """Lease up to `count` tickets, highest priority first, then the earliest due."""
         taken: list[Ticket] = []
         for priority in reversed(PRIORITIES):
             heap = self._ready[priority]
@@ -102,41 +102,41 @@ class Backlog:
         return taken
 
     def extend(self, leases: Iterable[Lease], *, holder: object, expires_at: float) -> None:
-        """The holder is still at work on these."""
+        """Extend the leases that the holder is still working on."""
         for entry in self._held(leases, holder):
             entry.expires_at = expires_at
 
     def ack(self, leases: Iterable[Lease], *, holder: object) -> int:
-        """The holder is done with these; how many of them it held."""
+        """Remove the tickets that the holder has finished with; returns how many of them it held."""
         return sum(self._remove(entry) for entry in self._held(leases, holder))
 
     def release(self, leases: Iterable[Lease], *, holder: object) -> int:
-        """The holder has not begun these and gives them back; how many of them it held."""
+        """Return the tickets that the holder has not started; returns how many of them it held."""
         return sum(self._give_back(entry) for entry in self._held(leases, holder))
 
     def release_all(self, holder: object) -> int:
-        """The holder is gone; how many it held."""
+        """Return all tickets of a holder that is gone; returns how many."""
         return sum(self._give_back(entry) for entry in list(self._entries.values()) if entry.holder == holder)
 
     def expire(self, now: float) -> int:
-        """Take back the leases that ran out; how many."""
+        """Return the tickets whose leases have expired; returns how many."""
         overdue = [entry for entry in self._entries.values() if entry.holder is not None and entry.expires_at <= now]
         return sum(self._give_back(entry) for entry in overdue)
 
     def discard(self, job_id: str, *, before_epoch: int) -> bool:
-        """Forget a ready ticket of an earlier epoch, whose job was cancelled; a leased one is its worker's to drop."""
+        """Remove a ready ticket of an earlier epoch, whose job was cancelled; a leased one is dropped by its worker."""
         entry = self._entries.get(job_id)
         if entry is None or entry.holder is not None or entry.ticket.epoch >= before_epoch:
             return False
         return self._remove(entry)
 
     def entries(self, limit: int) -> list[Entry]:
-        """Those with a worker, then the ready ones in the order in which they will be handed out."""
+        """The leased entries, then the ready ones in the order of handing out."""
         leased = (entry for entry in self._entries.values() if entry.holder is not None)
         return list(itertools.islice(itertools.chain(leased, self._in_order(limit)), limit))
 
     def place(self, job_id: str) -> tuple[Entry | None, int]:
-        """The job's entry, and how many ready ones are handed out before it."""
+        """The job's entry, and the number of ready tickets that are handed out before it."""
         entry = self._entries.get(job_id)
         if entry is None or entry.holder is not None:
             return entry, 0
@@ -144,12 +144,12 @@ class Backlog:
         return entry, sum(other.holder is None and _order(other) < mine for other in self._entries.values())
 
     def waiting(self) -> list[int]:
-        """How many of each priority are ready."""
+        """The number of ready tickets of each priority."""
         counts = Counter(entry.ticket.priority for entry in self._entries.values() if entry.holder is None)
         return [counts[priority] for priority in PRIORITIES]
 
     def tickets(self) -> list[Ticket]:
-        """All of them."""
+        """All tickets."""
         return [entry.ticket for entry in self._entries.values()]
 
     def _in_order(self, limit: int) -> Iterator[Entry]:
@@ -158,7 +158,7 @@ class Backlog:
             yield from (item[2] for item in heapq.nsmallest(limit, waiting))
 
     def _held(self, leases: Iterable[Lease], holder: object) -> Iterator[Entry]:
-        """Those of the leases that stand, one by one; a late word on an earlier epoch must not end the present one."""
+        """The leases that are still valid; a late message about an earlier epoch must not end the current lease."""
         for job_id, epoch in leases:
             entry = self._entries.get(job_id)
             if entry is not None and entry.holder is holder and entry.ticket.epoch == epoch:

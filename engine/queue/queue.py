@@ -1,9 +1,9 @@
-"""Hands queued jobs to workers, by priority then age. All in memory: what it holds stands in the store as `queued`.
+"""Hands queued jobs to workers, by priority, then age. All in memory: every job it holds is `queued` in the store.
 
-At its start it loads what an earlier queue held; afterwards watchers push what they claimed, idempotently by (job, epoch). Every
-lease's length it looks again whether the store has a queued job that it does not know, so that nothing lost on the way stays
-lost. A worker says how many it wants and gets them as soon as there are any; several that wait share evenly. Watchers
-reserve room before they claim.
+At startup the queue loads what its predecessor held; afterwards watchers push what they claimed, idempotently by (job, epoch). Once
+per LEASE_S it checks whether the store has a queued job that it does not know, so a ticket that was lost on the way is found. A
+worker says how many jobs it wants and receives them as soon as there are any; waiting workers share evenly. Watchers reserve room
+before they claim.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Queue:
         self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log,
         is_ours: Callable[[str], bool],
     ) -> None:  # fmt: skip
-        """`is_ours`: whether an owner is of this data folder; what other hosts hold is theirs to hand out."""
+        """`is_ours`: whether an owner belongs to this data folder; other hosts hand out what they hold themselves."""
         self._owner = parse_owner(owner)
         self._is_ours = is_ours
         self._settings = settings
@@ -95,7 +95,7 @@ class Queue:
         }  # fmt: skip
 
     def tick(self, inbox: list[Envelope]) -> float:
-        """Take what came, take back what ran out, hand out what is ready, tell who may push."""
+        """Handle the messages, expire leases, hand out ready tickets, and grant room to watchers."""
         if self._world.monotonic() >= self._reload_at and not self._draining:
             self._reload()
         for envelope in inbox:
@@ -114,14 +114,14 @@ class Queue:
         return LOOK_S if self._backlog.leased or not self._rebuilt else self._settings.lease_s
 
     def drain(self) -> None:
-        """Hand out nothing more; what is left goes back to the store."""
+        """Hand out nothing more; the remaining jobs return to the store."""
         self._draining = True
 
     def close(self) -> None:
         """See `Role`."""
         self._store.close()
 
-    # ---- what watchers say
+    # ---- messages from watchers
 
     def _push(self, peer: Peer, message: Push) -> None:
         taken = sum(self._backlog.push(ticket) for ticket in message.tickets)
@@ -141,7 +141,7 @@ class Queue:
         peer.send(Room(granted=self._reserved[peer]))
 
     def _free_for(self, peer: Peer) -> list[int]:
-        """What the others have not reserved; a little in any case, or one that is woken could do nothing while they sleep."""
+        """The room that others have not reserved, but always a little, so a watcher that wakes up can act while others sleep."""
         self._backlog.capacity = self._admission.room()
         others = [granted for other, granted in self._reserved.items() if other is not peer]
         free = []
@@ -152,7 +152,7 @@ class Queue:
         return free
 
     def _offer_room(self) -> None:
-        """Room that opened since a watcher got less than it wished for; in halves, so that not every ack is told."""
+        """Grant room that opened since a watcher got less than it wanted; only in large steps, so that acks cause few messages."""
         for peer, wished in self._wished.items():
             granted = self._reserved.get(peer, [])
             if granted == wished or self._draining or not self._rebuilt:
@@ -162,11 +162,11 @@ class Queue:
                 self._grant(peer)
 
     def _is_worth_a_word(self, priority: int, free: int, granted: int, wished: int) -> bool:
-        """Half of what it can get; or a little for one that has nothing, where only what others have reserved is in its way."""
+        """At least half of what it can get; or anything for a watcher without room that is blocked only by others' reservations."""
         enough = min(wished, self._backlog.capacity) / 2
         return free >= enough or (not granted and self._backlog.room(priority) >= enough)
 
-    # ---- what workers say
+    # ---- messages from workers
 
     def _want(self, peer: Peer, message: Want) -> None:
         self._wants.pop(peer, None)
@@ -174,7 +174,7 @@ class Queue:
             self._wants[peer] = message
 
     def _hand_out(self) -> None:
-        """Each that waits gets an even share, or what is worth a turn of one that wants many. It waits on for the rest."""
+        """Give each waiting worker an even share, or a portion worth a message if it wants many. It keeps waiting for the rest."""
         while self._wants and self._backlog.ready and not self._draining:
             waiting = list(self._wants.items())
             for number, (peer, want) in enumerate(waiting):
@@ -183,9 +183,9 @@ class Queue:
                     self._lease(peer, want, min(want.count, share))
 
     def _lease(self, peer: Peer, want: Want, count: int) -> None:
-        """Who got something goes to the end of the line, unless it wants many more: a few short jobs are done best by one.
+        """A worker that received tickets goes to the end of the line, unless it still wants many: one worker suits few short jobs.
 
-        But not by one that has not said a word for a while, though it got something.
+        It also goes to the end if it has received tickets but sent no message for a while.
         """
         now = self._world.monotonic()
         tickets = self._backlog.pop(count, holder=peer, worker=want.worker, expires_at=now + self._settings.lease_s)
@@ -213,7 +213,7 @@ class Queue:
         self._counts["jobs_released"] += self._backlog.release(message.leases, holder=peer)
 
     def _forget(self, peer: Peer, message: Closed) -> None:
-        """The connection ended: a worker's leases are free again, and a watcher's room."""
+        """The connection closed: release a worker's leases and a watcher's reservation."""
         self._counts["jobs_recovered"] += self._backlog.release_all(peer)
         for told in (self._wants, self._unheard, self._reserved, self._wished):
             told.pop(peer, None)
@@ -227,9 +227,9 @@ class Queue:
     # ---- start and end
 
     def _reload(self) -> None:
-        """Load the queued jobs of this host that are not here; until that was done once nothing is reserved.
+        """Load this host's queued jobs that are missing here; until that has succeeded once, no room is granted.
 
-        A job that was begun since it was read is loaded in vain: its begin will be refused.
+        Loading a job that has started since it was read does no harm: beginning it again is refused.
         """
         try:
             loaded = sum(self._backlog.push(ticket) for owner in self._owners() for ticket in self._queued_by(owner))
@@ -249,7 +249,7 @@ class Queue:
         return [owner for owner in self._store.holders() if self._is_ours(owner)]
 
     def _queued_by(self, owner: str) -> Iterator[Ticket]:
-        """But what was queued just now is on its way to us from its watcher; at our start we can't wait for that."""
+        """Skips jobs queued just now, whose watcher is still pushing them; at startup the queue cannot wait for that."""
         until = self._world.now() - ON_ITS_WAY if self._rebuilt else None
         after = None
         while page := self._store.queued_by(owner, limit=PAGE, after=after, until=until):
@@ -257,14 +257,14 @@ class Queue:
             after = page[-1].job_id
 
     def _hand_back(self) -> None:
-        """Queued jobs wait as pending for the next start; guarded, so whatever a worker began meanwhile stays its own."""
+        """Return queued jobs to pending for the next start; guarded, so a job that a worker has started meanwhile is unaffected."""
         try:
             hand_back(self._store, self._backlog.tickets(), now=self._world.now(), max_lost=self._settings.max_lost)
         except StoreUnavailable as fault:
             self._log.warning("queue_not_handed_back", reason=fault.message)  # the next start recovers them
         self.drained = True
 
-    # ---- questions
+    # ---- requests
 
     def counters(self) -> ComponentCounters:
         """See `Role`."""

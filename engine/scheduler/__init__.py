@@ -1,1 +1,1 @@
-"""The scheduler: accepts jobs, answers questions about them, cancels and retries them, wakes the watchers."""
+"""The scheduler: accepts jobs, answers queries about them, cancels and retries them, and wakes the watchers."""

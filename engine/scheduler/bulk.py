@@ -1,8 +1,8 @@
-"""Cancels or retries many jobs, a share at a time: the ones that a selection finds, each by the lifecycle's guarded change.
+"""Cancels or retries the jobs that a selection finds, one portion at a time, each by the lifecycle's guarded change.
 
-One step reads one page, decides for each of its jobs, and writes all that in a few commits, so that others come in between. A job
-that moved meanwhile is read and decided anew, a few times; what its state does not allow is skipped. So a step may be cut off and
-asked for again at will: each of its jobs is changed or not, and the cursor of the last answer leads on.
+One step reads one page, decides for each of its jobs, and writes the result in a few commits, so that other writers get their
+chance. A job that moved meanwhile is read and decided again, a few times; a job whose state does not allow the verb is skipped. A
+step may be interrupted and repeated at any time: each of its jobs is changed or not, and the last reply's cursor leads on.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from jobyard.engine.store.port import Store
 
 GUARD_TRIES = 5
 COMMIT = 200
-"""So many changes hold up the commits of the others for some milliseconds."""
+"""Changes per commit; this many delay other processes' commits by a few milliseconds."""
 
 
 @dataclass(slots=True)
 class Step:
-    """What came of one."""
+    """The result of one step."""
 
     cursor: str | None = None
     changed: list[tuple[Job, Change]] = field(default_factory=list)
-    """Each job as it was, and what was done to it."""
+    """Each job before its change, and the change."""
     skipped: int = 0
 
     def to_json(self) -> bytes:
-        """As clients see it."""
+        """The step as clients see it."""
         return msgspec.json.encode({"changed": len(self.changed), "skipped": self.skipped, "cursor": self.cursor})
 
 
 def take_step(store: Store, verb: Verb, selection: Selection, *, now: datetime) -> Step:
-    """Change the next jobs of the selection. Raises `InvalidRequest` for a cursor that is none of ours."""
+    """Change the next jobs of the selection. Raises `InvalidRequest` if the cursor is not valid."""
     page = store.list_jobs(selection.wanted, limit=selection.limit, cursor=selection.cursor, whole=False)
     step = Step(cursor=page.cursor)
     for start in range(0, len(page.jobs), COMMIT):
@@ -48,7 +48,7 @@ def take_step(store: Store, verb: Verb, selection: Selection, *, now: datetime) 
 
 
 def _change(store: Store, verb: Verb, jobs: list[Job], now: datetime) -> list[tuple[Job, Change]]:
-    """Those that were changed, each as it was, and how."""
+    """The jobs that were changed, each as it was, with its change."""
     changed: list[tuple[Job, Change]] = []
     for _ in range(GUARD_TRIES):
         changes = [(job, change) for job in jobs if (change := _decide(job, verb, now)) is not None]
@@ -62,7 +62,7 @@ def _change(store: Store, verb: Verb, jobs: list[Job], now: datetime) -> list[tu
 
 
 def _decide(job: Job, verb: Verb, now: datetime) -> Change | None:
-    """None: its state does not allow it."""
+    """None: the job's state does not allow the verb."""
     if verb is Verb.RETRY:
         return lifecycle.retry(job, now=now) if lifecycle.may(job, Verb.RETRY) else None
     return None if lifecycle.is_terminal(job) else lifecycle.cancel(job, now=now)

@@ -1,10 +1,10 @@
-"""Tells whoever waits for the end of jobs when they have ended: one look at the store for all of them together.
+"""Notifies clients that wait for jobs to end, with one query of the store for all of them together.
 
-    front ─ Await ─▶ scheduler ─ Ended ─▶ front
+    front ─ WatchCompletion ─▶ scheduler ─ Ended ─▶ front
 
-Nothing happens while nobody waits. Otherwise the store is asked every `LOOK_S` whether anything was committed at all, which
-costs some microseconds, and looked into only then; a store that cannot tell is looked into every `SLOW_LOOK_S`. Whatever a look
-takes, `SHARE` times that passes before the next, so that those who wait never keep a scheduler from its work.
+Nothing happens while no client waits. Otherwise the store is asked every `LOOK_S` whether anything was committed at all, which
+takes a few microseconds, and is queried only then; a store that cannot tell is queried every `SLOW_LOOK_S`. After each query, at
+least `SHARE` times its duration passes before the next, so that waiting clients never keep a scheduler from its work.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOTHING = object()
 
 
 class CompletionWatch:
-    """Of one scheduler."""
+    """The waiting clients of one scheduler."""
 
     def __init__(self, store: Store, world: World) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class CompletionWatch:
         self._look_at = 0.0
 
     def take(self, peer: Peer, message: WatchCompletion) -> None:
-        """It waits for these from now on, and for those no longer."""
+        """Start watching these jobs for the peer, and stop watching those in `no_longer`."""
         for job_id in message.job_ids:
             self._wanted.setdefault(job_id, set()).add(peer)
             self._fresh.add(job_id)
@@ -42,12 +42,12 @@ class CompletionWatch:
             self._release(job_id, peer)
 
     def drop(self, peer: Peer) -> None:
-        """It is gone."""
+        """Forget a peer that is gone."""
         for job_id in [job_id for job_id, peers in self._wanted.items() if peer in peers]:
             self._release(job_id, peer)
 
     def look(self) -> None:
-        """At what is newly waited for; and, when it is time, whether any of the others has ended. Tells of all that have."""
+        """Check newly watched jobs and, if it is time, all others; notify the peers of those that have ended."""
         try:
             if self._fresh:
                 fresh, self._fresh = self._fresh, set()
@@ -68,7 +68,7 @@ class CompletionWatch:
         self._look_at = ended_at + max(LOOK_S if version is not None else SLOW_LOOK_S, SHARE * (ended_at - began_at))
 
     def next_look_s(self) -> float:
-        """How long nothing need be done here."""
+        """The time until the next check."""
         return max(0.0, self._look_at - self._world.monotonic()) if self._wanted else float("inf")
 
     def _tell(self, job_ids: list[str]) -> None:

@@ -1,16 +1,16 @@
-"""How a scheduler accepts: submissions that came are read, then all of them share one commit; each is stored whole or not at all.
+"""Accepts submissions: all that have arrived are parsed and share one commit; each is stored as a whole or not at all.
 
-The sender reserved the ids, so that the same request sent to two schedulers stores the same jobs once. One that comes too late,
-or when too much is pending, is refused; but if it comes again, then whoever had it first may have stored it and died, and so it
-is looked up:
+The sender reserved the ids, so the same request sent to two schedulers stores its jobs once. A request that arrives too late, or
+when too many jobs are pending, is refused. If it was sent before, however, the scheduler that had it first may have stored it and
+died, so it is looked up:
 
     in time, and room       stored, or found to be              ──▶ Accepted
-    too late or too full    it comes again, and its jobs stand  ──▶ Accepted
+    too late or too full    it comes again, and its jobs exist  ──▶ Accepted
     too late                otherwise                           ──▶ Expired
-    too full                otherwise                           ──▶ Refused; whether its first try will be stored nobody knows yet
+    too full                otherwise                           ──▶ Refused; its first try may still be stored
 
-`Expired` is a word to rely on: it is too late when the store asks for the last time, and where commits have their order (on SQLite,
-behind the lock) whoever was in time has committed before. Where they have none (on MongoDB) whoever is in time says `Begun`.
+`Expired` is definitive: lateness is decided at the last check by the store, and where commits are ordered (on SQLite, behind the
+lock) any request that was in time has committed before. Where they are not (on MongoDB), a request in time is sent `Begun` first.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from jobyard.engine.world import World
 
 JOBS_A_TURN = 2_000
 BYTES_A_TURN = 4 << 20
-"""With so many, no further request is taken on this turn: so that questions never wait for long."""
+"""Past this many bytes, no further request is taken in this iteration, so that queries never wait for long."""
 PENDING_KNOWN_FOR_S = 0.1
 HALF_DONE = Refused(code="unavailable", message="the same request, or one with its idempotency key, is half done", retry_after_s=1)
 
 
 @dataclass(slots=True)
 class Waiting:
-    """A submission that was read. `otherwise`: what its sender is told if it is left out."""
+    """A submission that has been parsed. `otherwise`: the reply if it is not stored."""
 
     peer: Peer
     submit: Submit
@@ -54,7 +54,7 @@ class GroupCommit:
         self, *, settings: Settings, world: World, store: Store, defaults: Callable[[], Defaults],
         wake: Callable[[list[Job]], None], our_fault: Callable[[Exception, str], Message], log: Log,
     ) -> None:  # fmt: skip
-        """`wake` hears of what was stored; `our_fault` words a bug of ours that a request has met."""
+        """`wake` receives the jobs that were stored; `our_fault` makes the reply for an unexpected exception."""
         self._settings = settings
         self._world = world
         self._store = store
@@ -71,15 +71,15 @@ class GroupCommit:
 
     @property
     def is_over(self) -> bool:
-        """Whether everybody has an answer."""
+        """Whether every submission has a reply."""
         return not self._came
 
     def take(self, peer: Peer, submit: Submit) -> None:
-        """It is read when its turn comes."""
+        """Queue a submission; a later `commit` parses it."""
         self._came.append((peer, submit))
 
     def commit(self) -> None:
-        """One turn's share, in one commit; the rest waits for the next turn."""
+        """Store one iteration's portion in one commit; the rest waits for the next iteration."""
         waiting: list[Waiting] = []
         defaults = self._defaults() if self._came else None
         count = size = 0
@@ -107,7 +107,7 @@ class GroupCommit:
             )  # fmt: skip
         except JobyardError as wrong:
             peer.send(refused(wrong))
-        except Exception as bug:  # one request's surprise must not cost the others theirs
+        except Exception as bug:  # an unexpected exception in one request must not affect the others
             peer.send(self._our_fault(bug, submit.request_id))
         return None
 
@@ -131,12 +131,12 @@ class GroupCommit:
             one.peer.send(self._look_up(one) if isinstance(insertion, Abandoned) else self._told(one, insertion))
 
     def _wake_for(self, waiting: list[Waiting], stored: list[Insertion]) -> None:
-        """While the disk is still at it, a watcher may begin."""
+        """Wake a watcher while the commit is still being synced to disk."""
         answered = zip(waiting, stored, strict=True)
         self._wake([job for one, insertion in answered if isinstance(insertion, Inserted) for job in one.jobs])
 
     def _too_full(self) -> Refused | None:
-        """By what was pending a moment ago and came since; before anybody is refused, by what is pending now."""
+        """Based on a recent count of pending jobs plus those stored since; recounted before any request is refused."""
         now = self._world.monotonic()
         limit = self._settings.max_pending
         if now - self._pending_seen_at < PENDING_KNOWN_FOR_S and self._pending_seen < limit:
@@ -148,7 +148,7 @@ class GroupCommit:
         return Refused(code="overloaded", message=f"{pending} jobs are pending and MAX_PENDING is {limit}", retry_after_s=5)
 
     def _gives_up(self, one: Waiting, full: Refused | None) -> bool:
-        """The last moment to do so. Where it may take long from here on, whoever still waits is told."""
+        """The last chance to abandon a request. Where the commit may take long from here on, its sender is notified."""
         if self._is_late(one.submit):
             one.otherwise = Expired()
             return True
@@ -175,13 +175,13 @@ class GroupCommit:
         at = "" if one.submit.form == "job" else f"jobs[{insertion.index}]: "
         return Refused(
             code="idempotency_conflict", field=f"jobs[{insertion.index}].idempotency_key" if at else "idempotency_key",
-            message=f"{at}this idempotency_key was used for job {insertion.job_id} with another body",
+            message=f"{at}this idempotency_key was used for job {insertion.job_id} with a different body",
         )  # fmt: skip
 
     def _look_up(self, one: Waiting) -> Message:
-        """For one that was left out: it was stored whole by somebody before, if any of its jobs stands.
+        """The reply to a request that was not stored now: it was stored as a whole before if any of its jobs exists.
 
-        A job that does not stand beside one that does was known by its idempotency key, or purged since.
+        A job that is missing beside one that exists was known by its idempotency key, or has been purged since.
         """
         if not one.submit.is_again:
             return one.otherwise
@@ -202,13 +202,13 @@ class GroupCommit:
 
 
 def refused(wrong: JobyardError) -> Refused:
-    """An error as an answer."""
+    """The reply for an error."""
     retry_after_s = wrong.retry_after_s if isinstance(wrong, Unavailable) else None
     return Refused(code=wrong.code, message=wrong.message, field=wrong.field, retry_after_s=retry_after_s)
 
 
 def _refuse_new(waiting: list[Waiting], full: Refused) -> list[Waiting]:
-    """Those that may be stored already: they were sent before, or a job of theirs has a key that may be known."""
+    """Refuse all but the requests that may already be stored: sent before, or with an idempotency key that may be known."""
     kept = [one for one in waiting if one.submit.is_again or any(job.idempotency_key for job in one.jobs)]
     for one in waiting:
         if one not in kept:

@@ -1,6 +1,6 @@
-"""Replies to submissions that came together: they go back together, one frame a connection and turn.
+"""Collects the replies to submissions that arrived together and sends them together, one frame per connection and iteration.
 
-Each has a place of its own that is its sender as far as `scheduler.group_commit` knows. Only `Begun` cannot wait for the others.
+Each submission gets a placeholder that acts as its sender for `scheduler.group_commit`. Only `Begun` is sent immediately.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from jobyard.engine.wire.messages import Accepted, Begun, Expired, Message, Refu
 
 
 class Replies:
-    """Those of one scheduler's turn."""
+    """The replies of one scheduler's iteration."""
 
     def __init__(self) -> None:
         self._gathered: dict[Peer, list[tuple[int, Accepted | Begun | Expired | Refused]]] = {}
 
     def places(self, peer: Peer, together: Submits) -> Iterator[tuple[Peer, Submit]]:
-        """Each with the place where its reply goes."""
+        """Each submission with the placeholder that receives its reply."""
         for number, submit in enumerate(together.submits, together.first_number):
             yield _Place(self, peer, number), submit
 
     def gather(self, peer: Peer, number: int, reply: Message) -> None:
-        """It goes with the next `send`, `Begun` at once."""
+        """Keep the reply for the next `send`; `Begun` is sent immediately."""
         assert isinstance(reply, Accepted | Begun | Expired | Refused)
         if isinstance(reply, Begun):
             peer.send(Replied(replies=[(number, reply)]))
@@ -32,7 +32,7 @@ class Replies:
             self._gathered.setdefault(peer, []).append((number, reply))
 
     def send(self) -> None:
-        """All that was gathered."""
+        """Send all collected replies."""
         gathered, self._gathered = self._gathered, {}
         for peer, replies in gathered.items():
             peer.send(Replied(replies=replies))

@@ -1,6 +1,6 @@
-"""Accepts jobs (`scheduler.group_commit` is how), reads, cancels and retries them, and wakes the watchers.
+"""Accepts jobs (see `scheduler.group_commit`), reads, cancels and retries them, and wakes the watchers.
 
-A scheduler owns nothing but its counters: the store is the truth. What it leaves to others: HTTP, claiming, running.
+A scheduler owns nothing but its counters: the store is authoritative. HTTP, claiming and running are left to other roles.
 """
 
 from __future__ import annotations
@@ -105,11 +105,11 @@ class Scheduler:
 
     @property
     def drained(self) -> bool:
-        """Whether everything that came is answered."""
+        """Whether every request has a reply."""
         return self._draining and self._group_commit.is_over
 
     def tick(self, inbox: list[Envelope]) -> float:
-        """Say that we live, store a share of what was submitted, then answer what was asked."""
+        """Answer pings, store a portion of the submissions, then answer the other requests."""
         for envelope in inbox:
             if isinstance(envelope.message, Submit) and envelope.peer is not None:
                 self._group_commit.take(envelope.peer, envelope.message)
@@ -131,14 +131,14 @@ class Scheduler:
         return min(IDLE_S, self._completion_watch.next_look_s()) if self._group_commit.is_over else 0.0
 
     def drain(self) -> None:
-        """What came is answered; nothing else is ever under way between two turns."""
+        """All received requests are answered; nothing else is ever in progress between two iterations."""
         self._draining = True
 
     def close(self) -> None:
         """See `Role`."""
         self._store.close()
 
-    # ---- for submissions
+    # ---- submissions
 
     def _defaults(self) -> Defaults:
         return Defaults(
@@ -150,7 +150,7 @@ class Scheduler:
         )  # fmt: skip
 
     def _wake_watcher(self, jobs: list[Job]) -> None:
-        """When something is due before its next poll. All schedulers wake the same one for a while: it claims for all at once."""
+        """Wake a watcher if a job is due before its next poll. For a while all schedulers wake the same one; it claims for all."""
         due_at = min((job.scheduled_at for job in jobs), default=None)
         if due_at is None or (due_at - self._world.now()).total_seconds() > 2 * self._settings.poll_s:
             return
@@ -161,7 +161,7 @@ class Scheduler:
             shift = int(self._world.monotonic() / SHIFT_S)
             self._network.hint(self._watchers[shift % len(self._watchers)], Wake(due_at=due_at))
 
-    # ---- questions
+    # ---- requests
 
     def _answer(self, envelope: Envelope) -> None:
         answer = self._answers.get(type(envelope.message))
@@ -170,14 +170,14 @@ class Scheduler:
             self._reply(envelope, self._guarded(answer, envelope.message))
 
     def _reply(self, envelope: Envelope, reply: Message) -> None:
-        """What no frame can hold is refused: it costs its asker the answer, and nobody else anything."""
+        """Send a reply. One that is too large for a frame is replaced by a refusal, so it affects only its own request."""
         if envelope.peer is None:
             return
         try:
             envelope.peer.send(reply)
         except Damaged as fault:
             self._log.warning("answer_too_large", question=type(envelope.message).__name__, reason=str(fault))
-            words = f"the answer is over {MAX_FRAME_BYTES} bytes; ask with a lower limit"
+            words = f"the response is over {MAX_FRAME_BYTES} bytes; use a lower limit"
             envelope.peer.send(Refused(code="query_too_broad", message=words, retry_after_s=1))
 
     def _guarded(self, answer: Callable[..., Message], message: Message) -> Message:
@@ -187,7 +187,7 @@ class Scheduler:
             raise
         except JobyardError as wrong:
             return refused(wrong)
-        except Exception as bug:  # the next request must be answered as if nothing had happened
+        except Exception as bug:  # an unexpected exception must not affect the next request
             return self._our_fault(bug, getattr(message, "request_id", ""))
 
     def _find(self, message: Find) -> Message:
@@ -203,7 +203,7 @@ class Scheduler:
         return Json(body=b"[" + b",".join([execution_to_json(execution) for execution in executions]) + b"]")
 
     def _list_outputs(self, message: ListOutputs) -> Message:
-        """An entry for each attempt; of what is stored not all is read, and then what is older is left out."""
+        """One entry per attempt; of large outputs only the latest are read, and older ones are omitted."""
         job = self._get(message.job_id)
         kept = self._store.outputs(job.job_id)
         attempts = self._store.executions(job.job_id)
@@ -221,7 +221,7 @@ class Scheduler:
         return Json(body=to_json(self._shown(job)))
 
     def _tell_cancelled(self, pairs: list[tuple[Job, Job]]) -> None:
-        """Of each job, as it was and is: the queue drops its ticket; its worker looks at once for all that it shall end."""
+        """Given each job before and after: the queue drops its ticket, and its worker checks at once for all jobs it must end."""
         told: set[str] = set()
         for before, job in pairs:
             message = CancelAsked(job_id=job.job_id, epoch=job.epoch)
@@ -289,7 +289,7 @@ class Scheduler:
         return job
 
     def _change(self, message: CancelJob | RetryJob, decide: Callable[[Job], lifecycle.Change]) -> tuple[Job, Job]:
-        """The job after and before the change; somebody else may move the job meanwhile, then it is decided anew."""
+        """The job after and before the change; if another process moves the job meanwhile, it is decided again."""
         for _ in range(GUARD_TRIES):
             job = self._get(message.job_id)
             change = decide(job)
@@ -297,11 +297,11 @@ class Scheduler:
                 self._log.debug("job_changed", verb=change.verb, job_id=job.job_id, request_id=message.request_id)
                 return change.after(job), job
             self._stale_writes += 1
-        raise Unavailable("unavailable", f"job {message.job_id} changes hands too fast; try again")
+        raise Unavailable("unavailable", f"job {message.job_id} is changing too quickly; try again")
 
     def _cancelled(self, job: Job) -> lifecycle.Change:
         if lifecycle.is_terminal(job):
-            raise Conflict("conflict", f"job {job.job_id} is {job.status} already and cannot be cancelled", "job_id")
+            raise Conflict("conflict", f"job {job.job_id} is already {job.status} and cannot be cancelled", "job_id")
         return lifecycle.cancel(job, now=self._world.now())
 
     def _retried(self, job: Job) -> lifecycle.Change:
@@ -313,13 +313,13 @@ class Scheduler:
         return lifecycle.as_held(job, seen_at=self._seen_at, lease_s=self._settings.lease_s)
 
     def _seen_at(self, boot: str) -> datetime | None:
-        """An owner of our own boot would be missed at once, so it lives now."""
+        """An owner of our own boot counts as alive now: if it died, the supervisor would notice at once."""
         return self._world.now() if boot == self._owner.boot else self._other_hosts.seen_at(boot)
 
     def _our_fault(self, bug: Exception, request_id: str) -> Message:
         error_id = self._world.token()
         self._log.error("request_failed", error_id=error_id, request_id=request_id, error=repr(bug))
-        return Refused(code="internal_error", message=f"this is our fault, not yours; the log knows it as {error_id}")
+        return Refused(code="internal_error", message=f"an internal error occurred; the log has it as error_id {error_id}")
 
 
 def _first(option: float | None, default: float) -> float:

@@ -1,4 +1,4 @@
-"""Gathers from the store and the other hosts what must be known to say why a job is not running; see `why.facts`."""
+"""Collects from the store and the other hosts the facts that explain why a job is not running; see `why.facts`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOBODY = Count(count=0)
 
 
 class FactCollector:
-    """Of one scheduler."""
+    """The fact collector of one scheduler."""
 
     def __init__(
         self, *, owner: Owner, settings: Settings, world: World, store: Store, catalog: Catalog, other_hosts: OtherHosts
@@ -31,7 +31,7 @@ class FactCollector:
         self._other_hosts = other_hosts
 
     def facts(self, job_id: str, report: ProcessReport) -> Facts:
-        """All of them; raises `NotFound`. A database that is away is a fact, too."""
+        """All facts; raises `NotFound`. An unreachable database is a fact, too."""
         job, ahead, fault = None, NOBODY, None
         hosts = (self._here(), *self._others())
         try:
@@ -47,7 +47,7 @@ class FactCollector:
         )  # fmt: skip
 
     def _ahead(self, job: Job, hosts: tuple[HostSeen, ...]) -> Count:
-        """Of the jobs that those can run who can run this one; nobody waits for the others."""
+        """Counts only jobs that the hosts able to run this one can run; no other jobs delay it."""
         now = self._world.now()
         if job.status is not Status.PENDING or job.scheduled_at > now + timedelta(milliseconds=1):
             return NOBODY
@@ -77,7 +77,7 @@ class FactCollector:
 
 
 def _all_of(named: list[tuple[str, ...] | None]) -> tuple[str, ...] | None:
-    """None, which means any, if one of them is."""
+    """The union; None, which means any, if one of them is None."""
     if any(names is None for names in named):
         return None
     return tuple(sorted({name for names in named if names is not None for name in names}))

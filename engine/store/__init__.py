@@ -1,1 +1,1 @@
-"""Where jobs are kept: one port with the promises that every store keeps, and its two adapters, `sqlite` and `mongo`."""
+"""Where jobs are stored: one port with the guarantees that every store gives, and its two adapters, `sqlite` and `mongo`."""

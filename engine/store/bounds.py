@@ -1,4 +1,4 @@
-"""How much of what is stored is read at once: so much that a message holds it, however it is written there."""
+"""Limits on how much is read at once, chosen so that the result fits into one message in any encoding."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from jobyard.engine.jobs.job import Execution, Job, Output
 R = TypeVar("R", bound=tuple[Job, list[Execution], list[Output]])
 
 EXECUTIONS_BYTES = 4 << 20
-"""Six times that at the worst as JSON, which has six characters for some."""
+"""As JSON up to six times as much, since some characters take six."""
 OUTPUTS_BYTES = 1 << 20
 ROW_BYTES = 512
 UNBOUNDED = 1 << 62
 LOOK = 10_000
-"""Jobs that a list looks at for one page, where an index alone does not tell which it wants: some tens of milliseconds."""
+"""Jobs examined for one page of a list when an index alone cannot decide which match; takes some tens of milliseconds."""
 LOOK_BYTES = 8 << 20
-"""And of the texts of payloads and errors that it searches."""
+"""Bytes of payloads and errors searched for one page."""
 COUNT_LOOK = 100_000
 AHEAD_LOOK = 10_000
 
 
 def latest_within(latest_first: Iterable[Execution], max_bytes: int) -> list[Execution]:
-    """From the latest on, no more than the first past `max_bytes`; oldest first."""
+    """The latest executions, oldest first; stops after the first that exceeds `max_bytes`."""
     taken: list[Execution] = []
     size = 0
     for execution in latest_first:
@@ -35,7 +35,7 @@ def latest_within(latest_first: Iterable[Execution], max_bytes: int) -> list[Exe
 
 
 def latest_outputs(latest_first: Iterable[Output], max_bytes: int) -> list[Output]:
-    """The same of what attempts printed."""
+    """The same for attempts' outputs."""
     taken: list[Output] = []
     size = 0
     for output in latest_first:
@@ -47,7 +47,7 @@ def latest_outputs(latest_first: Iterable[Output], max_bytes: int) -> list[Outpu
 
 
 def first_records(found: Iterable[tuple[R, str]], limit: int, max_bytes: int) -> tuple[list[R], str | None]:
-    """At most `limit` of these records, no more than the first past `max_bytes`; and the place after them, None at the end."""
+    """At most `limit` records, stopping after the first that exceeds `max_bytes`; and the position after them, None at the end."""
     records: list[R] = []
     size = 0
     for record, place in found:
@@ -59,7 +59,7 @@ def first_records(found: Iterable[tuple[R, str]], limit: int, max_bytes: int) ->
 
 
 def record_bytes(job: Job, executions: Sequence[Execution], outputs: Sequence[Output]) -> int:
-    """What a job takes with all that is stored of it."""
+    """The size of a job with everything that is stored about it."""
     own = ROW_BYTES + len(job.payload) + len(job.result or b"") + len(job.error or "")
     return own + sum(map(_row_bytes, executions)) + sum(ROW_BYTES + len(output.text.encode()) for output in outputs)
 

@@ -1,4 +1,4 @@
-"""Returns jobs that are queued in the store, but that no queue holds, to `pending`."""
+"""Returns jobs to `pending` that are queued in the store but that no queue holds."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ PAGE = 500
 
 
 def hand_back(store: Store, tickets: Iterable[Ticket], *, now: datetime, max_lost: int) -> int:
-    """T11 for tickets that no queue has: their jobs wait as pending again; how many.
+    """T11 for tickets that no queue holds: their jobs become pending again. Returns how many.
 
-    What was begun, cancelled or claimed anew meanwhile stays as it is.
+    Jobs that have meanwhile been started, cancelled or claimed again are left unchanged.
     """
     epochs = {ticket.job_id: ticket.epoch for ticket in tickets}
     job_ids = list(epochs)

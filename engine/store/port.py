@@ -1,13 +1,13 @@
-"""What every store promises. The adapters (`sqlite`, `mongo`) have nothing to add to these words; one suite tests them all.
+"""The guarantees of every store. The adapters (`sqlite`, `mongo`) add nothing to them, and one test suite covers all.
 
-Values in, values out: no cursor, client or SQL crosses this line, and no store reads a clock or throws dice. Times are
-aware UTC datetimes in milliseconds. Every write is one transaction, whole or not at all, and a guarded one: whoever comes with
-an older epoch changes nothing. A store is opened after the fork by the process that uses it, and never carried over one.
+Values go in and come out: no cursor, client or SQL crosses this interface, and no store reads a clock or uses randomness. Times
+are aware UTC datetimes in milliseconds. Every write is one transaction, applied as a whole or not at all, and guarded: a caller
+with an older epoch changes nothing. The process that uses a store opens it after its fork; a store never crosses a fork.
 
-Any method may raise `StoreUnavailable`; then the transaction did not happen, or its reply was lost and the guard tells (of an
-`insert`, `may_be_stored` tells which, and the same jobs inserted again are stored once).
+Any method may raise `StoreUnavailable`. Then the transaction did not happen, or its reply was lost, which the guard reveals on
+retry (for an `insert`, `may_be_stored` says which, and inserting the same jobs again stores them once).
 
-Several hosts may share a store. Such a store is also `Hosts`: it keeps each host's sign of life.
+Several hosts may share a store. Such a store also implements `Hosts`: it keeps each host's heartbeat.
 """
 
 from __future__ import annotations
@@ -24,57 +24,57 @@ from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Jobs, newest first; `cursor` leads to the next page, None when there is none."""
+    """Jobs, newest first; `cursor` leads to the next page and is None on the last."""
 
     jobs: list[Job]
     cursor: str | None
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True):
-    """How many there are; unless `is_exact` there are that many at least, and nobody looked further."""
+    """A number of jobs; if not `is_exact`, there are at least that many, and counting stopped there."""
 
     count: int
     is_exact: bool = True
 
 
 class Inserted(msgspec.Struct, frozen=True, kw_only=True):
-    """A request is stored. `job_ids` in the order of its jobs; `repeated` says how many of them were there already."""
+    """The request is stored. `job_ids` are in the order of its jobs; `repeated` says how many of them already existed."""
 
     job_ids: list[str]
     repeated: int = 0
 
 
 class KeyTaken(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing of the request is stored: job number `index` has an idempotency key that an other request body took."""
+    """Nothing of the request is stored: job `index` has an idempotency key that was used with a different request body."""
 
     index: int
     job_id: str
 
 
 class Abandoned(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing of the request is stored: its client is no longer waiting."""
+    """Nothing of the request is stored: its client no longer waits."""
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a claim won; `conflicts` counts the due jobs that it saw and that somebody else took first."""
+    """The claimed tickets; `conflicts` counts the due jobs that another claimer took first."""
 
     tickets: list[Ticket]
     conflicts: int = 0
 
 
 Record = tuple[Job, list[Execution], list[Output]]
-"""A job with all that is stored of it."""
+"""A job with everything that is stored about it."""
 
 Insertion = Inserted | KeyTaken | Abandoned
 Seen = Callable[[list[Insertion]], None]
 
 
 def nobody(insertions: list[Insertion]) -> None:
-    """Hears of nothing."""
+    """Ignores the insertions."""
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host can work on: only jobs of these tasks and queues are its to claim; None means any."""
+    """What a host can run: it claims only jobs of these tasks and queues; None means any."""
 
     tasks: tuple[str, ...] | None = None
     queues: tuple[str, ...] | None = None
@@ -84,10 +84,10 @@ ANYTHING = Served()
 
 
 class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """A host's sign of life. `renewal` only ever rises; `seen_at` is for people, by that host's own clock.
+    """A host's heartbeat. `renewal` only ever rises; `seen_at` is informational, by that host's own clock.
 
-    A host is one start of Jobyard, named by its boot. `lease_s` is its own setting, `tasks` are those it serves, as JSON text
-    (name → options), `queues` those whose jobs it runs (None: all).
+    A host is one start of Jobyard, named by its boot. `lease_s` is its own setting; `tasks` are those it serves, as JSON text
+    (name → options); `queues` those whose jobs it runs (None: all).
     """
 
     boot: str
@@ -100,124 +100,124 @@ class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store(Protocol):
-    """The source of truth."""
+    """The source of truth for jobs."""
 
     def insert(
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
     ) -> list[Insertion]:  # fmt: skip
-        """T1. Store each request's jobs, all of one request or none of it, in one commit that is on disk when this returns.
+        """T1. Store each request's jobs, all or none per request, in one commit that is on disk when this returns.
 
-        A job whose `job_id` is stored already is the same request come again: nothing changes, and it counts as stored
-        (not as repeated). A job whose `idempotency_key` is stored with the same `request_digest` is answered with that job's id
-        (counted in `repeated`), with another digest it refuses its whole request. The same holds between jobs of one call.
-        `abandoned(i)` is asked for each request that would store a job, when nothing but the commit is left to wait for; one whose
-        jobs are all known by their keys is answered in any case. `seen` hears what came of
-        them as soon as others may see it; whether it will be on disk is not certain then.
+        A job whose `job_id` is already stored is the same request sent again: nothing changes, and it counts as stored (not as
+        repeated). A job whose `idempotency_key` is stored with the same `request_digest` gets that job's id (counted in
+        `repeated`); with another digest, its whole request is refused. The same holds between the jobs of one call.
+        `abandoned(i)` is called for each request that would store a job, when only the commit remains to wait for; a request whose
+        jobs are all known by their keys succeeds in any case. `seen` receives the results as soon as other processes may see them,
+        when it is not yet certain that they will be on disk.
         """
 
     def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
-        """The jobs of these ids, in this order; None where there is none. Not `whole`: see `jobs.job.without_payload`."""
+        """The jobs with these ids, in this order; None where there is none. Unless `whole`, see `jobs.job.without_payload`."""
 
     def ended(self, job_ids: Sequence[str]) -> list[str]:
-        """Those of them that have ended or are not there; cheap for many."""
+        """Those of the jobs that have ended or do not exist; cheap for many."""
 
     def version(self) -> object | None:
-        """Other than at the last call if anything was committed since, by whomever; cheap. None: that cannot be told."""
+        """Changes whenever anyone commits anything; cheap. None: the store cannot tell."""
 
     def list_jobs(
         self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
         look: int = LOOK,
     ) -> Page:  # fmt: skip
-        """Newest first by `created_at`, at most `limit`, and no more than the first job past `max_bytes` of payload and result.
+        """Newest first by `created_at`; at most `limit` jobs, stopping after the first past `max_bytes` of payload and result.
 
-        A page ends early, perhaps empty, but with a cursor, once `look` jobs were looked at or about `LOOK_BYTES` of their texts.
-        The cursor is opaque text. Jobs that are inserted later never shift or repeat a page. Not `whole`: without payloads.
-        Raises `InvalidRequest` (code `invalid_cursor`) when the cursor is none of ours.
+        A page ends early, perhaps empty but with a cursor, once `look` jobs or about `LOOK_BYTES` of their texts were examined.
+        The cursor is opaque text. Jobs inserted later never shift or repeat a page. Unless `whole`, the jobs have no payloads.
+        Raises `InvalidRequest` (code `invalid_cursor`) if the cursor is not valid.
         """
 
     def count_jobs(self, wanted: JobFilter, *, look: int = COUNT_LOOK) -> Count:
-        """Such jobs, of `look` that were looked at, or fewer where that takes long."""
+        """The number of matching jobs among at most `look` examined; fewer are examined where that is slow."""
 
     def count_ahead(self, job: Job, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Count:
-        """The due pending jobs that a claim takes before this pending one, of `look` of each priority that were looked at."""
+        """The number of due pending jobs that are claimed before this pending one; at most `look` per priority are examined."""
 
     def counts(self) -> dict[Status, int]:
         """Jobs by status, all seven; exact, and cheap however many jobs are stored."""
 
     def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
-        """The earliest `scheduled_at` of the served pending jobs of those priorities 0 to 9 whose limit is above 0, or None."""
+        """The earliest `scheduled_at` of served pending jobs of the priorities (0 to 9) with a limit above 0, or None."""
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
-        """T2 and T3 in one breath, for many: due jobs become `queued`, claimed by `owner`, epoch + 1; one claimer wins each.
+        """T2 and T3 at once, for many jobs: due jobs become `queued`, claimed by `owner`, epoch + 1; one claimer wins each.
 
-        Highest priority first, then by `scheduled_at`, then in the order of insertion; at most `limits[p]` of priority p. The
-        caller has room for them in its queue. The tickets come in that order. Takes no lock when nothing is due. May take
-        fewer than it could, never none. A claim whose reply was lost is answered by the next call of the same store.
+        Ordered by priority (highest first), then `scheduled_at`, then insertion; at most `limits[p]` jobs of priority p, for which
+        the caller has room in its queue. The tickets are in that order. Takes no lock if nothing is due. May claim fewer than it
+        could, but never none. If the reply to a claim was lost, the next call on the same store returns its result.
         """
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
-        """Each change whole or not at all, all in one commit; True where the guard matched. Later ones see earlier ones.
+        """Apply each change as a whole or not at all, all in one commit; True where the guard matched. Later ones see earlier ones.
 
-        A change with an execution stores that row (`job_id`, `attempt`) in the same transaction. So with an output, which may be
-        missing afterwards where a death or a lost connection comes between the two and a transaction is one document.
+        An execution is stored as a row (`job_id`, `attempt`) in the same transaction as its change. So is an output, except where a
+        transaction is one document: there it may be lost if the process dies or the connection breaks between the two writes.
         """
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
-        """Jobs in `claimed`, `queued` or `running` whose `Job.holder` is the owner, by `job_id`, past the id `after`.
+        """Jobs in `claimed`, `queued` or `running` whose `Job.holder` is the owner, ordered by `job_id`, after the id `after`.
 
-        All are `jobs.job.without_payload`: that is enough to take them back.
+        All are `jobs.job.without_payload`, which suffices to recover them.
         """
 
     def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
-        """The tickets of those of them that are `queued`, in the same order; `until`: only what was queued then or before."""
+        """The tickets of those that are `queued`, in the same order; `until`: only jobs that were queued by then."""
 
     def holders(self) -> list[str]:
-        """Every owner that holds at least one job now."""
+        """Every owner that currently holds at least one job."""
 
     def cancel_requests(self, owner: str) -> list[str]:
-        """Ids of the jobs that this owner runs and somebody asked to cancel."""
+        """The ids of the jobs that this owner runs and whose cancellation was requested."""
 
     def executions(self, job_id: str, *, max_bytes: int = EXECUTIONS_BYTES) -> list[Execution]:
-        """The latest attempts at a job, oldest first: no more than the first past `max_bytes`.
+        """The latest attempts at a job, oldest first, stopping after the first that exceeds `max_bytes`.
 
-        Each counts `ROW_BYTES` and what its texts have in UTF-8.
+        Each counts `ROW_BYTES` plus the UTF-8 length of its texts.
         """
 
     def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
-        """What the latest attempts that printed something left, oldest first: no more than the first past `max_bytes` of UTF-8."""
+        """The outputs of the latest attempts that printed anything, oldest first, up to the first past `max_bytes` of UTF-8."""
 
     def purge(self, *, before: datetime, limit: int) -> int:
-        """T16. Remove at most `limit` jobs that finished before that time, oldest first, with all that is theirs; how many."""
+        """T16. Remove at most `limit` jobs that finished before that time, oldest first, with all their data; returns how many."""
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
-        """Finish or undo what a writer left half done that died long before `now`; `thorough`: recount the jobs, too."""
+        """Complete or undo unfinished writes of processes that died long before `now`. `thorough`: also recount the jobs."""
 
     def ping(self) -> str:
-        """Proof that the database answers: a few words on which one it is (`SQLite 3.53.4`)."""
+        """Check that the database is reachable; returns its name and version (`SQLite 3.53.4`)."""
 
     def close(self) -> None:
-        """Let go of the database; the store is of no use afterwards."""
+        """Close the database; the store cannot be used afterwards."""
 
 
 class Feed(Protocol):
-    """Tells, as soon as it can, that another host has accepted jobs; what it misses the next poll finds."""
+    """Notifies as soon as possible that another host has accepted jobs; the next poll finds what it misses."""
 
     @property
     def fd(self) -> int:
-        """Becomes readable then."""
+        """A descriptor that becomes readable on a notification."""
 
     def clear(self) -> None:
-        """Heard; call it before looking."""
+        """Acknowledge the notifications; must be called before looking for jobs."""
 
 
 class Hosts(Protocol):
-    """Which hosts live, in a store that several share; see `hosts.failure_detector` for what follows from it."""
+    """The hosts that are alive, in a shared store; see `hosts.failure_detector` for what follows from it."""
 
     def renew(self, sign: HostHeartbeat) -> None:
-        """This host lives: its renewal rises by one (the sign's own number is ignored), the rest is as it says."""
+        """Record a heartbeat: the host's renewal rises by one (the number in `sign` is ignored), everything else is replaced."""
 
     def hosts(self) -> list[HostHeartbeat]:
-        """Every host that is known, in no order; nobody can have seen an older state than another before it."""
+        """Every known host, in no order. Reads are linearizable: a later read never returns an older state."""
 
     def forget_host(self, boot: str, *, renewal: int) -> None:
-        """Remove a host that still has this renewal: it is silent and holds nothing."""
+        """Remove a host if it still has this renewal, because it is silent and holds nothing."""

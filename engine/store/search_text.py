@@ -1,7 +1,7 @@
-"""Text that is searched for in payloads and errors, the same in all stores.
+"""Text search in payloads and errors, identical in all stores.
 
-A payload is kept as the JSON text that was sent, so what stands for the text there is looked for, too: `é` may be
-written `\\u00e9`.
+A payload is stored as the JSON text that was sent, so the search also covers the JSON spellings of the text: `é` may be written
+`\\u00e9`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from jobyard.engine.jobs.job import Job, JobFilter
 
 @functools.lru_cache(maxsize=64)
 def spellings(text: str) -> tuple[str, ...]:
-    """The text itself, and how it may stand in JSON."""
+    """The text itself and its possible spellings in JSON."""
     cases = (text,) if text.isascii() else (text, text.lower(), text.upper())
     escaped = (json.dumps(case)[1:-1] for case in cases)
     return tuple(dict.fromkeys((text, json.dumps(text, ensure_ascii=False)[1:-1], *escaped)))
 
 
 class Finder:
-    """Looks for one text in payload and error, in whatever case."""
+    """Searches payload and error for one text, ignoring case."""
 
     def __init__(self, text: str) -> None:
         self._text = text.lower()
@@ -29,7 +29,7 @@ class Finder:
         self._in_bytes = [spelling.encode() for spelling in self._spellings] if text.isascii() else []
 
     def finds(self, payload: bytes, error: str | None) -> bool:
-        """Whether it is there; where only ASCII is looked for, nothing need be decoded."""
+        """Whether either contains the text; a search for ASCII text decodes nothing."""
         if self._in_bytes:
             small = payload.lower()
             is_there = any(spelling in small for spelling in self._in_bytes)
@@ -40,7 +40,7 @@ class Finder:
 
 
 def is_wanted(job: Job, wanted: JobFilter) -> bool:
-    """Whether a job is one of those, for whoever has no index."""
+    """Whether a job matches the filter; for stores without an index."""
     return (
         wanted.status in (None, job.status)
         and wanted.task in (None, job.task)

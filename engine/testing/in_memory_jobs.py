@@ -56,7 +56,7 @@ class InMemoryJobs:
             known = _find_by_key(accepted, job.idempotency_key)
             if known is not None and not is_same_request(known.request_digest, job.request_digest):
                 at = "" if form == "job" else f"jobs[{index}]"
-                words = f"this idempotency_key was used for job {known.job_id} with another body"
+                words = f"this idempotency_key was used for job {known.job_id} with a different body"
                 raise Conflict("idempotency_conflict", f"{at}: {words}".lstrip(": "), f"{at}.idempotency_key".lstrip("."))
             job_ids.append((known or job).job_id)
             accepted.setdefault(job_ids[-1], job)
@@ -86,7 +86,7 @@ class InMemoryJobs:
         """Cancel the job, or ask it to stop if it is running; raises `Conflict`."""
         job = self.find(job_id)
         if lifecycle.is_terminal(job):
-            raise Conflict("conflict", f"job {job_id} is {job.status} already and cannot be cancelled", "job_id")
+            raise Conflict("conflict", f"job {job_id} is already {job.status} and cannot be cancelled", "job_id")
         return self.apply(lifecycle.cancel(job, now=self._world.now()))
 
     def retry(self, job_id: str) -> Job:

@@ -1,1 +1,1 @@
-"""The watcher: claims due jobs, pushes them to the queue; recovers what dead owners held and removes what is old."""
+"""The watcher: claims due jobs and pushes them to the queue; recovers the jobs of dead owners and removes old ones."""

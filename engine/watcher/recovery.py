@@ -1,8 +1,8 @@
-"""Recovery: takes back the jobs that dead owners held.
+"""Recovers the jobs that dead owners held.
 
-This is the most dangerous code in a system of its kind, so it exists once, and it acts on proof only (`Proof`). Each job is
-changed by the same guarded write as everywhere else, so three watchers that recover at once recover once. It pages past jobs that
-it cannot change, and asks for the proof again after reading each page, because a host that was silent may have come back.
+This is the most dangerous code in such a system, so it exists once and acts only on proof (`Proof`). Each job is changed by the
+same guarded write as everywhere else, so three watchers that recover at the same time recover each job once. Recovery pages past
+jobs that it cannot change, and asks for the proof again after reading each page, because a silent host may have come back.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ FORGET_HOSTS_EVERY_S = 60.0
 
 
 class Proof(Protocol):
-    """Who is dead for certain; see `supervisor.deaths`."""
+    """Proves which owners are dead; see `supervisor.deaths`."""
 
     def proven(self, owners: Iterable[str]) -> list[str]:
-        """Those of the owners that are."""
+        """The owners that are certainly dead."""
 
 
 class Proofs:
-    """Several kinds of proof; any will do."""
+    """Combines several proofs, any of which suffices."""
 
     def __init__(self, *kinds: Proof) -> None:
         self._kinds = kinds
@@ -45,13 +45,13 @@ class Proofs:
 
 
 class Recovery:
-    """One watcher's share of it."""
+    """One watcher's recovery."""
 
     def __init__(
         self, *, settings: Settings, world: World, store: Store, log: Log, deaths: Proof,
         failure_detector: FailureDetector | None = None
     ) -> None:  # fmt: skip
-        """`silence`: the watch over other hosts, where there can be some."""
+        """`failure_detector`: watches the other hosts, if the database is shared."""
         self._settings = settings
         self._world = world
         self._store = store
@@ -65,11 +65,11 @@ class Recovery:
         self.attempts_lost: dict[str, dict[str, int]] = {}
 
     def somebody_died(self) -> None:
-        """It may have held nothing and yet left something half done."""
+        """A process died; it may have held no job and still left unfinished writes."""
         self._somebody_died = True
 
     def recover(self) -> int:
-        """Take back the jobs of every owner that is proven dead; how many."""
+        """Recover the jobs of every owner that is proven dead; returns how many."""
         holders = self._store.holders()
         recovered = sum(self._recover_from(owner) for owner in self._proof.proven(holders))
         self._store.mend(now=self._world.now(), thorough=recovered > 0 or self._somebody_died)

@@ -1,4 +1,4 @@
-"""Retention: removes finished jobs that are old enough.
+"""Removes finished jobs that are older than the retention time.
 
 Nothing is removed while the wall clock looks wrong: a step of years must not empty the database.
 """
@@ -20,7 +20,7 @@ CLOCK_TRUSTED_AFTER_S = 3600.0
 
 
 class Retention:
-    """One watcher's share of it."""
+    """One watcher's retention."""
 
     def __init__(self, *, settings: Settings, world: World, store: Store, log: Log) -> None:
         self._settings = settings
@@ -32,11 +32,11 @@ class Retention:
         self._clock = WallClock(world)
 
     def purge(self) -> int:
-        """Remove finished jobs older than the retention time, some small batches at a time; how many."""
+        """Remove finished jobs older than the retention time, in a few small batches; returns how many."""
         if not self._settings.retention_s or self._world.monotonic() < self._purge_at:
             return 0
         if not self._clock.is_trusted():
-            self._log.warning("purge_postponed", reason="the wall clock was set by more than five minutes less than an hour ago")
+            self._log.warning("purge_postponed", reason="the wall clock was changed by more than five minutes within the last hour")
             self._purge_at = self._world.monotonic() + self._purge_every_s
             return 0
         before = self._world.now() - timedelta(seconds=self._settings.retention_s)
@@ -51,7 +51,7 @@ class Retention:
 
 
 class WallClock:
-    """Whether the wall clock has gone on like the monotonic one for the last hour."""
+    """Checks that the wall clock has advanced like the monotonic clock for the last hour."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -1,12 +1,12 @@
-"""Claims due jobs and pushes them to the queue; takes back what dead owners held.
+"""Claims due jobs and pushes them to the queue; recovers the jobs of dead owners.
 
     wake · next due time · poll                       Room           Pushed
-           └──▶ claim_due (as many as there is room) ◀──── queue ────▶ what was claimed is safe there
+           └──▶ claim_due (as many as there is room) ◀──── queue ────▶ the claimed jobs are in the queue
                      └── Push + Reserve ──────────────────▶
 
-A claim makes jobs `queued` in the store before they are pushed. Until the queue has said `Pushed`, the watcher keeps the
-tickets: it pushes them again to a new queue, and gives them back to the store when there is none for long. If it dies first,
-its death is proof enough for another watcher to recover them.
+A claim makes jobs `queued` in the store before they are pushed. Until the queue has replied `Pushed`, the watcher keeps the
+tickets: it pushes them again to a new queue, and returns them to the store if no queue appears for long. If the watcher dies
+first, its death is the proof with which another watcher recovers them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Watcher:
         retention: Retention, host_lease: HostLease, served: Callable[[], Served], queue_names: Callable[[], list[str]],
         feed: Feed | None = None,
     ) -> None:  # fmt: skip
-        """`queue_names`: for `QueueConnector`. `served`: what this host can run now. `feed`: tells what other hosts accepted."""
+        """`queue_names`: for `QueueConnector`. `served`: what this host can run now. `feed`: reports other hosts' accepted jobs."""
         self._owner = owner
         self._settings = settings
         self._world = world
@@ -97,7 +97,7 @@ class Watcher:
         return self._draining and not self._unpushed
 
     def tick(self, inbox: list[Envelope]) -> float:
-        """Read what came, keep the queue connected, do what the poll does, claim and push; sleep until something is due."""
+        """Handle messages, keep the queue connected, poll, claim and push; returns the time until something is due."""
         for envelope in inbox:
             self._read(envelope)
         self._reach_queue()
@@ -109,12 +109,12 @@ class Watcher:
         except StoreUnavailable as fault:
             return self._wait_for_store(fault)
         if self._store_fault is not None:
-            self._log.info("database_found")
+            self._log.info("database_reachable")
         self._store_fault = None
         return sleep_s
 
     def drain(self) -> None:
-        """Claim nothing more; what is claimed goes to the queue or back."""
+        """Claim nothing more; claimed jobs go to the queue or back to the store."""
         self._draining = True
 
     def close(self) -> None:
@@ -164,7 +164,7 @@ class Watcher:
             self._queue.send(Reserve(wanted=[BATCH for _ in PRIORITIES]))
 
     def _hand_back(self) -> None:
-        """No queue for long: the jobs wait as pending, for whoever has one."""
+        """After too long without a queue, the claimed jobs become pending again, so that a host with a queue can claim them."""
         assert self._unreachable_since is not None
         waited_s = self._world.monotonic() - self._unreachable_since
         if not self._unpushed or (waited_s < HAND_BACK_AFTER_S and not self._draining):
@@ -179,7 +179,7 @@ class Watcher:
     # ---- the store
 
     def _poll(self) -> None:
-        """The safety net: everything that a lost wake-up, a death or another host may have left."""
+        """The fallback that finds everything that a lost wake-up, a death or another host may have left."""
         if self._draining or self._world.monotonic() < self._poll_at:
             return
         self._poll_at = self._world.monotonic() + self._settings.poll_s + self._world.jitter(self._settings.poll_s / 4)
@@ -215,25 +215,25 @@ class Watcher:
         now_s = self._world.monotonic()
         until_poll_s = max(0.0, min(self._poll_at, self._host_lease.next_at()) - now_s)
         if self._unpushed or not any(self._room):
-            return until_poll_s  # Pushed or Room wakes us
+            return until_poll_s  # Pushed or Room wakes this watcher
         next_due = self._store.next_due(limits=self._room, served=self._served())
         if next_due is None:
             return until_poll_s
         until_due_s = (next_due - self._world.now()).total_seconds() + DUE_SLACK_S
         if until_due_s > 0:
-            until_due_s += self._world.jitter(DUE_SPREAD_S)  # or all watchers would be there at once, and one would do
+            until_due_s += self._world.jitter(DUE_SPREAD_S)  # otherwise all watchers would wake at once, and one suffices
         self._look_now = until_due_s <= until_poll_s
         return max(0.0, min(until_poll_s, until_due_s))
 
     def _wait_for_store(self, fault: StoreUnavailable) -> float:
         if self._store_fault is None:
-            self._log.error("database_lost", reason=fault.message)
+            self._log.error("database_unreachable", reason=fault.message)
         self._store_fault = fault.message
         self._look_now = True
         self._poll_at = self._world.monotonic()
         return 0.5 + self._world.jitter(0.5)
 
-    # ---- questions
+    # ---- requests
 
     def _health(self) -> Message:
         if self._queue is None:
@@ -256,6 +256,6 @@ class Watcher:
 
 
 def _is_any_used_up(room: list[int], tickets: list[Ticket]) -> bool:
-    """Whether the room of some priority was just enough: then more of it may be due. Otherwise what comes due later is told of."""
+    """Whether the claim used up the room of some priority, so that more of it may be due; jobs due later cause a wake-up."""
     taken = Counter(ticket.priority for ticket in tickets)
     return any(count >= room[priority] for priority, count in taken.items())

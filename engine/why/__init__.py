@@ -1,1 +1,1 @@
-"""Why a job is not running: the facts that are needed, and the rules that turn them into reasons. Nothing is asked here."""
+"""Explains why a job is not running: the facts needed and the rules that turn them into reasons. Pure: performs no I/O."""

@@ -1,7 +1,7 @@
-"""What must be known to say why a job is not running: values only.
+"""The facts that explain why a job is not running; values only.
 
-The front gathers what the processes of its host say (`ProcessReport`), `scheduler.why` what the store and the other hosts say;
-`why.rules` makes words of it.
+The front collects what the processes of its host report (`ProcessReport`), `scheduler.why` what the store and the other hosts
+know; `why.rules` turns the facts into sentences.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WAITING = (Status.PENDING, Status.CLAIMED, Status.QUEUED)
 
 
 class WorkerSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker of this host that answers. `longest_s`: how long its longest job has been running; `fault`: why it runs none."""
+    """A reachable worker of this host. `longest_s`: age of its longest-running job; `fault`: why it cannot run jobs."""
 
     name: str
     slots: int
@@ -27,9 +27,9 @@ class WorkerSeen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the job is in this host's queue: `ready` with so many `ahead`, `leased` by a worker, or not there (None).
+    """The job's place in this host's queue: `ready` with `ahead` jobs before it, `leased` by a worker, or None if it is not there.
 
-    `waiting`: how many are ready of each priority 0 to 9.
+    `waiting`: the number of ready jobs of each priority 0 to 9.
     """
 
     state: str | None = None
@@ -39,7 +39,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
-    """This host as its front sees it. `watchers`: how many answer. `place`: None when no queue does."""
+    """This host as its front sees it. `watchers`: how many are reachable. `place`: None if the queue is unreachable."""
 
     watchers: int = 0
     workers: tuple[WorkerSeen, ...] = ()
@@ -47,7 +47,7 @@ class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host can work on, None means any. `silent_s`: since its last sign of life; None: it is this one."""
+    """What a host can run; None means any. `silent_s`: time since its last heartbeat; None for this host."""
 
     host: str
     boot: str
@@ -58,12 +58,12 @@ class HostSeen(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_here(self) -> bool:
-        """Whether it is the one that is asked."""
+        """Whether this is the host that was asked."""
         return self.silent_s is None
 
     @property
     def is_alive(self) -> bool:
-        """As far as the clocks of both agree."""
+        """Whether its lease is current, as far as the two hosts' clocks agree."""
         return self.silent_s is None or self.silent_s <= self.lease_s
 
     def serves_task(self, job: Job) -> bool:
@@ -71,12 +71,12 @@ class HostSeen(msgspec.Struct, frozen=True, kw_only=True):
         return self.tasks is None or job.task in self.tasks
 
     def serves(self, job: Job) -> bool:
-        """Whether it would take the job."""
+        """Whether it would run the job."""
         return self.serves_task(job) and (self.queues is None or job.queue in self.queues)
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known. `job`: None when the database cannot be read, and `fault` says why."""
+    """Everything that is known. `job` is None if the database cannot be read; `fault` then says why."""
 
     job_id: str
     now: datetime
@@ -86,34 +86,34 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     job: Job | None = None
     fault: str | None = None
     ahead: int = 0
-    """Due jobs in the database that are claimed before it."""
+    """The number of due jobs in the database that are claimed before this one."""
     is_exact: bool = True
     max_lost: int = 5
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it has neither begun nor ended."""
+        """Whether the job has neither started nor ended."""
         return self.job is not None and self.job.status in WAITING
 
     @property
     def is_due(self) -> bool:
-        """Whether it waits and may begin."""
+        """Whether the job is waiting and its time has come."""
         return self.job is not None and self.is_waiting and self.job.scheduled_at <= self.now
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether another host holds it."""
+        """Whether another host holds the job."""
         holder = self.job.holder if self.job is not None else None
         return holder is not None and parse_owner(holder).boot != self.boot
 
     @property
     def is_served_here(self) -> bool:
-        """Whether this host would take it."""
+        """Whether this host would run the job."""
         return self.job is not None and any(host.is_here and host.serves(self.job) for host in self.hosts)
 
     @property
     def needs_us(self) -> bool:
-        """Whether nobody but this host will run it, as far as is known."""
+        """Whether, as far as is known, only this host can run the job."""
         if self.job is None or not self.is_waiting or self.is_elsewhere:
             return self.job is None
         others = (host for host in self.hosts if not host.is_here and host.is_alive)

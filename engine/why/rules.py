@@ -1,7 +1,7 @@
-"""Why a job is not running: facts in, reasons out. Nothing is asked here, and no clock is read.
+"""The rules that explain why a job is not running: facts in, reasons out. They perform no I/O and read no clock.
 
-`RULES` stand in the order of telling, the most decisive first: a database that is away; an end, or that it runs; a time that
-has not come; somebody who is needed and not there; others that come first; and when nothing is in its way, that it will start.
+`RULES` are in order of presentation, the most decisive first: the database is unreachable; the job has ended or runs; its time has
+not come; a needed component or host is missing; other jobs come first; and, if nothing blocks it, the job is about to start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST_NAMES = 20
 
 
 class Code(StrEnum):
-    """The reasons."""
+    """The reason codes."""
 
     DATABASE_UNAVAILABLE = "database_unavailable"
     COMPLETED = "completed"
@@ -49,7 +49,7 @@ class Code(StrEnum):
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """One, in words; `facts` are its numbers and names."""
+    """One reason in words; `facts` are the numbers and names behind it."""
 
     code: Code
     message: str
@@ -57,32 +57,32 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def explain(facts: Facts) -> list[Reason]:
-    """All that applies, at least one."""
+    """All reasons that apply; at least one."""
     return [reason for rule in RULES if (reason := rule(facts)) is not None] or [_about_to_start()]
 
 
 def to_json(facts: Facts) -> bytes:
-    """As clients see it; `status` is null when the database could not be read."""
+    """The reasons as clients see them; `status` is null if the database could not be read."""
     reasons = [{"code": reason.code, "message": reason.message, **reason.facts} for reason in explain(facts)]
     status = None if facts.job is None else facts.job.status
     return msgspec.json.encode({"job_id": facts.job_id, "status": status, "reasons": reasons})
 
 
 def in_words(seconds: float) -> str:
-    """`40 s`, `8 min`, `3 h`, `5 days`: two digits are enough to wait by."""
+    """A rounded duration such as `40 s`, `8 min`, `3 h` or `5 days`."""
     for name, length, enough in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
         if seconds < enough * length:
             return f"{round(seconds / length)} {name}"
     return f"{round(seconds / 86400):,} days"
 
 
-# ---- it cannot be read, has ended, or runs
+# ---- the database is unreachable, or the job has ended or is running
 
 
 def _database(facts: Facts) -> Reason | None:
     if facts.job is not None:
         return None
-    words = f"the database cannot be read, and no job begins without it: {facts.fault}"
+    words = f"the database cannot be read, and no job can start without it: {facts.fault}"
     return Reason(code=Code.DATABASE_UNAVAILABLE, message=words)
 
 
@@ -106,7 +106,7 @@ def _cancel_requested(facts: Facts) -> Reason | None:
     job = facts.job
     if job is None or job.status is not Status.RUNNING or job.cancel_requested_at is None:
         return None
-    words = f"somebody asked to cancel it {_since(facts, job.cancel_requested_at)} ago: the task is told, then stopped"
+    words = f"cancellation was requested {_since(facts, job.cancel_requested_at)} ago: the task is asked to stop, then ended"
     return Reason(code=Code.CANCEL_REQUESTED, message=words, facts={"since": rfc3339(job.cancel_requested_at)})
 
 
@@ -124,13 +124,13 @@ def _running(facts: Facts) -> Reason | None:
 
 
 def _host_silent(facts: Facts) -> Reason | None:
-    """It holds the job, and its last sign of life is older than its lease."""
+    """The host that holds the job has sent no heartbeat for longer than its lease."""
     holder = facts.job.holder if facts.job is not None and not is_terminal(facts.job) else None
     host = next((host for host in facts.hosts if holder and host.boot == parse_owner(holder).boot), None)
     if host is None or host.is_alive:
         return None
     silent_s = host.silent_s or 0.0
-    words = f"host {host.host}, which has it, gave its last sign of life {in_words(silent_s)} ago: others take it back soon"
+    words = f"host {host.host}, which holds it, sent its last heartbeat {in_words(silent_s)} ago: other hosts recover it soon"
     return Reason(code=Code.HOST_SILENT, message=words, facts={"host": host.host, "silent_s": round(silent_s, 1)})
 
 
@@ -162,7 +162,7 @@ def _due(facts: Facts, job: Job) -> dict[str, object]:
     return {"until": rfc3339(job.scheduled_at), "in_s": round((job.scheduled_at - facts.now).total_seconds(), 3)}
 
 
-# ---- somebody is missing
+# ---- a needed component or host is missing
 
 
 def _task_not_served(facts: Facts) -> Reason | None:
@@ -189,19 +189,19 @@ def _no_watcher(facts: Facts) -> Reason | None:
     is_to_be_claimed = facts.job is None or facts.job.status is Status.PENDING
     if not facts.needs_us or not is_to_be_claimed or facts.report.watchers:
         return None
-    return Reason(code=Code.NO_WATCHER, message="no watcher answers on this host: nobody sees that a job is due")
+    return Reason(code=Code.NO_WATCHER, message="no watcher is reachable on this host: due jobs are not claimed")
 
 
 def _no_queue(facts: Facts) -> Reason | None:
     if not facts.needs_us or facts.report.place is not None:
         return None
-    return Reason(code=Code.NO_QUEUE, message="the queue does not answer on this host: nobody hands jobs to workers")
+    return Reason(code=Code.NO_QUEUE, message="the queue is not reachable on this host: workers receive no jobs")
 
 
 def _no_worker(facts: Facts) -> Reason | None:
     if not facts.needs_us or facts.report.workers:
         return None
-    return Reason(code=Code.NO_WORKER, message="no worker answers on this host: nobody runs jobs")
+    return Reason(code=Code.NO_WORKER, message="no worker is reachable on this host: no job can run")
 
 
 def _no_template(facts: Facts) -> Reason | None:
@@ -211,14 +211,14 @@ def _no_template(facts: Facts) -> Reason | None:
     return Reason(code=Code.NO_TEMPLATE, message=f"no worker of this host can run jobs: {faults[0]}")
 
 
-# ---- others come first
+# ---- other jobs come first
 
 
 def _last_chance(facts: Facts) -> Reason | None:
     job = facts.job
     if job is None or not facts.is_due or not is_last_chance(job, max_lost=facts.max_lost):
         return None
-    words = f"its worker died {job.lost_count} of at most {facts.max_lost} times: of such jobs a worker runs one at a time"
+    words = f"it lost its worker {job.lost_count} of at most {facts.max_lost} times: a worker runs only one such job at a time"
     return Reason(code=Code.LAST_CHANCE, message=words, facts={"lost_count": job.lost_count, "max_lost": facts.max_lost})
 
 
@@ -251,7 +251,7 @@ def _handed_out(facts: Facts) -> Reason | None:
     place = facts.report.place
     if not facts.is_waiting or place is None or place.state != "leased":
         return None
-    words = f"{place.leased_by} has been handed it, and begins it as soon as it can"
+    words = f"{place.leased_by} has leased it and starts it as soon as it can"
     return Reason(code=Code.HANDED_OUT, message=words, facts={"worker": place.leased_by})
 
 
@@ -260,19 +260,19 @@ def _other_hosts(facts: Facts) -> Reason | None:
     if job is None or job.holder is None or not facts.is_waiting or not facts.is_elsewhere:
         return None
     host = parse_owner(job.holder).host
-    words = f"host {host} has had it in its queue for {_since(facts, job.queued_at)}; ask there for more"
+    words = f"host {host} has had it in its queue for {_since(facts, job.queued_at)}; ask that host for details"
     return Reason(code=Code.ELSEWHERE, message=words, facts={"host": host})
 
 
 def _about_to_start() -> Reason:
-    return Reason(code=Code.ABOUT_TO_START, message="nothing is in its way: it is due, and begins within a moment")
+    return Reason(code=Code.ABOUT_TO_START, message="nothing blocks it: it is due and starts within a moment")
 
 
 RULES: tuple[Callable[[Facts], Reason | None], ...] = (
     _database, _ended, _cancel_requested, _running, _host_silent, _retry_wait, _scheduled, _task_not_served, _queue_not_served,
     _no_watcher, _no_queue, _no_worker, _no_template, _last_chance, _jobs_ahead, _slots_busy, _handed_out, _other_hosts,
 )  # fmt: skip
-"""In the order of telling."""
+"""In order of presentation."""
 
 
 # ---- words

@@ -1,1 +1,1 @@
-"""Data between processes: messages, their frames, the sockets that carry them."""
+"""Data between processes: the messages, their frames, and the sockets that carry them."""

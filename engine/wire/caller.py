@@ -1,7 +1,7 @@
-"""Calls from threads that may wait: a request to a component, its reply, a deadline. For the front and the command line.
+"""Blocking calls with a deadline: a request to a component and its reply. For the front's threads and the command line.
 
-Connections are kept and reused, one request at a time on each. A connection whose call failed or was dropped is closed, so
-that no late reply can be taken for another's. The sockets never block; who waits, waits in `poll`.
+Connections are kept and reused, with one request at a time on each. A connection whose call failed or was dropped is closed, so
+a late reply can never be taken for another request's. The sockets are non-blocking; waiting happens in `poll`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from jobyard.engine.world import World
 KEPT_CONNECTIONS = 64
 READ_BYTES = 1 << 16
 SILENT_S = 3.0
-"""A component that has not answered for so long is taken for unhealthy."""
+"""A component that has not replied for this long counts as unhealthy."""
 
 
 
 class NoAnswer(Exception):
-    """The component is not there, broke off, or did not answer in time. `was_sent`: it may have got the whole request."""
+    """The component is not reachable, disconnected, or did not reply in time. `was_sent`: it may have received the request."""
 
     def __init__(self, message: str, *, was_sent: bool) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class NoAnswer(Exception):
 
 
 class Call:
-    """A request on its way, and its reply when it comes: it can be waited for again and again, or be dropped."""
+    """A request in progress and its eventual reply; it can be waited for repeatedly, or dropped."""
 
     def __init__(self, caller: Caller, name: str, sock: socket.socket, unsent: memoryview) -> None:
         self._caller = caller
@@ -44,15 +44,15 @@ class Call:
         self._unsent = unsent
         self._unframer = Unframer()
         self.has_begun = False
-        """The component said that it is about to do it."""
+        """The component has announced that it is about to carry out the request."""
 
     @property
     def was_sent(self) -> bool:
-        """Whether the component may have got the whole request."""
+        """Whether the component may have received the whole request."""
         return not self._unsent
 
     def wait(self, timeout_s: float) -> Message | None:
-        """The reply; None when it has not come within this time; raises `NoAnswer` when none can come any more."""
+        """The reply; None if it has not arrived within this time. Raises `NoAnswer` if it can no longer arrive."""
         deadline = self._caller.world.monotonic() + timeout_s
         try:
             while self._is_ready(deadline):
@@ -70,11 +70,11 @@ class Call:
         return None
 
     def drop(self) -> None:
-        """Wait no more."""
+        """Stop waiting and close the connection."""
         self._sock.close()
 
     def _is_ready(self, deadline: float) -> bool:
-        """With no time left it is not waited, but what has come is read, and what there is room for is sent."""
+        """With no time left this does not wait, but still reads what has arrived and sends what fits."""
         left_s = max(0.0, deadline - self._caller.world.monotonic())
         waiter = select.poll()
         waiter.register(self._sock, select.POLLOUT if self._unsent else select.POLLIN)
@@ -83,12 +83,12 @@ class Call:
     def _receive(self) -> bytes:
         data = self._sock.recv(READ_BYTES)
         if not data:
-            raise ConnectionResetError("the connection broke off")
+            raise ConnectionResetError("the connection was lost")
         return data
 
 
 class Caller:
-    """Calls components by name; safe to use from many threads."""
+    """Calls components by name. Thread-safe."""
 
     def __init__(self, run_dir: RunDir, world: World) -> None:
         self.world = world
@@ -97,13 +97,13 @@ class Caller:
         self._lock = threading.Lock()
 
     def begin(self, name: str, request: Message) -> Call:
-        """Send as much as goes without waiting; raises `NoAnswer` when nobody is there."""
+        """Send as much as possible without waiting; raises `NoAnswer` if the component is not reachable."""
         data = memoryview(frame(request))
         kept = self._take(name)
         if kept is not None:
             try:
                 return Call(self, name, kept, send_some(kept, data))
-            except OSError:  # it belongs to a predecessor that died: nothing of ours was read there whole
+            except OSError:  # the kept connection led to a predecessor that died: it cannot have read the whole request
                 kept.close()
         try:
             return self._connect(name, data)
@@ -120,7 +120,7 @@ class Caller:
         return reply
 
     def call_all(self, names: Sequence[str], request: Message, *, timeout_s: float) -> dict[str, Message | None]:
-        """Ask all at once; None for whoever has not answered when the time is up."""
+        """Send the request to all components at once; None for each that has not replied in time."""
         deadline = self.world.monotonic() + timeout_s
         begun: dict[str, Call] = {}
         for name in names:
@@ -143,7 +143,7 @@ class Caller:
             self._idle.clear()
 
     def keep(self, name: str, sock: socket.socket) -> None:
-        """A connection on which nothing is under way."""
+        """Keep an idle connection for reuse."""
         with self._lock:
             kept = self._idle.setdefault(name, deque())
             if len(kept) < KEPT_CONNECTIONS:
@@ -168,7 +168,7 @@ class Caller:
 
 
 def send_some(sock: socket.socket, data: memoryview) -> memoryview:
-    """What is left of it for later."""
+    """Send what fits without blocking; returns the rest."""
     try:
         return data[sock.send(data) :]
     except BlockingIOError:

@@ -1,6 +1,6 @@
-"""Frames: how one message lies on a byte stream. Four bytes of length, big end first, then the message in msgpack.
+"""Frames a message on a byte stream: four bytes of length, big-endian, followed by the message in msgpack.
 
-A frame that is too long or cannot be decoded raises `Damaged`; whoever reads ends that connection and no other.
+A frame that is too long or cannot be decoded raises `Damaged`; the reader closes that connection and no other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from jobyard.engine.wire.messages import MESSAGES, Message
 
 MAX_FRAME_BYTES = 48 << 20
-"""Above the largest request body with its envelope; checked before anything is read."""
+"""Larger than the largest request body with its envelope; checked before the body is read."""
 
 _LENGTH = struct.Struct(">I")
 _encoder = msgspec.msgpack.Encoder()
@@ -21,7 +21,7 @@ _decoder = msgspec.msgpack.Decoder(MESSAGES)
 
 
 class Damaged(Exception):
-    """What came is not a frame of ours."""
+    """The bytes are not a valid frame."""
 
 
 def encode(message: Message) -> bytes:
@@ -30,7 +30,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(body: bytes | bytearray | memoryview) -> Message:
-    """The message that `encode` made this of."""
+    """Decode what `encode` returned."""
     try:
         message: Message = _decoder.decode(body)
         return message
@@ -39,7 +39,7 @@ def decode(body: bytes | bytearray | memoryview) -> Message:
 
 
 def frame(message: Message) -> bytes:
-    """The message with its length before it."""
+    """The message preceded by its length."""
     body = encode(message)
     if len(body) > MAX_FRAME_BYTES:
         raise Damaged(f"a {type(message).__name__} of {len(body)} bytes is over the limit of {MAX_FRAME_BYTES}")
@@ -47,7 +47,7 @@ def frame(message: Message) -> bytes:
 
 
 class Unframer:
-    """Takes bytes as they come, gives messages as they are whole."""
+    """Takes bytes as they arrive and yields complete messages."""
 
     def __init__(self, max_bytes: int = MAX_FRAME_BYTES, decoder: Callable[[bytes], Message] = decode) -> None:
         self._max_bytes = max_bytes
@@ -55,7 +55,7 @@ class Unframer:
         self._buffer = bytearray()
 
     def feed(self, data: bytes | memoryview) -> Iterator[Message]:
-        """The messages that these bytes complete, one by one; raises `Damaged` after those that came before the damage."""
+        """Yield the messages that these bytes complete; raises `Damaged` after those that precede the damage."""
         self._buffer += data
         start = 0
         try:

@@ -1,8 +1,8 @@
-"""A role's ears and mouth: one selector over all its sockets, without threads and without blocking.
+"""A role's message I/O: one selector over all its sockets, without threads and without blocking.
 
-`Hub.poll` gives what has come since the last turn as a list of letters, so that a role works on everything that waits in
-one go (one commit, one reply each). A peer that sends a damaged frame, or never reads what it is sent, loses its
-connection; the role hears `Closed` once for it. Nobody outside `RunDir` (mode 0700) can reach these sockets.
+`Hub.poll` returns what has arrived since the last iteration as a list of envelopes, so that a role handles all of it at once (one
+commit, one reply each). A peer that sends a damaged frame, or never reads what it is sent, is disconnected; the role receives
+`Closed` once for it. Only processes with access to `RunDir` (mode 0700) can reach these sockets.
 """
 
 from __future__ import annotations
@@ -26,47 +26,47 @@ BACKLOG = 512
 
 
 class Peer(Protocol):
-    """The other end of a stream, to whoever holds it."""
+    """The remote end of a stream."""
 
     def send(self, message: Message) -> bool:
-        """Send without waiting; False when the peer is gone (a `Closed` comes, or has come).
+        """Send without waiting; False if the peer is gone (a `Closed` follows or has arrived).
 
-        Raises `Damaged`, and nothing was sent, when the message is too large for a frame.
+        Raises `Damaged`, having sent nothing, if the message is too large for a frame.
         """
 
     def close(self) -> None:
-        """End the connection; no `Closed` comes."""
+        """Close the connection; no `Closed` follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A message and whom it is from (None: a hint)."""
+    """A message and its sender (None for a hint)."""
 
     peer: Peer | None
     message: Message
 
 
 class Network(Protocol):
-    """What a role needs of the hub; tests give it a network without sockets."""
+    """What a role needs from the hub; tests provide one without sockets."""
 
     def connect(self, address: str) -> Peer | None:
-        """A stream to the component listening under this name; None when nobody does."""
+        """A stream to the component that listens under this name; None if none does."""
 
     def hint(self, address: str, message: Message) -> None:
-        """A datagram to the component of this name, lost if it does not listen or is behind."""
+        """Send a datagram to the component with this name; it is lost if the component does not listen or has fallen behind."""
 
     def adopt(self, sock: socket.socket, max_bytes: int | None = None, decoder: Callable[[bytes], Message] = decode) -> Peer:
-        """Serve a socket that is connected already, such as one end of a pair; a frame over `max_bytes` ends the connection."""
+        """Serve a socket that is already connected, such as one end of a pair; a frame over `max_bytes` closes the connection."""
 
     def watch(self, fd: int) -> None:
-        """Deliver `Ready` on every turn on which the descriptor is readable."""
+        """Deliver `Ready` on every iteration in which the descriptor is readable."""
 
     def forget(self, fd: int) -> None:
-        """Stop watching it."""
+        """Stop watching the descriptor."""
 
 
 class Mailbox(Network, Protocol):
-    """What a loop that is not the hub's own needs of it, besides."""
+    """What a loop other than the hub's own needs in addition."""
 
     def poll(self, timeout_s: float) -> list[Envelope]:
         """See `Hub`."""
@@ -120,7 +120,7 @@ class Stream:
             self._hub.await_writable(self, False)
 
     def receive(self) -> Iterator[Message]:
-        """Everything whole that has come; then raises `Damaged` or an `OSError` if nothing more can come."""
+        """Every complete message that has arrived; then raises `Damaged` or an `OSError` if no more can arrive."""
         for _ in range(READS_A_TURN):
             try:
                 size = self.sock.recv_into(self._hub.came)
@@ -155,10 +155,10 @@ class Hub:
         self._out.setblocking(False)
         self._lost: list[Stream] = []
         self.came = memoryview(bytearray(READ_BYTES))
-        """Where streams read to: a new buffer for each read would be asked of the system, and given back."""
+        """The read buffer of all streams; allocating one per read would cost a system call each time."""
 
     def listen(self, name: str) -> None:
-        """Take connections and hints under this name."""
+        """Accept connections and hints under this name."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._run_dir.bind(listener, f"{name}.sock")
         listener.listen(BACKLOG)
@@ -203,11 +203,11 @@ class Hub:
             self._selector.unregister(fd)
 
     def fileno(self) -> int:
-        """Readable when `poll` has something to do: so that one hub can be a part of somebody else's loop."""
+        """A descriptor that is readable when `poll` has work, so that a hub can be part of another event loop."""
         return self._selector.fileno()
 
     def poll(self, timeout_s: float) -> list[Envelope]:
-        """What has come, waiting at most so long for it when nothing has."""
+        """What has arrived; if nothing has, waits at most `timeout_s` for it."""
         envelopes: list[Envelope] = []
         for key, events in self._selector.select(0 if self._lost else max(0.0, timeout_s)):
             if isinstance(key.data, Stream):
@@ -222,13 +222,13 @@ class Hub:
         return envelopes + [Envelope(stream, Closed()) for stream in lost]
 
     def lose(self, stream: Stream) -> None:
-        """The peer is gone or broke the rules: drop it and tell the role on the next turn."""
+        """The peer is gone or broke the protocol: close the stream and deliver `Closed` on the next iteration."""
         if stream.open:
             self.drop(stream)
             self._lost.append(stream)
 
     def drop(self, stream: Stream) -> None:
-        """Close a stream without a word."""
+        """Close a stream without delivering `Closed`."""
         if stream.open:
             stream.open = False
             self._streams.discard(stream)
@@ -236,11 +236,11 @@ class Hub:
             stream.sock.close()
 
     def await_writable(self, stream: Stream, wanted: bool) -> None:
-        """Whether the hub should flush the stream when its peer reads again."""
+        """Whether the hub should flush the stream once its peer reads again."""
         self._selector.modify(stream.sock, selectors.EVENT_READ | (selectors.EVENT_WRITE if wanted else 0), stream)
 
     def close(self) -> None:
-        """Close every socket; the names stay until a successor binds them."""
+        """Close every socket; the socket files remain until a successor binds them."""
         for stream in list(self._streams):
             self.drop(stream)
         for sock in (*self._listeners, self._hints, self._out):

@@ -1,9 +1,9 @@
-"""THE messages between processes. Every one is a frozen value, coded as msgpack with its type's name as tag.
+"""THE messages between processes. Each is an immutable value, encoded as msgpack with its type's name as the tag.
 
-A client of a component sends a request and waits for one reply on the same connection. Of submissions many may be on their way on
-one connection (`Submits`): their replies have numbers. Watchers and workers keep one
-connection each to the queue, on which either side speaks when it has something to say. Hints are single datagrams that may be
-lost: they only make sooner what the next poll would find anyway.
+A client of a component sends a request and waits for one reply on the same connection. Many submissions can be in progress on one
+connection (`Submits`); their replies are numbered. Watchers and workers each keep one connection to the queue, on which either
+side sends when it has something to report. Hints are single datagrams that may be lost: they only announce sooner what the next
+poll would find anyway.
 
     front ─ Submit Find List … ─▶ scheduler            front ─ Ping ─▶ every component
     scheduler, worker ─ Wake (hint) ─▶ watcher         supervisor ─ OwnersDied (hint) ─▶ watcher
@@ -25,7 +25,7 @@ from jobyard.engine.why.facts import ProcessReport
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """Base of everything that goes over the wire."""
+    """Base class of everything that is sent between processes."""
 
 
 # ---- requests to a scheduler -------------------------------------------------------------------------------------
@@ -34,9 +34,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
 class Submit(Message, frozen=True):
     """Store new jobs. `form` says what `body` is: `job` (one JSON object), `batch` ({"jobs": […]}) or `ndjson`.
 
-    `first_id` begins the run of ids that the sender reserved, so that the same request sent twice stores one job.
-    After `deadline` (monotonic seconds of this host) it must not be stored any more. `is_again`: it was sent before, to somebody
-    who may have stored it and has not said so; then it is looked up before it is refused for want of time or room.
+    `first_id` is the first of the ids that the sender reserved, so that the same request sent twice stores its jobs once. After
+    `deadline` (monotonic seconds of this host) the request must not be stored. `is_again`: it was sent before, to a scheduler that
+    may have stored it without saying so; it is then looked up before it is refused for lack of time or room.
     """
 
     form: str
@@ -49,20 +49,20 @@ class Submit(Message, frozen=True):
 
 
 class Submits(Message, frozen=True):
-    """What one sender has to submit at this moment, each for itself. The numbers of their replies count on from `first_number`."""
+    """What one sender submits at this moment; the requests are independent. Their replies are numbered from `first_number`."""
 
     first_number: int
     submits: list[Submit]
 
 
 class Find(Message, frozen=True):
-    """One job by id; answered with `Json` or `Refused`."""
+    """Get one job by id; the reply is `Json` or `Refused`."""
 
     job_id: str
 
 
 class List(Message, frozen=True):
-    """A page of jobs; answered with `Json` (an array, with the cursor of the next page)."""
+    """Get a page of jobs; the reply is `Json` (an array, with the cursor of the next page)."""
 
     limit: int = 100
     cursor: str | None = None
@@ -70,40 +70,40 @@ class List(Message, frozen=True):
 
 
 class ListExecutions(Message, frozen=True):
-    """The attempts at a job; answered with `Json` (an array) or `Refused`."""
+    """Get the attempts at a job; the reply is `Json` (an array) or `Refused`."""
 
     job_id: str
 
 
 class ListOutputs(Message, frozen=True):
-    """What the attempts at a job printed; answered with `Outputs` or `Refused`."""
+    """Get the outputs of a job's attempts; the reply is `Outputs` or `Refused`."""
 
     job_id: str
 
 
 class WatchCompletion(Message, frozen=True):
-    """The sender waits for the end of these jobs, and of those no longer; answered with `Ended`, once for each, when it comes."""
+    """Wait for these jobs to end, and no longer for `no_longer`; one `Ended` is sent for each when it ends."""
 
     job_ids: list[str]
     no_longer: list[str] = []
 
 
 class CancelJob(Message, frozen=True):
-    """Cancel a job, or ask its worker to; answered with `Json` (the job) or `Refused`."""
+    """Cancel a job, or request that from its worker; the reply is `Json` (the job) or `Refused`."""
 
     job_id: str
     request_id: str = ""
 
 
 class RetryJob(Message, frozen=True):
-    """Give a failed or cancelled job a fresh set of retries; answered with `Json` (the job) or `Refused`."""
+    """Give a failed or cancelled job a fresh set of retries; the reply is `Json` (the job) or `Refused`."""
 
     job_id: str
     request_id: str = ""
 
 
 class ChangeMany(Message, frozen=True):
-    """Cancel or retry (`verb`) a share of the jobs that the JSON `body` selects; answered with `Json` (an object) or `Refused`."""
+    """Cancel or retry (`verb`) a portion of the jobs that the JSON `body` selects; the reply is `Json` (an object) or `Refused`."""
 
     verb: Verb
     body: bytes
@@ -111,22 +111,22 @@ class ChangeMany(Message, frozen=True):
 
 
 class ListTasks(Message, frozen=True):
-    """The tasks that some host knows, by name; answered with `Json` (an array)."""
+    """Get the tasks known to any host, by name; the reply is `Json` (an array)."""
 
 
 class Explain(Message, frozen=True):
-    """Why is this job not running? `site`: what the front sees of this host. Answered with `Json` (an object) or `Refused`."""
+    """Explain why a job is not running. `report`: what the front knows of this host. The reply is `Json` or `Refused`."""
 
     job_id: str
     report: ProcessReport
 
 
 class CountJobs(Message, frozen=True):
-    """Jobs by status; answered with `Json` (an object)."""
+    """Count jobs by status; the reply is `Json` (an object)."""
 
 
 class CountMatching(Message, frozen=True):
-    """How many such jobs there are, as far as that is cheap to say; answered with `Json` (an object)."""
+    """Count the matching jobs, as far as that is cheap; the reply is `Json` (an object)."""
 
     wanted: JobFilter = JobFilter()
 
@@ -135,23 +135,23 @@ class CountMatching(Message, frozen=True):
 
 
 class Ping(Message, frozen=True):
-    """Are you well? Answered with `Json` (an object of details) or `Refused` with what is wrong."""
+    """Check a component's health; the reply is `Json` (an object of details) or `Refused` with the problem."""
 
 
 class GetPlace(Message, frozen=True):
-    """→ queue: where is this job in it? Answered with `Json` (a `Place`)."""
+    """→ queue: get the place of a job in the queue; the reply is `Json` (a `Place`)."""
 
     job_id: str
 
 
 class GetItems(Message, frozen=True):
-    """What the queue holds, in the order of handing out; answered with `Json` (an object)."""
+    """Get the contents of the queue, in the order of handing out; the reply is `Json` (an object)."""
 
     limit: int = 100
 
 
 class GetOutput(Message, frozen=True):
-    """To a worker: what this attempt, which runs there, has printed so far; answered with `OutputNow`."""
+    """→ worker: get what a running attempt has printed so far; the reply is `OutputNow`."""
 
     job_id: str
     attempt: int
@@ -161,48 +161,48 @@ class GetOutput(Message, frozen=True):
 
 
 class Accepted(Message, frozen=True):
-    """The jobs are stored and on disk; `repeated` of them were there before by their idempotency keys."""
+    """The jobs are stored and on disk; `repeated` of them already existed, by their idempotency keys."""
 
     job_ids: list[str]
     repeated: int = 0
 
 
 class Begun(Message, frozen=True):
-    """Not the reply yet: from now on the request may be stored, and its sender should wait for what came of it."""
+    """A preliminary reply: from now on the request may be stored, so the sender should wait for the final one."""
 
 
 class Expired(Message, frozen=True):
-    """Nothing of the request is stored, and nothing will be: its deadline was over when that was looked at."""
+    """Nothing of the request is or will be stored: it was examined after its deadline."""
 
 
 class Json(Message, frozen=True):
-    """An answer as JSON text, ready to be sent on."""
+    """A reply as JSON text, ready to be forwarded."""
 
     body: bytes
     cursor: str | None = None
 
 
 class Outputs(Message, frozen=True):
-    """One for each of the latest attempts, oldest first. `worker` is the process that runs the last of them, if one does."""
+    """One output for each of the latest attempts, oldest first. `worker` is the process that runs the last of them, if any."""
 
     outputs: list[Output]
     worker: str | None = None
 
 
 class OutputNow(Message, frozen=True):
-    """None: that attempt is not here, or no longer."""
+    """The output so far; None if the attempt does not, or no longer, run here."""
 
     output: Output | None
 
 
 class Ended(Message, frozen=True):
-    """These jobs have ended, or are not there."""
+    """These jobs have ended or do not exist."""
 
     job_ids: list[str]
 
 
 class Refused(Message, frozen=True):
-    """An error as `errors` names it. `temporary` with `retry_after_s`: the same request may succeed later."""
+    """An error as defined in `errors`. `temporary` with `retry_after_s`: the same request may succeed later."""
 
     code: str
     message: str
@@ -211,7 +211,7 @@ class Refused(Message, frozen=True):
 
 
 class Replied(Message, frozen=True):
-    """To some of the `Submits` that came on this connection, in any order, each by its number."""
+    """Replies, by number, to some of the `Submits` received on this connection, in any order."""
 
     replies: list[tuple[int, Accepted | Begun | Expired | Refused]]
 
@@ -220,13 +220,13 @@ class Replied(Message, frozen=True):
 
 
 class Reserve(Message, frozen=True):
-    """Watcher → queue: keep room for up to so many of each priority 0 to 9. Replaces what was reserved before."""
+    """Watcher → queue: reserve room for up to this many tickets of each priority 0 to 9. Replaces an earlier reservation."""
 
     wanted: list[int]
 
 
 class Room(Message, frozen=True):
-    """Queue → watcher: so many of each priority may be pushed; also sent unasked when room opens after a refusal."""
+    """Queue → watcher: this many of each priority may be pushed; also sent unprompted when room opens after a partial grant."""
 
     granted: list[int]
 
@@ -238,40 +238,40 @@ class Push(Message, frozen=True):
 
 
 class Pushed(Message, frozen=True):
-    """Queue → watcher: all of the last `Push` is taken (`known`: how many of it the queue had already)."""
+    """Queue → watcher: every ticket of the last `Push` is in the queue (`known`: how many it already had)."""
 
     taken: int
     known: int
 
 
 class Want(Message, frozen=True):
-    """Worker → queue: send up to so many tickets as soon as there are any. Replaces an earlier wish; 0 withdraws it."""
+    """Worker → queue: send up to this many tickets once there are any. Replaces an earlier request; 0 withdraws it."""
 
     count: int
     worker: str
 
 
 class Leased(Message, frozen=True):
-    """Queue → worker: these are yours until the lease runs out."""
+    """Queue → worker: these tickets are leased to you."""
 
     tickets: list[Ticket]
     lease_s: float
 
 
 class Extend(Message, frozen=True):
-    """Worker → queue: still at work on these leases, each a job_id and its ticket's epoch."""
+    """Worker → queue: extend these leases, each a job_id and its ticket's epoch."""
 
     leases: list[tuple[str, int]]
 
 
 class Ack(Message, frozen=True):
-    """Worker → queue: done with these (job_id, epoch), whatever came of them."""
+    """Worker → queue: finished with these (job_id, epoch), whatever the outcome."""
 
     leases: list[tuple[str, int]]
 
 
 class Release(Message, frozen=True):
-    """Worker → queue: these (job_id, epoch) are not begun, take them back."""
+    """Worker → queue: these (job_id, epoch) were not started and are returned."""
 
     leases: list[tuple[str, int]]
 
@@ -280,15 +280,15 @@ class Release(Message, frozen=True):
 
 
 class Wake(Message, frozen=True):
-    """→ watcher: there is a job due at this time, sooner than you may know."""
+    """→ watcher: a job is due at this time, possibly before your next poll."""
 
     due_at: datetime
 
 
 class CancelAsked(Message, frozen=True):
-    """→ worker, queue: somebody asked to cancel this job, which has this epoch since: tickets of earlier ones are void.
+    """→ worker, queue: cancellation of this job was requested at this epoch; tickets of earlier epochs are void.
 
-    A hint may come late, when the job was retried and queued again.
+    The hint may arrive late, after the job was retried and queued again.
     """
 
     job_id: str
@@ -296,7 +296,7 @@ class CancelAsked(Message, frozen=True):
 
 
 class OwnersDied(Message, frozen=True):
-    """→ watcher: the roster has new dead owners (the hint only says: look now)."""
+    """→ watcher: the roster lists new dead owners (the hint only says to look now)."""
 
     owners: list[str]
 
@@ -318,7 +318,7 @@ class Run(Message, frozen=True):
 
 
 class Done(Message, frozen=True):
-    """Executor → worker: how the attempt ended, and how long it ran in the child, in seconds. `is_spent`: the child leaves now."""
+    """Executor → worker: how the attempt ended and how many seconds it ran. `is_spent`: the child is about to exit."""
 
     job_id: str
     attempt: int
@@ -328,7 +328,7 @@ class Done(Message, frozen=True):
 
 
 class Progressed(Message, frozen=True):
-    """Executor → worker: the task says how far it is (0 to 1) and, in words, where."""
+    """Executor → worker: the task reports its progress, as a fraction from 0 to 1 and a note."""
 
     job_id: str
     attempt: int
@@ -336,11 +336,11 @@ class Progressed(Message, frozen=True):
     note: str
 
 
-# ---- what the hub itself tells its role --------------------------------------------------------------------------
+# ---- what the hub itself delivers to its role -------------------------------------------------------------------
 
 
 class Closed(Message, frozen=True):
-    """This peer is gone; nothing more comes from it."""
+    """The peer is gone; it sends nothing more."""
 
 
 class Ready(Message, frozen=True):
@@ -355,4 +355,4 @@ MESSAGES = (
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Push | Pushed | Want | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied | Run | Done | Progressed
 )  # fmt: skip
-"""All that may be decoded; `Closed` and `Ready` never travel."""
+"""Every message that may be decoded; `Closed` and `Ready` are never sent."""

@@ -1,4 +1,4 @@
-"""How watchers and workers find the queue: it may be started at any time and on any port, so it is looked up at each try."""
+"""Finds the queue for watchers and workers. It may start at any time and on any port, so each attempt looks it up again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jobyard.engine.wire.hub import Network, Peer
 
 
 class QueueConnector:
-    """Where the queue is found. `names`: those under which there may be one; never none."""
+    """Finds the queue. `names`: the names under which one may listen; never empty."""
 
     def __init__(self, *, network: Network, names: Callable[[], list[str]]) -> None:
         self._network = network
@@ -16,7 +16,7 @@ class QueueConnector:
         self.name = names()[0]
 
     def connect(self) -> Peer | None:
-        """A stream to the first that answers, which gives us its `name`; None when nobody does."""
+        """Connect to the first queue that accepts, and set `name` to it; None if none does."""
         for name in self._names():
             self.name = name
             peer = self._network.connect(name)

@@ -1,7 +1,7 @@
-"""The folder of sockets through which the processes of one data folder find each other: `DATA_DIR/run`, mode 0700.
+"""The folder of sockets by which the processes of one data folder find each other: `DATA_DIR/run`, mode 0700.
 
-Each component binds `<name>.sock` (streams) and `<name>.hints` (datagrams), so the names present are the components that
-should be there. A Unix socket's path may have 107 bytes at most; below a longer folder it is reached through `/proc/self/fd`.
+Each component binds `<name>.sock` (streams) and `<name>.hints` (datagrams), so the names present are the components that should be
+running. A Unix socket's path is limited to 107 bytes; sockets in a folder with a longer path are reached through `/proc/self/fd`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 MAX_PATH_BYTES = 107
 CONTROL_SOCKET = "control.sock"
-"""Where control listens (`control.protocol`); it is no component, and answers no message."""
+"""Where the control process listens (`control.protocol`); it is not a component and answers no message."""
 
 
 class RunDir:
@@ -29,7 +29,7 @@ class RunDir:
         self.path.chmod(0o700)
 
     def path_of(self, name: str) -> str:
-        """A path by which `connect` and `bind` reach this name from this process."""
+        """A path by which this process can `connect` or `bind` to this name."""
         path = str(self.path / name)
         if len(os.fsencode(path)) <= MAX_PATH_BYTES:
             return path
@@ -48,12 +48,12 @@ class RunDir:
             os.umask(previous)
 
     def components(self, role: str = "") -> list[str]:
-        """Names of the components that should be there, of one role or all, in order."""
+        """The names of the components that should be running, of one role or all, in order."""
         prefix = f"{role}-" if role else ""
         return sorted(path.stem for path in self.path.glob(f"{prefix}*.sock") if path.name != CONTROL_SOCKET)
 
     def remove(self, name: str) -> None:
-        """The component has left for good."""
+        """Remove the sockets of a component that has left for good."""
         for suffix in (".sock", ".hints"):
             with contextlib.suppress(FileNotFoundError):
                 (self.path / (name + suffix)).unlink()

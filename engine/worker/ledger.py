@@ -239,13 +239,13 @@ class Ledger:
 
     def _note_answer(self) -> None:
         if self.fault is not None:
-            self._log.info("database_found")
+            self._log.info("database_reachable")
         self.fault = None
 
     def note_fault(self, fault: StoreUnavailable) -> None:
         """The database did not answer; nothing is tried for a moment."""
         if self.fault is None:
-            self._log.error("database_lost", reason=fault.message, outcomes_kept=len(self._kept))
+            self._log.error("database_unreachable", reason=fault.message, outcomes_kept=len(self._kept))
         self.fault = fault.message
         self._retry_at = self._world.monotonic() + PAUSE_S
 

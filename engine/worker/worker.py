@@ -123,7 +123,7 @@ class Worker:
         if self._host_lease.is_lost and self._executors.is_busy:
             ended = self._executors.abandon()
             if ended:
-                self._log.warning("hold_lost", jobs=ended, reason="the database was out of reach for nearly LEASE_S")
+                self._log.warning("host_lease_lost", jobs=ended, reason="the database was unreachable for nearly LEASE_S")
 
     def _renew(self) -> None:
         """Not before what we lost has ended."""

@@ -86,7 +86,7 @@ class MemoryStore:
         newest_first = self._newest_first()
         ids = [job.job_id for job in newest_first]
         if cursor is not None and cursor not in ids:
-            raise InvalidRequest("invalid_cursor", "the cursor is none of ours", "cursor")
+            raise InvalidRequest("invalid_cursor", "the cursor is not valid", "cursor")
         rest = newest_first[ids.index(cursor) + 1 if cursor else 0 :]
         page: list[Job] = []
         size = 0

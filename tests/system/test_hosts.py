@@ -144,7 +144,7 @@ def test_the_database_can_go_away_under_load_and_come_back(mongo: MongoProcess, 
     assert (health.status, "scheduler" in health.json["error"]["message"]) == (503, True)
     assert succeeded_once(one, running + waiting)
     assert [len(one.executions(job_id)) for job_id in running] == [1] * 5
-    assert one.output().count("database_lost") <= 6
+    assert one.output().count("database_unreachable") <= 6
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""Tells a watcher of jobs that another host accepted, where the server offers change streams (replica sets do).
+"""Notifies a watcher of jobs that another host accepted, where the server offers change streams (replica sets do).
 
-One thread waits on the stream and makes a descriptor readable; the watcher does everything else. The server filters: only what
-is new and was not accepted by this host, and of that nothing but its existence is sent. What is missed while the stream is
-away, the watcher's next poll finds, so nothing is resumed. Where there are no change streams, the thread ends and the poll
-alone serves; what breaks one that was offered is no reason to end.
+One thread waits on the stream and makes a descriptor readable; the watcher does everything else. The server filters: it reports
+only new jobs that this host did not accept, and sends nothing of them but their existence. The watcher's next poll finds what is
+missed while the stream is down, so nothing is resumed. If the server has no change streams, the thread ends and polling
+alone serves; an error on a stream that was offered does not end it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ NEWS = ("jobs", "batches")
 
 
 class MongoFeed:
-    """See `Feed`."""
+    """Implements `Feed`."""
 
     def __init__(self, server: MongoServer, *, origin: str, log: Log, again_s: float = AGAIN_S) -> None:
-        """`again_s`: the pause after a fault."""
+        """`again_s`: the pause after an error."""
         self._server = server
         self._log = log
         self._again_s = again_s
@@ -60,13 +60,13 @@ class MongoFeed:
                     self._log.info("no_change_stream", reason=str(refused.details.get("errmsg", "")) if refused.details else "")
                     return
             except PyMongoError:
-                pass  # away for now; the poll serves
+                pass  # unreachable for now; polling serves meanwhile
             self._never.wait(self._again_s)
 
     def _follow(self) -> None:
         with self._server.database.watch(self._pipeline, max_await_time_ms=AWAIT_MS) as stream:
             self._is_offered = True
-            self._ring()  # whatever came before
+            self._ring()  # for whatever was missed before
             for _ in stream:
                 self._ring()
 

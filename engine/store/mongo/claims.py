@@ -1,11 +1,12 @@
-"""How due jobs are claimed on MongoDB: a look at candidates, one guarded update that stamps them, a look for the stamp.
+"""Claims due jobs on MongoDB: a query for candidates, one guarded update that stamps them, a query for the stamp.
 
-Whoever loses a document sees it taken and moves on. A claim whose reply was lost is settled by its stamp at the next call.
+A claimer that loses a document sees that it is taken and moves on. A claim whose reply was lost is settled by its stamp on the
+next call.
 
-What is asked for must cost no more the more jobs wait, be it for us or for others. MongoDB reads several stretches of an index in
-one order, without sorting, when each field before that order has one value or a list of values (it merges up to 200 stretches),
-and no field of the order itself has. So priorities are asked for as ranges, tasks in portions, and queues only where they are
-settings: then there is an index that begins with both.
+The cost of the queries must not grow with the number of waiting jobs, whether of this host or of others. MongoDB reads several
+ranges of an index in one order, without sorting, if each field before that order has one value or a list of values (it merges up
+to 200 ranges) and no field of the order itself has. So priorities are queried as ranges, tasks in portions, and queues only where
+`QUEUES` is set, for which there is an index that begins with both.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ PENDING, QUEUED = Status.PENDING.value, Status.QUEUED.value
 
 
 class MongoClaims:
-    """One process's claims, one at a time."""
+    """The claims of one process, one at a time."""
 
     def __init__(self, server: MongoServer, counts: MongoCounts, *, place: tuple[int, int]) -> None:
         """`place`: see `MongoStore`."""
@@ -49,7 +50,7 @@ class MongoClaims:
             return Claimed(tickets=[])
         stamp, ids = ObjectId(), [candidate["_id"] for candidate in candidates]
         self._doubt = (stamp, ids)
-        guard = {"_id": {"$in": ids}, "status": PENDING, "scheduled_at": {"$lte": now}}  # it may wait for a retry since
+        guard = {"_id": {"$in": ids}, "status": PENDING, "scheduled_at": {"$lte": now}}  # it may have become a retry that waits
         update = {
             "$set": {
                 "status": QUEUED, "claimed_by": owner, "holder": owner, "claimed_at": now, "queued_at": now, "updated_at": now,
@@ -71,7 +72,7 @@ class MongoClaims:
             found += self._ask(due, served, {"scheduled_at": 1}, sort=[("scheduled_at", 1)], limit=1)
         return min((document["scheduled_at"] for document in found), default=None)
 
-    # ---- taking
+    # ---- claiming
 
     def _take_one(self, guard: Document, update: Document) -> list[Ticket]:
         with self._server.call(writes=True):
@@ -89,7 +90,7 @@ class MongoClaims:
         return self._settle_doubt()
 
     def _settle_doubt(self) -> list[Ticket]:
-        """What the last claim won, in the order of its candidates, and what it did if nobody said so then."""
+        """The tickets that the last claim won, in candidate order; settles a claim whose reply was lost."""
         assert self._doubt is not None
         stamp, ids = self._doubt
         with self._server.call():
@@ -98,10 +99,10 @@ class MongoClaims:
         self._doubt = None
         return [document_to_ticket(found[job_id]) for job_id in ids if job_id in found]
 
-    # ---- looking
+    # ---- candidates
 
     def _candidates(self, now: datetime, limits: Sequence[int], served: Served) -> list[Document]:
-        """One page in the order of claiming; where there are many, every claimer of a host looks at another part of them."""
+        """One page in claiming order; where there are many, each claimer of a host takes a different part of them."""
         number, claimers = self._place
         found = self._page(now, limits, served, min(sum(limits), MOST_A_CLAIM) * claimers)
         if claimers > 1 and len(found) > FEW * claimers:
@@ -136,12 +137,12 @@ class MongoClaims:
 
 
 def due_index(served: Served) -> str:
-    """The one that begins with what is served."""
+    """The index that begins with the fields that restrict what is served."""
     return DUE_INDEX if served.queues is None else DUE_IN_QUEUE_INDEX
 
 
 def _runs(limits: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """The priorities that have room as ranges, lowest and highest, the highest first."""
+    """The priorities with room as ranges (lowest, highest), highest first."""
     highest = None
     for priority in range(len(limits) - 1, -2, -1):
         has_room = priority >= 0 and limits[priority] > 0
@@ -153,12 +154,12 @@ def _runs(limits: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _between(lowest: int, highest: int) -> Document:
-    """Never a single value, see above."""
+    """A range, even for a single priority; see the module."""
     return {"$gt": lowest - 1, "$lt": highest + 1}
 
 
 def _portions(served: Served, *, at_most: int) -> Iterator[Document]:
-    """What is served, in questions that need no more than so many stretches."""
+    """What is served, in portions that need no more than `at_most` index ranges each."""
     queues = [None] if served.queues is None else sorted(set(served.queues))
     tasks = [None] if served.tasks is None else sorted(set(served.tasks))
     for some_queues in _cut(queues, at_most):

@@ -1,10 +1,9 @@
-"""Jobs by status without counting them: one document, moved along with every write that moved jobs.
+"""Jobs by status without counting them: one document, updated with every write that moves jobs.
 
-A job and the counter are two documents, so a process that dies between the two leaves the counter wrong by what it had just
-written, and so does a reply that is lost, or a new primary. Whoever knows of such a thing says so in the document (`is_unsure`),
-and one process of each host then counts the jobs and compares. What is under way at that moment looks like a fault, so a
-difference is made good only when two looks in a row see the same one and nobody moved the counter during either, or since.
-So nobody looks while it moves; between looks that settle nothing the pauses double.
+A job and the counter are two documents, so the counter becomes wrong if a process dies between the two writes, if a reply is lost,
+or if a new primary takes over. A process that notices sets `is_unsure` in the document, and one process of each host then counts
+the jobs and compares. Writes in progress look like errors too, so a difference is corrected only if two counts in a row agree on it
+and no one moved the counter during either or since. So no one counts while it moves; after inconclusive counts the pauses double.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Deltas = Counter[str]
 
 
 class MongoCounts:
-    """One process's view of the counter."""
+    """One process's access to the counter."""
 
     def __init__(self, server: MongoServer) -> None:
         self._server = server
@@ -45,7 +44,7 @@ class MongoCounts:
         return {status: max(0, document.get(name, 0)) for name, status in STATUSES.items()}
 
     def move(self, deltas: Deltas) -> bool:
-        """So many more (or fewer) of each. False: the database is away, and what was not written is counted anew by and by."""
+        """Add the deltas. False: the database is unreachable, and what was not written is recounted later."""
         moved = {name: number for name, number in deltas.items() if number}
         losses = self._server.lost_writes
         if not moved and losses == self._told_losses:
@@ -63,17 +62,17 @@ class MongoCounts:
         return True
 
     def doubt(self) -> None:
-        """Somebody cannot tell what it moved."""
+        """Mark the counter as unsure: some process cannot tell what it moved."""
         self._server.lost_writes += 1
 
     def mend(self, *, thorough: bool) -> None:
-        """Called now and then: look, if there is reason to and it is time. `thorough`: there is."""
-        self.move(Counter())  # tells of what was lost
+        """Called periodically: recount if there is a reason to and it is time. `thorough` is a reason."""
+        self.move(Counter())  # writes a pending doubt
         self._is_doubted = self._is_doubted or thorough or self._has_new_primary()
         if self._skip and not thorough:
             self._skip -= 1
             return
-        with contextlib.suppress(StoreUnavailable):  # it takes too long, or the database is away: later
+        with contextlib.suppress(StoreUnavailable):  # the count takes too long or the database is unreachable: try later
             before = self._document()
             is_quiet, self._version = before["version"] == self._version, before["version"]
             if thorough or (is_quiet and (self._is_doubted or before.get("is_unsure"))):
@@ -81,7 +80,7 @@ class MongoCounts:
         self._skip = self._pause
 
     def _has_new_primary(self) -> bool:
-        """The last moves may not have reached it, without a fault that anybody saw: they wait for no majority."""
+        """The last moves may not have reached a new primary, without any visible error, since they do not wait for a majority."""
         primary, before = self._server.primary(), self._primary
         self._primary = primary or before
         return before is not None and self._primary != before
@@ -103,7 +102,7 @@ class MongoCounts:
             return {"version": 0} | (self._server.counts.find_one({"_id": COUNTS_ID}) or {})
 
     def _counted(self) -> dict[str, int]:
-        """From the index alone, a status at a time: what one question may take is enough for millions of one."""
+        """Counted in the index alone, one status at a time, so that millions of one status stay within the query's time limit."""
         counted = {}
         for name in STATUSES:
             with self._server.call():
@@ -111,7 +110,7 @@ class MongoCounts:
         return counted
 
     def _make_good(self, drift: Deltas, version: int) -> None:
-        """Unless somebody moves the counter just now."""
+        """Correct the counter, unless another process is moving it."""
         unchanged = {"_id": COUNTS_ID, "version": version}
         update = {"$inc": {**drift, "version": 1}, "$unset": {"is_unsure": ""}}
         with self._server.call(writes=True), contextlib.suppress(DuplicateKeyError):

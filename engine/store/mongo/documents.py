@@ -1,13 +1,13 @@
-"""How the nouns lie in MongoDB's documents: the field names of the API, so that people can read them in their own tools.
+"""Converts values to and from MongoDB documents, with the API's field names so that users can read them in their own tools.
 
-Times are BSON dates, ids ObjectIds with the hex digits beside them; `payload` and `result` are JSON text, because a BSON value
-would not always come back exactly as it was sent. What is null is left out. Fields that are ours alone:
+Times are BSON dates, ids ObjectIds plus their hex digits; `payload` and `result` are JSON text, because a BSON value would not
+always be returned exactly as sent. Null fields are omitted. Internal fields:
 
-    holder       who must be dead before the job is taken back, while it is held
-    execution    the row of the last attempt, so that a job and its attempt change in one write
-    stamp        the last write that moved the job, so that a lost reply can be settled
-    batch        the request of which it is a part, while that is not whole (status `staged`: nobody sees it)
-    origin       the host that accepted it
+    holder     the owner that must be dead before the job is recovered, while it is held
+    execution  the row of the last attempt, so that a job and its attempt change in one write
+    stamp      the last write that moved the job, so that a lost reply can be settled
+    batch      the request that the job belongs to, until it is complete (status `staged`: not visible)
+    origin     the host that accepted the job
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ Document = dict[str, Any]
 
 STAGED, PURGED = "staged", "purged"
 HIDDEN = (STAGED, PURGED)
-"""States of a document that is no job: not yet, or no longer."""
+"""Statuses of documents that are not yet, or no longer, a job."""
 
 CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
 JSON_TEXT = ("payload", "result")
 BYTES = ("request_digest",)
 STATUSES = {str(status): status for status in Status}
 SMALL = {"payload": 0, "result": 0, "execution": 0}
-"""A projection: see `jobs.job.without_payload`."""
+"""A projection; see `jobs.job.without_payload`."""
 TICKET_FIELDS = ("task", "queue", "priority", "scheduled_at", "attempt", "epoch")
 JOB_FIELDS = Job.__struct_fields__
 
 
 def job_to_document(job: Job, *, origin: str) -> Document:
-    """A new job, or one that is copied."""
+    """The document of a new or copied job."""
     document: Document = {"_id": ObjectId(job.job_id)}
     for name in JOB_FIELDS:
         value = getattr(job, name)
@@ -55,7 +55,7 @@ def job_to_document(job: Job, *, origin: str) -> Document:
 
 
 def document_to_job(document: Mapping[str, Any]) -> Job:
-    """A stored job."""
+    """The job of a document."""
     values = {name: document[name] for name in JOB_FIELDS if name in document}
     values["status"] = STATUSES[values["status"]]
     for name in JSON_TEXT:
@@ -65,25 +65,25 @@ def document_to_job(document: Mapping[str, Any]) -> Job:
 
 
 def document_to_ticket(document: Mapping[str, Any]) -> Ticket:
-    """From `TICKET_FIELDS`."""
+    """The ticket of a document with `TICKET_FIELDS`."""
     return Ticket(job_id=str(document["_id"]), **{name: document[name] for name in TICKET_FIELDS})
 
 
 def to_bson(name: str, value: Any) -> Any:
-    """One of a job's values, as it is stored."""
+    """A job's value as stored."""
     if name in JSON_TEXT:
         return value.decode()
     return value.value if name == "status" else value
 
 
 def guard_of(change: Change) -> Document:
-    """What must still hold."""
+    """The filter that matches only if the guard holds."""
     guard: Document = {"_id": ObjectId(change.job_id), "status": change.status.value, "epoch": change.epoch}
     return guard | ({"cancel_requested_at": None} if change.unless_cancelled else {})
 
 
 def update_of(change: Change, stamp: ObjectId) -> Document:
-    """The new values; what becomes null is removed."""
+    """The update with the new values; fields that become null are removed."""
     values: Document = {name: value for name, value in change.fields.items() if value is not None}
     if change.execution is not None:
         values["execution"] = execution_to_document(change.execution)
@@ -100,7 +100,7 @@ def update_of(change: Change, stamp: ObjectId) -> Document:
 
 
 def execution_to_document(execution: Execution) -> Document:
-    """A row of `job_executions`; its id is the execution's."""
+    """A document of `job_executions`; its id is the execution's."""
     document: Document = {"_id": execution.execution_id}
     for name in Execution.__struct_fields__:
         value = getattr(execution, name)
@@ -110,20 +110,20 @@ def execution_to_document(execution: Execution) -> Document:
 
 
 def document_to_execution(document: Mapping[str, Any]) -> Execution:
-    """A stored attempt."""
+    """The execution of a document."""
     values = {name: document[name] for name in Execution.__struct_fields__ if name in document}
     values["status"] = ExecutionStatus(values["status"])
     return Execution(**values)
 
 
 def cursor_of(document: Mapping[str, Any]) -> str:
-    """Where a page ends: newest first, by the time of creation, then by id."""
+    """The cursor of a page that ends with this document: newest first, by creation time, then by id."""
     created_at: datetime = document["created_at"]
     return f"{created_at.replace(tzinfo=None).isoformat(timespec='milliseconds')}-{document['_id']}"
 
 
 def past(cursor: str | None, comes: str) -> Document:
-    """What comes after a page's end, where what comes is older (`$lt`) or younger (`$gt`)."""
+    """The filter for what follows a page's end; `comes` says whether that is older (`$lt`) or younger (`$gt`)."""
     if cursor is None:
         return {}
     created_at, job_id = _place(cursor)
@@ -132,7 +132,7 @@ def past(cursor: str | None, comes: str) -> Document:
 
 
 def down_to(cursor: str | None) -> Document:
-    """What a page that ends there may hold."""
+    """The filter for what a page that ends there may contain."""
     if cursor is None:
         return {}
     created_at, job_id = _place(cursor)
@@ -146,4 +146,4 @@ def _place(cursor: str) -> tuple[datetime, ObjectId]:
         if match is not None:
             return datetime.fromisoformat(f"{match[1]}+00:00"), ObjectId(match[2])
     shown = cursor[:100]
-    raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is none of ours; take the one of the Link header", "cursor")
+    raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is not valid; use the one from the Link header", "cursor")

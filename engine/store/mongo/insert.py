@@ -1,13 +1,13 @@
-"""How requests become jobs on MongoDB: all of a request or none of it, without transactions, so that any server will do.
+"""Stores submissions on MongoDB, all or none of a request, without transactions, so that any server suffices.
 
-    one job:     insert it                                     (one document is whole or not there)
-    several:     insert them as `staged`, which nobody sees
-                 insert the request's record into `batches`    ◀── from here on they are stored
+    one job:     insert it                                     (one document is atomic)
+    several:     insert them as `staged`, which is not visible
+                 insert the request's record into `batches`    ◀── from here on the request is stored
                  make them `pending`, remove the record
 
-Who dies before the record leaves staged documents, who dies after it leaves work that anybody can finish: `mend` does both. To
-undo, it first inserts a record of its own under the same id, so that exactly one of the two comes to be. The id of a request's
-record is that of its first job, so that the same request sent through two schedulers is one.
+A process that dies before writing the record leaves staged documents; one that dies after it leaves work that any process can
+complete: `mend` does both. To undo, a process first inserts a record of its own under the same id, so that only one of the two
+can exist. The id of a request's record is that of its first job, so the same request sent through two schedulers is one.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, 
 ROUNDS = 3
 DUPLICATE = 11000
 STALE = timedelta(seconds=60)
-"""Much longer than any submission may take, by the clock of whoever looks on."""
+"""Much longer than any submission may take, by the observer's clock."""
 UNDONE_KEPT = timedelta(days=1)
 MENDED_AT_ONCE = 1_000
 KEYS_A_QUESTION = 5_000
-"""Of 255 characters at most: no question grows beyond what a message may be."""
+"""Keys have at most 255 characters, so the query stays within the message size limit."""
 
 
 @dataclass(slots=True)
 class Taken:
-    """Who has an idempotency key."""
+    """The job that has an idempotency key."""
 
     job_id: str
     digest: bytes | None
@@ -50,7 +50,7 @@ class Taken:
 
 @dataclass(slots=True)
 class Plan:
-    """What is to be written for a request."""
+    """What must be written for a request."""
 
     number: int
     batch: str
@@ -59,12 +59,12 @@ class Plan:
 
     @property
     def is_one(self) -> bool:
-        """Whether it is one document, or none."""
+        """Whether the request is at most one document."""
         return len(self.fresh) < 2
 
 
 class MongoInsert:
-    """See the module."""
+    """All submissions of one process; see the module."""
 
     def __init__(self, server: MongoServer, counts: MongoCounts, *, origin: str) -> None:
         self._server = server
@@ -74,7 +74,7 @@ class MongoInsert:
         self._staged_since: dict[str, datetime] = {}
 
     def insert(self, requests: Sequence[Sequence[Job]], abandoned: Callable[[int], bool]) -> list[Insertion]:
-        """See `Store.insert`. A request that somebody else's half-done one stands against is answered as abandoned."""
+        """See `Store.insert`. A request that conflicts with another process's unfinished one is reported as abandoned."""
         answers: dict[int, Insertion] = {}
         self._has_written = False
         try:
@@ -89,7 +89,7 @@ class MongoInsert:
     def _try(
         self, requests: Sequence[Sequence[Job]], abandoned: Callable[[int], bool], answers: dict[int, Insertion]
     ) -> None:  # fmt: skip
-        """One round for those that have no answer yet."""
+        """One round for the requests that have no result yet."""
         waiting = [number for number in range(len(requests)) if number not in answers]
         if not waiting:
             return
@@ -98,7 +98,7 @@ class MongoInsert:
         answers |= dict.fromkeys(given_up, Abandoned())
         self._write([plan for plan in plans if plan.number not in given_up], answers)
 
-    # ---- who has which key
+    # ---- idempotency keys
 
     def _plan(self, requests: Sequence[Sequence[Job]], waiting: list[int], answers: dict[int, Insertion]) -> list[Plan]:
         taken = self._taken({job.idempotency_key for number in waiting for job in requests[number] if job.idempotency_key})
@@ -107,7 +107,7 @@ class MongoInsert:
             plan = self._plan_one(number, requests[number], taken)
             if isinstance(plan, Plan):
                 plans.append(plan)
-                taken |= {  # not written yet: what depends on them is decided in the next round, by what became of them
+                taken |= {  # not written yet: requests that depend on these keys are decided in the next round
                     job.idempotency_key: Taken(job.job_id, job.request_digest, plan.batch)
                     for job in plan.fresh
                     if job.idempotency_key
@@ -117,7 +117,7 @@ class MongoInsert:
         return plans
 
     def _plan_one(self, number: int, jobs: Sequence[Job], taken: dict[str, Taken]) -> Plan | KeyTaken | None:
-        """None: a key is in a request that is neither stored nor undone yet."""
+        """None: a key belongs to a request that is neither stored nor undone yet."""
         batch = jobs[0].job_id if jobs else ""
         plan = Plan(number, batch, [], Inserted(job_ids=[]))
         own: dict[str, Taken] = {}
@@ -179,7 +179,7 @@ class MongoInsert:
         return document if plan.is_one else document | {"status": STAGED, "batch": plan.batch}
 
     def _insert_documents(self, documents: dict[str, Document]) -> set[str]:
-        """Those that could not be, because another job has their key; one that is there already is fine."""
+        """The ids that were not inserted because another job has their key; a document that already exists is fine."""
         if not documents:
             return set()
         refused = self._insert_new(list(documents.values()))
@@ -187,7 +187,7 @@ class MongoInsert:
         return refused - self._stored(refused)
 
     def _insert_new(self, documents: Sequence[Document]) -> set[str]:
-        """The ids of those that were refused as duplicates, of a job or of its key; the others are counted once they are jobs."""
+        """The ids refused as duplicates of a job or a key; the inserted ones are counted when they become jobs."""
         refused: set[str] = set()
         with self._server.call(writes=True):
             try:
@@ -205,10 +205,10 @@ class MongoInsert:
             found = self._server.jobs.find({"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}}, {"_id": 1})
             return {str(document["_id"]) for document in found}
 
-    # ---- the records
+    # ---- batch records
 
     def _commit(self, batches: list[str]) -> set[str]:
-        """Those that are stored from now on, whoever finishes them, and whatever happens to us; the others were undone."""
+        """The batches that are stored from now on, whatever happens to this process; the others were undone."""
         if not batches:
             return set()
         undone: set[str] = set()
@@ -229,7 +229,7 @@ class MongoInsert:
         return stored
 
     def _finish(self, batches: list[str]) -> set[str]:
-        """Make pending what is stored; which of these are."""
+        """Make the stored batches' jobs pending; returns which batches are stored."""
         with self._server.call(writes=True):
             records = self._server.batches.find({"_id": {"$in": batches}, "is_undone": False}, {"_id": 1})
             stored = [record["_id"] for record in records]
@@ -244,7 +244,7 @@ class MongoInsert:
         return set(stored)
 
     def _undo(self, batch: str, at: datetime) -> None:
-        """Unless it is stored: then finish it."""
+        """Undo the batch; if it turns out to be stored, complete it."""
         with self._server.call(writes=True):
             try:
                 self._server.batches.insert_one({"_id": batch, "is_undone": True, "at": at})
@@ -256,7 +256,7 @@ class MongoInsert:
     # ---- copies
 
     def insert_copies(self, records: Sequence[Record]) -> int:
-        """Jobs as they are, with the rows of their latest attempts; how many were not there yet."""
+        """Insert jobs unchanged, with the rows of their latest attempts; returns how many were missing."""
         documents = [
             job_to_document(job, origin=self._origin) | ({"execution": execution_to_document(rows[-1])} if rows else {})
             for job, rows, _ in records
@@ -266,10 +266,10 @@ class MongoInsert:
             raise Conflict("conflict", f"another job there has the idempotency key of job {min(taken)}")
         return len(documents) - len(refused)
 
-    # ---- for the dead
+    # ---- recovery
 
     def mend(self, now: datetime) -> None:
-        """Finish what is stored, undo what has been staged for too long, forget the records of what was undone long ago."""
+        """Complete what is stored, undo what has been staged for too long, and remove old records of undone requests."""
         with self._server.call():
             records = list(self._server.batches.find({"is_undone": False}, {"_id": 1}))
             there = self._server.jobs.find({"batch": {"$exists": True}}, {"batch": 1}).limit(MENDED_AT_ONCE)
@@ -284,7 +284,7 @@ class MongoInsert:
 
 
 def _duplicates(fault: BulkWriteError, documents: Sequence[Document]) -> set[str]:
-    """The ids of the documents that were refused as duplicates; anything else that went wrong is the database's trouble."""
+    """The ids refused as duplicates; any other write error is raised as an error of the database."""
     errors = fault.details["writeErrors"]
     if any(error["code"] != DUPLICATE for error in errors) or fault.details.get("writeConcernErrors"):
         raise fault

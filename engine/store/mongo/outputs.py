@@ -1,6 +1,6 @@
-"""What attempts printed, on MongoDB: a document for each that printed something, by its execution's id.
+"""Attempts' outputs on MongoDB: one document per attempt that printed anything, identified by its execution's id.
 
-It is written when the attempt's end is, and best effort: a job's document never waits for it.
+It is written when the attempt ends, best effort: a job's document never waits for it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Document = dict[str, Any]
 
 
 class MongoOutputs:
-    """The collection, as one process uses it."""
+    """One process's access to the collection."""
 
     def __init__(self, server: MongoServer) -> None:
         self._server = server
 
     def write(self, outputs: Sequence[Output]) -> None:
-        """Keep them; the same ones again change nothing."""
+        """Store the outputs; storing the same ones again changes nothing."""
         if outputs:
             documents = map(_to_document, outputs)
             with self._server.call():
@@ -38,7 +38,7 @@ class MongoOutputs:
             return latest_outputs(map(_to_output, self._server.outputs.find({"job_id": job_id}).sort("attempt", -1)), max_bytes)
 
     def of_many(self, job_ids: Sequence[str]) -> dict[str, list[Output]]:
-        """All of these jobs, oldest first."""
+        """All outputs of these jobs, oldest first."""
         found: dict[str, list[Output]] = {}
         with self._server.call():
             documents = list(self._server.outputs.find({"job_id": {"$in": list(job_ids)}}))
@@ -47,7 +47,7 @@ class MongoOutputs:
         return found
 
     def remove(self, job_ids: Iterable[str]) -> None:
-        """With their jobs; inside the caller's call."""
+        """Remove the outputs of removed jobs; runs inside the caller's `MongoServer.call`."""
         self._server.outputs.delete_many({"job_id": {"$in": list(job_ids)}})
 
 

@@ -1,7 +1,6 @@
-"""Whole records read from MongoDB for a migration, see `databases.migration.Copyable`: as many at once as memory bears.
+"""Reads whole records from MongoDB for a migration (`databases.migration.Copyable`), in portions that fit in memory.
 
-Jobs come from one cursor, a batch at a time. What belongs to them is asked for in shares of so few attempts that one answer of
-theirs is small, too.
+Jobs come from one cursor, a batch at a time. Their attempts are queried in portions small enough that each reply is small, too.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ OLDEST_FIRST = [(name, -direction) for name, direction in NEWEST_FIRST]
 
 
 class MongoRecords:
-    """On one line to the server."""
+    """Record reads on one connection to the server."""
 
     def __init__(self, server: MongoServer, outputs: MongoOutputs) -> None:
         self._server = server

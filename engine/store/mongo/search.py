@@ -1,8 +1,8 @@
-"""What the MongoDB store is asked about jobs that nobody has the ids of: pages, and how many there are.
+"""Queries of the MongoDB store by filter rather than by id: pages and counts.
 
-One index, that of the first filter, gives the candidates newest first. Where more is wanted of them than that index tells, they
-are asked for in runs of so many, so that however rare the jobs are a page ends in time, and knows where it ended.
-Nothing of a client's text is ever an operator or a pattern: it is escaped, and stands where only a value can.
+The index of the first filter yields the candidates, newest first. If further filters apply that the index cannot decide, candidates
+are queried in runs of limited size; so a page ends in time however rare the matches are, and knows where it ended. A client's text
+is never an operator or a pattern: it is escaped and used only where a value is expected.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TEXT_RUN, TEXT_LOOK = 1_000, 5_000
 
 
 class MongoSearch:
-    """On one line to the server."""
+    """Queries on one connection to the server."""
 
     def __init__(self, server: MongoServer, counts: Callable[[], Mapping[Status, int]]) -> None:
         self._server = server
@@ -105,7 +105,7 @@ class MongoSearch:
         return Count(count=count, is_exact=count < look)
 
     def _runs(self, asked: _Asked, cursor: str | None, look: int) -> Iterator[tuple[list[Document], str | None]]:
-        """The bounds of one run of candidates after the other, and the cursor past each; None where there are no more."""
+        """The bounds of successive runs of candidates, each with the cursor after it (None after the last)."""
         if not asked.is_narrow:
             yield [past(cursor, "$lt")], None
             return
@@ -128,7 +128,7 @@ class MongoSearch:
 
 
 class _Asked:
-    """What is wanted, in the server's language."""
+    """The filter in the server's query language."""
 
     def __init__(self, wanted: JobFilter) -> None:
         named: Document = {name: str(value) for name in LIST_INDEXES if (value := getattr(wanted, name)) is not None}
@@ -142,11 +142,11 @@ class _Asked:
         self._bounds = _created(wanted)
 
     def candidates(self, run: list[Document]) -> Document:
-        """All that the index tells."""
+        """The part that the index decides."""
         return self._first | _together([*self._bounds, *run])
 
     def matching(self, run: list[Document]) -> Document:
-        """All that is wanted."""
+        """The complete filter."""
         return self._first | _together([*self._all, *run])
 
 
@@ -172,8 +172,8 @@ def _like(name: str, pattern: str) -> Document:
 
 @contextlib.contextmanager
 def _bounded() -> Iterator[None]:
-    """The server gives up a question that takes long; that is the asker's affair, and no trouble of the database."""
+    """Convert the server's time limit error: a slow query is the client's concern, not a failure of the database."""
     try:
         yield
     except ExecutionTimeout as fault:
-        raise Unavailable(TOO_BROAD, "too many jobs had to be looked at; ask with fewer or rarer filters") from fault
+        raise Unavailable(TOO_BROAD, "too many jobs would have to be examined; use fewer filters or more selective ones") from fault

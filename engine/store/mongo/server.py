@@ -1,8 +1,8 @@
-"""The line to MongoDB: client, collections, what is made there at start, and its errors in our words.
+"""The connection to MongoDB: client, collections, setup at start, and the translation of its errors.
 
-Write concern: majority and journaled, so that what a client was told outlives the loss of any minority of the servers. Read
-concern: majority, so that nobody acts on what could still be rolled back. Both hold for everything but the counters, which can
-be counted anew. Writes are retried once by the driver. While no server is known that takes writes, a call fails at once instead
+Write concern is majority and journaled, so a write that was confirmed to a client survives the loss of any minority of servers.
+Read concern is majority, so no one acts on data that could still be rolled back. Both apply to everything except the counters,
+which can be recounted. The driver retries writes once. While no server that takes writes is known, a call fails at once instead
 of waiting for one.
 """
 
@@ -47,7 +47,7 @@ RETRYABLE = "RetryableWriteError"
 OLDEST = (4, 4)
 COUNTS_ID = "jobs"
 TELLING = 4
-"""A shorter password stands in many a word."""
+"""Shorter passwords are not masked, because they occur in ordinary words."""
 
 DUE = [("priority", DESCENDING), ("scheduled_at", ASCENDING), ("_id", ASCENDING)]
 DUE_INDEX, DUE_IN_QUEUE_INDEX = "due_by_task", "due_by_task_and_queue"
@@ -74,18 +74,18 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
 
 
 class MongoServer:
-    """The collections, for one process, opened after its fork."""
+    """The collections, for one process; opened after its fork."""
 
     def __init__(
         self, client: MongoClient[Document], database: str, *, waiting: Callable[[bool], None] = lambda waits: None,
         takes_writes: Callable[[], bool] = lambda: True, primary: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
-        """`waiting` is told when a call begins and ends; `takes_writes`: whether a server that does is known."""
+        """`waiting` is called when a call begins and ends; `takes_writes`: whether a server that takes writes is known."""
         self._client = client
         self._takes_writes = takes_writes
         self._waiting = waiting
         self.primary = primary
-        """Which server takes the writes, and since which election and start; None: not known now."""
+        """The server that takes writes, with its election and start; None if currently unknown."""
         self._is_lost = self._is_unsure = False
         self.lost_writes = 0
         self.database: Database[Document] = client.get_database(
@@ -102,13 +102,13 @@ class MongoServer:
 
     @contextlib.contextmanager
     def call(self, *, writes: bool = False) -> Iterator[None]:
-        """Around every use: errors in our words. `writes`: what cannot be told for certain is said so.
+        """Wraps every use of the server and translates its errors. `writes`: report uncertain writes as such.
 
-        After a write whose reply was lost, one majority write goes before whatever is done next: only then does a majority
-        read know what became of it.
+        After a write whose reply was lost, one majority write precedes the next call: only then does a majority read show whether
+        the lost write took effect.
         """
         if self._is_lost and not self._takes_writes():
-            raise StoreUnavailable("the database is not available: no MongoDB server that takes writes is known")
+            raise StoreUnavailable("the database is not available: no MongoDB server that accepts writes is known")
         self._waiting(True)
         try:
             if self._is_unsure:
@@ -126,25 +126,25 @@ class MongoServer:
             self._waiting(False)
 
     def words(self) -> str:
-        """`MongoDB 8.0.4`. Raises PyMongo's errors."""
+        """The name and version, as `MongoDB 8.0.4`. Raises PyMongo's errors."""
         return f"MongoDB {self._client.server_info()['version']}"
 
     def kind(self) -> str:
-        """`replica set rs0`. Raises PyMongo's errors."""
+        """The kind of deployment, such as `replica set rs0`. Raises PyMongo's errors."""
         name = self._client.admin.command("hello").get("setName")
-        return f"replica set {name}" if name else "no replica set: one server's loss loses what it had"
+        return f"replica set {name}" if name else "not a replica set: losing the server loses its data"
 
     def ping(self) -> None:
         """One round trip. Raises PyMongo's errors."""
         self._client.admin.command("ping")
 
     def close(self) -> None:
-        """Let go."""
+        """Close the client."""
         self._client.close()
 
 
 def connect(settings: Settings, waiting: Callable[[bool], None] = lambda waits: None, *, holds: bool = True) -> MongoServer:
-    """Nothing is sent yet. `holds`: a process that holds jobs must be able to let go in time, so no call may take long."""
+    """Create the client; sends nothing. `holds`: this process holds jobs and must be able to end them in time: calls are short."""
     socket_ms = min(SOCKET_MS, max(LEAST_SOCKET_MS, round(settings.lease_s * 1000 / 4))) if holds else SOCKET_MS
     client = _client(settings, SELECTION_MS, socket_ms)
     return MongoServer(
@@ -154,7 +154,7 @@ def connect(settings: Settings, waiting: Callable[[bool], None] = lambda waits: 
 
 
 def prepare(settings: Settings) -> str:
-    """Once at each start: reach it, make collections' indexes and counters where they are missing; what it is, in words."""
+    """Connect, and create missing collections, indexes and counters; once per start. Returns a description."""
     with _reached(settings) as (server, words):
         for name, indexes in INDEXES.items():
             server.database[name].create_indexes(list(indexes))
@@ -163,7 +163,7 @@ def prepare(settings: Settings) -> str:
 
 
 def examine(settings: Settings) -> str:
-    """The same without making anything. Raises `CannotStart`."""
+    """The same checks without creating anything. Raises `CannotStart`."""
     with _reached(settings) as (_, words):
         return words
 
@@ -186,7 +186,7 @@ def _reached(settings: Settings) -> Iterator[tuple[MongoServer, str]]:
 
 
 def _checked_client(settings: Settings) -> MongoClient[Document]:
-    """The driver only warns of an option that it does not know or cannot read, and goes on without it: we do not."""
+    """Reject options that the driver does not know or cannot read; on its own it only warns and ignores them."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         client = _client(settings, START_MS, SOCKET_MS)
@@ -219,14 +219,14 @@ def _refuse_old(server: MongoServer) -> None:
 
 
 def _make_counters(server: MongoServer) -> None:
-    """Begun at zero; `mend` counts what is there already."""
+    """Start the counters at zero; `mend` then counts existing jobs."""
     zeros = dict.fromkeys((str(status) for status in Status), 0)
-    with contextlib.suppress(DuplicateKeyError):  # another host is starting, too
+    with contextlib.suppress(DuplicateKeyError):  # another host is starting at the same time
         server.counts.update_one({"_id": COUNTS_ID}, {"$setOnInsert": {**zeros, "version": 0}}, upsert=True)
 
 
 def _plainly(fault: PyMongoError, writes: bool) -> StoreUnavailable:
-    """Of several writes some may be done, whatever became of one; what the driver tries again may have been done before."""
+    """The error in plain words. In a batch some writes may have taken effect, and so may a first try that the driver repeated."""
     told_so = isinstance(fault, AutoReconnect | WriteConcernError | ExecutionTimeout | BulkWriteError)
     was_sent = (told_so or fault.has_error_label(RETRYABLE)) and not isinstance(fault, ServerSelectionTimeoutError)
     return StoreUnavailable(f"the database is not available: {_in_short(fault)}", may_be_stored=writes and was_sent)
@@ -241,7 +241,7 @@ def _why(fault: PyMongoError, settings: Settings) -> str:
 
 
 def _in_short(fault: PyMongoError) -> str:
-    """The first words; the driver adds its whole view of the servers."""
+    """The first words; the driver appends its complete view of the servers."""
     if isinstance(fault, BulkWriteError):
         errors = [*fault.details.get("writeErrors", ()), *fault.details.get("writeConcernErrors", ())]
         return str(errors[0].get("errmsg", "") if errors else fault)[:300]

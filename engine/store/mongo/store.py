@@ -1,11 +1,10 @@
-"""The store on MongoDB. One document is a job with its latest attempt, so that whatever must change together is one write.
+"""The store on MongoDB. One document holds a job and its latest attempt, so everything that must change together is one write.
 
-No transactions: each change is a guarded update of one document, atomic on any server, and batches of them are one command. A
-command says how many of its updates matched; when that is not all of them, they are read back by the stamp that the write left.
-Claims are in `mongo_claims`, submissions in `mongo_insert`, questions by filter in `mongo_search`, the counters in `mongo_counts`.
+There are no transactions: each change is a guarded update of one document, atomic on any server; a batch of them is one command.
+Its reply says how many updates matched; if not all did, the ones that did are found by the stamp that the write left. Claims are in
+`mongo.claims`, submissions in `mongo.insert`, queries by filter in `mongo.search`, the counters in `mongo.counts`.
 
-`job_executions` is written when an attempt ends; until then, and should that write be lost, the row stands in the job's
-document.
+`job_executions` is written when an attempt ends; until then, and if that write is lost, the row is in the job's document.
 """
 
 from __future__ import annotations
@@ -50,10 +49,10 @@ ENDED = [status.value for status in TERMINAL]
 
 
 class MongoStore:
-    """See `Store` and `Hosts`."""
+    """Implements `Store` and `Hosts`."""
 
     def __init__(self, server: MongoServer, *, origin: str = "", place: tuple[int, int] = (0, 1)) -> None:
-        """`origin`: the host, as jobs are marked that it accepts. `place`: which of how many claimers on this host we are."""
+        """`origin`: this host, as accepted jobs are marked. `place`: the index of this claimer and their number on this host."""
         self._server = server
         self._place = place
         self._counts = MongoCounts(server)
@@ -96,7 +95,7 @@ class MongoStore:
         return done
 
     def _apply_wave(self, changes: Sequence[Change]) -> set[str]:
-        """The jobs that were changed; each is named once here."""
+        """The jobs that were changed; each job occurs at most once in `changes`."""
         stamp = ObjectId()
         updates = [UpdateOne(guard_of(change), update_of(change, stamp)) for change in changes]
         with self._server.call(writes=True):
@@ -105,15 +104,15 @@ class MongoStore:
                 return {change.job_id for change in changes} if matched else set()
             ids = [ObjectId(change.job_id) for change in changes]
             changed = {str(found["_id"]) for found in self._server.jobs.find({"_id": {"$in": ids}, "stamp": stamp}, {"_id": 1})}
-        if len(changed) < matched:  # somebody has moved one on since
+        if len(changed) < matched:  # another process has moved one on since
             self._counts.doubt()
         return changed
 
     def _note(self, applied: Sequence[Change]) -> None:
-        """What follows from changes that are made: the counters, and what is kept of the attempts that have ended.
+        """Follow-up writes for applied changes: the counters, and the rows and outputs of ended attempts.
 
-        Never fails: rows stand in the jobs' documents, too, and are kept before they are overwritten there. Nor does it wait twice
-        for a database that is away: whoever applies holds jobs, and must be able to let go of them in time.
+        Never fails: the rows are in the jobs' documents, too, and are stored before they are overwritten there. Never waits twice
+        for an unreachable database: the caller holds jobs and must be able to end them in time.
         """
         deltas: Counter[str] = Counter()
         for change in applied:
@@ -133,7 +132,7 @@ class MongoStore:
                 self._server.executions.bulk_write(replacements, ordered=False)
 
     def _keep_rows(self, job_ids: Sequence[str]) -> None:
-        """A new attempt takes the place of the last one's row in the document."""
+        """Store the last attempts' rows before a new attempt replaces them in the documents."""
         if not job_ids:
             return
         with self._server.call():
@@ -207,10 +206,10 @@ class MongoStore:
     def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
         return self._outputs.read(job_id, max_bytes)
 
-    # ---- upkeep
+    # ---- retention and recovery
 
     def purge(self, *, before: datetime, limit: int) -> int:
-        """First marked, so that what is half removed when we die is no job any more and is removed the next time."""
+        """Jobs are first marked, so a job that is half removed when this process dies is no longer visible and is removed later."""
         marked = self._mark(before, limit)
         with self._server.call(writes=True):
             gone = [document["_id"] for document in self._server.jobs.find({"status": PURGED}, {"_id": 1}).limit(limit)]
@@ -232,14 +231,14 @@ class MongoStore:
             marked = list(found)
             if number < len(found):
                 marked = [d["_id"] for d in self._server.jobs.find({"_id": {"$in": marked}, "stamp": stamp}, {"_id": 1})]
-        if len(marked) < number:  # another one that purges has removed some since
+        if len(marked) < number:  # another process that purges has removed some since
             self._counts.doubt()
         self._counts.move(Counter({status: -number for status, number in Counter(found[job_id] for job_id in marked).items()}))
         return len(marked)
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._requests.mend(now)
-        if self._place[0] == 0:  # one on each host is enough
+        if self._place[0] == 0:  # one per host is enough
             self._counts.mend(thorough=thorough)
 
     def ping(self) -> str:
@@ -296,9 +295,9 @@ def _begins_again(change: Change) -> bool:
 
 
 def _waves(changes: Sequence[Change]) -> Iterator[list[int]]:
-    """In runs that name each job once, because of several updates of one job nobody could say afterwards which one matched.
+    """Split the changes into runs that name each job once: among several updates of one job, the one that matched is unknowable.
 
-    What leaves no stamp (the epoch stays) goes alone.
+    A change that leaves no stamp (because the epoch stays) is a run of its own.
     """
     wave: list[int] = []
     named: set[str] = set()

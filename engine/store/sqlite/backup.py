@@ -1,7 +1,7 @@
-"""A copy of the database file as it stood at one moment, made while Jobyard runs or when it does not.
+"""Copies the database file as of one moment, whether or not Jobyard is running.
 
-It is read through a connection that cannot write, in one transaction, so no writer waits and no commit is seen by half. The copy
-is one file without a log, checked and synced before it gets its name; to restore it is to put it where the database was.
+The copy is read in one transaction on a connection that cannot write, so no writer waits and no commit is copied in part. It is one
+file without a log, checked and synced before it gets its name; to restore it, put it in the database's place.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ PART = ".part"
 
 
 def back_up(path: Path, target: Path) -> int:
-    """Copy the database to a file that is not there yet; how many jobs are in it. Raises `CannotStart`, and leaves nothing."""
+    """Copy the database to a file that must not exist yet; returns the number of jobs. Raises `CannotStart` and leaves no file."""
     if not path.is_file():
         raise CannotStart(f"there is no database at {path}")
     if target.exists():
-        raise CannotStart(f"{target} is there already: name a new file")
+        raise CannotStart(f"{target} already exists: name a new file")
     part = target.with_name(target.name + PART)
     try:
         jobs = _copy(path, part)
         _sync(part)
-        os.link(part, target)  # unlike a rename, it never takes the place of what came there meanwhile
+        os.link(part, target)  # unlike a rename, a link never replaces a file that appeared meanwhile
         _sync(target.parent)
         return jobs
     except (sqlite3.DatabaseError, OSError) as fault:

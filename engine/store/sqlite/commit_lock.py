@@ -1,10 +1,10 @@
-"""The one lock behind which every commit and every checkpoint happens, in all processes of a data folder.
+"""The one lock that every commit and checkpoint takes, in all processes of a data folder.
 
-SQLite's own way of waiting lets the slowest of nine writers wait for seconds; behind a blocking flock they take turns. The
-kernel frees it with its holder's death, so that nobody who is killed can keep it.
+With SQLite's own busy waiting, the slowest of nine writers can wait for seconds; a blocking flock is fair. The kernel releases it
+when its holder dies, so a killed process cannot keep it.
 
-A holder may find that a program which is none of ours holds SQLite's own lock. He waits for it; when that was in vain, he tells all
-who hold the lock after him by the file's size, so that they do not wait as long once more, one after the other.
+The holder may find SQLite's own lock held by a foreign program and wait for it. If that wait times out, the file's size tells
+the next holders, so that they do not all wait as long, one after another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from types import TracebackType
 
 
 class CommitLock:
-    """A context manager; `waiting` is told before and after it has to wait for somebody else."""
+    """A context manager; `waiting` is called before and after a wait for another holder."""
 
     def __init__(self, path: Path, waiting: Callable[[bool], None]) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -36,14 +36,14 @@ class CommitLock:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def was_in_vain(self) -> bool:
-        """For a holder: whether the last one who waited for a foreign program had to give up."""
+        """For the holder: whether the last wait for a foreign program timed out."""
         return os.lseek(self._fd, 0, os.SEEK_END) > 0
 
     def tell_next(self, *, was_in_vain: bool) -> None:
-        """How the holder's own wait for a foreign program ended."""
-        with contextlib.suppress(OSError):  # a disk without room: then the next one waits himself
+        """Record how the holder's own wait for a foreign program ended."""
+        with contextlib.suppress(OSError):  # the disk is full: the next holder waits for itself
             os.ftruncate(self._fd, int(was_in_vain))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._fd)

@@ -1,7 +1,7 @@
-"""Which SQLite is used: the standard library's where it is sound, else the one that comes with `pysqlite3`.
+"""Selects the SQLite library: the standard library's if it is sound, otherwise that of `pysqlite3`.
 
 Versions 3.7.0 to 3.51.2 can lose a committed transaction when a checkpoint races a commit (the "WAL-reset" bug, fixed in 3.51.3:
-https://sqlite.org/wal.html#walresetbug). Commits and checkpoints never overlap here anyhow; this is the second line.
+https://sqlite.org/wal.html#walresetbug). Commits and checkpoints never overlap here anyway; this is a second safeguard.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def _choose() -> ModuleType:
 
 
 def _spare_the_search(module: ModuleType) -> None:
-    """The module searches each value that is bound for a way to adapt it, but for `int`, `float`, `str` and `bytearray`.
+    """Register trivial adapters. `sqlite3` looks for an adapter for each bound value except `int`, `float`, `str` and `bytearray`.
 
-    For `None` and `bytes`, half of what a job consists of, the search takes a microsecond and finds none. So it is given one.
+    For `None` and `bytes`, half of a job's values, that search takes a microsecond and finds nothing; an adapter ends it early.
     """
     module.register_adapter(type(None), lambda nothing: None)
     module.register_adapter(bytes, bytearray)
@@ -36,10 +36,10 @@ _spare_the_search(sqlite3)
 
 
 def is_sound(version: str = sqlite3.sqlite_version) -> bool:
-    """Whether it is without that bug."""
+    """Whether the version is free of that bug."""
     return tuple(map(int, version.split("."))) >= SOUND_SINCE
 
 
 def words(version: str = sqlite3.sqlite_version) -> str:
-    """`SQLite 3.53.4`, and what is to be said of an old one."""
+    """The version as `SQLite 3.53.4`, with a warning if it is not sound."""
     return f"SQLite {version}" + ("" if is_sound(version) else " (has the WAL-reset bug; install pysqlite3)")

@@ -1,9 +1,9 @@
-"""What SQLite's errors mean to us.
+"""Maps SQLite's errors to Jobyard's.
 
-    locked by somebody else, no room on the disk    `StoreUnavailable`: nothing was done, it may be tried again
+    locked by another program, or the disk is full    `StoreUnavailable`: nothing was done; the call may be retried
     damaged file, I/O error                         `StoreBroken`: the process ends
 
-An I/O error on a disk without room is want of room: SQLite calls it so when it cannot lengthen the file of its shared memory.
+An I/O error on a full disk counts as a full disk: SQLite reports one when it cannot extend its shared-memory file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NO_ROOM_BYTES = 64 << 10
 
 @contextlib.contextmanager
 def told_plainly(folder: Path) -> Iterator[None]:
-    """SQLite's errors in our words, for a database in this folder."""
+    """Translate SQLite's errors, for a database in this folder."""
     try:
         yield
     except sqlite3.DatabaseError as fault:
@@ -35,7 +35,7 @@ def told_plainly(folder: Path) -> Iterator[None]:
 
 
 def is_broken(fault: Exception, folder: Path) -> bool:
-    """Whether the file or its disk must not be used any more."""
+    """Whether the file or its disk must no longer be used."""
     return any(sign in str(fault) for sign in BROKEN) and not has_no_room(fault, folder)
 
 

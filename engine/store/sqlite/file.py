@@ -1,8 +1,8 @@
-"""The database file at start: made when there is none, brought forward when it is older, refused when it is not sound.
+"""Prepares the database file at startup: creates a missing one, upgrades an older one, rejects an unsound one.
 
-Done once, by a short-lived process, before anything else opens the file. What is there is looked at first, through a connection
-that cannot write: a file that is refused (damaged, another program's, a newer Jobyard's) stays as it is, its log too. Never is
-it replaced by a new one.
+Done once, by a short-lived process, before anything else opens the file. An existing file is first examined on a connection that
+cannot write: a rejected file (damaged, another program's, or from a newer Jobyard) and its log stay unchanged. A file is never
+replaced by a new one.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", 
 MOUNTS = Path("/proc/mounts")
 SCHEMA = Path(__file__).with_name("schema.sql")
 UPGRADES = {2: Path(__file__).with_name("upgrade_2.sql")}
-"""What leads to a version from the one before it."""
+"""For each version, the script that upgrades from the one before."""
 
 Run = Callable[..., Any]
 
 
 def prepare_file(path: Path, *, mounts: Path = MOUNTS, patience_s: float = FOREIGN_LOCK_S) -> str:
-    """Make, migrate or check it; what it is, in words. Raises `CannotStart` with the remedy."""
+    """Create, upgrade or check the file; returns a description. Raises `CannotStart` with the remedy."""
     _refuse_network_file_systems(path, mounts)
     try:
         with contextlib.closing(CommitLock(path.with_name(path.name + "-lock"), lambda waits: None)) as lock, lock:
@@ -53,7 +53,7 @@ def prepare_file(path: Path, *, mounts: Path = MOUNTS, patience_s: float = FOREI
 
 
 def examine_file(path: Path, *, mounts: Path = MOUNTS) -> str:
-    """The same look without making or changing anything, while Jobyard runs or not; what it is, in words. Raises `CannotStart`."""
+    """The same checks without creating or changing anything, even while Jobyard runs. Raises `CannotStart`."""
     _refuse_network_file_systems(path, mounts)
     try:
         _refuse_what_is_none(path)
@@ -65,7 +65,7 @@ def examine_file(path: Path, *, mounts: Path = MOUNTS) -> str:
         raise _explained(path, fault) from fault
     except OSError as fault:
         raise CannotStart(f"the database {path} cannot be opened: {fault.strerror}; {_remedy(fault)}") from fault
-    looked = "its beginning looked at" if _size(path) > SMALL_BYTES else "all of it looked at"
+    looked = "schema and counts checked" if _size(path) > SMALL_BYTES else "fully checked"
     return f"{words()}, {_size(path) / 2**20:.1f} MiB, {looked}"
 
 
@@ -76,13 +76,13 @@ def _connection(path: Path, mode: str, patience_s: float) -> Iterator[Run]:
         yield connection.execute
 
 
-# ---- looking
+# ---- examining
 
 
 def _refuse_what_is_none(path: Path) -> None:
-    """SQLite itself would make a new database of a lost one whose log is still there, and of a file of a few bytes.
+    """Reject a lost file whose log remains, and a file of a few bytes: SQLite itself would create a new database in their place.
 
-    A journal is there only when somebody was killed while he made the file: SQLite puts that right.
+    A rollback journal remains only if a process was killed while creating the file; SQLite recovers from that.
     """
     if path.exists() and not path.is_file():
         raise CannotStart(f"the database {path} is not a file: move it away, or set DATA_DIR to another folder")
@@ -93,15 +93,15 @@ def _refuse_what_is_none(path: Path) -> None:
 
 
 def _look(run: Run, path: Path) -> None:
-    """The whole file when it is small; of a large one what every process needs."""
+    """Check the whole of a small file; of a large one, what every process needs."""
     version = run("PRAGMA user_version").fetchone()[0]
     tables = {name for (name,) in run("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not version and not tables:
-        return  # somebody was killed while he made it
+        return  # a process was killed while creating it
     if not tables >= TABLES:
-        raise CannotStart(f"the database {path} is another program's: set DATA_DIR to another folder")
+        raise CannotStart(f"the database {path} belongs to another program: set DATA_DIR to another folder")
     if version > VERSION:
-        raise CannotStart(f"the database {path} is a newer Jobyard's (schema {version}, this one knows {VERSION}): upgrade")
+        raise CannotStart(f"the database {path} is from a newer Jobyard (schema {version}, this one supports {VERSION}): upgrade")
     run("SELECT * FROM counts").fetchall()
     verdict = "ok" if _size(path) > SMALL_BYTES else run("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
@@ -115,7 +115,7 @@ def _begins_with(path: Path, magic: bytes) -> bool:
 
 
 def _size(path: Path, suffix: str = "") -> int:
-    """0 when there is none."""
+    """The file's size; 0 if it does not exist."""
     try:
         return path.with_name(path.name + suffix).stat().st_size
     except FileNotFoundError:
@@ -123,7 +123,7 @@ def _size(path: Path, suffix: str = "") -> int:
 
 
 def _refuse_network_file_systems(path: Path, mounts: Path) -> None:
-    """File locks do not hold there (https://sqlite.org/wal.html: all processes must be on one host)."""
+    """Reject network file systems, where file locks are unreliable (https://sqlite.org/wal.html: one host only)."""
     folder = str(path.parent.resolve())
     best, kind = "", ""
     with contextlib.suppress(OSError):
@@ -135,11 +135,11 @@ def _refuse_network_file_systems(path: Path, mounts: Path) -> None:
         raise CannotStart(f"DATA_DIR {folder} is on a network file system ({kind}), where SQLite is not safe: use a local disk")
 
 
-# ---- making
+# ---- creating
 
 
 def _bring_forward(run: Run) -> None:
-    """In one transaction: a new file at once, an older one step by step."""
+    """Initialize a new file, or upgrade an older one version by version, in one transaction."""
     run("PRAGMA journal_mode = WAL")
     version = run("PRAGMA user_version").fetchone()[0]
     if version == VERSION:
@@ -152,12 +152,12 @@ def _bring_forward(run: Run) -> None:
     run("COMMIT")
 
 
-# ---- telling
+# ---- error messages
 
 
 def _explained(path: Path, fault: Exception) -> CannotStart:
     if is_locked(fault):
-        return CannotStart(f"the database {path} is locked by another program: end that one first")
+        return CannotStart(f"the database {path} is locked by another program: end that program first")
     if has_no_room(fault, path.parent):
         return CannotStart(f"the database {path} cannot be used: its disk is full; make room, or set DATA_DIR to another folder")
     return CannotStart(f"the database {path} cannot be used: {fault}; restore a backup, or move the file away")

@@ -1,4 +1,4 @@
-"""Inserts the jobs of one request, all of them or none, within a transaction of the caller's."""
+"""Inserts the jobs of one request, all or none, within the caller's transaction."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken
 from jobyard.engine.store.sqlite import rows, statements
 
 Known = tuple[str, bytes | None]
-"""The id and the request's digest of the job that has an idempotency key."""
+"""The job with an idempotency key: its id and its request's digest."""
 
 
 def insert_jobs(
     connection: sqlite3.Connection, jobs: Sequence[Job], is_abandoned: Callable[[], bool]
 ) -> tuple[Insertion, int]:  # fmt: skip
-    """What came of the request, and how many rows are new; see `Store.insert`."""
+    """The result of the request and the number of new rows; see `Store.insert`."""
     job_ids: list[str] = []
     fresh: list[Job] = []
     own: dict[str, Known] = {}

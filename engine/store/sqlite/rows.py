@@ -1,4 +1,4 @@
-"""How the nouns lie in SQLite's rows. Times are integer milliseconds since 1970, ids 12 bytes; converted here and nowhere else."""
+"""The only module that converts values to and from SQLite rows: times are integer milliseconds since 1970, ids are 12 bytes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MILLISECOND = timedelta(milliseconds=1)
 JOB_COLUMNS = Job.__struct_fields__
 STATUSES = {str(status): status for status in Status}
 TEXTS: dict[str, str] = {status: status.value for status in (*Status, *ExecutionStatus)}
-"""Plain text of either; what is no `str` itself is bound slowly."""
+"""Statuses as plain `str`, since subclasses of `str` are slow to bind."""
 
 
 def to_ms(at: datetime | None) -> int | None:
-    """A time as it is stored."""
+    """A time as stored."""
     return None if at is None else _ms(at)
 
 
@@ -32,7 +32,7 @@ def from_ms(ms: int | None) -> datetime | None:
 
 @functools.lru_cache(maxsize=256)
 def _ms(at: datetime) -> int:
-    """What is written in one turn has few times in all, and what was written in one turn is mostly read in one."""
+    """Cached: a batch has few distinct times, and jobs that were written together are mostly read together."""
     return (at - EPOCH) // MILLISECOND
 
 
@@ -42,12 +42,12 @@ def _at(ms: int) -> datetime:
 
 
 def to_blob(job_id: str) -> bytearray:
-    """An id as it is stored."""
+    """An id as stored."""
     return bytearray.fromhex(job_id)
 
 
 def job_to_row(job: Job) -> Row:
-    """In the order of `JOB_COLUMNS`."""
+    """A row in the order of `JOB_COLUMNS`."""
     created_at = to_ms(job.created_at)
     return (
         bytearray.fromhex(job.job_id), job.task, job.payload, job.queue, job.priority, TEXTS[job.status], to_ms(job.scheduled_at),
@@ -59,7 +59,7 @@ def job_to_row(job: Job) -> Row:
 
 
 def row_to_job(row: Row) -> Job:
-    """From the columns in the order of `JOB_COLUMNS`."""
+    """The job from columns in the order of `JOB_COLUMNS`."""
     (
         job_id, task, payload, queue, priority, status, scheduled_at, created_at, updated_at, claimed_by, claimed_at, queued_at,
         locked_by, locked_until, last_run_at, next_run_at, finished_at, attempt, epoch, lost_count, retry_count, max_retries,
@@ -77,7 +77,7 @@ def row_to_job(row: Row) -> Job:
 
 
 def row_to_ticket(row: Row, *, claims: int = 0) -> Ticket:
-    """From a ticket's columns as `statements` has them; a claim since they were read has raised the epoch."""
+    """A ticket from the columns in `statements`; `claims` is added to the epoch if the job was claimed since the read."""
     job_id, task, queue, priority, scheduled_at, attempt, epoch = row
     return Ticket(
         job_id=job_id.hex(), epoch=epoch + claims, task=task, queue=queue, priority=priority, attempt=attempt,
@@ -86,7 +86,7 @@ def row_to_ticket(row: Row, *, claims: int = 0) -> Ticket:
 
 
 def change_to_row(change: Change) -> Row:
-    """A change's new values, then its guard."""
+    """The change's new values, followed by its guard."""
     values = [_column(value) for value in change.fields.values()]
     return (*values, bytearray.fromhex(change.job_id), TEXTS[change.status], change.epoch)
 
@@ -97,7 +97,7 @@ def _column(value: Any) -> Any:
 
 
 def execution_to_row(execution: Execution) -> Row:
-    """In the order of the table's columns."""
+    """A row in the order of the table's columns."""
     return (
         bytearray.fromhex(execution.job_id), execution.attempt, execution.worker_id, TEXTS[execution.status],
         to_ms(execution.started_at), to_ms(execution.finished_at), execution.duration_ms, execution.error_message,
@@ -106,7 +106,7 @@ def execution_to_row(execution: Execution) -> Row:
 
 
 def row_to_execution(row: Row) -> Execution:
-    """From the columns in the order of the table."""
+    """The execution from columns in the order of the table."""
     job_id, attempt, worker_id, status, started_at, finished_at, duration_ms, error_message, traceback = row
     return Execution(
         execution_id=execution_id(job_id.hex(), attempt), job_id=job_id.hex(), attempt=attempt, worker_id=worker_id,
@@ -116,14 +116,14 @@ def row_to_execution(row: Row) -> Execution:
 
 
 def output_to_row(output: Output) -> Row:
-    """In the order of the table's columns."""
+    """A row in the order of the table's columns."""
     told = output.progress
     progress = (None, None, None) if told is None else (told.fraction, told.note, to_ms(told.at))
     return (bytearray.fromhex(output.job_id), output.attempt, output.is_cut, *progress, output.text.encode())
 
 
 def row_to_output(row: Row) -> Output:
-    """From the columns in the order of the table."""
+    """The output from columns in the order of the table."""
     job_id, attempt, is_cut, fraction, note, told_at, text = row
     progress = None if told_at is None else Progress(fraction=fraction, note=note, at=_at(told_at))
     return Output(job_id=job_id.hex(), attempt=attempt, text=text.decode(), is_cut=bool(is_cut), progress=progress)

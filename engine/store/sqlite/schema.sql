@@ -1,5 +1,5 @@
 -- The embedded database. Times are milliseconds since 1970, UTC. `seq` is the order of insertion.
--- What may be large comes last in `jobs`: whoever reads a column walks through all pages of those before it.
+-- Potentially large columns come last in `jobs`: reading a column walks through all pages of those before it.
 
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY,
@@ -42,7 +42,7 @@ CREATE INDEX jobs_by_status ON jobs (status, created_at);
 CREATE INDEX jobs_by_task ON jobs (task, created_at);
 CREATE INDEX jobs_by_queue ON jobs (queue, created_at);
 
--- Attempts that have ended. The one that runs is what its job says: `attempt`, `locked_by`, `last_run_at`.
+-- Attempts that have ended. A running attempt is described by its job's row: `attempt`, `locked_by`, `last_run_at`.
 CREATE TABLE job_executions (
     job_id BLOB NOT NULL,
     attempt INTEGER NOT NULL,
@@ -56,7 +56,7 @@ CREATE TABLE job_executions (
     PRIMARY KEY (job_id, attempt)
 ) STRICT, WITHOUT ROWID;
 
--- The end of what attempts printed: of those only that printed something, or told their progress.
+-- The tail of what attempts printed; only for attempts that printed anything or reported progress.
 CREATE TABLE job_outputs (
     job_id BLOB NOT NULL,
     attempt INTEGER NOT NULL,

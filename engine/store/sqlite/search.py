@@ -1,7 +1,7 @@
-"""What the SQLite store is asked about jobs that nobody has the ids of: pages, and how many there are.
+"""Queries of the SQLite store by filter rather than by id: pages and counts.
 
-All of it is bounded by what is looked at, since a scheduler that looks serves nobody else meanwhile. One index, that of the first
-filter, gives the candidates newest first; whatever else is wanted is looked for in each of them.
+Each query bounds how many rows it examines, because a scheduler serves nothing else meanwhile. The index of the first filter yields
+the candidates, newest first; all other filters are checked on each candidate.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ CREATED_AT, PAYLOAD, ERROR = (rows.JOB_COLUMNS.index(name) for name in ("created
 NAMED = ("status", "task", "queue")
 FIRST, LAST = (1 << 62, 0), -(1 << 62)
 Place = tuple[int, int]
-"""`created_at` in milliseconds, and `seq`: the order of a list."""
+"""`created_at` in milliseconds and `seq`: the sort order of a list."""
 
 
 class SqliteSearch:
-    """Of one connection; `run` carries out a statement."""
+    """Queries on one connection; `run` executes a statement."""
 
     def __init__(self, run: Callable[..., Any], counts: Callable[[], Mapping[Status, int]]) -> None:
         self._run = run
@@ -107,5 +107,5 @@ def _read_cursor(cursor: str) -> Place:
     sign, digits = (-1, at[1:]) if at.startswith("-") else (1, at)
     if not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (digits, seq)):
         shown = cursor[:100]
-        raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is none of ours; take the one of the Link header", "cursor")
+        raise InvalidRequest("invalid_cursor", f"the cursor {shown!r} is not valid; use the one from the Link header", "cursor")
     return sign * int(digits), int(seq)

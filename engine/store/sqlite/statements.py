@@ -1,4 +1,4 @@
-"""Every statement of the SQLite store, whole and named. The index that each needs stands in `schema.sql`."""
+"""Every statement of the SQLite store, complete and named. `schema.sql` defines the index that each one needs."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _LIST_INDEXES = {"status": "jobs_by_status", "task": "jobs_by_task", "queue": "j
 
 
 class Due(NamedTuple):
-    """The two questions about pending jobs: the earliest time for each of several priorities (a JSON array), and the jobs of one.
+    """The two queries on pending jobs: the earliest time for each of several priorities (a JSON array), and the due jobs of one.
 
     Parameters: priorities or priority, the served tasks and queues as JSON arrays, then the rest.
     """
@@ -88,7 +88,7 @@ class Due(NamedTuple):
 
 @functools.cache
 def due(by_task: bool, by_queue: bool) -> Due:
-    """Of what a host serves only: the index holds task and queue, so that what others serve is passed over without a look at it."""
+    """Restricted to what the host serves; task and queue are in the index, so other hosts' rows are skipped without a read."""
     served = "AND task IN (SELECT value FROM json_each(?)) " if by_task else ""
     served += "AND queue IN (SELECT value FROM json_each(?))" if by_queue else ""
     return Due(*(question.format(served=served) for question in (_FIRST_DUE, _CLAIMABLE)))
@@ -96,13 +96,13 @@ def due(by_task: bool, by_queue: bool) -> Due:
 
 @functools.cache
 def find(count: int, whole: bool) -> str:
-    """So many jobs by their ids; those of one commit mostly lie side by side."""
+    """Select `count` jobs by id; the rows of one commit are mostly adjacent."""
     return f"SELECT {_ALL if whole else _SMALL} FROM jobs WHERE job_id IN ({', '.join('?' * count)})"
 
 
 @functools.cache
 def change_job(fields: tuple[str, ...], unless_cancelled: bool) -> str:
-    """The guarded write of one verb; its fields are the lifecycle's, never a client's."""
+    """The guarded update of one verb; the field names come from the lifecycle, never from a client."""
     values = ", ".join(f"{name} = ?" for name in fields)
     also = "AND cancel_requested_at IS NULL" if unless_cancelled else ""
     return f"UPDATE jobs SET {values} WHERE job_id = ? AND status = ? AND epoch = ? {also}"
@@ -110,14 +110,14 @@ def change_job(fields: tuple[str, ...], unless_cancelled: bool) -> str:
 
 @functools.cache
 def find_unended(count: int) -> str:
-    """Of so many ids, those of the jobs that are there and have not ended."""
+    """Of `count` ids, those whose jobs exist and have not ended."""
     ids = ", ".join("?" * count)
     return f"SELECT job_id FROM jobs WHERE job_id IN ({ids}) AND status IN ('pending', 'claimed', 'queued', 'running')"
 
 
 @functools.cache
 def list_jobs(named: tuple[str, ...], *, whole: bool) -> str:
-    """Candidates for a page, newest first, past a place: whether each fits all named filters, and, if so, its large columns."""
+    """Candidates for a page, newest first, after a position: whether each matches all filters and, if so, its large columns."""
     fits = _fits(named)
     large = {"payload": "x'6E756C6C'", "result": "NULL"}
     columns = ", ".join(
@@ -128,12 +128,12 @@ def list_jobs(named: tuple[str, ...], *, whole: bool) -> str:
 
 @functools.cache
 def count_jobs(named: tuple[str, ...]) -> str:
-    """How many candidates were looked at, and how many of them fit."""
+    """The number of candidates examined and how many of them match."""
     return f"SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (SELECT {_fits(named)} AS fits {_newest_first(named)} LIMIT :look)"
 
 
 def _newest_first(named: tuple[str, ...]) -> str:
-    """The first filter names the index, so that a rare status is found at once among millions."""
+    """The first filter selects the index, so a rare status is found at once among millions."""
     index, first = (_LIST_INDEXES[named[0]], f"{named[0]} = :{named[0]} AND") if named else ("jobs_newest", "")
     return f"FROM jobs INDEXED BY {index} WHERE {first} (created_at, seq) < (:at, :seq) AND created_at >= :after"
 
@@ -143,6 +143,6 @@ def _fits(named: tuple[str, ...]) -> str:
 
 
 def split_script(script: str) -> Iterable[str]:
-    """The statements of a schema or of an upgrade, without comments."""
+    """The statements of a schema or upgrade script, without comments."""
     lines = (line for line in script.split("\n") if not line.startswith("--"))
     return (statement for statement in "\n".join(lines).split(";") if statement.strip())

@@ -1,8 +1,8 @@
-"""The store on SQLite: one connection a process, WAL, every commit behind `CommitLock`; readers never wait.
+"""The store on SQLite: one connection per process, WAL mode, every commit under `CommitLock`; readers never wait.
 
-`durable` stores (the schedulers') sync every commit to the disk before they answer. What other processes commit may be lost
-with the power, never with a process, and is then done again. A full or locked database is `StoreUnavailable`; an I/O error or a
-damaged file is `StoreBroken`, which ends the process: nothing goes on in memory only.
+`durable` stores (the schedulers') sync every commit to disk before they return. Other processes' commits may be lost in a power
+failure, but not in a crash, and are then redone. A full or locked database raises `StoreUnavailable`; an I/O error or a damaged
+file raises `StoreBroken`, which ends the process: nothing continues in memory only.
 """
 
 from __future__ import annotations
@@ -100,14 +100,14 @@ class SqliteStore:
         return Claimed(tickets=tickets, conflicts=sum(not of_priority for of_priority in claimable))
 
     def _first_due(self, limits: Sequence[int], served: Served) -> list[tuple[int, int]]:
-        """The priorities with a limit that have pending jobs, and when the first of each is due."""
+        """The priorities with a limit that have pending jobs, and when the first job of each is due."""
         ask, what = _due(served)
         wanted = json.dumps([priority for priority, limit in enumerate(limits) if limit > 0])
         with self._told_plainly():
             return [(priority, due) for priority, due in self._run(ask.first, (wanted, *what)) if due is not None]
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
-        """As a rule every guard matches. Then a statement need not be told for each row whether it changed one."""
+        """Usually every guard matches; then the statement need not report for each row whether it changed."""
         if not changes:
             return []
         with contextlib.suppress(_GuardLost), self._commit():
@@ -176,7 +176,7 @@ class SqliteStore:
         return [job_id for job_id in job_ids if job_id not in going_on]
 
     def version(self) -> object | None:
-        """SQLite tells of others' commits only."""
+        """SQLite reports only other connections' commits, so our own are counted."""
         with self._told_plainly():
             return self._run("PRAGMA data_version").fetchone()[0], self._commits
 
@@ -230,7 +230,7 @@ class SqliteStore:
             return bounds.latest_outputs(map(rows.row_to_output, self._run(statements.OUTPUTS, (rows.to_blob(job_id),))), max_bytes)
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
-        """Nothing is ever half done here: a transaction is whole or was never there."""
+        """Does nothing: an SQLite transaction is never left unfinished."""
 
     def ping(self) -> str:
         self.counts()
@@ -271,7 +271,7 @@ class SqliteStore:
 
     @contextlib.contextmanager
     def _commit(self) -> Iterator[None]:
-        """One transaction with the counts that it moved, alone among all processes; then, not alone any more, on the disk."""
+        """One transaction, including the counts it changes, under the commit lock; the sync to disk follows outside the lock."""
         with self._alone():
             yield
         self._make_durable()
@@ -281,7 +281,7 @@ class SqliteStore:
             try:
                 self._sync.sync()
             except OSError as fault:
-                raise StoreBroken(f"the database's disk fails: {fault.strerror}") from fault
+                raise StoreBroken(f"the database's disk failed: {fault.strerror}") from fault
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -300,9 +300,9 @@ class SqliteStore:
             self._checkpoint()
 
     def _begin(self) -> None:
-        """A program that is none of ours may hold SQLite's own lock. Once one of us waited in vain, all only try until one has it.
+        """Wait for a foreign program that holds SQLite's own lock. After one wait timed out, processes only try until one succeeds.
 
-        `waiting` is told: whoever waits here is as little to blame as one who waits for the commit lock.
+        `waiting` is called: like a wait for the commit lock, this one is not the caller's fault.
         """
         only_try = self._lock.was_in_vain()
         if only_try:
@@ -320,9 +320,9 @@ class SqliteStore:
                 self._lock.tell_next(was_in_vain=not has_begun)
 
     def _checkpoint(self) -> None:
-        """Nobody commits while we hold the lock, so the log can begin anew, unless somebody still reads: then when it has grown.
+        """Reset the log. Under the lock no one commits, so only an active reader prevents it; it is retried when the log has grown.
 
-        What was committed stands whatever comes of this: without room on the disk it is tried again later.
+        The commit stands whatever happens here: if the disk is full, the checkpoint is retried later.
         """
         with contextlib.suppress(FileNotFoundError):
             size = self._wal.stat().st_size
@@ -344,11 +344,11 @@ class SqliteStore:
 
 
 class _GuardLost(Exception):
-    """One of several changes at once did not match: then it must be found out which."""
+    """One of several changes in a batch did not match; they must be applied one by one to find out which."""
 
 
 def _portions(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Of few sizes, because each needs a statement of its own."""
+    """Portions of only a few different sizes, because each size needs a statement of its own."""
     start = 0
     for size in FINDS:
         while len(job_ids) - start >= size:
@@ -361,7 +361,7 @@ def _shape(change: Change) -> tuple[tuple[str, ...], bool]:
 
 
 def _ended(change: Change) -> Execution | None:
-    """The row to store with a change: none for an attempt that runs, because the job itself tells of it."""
+    """The execution to store with a change; none while an attempt runs, because the job's row describes it."""
     execution = change.execution
     return None if execution is None or execution.status is ExecutionStatus.RUNNING else execution
 

@@ -1,4 +1,4 @@
--- From schema 1 to 2: outputs are kept, lists go by time, a running attempt is what its job says of it.
+-- From schema 1 to 2: outputs are stored, lists are ordered by time, a running attempt is described by its job's row.
 
 DROP INDEX jobs_held;
 DROP INDEX jobs_by_status;

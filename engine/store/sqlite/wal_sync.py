@@ -1,9 +1,8 @@
-"""Makes what was committed durable, from outside the commit lock: whoever syncs the log keeps nobody else from committing.
+"""Makes commits durable outside the commit lock, so that syncing the log does not block other writers.
 
-SQLite's own `synchronous = FULL` syncs the log within the commit, so that all the others wait for the disk, one after the
-other. In `NORMAL` a commit writes its frames to the log and leaves them to the system; a sync of the same file afterwards,
-before anybody is told, is worth the same. A checkpoint that comes between the two has synced log and database itself before it
-empties the log.
+SQLite's `synchronous = FULL` syncs the log within the commit, so all writers wait for the disk one after another. In `NORMAL` mode
+a commit writes its frames to the log and leaves them to the operating system; syncing the same file afterwards, before anyone is
+told of the commit, is equally safe. A checkpoint between the two has itself synced log and database before it resets the log.
 """
 
 from __future__ import annotations
@@ -13,21 +12,21 @@ from pathlib import Path
 
 
 class WalSync:
-    """The log of one database, held open beside SQLite's own descriptor: no lock depends on that file."""
+    """The log of one database, open in addition to SQLite's own descriptor; closing it affects no lock."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd: int | None = None
 
     def sync(self) -> None:
-        """Come back when everything that was written to the log is on the disk. Raises `OSError`."""
+        """Return once everything written to the log is on disk. Raises `OSError`."""
         if self._fd is None or not os.path.samestat(os.fstat(self._fd), self._path.stat()):
             self.close()
             self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         os.fdatasync(self._fd)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

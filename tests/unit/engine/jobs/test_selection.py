@@ -66,5 +66,5 @@ def test_what_is_wrong_is_refused_by_name(body: str, code: str, field: str | Non
 
 
 def test_whoever_forgets_the_filter_is_told_what_all_would_be() -> None:
-    with pytest.raises(InvalidRequest, match=r'\{"filter": \{\}\} means all'):
+    with pytest.raises(InvalidRequest, match=r'\{"filter": \{\}\} selects all jobs'):
         parse(b'{"limit": 5}')

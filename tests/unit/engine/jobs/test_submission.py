@@ -116,7 +116,8 @@ def test_a_priority_has_words(word: str, number: int) -> None:
 def test_an_unknown_task_is_refused_with_the_known_ones() -> None:
     wrong = refusal({"task": "reize"})
 
-    assert (wrong.code, wrong.field, wrong.message) == ("unknown_task", "task", 'there is no task "reize"; known: echo, resize')
+    words = 'task "reize" is not registered; known: echo, resize'
+    assert (wrong.code, wrong.field, wrong.message) == ("unknown_task", "task", words)
 
 
 def test_an_unknown_field_is_refused_by_name() -> None:

@@ -190,7 +190,7 @@ def test_asynchronous_code_can_use_the_async_client(jobyard: InlineJobyard) -> N
 def test_invalid_requests_are_refused_as_by_the_service(jobyard: InlineJobyard) -> None:
     with pytest.raises(InvalidRequest, match="priority must be") as wrong:
         note.submit(1, priority=10)
-    with pytest.raises(InvalidRequest, match="there is no task"):
+    with pytest.raises(InvalidRequest, match="is not registered"):
         jobyard.client.submit("inline.unheard_of")
     with pytest.raises(NotFound):
         jobyard.client.get("a" * 24)

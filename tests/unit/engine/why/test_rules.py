@@ -83,7 +83,7 @@ def test_a_cancellation_that_is_asked_for_comes_before_that_it_runs() -> None:
     job = a_job(status=Status.RUNNING, cancel_requested_at=later(-3))
 
     assert codes(job) == [Code.CANCEL_REQUESTED, Code.RUNNING]
-    assert "asked to cancel it 3 s ago" in reason(job, Code.CANCEL_REQUESTED).message
+    assert "cancellation was requested 3 s ago" in reason(job, Code.CANCEL_REQUESTED).message
 
 
 def test_a_host_that_went_silent_with_the_job_is_named() -> None:
@@ -172,7 +172,7 @@ def test_another_host_can_do_without_ours() -> None:
 def test_a_job_that_may_kill_its_worker_is_told_that_it_waits_for_a_worker_of_its_own() -> None:
     told = reason(a_job(lost_count=4), Code.LAST_CHANCE)
 
-    assert "died 4 of at most 5 times" in told.message
+    assert "lost its worker 4 of at most 5 times" in told.message
 
 
 def test_the_jobs_ahead_are_those_in_the_database_and_in_the_queue() -> None:

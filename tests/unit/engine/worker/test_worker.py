@@ -392,7 +392,7 @@ def test_an_outcome_waits_for_the_store_to_come_back(shop: Shop, tmp_path: Path)
     shop.until(Path(f"{gate}.begun").exists)
     shop.store.is_down = True
     gate.touch()
-    shop.until(lambda: "database_lost" in shop.log_text())
+    shop.until(lambda: "database_unreachable" in shop.log_text())
 
     shop.store.is_down = False
     shop.until(lambda: shop.job(job_id).status is Status.COMPLETED)

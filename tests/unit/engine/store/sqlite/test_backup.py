@@ -65,7 +65,7 @@ def test_an_existing_file_is_never_replaced(made: Path, tmp_path: Path) -> None:
     target = tmp_path / "precious"
     target.write_text("precious")
 
-    with pytest.raises(CannotStart, match="is there already"):
+    with pytest.raises(CannotStart, match="already exists"):
         back_up(made, target)
 
     assert target.read_text() == "precious"

@@ -111,7 +111,7 @@ def test_a_start_does_not_wait_for_a_foreign_writer_when_nothing_is_to_be_done(m
 def test_another_programs_database_is_refused(path: Path) -> None:
     foreign(path, "CREATE TABLE theirs (x)")
 
-    assert "another program's: set DATA_DIR to another folder" in refusal(path)
+    assert "belongs to another program: set DATA_DIR to another folder" in refusal(path)
 
 
 def schema_of(path: Path) -> set[tuple[str, str]]:
@@ -147,13 +147,13 @@ def test_an_older_database_is_brought_forward_with_all_that_is_in_it(path: Path,
 def test_another_programs_database_is_not_known_by_its_version(path: Path, version: int) -> None:
     foreign(path, "CREATE TABLE jobs (x)", f"PRAGMA user_version = {version}")
 
-    assert "another program's" in refusal(path)
+    assert "belongs to another program" in refusal(path)
 
 
 def test_a_newer_schema_is_refused_with_both_numbers(made: Path) -> None:
     foreign(made, f"PRAGMA user_version = {VERSION + 1}")
 
-    assert f"(schema {VERSION + 1}, this one knows {VERSION}): upgrade" in refusal(made)
+    assert f"(schema {VERSION + 1}, this one supports {VERSION}): upgrade" in refusal(made)
 
 
 @pytest.mark.parametrize("text", ["x", "SQLite", "a shopping list\n" * 2000, "\0" * PAGE_BYTES])
@@ -235,7 +235,7 @@ def test_of_a_large_file_what_every_process_needs_is_looked_at(made: Path, open_
 
 def test_a_locked_file_is_told_as_such(made: Path) -> None:
     with Stranger(made, "PRAGMA locking_mode = EXCLUSIVE", "UPDATE counts SET jobs = 0"):
-        with pytest.raises(CannotStart, match="is locked by another program: end that one first"):
+        with pytest.raises(CannotStart, match="is locked by another program: end that program first"):
             prepare_file(made, patience_s=0.1)
 
 
@@ -293,7 +293,7 @@ def test_an_examination_says_what_it_is_and_makes_nothing(tmp_path: Path) -> Non
     assert "no database yet" in examine_file(path) and not list(tmp_path.iterdir())
     prepare_file(path)
     before = files(tmp_path)
-    assert "all of it looked at" in examine_file(path)
+    assert "fully checked" in examine_file(path)
     assert files(tmp_path) == before
 
 
