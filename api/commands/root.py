@@ -71,7 +71,8 @@ def print_version(context: click.Context, option: click.Parameter, is_asked: boo
 def commands(context: click.Context) -> None:
     """Submit, read and change jobs from the command line.
 
-    The service: --url, else JOBYARD_URL, else what HOST and PORT_OFFSET say; its token: --token-file, else API_TOKEN.
+    The service: --url, else JOBYARD_URL, else what HOST and PORT_OFFSET say; its token: --token-file, else
+    JOBYARD_TOKEN (or API_TOKEN), else the file that TOKEN_FILE names.
 
     Exit status: 0 success; 1 the job failed, or the service refused; 2 incorrect usage; 3 service unavailable; 4 time was up.
     """

@@ -14,6 +14,7 @@ from jobyard.engine.checkout import default_data_dir
 from jobyard.engine.config import Settings, read_settings
 from jobyard.engine.databases.open import load_adapter
 from jobyard.engine.errors import CannotStart
+from jobyard.engine.service_address import variables_for_tasks
 from jobyard.engine.supervisor.readiness import take_notify_socket
 from jobyard.engine.supervisor.role_loop import EXIT_OK
 from jobyard.engine.topology import all_components, one_component
@@ -34,6 +35,7 @@ def main(words: Sequence[str], environment: MutableMapping[str, str]) -> int:
         if command.name == STOP_ALL:
             return stop_all(settings, World())
         load_adapter(settings)
+        environment.update(variables_for_tasks(settings, environment))
         return start(
             _plan(command, environment, settings), settings, World(), environment=environment, notify_socket=notify_socket,
             watches_files=command.wants_reload,
