@@ -9,7 +9,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from jobyard.api.commands.connection import CommandEnvironment
-from jobyard.engine.extras import extra_of, how_to_add
+from jobyard.engine.extras import extra_of, how_to_add, missing_from
 from jobyard.engine.version import version
 
 NAME = "jobyard"
@@ -42,7 +42,7 @@ class Commands(click.Group):
         except ModuleNotFoundError as missing:
             if (extra := extra_of(missing.name)) is None:
                 raise
-            return unavailable_command(name, how_to_add(extra, [str(missing.name)]))
+            return unavailable_command(name, how_to_add(extra, missing_from(extra)))
         assert isinstance(command, click.Command)
         return command
 

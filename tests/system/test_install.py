@@ -113,7 +113,7 @@ def test_the_wheel_and_the_sdist_are_complete(built: Path, wheel: Path) -> None:
         sources = [name.partition("/")[2] for name in archive.getnames()]
 
     assert [name for name in SHIPPED if not any(path.endswith(name) for path in shipped)] == []
-    assert {"docs/design.md", "bin/start-all", "CHANGELOG.md", "LICENSE", "setup.py", "src/jobyard/engine/config.py"} <= set(sources)
+    assert {"docs/design.md", "bin/start-all", "CHANGELOG.md", "setup.py", "src/jobyard/engine/config.py"} <= set(sources)
     assert not [name for name in (*shipped, *sources) if name.endswith(".pyc") or name.startswith(("tests/", "jobyard/var"))]
 
 
