@@ -9,7 +9,8 @@ RUN python -m venv /opt/jobyard \
 
 FROM python:3.13-slim
 COPY --from=build /opt/jobyard /opt/jobyard
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin jobyard \
+RUN groupadd --gid 10001 jobyard \
+ && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin jobyard \
  && install -d -o jobyard -g jobyard -m 700 /data \
  && install -d /app
 ENV PATH=/opt/jobyard/bin:$PATH HOST=0.0.0.0 DATA_DIR=/data PYTHONDONTWRITEBYTECODE=1
