@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parents[1]
+_HERE = Path(__file__).resolve()
 
 
-def checkout() -> Path | None:
-    """The checkout's folder; None when Jobyard is installed as a package."""
-    return _ROOT if (_ROOT / "src" / "jobyard").is_dir() and (_ROOT / "setup.cfg").is_file() else None
+def checkout(here: Path = _HERE) -> Path | None:
+    """The checkout's folder; None when Jobyard is installed as a package.
+
+    `engine` lies at its top, or below `src/jobyard` where its links have become folders, as in an unpacked sdist.
+    """
+    for folder in (here.parents[1], *here.parents[3:4]):
+        if (folder / "src" / "jobyard").is_dir() and (folder / "setup.cfg").is_file():
+            return folder
+    return None
 
 
 def default_data_dir() -> str:

@@ -18,6 +18,9 @@ from jobyard.engine.errors import CannotStart
 LONG_TOKEN = 32
 """128 bits as hexadecimal digits: the shortest token that is accepted when other hosts can reach the ports."""
 
+ANY_HOST = "*"
+HOST_NAME = re.compile(r"\.?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
@@ -103,6 +106,25 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    names = _words(text)
+    wrong = [name for name in names if name != ANY_HOST and not HOST_NAME.fullmatch(name) and not _is_address(name)]
+    if wrong:
+        raise ValueError(
+            "names or addresses without scheme, port or path, such as jobs.example.com or [::1], `.example.com` for all names"
+            " below it, or `*` for any host"
+        )
+    return names
+
+
+def _is_address(name: str) -> bool:
+    try:
+        address = ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return name.startswith("[") == name.endswith("]") == (address.version == 6)
+
+
 def _optional(text: str) -> str | None:
     return text or None
 
@@ -111,6 +133,23 @@ def _token(text: str) -> str | None:
     if text and not re.fullmatch(r"[\x21-\x7e]+", text):
         raise ValueError("visible ASCII characters without spaces, for example 32 random hex digits")
     return text or None
+
+
+def _optional_path(text: str) -> Path | None:
+    return Path(text).absolute() if text else None
+
+
+def read_token_file(path: Path | str) -> str:
+    """The token in this file, without the space around it; raises `ValueError`."""
+    try:
+        token = _token(Path(path).read_text("utf-8").strip())
+    except OSError as fault:
+        raise ValueError(f"the token file {path} cannot be read: {fault.strerror}") from None
+    except ValueError as wrong:
+        raise ValueError(f"the token file {path} must hold {wrong}") from None
+    if token is None:
+        raise ValueError(f"the token file {path} is empty")
+    return token
 
 
 SETTINGS: tuple[Setting, ...] = tuple(
@@ -146,8 +185,9 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("CHILD_MEMORY_MB", "0", _whole(0, 10**7), "an executor that uses more memory than this is killed; 0: no limit"),
         ("ENABLE_SHELL", "0", _switch, "1 registers the built-in `shell` task"),
         ("HTTP_ALLOW_PRIVATE", "0", _switch, "1 lets the built-in `http` task reach private addresses"),
-        ("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", _words, "accepted values of the `Host` header, in addition to `HOST`"),
+        ("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", _hosts, "accepted values of the `Host` header, in addition to `HOST`"),
         ("API_TOKEN", "", _token, "when set, requests need `Authorization: Bearer …`, except `/health` and the dashboard's files"),
+        ("TOKEN_FILE", "", _optional_path, "file that holds the token; used when neither `API_TOKEN` nor `JOBYARD_TOKEN` is set"),
         ("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error"), "lowest level that is logged"),
         ("LOG_FORMAT", "text", _one_of("text", "json"), "`json` writes one JSON object per line"),
     )
@@ -156,6 +196,8 @@ SETTINGS: tuple[Setting, ...] = tuple(
 
 SECRET = ("API_TOKEN", "MONGO_URI")
 """Settings whose values are never shown."""
+OTHER_NAMES = {"API_TOKEN": "JOBYARD_TOKEN"}
+"""The client's name for the same value; in the environment, a setting may have either name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,15 +232,16 @@ class Settings:
     http_allow_private: bool
     allowed_hosts: tuple[str, ...]
     api_token: str | None = dataclasses.field(repr=False)
+    token_file: Path | None
     log_level: str
     log_format: str
 
 
 def read_settings(environment: Mapping[str, str], flags: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from the environment and the flags; flags win. Raises `CannotStart`, which names every invalid setting."""
-    asked = dict(environment) | dict(flags or {})
-    values: dict[str, object] = {}
     faults: list[str] = []
+    asked = _merge(environment, flags or {}, faults)
+    values: dict[str, object] = {}
     for setting in SETTINGS:
         text = asked.get(setting.name, "") or setting.default
         try:
@@ -206,12 +249,45 @@ def read_settings(environment: Mapping[str, str], flags: Mapping[str, str] | Non
         except ValueError as wrong:
             shown = "…" if setting.name in SECRET else repr(text)
             faults.append(f"{setting.name} must be {wrong}, not {shown}")
-    is_open = not faults and not ipaddress.ip_address(str(values["host"])).is_loopback
-    if is_open and len(str(values["api_token"] or "")) < LONG_TOKEN:
+    _read_token(values, faults)
+    if not faults:
+        faults += _exposed(values)
+    if faults:
+        raise CannotStart("; ".join(faults))
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+def _merge(environment: Mapping[str, str], flags: Mapping[str, str], faults: list[str]) -> dict[str, str]:
+    """Both, by the settings' own names."""
+    asked = dict(environment)
+    for name, other in OTHER_NAMES.items():
+        if asked.get(other) and asked.get(name) and asked[other] != asked[name] and name not in flags:
+            faults.append(f"{name} and {other} are two names of one setting, and differ: set one of them")
+        asked[name] = asked.get(name) or asked.get(other, "")
+    if flags.get("TOKEN_FILE"):
+        asked["API_TOKEN"] = ""
+    return asked | dict(flags)
+
+
+def _read_token(values: dict[str, object], faults: list[str]) -> None:
+    """A token that is given itself wins over a file."""
+    path = values.get("token_file")
+    if not values.get("api_token") and isinstance(path, Path):
+        try:
+            values["api_token"] = read_token_file(path)
+        except ValueError as wrong:
+            faults.append(str(wrong))
+
+
+def _exposed(values: Mapping[str, object]) -> list[str]:
+    """What would let anyone run jobs here."""
+    token, hosts = str(values["api_token"] or ""), values["allowed_hosts"]
+    faults = []
+    if not ipaddress.ip_address(str(values["host"])).is_loopback and len(token) < LONG_TOKEN:
         faults.append(
             f"HOST {values['host']} is not a loopback address, so API_TOKEN must be set, with {LONG_TOKEN} characters or more:"
             " without a token, anyone who can reach it could run jobs"
         )
-    if faults:
-        raise CannotStart("; ".join(faults))
-    return Settings(**values)  # type: ignore[arg-type]
+    if isinstance(hosts, tuple) and ANY_HOST in hosts and not token:
+        faults.append("ALLOWED_HOSTS * needs an API_TOKEN: without one, any web page could run jobs here by DNS rebinding")
+    return faults

@@ -26,6 +26,7 @@ from jobyard.engine.store.sqlite.engine import is_sound, words
 from jobyard.engine.supervisor.data_dir import DataDir
 from jobyard.engine.supervisor.ports import explain, open_ports
 from jobyard.engine.topology import FIRST_PORTS, GATEWAY, ROLES, all_components
+from jobyard.engine.version import version
 from jobyard.engine.world import World
 
 GIB = 1 << 30
@@ -41,12 +42,19 @@ PACKAGES = ("flask", "gunicorn", "pymongo", "httpx", "msgspec", "psutil")
 
 def look_at_versions() -> Iterator[Finding]:
     """The versions of Python, SQLite, the packages and the kernel."""
-    packages = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-    message = f"Python {platform.python_version()}, {words()}, {packages}, Linux {platform.release()}"
+    packages = ", ".join(f"{name} {_version_of(name)}" for name in PACKAGES)
+    message = f"Jobyard {version()}, Python {platform.python_version()}, {words()}, {packages}, Linux {platform.release()}"
     if is_sound():
         yield fine("versions", message)
     else:
         yield warning("versions", message, "install pysqlite3 into the environment (.venv/bin/pip install pysqlite3), then restart")
+
+
+def _version_of(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def look_at_tasks(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:

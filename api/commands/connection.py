@@ -14,8 +14,9 @@ import click
 
 from jobyard.api.commands import exits
 from jobyard.engine.client.sync_client import Client
-from jobyard.engine.config import read_settings
+from jobyard.engine.config import read_token_file
 from jobyard.engine.errors import JobyardError, NotFinished, Unavailable, Unreachable
+from jobyard.engine.service_address import service_token, service_url
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,7 +56,7 @@ def service_options(command: Callable[P, R]) -> Callable[P, R]:
     """Adds the options that name the service; they may stand before or after the command's name."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON for programs (lists: one object per line)."),
-        click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token; else API_TOKEN is used."),
+        click.option("--token-file", type=click.Path(path_type=Path), help="A file with the token; else JOBYARD_TOKEN."),
         click.option("--url", help="The gateway's address; else JOBYARD_URL, else what HOST and PORT_OFFSET say."),
     ):
         command = option(command)
@@ -65,10 +66,13 @@ def service_options(command: Callable[P, R]) -> Callable[P, R]:
 def make_service(context: click.Context, *, url: str | None, token_file: Path | None, as_json: bool) -> Service:
     """The service that this command's options and the environment name."""
     given = context.find_object(CommandEnvironment) or CommandEnvironment()
-    environment = given.environment
+    try:
+        where = url or service_url(given.environment)
+        token = read_token_file(token_file) if token_file else service_token(given.environment)
+    except ValueError as wrong:
+        raise click.UsageError(str(wrong)) from None
     return Service(
-        url=url or environment.get("JOBYARD_URL") or _local_url(environment), token=_token(token_file, environment),
-        as_json=as_json, connect=given.connect, exit_stack=context.with_resource(ExitStack()),
+        url=where, token=token, as_json=as_json, connect=given.connect, exit_stack=context.with_resource(ExitStack())
     )  # fmt: skip
 
 
@@ -102,19 +106,3 @@ def status_of(error: JobyardError) -> int:
     if isinstance(error, NotFinished):
         return exits.NOT_FINISHED
     return exits.UNREACHABLE if isinstance(error, Unreachable | Unavailable) else exits.FAILED
-
-
-def _local_url(environment: Mapping[str, str]) -> str:
-    here = {name: environment[name] for name in ("HOST", "PORT_OFFSET", "API_TOKEN") if environment.get(name)}
-    settings = read_settings(here)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{8080 + settings.port_offset}"
-
-
-def _token(file: Path | None, environment: Mapping[str, str]) -> str | None:
-    if file is None:
-        return environment.get("API_TOKEN") or None
-    try:
-        return file.read_text("utf-8").strip() or None
-    except OSError as wrong:
-        raise click.UsageError(f"the token file {file} cannot be read: {wrong.strerror}") from None

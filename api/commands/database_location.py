@@ -10,11 +10,9 @@ from pathlib import Path
 
 from jobyard.engine.config import Settings, read_settings
 from jobyard.engine.databases.migration import Copyable
-from jobyard.engine.databases.open import hosts_of
+from jobyard.engine.databases.open import hosts_of, mongo
 from jobyard.engine.errors import CannotStart
 from jobyard.engine.hosts.host_lease import heartbeat_every_s
-from jobyard.engine.store.mongo import server as mongo_server
-from jobyard.engine.store.mongo.store import MongoStore
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
 from jobyard.engine.supervisor.data_dir import DataDir
@@ -54,8 +52,8 @@ def open_database(place: DatabaseLocation) -> Iterator[Copyable]:
     """Open the database; a file is locked exclusively meanwhile, as a start would lock it. Raises `CannotStart`."""
     with ExitStack() as exit_stack:
         if place.file is None:
-            mongo_server.prepare(place.settings)
-            store: Copyable = MongoStore(mongo_server.connect(place.settings, holds=False), origin="migration")
+            mongo().prepare(place.settings)
+            store: Copyable = mongo().open_store(place.settings, holds=False, origin="migration")
         else:
             folder = DataDir(place.file.parent)
             folder.make()

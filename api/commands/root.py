@@ -9,6 +9,8 @@ import click
 from click.shell_completion import get_completion_class
 
 from jobyard.api.commands.connection import CommandEnvironment
+from jobyard.engine.extras import extra_of, how_to_add, missing_from
+from jobyard.engine.version import version
 
 NAME = "jobyard"
 SHELLS = ("bash", "zsh", "fish")
@@ -35,17 +37,42 @@ class Commands(click.Group):
         if name not in COMMAND_FUNCTIONS:
             return None
         module, _, function = COMMAND_FUNCTIONS[name].partition(".")
-        command = getattr(importlib.import_module(f"jobyard.api.commands.{module}"), function)
+        try:
+            command = getattr(importlib.import_module(f"jobyard.api.commands.{module}"), function)
+        except ModuleNotFoundError as missing:
+            if (extra := extra_of(missing.name)) is None:
+                raise
+            return unavailable_command(name, how_to_add(extra, missing_from(extra)))
         assert isinstance(command, click.Command)
         return command
 
 
+def unavailable_command(name: str, reason: str) -> click.Command:
+    """What stands in the place of a command whose dependencies are not installed: it says so, whatever follows it."""
+
+    def refuse(**given: object) -> None:
+        raise click.UsageError(reason)
+
+    settings = {"ignore_unknown_options": True, "help_option_names": []}
+    words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
+    return click.Command(name, callback=refuse, params=[words], help=reason, context_settings=settings)
+
+
+def print_version(context: click.Context, option: click.Parameter, is_asked: bool) -> None:
+    """`jobyard 0.2.0`, and that was it."""
+    if is_asked:
+        click.echo(f"{NAME} {version()}")
+        context.exit()
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version, help="Print the version.")
 @click.pass_context
 def commands(context: click.Context) -> None:
     """Submit, read and change jobs from the command line.
 
-    The service: --url, else JOBYARD_URL, else what HOST and PORT_OFFSET say; its token: --token-file, else API_TOKEN.
+    The service: --url, else JOBYARD_URL, else what HOST and PORT_OFFSET say; its token: --token-file, else
+    JOBYARD_TOKEN (or API_TOKEN), else the file that TOKEN_FILE names.
 
     Exit status: 0 success; 1 the job failed, or the service refused; 2 incorrect usage; 3 service unavailable; 4 time was up.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -33,7 +34,7 @@ def print_json(value: object) -> None:
 
 def progress_bar(length: int, label: str) -> ProgressBar[int]:
     """A progress bar on stderr, so that stdout stays usable; shown on a terminal only."""
-    return click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty())
+    return click.progressbar(length=length, label=label, file=sys.stderr if sys.stderr.isatty() else io.StringIO())
 
 
 def clean(text: str) -> str:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    Duration = click.ParamType[float]
+else:
+    Duration = click.ParamType  # generic only since click 8.2
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 JUST_NOW_S = 1.0
@@ -39,7 +45,7 @@ def span(seconds: float) -> str:
     return f"{whole} s"
 
 
-class Seconds(click.ParamType[float]):
+class Seconds(Duration):
     """A duration on the command line, such as `90`, `90s`, `5m`, `2h` or `1.5d`, converted to seconds."""
 
     name = "duration"

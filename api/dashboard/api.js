@@ -38,7 +38,7 @@ export async function ask(method, path, body, signal) {
 
 async function fetched(path, options, signal) {
   try {
-    const response = await fetch(path, options);
+    const response = await fetch(`.${path}`, options); // relative to the page, which a proxy may serve under a prefix
     return { response, text: await response.text() };
   } catch (fault) {
     if (signal?.aborted) throw fault;

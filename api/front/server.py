@@ -8,9 +8,11 @@ describes how an HTTP worker waits for clients.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
@@ -31,6 +33,7 @@ HTTP_WORKERS = 1
 dies is replaced within a tenth of a second; new connections wait in the listening sockets until then."""
 THREADS = 64
 GRACEFUL_STOP_S = 15
+MEMORY = "/dev/shm"
 OTHER_SIGNALS = (
     signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGINT,
 )  # fmt: skip
@@ -74,6 +77,7 @@ class Front(BaseApplication):  # type: ignore[misc]
             "timeout": max(1, round(self._settings.hang_s)), "graceful_timeout": GRACEFUL_STOP_S, "control_socket_disable": True,
             "proc_name": self._name, "loglevel": "critical", "limit_request_fields": 100, "limit_request_field_size": 8190,
             "forwarded_allow_ips": "",  # else any local client could change SCRIPT_NAME by a header
+            "worker_tmp_dir": heartbeat_folder(self._run_dir.path),
             "pre_request": refuse_repeated_key, "post_fork": self._after_fork,
             "post_worker_init": lambda worker: self._heartbeat.beat(),
         }  # fmt: skip
@@ -89,6 +93,14 @@ class Front(BaseApplication):  # type: ignore[misc]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         die_with_parent(worker.ppid)
         set_title(f"jobyard: {self._name} http")
+
+
+def heartbeat_folder(run_dir: Path, memory: str = MEMORY) -> str:
+    """Where gunicorn keeps the file by which it sees its worker live: in memory, else below DATA_DIR.
+
+    Its own choice is the system's folder for temporary files, which nobody can write where the root file system is read-only.
+    """
+    return memory if os.access(memory, os.W_OK | os.X_OK) else str(run_dir)
 
 
 class HeartbeatArbiter(Arbiter):  # type: ignore[misc]

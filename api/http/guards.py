@@ -1,21 +1,27 @@
 """The guards: `Host` must be ours (DNS rebinding), `Origin` too if sent (cross-site posts), and the token right if one is set.
 
-Every request passes them in this order before anything else is checked, unknown paths included. `/health` needs no token, and
-neither do the dashboard's page and files, which hold no data and must load before a user can sign in.
+Every request passes them in this order before anything else is checked, unknown paths included. `/health` is for probes, which
+send a pod's address or no `Host` at all, so it needs neither a `Host` of ours nor the token. The dashboard's page and files hold
+no data and must load before a user can sign in, so they need no token.
+
+An IP address as `Host` is accepted where there is a token: no name stands behind it, so no DNS server can have led a browser to it.
 """
 
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from jobyard.engine.config import Settings
+from jobyard.engine.config import ANY_HOST, Settings
 from jobyard.engine.errors import Rejected
 
-OPEN_PATHS = frozenset({"/health", "/"})
+HEALTH = "/health"
+OPEN_PATHS = frozenset({HEALTH, "/"})
 OPEN_FOLDER = "/ui/"
+DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class Guards:
@@ -24,34 +30,56 @@ class Guards:
     def __init__(self, settings: Settings) -> None:
         ours = {settings.host, f"[{settings.host}]"} if ":" in settings.host else {settings.host}
         self._hosts = frozenset(host.lower() for host in ours | set(settings.allowed_hosts))
+        self._named = frozenset(host.lower() for host in settings.allowed_hosts if not is_loopback(host.lower()))
+        self._domains = tuple(host for host in self._hosts if host.startswith("."))
         self._token = settings.api_token.encode() if settings.api_token else None
 
     def check(self, environ: Mapping[str, object]) -> None:
         """Raises `Rejected` from the first guard that the request does not pass."""
-        self._check_host(str(environ.get("HTTP_HOST", "")))
+        path, host = str(environ.get("PATH_INFO", "")), str(environ.get("HTTP_HOST", ""))
+        if path != HEALTH:
+            self._check_host(host)
         target = str(environ.get("RAW_URI", "/"))
         if not target.startswith("/"):  # an absolute URL, whose host takes precedence over the header
-            self._check_host(urlsplit(target).netloc)
-        self._check_origin(environ.get("HTTP_ORIGIN"))
-        path = str(environ.get("PATH_INFO", ""))
+            host = urlsplit(target).netloc
+            if path != HEALTH:
+                self._check_host(host)
+        self._check_origin(environ.get("HTTP_ORIGIN"), host)
         if self._token is not None and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
             self._check_token(str(environ.get("HTTP_AUTHORIZATION", "")), self._token)
 
     def _check_host(self, host: str) -> None:
-        if _without_port(host) not in self._hosts:
+        if not self._is_ours(split_port(host)[0]):
             shown = host[:100]
             raise Rejected("misdirected_host", f"the host {shown!r} is not served here; ALLOWED_HOSTS lists the hosts that are")
 
-    def _check_origin(self, origin: object) -> None:
-        if origin is None:
-            return
-        try:
-            parts = urlsplit(str(origin))
-            is_ours = parts.scheme in ("http", "https") and _without_port(parts.netloc) in self._hosts
-        except ValueError:
-            is_ours = False
-        if not is_ours:
+    def _is_ours(self, name: str) -> bool:
+        if name in self._hosts or ANY_HOST in self._hosts or (self._token is not None and is_address(name)):
+            return True
+        return any(name.endswith(domain) or name == domain[1:] for domain in self._domains)
+
+    def _check_origin(self, origin: object, host: str) -> None:
+        if origin is not None and not self._is_our_origin(str(origin), host):
             raise Rejected("origin_not_allowed", f"requests from the origin {str(origin)[:100]!r} are not allowed")
+
+    def _is_our_origin(self, origin: str, host: str) -> bool:
+        """The page comes from where the request goes, or from a host of ALLOWED_HOSTS by the scheme's own port.
+
+        The second is for a proxy that does not pass on `Host`. It is not for localhost, where others listen too.
+        """
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        if parts.scheme not in DEFAULT_PORTS:
+            return False
+        default = DEFAULT_PORTS[parts.scheme]
+        name, port = split_port(parts.netloc)
+        asked_name, asked_port = split_port(host)
+        is_same_name = name == asked_name or (is_loopback(name) and is_loopback(asked_name))
+        if self._is_ours(name) and is_same_name and (port or default) == (asked_port or default):
+            return True
+        return name in self._named and (port or default) == default
 
     def _check_token(self, authorization: str, token: bytes) -> None:
         scheme, _, given = authorization.partition(" ")
@@ -59,7 +87,23 @@ class Guards:
             raise Rejected("unauthorized", "the header Authorization: Bearer is needed, with the token that API_TOKEN is set to")
 
 
-def _without_port(host: str) -> str:
-    """`[::1]:8080` and `localhost:8080` without the port, in lower case."""
-    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?", host.lower())
-    return found[1] if found else host.lower()
+def split_port(host: str) -> tuple[str, str]:
+    """`[::1]:8080` and `localhost:8080` as name, in lower case, and port, which may be empty."""
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([0-9]*))?", host.lower())
+    return (found[1], found[2] or "") if found else (host.lower(), "")
+
+
+def is_address(name: str) -> bool:
+    """Whether a name as in `Host` is an IP address; one of version 6 stands in brackets there."""
+    try:
+        address = ipaddress.ip_address(name[1:-1] if name.startswith("[") else name)
+    except ValueError:
+        return False
+    return name.startswith("[") == (address.version == 6)
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a name as in `Host` means this machine to whoever asks."""
+    if is_address(name):
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    return name == "localhost" or name.endswith(".localhost")

@@ -14,9 +14,9 @@ from jobyard.api.http.routes import GATEWAY, ROUTES, Route
 from jobyard.engine.jobs.job import ExecutionStatus, Status
 from jobyard.engine.jobs.selection import DEFAULT_STEP, FILTERS, MAX_STEP
 from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH
+from jobyard.engine.version import version
 from jobyard.engine.why.rules import Code
 
-VERSION = "0.1.0"
 JOB_ID = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
 TIME = {"type": "string", "format": "date-time"}
 MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
@@ -80,7 +80,7 @@ def document() -> bytes:
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
-            "info": {"title": "Jobyard", "version": VERSION, "description": "A durable job scheduler: the gateway's interface."},
+            "info": {"title": "Jobyard", "version": version(), "description": "A durable job scheduler: the gateway's interface."},
             "paths": paths,
             "components": {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
             "security": [{}, {"token": []}],

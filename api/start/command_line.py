@@ -61,7 +61,8 @@ def help_text(name: str) -> str:
     ]
     if name != STOP_ALL:
         lines.append(f"  {RELOAD:<{2 * NAME_WIDTH + 2}}import the task modules anew whenever one of their files changes")
-    return "\n".join([*lines, f"  {'-h, --help':<{2 * NAME_WIDTH + 2}}this text"])
+    last = (("-h, --help", "this text"), ("--version", "the version of Jobyard"))
+    return "\n".join([*lines, *(f"  {flag:<{2 * NAME_WIDTH + 2}}{meaning}" for flag, meaning in last)])
 
 
 def _read_flags(name: str, words: list[str]) -> dict[str, str]:

@@ -12,7 +12,9 @@ from jobyard.api.start.start import start
 from jobyard.api.start.stop import stop_all
 from jobyard.engine.checkout import default_data_dir
 from jobyard.engine.config import Settings, read_settings
+from jobyard.engine.databases.open import load_adapter
 from jobyard.engine.errors import CannotStart
+from jobyard.engine.service_address import variables_for_tasks
 from jobyard.engine.supervisor.readiness import take_notify_socket
 from jobyard.engine.supervisor.role_loop import EXIT_OK
 from jobyard.engine.topology import all_components, one_component
@@ -32,6 +34,8 @@ def main(words: Sequence[str], environment: MutableMapping[str, str]) -> int:
         settings = read_settings({"DATA_DIR": default_data_dir()} | _given(environment), command.flags)
         if command.name == STOP_ALL:
             return stop_all(settings, World())
+        load_adapter(settings)
+        environment.update(variables_for_tasks(settings, environment))
         return start(
             _plan(command, environment, settings), settings, World(), environment=environment, notify_socket=notify_socket,
             watches_files=command.wants_reload,

@@ -196,5 +196,6 @@ def _header_key(environ: Environ) -> str | None:
 
 
 def _next_link(given: Request, cursor: str) -> str:
+    """Relative to the URL of the request, so that it also holds where a proxy serves us under a prefix of the path."""
     query = {name: value for name, value in given.args.items() if name != "cursor"} | {"cursor": cursor}
-    return f'<{given.path}?{urlencode(query)}>; rel="next"'
+    return f'<{given.path.rpartition("/")[2]}?{urlencode(query)}>; rel="next"'

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 from flask import Response, request
 
-from jobyard.api.http.openapi import VERSION
 from jobyard.api.http.query import read_query
 from jobyard.api.http.reply import HEADERS
 from jobyard.api.http.request_metrics import RequestMetrics
@@ -25,6 +24,7 @@ from jobyard.engine.control.snapshot import RosterRow, Snapshot, Snapshots
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.metrics import ComponentCounters, all_attempts
 from jobyard.engine.topology import COUNTING, SUPERVISOR
+from jobyard.engine.version import version
 from jobyard.engine.wire.messages import CountJobs, Json, Message, Ping
 from jobyard.engine.world import World
 
@@ -55,7 +55,7 @@ class Metrics:
     def _of_the_whole(self) -> Iterator[Value]:
         health, counts = self._ask(Ping()), self._ask(CountJobs())
         database = str(health.get("database", ""))
-        yield exposition.BUILD, (VERSION, platform.python_version(), database), 1.0
+        yield exposition.BUILD, (version(), platform.python_version(), database), 1.0
         for status, jobs in counts.items():
             yield exposition.JOBS, (status,), jobs
 

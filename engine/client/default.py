@@ -1,4 +1,4 @@
-"""The client that `task.submit` uses: the one passed to `use_client`, else one for JOBYARD_URL with JOBYARD_TOKEN.
+"""The client that `task.submit` uses: the one passed to `use_client`, else one for the service that the environment names.
 
 This is the only part of the client that reads the environment, since it runs in users' programs and not under our entry points.
 """
@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 
 from jobyard.engine.client.sync_client import Client
-from jobyard.engine.client.wire import DEFAULT_URL
+from jobyard.engine.service_address import service_token, service_url
 
 _chosen: list[Client] = []
 
@@ -29,5 +29,5 @@ def default_client() -> Client:
 
 
 def client_of(environment: Mapping[str, str]) -> Client:
-    """A client for JOBYARD_URL and JOBYARD_TOKEN; an empty variable counts as not set."""
-    return Client(environment.get("JOBYARD_URL") or DEFAULT_URL, environment.get("JOBYARD_TOKEN") or None)
+    """A client for the service that these variables name; see `engine.service_address`."""
+    return Client(service_url(environment), service_token(environment))

@@ -1,15 +1,19 @@
-"""Opens the store that the settings name: MongoDB if `MONGO_URI` is set, otherwise SQLite. Only this module names the adapters."""
+"""Opens the store that the settings name: MongoDB if `MONGO_URI` is set, otherwise SQLite.
+
+The MongoDB adapter is loaded only when `MONGO_URI` is set, so a server on SQLite needs no `pymongo`.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from types import ModuleType
 
 from jobyard.engine.config import Settings
+from jobyard.engine.errors import CannotStart
+from jobyard.engine.extras import MONGO, extra_of, how_to_add
 from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
-from jobyard.engine.store.mongo import server as mongo_server
-from jobyard.engine.store.mongo.change_feed import MongoFeed
-from jobyard.engine.store.mongo.store import MongoStore
 from jobyard.engine.store.port import Feed, Hosts, Store
 from jobyard.engine.store.sqlite.file import examine_file, prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
@@ -26,20 +30,22 @@ def open_store(
     `waiting` is called before and after a wait for a lock or the database; `place`: the index of this claimer and their number.
     """
     if settings.mongo_uri is not None:
-        return MongoStore(mongo_server.connect(settings, waiting, holds=not durable), origin=origin_of(owner), place=place)
+        store: Store = mongo().open_store(settings, waiting, holds=not durable, origin=origin_of(owner), place=place)
+        return store
     return SqliteStore(settings.data_dir / DATABASE_FILE, durable=durable, waiting=waiting)
 
 
 def hosts_of(store: Store) -> Hosts | None:
     """The same store as the place for hosts' heartbeats; None if only one host can use the database."""
-    return store if isinstance(store, MongoStore) else None
+    return store if isinstance(store, Hosts) else None
 
 
 def feed_of(settings: Settings, *, owner: Owner, log: Log) -> Feed | None:
     """Notifications of jobs that other hosts accept, on a connection of its own; None if only one host can use the database."""
     if settings.mongo_uri is None:
         return None
-    return MongoFeed(mongo_server.connect(settings, holds=False), origin=origin_of(owner), log=log)
+    feed: Feed = mongo().open_feed(settings, origin=origin_of(owner), log=log)
+    return feed
 
 
 def origin_of(owner: Owner) -> str:
@@ -50,12 +56,28 @@ def origin_of(owner: Owner) -> str:
 def prepare_store(settings: Settings) -> str:
     """Create, migrate and check the database, once per start, before it is opened; returns a description. Raises `CannotStart`."""
     if settings.mongo_uri is not None:
-        return mongo_server.prepare(settings)
+        return str(mongo().prepare(settings))
     return prepare_file(settings.data_dir / DATABASE_FILE)
 
 
 def examine_store(settings: Settings) -> str:
     """The same checks at any time, even while it is in use: nothing is created or changed. Raises `CannotStart`."""
     if settings.mongo_uri is not None:
-        return mongo_server.examine(settings)
+        return str(mongo().examine(settings))
     return examine_file(settings.data_dir / DATABASE_FILE)
+
+
+def load_adapter(settings: Settings) -> None:
+    """Before the first fork, so that all processes share its code. Raises `CannotStart`."""
+    if settings.mongo_uri is not None:
+        mongo()
+
+
+def mongo() -> ModuleType:
+    """`databases.mongo`; raises `CannotStart` where `pymongo` is not installed."""
+    try:
+        return importlib.import_module("jobyard.engine.databases.mongo")
+    except ModuleNotFoundError as missing:
+        if extra_of(missing.name) != MONGO:
+            raise
+        raise CannotStart(f"MONGO_URI is set, and {how_to_add(MONGO, ['pymongo'])}") from missing

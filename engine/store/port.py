@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -210,6 +210,7 @@ class Feed(Protocol):
         """Acknowledge the notifications; must be called before looking for jobs."""
 
 
+@runtime_checkable
 class Hosts(Protocol):
     """The hosts that are alive, in a shared store; see `hosts.failure_detector` for what follows from it."""
 

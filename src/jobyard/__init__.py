@@ -11,6 +11,7 @@ from jobyard.engine.tasks.hooks import around_job, on_child_start, on_child_stop
 from jobyard.engine.tasks.registry import task
 
 if TYPE_CHECKING:
+    __version__: str
     from jobyard.engine.client.async_client import AsyncClient
     from jobyard.engine.client.default import use_client
     from jobyard.engine.client.sync_client import Client
@@ -45,7 +46,9 @@ _NEEDED_BY_THE_CLIENT = ("anyio", "httpx")
 
 
 def __getattr__(name: str) -> object:
-    """Loads the clients, their values and the errors on first use."""
+    """Loads the clients, their values and the errors on first use; `__version__` is that of this package."""
+    if name == "__version__":
+        return importlib.import_module("jobyard.engine.version").version()
     if name not in __all__:
         raise AttributeError(f"module 'jobyard' has no attribute {name!r}")
     try:

@@ -1,4 +1,7 @@
-"""`python -m jobyard` and the console script `jobyard`: starting and stopping, or one of the commands."""
+"""`python -m jobyard` and the console script `jobyard`: starting and stopping, or one of the commands.
+
+A plain install has the commands that talk to a service; the others need the extra `server`, and say so in one line.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+from jobyard.engine.extras import SERVER, how_to_add, missing_from
+from jobyard.engine.version import version
+
 STARTING = ("start-all", "start", "stop-all")
+EXIT_USAGE = 2
 
 
 def run(words: Sequence[str] | None = None) -> int:
@@ -16,8 +23,19 @@ def run(words: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if words is None else words)
     forget_working_folder(sys.path)
     if given[:1] and given[0] in STARTING:
-        return int(importlib.import_module("jobyard.api.start.main").main(given, os.environ))
+        return start_or_stop(given)
     return int(importlib.import_module("jobyard.api.commands.main").main(given, os.environ))
+
+
+def start_or_stop(words: list[str]) -> int:
+    """One of `STARTING`; the exit status."""
+    if "--version" in words:
+        print(f"jobyard {version()}")
+        return 0
+    if missing := missing_from(SERVER):
+        print(f"jobyard {words[0]}: {how_to_add(SERVER, missing)}", file=sys.stderr)
+        return EXIT_USAGE
+    return int(importlib.import_module("jobyard.api.start.main").main(words, os.environ))
 
 
 def forget_working_folder(path: list[str]) -> None:

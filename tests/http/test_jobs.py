@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import urljoin
 
 import pytest
 from flask.testing import FlaskClient
@@ -188,10 +189,21 @@ def test_lists_are_paged_by_links(client: FlaskClient) -> None:
     while where:
         page = client.get(where)
         seen += [job["job_id"] for job in page.json]
-        where = page.headers["Link"].partition(">")[0][1:] if "Link" in page.headers else None
+        where = urljoin(where, page.headers["Link"].partition(">")[0][1:]) if "Link" in page.headers else None
 
     assert seen == job_ids[::-1]
     assert client.get("/api/jobs?queue=a").json == client.get("/jobs?queue=a").json
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/api/jobs", "/jobs/"])
+def test_a_link_holds_wherever_a_proxy_serves_us(client: FlaskClient, path: str) -> None:
+    client.post("/api/jobs/batch", json={"jobs": [{}] * 2})
+
+    link = client.get(f"{path}?limit=1").headers["Link"].partition(">")[0][1:]
+
+    assert urljoin(f"https://jobs.example.com/below/this{path}?limit=1", link).startswith(
+        f"https://jobs.example.com/below/this{path}?limit=1&cursor="
+    )
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_the_page_has_no_inline_code_and_loads_nothing_from_other_hosts() -> Non
 
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", html)
     assert re.findall(r"<script[^>]*>(.*?)</script>", html, re.DOTALL) == [""]
-    assert {path.partition("/ui/")[2] for path in re.findall(r'(?:src|href)="(/[^"]*)"', html)} <= set(FILES)
+    assert {path.partition("ui/")[2] for path in re.findall(r'(?:src|href)="([^"#][^"]*)"', html)} <= set(FILES)
 
 
 def test_no_script_turns_a_value_into_html() -> None:
@@ -126,7 +126,7 @@ def test_every_import_exists_and_every_file_is_used() -> None:
     html = (FOLDER / "index.html").read_text("utf-8")
     scripts = "".join(path.read_text("utf-8") for path in FOLDER.glob("*.js"))
 
-    imported = set(re.findall(r'from "\./([^"]+)"', scripts)) | set(re.findall(r'"/ui/([^"]+)"', html))
+    imported = set(re.findall(r'from "\./([^"]+)"', scripts)) | set(re.findall(r'"ui/([^"]+)"', html))
 
     assert imported | {"index.html"} == set(FILES) == set(read_assets())
 

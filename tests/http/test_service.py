@@ -200,8 +200,42 @@ def test_an_empty_body_is_invalid_json(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "localhost:80:80", "[::2]"])
 def test_another_host_is_misdirected(client: FlaskClient, host: str) -> None:
-    for path in ("/jobs", "/nothing", "/health"):
+    for path in ("/jobs", "/nothing", "/health/", "/"):
         assert error_of(client.get(path, headers={"Host": host}))[:2] == (421, "misdirected_host")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "10.1.2.3:8080", "[fd00::1]", ""])
+@pytest.mark.parametrize("token", ["", TOKEN])
+def test_health_answers_a_probe_whatever_its_host(tmp_path: Path, host: str, token: str) -> None:
+    client = Site(tmp_path, API_TOKEN=token).client()
+
+    assert client.get("/health", headers={"Host": host}).status_code == 200
+    assert client.get("/health", environ_overrides={"RAW_URI": "http://evil.example/health"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "is_address"),
+    [("10.1.2.3:8080", True), ("10.1.2.3", True), ("[fd00::1]:8080", True), ("fd00::1", False), ("10.1.2.3.example", False),
+     ("[10.1.2.3]", False), ("10.1.2", False), ("", False)],
+)  # fmt: skip
+def test_an_address_is_a_host_where_there_is_a_token(tmp_path: Path, host: str, is_address: bool) -> None:
+    client = Site(tmp_path, API_TOKEN=TOKEN).client()
+
+    answer = client.get("/jobs", headers={"Host": host, "Authorization": f"Bearer {TOKEN}"})
+
+    assert answer.status_code == (200 if is_address else 421)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "status"),
+    [(".example.com", "jobs.example.com:80", 200), (".example.com", "a.b.EXAMPLE.com", 200), (".example.com", "example.com", 200),
+     (".example.com", "badexample.com", 421), (".example.com", "example.com.evil", 421), (".example.com", "localhost", 421),
+     ("*", "anything.example", 200), ("*", "", 200)],
+)  # fmt: skip
+def test_patterns_of_hosts(tmp_path: Path, allowed: str, host: str, status: int) -> None:
+    client = Site(tmp_path, API_TOKEN=TOKEN, ALLOWED_HOSTS=allowed).client()
+
+    assert client.get("/jobs", headers={"Host": host, "Authorization": f"Bearer {TOKEN}"}).status_code == status
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "[::1]"])
@@ -220,8 +254,32 @@ def test_another_origin_is_forbidden(client: FlaskClient, origin: str) -> None:
     assert error_of(client.post("/api/jobs", json={}, headers={"Origin": origin}))[:2] == (403, "origin_not_allowed")
 
 
-def test_our_own_origin_is_served(client: FlaskClient) -> None:
-    assert client.post("/api/jobs", json={}, headers={"Origin": "http://localhost:8080"}).status_code == 201
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [("http://localhost:8080", "localhost:8080"), ("http://localhost", "localhost"), ("http://localhost:80", "127.0.0.1"),
+     ("https://jobs.example.com", "jobs.example.com"), ("https://jobs.example.com", "jobs.example.com:443"),
+     ("https://jobs.example.com:8443", "jobs.example.com:8443"),
+     ("http://[::1]:8080", "[::1]:8080"), ("HTTP://LOCALHOST:8080", "localhost:8080"),
+     ("https://jobs.example.com", "127.0.0.1:8080")],
+)  # fmt: skip
+def test_our_own_origin_is_served(tmp_path: Path, origin: str, host: str) -> None:
+    client = Site(tmp_path, ALLOWED_HOSTS="jobs.example.com,localhost,[::1]").client()
+
+    assert client.post("/api/jobs", json={}, headers={"Origin": origin, "Host": host}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [("http://localhost:3000", "localhost:8080"), ("http://localhost", "localhost:8080"), ("http://127.0.0.1", "127.0.0.1:8080"),
+     ("https://localhost", "localhost:80"), ("https://jobs.example.com:8443", "jobs.example.com"),
+     ("https://a.example.org", "b.example.org"), ("http://localhost:3000", "jobs.example.com")],
+)  # fmt: skip
+def test_another_port_or_name_of_the_same_machine_is_another_origin(tmp_path: Path, origin: str, host: str) -> None:
+    client = Site(tmp_path, ALLOWED_HOSTS="jobs.example.com,localhost,.example.org").client()
+
+    answer = client.post("/api/jobs", json={}, headers={"Origin": origin, "Host": host})
+
+    assert error_of(answer)[:2] == (403, "origin_not_allowed")
 
 
 @pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xff"])

@@ -63,13 +63,13 @@ class Jobyard:
 
     def __init__(
         self, folder: Path, *, words: tuple[str, ...] = ("start-all",), program: tuple[str, ...] = ("-m", "jobyard"),
-        prefix: tuple[str, ...] = (), **settings: object,
+        prefix: tuple[str, ...] = (), python: Path | str = sys.executable, **settings: object,
     ) -> None:  # fmt: skip
-        """`prefix`: a command that runs it, such as `ip netns exec …`; it can then not be reached by HTTP from here."""
+        """`python` executes `program`. `prefix`: a command that runs it, such as `ip netns exec …`; then HTTP cannot reach it."""
         self.data_dir = folder / "data"
         self.output_path = folder / "output.txt"
         self._folder = folder
-        self._command = [*prefix, sys.executable, *program, *words]
+        self._command = [*prefix, str(python), *program, *words]
         asked = {name: str(value) for name, value in settings.items()}
         self._seen: set[psutil.Process] = set()
         self._offset_lock: int | None = None

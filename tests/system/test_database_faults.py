@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
@@ -90,8 +91,8 @@ def all_jobs(jobyard: Jobyard) -> Iterator[dict[str, object]]:
     while path:
         answer = jobyard.get(path)
         yield from answer.json
-        link = answer.headers.get("Link", "")
-        path = link.partition("<")[2].partition(">")[0].removeprefix(f"http://127.0.0.1:{jobyard.port()}")
+        link = answer.headers.get("Link", "").partition("<")[2].partition(">")[0]
+        path = link and urljoin(path, link)
 
 
 def hold_one(jobyard: Jobyard, notes: Notes, until: Path) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import urljoin
 
 import psutil
 import pytest
@@ -164,7 +165,8 @@ def check_accounts(jobyard: Jobyard, load: Load) -> None:
     while path:
         answer = jobyard.get(path)
         stored += [job["job_id"] for job in answer.json]
-        path = answer.headers.get("Link", "").partition("<")[2].partition(">")[0]
+        link = answer.headers.get("Link", "").partition("<")[2].partition(">")[0]
+        path = link and urljoin(path, link)
     assert sorted(stored) == sorted(load.job_ids)
     for job_id in random.sample(load.job_ids, EXECUTIONS_LOOKED_AT):
         executions = jobyard.executions(job_id)

@@ -73,3 +73,62 @@ def test_names_flags_and_attributes_go_together() -> None:
     for setting in SETTINGS:
         assert setting.flag == "--" + setting.attribute.replace("_", "-")
         assert hasattr(settings, setting.attribute)
+
+
+@pytest.mark.parametrize("hosts", ["jobs.example.com", "jobs_1.internal, 10.0.0.1,[::1]", ".example.com", "JOBS.example"])
+def test_names_addresses_and_patterns_of_hosts_are_allowed(hosts: str) -> None:
+    assert read_settings({"ALLOWED_HOSTS": hosts}).allowed_hosts == tuple(host.strip() for host in hosts.split(","))
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    ["https://jobs.example.com", "jobs.example.com:8080", "*.example.com", "jobs.example.com/x", "::1", "a b", "..a", ".", "a..b"],
+)
+def test_what_would_never_match_a_host_is_refused(hosts: str) -> None:
+    with pytest.raises(CannotStart, match="ALLOWED_HOSTS must be names or addresses without scheme, port or path"):
+        read_settings({"ALLOWED_HOSTS": hosts})
+
+
+def test_any_host_needs_a_token() -> None:
+    with pytest.raises(CannotStart, match="ALLOWED_HOSTS . needs an API_TOKEN"):
+        read_settings({"ALLOWED_HOSTS": "*"})
+
+    assert read_settings({"ALLOWED_HOSTS": "*", "API_TOKEN": TOKEN}).allowed_hosts == ("*",)
+
+
+def test_the_token_may_be_in_a_file_and_one_that_is_given_itself_wins(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"  {TOKEN}\n")
+    file = {"TOKEN_FILE": str(tmp_path / "token")}
+
+    assert read_settings(file).api_token == TOKEN
+    assert read_settings(file | {"API_TOKEN": "other"}).api_token == "other"
+    assert read_settings({"API_TOKEN": "other"}, file).api_token == TOKEN
+    assert read_settings(file, {"API_TOKEN": "other"}).api_token == "other"
+    assert read_settings(file | {"HOST": "0.0.0.0"}).host == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "cannot be read: No such file or directory"), ("", "is empty"), ("two words", "must hold visible ASCII"),
+        ("ä", "must hold"),
+    ],
+)  # fmt: skip
+def test_a_file_without_a_token_is_told_with_its_path_and_without_its_text(tmp_path: Path, text: str | None, told: str) -> None:
+    path = tmp_path / "token"
+    if text is not None:
+        path.write_text(text, "latin-1")
+
+    with pytest.raises(CannotStart) as refused:
+        read_settings({"TOKEN_FILE": str(path)})
+
+    assert f"the token file {path} {told}" in refused.value.message and "words" not in refused.value.message
+
+
+def test_the_token_has_the_clients_name_too() -> None:
+    assert read_settings({"JOBYARD_TOKEN": TOKEN}).api_token == TOKEN
+    assert read_settings({"JOBYARD_TOKEN": TOKEN, "API_TOKEN": TOKEN}).api_token == TOKEN
+    assert read_settings({"JOBYARD_TOKEN": "other"}, {"API_TOKEN": TOKEN}).api_token == TOKEN
+
+    with pytest.raises(CannotStart, match="API_TOKEN and JOBYARD_TOKEN are two names of one setting, and differ"):
+        read_settings({"JOBYARD_TOKEN": TOKEN, "API_TOKEN": "other"})

@@ -1,0 +1,182 @@
+"""The wheel, installed into a virtual environment of its own: what a project gets that adds Jobyard as a dependency.
+
+It is built and installed without the network: its dependencies are links to the packages of the environment that runs the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from jobyard.engine.version import version
+from tests.support.system import CHECKOUT, START_S, Jobyard
+from tests.support.waiting import wait_for
+
+PACKAGES = Path(sysconfig.get_path("purelib"))
+PLAIN = ("anyio", "certifi", "click", "h11", "httpcore", "httpx", "idna", "msgspec", "sniffio", "typing_extensions")
+SERVER = (
+    *PLAIN, "flask", "gunicorn", "psutil", "setproctitle", "pysqlite3", "prometheus_client", "werkzeug", "jinja2", "markupsafe",
+    "itsdangerous", "blinker", "packaging",
+)  # fmt: skip
+OLDEST_BACKEND = (70, 1)
+BUILD = "from setuptools.build_meta import *; import sys; to = sys.argv[1]; build_sdist(to); build_wheel(to)"
+MODULE = "from jobyard import task\n\n@task('shout')\ndef shout(payload):\n    return payload.upper()\n"
+SHIPPED = (
+    "jobyard/py.typed", "jobyard/engine/version.py", "jobyard/engine/store/sqlite/schema.sql", "jobyard/api/dashboard/index.html",
+    "jobyard/api/dashboard/base.css", "share/doc/jobyard/design.md", "share/doc/jobyard/images/jobs.png", "licenses/LICENSE",
+)  # fmt: skip
+
+
+def run(command: list[str | Path], *, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    told = {"PATH": os.environ["PATH"], "HOME": str(folder)} | environment
+    return subprocess.run(command, cwd=folder, env=told, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist and the wheel."""
+    found = tuple(int(part) for part in metadata.version("setuptools").split(".")[:2])
+    if found < OLDEST_BACKEND:
+        pytest.skip(f"the build backend here is setuptools {found}; it must be {OLDEST_BACKEND} or later")
+    folder = tmp_path_factory.mktemp("built")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("api", "bin", "docs", "engine", "src"):
+        shutil.copytree(CHECKOUT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for path in CHECKOUT.iterdir():
+        if path.is_file() and not path.name.startswith(".venv"):
+            shutil.copy(path, source)
+    done = run([sys.executable, "-c", BUILD, folder], folder=source)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+class Environment:
+    """A virtual environment with the wheel and these packages."""
+
+    def __init__(self, folder: Path, wheel: Path, packages: tuple[str, ...]) -> None:
+        self.folder = folder
+        self.bin = folder / "bin"
+        run([sys.executable, "-m", "venv", "--without-pip", folder], folder=folder.parent)
+        self.packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)}))
+        for path in PACKAGES.iterdir():
+            name = path.name.partition(".")[0].partition("-")[0].lower()
+            if name in packages or name.lstrip("_") in packages:
+                (self.packages / path.name).symlink_to(path)
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", self.bin / "python"]
+        done = run([*pip, "install", "--no-index", "--no-deps", wheel], folder=folder)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    return next(built.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def plain(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """As `pip install jobyard` makes it."""
+    return Environment(tmp_path_factory.mktemp("plain") / "venv", wheel, PLAIN)
+
+
+@pytest.fixture(scope="module")
+def server(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """As `pip install 'jobyard[server]'` makes it."""
+    return Environment(tmp_path_factory.mktemp("server") / "venv", wheel, SERVER)
+
+
+@pytest.fixture(scope="module")
+def service(server: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
+    """Started by the installed command in a folder of the project's, with a DATA_DIR that nobody has set."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "tasks.py").write_text(MODULE)
+    jobyard = Jobyard(folder, program=(), python=server.bin / "jobyard", TASKS="tasks", WORKERS=1, DATA_DIR="", HOME=folder)
+    jobyard.data_dir = folder / "var"
+    with jobyard:
+        yield jobyard
+
+
+def test_the_wheel_and_the_sdist_are_complete(built: Path, wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = archive.namelist()
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        sources = [name.partition("/")[2] for name in archive.getnames()]
+
+    assert [name for name in SHIPPED if not any(path.endswith(name) for path in shipped)] == []
+    assert {"docs/design.md", "bin/start-all", "CHANGELOG.md", "setup.py", "src/jobyard/engine/config.py"} <= set(sources)
+    assert not [name for name in (*shipped, *sources) if name.endswith(".pyc") or name.startswith(("tests/", "jobyard/var"))]
+
+
+@pytest.mark.parametrize("words", ["--version", "start-all --version", "start worker --version", "stop-all --version"])
+def test_the_version_is_told_everywhere(plain: Environment, tmp_path: Path, words: str) -> None:
+    programs: tuple[list[str | Path], ...] = ([plain.bin / "jobyard"], [plain.bin / "python", "-m", "jobyard"])
+
+    told = [run([*program, *words.split()], folder=tmp_path) for program in programs]
+
+    assert [(one.returncode, one.stdout) for one in told] == [(0, f"jobyard {version()}\n")] * 2
+
+
+def test_a_job_runs_in_a_projects_environment_and_its_data_is_in_the_working_folder(
+    server: Environment, service: Jobyard
+) -> None:  # fmt: skip
+    job = service.wait_for_job(service.submit("hello", task="shout"))
+
+    assert job["result"] == "HELLO"
+    assert service.get("/openapi.json").json["info"]["version"] == version()
+    assert (service.data_dir / "jobyard.sqlite").exists() and not list(server.packages.glob("var"))
+
+
+def test_the_server_gets_along_without_pymongo_and_says_so_where_it_is_needed(server: Environment, tmp_path: Path) -> None:
+    told = run([server.bin / "jobyard", "start-all"], folder=tmp_path, MONGO_URI="mongodb://127.0.0.1:1")
+
+    reason = "MONGO_URI is set, and this needs pymongo, which the extra 'mongo' brings: pip install 'jobyard[mongo]'"
+    assert (told.returncode, told.stdout, told.stderr) == (2, "", f"jobyard cannot start: {reason}\n")
+
+
+def test_a_plain_install_submits_and_waits(plain: Environment, service: Jobyard, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{service.port()}"
+
+    command = [plain.bin / "jobyard", "submit", "shout", "--payload", '"there"', "--wait", "--url", url]
+    told = run(command, folder=tmp_path)
+    program = f"from jobyard import Client; c = Client({url!r}); print(c.wait(c.submit('shout', 'here'), 30).result)"
+    from_a_program = run([plain.bin / "python", "-c", program], folder=tmp_path)
+
+    assert told.returncode == 0, told.stderr
+    assert from_a_program.stdout == "HERE\n", from_a_program.stderr
+
+
+def test_a_plain_install_says_what_a_server_needs(plain: Environment, tmp_path: Path) -> None:
+    for words in (["start-all"], ["start", "worker"], ["stop-all"]):
+        told = run([plain.bin / "jobyard", *words], folder=tmp_path)
+
+        missing = "flask, gunicorn, psutil, setproctitle, prometheus_client"
+        remedy = f"this needs {missing}, which the extra 'server' brings: pip install 'jobyard[server]'"
+        assert (told.returncode, told.stdout, told.stderr) == (2, "", f"jobyard {words[0]}: {remedy}\n")
+
+
+def test_a_plain_install_lists_all_commands_and_says_which_it_lacks(plain: Environment, tmp_path: Path) -> None:
+    listed = run([plain.bin / "jobyard", "--help"], folder=tmp_path)
+    doctor = run([plain.bin / "jobyard", "doctor", "--json"], folder=tmp_path)
+
+    assert listed.returncode == 0 and "doctor" in listed.stdout and "submit" in listed.stdout
+    assert doctor.returncode == 2 and "pip install 'jobyard[server]'" in doctor.stderr.splitlines()[-1]
+
+
+def test_a_stop_ends_what_runs_in_the_working_folder(server: Environment, tmp_path: Path) -> None:
+    jobyard = Jobyard(tmp_path, program=(), python=server.bin / "jobyard", WORKERS=1, DATA_DIR="", HOME=tmp_path)
+    jobyard.data_dir = tmp_path / "var"
+    with jobyard:
+        told = run([server.bin / "jobyard", "stop-all"], folder=tmp_path)
+
+        wait_for(jobyard.has_ended, within_s=START_S, told="its end")
+        assert told.returncode == 0 and "(start-all)" in told.stdout

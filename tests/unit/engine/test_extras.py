@@ -1,0 +1,54 @@
+"""What a plain install leaves out, and the version."""
+
+from __future__ import annotations
+
+import configparser
+from pathlib import Path
+
+import pytest
+
+from jobyard.engine.checkout import checkout
+from jobyard.engine.extras import MODULES, extra_of, how_to_add, missing_from
+from jobyard.engine.version import version
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def setup() -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser()
+    parser.read(ROOT / "setup.cfg", "utf-8")
+    return parser
+
+
+def test_what_an_extra_cannot_do_without_is_what_it_installs() -> None:
+    for extra, modules in MODULES.items():
+        listed = setup()["options.extras_require"][extra].replace("-", "_")
+        assert all(f"\n{module} " in listed for module in modules)
+
+
+def test_a_missing_module_is_told_with_what_to_install() -> None:
+    missing = missing_from("server", find=lambda name: None if name == "psutil" else name)
+
+    assert how_to_add("server", missing) == "this needs psutil, which the extra 'server' brings: pip install 'jobyard[server]'"
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("flask", "server"), ("gunicorn.http", "server"), ("pymongo", "mongo"), ("httpx", None), (None, None)]
+)
+def test_a_module_belongs_to_an_extra(module: str | None, extra: str | None) -> None:
+    assert extra_of(module) == extra
+
+
+def test_the_version_is_the_one_in_setup_cfg() -> None:
+    assert version() == setup()["metadata"]["version"]
+
+
+def test_a_package_in_site_packages_is_no_checkout(tmp_path: Path) -> None:
+    packages = tmp_path / "lib" / "python3.11" / "site-packages" / "jobyard" / "engine"
+    sdist = tmp_path / "jobyard-0.2.0" / "src" / "jobyard" / "engine"
+    for folder in (packages, sdist):
+        folder.mkdir(parents=True)
+    (tmp_path / "jobyard-0.2.0" / "setup.cfg").touch()
+
+    assert checkout(packages / "checkout.py") is None
+    assert checkout(sdist / "checkout.py") == tmp_path / "jobyard-0.2.0"
