@@ -207,7 +207,7 @@ def test_another_host_is_misdirected(client: FlaskClient, host: str) -> None:
 @pytest.mark.parametrize("host", ["evil.example", "10.1.2.3:8080", "[fd00::1]", ""])
 @pytest.mark.parametrize("token", ["", TOKEN])
 def test_health_answers_a_probe_whatever_its_host(tmp_path: Path, host: str, token: str) -> None:
-    client = Site(tmp_path, API_TOKEN=token).client()
+    client = Backend(tmp_path, API_TOKEN=token).client()
 
     assert client.get("/health", headers={"Host": host}).status_code == 200
     assert client.get("/health", environ_overrides={"RAW_URI": "http://evil.example/health"}).status_code == 200
@@ -219,7 +219,7 @@ def test_health_answers_a_probe_whatever_its_host(tmp_path: Path, host: str, tok
      ("[10.1.2.3]", False), ("10.1.2", False), ("", False)],
 )  # fmt: skip
 def test_an_address_is_a_host_where_there_is_a_token(tmp_path: Path, host: str, is_address: bool) -> None:
-    client = Site(tmp_path, API_TOKEN=TOKEN).client()
+    client = Backend(tmp_path, API_TOKEN=TOKEN).client()
 
     answer = client.get("/jobs", headers={"Host": host, "Authorization": f"Bearer {TOKEN}"})
 
@@ -233,7 +233,7 @@ def test_an_address_is_a_host_where_there_is_a_token(tmp_path: Path, host: str, 
      ("*", "anything.example", 200), ("*", "", 200)],
 )  # fmt: skip
 def test_patterns_of_hosts(tmp_path: Path, allowed: str, host: str, status: int) -> None:
-    client = Site(tmp_path, API_TOKEN=TOKEN, ALLOWED_HOSTS=allowed).client()
+    client = Backend(tmp_path, API_TOKEN=TOKEN, ALLOWED_HOSTS=allowed).client()
 
     assert client.get("/jobs", headers={"Host": host, "Authorization": f"Bearer {TOKEN}"}).status_code == status
 
@@ -263,7 +263,7 @@ def test_another_origin_is_forbidden(client: FlaskClient, origin: str) -> None:
      ("https://jobs.example.com", "127.0.0.1:8080")],
 )  # fmt: skip
 def test_our_own_origin_is_served(tmp_path: Path, origin: str, host: str) -> None:
-    client = Site(tmp_path, ALLOWED_HOSTS="jobs.example.com,localhost,[::1]").client()
+    client = Backend(tmp_path, ALLOWED_HOSTS="jobs.example.com,localhost,[::1]").client()
 
     assert client.post("/api/jobs", json={}, headers={"Origin": origin, "Host": host}).status_code == 201
 
@@ -275,7 +275,7 @@ def test_our_own_origin_is_served(tmp_path: Path, origin: str, host: str) -> Non
      ("https://a.example.org", "b.example.org"), ("http://localhost:3000", "jobs.example.com")],
 )  # fmt: skip
 def test_another_port_or_name_of_the_same_machine_is_another_origin(tmp_path: Path, origin: str, host: str) -> None:
-    client = Site(tmp_path, ALLOWED_HOSTS="jobs.example.com,localhost,.example.org").client()
+    client = Backend(tmp_path, ALLOWED_HOSTS="jobs.example.com,localhost,.example.org").client()
 
     answer = client.post("/api/jobs", json={}, headers={"Origin": origin, "Host": host})
 
