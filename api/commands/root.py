@@ -71,6 +71,8 @@ def print_version(context: click.Context, option: click.Parameter, is_asked: boo
 def commands(context: click.Context) -> None:
     """Submit, read and change jobs from the command line.
 
+    To start and stop Jobyard: jobyard start-all, jobyard start ROLE and jobyard stop-all; each has a --help of its own.
+
     The service: --url, else JOBYARD_URL, else what HOST and PORT_OFFSET say; its token: --token-file, else
     JOBYARD_TOKEN (or API_TOKEN), else the file that TOKEN_FILE names.
 
