@@ -24,8 +24,9 @@ from enum import StrEnum
 
 import msgspec
 
-from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, Outcome, Output, Status, at_least
+from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, Outcome, Output, Status
 from jobyard.engine.jobs.owners import parse_owner
+from jobyard.engine.jobs.retry_delay import retry_delay
 
 
 class Verb(StrEnum):
@@ -162,11 +163,6 @@ def settle(job: Job, outcome: Outcome, *, now: datetime, retry_base_s: float) ->
 def execution_id(job_id: str, attempt: int) -> str:
     """The id of an execution, derived from its job and attempt, so that whoever ends it names the row that was begun."""
     return f"{job_id}-{attempt}"
-
-
-def retry_delay(retry_count: int, *, retry_base_s: float, wish_s: float | None = None) -> timedelta:
-    """Retry n is delayed by n² × base, or by what the task asked for."""
-    return at_least(retry_count**2 * retry_base_s if wish_s is None else wish_s)
 
 
 def cancel(job: Job, *, now: datetime) -> Change:

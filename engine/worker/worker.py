@@ -41,8 +41,8 @@ from jobyard.engine.wire.messages import (
 )
 from jobyard.engine.wire.queue_connector import QueueConnector
 from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.worker.begin_and_settle import Ledger, Written
 from jobyard.engine.worker.executor_pool import ExecutorPool
-from jobyard.engine.worker.ledger import Ledger, Written
 from jobyard.engine.worker.queue_client import QueueClient
 from jobyard.engine.worker.slot import Slot
 from jobyard.engine.worker.template_client import TemplateClient
