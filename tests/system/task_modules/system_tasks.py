@@ -40,7 +40,7 @@ def worker_pid() -> int:
 
 def title_of(pid: str) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0")
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").rstrip("\0")
     except OSError:
         return ""
 
