@@ -28,7 +28,7 @@ CLOCKS_AND_DICE = re.compile(
 MAY_ASK = {"engine/world.py", "api/front/http_worker.py"}
 """`front.http_worker` hands gunicorn's own connections to gunicorn's own poller, which compares with `time.monotonic`."""
 
-MAY_READ_ENVIRONMENT = {"engine/executor/child_environment.py", "engine/template/boot.py", "engine/client/default.py"}
+MAY_READ_ENVIRONMENT = {"engine/executor/child_environment.py", "engine/template/boot.py", "engine/client/environment.py"}
 """Besides the composition root: the executor, which cleans what its tasks see, and the client, which lives in others' programs."""
 
 GUNICORN_HOOKS = {"handle_error", "handle_exit", "handle_request", "handle_quit", "handle_term", "manage_workers"}

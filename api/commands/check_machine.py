@@ -43,7 +43,7 @@ PACKAGES = ("flask", "gunicorn", "pymongo", "httpx", "msgspec", "psutil")
 def look_at_versions() -> Iterator[Finding]:
     """The versions of Python, SQLite, the packages and the kernel."""
     packages = ", ".join(f"{name} {_version_of(name)}" for name in PACKAGES)
-    message = f"Jobyard {version()}, Python {platform.python_version()}, {words()}, {packages}, Linux {platform.release()}"
+    message = f"Python {platform.python_version()}, Jobyard {version()}, {words()}, {packages}, Linux {platform.release()}"
     if is_sound():
         yield fine("versions", message)
     else:

@@ -11,9 +11,10 @@ import httpx
 
 from jobyard.engine.client.batches import Chunker
 from jobyard.engine.client.core import Core, list_path
+from jobyard.engine.client.environment import find_service
 from jobyard.engine.client.steps import NoAnswer, Operation, Pause, Request, Response
 from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob
-from jobyard.engine.client.wire import DEFAULT_URL, Address, response_of
+from jobyard.engine.client.wire import Address, response_of
 from jobyard.engine.world import World
 
 T = TypeVar("T")
@@ -23,10 +24,11 @@ class AsyncClient:
     """A client of Jobyard; it belongs to one event loop. Otherwise see `Client` and its methods."""
 
     def __init__(
-        self, url: str = DEFAULT_URL, token: str | None = None, timeout_s: float = 10, *, retry_s: float = 30,
+        self, url: str | None = None, token: str | None = None, timeout_s: float = 10, *, retry_s: float = 30,
         http: httpx.AsyncClient | None = None,
     ) -> None:  # fmt: skip
-        self._address = Address(url=url, token=token, timeout_s=timeout_s)
+        address, its_token = find_service(url, token)
+        self._address = Address(url=address, token=its_token, timeout_s=timeout_s)
         self._core = Core(World(), retry_s=retry_s)
         self._owns_http = http is None
         self._http = http or httpx.AsyncClient(**self._address.options())

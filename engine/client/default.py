@@ -1,15 +1,8 @@
-"""The client that `task.submit` uses: the one passed to `use_client`, else one for the service that the environment names.
-
-This is the only part of the client that reads the environment, since it runs in users' programs and not under our entry points.
-"""
+"""The client that `task.submit` uses: the one passed to `use_client`, else one for the service that the environment names."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-
 from jobyard.engine.client.sync_client import Client
-from jobyard.engine.service_address import service_token, service_url
 
 _chosen: list[Client] = []
 
@@ -24,10 +17,5 @@ def use_client(client: Client | None) -> Client | None:
 def default_client() -> Client:
     """The client in use; at first the one of the environment."""
     if not _chosen:
-        _chosen[:] = [client_of(os.environ)]
+        _chosen[:] = [Client()]
     return _chosen[0]
-
-
-def client_of(environment: Mapping[str, str]) -> Client:
-    """A client for the service that these variables name; see `engine.service_address`."""
-    return Client(service_url(environment), service_token(environment))

@@ -12,9 +12,10 @@ import httpx
 
 from jobyard.engine.client.batches import Chunker
 from jobyard.engine.client.core import Core, list_path
+from jobyard.engine.client.environment import find_service
 from jobyard.engine.client.steps import NoAnswer, Operation, Pause, Request, Response
 from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob
-from jobyard.engine.client.wire import DEFAULT_URL, Address, response_of
+from jobyard.engine.client.wire import Address, response_of
 from jobyard.engine.world import World
 
 T = TypeVar("T")
@@ -23,15 +24,17 @@ T = TypeVar("T")
 class Client:
     """A client of Jobyard. It can be shared by threads, and used on both sides of a fork.
 
+    Without `url` it is one of the service that the environment names: JOBYARD_URL with JOBYARD_TOKEN (docs/your-project.md).
     `timeout_s`: how long to wait for the answer to a request. `retry_s`: how long to repeat idempotent requests while the service
     cannot be reached or is busy. `http`: an `httpx.Client` of your own, for proxies, certificates and the like.
     """
 
     def __init__(
-        self, url: str = DEFAULT_URL, token: str | None = None, timeout_s: float = 10, *, retry_s: float = 30,
+        self, url: str | None = None, token: str | None = None, timeout_s: float = 10, *, retry_s: float = 30,
         http: httpx.Client | None = None,
     ) -> None:  # fmt: skip
-        self._address = Address(url=url, token=token, timeout_s=timeout_s)
+        address, its_token = find_service(url, token)
+        self._address = Address(url=address, token=its_token, timeout_s=timeout_s)
         self._core = Core(World(), retry_s=retry_s)
         self._given = http
         self._own: dict[int, httpx.Client] = {}

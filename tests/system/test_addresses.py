@@ -25,7 +25,8 @@ def leaf(payload):
 
 @task("parent")
 def parent(payload):
-    return {"child": leaf.submit(payload, idempotency_key=payload), "url": os.environ["JOBYARD_URL"]}
+    child = Client().submit("leaf", payload, idempotency_key=payload)
+    return {"child": leaf.submit(payload, idempotency_key=payload), "same": child, "url": os.environ["JOBYARD_URL"]}
 """
 
 
@@ -75,7 +76,7 @@ def test_a_task_that_submits_reaches_the_system_that_runs_it(guarded: Jobyard) -
     assert parent["status"] == "completed", parent
     child = guarded.ask("GET", f"/job?job_id={parent['result']['child']}&wait_s=30", headers=BEARER).json
 
-    assert (child["task"], child["result"]) == ("leaf", "from a task")
+    assert (child["task"], child["result"]) == ("leaf", "from a task") and parent["result"]["same"] == child["job_id"]
     assert parent["result"]["url"] == f"http://127.0.0.1:{guarded.port()}"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobyard.engine.client.default import client_of
+from jobyard.engine.client.environment import find_service
 from jobyard.engine.config import read_settings
 from jobyard.engine.service_address import service_token, service_url, variables_for_tasks
 
@@ -30,7 +30,7 @@ TOKEN = "0123456789abcdef" * 2
 )
 def test_the_url_is_what_the_environment_says(environment: dict[str, str], url: str) -> None:
     assert service_url(environment) == url
-    assert client_of(environment)._address.url == url
+    assert find_service(None, None, environment)[0] == url
 
 
 def test_a_bad_offset_is_told() -> None:
@@ -58,3 +58,14 @@ def test_our_token_goes_to_no_other_address() -> None:
     settings = read_settings({"API_TOKEN": TOKEN})
 
     assert variables_for_tasks(settings, {"JOBYARD_URL": "https://elsewhere.example"}) == {}
+
+
+def test_a_client_without_a_url_is_one_of_the_service_that_the_environment_names() -> None:
+    environment = {"JOBYARD_URL": "https://jobs.example.org", "JOBYARD_TOKEN": "t"}
+
+    assert find_service(None, None, environment) == ("https://jobs.example.org", "t")
+    assert find_service(None, "own", environment) == ("https://jobs.example.org", "own")
+
+
+def test_a_url_that_is_given_gets_no_token_of_the_environment() -> None:
+    assert find_service("http://other.example", None, {"JOBYARD_TOKEN": "t"}) == ("http://other.example", None)

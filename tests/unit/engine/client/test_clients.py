@@ -184,7 +184,7 @@ def test_the_two_clients_have_the_same_methods_and_parameters() -> None:
     assert public(Client) == public(AsyncClient) and len(public(Client)) == 12
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "ftp://a", "http://", "http://a?x=1", "http://a:port", None])
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "ftp://a", "http://", "http://a?x=1", "http://a:port", 1])
 def test_an_invalid_url_is_refused(url: Any) -> None:
     with pytest.raises(ValueError, match="url"):
         Client(url)

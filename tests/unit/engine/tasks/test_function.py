@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from jobyard import Client, Retry, current_job, task
-from jobyard.engine.client.default import client_of, default_client, use_client
+from jobyard.engine.client.default import default_client, use_client
 from jobyard.engine.tasks.context import executing
 from tests.unit.engine.tasks.test_context import a_current_job
 
@@ -83,14 +83,6 @@ def test_one_function_may_be_two_tasks(sent: Sent) -> None:
     large.submit("b")
 
     assert [body["task"] for body in sent.bodies] == ["unit.small", "unit.large"]
-
-
-def test_the_environment_says_where_jobs_go_unless_a_client_was_chosen() -> None:
-    client = client_of({"JOBYARD_URL": "https://jobs.example.org", "JOBYARD_TOKEN": "t"})
-    plain = client_of({"JOBYARD_URL": "", "JOBYARD_TOKEN": ""})
-
-    assert (client._address.url, client._address.token) == ("https://jobs.example.org", "t")
-    assert (plain._address.url, plain._address.token) == ("http://127.0.0.1:8080", None)
 
 
 def test_the_chosen_client_stays_until_it_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
