@@ -62,9 +62,9 @@ def job_s(system: System, submit: Callable[[System], int]) -> float:
     return (system.cpu_s() - used_s) / jobs
 
 
-@pytest.mark.parametrize(("submit", "most_turns"), [(submit_by_the_thousand, 6_500), (submit_one_by_one, 52_000)])
+@pytest.mark.parametrize(("submit", "most_turns"), [(submit_by_the_thousand, 13_000), (submit_one_by_one, 110_000)])
 def test_a_job_costs_no_more_than_it_did(system: System, submit: Callable[[System], int], most_turns: int) -> None:
-    """`most_turns`: one and a half times what was measured (3,400 to 4,600, and 24,000 to 33,000), busy machine or not."""
+    """`most_turns`: about twice the most that was measured on a busy machine (6,500 and 57,000); `bin/bench` sees less."""
     costs, turns = zip(*((job_s(system, submit), turn_s()) for _ in range(ROUNDS)), strict=True)
 
     print(f"{min(costs) * 1e6:.0f} µs, {min(costs) / min(turns):.0f} turns")

@@ -89,7 +89,7 @@ def test_a_crash_loop_does_not_affect_other_processes(tmp_path: Path) -> None:
 def test_nothing_is_left_a_second_after_guard_or_supervisor_is_killed(tmp_path: Path, victim: str) -> None:
     tiny = Tiny(tmp_path).start()
     tiny.executor()
-    pids = {"supervisor": int(str(tiny.processes()["supervisor"]["pid"])), "guard": tiny.guard_pid}
+    pids = {"supervisor": wait_for(lambda: int(str(tiny.processes()["supervisor"]["pid"]))), "guard": tiny.guard_pid}
     tiny.look_at_processes()
 
     os.kill(pids[victim], signal.SIGKILL)
