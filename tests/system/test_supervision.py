@@ -22,6 +22,13 @@ class Tiny(Jobyard):
     def __init__(self, folder: Path, **settings: object) -> None:
         super().__init__(folder, program=(str(CHECKOUT / "tests/support/tiny.py"),), words=(), PORT_OFFSET=1, **settings)
 
+    def start(self, *, wait_ready: bool = True) -> Jobyard:
+        """As a real start, and until control has the roster, which the ready line of this one does not wait for."""
+        super().start(wait_ready=wait_ready)
+        if wait_ready:
+            wait_for(lambda: {"supervisor", WORKER} <= self.processes().keys(), told="the roster")
+        return self
+
     def processes(self) -> dict[str, dict[str, object]]:
         with jobyard.control.connect(self.data_dir) as control:
             try:
