@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import re
+import zoneinfo
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +126,14 @@ def _is_address(name: str) -> bool:
     return name.startswith("[") == name.endswith("]") == (address.version == 6)
 
 
+def _time_zone(text: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("the IANA name of a time zone, such as UTC or Europe/Berlin") from None
+    return text
+
+
 def _optional(text: str) -> str | None:
     return text or None
 
@@ -176,6 +185,7 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("POLL_S", "2", _number(0.05, 3600), "longest interval between two polls of the database by a watcher; jitter is added"),
         ("LEASE_S", "30", _number(1, 86400), "length of a lease; a live worker extends it before it expires"),
         ("RETRY_BASE_S", "10", _number(0, 86400), "retry n is delayed by n² × this"),
+        ("TIME_ZONE", "UTC", _time_zone, "the zone of schedules that name none: an IANA name such as `Europe/Berlin`"),
         ("MAX_RETRIES", "5", _whole(0, 100), "default for a job's `max_retries`"),
         ("JOB_TIMEOUT_S", "3600", _number(0.001, 604800), "default for a job's `timeout_s`"),
         ("DRAIN_S", "30", _number(0, 86400), "how long a stop waits for running jobs before it releases them to run again later"),
@@ -230,6 +240,7 @@ class Settings:
     job_timeout_s: float
     drain_s: float
     retention_s: float
+    time_zone: str
     max_pending: int
     max_lost: int
     hang_s: float

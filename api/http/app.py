@@ -31,7 +31,8 @@ def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, error_
     for (method, path), route in routes_of(kind).items():
         owner, _, name = route.view.partition(".")
         view = getattr(views[owner], name)
-        app.add_url_rule(path, f"{method} {path}", view, methods=[method], provide_automatic_options=False)
+        rule = path.replace("<schedule>", "<string:schedule>")
+        app.add_url_rule(rule, f"{method} {path}", view, methods=[method], provide_automatic_options=False)
     app.before_request(_note_route)
     app.before_request(lambda: guards.check(request.environ))
     app.register_error_handler(HTTPException, lambda error: _response_of(_reply_to_http(error)))

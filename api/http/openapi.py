@@ -11,9 +11,11 @@ import msgspec
 from jobyard.api.http.query import PARAMETERS, Parameter
 from jobyard.api.http.reply import STATUS_OF
 from jobyard.api.http.routes import GATEWAY, ROUTES, Route
+from jobyard.api.http.schedule_schemas import schedule_schemas
 from jobyard.engine.jobs.job import ExecutionStatus, Status
 from jobyard.engine.jobs.selection import DEFAULT_STEP, FILTERS, MAX_STEP
 from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH
+from jobyard.engine.schedules.definition import NAME_PATTERN
 from jobyard.engine.version import version
 from jobyard.engine.why.rules import Code
 
@@ -29,7 +31,10 @@ CANCELLED_BECAUSE = {
 }  # fmt: skip
 OBJECTS = {"type": "array", "items": {"type": "object"}}
 COUNT = {"type": "integer", "minimum": 0}
-PATH_PARTS = {"job_id": PARAMETERS["job_id"].schema, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}}
+SCHEDULE_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
+PATH_PARTS = {
+    "job_id": PARAMETERS["job_id"].schema, "schedule": SCHEDULE_NAME, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"},
+}  # fmt: skip
 ANSWER_HEADERS = {
     "X-Request-ID": {
         "description": "The request's own X-Request-ID if it is valid, else a new one; log lines caused by the request carry it",
@@ -72,6 +77,11 @@ OUTPUT: Mapping[str, Mapping[str, object]] = {
     "attempt": COUNT, "output": {"type": "string"}, "is_cut": {"type": "boolean"}, "is_running": {"type": "boolean"},
     "progress": {"type": ["object", "null"], "properties": PROGRESS, "required": list(PROGRESS)},
 }  # fmt: skip
+BODIES = {
+    "selection": "Selection", "job": "NewJob", "schedule": "NewSchedule", "pause": "Pause", "nothing": "Nothing",
+    "backfill": "Backfill",
+}  # fmt: skip
+OPTIONAL_BODIES = ("pause", "nothing")
 PERCENTILES: Mapping[str, object] = {
     "type": ["object", "null"], "properties": {name: {"type": "number"} for name in ("p50", "p95", "p99")},
     "required": ["p50", "p95", "p99"],
@@ -107,7 +117,7 @@ def _operation(route: Route) -> dict[str, object]:
         "summary": route.summary, "parameters": parameters, "responses": _responses(route),
     }  # fmt: skip
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": _bodies(route.body)}
+        operation["requestBody"] = {"required": route.body not in OPTIONAL_BODIES, "content": _bodies(route.body)}
     return operation
 
 
@@ -117,17 +127,16 @@ def _parameter(row: Parameter) -> dict[str, object]:
 
 
 def _bodies(body: str) -> dict[str, object]:
-    if body == "selection":
-        return {"application/json": {"schema": _ref("Selection")}}
-    if body == "job":
-        return {"application/json": {"schema": _ref("NewJob")}}
+    if body in BODIES:
+        return {"application/json": {"schema": _ref(BODIES[body])}}
     lines = _list_of("NewJob") | {"minItems": 1, "maxItems": MAX_BATCH, "description": "one job per line"}
     return {"application/json": {"schema": _ref("NewBatch")}, "application/x-ndjson": {"schema": lines}}
 
 
 def _responses(route: Route) -> dict[str, object]:
     answer = {"content": {route.media_type: {"schema": _ref(route.answer)}}}
-    responses: dict[str, object] = {str(route.status): {"description": route.summary, "headers": ANSWER_HEADERS, **answer}}
+    told = {} if route.status == 204 else answer
+    responses: dict[str, object] = {str(route.status): {"description": route.summary, "headers": ANSWER_HEADERS, **told}}
     for status in sorted({*route.errors, *EVERYWHERE, *(WITH_A_BODY if route.body else ())} - {route.status}):
         schema = answer["content"] if status == 200 else {"application/json": {"schema": _ref("Error")}}
         responses[str(status)] = {"description": MEANINGS[status], "headers": ANSWER_HEADERS, "content": schema}
@@ -163,7 +172,7 @@ def _schemas() -> dict[str, object]:
                           "lag_ms": PERCENTILES, "duration_ms": PERCENTILES}),
         "JobLogs": _object({"job_id": JOB_ID, "attempts": _list_of("Output")}),
         "Output": _object(OUTPUT) | {"additionalProperties": False},
-        "Text": {"type": "string"},
+        "Text": {"type": "string"}, **schedule_schemas(),
         "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
         "Queue": _object({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
         "Error": _object({"error": _object(error, **details)}),

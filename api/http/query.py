@@ -11,12 +11,14 @@ from flask import Request
 
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs.selection import FILTERS, some_text
+from jobyard.engine.jobs.submission import read_time
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
 
 COUNT_QUERY = tuple(FILTERS)
 SHOW_QUERY = ("wait_s",)
+FIRES_QUERY = ("count", "after")
 FIND_QUERY = ("job_id", *SHOW_QUERY)
 LIST_QUERY = (*COUNT_QUERY, "limit", "cursor")
 """The query parameters that several routes have in common."""
@@ -40,6 +42,12 @@ def _limit(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or not 1 <= int(text) <= 100:
+        raise ValueError("an integer from 1 to 100")
+    return int(text)
+
+
 def _wait_s(text: str) -> float:
     if not _NUMBER.fullmatch(text) or not 0 <= float(text) <= MAX_WAIT_S:
         raise ValueError(f"a number from 0 to {MAX_WAIT_S}")
@@ -57,6 +65,13 @@ PARAMETERS: Mapping[str, Parameter] = {
         Parameter(
             name="cursor", read=some_text, meaning="where the previous page ended, from the next URL of its Link header",
             schema={"type": "string", "minLength": 1},
+        ),
+        Parameter(
+            name="count", read=_count, meaning="how many to return",
+            schema={"type": "integer", "minimum": 1, "maximum": 100, "default": 5},
+        ),
+        Parameter(
+            name="after", read=read_time, meaning="only later ones; default: now", schema={"type": "string", "format": "date-time"},
         ),
         Parameter(
             name="wait_s", read=_wait_s, schema={"type": "number", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jobyard.api.http.query import COUNT_QUERY, FIND_QUERY, LIST_QUERY, SHOW_QUERY
+from jobyard.api.http.query import COUNT_QUERY, FIND_QUERY, FIRES_QUERY, LIST_QUERY, SHOW_QUERY
 
 GATEWAY, SCHEDULER, QUEUE, WATCHER, WORKER = KINDS = ("gateway", "scheduler", "queue", "watcher", "worker")
 
@@ -28,6 +28,8 @@ class Route:
 
 
 _JOB_ERRORS = (400, 404, 503)
+
+_SCHEDULE_ERRORS = (400, 404, 503)
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -90,6 +92,48 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="POST", path="/api/jobs/<job_id>/retry", view="jobs.retry", kinds=(GATEWAY,), answer="Job",
         errors=(*_JOB_ERRORS, 409), summary="Give a failed or cancelled job a fresh set of retries",
+    ),
+    Route(
+        method="GET", path="/api/schedules", view="schedules.list", kinds=(GATEWAY,), answer="Schedules", errors=(400, 503),
+        summary="All schedules, by name",
+    ),
+    Route(
+        method="POST", path="/api/schedules/preview", view="schedules.preview", kinds=(GATEWAY,), body="schedule", answer="Preview",
+        errors=(400, 413, 415, 503), summary="When a schedule would fire; stores nothing",
+    ),
+    Route(
+        method="PUT", path="/api/schedules/<schedule>", view="schedules.put", kinds=(GATEWAY,), body="schedule", answer="Schedule",
+        status=201, errors=(200, 400, 413, 415, 503), summary="Make or change a schedule; the same again changes nothing",
+    ),
+    Route(
+        method="GET", path="/api/schedules/<schedule>", view="schedules.show", kinds=(GATEWAY,), answer="Schedule",
+        errors=_SCHEDULE_ERRORS, summary="One schedule, with its next fire times",
+    ),
+    Route(
+        method="DELETE", path="/api/schedules/<schedule>", view="schedules.delete", kinds=(GATEWAY,), answer="Nothing", status=204,
+        errors=_SCHEDULE_ERRORS, summary="Remove a schedule; its jobs stay",
+    ),
+    Route(
+        method="POST", path="/api/schedules/<schedule>/pause", view="schedules.pause", kinds=(GATEWAY,), body="pause",
+        answer="Schedule", errors=(*_SCHEDULE_ERRORS, 413, 415),
+        summary="Make a schedule fire no more; the fires of a pause are not made up for",
+    ),
+    Route(
+        method="POST", path="/api/schedules/<schedule>/resume", view="schedules.resume", kinds=(GATEWAY,), body="nothing",
+        answer="Schedule", errors=(*_SCHEDULE_ERRORS, 413, 415), summary="Let a paused schedule fire again",
+    ),
+    Route(
+        method="POST", path="/api/schedules/<schedule>/run", view="schedules.run", kinds=(GATEWAY,), body="nothing", answer="Ran",
+        status=201, errors=(*_SCHEDULE_ERRORS, 200, 409, 413, 415), summary="Make a schedule's job now, besides its fires",
+    ),
+    Route(
+        method="GET", path="/api/schedules/<schedule>/fires", view="schedules.fires", kinds=(GATEWAY,), query=FIRES_QUERY,
+        answer="Times", errors=_SCHEDULE_ERRORS, summary="A schedule's fire times",
+    ),
+    Route(
+        method="POST", path="/api/schedules/<schedule>/backfill", view="schedules.backfill", kinds=(GATEWAY,), body="backfill",
+        answer="Backfilled", status=201, errors=(*_SCHEDULE_ERRORS, 200, 413, 415),
+        summary="Make the jobs of past fire times that have none, at most 1,000",
     ),
     Route(
         method="GET", path="/api/tasks", view="jobs.tasks", kinds=(GATEWAY,), answer="Tasks", errors=(400, 503),

@@ -19,6 +19,7 @@ from jobyard.engine.databases.open import feed_of, hosts_of, open_store
 from jobyard.engine.errors import CannotStart
 from jobyard.engine.hosts.failure_detector import FailureDetector, OtherHosts
 from jobyard.engine.hosts.host_lease import HostLease
+from jobyard.engine.hosts.known_tasks import KnownTasks
 from jobyard.engine.jobs.owners import Owner, parse_owner
 from jobyard.engine.logs import Log
 from jobyard.engine.process_control import die_with_parent, set_title, share_one_heap
@@ -32,9 +33,11 @@ from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT
 from jobyard.engine.tasks.catalog import Catalog
 from jobyard.engine.template.messages import Hello
 from jobyard.engine.topology import FIRST_PORTS, QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_name
+from jobyard.engine.watcher.fires import Fires
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.watcher.watcher import Watcher
+from jobyard.engine.wire.cancel_hints import tell_cancelled
 from jobyard.engine.wire.hub import Hub
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.worker.executor_handle import ExecutorHandle
@@ -191,6 +194,11 @@ def _watcher(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Rol
         retention=Retention(settings=settings, world=world, store=store, log=log),
         host_lease=_host_lease(start, owner, hosts), served=lambda: Served(tasks=tuple(catalog.options()), queues=settings.queues),
         feed=feed_of(settings, owner=owner, log=log) if number == 0 else None,
+        fires=Fires(
+            settings=settings, world=world, store=store, log=log,
+            defaults=KnownTasks(settings, catalog, OtherHosts(hosts, world)).defaults,
+            tell_cancelled=lambda pairs: tell_cancelled(hub, start.queue_names(), pairs),
+        ),
     )  # fmt: skip
 
 

@@ -132,7 +132,11 @@ def as_held(job: Job, *, seen_at: Callable[[str], datetime | None], lease_s: flo
 
 def claim(job: Job, *, owner: str, now: datetime) -> Change:
     """T2: a watcher claims the job. `Store.claim_due` does this and `enqueue` for many jobs at once."""
-    return _change(job, Verb.CLAIM, Status.CLAIMED, now, epoch=job.epoch + 1, claimed_by=owner, claimed_at=now)
+    return _change(job, Verb.CLAIM, Status.CLAIMED, now, epoch=job.epoch + 1, claimed_by=owner, claimed_at=now, **_taken_slot(job))
+
+
+def _taken_slot(job: Job) -> dict[str, Any]:
+    return {} if job.lane is None else {"slot": job.lane}
 
 
 def enqueue(job: Job, *, now: datetime) -> Change:

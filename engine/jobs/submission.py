@@ -329,6 +329,11 @@ def _unique(asked: Asked | None, task: str, payload: bytes, now: datetime) -> di
     return {"unique": how, "unique_key": key, "held_key": key, "held_until": window_end(now, how)}
 
 
+def make_job(fields: Mapping[str, object], payload: bytes, *, job_id: str, now: datetime, defaults: Defaults) -> Job:
+    """The job that these fields ask for; raises `InvalidRequest` or `TooLarge`. `payload`: its JSON text."""
+    return _make(fields, payload, job_id, now, defaults)
+
+
 def _checked(name: str, value: object) -> object:
     field = FIELDS.get(name)
     if field is None:

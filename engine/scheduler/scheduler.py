@@ -13,8 +13,9 @@ import msgspec
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable
 from jobyard.engine.hosts.failure_detector import OtherHosts
+from jobyard.engine.hosts.known_tasks import KnownTasks
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, Status, execution_to_json, to_json
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, execution_to_json, to_json
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.jobs.selection import parse
 from jobyard.engine.jobs.submission import Defaults
@@ -24,15 +25,17 @@ from jobyard.engine.scheduler.bulk import key_holder, take_step
 from jobyard.engine.scheduler.completion_watch import CompletionWatch
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
 from jobyard.engine.scheduler.replies import Replies
+from jobyard.engine.scheduler.schedules import Schedules
 from jobyard.engine.scheduler.why import FactCollector
 from jobyard.engine.store.bounds import OUTPUTS_BYTES
 from jobyard.engine.store.port import Store
-from jobyard.engine.tasks.catalog import Catalog, defaults_of
+from jobyard.engine.tasks.catalog import Catalog
 from jobyard.engine.why import rules as reasons
+from jobyard.engine.wire.cancel_hints import tell_cancelled
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged
 from jobyard.engine.wire.hub import Envelope, Network
 from jobyard.engine.wire.messages import (
-    CancelAsked,
+    AskSchedules,
     CancelJob,
     ChangeMany,
     Closed,
@@ -92,15 +95,20 @@ class Scheduler:
         self._replies = Replies()
         self._completion_watch = CompletionWatch(store, world)
         self._other_hosts = other_hosts or OtherHosts(None, world)
+        self._known_tasks = KnownTasks(settings, self._catalog, self._other_hosts)
         self._facts = FactCollector(
             owner=self._owner, settings=settings, world=world, store=store, catalog=self._catalog, other_hosts=self._other_hosts
+        )  # fmt: skip
+        self._schedules = Schedules(
+            settings=settings, world=world, store=store, log=log, defaults=self._defaults, wake=self._wake_watcher,
+            tell_cancelled=self._tell_cancelled,
         )  # fmt: skip
         self._draining = False
         self._answers: dict[type, Callable[..., Message]] = {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping,
             ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
-            ListOutputs: self._list_outputs, Explain: self._explain,
+            ListOutputs: self._list_outputs, Explain: self._explain, AskSchedules: self._schedules.answer,
         }  # fmt: skip
 
     @property
@@ -141,10 +149,7 @@ class Scheduler:
     # ---- submissions
 
     def _defaults(self) -> Defaults:
-        return Defaults(
-            max_retries=self._settings.max_retries, timeout_s=self._settings.job_timeout_s,
-            tasks=defaults_of({**self._other_hosts.tasks(), **self._catalog.options()}),
-        )  # fmt: skip
+        return self._known_tasks.defaults()
 
     def _wake_watcher(self, dues: list[datetime]) -> None:
         """Wake a watcher if one of these times, when jobs are due, is before its next poll.
@@ -221,16 +226,10 @@ class Scheduler:
         return Json(body=to_json(self._shown(job)))
 
     def _tell_cancelled(self, pairs: list[tuple[Job, Job]]) -> None:
-        """Given each job before and after: the queue drops its ticket, and its worker checks at once for all jobs it must end."""
-        told: set[str] = set()
-        for before, job in pairs:
-            message = CancelAsked(job_id=job.job_id, epoch=job.epoch)
-            if before.status is Status.QUEUED:
-                for name in self._run_dir.components("queue"):
-                    self._network.hint(name, message)
-            elif before.status is Status.RUNNING and before.locked_by and before.locked_by not in told:
-                told.add(before.locked_by)
-                self._network.hint(parse_owner(before.locked_by).process, message)
+        """Given each job before and after; a slot that has become free is somebody's at once."""
+        tell_cancelled(self._network, self._run_dir.components("queue"), pairs)
+        if any(before.slot is not None and job.slot is None for before, job in pairs):
+            self._wake_watcher([self._world.now()])
 
     def _retry(self, message: RetryJob) -> Message:
         job, _ = self._change(message, self._retried)

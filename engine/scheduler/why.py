@@ -33,17 +33,19 @@ class FactCollector:
     def facts(self, job_id: str, report: ProcessReport) -> Facts:
         """All facts; raises `NotFound`. An unreachable database is a fact, too."""
         job, ahead, fault = None, NOBODY, None
+        holders: tuple[str, ...] = ()
         hosts = (self._here(), *self._others())
         try:
             job = self._store.find([job_id], whole=False)[0]
             if job is None:
                 raise NotFound("not_found", f"there is no job {job_id}")
             ahead = self._ahead(job, hosts)
+            holders = self._slot_holders(job)
         except StoreUnavailable as unavailable:
             fault = unavailable.message
         return Facts(
             job_id=job_id, now=self._world.now(), boot=self._owner.boot, report=report, hosts=hosts, job=job, fault=fault,
-            ahead=ahead.count, is_exact=ahead.is_exact, max_lost=self._settings.max_lost,
+            slot_holders=holders, ahead=ahead.count, is_exact=ahead.is_exact, max_lost=self._settings.max_lost,
         )  # fmt: skip
 
     def _ahead(self, job: Job, hosts: tuple[HostSeen, ...]) -> Count:
@@ -56,6 +58,12 @@ class FactCollector:
             return NOBODY
         served = Served(tasks=_all_of([host.tasks for host in able]), queues=_all_of([host.queues for host in able]))
         return self._store.count_ahead(job, now=now, served=served)
+
+    def _slot_holders(self, job: Job) -> tuple[str, ...]:
+        """Who keeps a job of a schedule from being claimed."""
+        if job.lane is None or job.slot is not None or job.status is not Status.PENDING or job.schedule is None:
+            return ()
+        return tuple(other.job_id for other in self._store.schedules.living(job.schedule) if other.slot == job.lane)
 
     def _here(self) -> HostSeen:
         return HostSeen(

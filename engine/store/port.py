@@ -21,6 +21,7 @@ import msgspec
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status, Ticket
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
+from jobyard.engine.store.schedule_port import ScheduleStore
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +121,9 @@ class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store(Protocol):
-    """The source of truth for jobs."""
+    """The source of truth for jobs and schedules."""
+
+    schedules: ScheduleStore
 
     def insert(
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody

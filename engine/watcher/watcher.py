@@ -27,6 +27,7 @@ from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.store.hand_back import hand_back
 from jobyard.engine.store.port import Feed, Served, Store
 from jobyard.engine.timestamps import rfc3339
+from jobyard.engine.watcher.fires import Fires
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.wire.hub import Envelope, Network, Peer
@@ -61,9 +62,12 @@ class Watcher:
     def __init__(
         self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, recovery: Recovery,
         retention: Retention, host_lease: HostLease, served: Callable[[], Served], queue_names: Callable[[], list[str]],
-        feed: Feed | None = None,
+        feed: Feed | None = None, fires: Fires | None = None,
     ) -> None:  # fmt: skip
-        """`queue_names`: for `QueueConnector`. `served`: what this host can run now. `feed`: reports other hosts' accepted jobs."""
+        """`queue_names`: for `QueueConnector`. `served`: what this host can run now. `feed`: reports other hosts' accepted jobs.
+
+        `fires`: makes the jobs of schedules; None: nobody does.
+        """
         self._owner = owner
         self._settings = settings
         self._world = world
@@ -75,6 +79,7 @@ class Watcher:
         self._host_lease = host_lease
         self._served = served
         self._feed = feed
+        self._fires = fires
         if feed is not None:
             network.watch(feed.fd)
         self._queue: Peer | None = None
@@ -104,8 +109,11 @@ class Watcher:
         try:
             self._host_lease.renew()
             self._poll()
+            self._fire()
             self._claim()
             sleep_s = self._sleep_s()
+            until_fire_s = None if self._fires is None or self._draining else self._fires.next_s()
+            sleep_s = sleep_s if until_fire_s is None else min(sleep_s, until_fire_s)
         except StoreUnavailable as fault:
             return self._wait_for_store(fault)
         if self._store_fault is not None:
@@ -132,6 +140,7 @@ class Watcher:
                 self._unpushed = []
             case Wake():
                 self._look_now = True
+                self._forget_fires()
             case Ready() if self._feed is not None:
                 self._feed.clear()
                 self._look_now = True
@@ -187,6 +196,15 @@ class Watcher:
         self._recovery.recover()
         self._retention.purge()
         self._look_now = True
+        self._forget_fires()
+
+    def _forget_fires(self) -> None:
+        if self._fires is not None:
+            self._fires.forget()
+
+    def _fire(self) -> None:
+        if self._fires is not None and not self._draining and not self._host_lease.is_lost and self._fires.fire():
+            self._look_now = True
 
     def _claim(self) -> None:
         if self._draining or self._unpushed or self._queue is None or not self._look_now or not any(self._room):
@@ -250,7 +268,11 @@ class Watcher:
                 "watcher_id": parse_owner(self._owner).process, **self._counts,
                 "last_claim_time": rfc3339(self._last_claim_time), "last_queued_time": rfc3339(self._last_queued_time),
             },
-            counts={"stale_writes": self._recovery.stale_writes, "recovered": self._recovery.jobs_recovered},
+            counts={
+                "stale_writes": self._recovery.stale_writes, "recovered": self._recovery.jobs_recovered,
+                **({} if self._fires is None else self._fires.counts()),
+            },
+            histograms={} if self._fires is None else {"fire_lag": self._fires.lag},
             attempts=self._recovery.attempts_lost,
         )  # fmt: skip
 

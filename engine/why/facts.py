@@ -88,6 +88,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     ahead: int = 0
     """The number of due jobs in the database that are claimed before this one."""
     is_exact: bool = True
+    slot_holders: tuple[str, ...] = ()
+    """The jobs that have what this one must have to itself."""
     max_lost: int = 5
 
     @property

@@ -40,6 +40,7 @@ class Code(StrEnum):
     NO_QUEUE = "no_queue"
     NO_WORKER = "no_worker"
     NO_TEMPLATE = "no_template"
+    LIMIT_FULL = "limit_full"
     LAST_CHANCE = "last_chance"
     JOBS_AHEAD = "jobs_ahead"
     SLOTS_BUSY = "slots_busy"
@@ -214,6 +215,15 @@ def _no_template(facts: Facts) -> Reason | None:
 # ---- other jobs come first
 
 
+def _limit_full(facts: Facts) -> Reason | None:
+    job = facts.job
+    if job is None or job.lane is None or not facts.is_due or not facts.slot_holders:
+        return None
+    holders = ", ".join(facts.slot_holders)
+    words = f"the jobs of {job.lane.replace(':', ' ', 1)} run one at a time, and job {holders} has not ended"
+    return Reason(code=Code.LIMIT_FULL, message=words, facts={"limit": job.lane, "job_ids": list(facts.slot_holders)})
+
+
 def _last_chance(facts: Facts) -> Reason | None:
     job = facts.job
     if job is None or not facts.is_due or not is_last_chance(job, max_lost=facts.max_lost):
@@ -270,7 +280,8 @@ def _about_to_start() -> Reason:
 
 RULES: tuple[Callable[[Facts], Reason | None], ...] = (
     _database, _ended, _cancel_requested, _running, _host_silent, _retry_wait, _scheduled, _task_not_served, _queue_not_served,
-    _no_watcher, _no_queue, _no_worker, _no_template, _last_chance, _jobs_ahead, _slots_busy, _handed_out, _other_hosts,
+    _no_watcher, _no_queue, _no_worker, _no_template, _limit_full, _last_chance, _jobs_ahead, _slots_busy, _handed_out,
+    _other_hosts,
 )  # fmt: skip
 """In order of presentation."""
 

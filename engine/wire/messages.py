@@ -16,6 +16,7 @@ poll would find anyway.
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -111,6 +112,36 @@ class ChangeMany(Message, frozen=True):
     request_id: str = ""
 
 
+class ScheduleVerb(StrEnum):
+    """What is asked of the schedules."""
+
+    LIST = "list"
+    FIND = "find"
+    PUT = "put"
+    DELETE = "delete"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RUN = "run"
+    FIRES = "fires"
+    PREVIEW = "preview"
+    BACKFILL = "backfill"
+
+
+class AskSchedules(Message, frozen=True):
+    """Ask something of the schedules; the reply is `Json` or `Refused`. `by`: the name of the client's token.
+
+    `body`: that of the request, read by the scheduler; `count` and `after`: which fire times are listed.
+    """
+
+    verb: ScheduleVerb
+    name: str = ""
+    body: bytes = b""
+    by: str = "api"
+    count: int = 5
+    after: datetime | None = None
+    request_id: str = ""
+
+
 class ListTasks(Message, frozen=True):
     """Get the tasks known to any host, by name; the reply is `Json` (an array)."""
 
@@ -183,10 +214,11 @@ class Expired(Message, frozen=True):
 
 
 class Json(Message, frozen=True):
-    """A reply as JSON text, ready to be forwarded."""
+    """A reply as JSON text, ready to be forwarded. `status`: that of the HTTP response; with 204 there is no text."""
 
     body: bytes
     cursor: str | None = None
+    status: int = 200
 
 
 class Outputs(Message, frozen=True):
@@ -362,7 +394,7 @@ class Ready(Message, frozen=True):
 
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
-    | ListOutputs | Explain | GetPlace | GetOutput | Outputs | OutputNow | Ping | GetItems
+    | ListOutputs | Explain | AskSchedules | GetPlace | GetOutput | Outputs | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Push | Pushed | Want | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied | Run | Done | Progressed
 )  # fmt: skip

@@ -217,6 +217,8 @@ class Ledger:
         due_at = change.fields.get("next_run_at" if outcome.status is not ExecutionStatus.LOST else "scheduled_at")
         if status is Status.PENDING and isinstance(due_at, datetime):
             written.wake_at = min(due_at, written.wake_at or due_at)
+        if "slot" in change.fields:  # the next job of its lane may begin
+            written.wake_at = min(self._world.now(), written.wake_at or self._world.now())
 
     def _look_again(self, end: Ended, change: Change, written: Written) -> None:
         """Refused: it was written before and only the reply was lost, or somebody asked to cancel, or the job is no longer ours."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -22,19 +23,28 @@ from jobyard.api.views.jobs import Jobs
 from jobyard.api.views.metrics import Metrics
 from jobyard.api.views.pages import Pages
 from jobyard.api.views.process_meter import ProcessMeter
+from jobyard.api.views.schedules import Schedules
 from jobyard.engine.config import read_settings
 from jobyard.engine.control.protocol import OVERVIEW
 from jobyard.engine.control.snapshot import Snapshots
+from jobyard.engine.hosts.failure_detector import OtherHosts
+from jobyard.engine.hosts.known_tasks import KnownTasks
+from jobyard.engine.jobs.job import Job
+from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.jobs.unique_field import Asked
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.queue.queue import Queue
 from jobyard.engine.scheduler.scheduler import Scheduler
+from jobyard.engine.schedules.look import Look, look_at
+from jobyard.engine.schedules.new_job import scheduled_job
+from jobyard.engine.schedules.schedule import Schedule
 from jobyard.engine.store.port import ANYTHING
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
-from jobyard.engine.tasks.catalog import write_catalog
+from jobyard.engine.tasks.catalog import Catalog, defaults_of, write_catalog
 from jobyard.engine.tasks.registry import TaskOptions
+from jobyard.engine.watcher.fires import Fires
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.watcher.watcher import Watcher
@@ -75,6 +85,10 @@ class Backend:
                 served=lambda: ANYTHING,
                 recovery=Recovery(settings=self.settings, world=self.world, store=self.store, log=self.log, deaths=NoDeaths()),
                 retention=Retention(settings=self.settings, world=self.world, store=self.store, log=self.log),
+                fires=Fires(
+                    settings=self.settings, world=self.world, store=self.store, log=self.log, tell_cancelled=lambda pairs: None,
+                    defaults=KnownTasks(self.settings, Catalog(run_dir), OtherHosts(None, self.world)).defaults,
+                ),
                 **common,  # type: ignore[arg-type]
             ),
         }  # fmt: skip
@@ -117,6 +131,18 @@ class Backend:
     def begin(self, name: str, request: Message) -> CompletedCall:
         return CompletedCall(self.call(name, request, timeout_s=1))
 
+    def fires(self, *, at: datetime) -> None:
+        """A watcher looks at the schedules at this time."""
+        defaults = Defaults(max_retries=5, timeout_s=3600, tasks=defaults_of(TASKS))
+
+        def decide(schedule: Schedule, living: Sequence[Job]) -> Look | None:
+            def make(one: Schedule, fire_at: datetime) -> Job:
+                return scheduled_job(one, job_id=self.world.object_id(), now=at, defaults=defaults)
+
+            return look_at(schedule, now=at, living=living, room=9, make=make)
+
+        self.store.schedules.fire_due(decide, now=at, limit=9)
+
     def client(self, name: str = "gateway-8080") -> FlaskClient:
         """A test client of this component's app."""
         caller = self
@@ -134,7 +160,7 @@ class Backend:
             "pages": Pages(), "metrics": Metrics(
                 balancer, snapshots=snapshots, meter=meter, request_metrics=self.request_metrics, world=self.world
             ),
-            "history": History(snapshots, self.world),
+            "history": History(snapshots, self.world), "schedules": Schedules(balancer),
         }  # fmt: skip
         app = create_app(
             name.rpartition("-")[0], views, guards=Guards(self.settings), error_handlers=ErrorHandlers(self.world, self.log)

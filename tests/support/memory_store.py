@@ -39,7 +39,9 @@ from jobyard.engine.store.port import (
     nobody,
 )
 from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
+from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.store.search_text import is_wanted
+from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
 
 
 class MemoryStore:
@@ -50,6 +52,9 @@ class MemoryStore:
         self._executions: dict[tuple[str, int], Execution] = {}
         self._outputs: dict[tuple[str, int], Output] = {}
         self._hosts: dict[str, HostHeartbeat] = {}
+        self.schedules: ScheduleStore = InMemorySchedules(
+            jobs=self.all_jobs, insert=lambda job: self._insert_request([job], lambda: False), apply=self._apply_one
+        )
         self._remembered: dict[str, Known] = {}
         self.is_down = False
         self.stale_writes = 0
@@ -119,14 +124,15 @@ class MemoryStore:
 
     def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
         self._reach()
-        return min((job.scheduled_at for job in self._pending(served) if limits[job.priority] > 0), default=None)
+        waiting = [job for job in self._pending(served) if limits[job.priority] > 0 and self._may_have_its_slot(job)]
+        return min((job.scheduled_at for job in waiting), default=None)
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
         self._reach()
         tickets = []
         left = list(limits)
         for job in sorted(self._pending(served), key=lambda job: (-job.priority, job.scheduled_at)):
-            if job.scheduled_at <= now and left[job.priority] > 0:
+            if job.scheduled_at <= now and left[job.priority] > 0 and self._may_have_its_slot(self._jobs[job.job_id]):
                 left[job.priority] -= 1
                 claimed = lifecycle.claim(job, owner=owner, now=now).after(job)
                 queued = lifecycle.enqueue(claimed, now=now).after(claimed)
@@ -278,6 +284,9 @@ class MemoryStore:
             and (served.tasks is None or job.task in served.tasks)
             and (served.queues is None or job.queue in served.queues)
         ]
+
+    def _may_have_its_slot(self, job: Job) -> bool:
+        return job.lane in (None, job.slot) or not any(other.slot == job.lane for other in self._jobs.values())
 
     def _held(self) -> list[Job]:
         return [job for job in self._jobs.values() if job.status in HELD]

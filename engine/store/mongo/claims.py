@@ -21,6 +21,7 @@ from pymongo import ReturnDocument
 from jobyard.engine.jobs.job import Status, Ticket
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import TICKET_FIELDS, Document, document_to_ticket
+from jobyard.engine.store.mongo.lanes import MongoLanes
 from jobyard.engine.store.mongo.server import DUE, DUE_IN_QUEUE_INDEX, DUE_INDEX, MongoServer
 from jobyard.engine.store.port import Claimed, Served
 
@@ -38,6 +39,7 @@ class MongoClaims:
         self._server = server
         self._counts = counts
         self._place = place
+        self._lanes = MongoLanes(server)
         self._doubt: tuple[ObjectId, list[ObjectId]] | None = None
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served) -> Claimed:
@@ -46,20 +48,16 @@ class MongoClaims:
             self._counts.move(Counter({PENDING: -len(won), QUEUED: len(won)}))
             return Claimed(tickets=won)
         candidates = self._candidates(now, limits, served)
+        heads = [head for head in self._lanes.heads(served, _left(limits, candidates)) if head["scheduled_at"] <= now]
         if not candidates:
-            return Claimed(tickets=[])
+            return Claimed(tickets=self._claim_in_lanes(heads, owner, now))
         stamp, ids = ObjectId(), [candidate["_id"] for candidate in candidates]
         self._doubt = (stamp, ids)
         guard = {"_id": {"$in": ids}, "status": PENDING, "scheduled_at": {"$lte": now}}  # it may have become a retry that waits
-        update = {
-            "$set": {
-                "status": QUEUED, "claimed_by": owner, "holder": owner, "claimed_at": now, "queued_at": now, "updated_at": now,
-                "stamp": stamp,
-            },
-            "$inc": {"epoch": 1},
-        }  # fmt: skip
+        update = _claimed(owner, now, stamp)
         tickets = self._take_one(guard, update) if len(ids) == 1 else self._take_many(guard, update)
-        return Claimed(tickets=tickets, conflicts=len(candidates) - len(tickets))
+        conflicts = len(candidates) - len(tickets)
+        return Claimed(tickets=tickets + self._claim_in_lanes(heads, owner, now), conflicts=conflicts)
 
     def next_due(self, limits: Sequence[int], served: Served) -> datetime | None:
         """See `Store`."""
@@ -70,9 +68,15 @@ class MongoClaims:
         for portion in _portions(served, at_most=STRETCHES // len(priorities)):
             due = {"status": PENDING, "priority": {"$in": priorities}, **portion}
             found += self._ask(due, served, {"scheduled_at": 1}, sort=[("scheduled_at", 1)], limit=1)
-        return min((document["scheduled_at"] for document in found), default=None)
+        in_lanes = self._lanes.next_due(served, limits)
+        return min([*(document["scheduled_at"] for document in found), *([in_lanes] if in_lanes else [])], default=None)
 
     # ---- claiming
+
+    def _claim_in_lanes(self, heads: Sequence[Document], owner: str, now: datetime) -> list[Ticket]:
+        won = self._lanes.claim(heads, _claimed(owner, now, ObjectId()))
+        self._counts.move(Counter({PENDING: -len(won), QUEUED: len(won)}))
+        return [document_to_ticket(document) for document in won]
 
     def _take_one(self, guard: Document, update: Document) -> list[Ticket]:
         with self._server.call(writes=True):
@@ -134,6 +138,16 @@ class MongoClaims:
         with self._server.call():
             asked = self._server.jobs.find(due, fields).sort(sort).limit(limit)
             return list(asked if served.tasks is None else asked.hint(due_index(served)))
+
+
+def _claimed(owner: str, now: datetime, stamp: ObjectId) -> Document:
+    values = {"status": QUEUED, "claimed_by": owner, "holder": owner, "claimed_at": now, "queued_at": now, "updated_at": now}
+    return {"$set": {**values, "stamp": stamp}, "$inc": {"epoch": 1}}
+
+
+def _left(limits: Sequence[int], candidates: Sequence[Document]) -> list[int]:
+    taken = Counter(candidate["priority"] for candidate in candidates)
+    return [limit - taken[priority] for priority, limit in enumerate(limits)]
 
 
 def due_index(served: Served) -> str:

@@ -41,7 +41,7 @@ BYTES = ("request_digest",)
 STATUSES = {str(status): status for status in Status}
 SMALL = {"payload": 0, "result": 0, "execution": 0}
 """A projection; see `jobs.job.without_payload`."""
-TICKET_FIELDS = ("task", "queue", "priority", "scheduled_at", "attempt", "epoch")
+TICKET_FIELDS = ("task", "queue", "priority", "lane_priority", "scheduled_at", "attempt", "epoch")
 JOB_FIELDS = Job.__struct_fields__
 STRUCTS: Mapping[str, Any] = {
     "unique": Unique, "limit": tuple[str, ...], "after": tuple[Dependency, ...], "cancelled_because": CancelledBecause,
@@ -81,7 +81,9 @@ def document_to_job(document: Mapping[str, Any]) -> Job:
 
 def document_to_ticket(document: Mapping[str, Any]) -> Ticket:
     """The ticket of a document with `TICKET_FIELDS`."""
-    return Ticket(job_id=str(document["_id"]), **{name: document[name] for name in TICKET_FIELDS})
+    priority = document["lane_priority"] if "lane_priority" in document else document["priority"]
+    values = {name: document[name] for name in TICKET_FIELDS if name not in ("priority", "lane_priority")}
+    return Ticket(job_id=str(document["_id"]), priority=priority, **values)
 
 
 def to_bson(name: str, value: Any) -> Any:

@@ -79,6 +79,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
             [("schedule", ASCENDING), ("fire_at", ASCENDING)], name="by_fire", unique=True, partialFilterExpression=_has("fire_at")
         ),
         IndexModel([("schedule", ASCENDING), *NEWEST_FIRST], name="by_schedule", partialFilterExpression=_has("schedule")),
+        IndexModel([("schedule", ASCENDING), ("status", ASCENDING)], name="living_fires", partialFilterExpression=_has("fire_at")),
         IndexModel(
             [("lane", ASCENDING), ("scheduled_at", ASCENDING), ("_id", ASCENDING)],
             name="in_lanes",
@@ -89,6 +90,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         *(IndexModel([(field, ASCENDING), *NEWEST_FIRST], name=f"by_{field}") for field in ("status", "task", "queue")),
     ),
     "job_executions": (IndexModel([("job_id", ASCENDING), ("attempt", ASCENDING)], name="by_job", unique=True),),
+    "schedules": (IndexModel([("next_fire_at", ASCENDING)], name="next_fire", sparse=True),),
     "remembered_keys": (IndexModel([("job_id", ASCENDING)], name="by_job"),),
     "job_outputs": (IndexModel([("job_id", ASCENDING), ("attempt", ASCENDING)], name="by_job", unique=True),),
 }
@@ -119,6 +121,7 @@ class MongoServer:
         self.batches = self.database["batches"]
         self.remembered_keys = self.database["remembered_keys"]
         self.hosts = self.database["hosts"]
+        self.schedules = self.database["schedules"]
         self.barrier = self.database["barrier"]
         self.counts: Collection[Document] = self.database.get_collection("counts", write_concern=WriteConcern(w=1))
 

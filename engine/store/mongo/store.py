@@ -42,9 +42,11 @@ from jobyard.engine.store.mongo.documents import (
 from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
+from jobyard.engine.store.mongo.schedules import MongoSchedules
 from jobyard.engine.store.mongo.search import MongoSearch
 from jobyard.engine.store.mongo.server import MongoServer
 from jobyard.engine.store.port import ANYTHING, Claimed, Count, HostHeartbeat, Insertion, Page, Record, Seen, Served, nobody
+from jobyard.engine.store.schedule_port import ScheduleStore
 
 QUEUED = Status.QUEUED.value
 ENDED = [status.value for status in TERMINAL]
@@ -63,6 +65,9 @@ class MongoStore:
         self._outputs = MongoOutputs(server)
         self._records = MongoRecords(server, self._outputs)
         self._requests = MongoInsert(server, self._counts, origin=origin)
+        self.schedules: ScheduleStore = MongoSchedules(
+            server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
+        )
         self._words: str | None = None
 
     # ---- T1

@@ -48,6 +48,9 @@ _COUNT_DUE = f"""
 """
 COUNT_DUE = _COUNT_DUE.format(earlier="scheduled_at <= :now")
 COUNT_DUE_BEFORE = _COUNT_DUE.format(earlier="(scheduled_at, seq) < (:scheduled_at, (SELECT seq FROM jobs WHERE job_id = :id))")
+LIVING_FIRES = f"""
+    SELECT {_SMALL} FROM jobs INDEXED BY jobs_living_fires WHERE schedule = ? AND fire_at IS NOT NULL AND finished_at IS NULL
+"""
 CLAIM = """
     UPDATE jobs SET status = 'queued', epoch = epoch + 1, claimed_by = ?, claimed_at = ?, queued_at = ?, updated_at = ?
     WHERE seq = ?

@@ -31,11 +31,13 @@ from jobyard.engine.store.port import (
     Served,
     nobody,
 )
-from jobyard.engine.store.sqlite import rows, statements
+from jobyard.engine.store.schedule_port import ScheduleStore
+from jobyard.engine.store.sqlite import lanes, rows, statements
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
 from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
+from jobyard.engine.store.sqlite.schedules import SqliteSchedules
 from jobyard.engine.store.sqlite.search import SqliteSearch
 from jobyard.engine.store.sqlite.wal_sync import WalSync
 
@@ -62,6 +64,9 @@ class SqliteStore:
             self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=FOREIGN_LOCK_S, cached_statements=256)
             self._run = self._connection.execute
             self._search = SqliteSearch(self._run, self.counts)
+            self.schedules: ScheduleStore = SqliteSchedules(
+                self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas
+            )
             self._run("PRAGMA wal_autocheckpoint = 0")
             self._run("PRAGMA synchronous = NORMAL")
             self._run(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -86,7 +91,7 @@ class SqliteStore:
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
         now_ms = rows.to_ms(now) or 0
         dues = [priority for priority, due in self._first_due(limits, served) if due <= now_ms]
-        if not dues:
+        if not dues and not lanes.due_heads(self._run, served, limits, now_ms):
             return Claimed(tickets=[])
         ask, what = _due(served)
         with self._commit():
@@ -94,6 +99,9 @@ class SqliteStore:
             claimable = [self._run(ask.claimable, (p, *what, now_ms, limits[p])).fetchall() for p in highest_first]
             found = [row for of_priority in claimable for row in of_priority]
             self._connection.executemany(statements.CLAIM, [(owner, now_ms, now_ms, now_ms, row[0]) for row in found])
+            in_lanes = lanes.due_heads(self._run, served, _left(limits, found), now_ms)
+            self._connection.executemany(lanes.CLAIM, [(owner, now_ms, now_ms, now_ms, row[0]) for row in in_lanes])
+            found += in_lanes
             self._deltas[Status.PENDING] -= len(found)
             self._deltas[Status.QUEUED] += len(found)
         tickets = [rows.row_to_ticket(row[1:], claims=1) for row in found]
@@ -204,7 +212,10 @@ class SqliteStore:
             return {rows.STATUSES[status]: jobs for status, jobs in self._run(statements.COUNTS)}
 
     def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
-        return rows.from_ms(min((due for _, due in self._first_due(limits, served)), default=None))
+        plain = [due for _, due in self._first_due(limits, served)]
+        with self._told_plainly():
+            in_lanes = [row[lanes.SCHEDULED_AT] for row in lanes.heads(self._run, served, limits)]
+        return rows.from_ms(min([*plain, *in_lanes], default=None))
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         with self._told_plainly():
@@ -369,6 +380,12 @@ def _ended(change: Change) -> Execution | None:
     """The execution to store with a change; none while an attempt runs, because the job's row describes it."""
     execution = change.execution
     return None if execution is None or execution.status is ExecutionStatus.RUNNING else execution
+
+
+def _left(limits: Sequence[int], found: Sequence[Sequence[object]]) -> list[int]:
+    """How many more of each priority may be claimed."""
+    taken = Counter(row[lanes.PRIORITY] for row in found)
+    return [limit - taken[priority] for priority, limit in enumerate(limits)]
 
 
 @lru_cache(maxsize=8)

@@ -23,6 +23,7 @@ CREATE UNIQUE INDEX jobs_by_held_key ON jobs (held_key) WHERE held_key IS NOT NU
 CREATE INDEX jobs_by_unique_key ON jobs (unique_key, created_at) WHERE unique_key IS NOT NULL;
 CREATE UNIQUE INDEX jobs_by_fire ON jobs (schedule, fire_at) WHERE fire_at IS NOT NULL;
 CREATE INDEX jobs_by_schedule ON jobs (schedule, created_at) WHERE schedule IS NOT NULL;
+CREATE INDEX jobs_living_fires ON jobs (schedule) WHERE fire_at IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX jobs_in_lanes ON jobs (lane, scheduled_at, seq) WHERE status = 'pending' AND lane IS NOT NULL;
 CREATE UNIQUE INDEX jobs_by_slot ON jobs (slot) WHERE slot IS NOT NULL;
 
@@ -34,5 +35,14 @@ CREATE TABLE remembered_keys (
     is_replaced INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX remembered_keys_by_job ON remembered_keys (job_id);
+
+-- `body` is the whole schedule as JSON; `version` rises with every change.
+CREATE TABLE schedules (
+    name TEXT PRIMARY KEY,
+    next_fire_at INTEGER,
+    version INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX schedules_due ON schedules (next_fire_at) WHERE next_fire_at IS NOT NULL;
 
 INSERT INTO counts VALUES ('blocked', 0);

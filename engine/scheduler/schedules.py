@@ -1,0 +1,268 @@
+"""Answers requests about schedules: stores, shows, pauses and runs them. The watchers make their jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from jobyard.engine.config import Settings
+from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from jobyard.engine.jobs import strict_json
+from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
+from jobyard.engine.jobs.submission import Defaults, read_time
+from jobyard.engine.logs import Log
+from jobyard.engine.schedules import definition
+from jobyard.engine.schedules.fire_times import MILLISECOND, fires_after, next_fire
+from jobyard.engine.schedules.look import look_at, overlapping
+from jobyard.engine.schedules.new_job import scheduled_job, shown_job
+from jobyard.engine.schedules.schedule import ALL, API, OVERLAP, Definition, Paused, Schedule
+from jobyard.engine.schedules.schedule import shown as shown_schedule
+from jobyard.engine.store.port import Inserted, NotUnique, Store
+from jobyard.engine.timestamps import rfc3339
+from jobyard.engine.wire.messages import AskSchedules, Json, ScheduleVerb
+from jobyard.engine.world import World
+
+GUARD_TRIES = 20
+NEXT_FIRES = 5
+MAX_BACKFILL = 1_000
+MAX_REASON_CHARS = 200
+
+
+class Schedules:
+    """The schedules as one scheduler answers for them."""
+
+    def __init__(
+        self, *, settings: Settings, world: World, store: Store, log: Log, defaults: Callable[[], Defaults],
+        wake: Callable[[list[datetime]], None], tell_cancelled: Callable[[list[tuple[Job, Job]]], None],
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._world = world
+        self._store = store
+        self._log = log
+        self._defaults = defaults
+        self._wake = wake
+        self._tell_cancelled = tell_cancelled
+        self._answers: dict[ScheduleVerb, Callable[[AskSchedules], Json]] = {
+            ScheduleVerb.LIST: self._list, ScheduleVerb.FIND: lambda asked: self._shown(self._get(asked.name)),
+            ScheduleVerb.PUT: self._put, ScheduleVerb.DELETE: self._delete, ScheduleVerb.PAUSE: self._pause,
+            ScheduleVerb.RESUME: self._resume, ScheduleVerb.RUN: self._run, ScheduleVerb.FIRES: self._fires,
+            ScheduleVerb.PREVIEW: self._preview, ScheduleVerb.BACKFILL: self._backfill,
+        }  # fmt: skip
+
+    def answer(self, asked: AskSchedules) -> Json:
+        """The reply; raises `Rejected` or `Unavailable`."""
+        return self._answers[asked.verb](asked)
+
+    def declare(self, name: str, asked: Definition, origin: str) -> tuple[Schedule, bool]:
+        """Store what a PUT or a module asks for; the schedule, and whether it is new. The same again changes nothing."""
+        for _ in range(GUARD_TRIES):
+            stored = self._store.schedules.find(name)
+            if stored is not None and (stored.asked, stored.origin) == (asked, origin):
+                return stored, False
+            after = _changed(stored, name, asked, origin, self._world.now())
+            if self._store.schedules.save(after, was=None if stored is None else stored.version):
+                self._log.info("schedule_stored", schedule=name, origin=origin, next_fire_at=rfc3339(after.next_fire_at))
+                self._wake_for(after)
+                return after, stored is None
+        raise _too_quick(name)
+
+    # ---- one schedule
+
+    def _put(self, asked: AskSchedules) -> Json:
+        definition.check_name(asked.name)
+        wanted = definition.parse(
+            asked.body, now=self._world.now(), defaults=self._defaults(), time_zone=self._settings.time_zone
+        )  # fmt: skip
+        schedule, is_new = self.declare(asked.name, wanted, API)
+        return self._shown(schedule, 201 if is_new else 200)
+
+    def _delete(self, asked: AskSchedules) -> Json:
+        schedule = self._get(asked.name)
+        if not self._store.schedules.delete(schedule.name):
+            raise _not_found(asked.name)
+        note = "a task module declares it, so the next start makes it again; pause is what keeps it off"
+        again = {} if schedule.origin == API else {"note": note}
+        self._log.info("schedule_deleted", schedule=schedule.name, request_id=asked.request_id, **again)
+        return Json(body=b"", status=204)
+
+    def _pause(self, asked: AskSchedules) -> Json:
+        reason = _body(asked.body, ("reason",)).get("reason")
+        if reason is not None and not (isinstance(reason, str) and len(reason) <= MAX_REASON_CHARS):
+            words = f"reason must be text of at most {MAX_REASON_CHARS} characters, not {shown(reason)}"
+            raise InvalidRequest("invalid_field", words, "reason")
+
+        def paused(schedule: Schedule) -> Schedule:
+            since = self._world.now() if schedule.paused is None else schedule.paused.since
+            pause = Paused(by=asked.by, since=since, reason=reason)
+            return schedule if pause == schedule.paused else _next(schedule, paused=pause)
+
+        return self._shown(self._change(asked.name, paused))
+
+    def _resume(self, asked: AskSchedules) -> Json:
+        """Fire times of the pause that nobody has counted yet are counted now, so that nothing of it is made up for."""
+        _body(asked.body, ())
+
+        def resumed(schedule: Schedule) -> Schedule:
+            if schedule.paused is None:
+                return schedule
+            look = look_at(schedule, now=self._world.now(), living=(), room=0, make=_none)
+            return _next(schedule if look is None else look.after(()), paused=None)
+
+        schedule = self._change(asked.name, resumed)
+        self._wake_for(schedule)
+        return self._shown(schedule)
+
+    def _run(self, asked: AskSchedules) -> Json:
+        _body(asked.body, ())
+        schedule = self._get(asked.name)
+        self._check_room()
+        job = scheduled_job(schedule, job_id=self._world.object_id(), now=self._world.now(), defaults=self._defaults())
+        (answer,) = self._store.insert([[job]])
+        if isinstance(answer, NotUnique):
+            words = f"job {answer.job_id} holds the unique key {answer.key!r}"
+            raise Conflict("not_unique", words, "job.unique", job_id=answer.job_id)
+        if not isinstance(answer, Inserted):
+            raise Unavailable("unavailable", "the job could not be stored; try again")
+        self._wake([job.scheduled_at])
+        told: dict[str, object] = {"job_id": answer.job_ids[0]}
+        if job.unique_key is not None:
+            told |= {"existing": bool(answer.existing), **({"replaced": True} if answer.replaced else {})}
+        return _json(told, 201 if answer.stored else 200)
+
+    def _backfill(self, asked: AskSchedules) -> Json:
+        schedule = self._get(asked.name)
+        since, until, overlap = self._backfilled(asked.body)
+        times = list(islice(_up_to(schedule, since, until), MAX_BACKFILL + 1))
+        if len(times) > MAX_BACKFILL:
+            words = f"there are more than {MAX_BACKFILL} fire times in that span; take a shorter one"
+            raise InvalidRequest("invalid_field", words, "to")
+        now, defaults = self._world.now(), self._defaults()
+        fires = overlapping(
+            schedule, times, self._store.schedules.living(schedule.name), now=now, overlap=overlap,
+            make=lambda one, at: scheduled_job(one, job_id=self._world.object_id(), now=now, defaults=defaults),
+        )  # fmt: skip
+        self._check_room(len(fires.jobs))
+        job_ids = self._store.schedules.add(fires)
+        self._tell_cancelled([(job, change.after(job)) for job, change in fires.cancels])
+        self._wake([now])
+        return _json({"job_ids": job_ids}, 201 if job_ids else 200)
+
+    def _backfilled(self, body: bytes) -> tuple[datetime, datetime, str]:
+        given = _body(body, ("from", "to", "overlap"))
+        times = []
+        for name in ("from", "to"):
+            try:
+                at = read_time(given.get(name))
+                if at > self._world.now():
+                    raise ValueError("a time in the past")
+                times.append(at)
+            except ValueError as wrong:
+                raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {shown(given.get(name))}", name) from None
+        overlap = given.get("overlap") or ALL
+        if overlap not in OVERLAP:
+            words = f"overlap must be one of {', '.join(OVERLAP)}, not {shown(overlap)}"
+            raise InvalidRequest("invalid_field", words, "overlap")
+        if times[1] < times[0]:
+            raise InvalidRequest("invalid_field", "to must not be earlier than from", "to")
+        return times[0], times[1], str(overlap)
+
+    def _fires(self, asked: AskSchedules) -> Json:
+        schedule = self._get(asked.name)
+        after = self._world.now() if asked.after is None else asked.after
+        return _json([rfc3339(at) for at in islice(fires_after(schedule.asked.timing, after), asked.count)])
+
+    def _preview(self, asked: AskSchedules) -> Json:
+        now = self._world.now()
+        wanted = definition.parse(asked.body, now=now, defaults=self._defaults(), time_zone=self._settings.time_zone)
+        return _json({"next_fires": [rfc3339(at) for at in islice(fires_after(wanted.timing, now), NEXT_FIRES)]})
+
+    def _list(self, asked: AskSchedules) -> Json:
+        defaults = self._defaults()
+        return _json([shown_schedule(one, shown_job(one, defaults)) for one in self._store.schedules.all()])
+
+    # ----
+
+    def _shown(self, schedule: Schedule, status: int = 200) -> Json:
+        first = schedule.next_fire_at
+        fires = [] if first is None else list(islice(fires_after(schedule.asked.timing, first - MILLISECOND), NEXT_FIRES))
+        return _json(shown_schedule(schedule, shown_job(schedule, self._defaults()), fires), status)
+
+    def _get(self, name: str) -> Schedule:
+        schedule = self._store.schedules.find(definition.check_name(name))
+        if schedule is None:
+            raise _not_found(name)
+        return schedule
+
+    def _change(self, name: str, change: Callable[[Schedule], Schedule]) -> Schedule:
+        for _ in range(GUARD_TRIES):
+            stored = self._get(name)
+            after = change(stored)
+            if after is stored or self._store.schedules.save(after, was=stored.version):
+                return after
+        raise _too_quick(name)
+
+    def _check_room(self, count: int = 1) -> None:
+        counts, limit = self._store.counts(), self._settings.max_pending
+        pending = counts[Status.PENDING] + counts[Status.BLOCKED]
+        if count and pending + count > limit:
+            words = f"{pending} jobs are pending or blocked and MAX_PENDING is {limit}"
+            raise Unavailable("overloaded", words, retry_after_s=5)
+
+    def _wake_for(self, schedule: Schedule) -> None:
+        if schedule.next_fire_at is not None:
+            self._wake([schedule.next_fire_at])
+
+
+def _changed(stored: Schedule | None, name: str, asked: Definition, origin: str, now: datetime) -> Schedule:
+    """A change of when it fires drops what was due, and computes the next fire from now; any other keeps it."""
+    if stored is None:
+        return Schedule(name=name, asked=asked, origin=origin, next_fire_at=next_fire(asked.timing, now))
+    if stored.asked.timing == asked.timing:
+        return _next(stored, asked=asked, origin=origin)
+    return _next(stored, asked=asked, origin=origin, next_fire_at=next_fire(asked.timing, now))
+
+
+def _next(schedule: Schedule, **changes: Any) -> Schedule:
+    return msgspec.structs.replace(schedule, **{"version": schedule.version + 1, **changes})
+
+
+def _up_to(schedule: Schedule, since: datetime, until: datetime) -> Any:
+    for at in fires_after(schedule.asked.timing, since - MILLISECOND):
+        if at > until:
+            return
+        yield at
+
+
+def _none(schedule: Schedule, at: datetime) -> Job:
+    raise AssertionError("a paused schedule makes no jobs")
+
+
+def _body(body: bytes, known: tuple[str, ...]) -> dict[str, object]:
+    """The fields of a body all of whose fields are optional, so that it may be left out."""
+    if not body.strip():
+        return {}
+    given = strict_json.decode(body)
+    if not isinstance(given, dict):
+        raise InvalidRequest("invalid_json", f"the body must be a JSON object, not {shown(given)}")
+    for name in given:
+        if name not in known:
+            told = f"known: {', '.join(known)}" if known else "it takes none"
+            raise InvalidRequest("unknown_field", f"{shown(name)} is not a field of this request; {told}", name[:LONGEST_SHOWN])
+    return given
+
+
+def _json(value: object, status: int = 200) -> Json:
+    return Json(body=msgspec.json.encode(value), status=status)
+
+
+def _not_found(name: str) -> NotFound:
+    return NotFound("not_found", f"there is no schedule {shown(name)}", "name")
+
+
+def _too_quick(name: str) -> Unavailable:
+    return Unavailable("unavailable", f"schedule {name} is changing too quickly; try again")

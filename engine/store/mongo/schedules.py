@@ -1,0 +1,173 @@
+"""Schedules on MongoDB: the jobs of a look first, unique by schedule and fire time, then the guarded advance of the schedule.
+
+A process that dies between the two leaves a job whose schedule has not advanced; the next look finds the job by its fire time and
+counts it. Two processes that look at the same moment store one job, and one of them advances.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from bson import ObjectId
+from pymongo import UpdateOne
+from pymongo.errors import DuplicateKeyError
+
+from jobyard.engine.jobs.job import Job
+from jobyard.engine.jobs.lifecycle import TERMINAL, Change
+from jobyard.engine.schedules.look import Fires, Look
+from jobyard.engine.schedules.schedule import ALLOW, Schedule
+from jobyard.engine.store.mongo.documents import HIDDEN, SMALL, Document, document_to_job
+from jobyard.engine.store.mongo.server import MongoServer
+from jobyard.engine.store.port import Inserted, Insertion, NotUnique
+from jobyard.engine.store.schedule_port import Decide, DueLooks, Fired
+
+GONE = [*(status.value for status in TERMINAL), *HIDDEN]
+
+
+class MongoSchedules:
+    """See `ScheduleStore`. `insert` and `apply` are those of the store of jobs."""
+
+    def __init__(
+        self, server: MongoServer, *, insert: Callable[[Sequence[Sequence[Job]]], list[Insertion]],
+        apply: Callable[[Sequence[Change]], list[bool]],
+    ) -> None:  # fmt: skip
+        self._server = server
+        self._insert = insert
+        self._apply = apply
+
+    def all(self) -> list[Schedule]:
+        """See `ScheduleStore`."""
+        with self._server.call():
+            return [_schedule(document) for document in self._server.schedules.find().sort("_id", 1)]
+
+    def find(self, name: str) -> Schedule | None:
+        """See `ScheduleStore`."""
+        with self._server.call():
+            document = self._server.schedules.find_one({"_id": name})
+        return None if document is None else _schedule(document)
+
+    def save(self, schedule: Schedule, *, was: int | None) -> bool:
+        """See `ScheduleStore`."""
+        with self._server.call(writes=True):
+            if was is not None:
+                guard = {"_id": schedule.name, "version": was}
+                return bool(self._server.schedules.replace_one(guard, _document(schedule)).matched_count)
+            with contextlib.suppress(DuplicateKeyError):
+                self._server.schedules.insert_one(_document(schedule))
+                return True
+        return False
+
+    def delete(self, name: str) -> bool:
+        """See `ScheduleStore`."""
+        with self._server.call(writes=True):
+            return bool(self._server.schedules.delete_one({"_id": name}).deleted_count)
+
+    def next_fire_at(self) -> datetime | None:
+        """See `ScheduleStore`."""
+        with self._server.call():
+            found = self._server.schedules.find({"next_fire_at": {"$gt": datetime.min}}, {"next_fire_at": 1})
+            first: Document | None = next(iter(found.sort("next_fire_at", 1).limit(1)), None)
+        return None if first is None else first["next_fire_at"]
+
+    def living(self, name: str) -> list[Job]:
+        """See `ScheduleStore`."""
+        wanted = {"schedule": name, "fire_at": {"$exists": True}, "status": {"$nin": GONE}}
+        with self._server.call():
+            return [document_to_job(document) for document in self._server.jobs.find(wanted, SMALL)]
+
+    def fire_due(self, decide: Decide, *, now: datetime, limit: int) -> DueLooks:
+        """See `ScheduleStore`."""
+        with self._server.call():
+            due = self._server.schedules.find({"next_fire_at": {"$lte": now}}).sort([("next_fire_at", 1), ("_id", 1)]).limit(limit)
+            schedules = [_schedule(document) for document in due]
+        done = DueLooks([])
+        looks: list[Look] = []
+        for schedule in schedules:
+            look = decide(schedule, [] if schedule.asked.overlap == ALLOW else self.living(schedule.name))
+            if look is None:
+                done.waiting += 1
+            else:
+                looks.append(look)
+        job_ids = self._fire([job for look in looks for job in look.fires.jobs])
+        stored = [(look, [job_ids[job.job_id] for job in look.fires.jobs]) for look in looks]
+        stored = [(look, ids) for look, ids in stored if _UNSURE not in ids]
+        advanced = self._advance([(look.schedule, look.after(ids)) for look, ids in stored])
+        for look, ids in stored:
+            if look.schedule.name in advanced:
+                done.fired.append(Fired(look, ids, self._cancel(look.fires.cancels)))
+        return done
+
+    def add(self, fires: Fires) -> list[str]:
+        """See `ScheduleStore`."""
+        known = self._known(fires.jobs)
+        fresh = [job for job in fires.jobs if (job.schedule, job.fire_at) not in known]
+        job_ids = self._fire(fresh)
+        self._cancel(fires.cancels)
+        return [job_id for job in fresh if isinstance(job_id := job_ids[job.job_id], str) and job_id != _UNSURE]
+
+    def _fire(self, jobs: Sequence[Job]) -> dict[str, str | None]:
+        """For each job the id of its fire's job: None when another job holds its unique key, `_UNSURE` when it is not stored."""
+        if not jobs:
+            return {}
+        known = self._known(jobs)
+        fresh = [job for job in jobs if (job.schedule, job.fire_at) not in known]
+        answers = {job.job_id: answer for job, answer in zip(fresh, self._insert([[job] for job in fresh]), strict=True)}
+        if any(not isinstance(answer, Inserted) for answer in answers.values()):
+            known = self._known(jobs)
+        return {job.job_id: known.get((job.schedule, job.fire_at)) or _id_of(answers[job.job_id]) for job in jobs}
+
+    def _known(self, jobs: Sequence[Job]) -> dict[tuple[str | None, datetime | None], str]:
+        """The jobs of these fires that are stored already."""
+        if not jobs:
+            return {}
+        names, times = {job.schedule for job in jobs}, {job.fire_at for job in jobs}
+        wanted = {"schedule": {"$in": list(names)}, "fire_at": {"$in": list(times)}}
+        with self._server.call():
+            found = self._server.jobs.find(wanted, {"schedule": 1, "fire_at": 1})
+            return {(document["schedule"], document["fire_at"]): str(document["_id"]) for document in found}
+
+    def _advance(self, changed: Sequence[tuple[Schedule, Schedule]]) -> set[str]:
+        """The names of the schedules that advanced; the others were changed by somebody else meanwhile."""
+        if not changed:
+            return set()
+        stamp = ObjectId()
+        updates = [
+            UpdateOne({"_id": after.name, "version": before.version}, {"$set": {**_document(after), "stamp": stamp}})
+            for before, after in changed
+        ]
+        with self._server.call(writes=True):
+            matched = self._server.schedules.bulk_write(updates, ordered=False).matched_count
+            if matched == len(changed):
+                return {after.name for _, after in changed}
+            return {document["_id"] for document in self._server.schedules.find({"stamp": stamp}, {"_id": 1})}
+
+    def _cancel(self, cancels: Sequence[tuple[Job, Change]]) -> list[tuple[Job, Job]]:
+        if not cancels:
+            return []
+        done = self._apply([change for _, change in cancels])
+        return [(job, change.after(job)) for (job, change), was_done in zip(cancels, done, strict=True) if was_done]
+
+
+_UNSURE = ""
+
+
+def _id_of(answer: Insertion) -> str | None:
+    if isinstance(answer, Inserted):
+        return None if answer.existing and not answer.replaced else answer.job_ids[0]
+    return None if isinstance(answer, NotUnique) else _UNSURE
+
+
+def _document(schedule: Schedule) -> Document:
+    document: dict[str, Any] = msgspec.to_builtins(schedule, builtin_types=(datetime,))
+    document["_id"] = document.pop("name")
+    document["asked"] = msgspec.json.encode(schedule.asked).decode()
+    return document
+
+
+def _schedule(document: Document) -> Schedule:
+    values = {**document, "name": document["_id"], "asked": msgspec.json.decode(document["asked"])}
+    return msgspec.convert({name: values[name] for name in Schedule.__struct_fields__ if name in values}, Schedule)

@@ -1,0 +1,23 @@
+"""Tells those who hold cancelled jobs: the queue drops its ticket, and a worker checks at once for all jobs that it must end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.jobs.owners import parse_owner
+from jobyard.engine.wire.hub import Network
+from jobyard.engine.wire.messages import CancelAsked
+
+
+def tell_cancelled(network: Network, queues: Sequence[str], pairs: Sequence[tuple[Job, Job]]) -> None:
+    """Hint at each job's cancellation. `pairs`: the jobs before and after it; `queues`: the queue components of this host."""
+    told: set[str] = set()
+    for before, job in pairs:
+        message = CancelAsked(job_id=job.job_id, epoch=job.epoch)
+        if before.status is Status.QUEUED:
+            for name in queues:
+                network.hint(name, message)
+        elif before.status is Status.RUNNING and before.locked_by and before.locked_by not in told:
+            told.add(before.locked_by)
+            network.hint(parse_owner(before.locked_by).process, message)
