@@ -30,6 +30,8 @@ DAY_OF_MONTH, DAY_OF_WEEK = 2, 4
 LONGEST = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 """The days of each month, at most."""
 _STEP = re.compile(r"(.+)/([^/]+)", re.DOTALL)
+_ONE_TO_ITSELF = re.compile(r"\b(\w+)-\1/[0-9]+")
+"""A range of one with a step, which is that one; `cronsim` takes it for a beginning."""
 _NTH = re.compile(r"([^#]+)#([^#]*)", re.DOTALL)
 
 
@@ -157,7 +159,7 @@ def _wrong(number: int, part: str, told: str) -> InvalidCron:
 def _simulator(parts: list[str]) -> CronSim | None:
     """None: no day ever matches, which takes long to find out by stepping."""
     try:
-        simulator = CronSim(" ".join(parts), datetime(2000, 1, 1))
+        simulator = CronSim(" ".join(_ONE_TO_ITSELF.sub(r"\1", part) for part in parts), datetime(2000, 1, 1))
     except CronSimError:  # the only one left after our own checks: no month has such a day
         return None
     days = [(month, day) for month in simulator.months for day in range(1, LONGEST[month] + 1)]
