@@ -31,6 +31,7 @@ from jobyard.engine.supervisor.locks import take_lock
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
 from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_SOFTWARE, Role, Signals, live
 from jobyard.engine.tasks.catalog import Catalog
+from jobyard.engine.tasks.schedule_catalog import ScheduleCatalog
 from jobyard.engine.template.messages import Hello
 from jobyard.engine.topology import FIRST_PORTS, QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_name
 from jobyard.engine.watcher.fires import Fires
@@ -197,6 +198,7 @@ def _watcher(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Rol
         fires=Fires(
             settings=settings, world=world, store=store, log=log,
             defaults=KnownTasks(settings, catalog, OtherHosts(hosts, world)).defaults,
+            declared=ScheduleCatalog(RunDir(settings.data_dir)),
             tell_cancelled=lambda pairs: tell_cancelled(hub, start.queue_names(), pairs),
         ),
     )  # fmt: skip

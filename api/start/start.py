@@ -26,6 +26,7 @@ from jobyard.engine.supervisor.locks import is_locked
 from jobyard.engine.supervisor.ports import explain, open_ports
 from jobyard.engine.supervisor.probe import Probe
 from jobyard.engine.supervisor.readiness import NotifySocket, ReadinessNotifier, SupervisorSigns
+from jobyard.engine.tasks.schedule_catalog import forget_schedules
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
 
@@ -89,6 +90,8 @@ def _probe(plan: Plan, settings: Settings, world: World, code: TaskCode | None, 
     Where there are workers, the supervisor's first template says whether the modules can be imported.
     """
     database = ""
+    if plan.has_workers:
+        forget_schedules(RunDir(settings.data_dir))
     try:
         database = Probe(world, "the database", lambda: prepare_store(settings)).finish()
     except CannotStart as fault:

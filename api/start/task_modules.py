@@ -11,19 +11,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 import jobyard
 from jobyard.engine.checkout import checkout
 from jobyard.engine.config import SECRET, Settings
-from jobyard.engine.errors import CannotStart
+from jobyard.engine.errors import CannotStart, JobyardError
 from jobyard.engine.executor.packets import packet_pair, receive_packet
+from jobyard.engine.jobs.submission import Defaults
+from jobyard.engine.schedules.definition import check_name, parse
 from jobyard.engine.supervisor.role_loop import words_for
 from jobyard.engine.supervisor.template_keeper import IMPORT_S
-from jobyard.engine.tasks.catalog import Catalog, write_catalog
+from jobyard.engine.tasks.catalog import Catalog, defaults_of, write_catalog
 from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.template.launch import boot_file, entry_folder, find_python
 from jobyard.engine.template.messages import ImportFailed, Importing, Ready, decode
 from jobyard.engine.template.options import Options
 from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.world import World
 
 PACKAGE = Path(str(jobyard.__file__)).parent
 
@@ -61,6 +66,20 @@ def options_by_task(ready: Ready) -> dict[str, TaskOptions]:
     return {name: TaskOptions(**options) for name, options in ready.tasks.items()}
 
 
+def fault_of(ready: Ready, settings: Settings) -> str | None:
+    """What is wrong with a schedule that the modules declare, in the words of the API."""
+    defaults = Defaults(
+        max_retries=settings.max_retries, timeout_s=settings.job_timeout_s, tasks=defaults_of(options_by_task(ready))
+    )  # fmt: skip
+    for name, body in ready.schedules.items():
+        try:
+            parse(msgspec.json.encode(body), now=World().now(), defaults=defaults, time_zone=settings.time_zone)
+            check_name(name)
+        except JobyardError as wrong:
+            return f"TASKS: schedule {name!r}: {wrong.message}"
+    return None
+
+
 def list_tasks(settings: Settings, code: TaskCode, run_dir: RunDir) -> None:
     """For a start without workers: see that the modules can be imported, and that schedulers find some list of tasks."""
     options = options_by_task(ask_for_tasks(settings, code))
@@ -82,7 +101,10 @@ def ask_for_tasks(settings: Settings, code: TaskCode) -> Ready:
         ) as template:  # fmt: skip
             theirs.close()
             try:
-                return _await_ready(ours, template)
+                ready = _await_ready(ours, template)
+                if (fault := fault_of(ready, settings)) is not None:
+                    raise CannotStart(fault)
+                return ready
             finally:
                 template.kill()
 

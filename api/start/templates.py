@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jobyard.api.start.task_modules import PACKAGE, TaskCode, options_by_task
+from jobyard.api.start.task_modules import PACKAGE, TaskCode, fault_of, options_by_task
 from jobyard.engine.config import Settings
 from jobyard.engine.executor.packets import packet_pair
 from jobyard.engine.logs import Log
@@ -15,6 +15,7 @@ from jobyard.engine.supervisor.supervisor_loop import fork_afresh
 from jobyard.engine.supervisor.template_keeper import TemplateHooks, TemplateKeeper
 from jobyard.engine.supervisor.template_process import TemplateProcess
 from jobyard.engine.tasks.catalog import write_catalog
+from jobyard.engine.tasks.schedule_catalog import write_schedules
 from jobyard.engine.template.launch import entry_folder, execute
 from jobyard.engine.template.messages import Ready
 from jobyard.engine.template.options import Options
@@ -49,7 +50,10 @@ class Templates:
 
     def keeper(self, *, network: Network, log: Log, watches_files: bool) -> TemplateKeeper:
         """Of the supervisor that calls this."""
-        hooks = TemplateHooks(spawn=self.spawn, publish=self.publish, living_executors=self.has_living_executors)
+        hooks = TemplateHooks(
+            spawn=self.spawn, publish=self.publish, living_executors=self.has_living_executors,
+            fault=lambda ready: fault_of(ready, self.settings),
+        )  # fmt: skip
         return TemplateKeeper(
             hooks=hooks, network=network, world=self.world, log=log, hang_s=self.settings.hang_s, watches_files=watches_files
         )  # fmt: skip
@@ -84,6 +88,7 @@ class Templates:
     def publish(self, template: TemplateProcess, ready: Ready) -> None:
         """Schedulers know its tasks, workers find its socket."""
         write_catalog(self.run_dir, options_by_task(ready))
+        write_schedules(self.run_dir, ready.schedules)
         (self.run_dir.path / template.socket_name).replace(self.run_dir.path / socket_name(self.name))
 
     def has_living_executors(self, template: int) -> bool:

@@ -99,7 +99,11 @@ def _of_one(row: RosterRow, told: ComponentCounters) -> Iterator[Value]:
         if key in told.stats:
             yield metric, name, told.stats[key]
     for key, count in told.counts.items():
-        yield exposition.COUNTS[key], name, count
+        if key in exposition.COUNTS_BY_REASON:
+            metric, reason = exposition.COUNTS_BY_REASON[key]
+            yield metric, (row.name, reason), count
+        else:
+            yield exposition.COUNTS[key], name, count
     for key, histogram in told.histograms.items():
         yield exposition.HISTOGRAMS[key], name, histogram
     for task, outcomes in all_attempts([told.attempts]).items():

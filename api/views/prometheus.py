@@ -20,6 +20,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from jobyard.engine.metrics import BOUNDS_S, Histogram
+from jobyard.engine.schedules.schedule import REASONS
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FEW_BOUNDS_S = (0.001, 0.0025, 0.0063, 0.01, 0.025, 0.063, 0.1, 0.25, 0.63, 1.0, 2.5, 10.0)
@@ -48,7 +49,10 @@ JOBS = _row("jobs", "gauge", "Stored jobs, by status", "status")
 DEPTH = _row("queue_depth", "gauge", "Jobs waiting in the queue for a worker, by priority", "priority")
 ATTEMPTS = _row("attempts", "counter", "Attempts that ended, by task (at most 100, the rest are `other`) and outcome",
                 "component", "task", "outcome")  # fmt: skip
-LAG = _row("schedule_lag_seconds", "histogram", "Time from when a job was due until an attempt began", "component")
+LAG = _row("job_lag_seconds", "histogram", "Time from when a job was due until an attempt began", "component")
+FIRES = _row("schedule_fires", "counter", "Fires of schedules that have a job", "component")
+MISSED = _row("schedule_missed", "counter", "Fire times of schedules that have no job, by reason", "component", "reason")
+FIRE_LAG = _row("schedule_lag_seconds", "histogram", "Time from a schedule's fire time until its job was stored", "component")
 WAIT = _row("queue_wait_seconds", "histogram", "Time from when a job was queued until an attempt began", "component")
 RUN = _row("run_seconds", "histogram", "Duration of attempts, as recorded in their executions", "component")
 HTTP = _row("http_request_seconds", "histogram", "Time until a response was ready, by route and class of status", "route", "status")
@@ -90,10 +94,12 @@ OF_STATS: Mapping[str, Mapping[str, Row]] = {
 }  # fmt: skip
 """What `/stats` tells, by role and name there."""
 
-HISTOGRAMS = {"lag": LAG, "wait": WAIT, "run": RUN}
-COUNTS = {"stale_writes": STALE, "recovered": RECOVERED}
+HISTOGRAMS = {"lag": LAG, "wait": WAIT, "run": RUN, "fire_lag": FIRE_LAG}
+COUNTS = {"stale_writes": STALE, "recovered": RECOVERED, "fires": FIRES}
+COUNTS_BY_REASON = {f"missed_{reason}": (MISSED, reason) for reason in REASONS}
 ROWS: tuple[Row, ...] = (
-    BUILD, UP, AGE, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, WAIT, RUN, STALE,
+    BUILD, UP, AGE, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, WAIT, RUN, FIRES,
+    MISSED, FIRE_LAG, STALE,
     RECOVERED, HTTP, MEMORY, CPU, RESTARTS, UPTIME,
 )  # fmt: skip
 """All, in the order in which they are told."""

@@ -166,11 +166,12 @@ class Core:
         raise error_of(answer)
 
     def ask(self, method: str, path: str, body: Any = None) -> Operation[Any]:
-        """The decoded answer to any request of the HTTP interface. After a lost answer only a GET is repeated."""
+        """The decoded answer to any request of the HTTP interface. After a lost answer only GET and PUT are repeated."""
         sent = None if body is None else msgspec.json.encode(body)
-        request = Request(method=method, path=path, body=sent, is_idempotent=method == "GET")
+        request = Request(method=method, path=path, body=sent, is_idempotent=method in ("GET", "PUT"))
         try:
-            return value_of((yield from self._ask(request)), Any)
+            response = yield from self._ask(request)
+            return None if response.status == 204 else value_of(response, Any)
         except OutcomeUncertain as lost:
             raise lost.error from None
 
@@ -196,7 +197,7 @@ class Core:
         while True:
             answer = yield request
             assert answer is not None
-            if isinstance(answer, Response) and answer.status in (200, 201):
+            if isinstance(answer, Response) and answer.status in (200, 201, 204):
                 return answer
             error = error_of(answer)
             if not request.is_idempotent and is_uncertain(answer):

@@ -1,4 +1,4 @@
-"""Copies everything from one store to another, page by page: jobs in insertion order, with the stored data of their attempts.
+"""Copies everything from one store to another: jobs page by page in insertion order, with their attempts' data, and schedules.
 
 Jobs that the target already holds are left unchanged, so an interrupted copy resumes when it is started again. Nothing may run
 on either store meanwhile. Jobs that a dead system still held are recovered first, because owners' names mean nothing in the
@@ -62,12 +62,22 @@ def migrate(
         copied += target.write_records(page)
         jobs += len(page)
         progress(len(page))
+    schedules = source.schedules.all()
+    for schedule in schedules:
+        target.schedules.save(schedule, was=None)
     _compare(source, target, progress)
     return Migrated(jobs=jobs, copied=copied, recovered=recovered)
 
 
+def _compare_schedules(source: Copyable, target: Copyable) -> None:
+    missing = [one.name for one in source.schedules.all() if target.schedules.find(one.name) is None]
+    if missing:
+        raise CannotStart(f"{len(missing)} schedules are missing in the target, such as {missing[0]}")
+
+
 def _compare(source: Copyable, target: Copyable, progress: Callable[[int], None]) -> None:
-    """Check that the target holds each job, in the same state."""
+    """Check that the target holds each schedule, and each job in the same state."""
+    _compare_schedules(source, target)
     wrong: list[str] = []
     for page in _pages(source):
         found = target.find([job.job_id for job, *_ in page], whole=False)

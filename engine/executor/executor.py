@@ -18,7 +18,7 @@ import sys
 import threading
 import traceback
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from socket import socket
 
 from jobyard.engine.executor import messages
@@ -125,6 +125,7 @@ class Executor:
         return CurrentJob(
             job_id=run.job_id, attempt=run.attempt, epoch=run.epoch, retry_count=run.retry_count,
             deadline=self._world.now() + timedelta(seconds=run.timeout_s), report=self._tell,
+            fire_at=None if run.fire_at is None else datetime.fromisoformat(run.fire_at),
         )  # fmt: skip
 
     def _heed(self, *signalled: object) -> None:

@@ -19,7 +19,7 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Run(NamedTuple):
-    """Run one attempt. `is_behind`: others wait or run before it in the same child."""
+    """Run one attempt. `is_behind`: others wait or run before it in the same child. `fire_at`: RFC 3339."""
 
     job_id: str
     attempt: int
@@ -28,6 +28,7 @@ class Run(NamedTuple):
     task: str
     timeout_s: float
     is_behind: bool
+    fire_at: str | None
     payload: bytes
 
 

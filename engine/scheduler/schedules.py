@@ -17,14 +17,16 @@ from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 from jobyard.engine.jobs.submission import Defaults, read_time
 from jobyard.engine.logs import Log
 from jobyard.engine.schedules import definition
-from jobyard.engine.schedules.fire_times import MILLISECOND, fires_after, next_fire
+from jobyard.engine.schedules.fire_times import MILLISECOND, fires_after
 from jobyard.engine.schedules.look import look_at, overlapping
 from jobyard.engine.schedules.new_job import scheduled_job, shown_job
-from jobyard.engine.schedules.schedule import ALL, API, OVERLAP, Definition, Paused, Schedule
+from jobyard.engine.schedules.schedule import ALL, API, OVERLAP, Paused, Schedule
 from jobyard.engine.schedules.schedule import shown as shown_schedule
+from jobyard.engine.schedules.verbs import ScheduleVerb
+from jobyard.engine.store.declare_schedule import declare_schedule, too_quick
 from jobyard.engine.store.port import Inserted, NotUnique, Store
 from jobyard.engine.timestamps import rfc3339
-from jobyard.engine.wire.messages import AskSchedules, Json, ScheduleVerb
+from jobyard.engine.wire.messages import AskSchedules, Json
 from jobyard.engine.world import World
 
 GUARD_TRIES = 20
@@ -58,19 +60,6 @@ class Schedules:
         """The reply; raises `Rejected` or `Unavailable`."""
         return self._answers[asked.verb](asked)
 
-    def declare(self, name: str, asked: Definition, origin: str) -> tuple[Schedule, bool]:
-        """Store what a PUT or a module asks for; the schedule, and whether it is new. The same again changes nothing."""
-        for _ in range(GUARD_TRIES):
-            stored = self._store.schedules.find(name)
-            if stored is not None and (stored.asked, stored.origin) == (asked, origin):
-                return stored, False
-            after = _changed(stored, name, asked, origin, self._world.now())
-            if self._store.schedules.save(after, was=None if stored is None else stored.version):
-                self._log.info("schedule_stored", schedule=name, origin=origin, next_fire_at=rfc3339(after.next_fire_at))
-                self._wake_for(after)
-                return after, stored is None
-        raise _too_quick(name)
-
     # ---- one schedule
 
     def _put(self, asked: AskSchedules) -> Json:
@@ -78,8 +67,12 @@ class Schedules:
         wanted = definition.parse(
             asked.body, now=self._world.now(), defaults=self._defaults(), time_zone=self._settings.time_zone
         )  # fmt: skip
-        schedule, is_new = self.declare(asked.name, wanted, API)
-        return self._shown(schedule, 201 if is_new else 200)
+        schedules = self._store.schedules
+        schedule, before = declare_schedule(schedules, asked.name, wanted, origin=API, now=self._world.now())
+        if schedule is not before:
+            self._log.info("schedule_stored", schedule=schedule.name, request_id=asked.request_id)
+            self._wake_for(schedule)
+        return self._shown(schedule, 201 if before is None else 200)
 
     def _delete(self, asked: AskSchedules) -> Json:
         schedule = self._get(asked.name)
@@ -204,7 +197,7 @@ class Schedules:
             after = change(stored)
             if after is stored or self._store.schedules.save(after, was=stored.version):
                 return after
-        raise _too_quick(name)
+        raise too_quick(name)
 
     def _check_room(self, count: int = 1) -> None:
         counts, limit = self._store.counts(), self._settings.max_pending
@@ -216,15 +209,6 @@ class Schedules:
     def _wake_for(self, schedule: Schedule) -> None:
         if schedule.next_fire_at is not None:
             self._wake([schedule.next_fire_at])
-
-
-def _changed(stored: Schedule | None, name: str, asked: Definition, origin: str, now: datetime) -> Schedule:
-    """A change of when it fires drops what was due, and computes the next fire from now; any other keeps it."""
-    if stored is None:
-        return Schedule(name=name, asked=asked, origin=origin, next_fire_at=next_fire(asked.timing, now))
-    if stored.asked.timing == asked.timing:
-        return _next(stored, asked=asked, origin=origin)
-    return _next(stored, asked=asked, origin=origin, next_fire_at=next_fire(asked.timing, now))
 
 
 def _next(schedule: Schedule, **changes: Any) -> Schedule:
@@ -262,7 +246,3 @@ def _json(value: object, status: int = 200) -> Json:
 
 def _not_found(name: str) -> NotFound:
     return NotFound("not_found", f"there is no schedule {shown(name)}", "name")
-
-
-def _too_quick(name: str) -> Unavailable:
-    return Unavailable("unavailable", f"schedule {name} is changing too quickly; try again")

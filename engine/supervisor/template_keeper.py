@@ -41,11 +41,15 @@ ReloadResult = Callable[[str | None], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateHooks:
-    """What the keeper has others do: start a template, let new executors come from it, look at the descendants that it has."""
+    """What the keeper has others do: start a template, let new executors come from it, look at the descendants that it has.
+
+    `fault`: what is wrong with what the modules declare; such a template is not used.
+    """
 
     spawn: Spawn
     publish: Callable[[TemplateProcess, Ready], None]
     living_executors: Callable[[int], bool]
+    fault: Callable[[Ready], str | None] = lambda ready: None
 
 
 class TemplateKeeper:
@@ -214,7 +218,7 @@ class TemplateKeeper:
                 case Importing(module=module):
                     template.importing = module
                 case Ready():
-                    self._promote(template, message)
+                    self._promote_unless_at_fault(template, message)
                 case ImportFailed():
                     template.failure = message
                     self._watch_files(self._watched | set(message.files))
@@ -223,6 +227,15 @@ class TemplateKeeper:
                 case Alive() if template.is_hung:
                     template.is_hung = False
                     self._log.info("template_answers_again", number=template.number)
+
+    def _promote_unless_at_fault(self, template: TemplateProcess, ready: Ready) -> None:
+        fault = self._hooks.fault(ready)
+        if fault is None:
+            self._promote(template, ready)
+            return
+        template.failure = ImportFailed(error=fault, traceback="", files=ready.files)
+        self._watch_files(self._watched | set(ready.files))
+        self._kill(template)
 
     def _promote(self, template: TemplateProcess, ready: Ready) -> None:
         """New executors come from it from now on."""

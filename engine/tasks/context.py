@@ -39,7 +39,7 @@ class JobReleased(Interrupted):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentJob:
-    """The job that is executed now. `deadline`: when its time is up, an aware datetime."""
+    """The job that is executed now. `deadline`: when its time is up; `fire_at`: which fire of a schedule it is. Aware datetimes."""
 
     job_id: str
     attempt: int
@@ -47,6 +47,7 @@ class CurrentJob:
     retry_count: int
     deadline: datetime
     report: Callable[[CurrentJob, float, str], None] = field(repr=False)
+    fire_at: datetime | None = None
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell how far it is: from 0 to 1, and in words where. It goes to the log, a few times a second at most."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import UnionType
 from typing import Any, ParamSpec, TypeVar
 
 from jobyard.engine.jobs.template import Template
 from jobyard.engine.jobs.unique_field import read_unique
+from jobyard.engine.tasks.declared_schedules import declare_for_task
 from jobyard.engine.tasks.function import TaskFunction
 
 P = ParamSpec("P")
@@ -78,12 +80,22 @@ DEFINED = Registry()
 
 def task(
     name: str, *, max_retries: int | None = None, timeout_s: float | None = None,
-    unique: bool | str | Mapping[str, Any] | None = None,
+    unique: bool | str | Mapping[str, Any] | None = None, payload: Any = None, cron: str | None = None,
+    every_s: float | None = None, time_zone: str | None = None, overlap: str | None = None, catch_up: str | None = None,
+    catch_up_max: int | None = None,
+    jitter_s: float | None = None, starts_at: datetime | str | None = None, ends_at: datetime | str | None = None,
+    dst_gap: str | None = None, dst_fold: str | None = None,
 ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]:  # fmt: skip
     """Register a function, plain or `async`, under a name. It gets the payload; what it returns (JSON) is the job's result.
 
-    `unique`: as for a job; its key may name fields of the payload: `{"key": "{doc}"}`.
+    `unique`: as for a job; its key may name fields of the payload: `{"key": "{doc}"}`. With `cron` or `every_s` a schedule of the
+    task's name makes jobs with this `payload`; the other arguments are those of `schedule`.
     """
+    timing = {
+        "cron": cron, "every_s": every_s, "time_zone": time_zone, "overlap": overlap, "catch_up": catch_up,
+        "catch_up_max": catch_up_max, "jitter_s": jitter_s, "starts_at": starts_at, "ends_at": ends_at, "dst_gap": dst_gap,
+        "dst_fold": dst_fold,
+    }  # fmt: skip
     if not isinstance(name, str) or not 0 < len(name) <= 255 or not name.isprintable():
         raise ValueError(f"a task's name must be a printable string of 1 to 255 characters, not {name!r}")
     if max_retries is not None and not (_is_number(max_retries, int) and 0 <= max_retries <= 100):
@@ -94,6 +106,7 @@ def task(
 
     def note(function: Callable[P, R]) -> TaskFunction[P, R]:
         DEFINED.add(Task(name=name, function=function, options=options))
+        declare_for_task(name, payload, timing)
         return TaskFunction(function, name=name, timeout_s=timeout_s)
 
     return note

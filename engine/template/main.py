@@ -16,6 +16,7 @@ from jobyard.engine.executor.title import set_title
 from jobyard.engine.executor.touch_watch import WATCH
 from jobyard.engine.process_control import die_with_parent
 from jobyard.engine.tasks.builtin import register_builtin
+from jobyard.engine.tasks.declared_schedules import DECLARED
 from jobyard.engine.tasks.registry import DEFINED
 from jobyard.engine.template import messages
 from jobyard.engine.template.messages import ImportFailed, Importing, Ready
@@ -54,7 +55,7 @@ def main(text: str) -> int:
         _tell(line, ImportFailed(error=str(fault), traceback=traceback_of(wrong), files=files_of_the_user()))
         return EXIT_IMPORT_FAILED
     _settle()
-    _tell(line, Ready(tasks=_task_options(), files=files_of_the_user(), warnings=warnings + _warnings()))
+    _tell(line, Ready(tasks=_task_options(), files=files_of_the_user(), warnings=warnings + _warnings(), schedules=DECLARED))
     return template.live()
 
 

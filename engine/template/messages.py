@@ -43,6 +43,7 @@ class Ready:
     tasks: dict[str, dict[str, Any]]
     files: list[str]
     warnings: list[str]
+    schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -12,14 +12,22 @@ from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import Execution, Job, Status
 from jobyard.engine.jobs.submission import Defaults, parse
 from jobyard.engine.jobs.unique import is_held
-from jobyard.engine.store.port import Inserted, KeyTaken, NotUnique
+from jobyard.engine.schedules.definition import parse as parse_schedule
+from jobyard.engine.schedules.look import Look, look_at
+from jobyard.engine.schedules.new_job import scheduled_job
+from jobyard.engine.schedules.schedule import CODE, Schedule
+from jobyard.engine.store.declare_schedule import declare_schedule
+from jobyard.engine.store.port import Inserted, Insertion, KeyTaken, NotUnique
 from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
 from jobyard.engine.tasks.catalog import defaults_of
+from jobyard.engine.tasks.declared_schedules import DECLARED
 from jobyard.engine.tasks.registry import DEFINED
+from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
 from jobyard.engine.world import World
 
 MAX_RETRIES = 5
 TIMEOUT_S = 3600
+MAX_FIRES = 1_000
 
 
 class AdjustableWorld(World):
@@ -46,22 +54,58 @@ class InMemoryJobs:
         self._jobs: dict[str, Job] = {}
         self._executions: dict[str, dict[int, Execution]] = {}
         self._remembered: dict[str, Known] = {}
+        self.schedules = InMemorySchedules(jobs=lambda: list(self), insert=self._insert, apply=self._changed)
+        self._declare()
 
     def accept(self, form: str, body: bytes) -> tuple[list[Job], Inserted]:
         """Accept the jobs of a request body, all or none: what was asked for, and the answer; raises what a scheduler would."""
-        defaults = Defaults(max_retries=MAX_RETRIES, timeout_s=TIMEOUT_S, tasks=defaults_of(DEFINED.options()))
         first_id = self._world.reserve_ids(body.count(b"{"))
-        jobs = parse(form, body, first_id=first_id, idempotency_key=None, now=self._world.now(), defaults=defaults)
+        jobs = parse(form, body, first_id=first_id, idempotency_key=None, now=self._world.now(), defaults=defaults())
+        answer = self._store(jobs)
+        if not isinstance(answer, Inserted):
+            raise _refusal(answer, form)
+        return jobs, answer
+
+    def _insert(self, job: Job) -> Insertion:
+        return self._store([job])
+
+    def _store(self, jobs: list[Job]) -> Inserted | KeyTaken | NotUnique:
         plan = plan_request(jobs, self)
         if not isinstance(plan, RequestPlan):
-            raise _refusal(plan, form)
+            return plan
         for holder in plan.unique.dropped:
             self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
         self._jobs |= {job.job_id: job for job in plan.unique.fresh}
         for change in [replacing.change() for replacing in plan.unique.replacing.values()]:
             self.apply(change)
         self._remembered |= dict(plan.remembered)
-        return jobs, plan.answer()
+        return plan.answer()
+
+    def _changed(self, change: lifecycle.Change) -> bool:
+        self.apply(change)
+        return True
+
+    def _declare(self) -> None:
+        """The schedules that the test's modules have declared so far."""
+        now = self._world.now()
+        for name, body in DECLARED.items():
+            asked = parse_schedule(msgspec.json.encode(body), now=now, defaults=defaults(), time_zone="UTC")
+            declare_schedule(self.schedules, name, asked, origin=CODE, now=now)
+
+    def fire(self, until: datetime) -> bool:
+        """Make the jobs of the fire times up to this time, each at its own time; whether there were any."""
+        due = self.schedules.next_fire_at()
+        if due is None or due > until:
+            return False
+
+        def make(schedule: Schedule, at: datetime) -> Job:
+            return scheduled_job(schedule, job_id=self._world.object_id(), now=due, defaults=defaults())
+
+        def decide(schedule: Schedule, living: Sequence[Job]) -> Look | None:
+            return look_at(schedule, now=due, living=living, room=MAX_FIRES, make=make)
+
+        self.schedules.fire_due(decide, now=due, limit=MAX_FIRES)
+        return True
 
     def known(self, key: str) -> Known | None:
         """See `Lookups`."""
@@ -119,14 +163,22 @@ class InMemoryJobs:
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._jobs.values()))
 
+    def _may_have_its_slot(self, job: Job) -> bool:
+        return job.lane in (None, job.slot) or not any(other.slot == job.lane for other in self)
+
     def next_job(self) -> Job | None:
         """The job that a worker would get next: the most urgent one that is due, else the one that is due first."""
         now = self._world.now()
-        waiting = [job for job in self if job.status is Status.PENDING]
+        waiting = [job for job in self if job.status is Status.PENDING and self._may_have_its_slot(job)]
         due = [job for job in waiting if job.scheduled_at <= now]
         if due:
             return min(due, key=lambda job: (-job.priority, job.scheduled_at))
         return min(waiting, key=lambda job: job.scheduled_at, default=None)
+
+
+def defaults() -> Defaults:
+    """Of the tasks that are defined in this process."""
+    return Defaults(max_retries=MAX_RETRIES, timeout_s=TIMEOUT_S, tasks=defaults_of(DEFINED.options()))
 
 
 def _refusal(refused: KeyTaken | NotUnique, form: str) -> Conflict:

@@ -32,6 +32,7 @@ OWNER = "test:inline:worker-7001:1"
 RETRY_BASE_S = 10
 LEASE_S = 30
 MAX_ATTEMPTS = 2_000
+MAX_FIRES = 100_000
 URL = "http://jobyard.test"
 
 
@@ -88,8 +89,12 @@ class InlineJobyard:
         return job is not None
 
     def advance(self, seconds: float) -> None:
-        """Move the jobs' clock forward."""
-        self._world.advance_to(self._world.now() + timedelta(seconds=seconds))
+        """Move the jobs' clock forward. Schedules fire on the way, each job is made at its fire time; `run_due` runs them."""
+        until = self._world.now() + timedelta(seconds=seconds)
+        for _ in range(MAX_FIRES):
+            if not self._jobs.fire(until):
+                break
+        self._world.advance_to(until)
 
     def _run(self, job: StoredJob, *, raising: bool) -> StoredJob:
         """Run one attempt, from claim to settle; the job after it."""
@@ -111,6 +116,7 @@ class InlineJobyard:
         current = CurrentJob(
             job_id=job.job_id, attempt=job.attempt, epoch=job.epoch, retry_count=job.retry_count,
             deadline=self._world.now() + timedelta(seconds=job.timeout_s), report=lambda *args: None,
+            fire_at=job.fire_at,
         )  # fmt: skip
         try:
             outcome = stored_outcome(success(call_as(current, task.function, json.loads(job.payload))))

@@ -6,14 +6,18 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from jobyard.engine.config import Settings
+from jobyard.engine.errors import Rejected, Unavailable
 from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import Histogram
+from jobyard.engine.schedules.definition import parse
 from jobyard.engine.schedules.look import Look, look_at
 from jobyard.engine.schedules.new_job import scheduled_job
-from jobyard.engine.schedules.schedule import REASONS, Schedule
+from jobyard.engine.schedules.schedule import CODE, REASONS, Definition, Schedule
+from jobyard.engine.store.declare_schedule import declare_schedule
 from jobyard.engine.store.port import Store
+from jobyard.engine.tasks.schedule_catalog import ScheduleCatalog
 from jobyard.engine.world import World
 
 A_COMMIT = 100
@@ -29,9 +33,11 @@ class Fires:
     """The fires of one watcher."""
 
     def __init__(
-        self, *, settings: Settings, world: World, store: Store, log: Log, defaults: Callable[[], Defaults], tell_cancelled: Told
+        self, *, settings: Settings, world: World, store: Store, log: Log, defaults: Callable[[], Defaults], tell_cancelled: Told,
+        declared: ScheduleCatalog | None = None,
     ) -> None:  # fmt: skip
-        """`tell_cancelled` gets the jobs that a fire replaced, before and after."""
+        """`tell_cancelled` gets the jobs that a fire replaced, before and after; `declared`: what task modules declare."""
+        self._declared = declared
         self._settings = settings
         self._world = world
         self._store = store
@@ -52,6 +58,30 @@ class Fires:
     def forget(self) -> None:
         """Somebody may have changed a schedule: read again when the next fire is."""
         self._is_known = False
+
+    def declare(self) -> None:
+        """Store the schedules that the task modules declare, if these have been imported since the last time."""
+        bodies = None if self._declared is None else self._declared.news()
+        if self._declared is None or not bodies:
+            return
+        now, defaults, zone = self._world.now(), self._defaults(), self._settings.time_zone
+        try:
+            for name, body in bodies.items():
+                try:
+                    asked = parse(body, now=now, defaults=defaults, time_zone=zone)
+                except Rejected as wrong:  # it was right when the modules were imported: a task has gone, or its end has passed
+                    self._log.warning("schedule_not_declared", schedule=name, reason=wrong.message)
+                else:
+                    self._declare(name, asked, now)
+        except Unavailable:
+            self._declared.again()
+            raise
+        self._is_known = False
+
+    def _declare(self, name: str, asked: Definition, now: datetime) -> None:
+        after, before = declare_schedule(self._store.schedules, name, asked, origin=CODE, now=now)
+        if after is not before:
+            self._log.info("schedule_declared", schedule=name)
 
     def next_s(self) -> float | None:
         """The time until the next fire; None if there is none, or it waits for room."""

@@ -201,6 +201,7 @@ class Watcher:
     def _forget_fires(self) -> None:
         if self._fires is not None:
             self._fires.forget()
+            self._fires.declare()
 
     def _fire(self) -> None:
         if self._fires is not None and not self._draining and not self._host_lease.is_lost and self._fires.fire():

@@ -16,13 +16,13 @@ poll would find anyway.
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from jobyard.engine.jobs.job import JobFilter, Outcome, Output, Ticket
 from jobyard.engine.jobs.lifecycle import Verb
+from jobyard.engine.schedules.verbs import ScheduleVerb
 from jobyard.engine.why.facts import ProcessReport
 
 
@@ -110,21 +110,6 @@ class ChangeMany(Message, frozen=True):
     verb: Verb
     body: bytes
     request_id: str = ""
-
-
-class ScheduleVerb(StrEnum):
-    """What is asked of the schedules."""
-
-    LIST = "list"
-    FIND = "find"
-    PUT = "put"
-    DELETE = "delete"
-    PAUSE = "pause"
-    RESUME = "resume"
-    RUN = "run"
-    FIRES = "fires"
-    PREVIEW = "preview"
-    BACKFILL = "backfill"
 
 
 class AskSchedules(Message, frozen=True):
@@ -358,6 +343,7 @@ class Run(Message, frozen=True):
     payload: bytes
     timeout_s: float
     is_behind: bool = False
+    fire_at: datetime | None = None
 
 
 class Done(Message, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 from jobyard.engine.jobs.job import ExecutionStatus, Outcome
@@ -19,6 +21,7 @@ class _Head(msgspec.Struct, frozen=True, gc=False, array_like=True):
     task: str
     timeout_s: float
     is_behind: bool
+    fire_at: datetime | None
 
 
 class _Done(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="done"):
@@ -47,7 +50,7 @@ _head_decoder = msgspec.json.Decoder(_Head)
 
 def encode_run(run: Run) -> bytes:
     """One line, and the payload as it is stored."""
-    head = _Head(run.job_id, run.attempt, run.epoch, run.retry_count, run.task, run.timeout_s, run.is_behind)
+    head = _Head(run.job_id, run.attempt, run.epoch, run.retry_count, run.task, run.timeout_s, run.is_behind, run.fire_at)
     return _encoder.encode(head) + b"\n" + run.payload
 
 

@@ -12,7 +12,7 @@ import anyio
 import httpx
 import pytest
 
-from jobyard import Retry, Unrecoverable, current_job, task
+from jobyard import Retry, Unrecoverable, current_job, schedule, task
 from jobyard.engine.errors import Conflict, InvalidRequest, JobFailed, NotFinished, NotFound
 from jobyard.engine.jobs.job import ExecutionStatus, Status
 from jobyard.engine.testing.inline import InlineJobyard
@@ -273,3 +273,23 @@ def test_a_unique_job_is_replaced_or_refused(jobyard: InlineJobyard) -> None:
 
     assert refused.value.code == "not_unique"
     assert [job.payload for job in jobyard.drain()] == [2]
+
+
+@task("inline.nightly", cron="0 2 * * *", payload={"a": 1})
+def nightly(payload: Any) -> str:
+    fire_at = current_job().fire_at
+    assert fire_at is not None
+    return f"{fire_at:%H:%M}"
+
+
+schedule("inline.often", task=nightly, every_s=8 * 3600, overlap="all")
+
+
+def test_schedules_fire_when_the_clock_is_moved(jobyard: InlineJobyard) -> None:
+    assert jobyard.jobs() == []
+
+    jobyard.advance(24 * 3600)
+    ended = jobyard.run_due()
+
+    assert sorted(job.schedule or "" for job in ended) == ["inline.nightly", *["inline.often"] * 3]
+    assert {(job.result, job.payload and job.payload["a"]) for job in ended if job.schedule == "inline.nightly"} == {("02:00", 1)}

@@ -1,0 +1,41 @@
+"""Stores what a PUT or a task module asks of a schedule, whoever else does so at the same moment."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from jobyard.engine.errors import Unavailable
+from jobyard.engine.schedules.fire_times import next_fire
+from jobyard.engine.schedules.schedule import API, CODE, Definition, Schedule
+from jobyard.engine.store.schedule_port import ScheduleStore
+
+GUARD_TRIES = 20
+
+
+def declare_schedule(
+    schedules: ScheduleStore, name: str, asked: Definition, *, origin: str, now: datetime
+) -> tuple[Schedule, Schedule | None]:  # fmt: skip
+    """The schedule after and before it (None: it is new). The same again changes nothing, nor does code what the API has stored."""
+    for _ in range(GUARD_TRIES):
+        stored = schedules.find(name)
+        if stored is not None and ((stored.asked, stored.origin) == (asked, origin) or (origin == CODE and stored.origin == API)):
+            return stored, stored
+        after = _changed(stored, name, asked, origin, now)
+        if schedules.save(after, was=None if stored is None else stored.version):
+            return after, stored
+    raise too_quick(name)
+
+
+def too_quick(name: str) -> Unavailable:
+    """Others change it all the time."""
+    return Unavailable("unavailable", f"schedule {name} is changing too quickly; try again")
+
+
+def _changed(stored: Schedule | None, name: str, asked: Definition, origin: str, now: datetime) -> Schedule:
+    """A change of when it fires drops what was due, and computes the next fire from now; any other keeps it."""
+    if stored is None:
+        return Schedule(name=name, asked=asked, origin=origin, next_fire_at=next_fire(asked.timing, now))
+    due = stored.next_fire_at if stored.asked.timing == asked.timing else next_fire(asked.timing, now)
+    return msgspec.structs.replace(stored, asked=asked, origin=origin, next_fire_at=due, version=stored.version + 1)

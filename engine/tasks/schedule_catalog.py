@@ -1,0 +1,49 @@
+"""Which schedules the task modules of this data folder declare: a file that the supervisor writes and watchers read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from jobyard.engine.wire.run_dir import RunDir
+
+FILE = "schedules.json"
+
+
+def write_schedules(run_dir: RunDir, bodies: Mapping[str, object]) -> None:
+    """Replace the file whole. `bodies`: those of the requests that would store the schedules, by name."""
+    path = run_dir.path / FILE
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_bytes(msgspec.json.encode(bodies))
+    fresh.replace(path)
+
+
+def forget_schedules(run_dir: RunDir) -> None:
+    """The modules are about to be imported anew."""
+    (run_dir.path / FILE).unlink(missing_ok=True)
+
+
+class ScheduleCatalog:
+    """The file, read again when it was replaced."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._path = run_dir.path / FILE
+        self._read: tuple[int, int] | None = None
+
+    def news(self) -> dict[str, bytes] | None:
+        """The bodies by name, if they were written since the last call that returned them and `keep`."""
+        try:
+            found = self._path.stat()
+            if self._read == (found.st_mtime_ns, found.st_ino):
+                return None
+            bodies = msgspec.json.decode(self._path.read_bytes(), type=dict[str, msgspec.Raw])
+        except FileNotFoundError:
+            return None
+        self._read = (found.st_mtime_ns, found.st_ino)
+        return {name: bytes(body) for name, body in bodies.items()}
+
+    def again(self) -> None:
+        """They could not be stored: return them once more."""
+        self._read = None
