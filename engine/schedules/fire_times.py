@@ -58,8 +58,9 @@ def fires_after(timing: Timing, after: datetime) -> Iterator[datetime]:
         yield at
 
 
+@functools.lru_cache(maxsize=4096)
 def next_fire(timing: Timing, after: datetime) -> datetime | None:
-    """The first fire time later than this one."""
+    """The first fire time later than this one. Cached: many schedules fire at the same times."""
     return next(fires_after(timing, after), None)
 
 

@@ -76,11 +76,10 @@ class Look:
         made = [(job.fire_at, job_id) for job, job_id in zip(self.fires.jobs, job_ids, strict=True) if job_id is not None]
         before = self.schedule
         last_fire_at, last_job_id = made[-1] if made else (before.last_fire_at, before.last_job_id)
-        missed = Counter(before.missed)
-        missed.update(self.missed)
+        missed = {reason: before.missed.get(reason, 0) + count for reason, count in self.missed.items()}
         return msgspec.structs.replace(
             before, next_fire_at=self.next_fire_at, last_fire_at=last_fire_at, last_job_id=last_job_id,
-            fires=before.fires + len(made), missed=dict(missed), missed_is_exact=before.missed_is_exact and self.is_exact,
+            fires=before.fires + len(made), missed={**before.missed, **missed}, missed_is_exact=before.missed_is_exact and self.is_exact,
             last_missed_at=self.newest_missed or before.last_missed_at, version=before.version + 1,
         )  # fmt: skip
 

@@ -15,12 +15,17 @@ from jobyard.api.commands.root import COMMAND_FUNCTIONS, commands
 
 PAGE = (Path(__file__).resolve().parents[4] / "docs/command-line.md").read_text("utf-8")
 COMMANDS = {name: command for name in COMMAND_FUNCTIONS if (command := commands.get_command(click.Context(commands), name))}
+GROUPS = {name: command for name, command in COMMANDS.items() if isinstance(command, click.Group)}
+ALONE = [command for name, command in COMMANDS.items() if name not in GROUPS]
+ALL = [*ALONE, *(command for group in GROUPS.values() for command in group.commands.values())]
 SHARED = {"--json", "--url", "--token-file"}
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_and_option_is_on_the_page(name: str) -> None:
-    options = {word for parameter in COMMANDS[name].params if isinstance(parameter, click.Option) and not parameter.hidden
+    command = COMMANDS[name]
+    parts = [command, *command.commands.values()] if isinstance(command, click.Group) else [command]
+    options = {word for part in parts for parameter in part.params if isinstance(parameter, click.Option) and not parameter.hidden
                for word in parameter.opts if word.startswith("--")}  # fmt: skip
 
     missing = [word for word in sorted(options) if not re.search(rf"`{word}\b|{word}`|{word} ", PAGE)]
@@ -29,7 +34,7 @@ def test_every_command_and_option_is_on_the_page(name: str) -> None:
 
 
 def test_every_option_on_the_page_exists() -> None:
-    known = {word for command in COMMANDS.values() for parameter in command.params for word in parameter.opts}
+    known = {word for command in ALL for parameter in command.params for word in parameter.opts}
 
     assert set(re.findall(r"`(--[a-z-]+)", PAGE)) - known == {"--help"}
 
@@ -50,7 +55,8 @@ def test_every_exit_status_is_on_the_page() -> None:
 
 
 def test_every_command_has_help_and_takes_the_service_options() -> None:
-    for name, command in COMMANDS.items():
+    for command in ALL:
+        name = command.name
         assert command.get_short_help_str() and command.help, name
         asks = name not in ("backup", "migrate", "completion", "restart", "drain", "log-level", "reload")
         assert asks == (SHARED <= {word for parameter in command.params for word in parameter.opts}), name
