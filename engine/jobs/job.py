@@ -47,8 +47,8 @@ class ExecutionStatus(StrEnum):
     __hash__ = str.__hash__
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One job as stored. The last two fields are internal and never shown."""
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
+    """One job as stored. The last two fields are internal and never shown. Between processes it travels as an array."""
 
     job_id: str
     task: str
@@ -119,7 +119,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A queued job as the queue sees it: enough to order and list it; everything else stays in the store."""
+    """A job as the queue sees it: enough to list it and to name its lease."""
 
     job_id: str
     epoch: int

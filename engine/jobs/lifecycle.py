@@ -4,7 +4,7 @@
     ──▶ PENDING ───────▶ CLAIMED ───────▶ QUEUED ────────▶ RUNNING ────────────▶ COMPLETED
           ▲  ▲ ▲            │               │               │  │ │
           │  │ └── recover ─┴───────────────┘               │  │ └─ fail ─────▶ FAILED ─────┐
-          │  └──── postpone · recover · release ────────────┘  └─── abandon ──▶ CANCELLED ──┤
+          │  └──── postpone · recover · release · return ───┘  └─── abandon ──▶ CANCELLED ──┤
           │                                                         ▲                       │
           │        (pending, claimed, queued) ─────────── cancel ───┘                       │
           └───────────────────────────────────── retry ─────────────────────────────────────┘
@@ -13,7 +13,10 @@ Every verb is a pure function: it takes a job, facts and `now`, and returns a `C
 status and epoch), the new fields, and the execution. A store applies it as a whole or refuses it. The epoch rises whenever the job
 changes hands, so a former holder can no longer change it: a refused change is an ordinary result, not an error.
 
-A job whose worker or host dies uses up no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`.
+A job whose worker or host dies uses up no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`. An attempt whose task
+never started is undone by `return`: it leaves neither a count nor an execution.
+
+Claim, enqueue and begin happen in one commit (`Store.claim_due`), so no reader sees a job between them.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ class Verb(StrEnum):
     FAIL = "fail"
     ABANDON = "abandon"
     RELEASE = "release"
+    RETURN = "return"
     CANCEL = "cancel"
     REQUEST_CANCEL = "request_cancel"
     RECOVER = "recover"
@@ -61,6 +65,7 @@ TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
     (Status.RUNNING, Verb.FAIL): (Status.FAILED,),
     (Status.RUNNING, Verb.ABANDON): (Status.CANCELLED,),
     (Status.RUNNING, Verb.RELEASE): (Status.PENDING,),
+    (Status.RUNNING, Verb.RETURN): (Status.PENDING, Status.CANCELLED),
     (Status.PENDING, Verb.CANCEL): (Status.CANCELLED,),
     (Status.CLAIMED, Verb.CANCEL): (Status.CANCELLED,),
     (Status.QUEUED, Verb.CANCEL): (Status.CANCELLED,),
@@ -122,17 +127,17 @@ def as_held(job: Job, *, seen_at: Callable[[str], datetime | None], lease_s: flo
 
 
 def claim(job: Job, *, owner: str, now: datetime) -> Change:
-    """T2: a watcher claims the job. `Store.claim_due` does this and `enqueue` for many jobs at once."""
+    """T2: a watcher claims the job. `Store.claim_due` does this, `enqueue` and `begin` for many jobs at once."""
     return _change(job, Verb.CLAIM, Status.CLAIMED, now, epoch=job.epoch + 1, claimed_by=owner, claimed_at=now)
 
 
 def enqueue(job: Job, *, now: datetime) -> Change:
-    """T3: the job is about to be pushed to the queue, which has reserved room for it."""
+    """T3: the job is about to be pushed to the queue, which has reserved a place at a worker for it."""
     return _change(job, Verb.ENQUEUE, Status.QUEUED, now, queued_at=now)
 
 
 def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
-    """T4: a worker starts an attempt. Must be durable before the task's first line runs."""
+    """T4: an attempt at worker `owner` begins. Must be stored before the task's first line runs."""
     attempt = job.attempt + 1
     execution = Execution(
         execution_id=execution_id(job.job_id, attempt), job_id=job.job_id, attempt=attempt, worker_id=owner,
@@ -158,6 +163,21 @@ def settle(job: Job, outcome: Outcome, *, now: datetime, retry_base_s: float) ->
     retry_count = job.retry_count + 1
     due = now + retry_delay(retry_count, retry_base_s=retry_base_s, wish_s=outcome.retry_delay_s)
     return _again(job, Verb.POSTPONE, now, execution, due=due, error=outcome.error, retry_count=retry_count)
+
+
+def return_unstarted(job: Job, *, now: datetime) -> Change:
+    """T4 undone: the attempt was begun, but no line of its task ran. It uses up no attempt and leaves no execution.
+
+    If cancellation was requested meanwhile, the job ends as if it had never been claimed.
+    """
+    status = Status.PENDING if job.cancel_requested_at is None else Status.CANCELLED
+    is_over = status is Status.CANCELLED
+    return _change(
+        job, Verb.RETURN, status, now, unless_cancelled=not is_over, epoch=job.epoch + 1, attempt=job.attempt - 1,
+        claimed_by=None, claimed_at=None, queued_at=None, locked_by=None, locked_until=None,
+        last_run_at=job.last_run_at if job.attempt > 1 else None,
+        next_run_at=job.scheduled_at if job.retry_count and not is_over else None, finished_at=now if is_over else None,
+    )  # fmt: skip
 
 
 def execution_id(job_id: str, attempt: int) -> str:

@@ -3,7 +3,7 @@
     hand ──▶ slot ──▶ Done ──────────────▶ Ended
               │  ├──▶ death of the child ─▶ Ended (crashed)
               │  └──▶ death of the template ─▶ Ended (lost)
-              └── taken back unread (stuck behind a long one, or its child ends) ──▶ homeless ──▶ another slot, or Ended (released)
+              └── taken back unread (stuck behind a long one, or its child ends) ──▶ unplaced ──▶ another slot, or Ended (unstarted)
 
 One more executor is kept warm than is busy with jobs that are not short; those beyond that leave after a while without work.
 What has ended is collected by the worker, which settles it in the store. Nothing here knows the store or the queue.
@@ -16,18 +16,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from jobyard.engine.config import Settings
-from jobyard.engine.jobs.job import ExecutionStatus, Outcome, Output, Progress
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Output, Progress
 from jobyard.engine.logs import Log
 from jobyard.engine.wire.hub import Peer
 from jobyard.engine.wire.messages import Done, Progressed
 from jobyard.engine.worker.deadlines import Deadlines, death_words
 from jobyard.engine.worker.duration_estimates import DurationEstimates
-from jobyard.engine.worker.slot import LONG_S, Attempt, Slot
+from jobyard.engine.worker.slot import LONG_S, Attempt, Key, Slot
 from jobyard.engine.worker.slot_allocator import SlotAllocator
 from jobyard.engine.worker.template_client import TemplateClient
 from jobyard.engine.world import World
 
-UNPLACED_S = 0.1
+UNPLACED_S = 0.5
+"""How long an attempt may wait for a slot before it is returned to the store."""
 WITHOUT_TEMPLATE_S = 3.0
 """A new template is soon there."""
 BROKEN_OFF_S = 0.2
@@ -45,10 +46,10 @@ LOST = "the template process that its executor was forked from died"
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt and what came of it, waiting to be settled."""
+    """An attempt that waits to be settled, and its outcome; None if its task never started."""
 
     attempt: Attempt
-    outcome: Outcome
+    outcome: Outcome | None
 
 
 class ExecutorPool:
@@ -69,11 +70,6 @@ class ExecutorPool:
         self._draining_since: float | None = None
         self._durations = DurationEstimates()
         self.slots: list[Slot] = []
-
-    @property
-    def has_unplaced(self) -> bool:
-        """Whether attempts wait here for a slot; they come before any new ones."""
-        return bool(self._unplaced)
 
     @property
     def is_empty(self) -> bool:
@@ -98,14 +94,26 @@ class ExecutorPool:
         now = self._world.monotonic()
         return SlotAllocator(self.slots, self._durations, now=now, max_jobs_per_child=limit, spare=self._spare())
 
-    def is_short(self, task: str) -> bool:
-        """Whether jobs of this task were so short that some may wait here for a slot."""
-        return self._durations.ahead(task) > 1
+    def room(self) -> tuple[int, int]:
+        """The units that are free, and those for short jobs ahead; see `wire.capacity`."""
+        return self.seats().room(attempt.job.task for attempt, _ in self._unplaced)
 
-    def hand(self, attempts: Iterable[Attempt]) -> None:
-        """Each to the slot with the least to do."""
-        self._requeue(attempts)
+    def costs(self) -> dict[str, int]:
+        """The units of a job by task; the same object as long as nothing has changed."""
+        return self._durations.costs
+
+    def hand(self, jobs: Iterable[Job]) -> None:
+        """Run jobs that have begun in the store, each in the slot that has the least to do."""
+        self._requeue(Attempt(job=job) for job in jobs)
         self._place()
+
+    def give_back(self, jobs: Iterable[Job]) -> None:
+        """Jobs that have begun in the store and must not start here."""
+        self._ended += [Ended(Attempt(job=job), None) for job in jobs]
+
+    def ended_keys(self) -> list[Key]:
+        """The leases of what has ended and was not collected."""
+        return [end.attempt.key for end in self._ended]
 
     def collect(self) -> list[Ended]:
         """What has ended since the last time."""
@@ -312,8 +320,7 @@ class ExecutorPool:
             if may_run and now - since < (UNPLACED_S if self._templates.is_open else WITHOUT_TEMPLATE_S):
                 self._unplaced.append((attempt, since))
             else:
-                released = Outcome(status=ExecutionStatus.RELEASED, error="given back before it began to run")
-                self._ended.append(Ended(attempt, self._deadlines.outcome_of(attempt, released)))
+                self._ended.append(Ended(attempt, None))
 
     def _retire(self, now: float) -> None:
         """Let those leave that are not needed, or come from an older template; end those that do not leave."""

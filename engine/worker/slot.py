@@ -6,12 +6,15 @@ from collections import deque
 from dataclasses import dataclass
 
 from jobyard.engine.executor.interrupt import Why
-from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, Progress, Ticket
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, Progress
 from jobyard.engine.logs import Log
 from jobyard.engine.wire.messages import Done, Run
 from jobyard.engine.worker.executor_handle import ExecutorHandle
 from jobyard.engine.worker.output import OutputReader, Printer
 from jobyard.engine.world import World
+
+Key = tuple[str, int]
+"""The job_id and epoch of a job that has begun: the name of its lease."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -19,7 +22,6 @@ class Attempt:
     """A job that was begun here and has not been settled. `output` is there once it has ended, if it left any."""
 
     job: Job
-    ticket: Ticket
     started_at: float | None = None
     ending: ExecutionStatus | None = None
     next_step_at: float = 0.0
@@ -27,6 +29,11 @@ class Attempt:
     crash: str | None = None
     progress: Progress | None = None
     output: Output | None = None
+
+    @property
+    def key(self) -> Key:
+        """Its lease."""
+        return self.job.job_id, self.job.epoch
 
 
 LONG_S = 0.02

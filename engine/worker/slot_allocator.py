@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from jobyard.engine.worker.duration_estimates import MOST_AHEAD, DurationEstimates
+from jobyard.engine.wire.capacity import SLOT_UNITS
+from jobyard.engine.worker.duration_estimates import DurationEstimates
 from jobyard.engine.worker.slot import Slot
 
 PARTS = 8
@@ -66,15 +67,22 @@ class SlotAllocator:
         self._last = best
         return best
 
-    def wanted_tickets(self) -> int:
-        """How many more attempts are of use: for what is free, and as many again ahead where jobs are short."""
-        expected = self._durations.expected()
-        depths = [(share.count, min(share.depth, expected)) for share in self._shares]
-        depths += [(0, min(MOST_AHEAD, expected))] * self._spare
-        return sum(max(0, depth - count) + (depth if depth > 1 else 0) for count, depth in depths)
+    def room(self, unplaced: Iterable[str]) -> tuple[int, int]:
+        """The units that are free, and those for short jobs ahead: as many again as all slots here have.
+
+        `unplaced`: the tasks of the attempts that wait for a slot already.
+        """
+        free = self._spare * SLOT_UNITS
+        for share in self._shares:
+            if share.depth > share.count:
+                taken = sum(self._durations.cost(attempt.job.task) for attempt in share.slot.attempts) if share.slot else 0
+                free += max(0, SLOT_UNITS - taken)
+        ahead = (self._spare + len(self._shares)) * SLOT_UNITS
+        waiting = sum(map(self._durations.cost, unplaced))
+        return max(0, free - waiting), max(0, ahead - max(0, waiting - free))
 
     def _depth(self, slot: Slot, max_jobs_per_child: int) -> int:
         if not slot.handle.has_lived:
             return 1
-        depth = min((self._durations.ahead(attempt.job.task) for attempt in slot.attempts), default=MOST_AHEAD)
+        depth = min((self._durations.ahead(attempt.job.task) for attempt in slot.attempts), default=SLOT_UNITS)
         return min(depth, max_jobs_per_child - slot.runs) if max_jobs_per_child else depth

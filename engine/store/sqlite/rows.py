@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, Output, Progress, Status, Ticket
+from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, Output, Progress, Status
 from jobyard.engine.jobs.lifecycle import Change, execution_id
 
 Row = Sequence[Any]
@@ -73,15 +73,6 @@ def row_to_job(row: Row) -> Job:
         next_run_at=from_ms(next_run_at), finished_at=from_ms(finished_at), attempt=attempt, epoch=epoch, lost_count=lost_count,
         retry_count=retry_count, max_retries=max_retries, timeout_s=timeout_s, idempotency_key=idempotency_key, result=result,
         error=error, request_digest=request_digest, cancel_requested_at=from_ms(cancel_requested_at),
-    )  # fmt: skip
-
-
-def row_to_ticket(row: Row, *, claims: int = 0) -> Ticket:
-    """A ticket from the columns in `statements`; `claims` is added to the epoch if the job was claimed since the read."""
-    job_id, task, queue, priority, scheduled_at, attempt, epoch = row
-    return Ticket(
-        job_id=job_id.hex(), epoch=epoch + claims, task=task, queue=queue, priority=priority, attempt=attempt,
-        scheduled_at=_at(scheduled_at),
     )  # fmt: skip
 
 
