@@ -11,11 +11,35 @@ share. If nothing is free for the former, watchers that hold places which they d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from jobyard.engine.wire.capacity import SLOT_UNITS, Offer
 from jobyard.engine.wire.hub import Peer
+
+
+@dataclass(slots=True)
+class Units:
+    """Places in units: in free slots, and ahead; see `wire.capacity`."""
+
+    free: int = 0
+    ahead: int = 0
+
+    def add(self, other: Units) -> None:
+        """These, too."""
+        self.free += other.free
+        self.ahead += other.ahead
+
+    def subtract(self, other: Units) -> None:
+        """Without these."""
+        self.free -= other.free
+        self.ahead -= other.ahead
+
+    def part(self, units: int) -> Units:
+        """Of these, what so many units take: those in free slots first."""
+        free = min(units, self.free)
+        return Units(free, min(units - free, self.ahead))
 
 
 @dataclass(slots=True, eq=False)
@@ -26,16 +50,15 @@ class WorkerRoom:
     limit: int = 0
     short_limit: int = 0
     sent: int = 0
-    granted: int = 0
+    granted: Units = field(default_factory=Units)
     is_closed: bool = True
 
-    def free(self) -> tuple[int, int]:
-        """The units in free slots and those ahead that are neither used nor reserved."""
+    def unreserved(self) -> Units:
+        """What is neither used nor reserved."""
         if self.is_closed:
-            return 0, 0
-        taken = self.sent + self.granted
-        free = max(0, self.limit - taken)
-        return free, max(0, self.short_limit - taken - free)
+            return Units()
+        ahead = min(self.short_limit - self.sent, self.short_limit - self.limit) - self.granted.ahead
+        return Units(max(0, self.limit - self.sent - self.granted.free), max(0, ahead))
 
 
 @dataclass(slots=True, eq=False)
@@ -43,8 +66,9 @@ class WatcherRoom:
     """What a watcher has reserved, in units by worker, and what it waits for."""
 
     owner: str
-    reserved: dict[WorkerRoom, int] = field(default_factory=dict)
-    is_more_due: bool = False
+    reserved: dict[WorkerRoom, Units] = field(default_factory=dict)
+    least: int = 0
+    """The units of a due job that it has no room for; 0: it only prepares."""
     waits: bool = False
     was_woken: bool = False
     pushes: int = 0
@@ -53,8 +77,8 @@ class WatcherRoom:
 
     @property
     def holds(self) -> bool:
-        """Whether it has places that it has not used."""
-        return any(self.reserved.values())
+        """Whether it has places in free slots that it has not used."""
+        return any(units.free for units in self.reserved.values())
 
 
 class Grants:
@@ -75,13 +99,19 @@ class Grants:
         for watcher in self.watchers.values():
             watcher.costs.update(costs)
 
+    def limit(self, peer: Peer, limit: int, short_limit: int) -> None:
+        """The worker's limits have changed."""
+        room = self.workers.get(peer)
+        if room is not None:
+            room.limit, room.short_limit = limit, short_limit
+
     def close(self, peer: Peer) -> list[Peer]:
         """The worker accepts nothing more; returns the watchers that had places there."""
         room = self.workers.get(peer)
         if room is None:
             return []
-        room.is_closed, room.granted = True, 0
-        return [watcher for watcher, reserving in self.watchers.items() if reserving.reserved.pop(room, 0)]
+        room.is_closed, room.granted = True, Units()
+        return [watcher for watcher, reserving in self.watchers.items() if reserving.reserved.pop(room, None)]
 
     def remove_worker(self, peer: Peer) -> list[Peer]:
         """The worker's connection has ended; returns the watchers that had places there."""
@@ -95,17 +125,19 @@ class Grants:
 
     # ---- watchers
 
-    def reserve(self, peer: Peer, *, owner: str, is_more_due: bool) -> None:
-        """The watcher wants places; it waits until there are some."""
+    def reserve(self, peer: Peer, *, owner: str, least: int) -> None:
+        """The watcher wants places, for a due job of `least` units or to have them at hand; it waits until there are some."""
         watcher = self.watchers.setdefault(peer, WatcherRoom(owner, costs=dict(self._costs)))
-        watcher.is_more_due, watcher.waits, watcher.was_woken = is_more_due, True, False
+        watcher.least, watcher.waits = least, True
+        for other in self.watchers.values() if least else []:
+            other.was_woken = False
 
     def give_back(self, peer: Peer) -> None:
         """What the watcher had reserved is free again."""
         watcher = self.watchers.get(peer)
         if watcher is not None:
             for room, units in watcher.reserved.items():
-                room.granted -= units
+                room.granted.subtract(units)
             watcher.reserved.clear()
             watcher.waits = False
 
@@ -118,20 +150,20 @@ class Grants:
     def use(self, peer: Peer, room: WorkerRoom, units: int) -> None:
         """The watcher has begun this much at the worker."""
         watcher = self.watchers.get(peer)
-        reserved = min(units, watcher.reserved.get(room, 0)) if watcher is not None else 0
-        if watcher is not None and reserved:
-            watcher.reserved[room] -= reserved
-            watcher.was_woken = False
-        room.granted -= reserved
         room.sent += units
+        if watcher is not None and room in watcher.reserved:
+            used = watcher.reserved[room].part(units)
+            watcher.reserved[room].subtract(used)
+            room.granted.subtract(used)
+            watcher.was_woken = False
 
     # ---- matching
 
     def match(self) -> Iterator[tuple[Peer, WatcherRoom, list[Offer]]]:
         """Grant what is free to the watchers that wait for it; first to those that know of due jobs, the longest waiting first."""
         waiting = [(peer, watcher) for peer, watcher in self.watchers.items() if watcher.waits]
-        for peer, watcher in sorted(waiting, key=lambda pair: not pair[1].is_more_due):
-            offers = self._take(watcher, share=1 if watcher.is_more_due else len(self.watchers))
+        for peer, watcher in sorted(waiting, key=lambda pair: not pair[1].least):
+            offers = self._take_all(watcher) if watcher.least else self._take_share(watcher)
             if offers:
                 watcher.waits = False
                 self.watchers[peer] = self.watchers.pop(peer)
@@ -139,23 +171,31 @@ class Grants:
 
     def holders_to_wake(self) -> list[Peer]:
         """The watchers to wake, once each, because another one knows of due jobs and nothing is free for it."""
-        if not any(watcher.waits and watcher.is_more_due for watcher in self.watchers.values()):
+        if not any(watcher.waits and watcher.least for watcher in self.watchers.values()):
             return []
         idle = [peer for peer, watcher in self.watchers.items() if watcher.holds and not watcher.was_woken]
-        idle = [peer for peer in idle if not (self.watchers[peer].waits and self.watchers[peer].is_more_due)]
         for peer in idle:
             self.watchers[peer].was_woken = True
         return idle
 
-    def _take(self, watcher: WatcherRoom, *, share: int) -> list[Offer]:
-        """A share of each worker's places, in whole slots where it is not everything."""
+    def _take_all(self, watcher: WatcherRoom) -> list[Offer]:
+        """Everything that is free, if a worker has room for the job that waits."""
+        rooms = {room: room.unreserved() for room in self.workers.values()}
+        least = watcher.least
+        if not any(units.free >= least or (least < SLOT_UNITS and units.ahead >= least) for units in rooms.values()):
+            return []
+        return self._take(watcher, rooms)
+
+    def _take_share(self, watcher: WatcherRoom) -> list[Offer]:
+        """A share of each worker's free slots."""
+        slots = {room: math.ceil(room.unreserved().free // SLOT_UNITS / len(self.watchers)) for room in self.workers.values()}
+        return self._take(watcher, {room: Units(count * SLOT_UNITS) for room, count in slots.items()})
+
+    def _take(self, watcher: WatcherRoom, rooms: Mapping[WorkerRoom, Units]) -> list[Offer]:
         offers = []
-        for room in self.workers.values():
-            free, ahead = room.free()
-            if share > 1:
-                free, ahead = -(-free // SLOT_UNITS // share) * SLOT_UNITS if free >= SLOT_UNITS else 0, 0
-            if free or ahead:
-                room.granted += free + ahead
-                watcher.reserved[room] = watcher.reserved.get(room, 0) + free + ahead
-                offers.append(Offer(owner=room.owner, free=free, ahead=ahead))
+        for room, units in rooms.items():
+            if units.free or units.ahead:
+                room.granted.add(units)
+                watcher.reserved.setdefault(room, Units()).add(units)
+                offers.append(Offer(owner=room.owner, free=units.free, ahead=units.ahead))
         return offers

@@ -115,6 +115,8 @@ class Queue:
 
     def _ack(self, peer: Peer, message: Ack) -> None:
         self._counts["jobs_acked"] += self._leases.end(message.leases, holder=peer)
+        if message.short_limit:
+            self._grants.limit(peer, message.limit, message.short_limit)
 
     def _release(self, peer: Peer, message: Release) -> None:
         self._counts["jobs_released"] += self._leases.end(message.leases, holder=peer)
@@ -122,14 +124,14 @@ class Queue:
     # ---- watchers
 
     def _reserve(self, peer: Peer, message: Reserve) -> None:
-        if message.gives_back:
+        if message.is_last or message.least:
             self._grants.give_back(peer)
         if message.is_last:
             pushes = self._grants.watchers[peer].pushes if peer in self._grants.watchers else 0
             peer.send(Room(granted=[], pushes=pushes))
             return
-        self._grants.reserve(peer, owner=message.owner, is_more_due=message.is_more_due)
-        self._is_active = self._is_active or message.is_more_due
+        self._grants.reserve(peer, owner=message.owner, least=message.least)
+        self._is_active = self._is_active or message.least > 0
 
     def _push(self, peer: Peer, message: Push) -> None:
         missing = [delivery for delivery in message.deliveries if not self._pass_on(peer, delivery, message.is_again)]

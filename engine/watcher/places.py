@@ -87,16 +87,18 @@ class ClaimAllocation:
         self._holds_lost = holds_lost
         self._taken_by: set[str] = set()
         self._bytes = self._placed = 0
-        self._lacks_room = False
-        self._smallest = min(costs.values(), default=SLOT_UNITS)
+        self.lacking = 0
+        """The units of the job that no worker has room for; 0 if there was none."""
+        self.smallest = min(costs.values(), default=SLOT_UNITS)
+        """The units of the cheapest job."""
 
     @property
     def most(self) -> int:
         """How many jobs can still be placed at most."""
-        if self._lacks_room or self.is_batch_full:
+        if self.lacking or self.is_batch_full:
             return 0
-        units = sum(free if self._smallest == SLOT_UNITS else free + ahead for free, ahead in self._left.values())
-        return min(MOST_A_CLAIM - self._placed, units // self._smallest)
+        units = sum(free if self.smallest == SLOT_UNITS else free + ahead for free, ahead in self._left.values())
+        return min(MOST_A_CLAIM - self._placed, units // self.smallest)
 
     @property
     def is_batch_full(self) -> bool:
@@ -108,7 +110,7 @@ class ClaimAllocation:
         cost = self._costs.get(candidate.task, SLOT_UNITS)
         worker = self._worker_for(cost, self._left)
         if worker is None:
-            self._lacks_room = True
+            self.lacking = cost
             return None
         if candidate.lost_count >= self._last_chance:
             worker = self._worker_for(cost, {name: self._left[name] for name in self._left if not self._has_last_chance(name)})

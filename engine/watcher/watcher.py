@@ -78,7 +78,6 @@ class Watcher:
         last_chance = max(1, settings.max_lost - 1)
         self._places = Places(last_chance=last_chance, holds_lost=lambda worker, n: store.holds_lost(worker, at_least=n))
         self._deliveries = Deliveries(self._places.use)
-        self._waits_for_room = False
         self._poll_at = world.monotonic()
         self._look_now = True
         self._is_more_due = False
@@ -117,7 +116,7 @@ class Watcher:
         self._draining = True
         self._places.clear()
         if self._queue is not None:
-            self._queue.send(Reserve(owner=self._owner, gives_back=True, is_last=True))
+            self._queue.send(Reserve(owner=self._owner, is_last=True))
 
     def close(self) -> None:
         """See `Role`."""
@@ -127,7 +126,6 @@ class Watcher:
         match envelope.message:
             case Room(granted=granted, pushes=pushes, costs=costs):
                 self._deliveries.confirm(pushes)
-                self._waits_for_room = False
                 if not self._draining:
                     self._places.grant(granted, costs)
                 self._look_now = self._look_now or self._is_more_due
@@ -156,15 +154,19 @@ class Watcher:
         self._places.clear()
         self._queue = self._connector.connect()
         if self._queue is not None:
-            self._reserve(is_more_due=self._look_now)
+            self._reserve()
             self._deliveries.push_again(self._queue)
 
-    def _reserve(self, *, is_more_due: bool, gives_back: bool = False) -> None:
-        if self._queue is not None:
-            self._waits_for_room = is_more_due
-            self._queue.send(
-                Reserve(owner=self._owner, is_more_due=is_more_due, gives_back=gives_back, is_last=self._draining)
-            )  # fmt: skip
+    def _reserve(self, least: int = 0) -> None:
+        """Have places at hand; or, if a job is due that takes `least` units and has no room here, get everything that is free.
+
+        Parts of slots that remain here then go back, so that the queue can join them.
+        """
+        if self._queue is None:
+            return
+        if least:
+            self._places.clear()
+        self._queue.send(Reserve(owner=self._owner, least=least, is_last=self._draining))
 
     # ---- the store
 
@@ -190,6 +192,7 @@ class Watcher:
             return
         self._look_now = False
         allocation = self._places.allocation()
+        least = allocation.smallest
         if not allocation.most:
             self._is_more_due = self._is_anything_due()
         else:
@@ -200,11 +203,12 @@ class Watcher:
             self._counts["claim_conflicts"] += claimed.conflicts
             self._look_now = allocation.is_batch_full
             self._is_more_due = not self._look_now and not allocation.most
+            least = allocation.lacking or least
             self._push(claimed.jobs, self._queue)
-        if self._is_more_due and not self._waits_for_room:
-            self._reserve(is_more_due=True)
+        if self._is_more_due:  # each time: watchers that hold places are woken for it, once for each such message
+            self._reserve(least)
         elif not self._is_more_due and self._places.is_low:
-            self._reserve(is_more_due=False)
+            self._reserve()
 
     def _push(self, jobs: list[Job], queue: Peer) -> None:
         if not jobs:
@@ -224,10 +228,12 @@ class Watcher:
     def _sleep_s(self) -> float:
         if self._draining or self._queue is None:
             return RECONNECT_S
-        if self._look_now:
-            return 0.0
         now_s = self._world.monotonic()
         until_poll_s = max(0.0, min(self._poll_at, self._host_lease.next_at()) - now_s)
+        if self._host_lease.is_lost:
+            return until_poll_s
+        if self._look_now:
+            return 0.0
         if self._is_more_due:
             return until_poll_s  # Room wakes this watcher
         next_due = self._store.next_due(served=self._served())

@@ -232,14 +232,15 @@ class Want(Message, frozen=True):
 
 
 class Reserve(Message, frozen=True):
-    """Watcher → queue: grant places at workers; all that are free if `is_more_due`, else a share, to have at hand.
+    """Watcher → queue: grant places at workers.
 
-    `gives_back`: what was granted before is returned first. `is_last`: nothing is wanted but the reply.
+    `least` 0: a share of what is free, to have at hand. Otherwise a job is due that takes so many units: grant everything that is
+    free, once a worker has room for it; what was granted before is returned. `is_last`: return it, and nothing is wanted but the
+    reply.
     """
 
     owner: str
-    is_more_due: bool = False
-    gives_back: bool = False
+    least: int = 0
     is_last: bool = False
 
 
@@ -303,9 +304,11 @@ class Extend(Message, frozen=True):
 
 
 class Ack(Message, frozen=True):
-    """Worker → queue: finished with these (job_id, epoch), whatever the outcome."""
+    """Worker → queue: finished with these (job_id, epoch), whatever the outcome. The limits are those of `Want`; 0: unchanged."""
 
     leases: list[tuple[str, int]]
+    limit: int = 0
+    short_limit: int = 0
 
 
 class Release(Message, frozen=True):

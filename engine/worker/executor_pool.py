@@ -304,11 +304,12 @@ class ExecutorPool:
         self._unplaced.extend((attempt, now) for attempt in attempts)
 
     def _place(self) -> None:
-        """Attempts without a slot go to whoever is free, or are given back free of charge."""
+        """Attempts without a slot go to one that is free; those that wait too long are returned to the store."""
         if not self._unplaced:
             return
         seats = self.seats()
         now = self._world.monotonic()
+        patience_s = self._patience_s(now)
         waiting, self._unplaced = self._unplaced, deque()
         for attempt, since in waiting:
             may_run = self._draining_since is None and attempt.ending is None
@@ -317,10 +318,22 @@ class ExecutorPool:
                 share.slot = share.slot or self._new_slot()
                 if share.slot is not None and share.slot.hand(attempt):
                     continue
-            if may_run and now - since < (UNPLACED_S if self._templates.is_open else WITHOUT_TEMPLATE_S):
+            if may_run and now - since < patience_s:
                 self._unplaced.append((attempt, since))
             else:
                 self._ended.append(Ended(attempt, None))
+
+    def _patience_s(self, now: float) -> float:
+        """How long an attempt may wait for a slot: not behind long jobs, since it might run elsewhere."""
+        if not self._templates.is_open:
+            return WITHOUT_TEMPLATE_S
+        return UNPLACED_S if any(self._moves_on(slot, now) for slot in self.slots) else LONG_S
+
+    def _moves_on(self, slot: Slot, now: float) -> bool:
+        """Whether the slot is free soon."""
+        if not slot.takes_work or slot.is_behind_long(now):
+            return False
+        return slot.current is None or not self._durations.is_known_long(slot.current.job.task)
 
     def _retire(self, now: float) -> None:
         """Let those leave that are not needed, or come from an older template; end those that do not leave."""

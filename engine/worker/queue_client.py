@@ -64,12 +64,13 @@ class QueueClient:
 
         `costs`: units by task; must be another object when it has changed.
         """
-        limit, short_limit = self._received + free, self._received + free + ahead
+        limit, short_limit = self._limits_for(free, ahead)
         changed: dict[str, int] = {}
         if costs is not self._seen_costs:
             changed = {task: cost for task, cost in costs.items() if self._costs.get(task, SLOT_UNITS) != cost}
         if self._limits is not None and not changed:
-            is_same = abs(limit - self._limits[0]) < SLOT_UNITS // 2
+            known_slots = max(0, self._limits[0] - self._received) // SLOT_UNITS
+            is_same = abs(limit - self._limits[0]) < SLOT_UNITS // 2 and known_slots == free // SLOT_UNITS
             if is_same and abs(short_limit - self._limits[1]) < max(SLOT_UNITS // 2, (free + ahead) // 2):
                 return
         if self._send(Want(owner=self._owner, limit=limit, short_limit=short_limit, costs=changed)):
@@ -86,15 +87,25 @@ class QueueClient:
         """Extend these leases."""
         self._send_keys(Extend, keys)
 
-    def ack(self, keys: Iterable[Key]) -> None:
-        """These jobs are settled."""
-        self._send_keys(Ack, keys)
+    def ack(self, keys: Iterable[Key], room: tuple[int, int]) -> None:
+        """These jobs are settled; what is free now is told along with it."""
+        leases = list(keys)
+        if not leases:
+            return
+        if self._limits is None:
+            self._send(Ack(leases=leases))
+            return
+        self._limits = self._limits_for(*room)
+        self._send(Ack(leases=leases, limit=self._limits[0], short_limit=self._limits[1]))
 
     def release(self, keys: Iterable[Key]) -> None:
         """These jobs were returned unstarted."""
         self._send_keys(Release, keys)
 
-    def _send_keys(self, kind: type[Extend] | type[Ack] | type[Release], keys: Iterable[Key]) -> None:
+    def _limits_for(self, free: int, ahead: int) -> tuple[int, int]:
+        return self._received + free, self._received + free + ahead
+
+    def _send_keys(self, kind: type[Extend] | type[Release], keys: Iterable[Key]) -> None:
         leases = list(keys)
         if leases:
             self._send(kind(leases=leases))

@@ -80,12 +80,17 @@ class Worker:
         self._looks_for_ghosts = False
         self._cancelled_early: set[str] = set()
         self._extend_at = self._cancel_look_at = self._ghost_look_at = self._started = world.monotonic()
-        self._draining = False
+        self._draining = self._has_looked_last = False
         self._wakes = 0
 
     @property
     def drained(self) -> bool:
         """Whether nothing is left that only this process knows of."""
+        return self._is_idle and self._has_looked_last
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether the drain has left nothing to do."""
         return self._draining and self._ledger.is_clear and self._executors.is_empty and not self._arrivals.has_doubts
 
     def tick(self, inbox: list[Envelope]) -> float:
@@ -101,13 +106,14 @@ class Worker:
         self._settle()
         self._reach_queue()
         self._look_for_ghosts()
+        self._look_last()
         self._offer()
         self._keep_leases()
         return self._sleep_s()
 
     def drain(self) -> None:
         """Take nothing new: 1. return what has not started; 2. let run what runs; 3. after DRAIN_S end it, free of charge;
-        4. settle everything; 5. let the executors exit. The executor pool does 1, 2, 3 and 5."""
+        4. settle everything; 5. let the executors exit; 6. return what has not arrived. The executor pool does 1, 2, 3 and 5."""
         self._draining = True
         self._queue.close_offer()
         self._executors.drain()
@@ -193,7 +199,7 @@ class Worker:
         ended = self._executors.collect()
         if ended or self._ledger.next_try_at() <= self._world.monotonic():
             written = self._ledger.write(ended)
-            self._queue.ack(written.acked)
+            self._queue.ack(written.acked, self._executors.room())
             self._queue.release(written.released)
             self._wake_watcher(written)
         if self._arrivals.has_doubts and self._ledger.fault is None:
@@ -216,6 +222,14 @@ class Worker:
                 self._ghost_look_at = now + (self._settings.lease_s / 3 if self._queue.is_open else WITHOUT_QUEUE_S)
                 self._executors.give_back(self._arrivals.ghosts(known=self._known(), seen_twice=self._queue.is_open))
             self._looks_for_ghosts, self._gone_watchers = False, []
+
+    def _look_last(self) -> None:
+        """Once nothing is left to do: what was claimed for this worker before it said that it leaves, and has not arrived."""
+        if not self._is_idle or self._has_looked_last:
+            return
+        self._has_looked_last = True
+        with self._noting_faults():  # without a database nobody can claim for us, and the next start recovers what is left
+            self._executors.give_back(self._arrivals.ghosts(known=set()))
 
     @contextlib.contextmanager
     def _noting_faults(self) -> Iterator[None]:
@@ -269,7 +283,7 @@ class Worker:
         dues = [now + IDLE_S, self._executors.next_look_at(), self._ledger.next_try_at(), self._host_lease_due_at()]
         if not self._queue.is_open:
             dues.append(now + RECONNECT_S)
-        if self._arrivals.has_doubts and self._ledger.fault is None:
+        if (self._arrivals.has_doubts and self._ledger.fault is None) or (self._is_idle and not self._has_looked_last):
             dues.append(now)
         if any(slot.attempts for slot in self._executors.slots):
             dues.append(self._extend_at)
