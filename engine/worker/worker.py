@@ -79,6 +79,7 @@ class Worker:
         self._gone_watchers: list[str] = []
         self._looks_for_ghosts = False
         self._cancelled_early: set[str] = set()
+        """Jobs to be cancelled that had not arrived at the last look; when one arrives, it is time for another."""
         self._extend_at = self._cancel_look_at = self._ghost_look_at = self._started = world.monotonic()
         self._draining = self._has_looked_last = False
         self._wakes = 0
@@ -182,8 +183,8 @@ class Worker:
             return
         self._ledger.attempt_metrics.note_begun(jobs)
         self._executors.hand(jobs)
-        for job_id in self._cancelled_early.intersection(job.job_id for job in jobs):
-            self._executors.cancel(job_id)
+        if not self._cancelled_early.isdisjoint(job.job_id for job in jobs):
+            self._cancel_look_at = self._world.monotonic()
         if self._log.is_debug:
             for job in jobs:
                 self._log.debug("attempt_begun", job_id=job.job_id, attempt=job.attempt, task=job.task)
@@ -268,7 +269,7 @@ class Worker:
         if now >= self._extend_at:
             self._extend_at = now + self._settings.lease_s / 3
             self._queue.extend([*held, *self._ledger.held(), *self._arrivals.keys()])
-        if now >= self._cancel_look_at and self._ledger.fault is None and (held or self._cancelled_early):
+        if now >= self._cancel_look_at and self._ledger.fault is None:
             self._cancel_look_at = now + self._settings.poll_s
             with contextlib.suppress(StoreUnavailable):  # the next write reports it
                 requested = set(self._store.cancel_requests(self._owner))
@@ -321,7 +322,7 @@ class Worker:
                 "fault": self._executors.fault, "has_template": self._templates.is_open,
             },
             counts={"stale_writes": self._ledger.stale_writes}, attempts=metrics.attempts,
-            histograms={"lag": metrics.lag, "wait": metrics.wait, "run": metrics.run},
+            histograms={"lag": metrics.lag, "run": metrics.run},
             minute=minutes.under_way(), minutes=minutes.over(),
         )  # fmt: skip
 

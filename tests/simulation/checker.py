@@ -203,7 +203,8 @@ class Checker:
                 self._require(not self._runs(attempt), "lost while its child runs it", before)
                 self._require(attempt.child is None or attempt.child.is_orphan, "lost, but its template is alive", before)
                 return
-            self._require(before.locked_by not in self.left, f"{before.locked_by} stopped cleanly without settling it", before)
+            left_it = before.locked_by in self.left and attempt.started_at is not None
+            self._require(not left_it, f"{before.locked_by} stopped cleanly without settling it", before)
             self._require(self._is_gone(before.locked_by), f"{before.locked_by} is alive and its job was recovered", before)
             paused = before.locked_by in self.paused
             self._require(not self._runs(attempt) or paused, "recovered while a child of the dead process runs it", before)
