@@ -1,8 +1,8 @@
 """Ends attempts that must not continue: an exception in the task, then SIGTERM, then SIGKILL; and decides their outcome.
 
 Only the exception names its attempt; a signal ends whatever the executor runs. As far as is known that is the slot's current
-attempt, but its report may be on its way while the executor runs a later one. So before an executor is ended, what it has not read is
-taken back, and what it may have begun after the current attempt is released: none of these uses up a retry.
+attempt, but its report may be on its way while the executor runs a later one. So before an executor is ended, what it has not read
+is taken back, and what it may have begun after the current attempt is released: none of these uses up a retry.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How many attempts each slot can take now, while they are given out one by one.
 
-A slot whose job is or may be long takes nothing more: what waits there could run elsewhere. A few of the shortest jobs go to one slot
-together, because waking an executor costs more than they do.
+A slot whose job is or may be long takes nothing more: what waits there could run elsewhere. A few of the shortest jobs go to one
+slot together, because waking an executor costs more than they do.
 """
 
 from __future__ import annotations
