@@ -1,4 +1,4 @@
-"""The order in which a stopping system leaves."""
+"""The stages of a stop."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from jobyard.engine.topology import FRONT, GATEWAY, QUEUE, SCHEDULER, WATCHER, W
 
 LEAVE_S = 5.0
 FRONT_LEAVES_S = 20.0
-"""Longer than gunicorn's own time for what it has accepted."""
+"""Longer than gunicorn's own timeout for accepted requests."""
 
 
 def drain_stages(drain_s: float) -> list[Stage]:
-    """The order in which a stopping system leaves, and how long each may take.
+    """The stages of a stop, and how long each may take.
 
     1. Watchers stop claiming; what they have claimed reaches its workers.
     2. Workers finish what runs; what has not ended after `DRAIN_S` is released.

@@ -39,8 +39,8 @@ def read_run(packet: bytes) -> Run:
 
 def done(run: Run, outcome: TaskOutcome, *, elapsed_s: float, is_spent: bool) -> bytes:
     """How the attempt ended, and how long it ran, in seconds. `is_spent`: this executor exits now, so that no other job is
-    affected by what this one changed. Fields that are left out have their defaults. A success is written without an encoder, which would cost
-    more than the rest of a short job.
+    affected by what this one changed. Fields that are left out have their defaults. A success is written without an encoder, which
+    would cost more than the rest of a short job.
     """
     if outcome.status == SUCCESS and not is_spent:
         attempt = f'{{"kind":"done","job_id":"{run.job_id}","attempt":{run.attempt},"elapsed_s":{elapsed_s!r},"status":"success"}}'

@@ -1,6 +1,7 @@
 """The file that `TASK_PYTHON -P` executes. It puts the folder that contains only `jobyard` first on the path.
 
-The user's `PYTHONPATH` is restored after Jobyard's modules are imported, so that no `json.py` of theirs shadows the standard library's.
+The user's `PYTHONPATH` is restored after Jobyard's modules are imported, so that no `json.py` of theirs is imported instead of the
+standard library's.
 """
 
 import os
