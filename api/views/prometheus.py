@@ -92,7 +92,7 @@ OF_STATS: Mapping[str, Mapping[str, Row]] = {
 HISTOGRAMS = {"lag": LAG, "run": RUN}
 COUNTS = {"stale_writes": STALE, "recovered": RECOVERED}
 ROWS: tuple[Row, ...] = (
-    BUILD, UP, AGE, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, WAIT, RUN, STALE,
+    BUILD, UP, AGE, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, RUN, STALE,
     RECOVERED, HTTP, MEMORY, CPU, RESTARTS, UPTIME,
 )  # fmt: skip
 """All, in the order in which they are told."""
