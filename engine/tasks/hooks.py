@@ -38,7 +38,7 @@ HOOKS = ChildHooks()
 
 
 def on_child_start(function: Function) -> Function:
-    """Call the function in every executor before its first job, to create what processes cannot share: connections, threads."""
+    """Call the function in every executor before its first job, to create what cannot be shared: connections, threads, seeds."""
     HOOKS.starts.append(_checked(function, "on_child_start"))
     return function
 
