@@ -56,8 +56,8 @@ def _checked(python: str, what: str) -> str:
 
 def entry_folder(package: Path, run: Path) -> str:
     """A folder that holds only `jobyard`: its parent folder in a checkout, otherwise a folder below `run` with a link to it."""
-    siblings = {path.name for path in package.parent.iterdir() if not path.name.endswith((".egg-info", ".dist-info", "__pycache__"))}
-    if siblings == {package.name}:
+    names = {path.name for path in package.parent.iterdir() if not path.name.endswith((".egg-info", ".dist-info", "__pycache__"))}
+    if names == {package.name}:
         return str(package.parent)
     folder = run / "path"
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -26,8 +26,8 @@ from jobyard.engine.template.user_path import use_folders
 from jobyard.engine.world import World
 
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE)
-"""The supervisor alone ends a template. SIGUSR1 may reach an executor before it has installed its handler; before each job it checks
-the interrupt page anyway."""
+"""The supervisor alone ends a template. SIGUSR1 may reach an executor before it has installed its handler; it checks the interrupt
+page before each job anyway."""
 
 _handler_of, _set_handler, _set_mask, _set_timer = signal.getsignal, signal.signal, signal.pthread_sigmask, signal.setitimer
 
@@ -94,7 +94,7 @@ def _warnings() -> list[str]:
     ]
     threads = len(os.listdir("/proc/self/task")) - 1
     if threads:
-        warnings.append(f"modules of TASKS have started {threads} threads, which executors do not have; start them in @on_child_start")
+        warnings.append(f"modules of TASKS started {threads} threads: executors do not have them; start them in @on_child_start")
     return warnings
 
 

@@ -38,7 +38,7 @@ class Importing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """All modules are imported. `tasks`: task options by name; `files`: the files of the user's modules; `warnings`: for the log."""
+    """All modules are imported. `tasks`: task options by name; `files`: those of the user's modules; `warnings`: for the log."""
 
     tasks: dict[str, dict[str, Any]]
     files: list[str]
