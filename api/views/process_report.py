@@ -1,6 +1,6 @@
-"""What is known of the processes of this host when somebody asks why a job is not running; `why.rules` judges it.
+"""Reports the state of this host's processes for the question why a job is not running; `why.rules` evaluates it.
 
-Workers and watchers are not asked: control has what they told. Only the queue knows where in it the job is.
+Workers and watchers are not asked, because control has what they published. Only the queue knows the job's position in it.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ ANSWER_S = 1.0
 
 
 class Calls(Protocol):
-    """What is needed of a `Caller`."""
+    """The part of `Caller` that this module uses."""
 
     def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
         """The component's reply; raises `NoAnswer`."""
 
 
-def look(caller: Calls, snapshots: Snapshots, job_id: str, now: float) -> ProcessReport:
-    """As it is now, monotonic; who shows no sign of life is not there."""
+def build_report(caller: Calls, snapshots: Snapshots, job_id: str, now: float) -> ProcessReport:
+    """The report at the monotonic time `now`. Processes whose heartbeat is overdue count as absent."""
     try:
         snapshot = snapshots.take()
     except Unavailable:
         return ProcessReport()
     workers = (stats_of(snapshot.components[name].counters, now) for name in _up(snapshot, WORKER) if name in snapshot.components)
     return ProcessReport(
-        watchers=len(_up(snapshot, WATCHER)), workers=tuple(_worker(told) for told in workers),
+        watchers=len(_up(snapshot, WATCHER)), workers=tuple(_worker(stats) for stats in workers),
         place=next((place for name in _up(snapshot, QUEUE) if (place := _place(caller, name, job_id)) is not None), None),
     )  # fmt: skip
 
@@ -51,9 +51,9 @@ def _place(caller: Calls, queue: str, job_id: str) -> Place | None:
     return msgspec.json.decode(answer.body, type=Place) if isinstance(answer, Json) else None
 
 
-def _worker(told: dict[str, Any]) -> WorkerSeen:
-    running = [executor["running_s"] for executor in told["executors"] if executor["job_id"] is not None]
+def _worker(stats: dict[str, Any]) -> WorkerSeen:
+    running = [executor["running_s"] for executor in stats["executors"] if executor["job_id"] is not None]
     return WorkerSeen(
-        name=told["worker_id"], slots=told["concurrency"], busy=told["currently_running"], longest_s=max(running, default=0),
-        fault=told.get("fault"),
+        name=stats["worker_id"], slots=stats["concurrency"], busy=stats["currently_running"], longest_s=max(running, default=0),
+        fault=stats.get("fault"),
     )
