@@ -71,7 +71,7 @@ class Gateway:
         """Why a job is not running."""
         read_query(request, ())
         checked_id = read_job_id(job_id)
-        report = build_report(self._caller, self._snapshots, checked_id, self._world.monotonic())
+        report = build_report(self._snapshots, self._world.monotonic())
         return message_reply(self._scheduler.send(Explain(job_id=checked_id, report=report)))
 
     def openapi(self) -> Reply:
