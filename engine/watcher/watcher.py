@@ -242,10 +242,10 @@ class Watcher:
         if next_due is None:
             return until_poll_s
         until_due_s = (next_due - self._world.now()).total_seconds() + DUE_SLACK_S
-        if until_due_s > 0:
+        if self._has_skipped:
+            until_due_s = max(until_due_s, SKIPPED_S)
+        elif until_due_s > 0:
             until_due_s += self._world.jitter(DUE_SPREAD_S)  # otherwise all watchers would wake at once, and one suffices
-        elif self._has_skipped:
-            until_due_s = SKIPPED_S
         self._look_now = until_due_s <= until_poll_s
         return max(0.0, min(until_poll_s, until_due_s))
 
