@@ -21,7 +21,8 @@ from jobyard.engine.tasks.registry import Registry, Task, TaskOptions
 from jobyard.engine.template.messages import Hello, Retire, encode
 from jobyard.engine.wire.capacity import SLOT_UNITS
 from jobyard.engine.wire.hub import Envelope, Hub, Stream
-from jobyard.engine.wire.messages import Ack, Leased, Message, Release, Want
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.queue_messages import Ack, Leased, Release, Want
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.worker.executor_handle import ExecutorHandle
 from jobyard.engine.worker.template_client import TemplateClient
@@ -29,7 +30,7 @@ from jobyard.engine.worker.template_line import SocketConnector
 from jobyard.engine.worker.worker import Worker
 from jobyard.engine.world import World
 from tests.support.builders import a_host_lease, a_job
-from tests.support.claims import WORKER, claim
+from tests.support.claims import WATCHER, WORKER
 from tests.support.memory_store import MemoryStore
 from tests.support.templates import ForkedTemplate
 from tests.support.waiting import wait_for
@@ -114,9 +115,19 @@ class Shop:
         return [job.job_id for job in jobs]
 
     def begin(self, *jobs: Job) -> list[Job]:
-        """What a watcher does: the jobs run in the worker's name, which does not know it yet."""
+        """What a watcher does, for these jobs only: they run in the worker's name, which does not know it yet."""
         self.store.insert([list(jobs)])
-        return claim(self.store, worker=WORKER, now=self.world.now())
+        return [self.begin_one(job) for job in jobs]
+
+    def begin_one(self, job: Job) -> Job:
+        """A stored job."""
+        now = self.world.now()
+        claim = lifecycle.claim(job, owner=WATCHER, now=now)
+        enqueue = lifecycle.enqueue(claim.after(job), now=now)
+        queued = enqueue.after(claim.after(job))
+        begin = lifecycle.begin(queued, owner=WORKER, now=now, lease_s=self.settings.lease_s)
+        assert self.store.apply([claim, enqueue, begin]) == [True] * 3
+        return begin.after(queued)
 
     def send(self, *jobs: Job, is_again: bool = False) -> None:
         """What the queue does."""
