@@ -1,7 +1,7 @@
-"""THE metrics: one table of names, types and meanings, and Prometheus' text made of it.
+"""The table of all metrics, with names, types and meanings, and its rendering in the Prometheus text format.
 
-Every value is counted by a component for itself and labelled with its name, so a component that was replaced is a counter that
-began at 0 again, as Prometheus expects it. Nothing here counts, and no registry outlives an answer.
+Every value is counted by one component and labelled with its name. When a component is replaced its counters restart at 0, as
+Prometheus expects. Nothing is counted here, and a registry lives for one response only.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from jobyard.engine.schedules.schedule import REASONS
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FEW_BOUNDS_S = (0.001, 0.0025, 0.0063, 0.01, 0.025, 0.063, 0.1, 0.25, 0.63, 1.0, 2.5, 10.0)
-"""Of those that are measured: what is told of HTTP, which has many routes."""
+"""The bounds shown for HTTP metrics, a subset of `BOUNDS_S`, because there are many routes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One metric; `name` without the suffix that its kind adds."""
+    """One metric; `name` excludes the suffix that its kind adds."""
 
     name: str
     kind: str
@@ -46,14 +46,13 @@ UP = _row("component_up", "gauge", "1 when the component is up, otherwise 0", "c
 AGE = _row("component_stale_seconds", "gauge", "Age of a component's counters if it no longer updates them, otherwise 0",
            "component")  # fmt: skip
 JOBS = _row("jobs", "gauge", "Stored jobs, by status", "status")
-DEPTH = _row("queue_depth", "gauge", "Jobs waiting in the queue for a worker, by priority", "priority")
+DEPTH = _row("queue_depth", "gauge", "Due jobs that wait for a worker, by priority, counted up to 10,000 each", "priority")
 ATTEMPTS = _row("attempts", "counter", "Attempts that ended, by task (at most 100, the rest are `other`) and outcome",
                 "component", "task", "outcome")  # fmt: skip
 LAG = _row("job_lag_seconds", "histogram", "Time from when a job was due until an attempt began", "component")
 FIRES = _row("schedule_fires", "counter", "Fires of schedules that have a job", "component")
 MISSED = _row("schedule_missed", "counter", "Fire times of schedules that have no job, by reason", "component", "reason")
 FIRE_LAG = _row("schedule_lag_seconds", "histogram", "Time from a schedule's fire time until its job was stored", "component")
-WAIT = _row("queue_wait_seconds", "histogram", "Time from when a job was queued until an attempt began", "component")
 RUN = _row("run_seconds", "histogram", "Duration of attempts, as recorded in their executions", "component")
 HTTP = _row("http_request_seconds", "histogram", "Time until a response was ready, by route and class of status", "route", "status")
 MEMORY = _row("process_resident_memory_bytes", "gauge", "Resident memory of a process", "process")
@@ -75,7 +74,7 @@ OF_STATS: Mapping[str, Mapping[str, Row]] = {
         "polls": _row("watcher_polls", "counter", "Polls of the database caused only by the poll interval", "component"),
     },
     "queue": {
-        "jobs_pushed": _row("queue_pushed", "counter", "Tickets pushed to the queue", "component"),
+        "jobs_pushed": _row("queue_pushed", "counter", "Jobs pushed to the queue, begun at a worker", "component"),
         "jobs_popped": _row("queue_popped", "counter", "Leases given to workers", "component"),
         "jobs_acked": _row("queue_acked", "counter", "Leases acknowledged by workers", "component"),
         "jobs_released": _row("queue_released", "counter", "Leases released by workers", "component"),
@@ -92,24 +91,24 @@ OF_STATS: Mapping[str, Mapping[str, Row]] = {
         "has_template": _row("worker_has_template", "gauge", "Whether a worker has a template to fork executors from", "component"),
     },
 }  # fmt: skip
-"""What `/stats` tells, by role and name there."""
+"""The metrics for fields of `/stats`, by role and field name."""
 
-HISTOGRAMS = {"lag": LAG, "wait": WAIT, "run": RUN, "fire_lag": FIRE_LAG}
+HISTOGRAMS = {"lag": LAG, "run": RUN, "fire_lag": FIRE_LAG}
 COUNTS = {"stale_writes": STALE, "recovered": RECOVERED, "fires": FIRES}
 COUNTS_BY_REASON = {f"missed_{reason}": (MISSED, reason) for reason in REASONS}
 ROWS: tuple[Row, ...] = (
-    BUILD, UP, AGE, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, WAIT, RUN, FIRES,
+    BUILD, UP, AGE, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, RUN, FIRES,
     MISSED, FIRE_LAG, STALE,
     RECOVERED, HTTP, MEMORY, CPU, RESTARTS, UPTIME,
 )  # fmt: skip
-"""All, in the order in which they are told."""
+"""All metrics, in the order of the output."""
 
 Value = tuple[Row, tuple[str, ...], float | Histogram]
-"""One: of which metric, with which values of its labels."""
+"""A metric, the values of its labels, and its value."""
 
 
 def text_of(values: Iterable[Value]) -> bytes:
-    """Prometheus' text format."""
+    """Render in the Prometheus text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(_families(values)))
     return generate_latest(registry)
@@ -153,11 +152,11 @@ def _family(row: Row, values: Sequence[Value]) -> Metric:
     return family
 
 
-def _buckets(histogram: Histogram, told: Sequence[float]) -> Iterator[tuple[str, float]]:
-    """How many were at most so long, for the bounds that are told, and for all."""
+def _buckets(histogram: Histogram, shown: Sequence[float]) -> Iterator[tuple[str, float]]:
+    """The cumulative counts for the shown bounds, and the total."""
     passed = 0
     for bound, count in zip(BOUNDS_S, histogram.counts, strict=False):
         passed += count
-        if bound in told:
+        if bound in shown:
             yield str(bound), passed
     yield "+Inf", histogram.count

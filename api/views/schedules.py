@@ -12,7 +12,8 @@ from jobyard.api.http.query import FIRES_QUERY, read_query
 from jobyard.api.http.reply import HEADERS, Reply, message_reply
 from jobyard.api.http.request_metrics import request_id_of
 from jobyard.engine.schedules.verbs import ScheduleVerb
-from jobyard.engine.wire.messages import AskSchedules, Json, Message
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import AskSchedules, Json
 
 NO_CONTENT = 204
 

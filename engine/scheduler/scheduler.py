@@ -34,6 +34,7 @@ from jobyard.engine.why import rules as reasons
 from jobyard.engine.wire.cancel_hints import tell_cancelled
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged
 from jobyard.engine.wire.hub import Envelope, Network
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     AskSchedules,
     CancelJob,
@@ -48,7 +49,6 @@ from jobyard.engine.wire.messages import (
     ListExecutions,
     ListOutputs,
     ListTasks,
-    Message,
     Outputs,
     Ping,
     Refused,
@@ -227,7 +227,7 @@ class Scheduler:
 
     def _tell_cancelled(self, pairs: list[tuple[Job, Job]]) -> None:
         """Given each job before and after; a slot that has become free is somebody's at once."""
-        tell_cancelled(self._network, self._run_dir.components("queue"), pairs)
+        tell_cancelled(self._network, pairs)
         if any(before.slot is not None and job.slot is None for before, job in pairs):
             self._wake_watcher([self._world.now()])
 

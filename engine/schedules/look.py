@@ -80,7 +80,8 @@ class Look:
         return msgspec.structs.replace(
             before, next_fire_at=self.next_fire_at, last_fire_at=last_fire_at, last_job_id=last_job_id,
             fires=before.fires + len(made), missed={**before.missed, **missed},
-            missed_is_exact=before.missed_is_exact and self.is_exact, last_missed_at=self.newest_missed or before.last_missed_at, version=before.version + 1,
+            missed_is_exact=before.missed_is_exact and self.is_exact,
+            last_missed_at=self.newest_missed or before.last_missed_at, version=before.version + 1,
         )  # fmt: skip
 
 

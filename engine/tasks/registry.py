@@ -1,6 +1,6 @@
-"""The tasks that this process knows: `@task` notes a function under a name.
+"""The registry of tasks in this process: `@task` registers a function under a name.
 
-A task function can be called and tested directly, as before; see `function.py` for what else can be done with it.
+A task function can still be called and tested directly; see `function.py` for what it adds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """What `@task` said of a task's jobs; None: the setting's default. `unique`: the fields of `unique_field.Asked`."""
+    """The options given to `@task`; None means the setting's default."""
 
     max_retries: int | None = None
     timeout_s: float | None = None
@@ -46,22 +46,22 @@ class Registry:
         self._tasks: dict[str, Task] = {}
 
     def add(self, task: Task) -> None:
-        """Note it; raises `ValueError` when another function has the name."""
+        """Register it; raises `ValueError` if another function has the name."""
         known = self._tasks.get(task.name)
         if known is not None and known.function is not task.function:
             raise ValueError(f"task {task.name!r} is defined twice: in {_place(known)} and in {_place(task)}")
         self.replace(task)
 
     def replace(self, task: Task) -> None:
-        """Note it in place of what had the name."""
+        """Register it, replacing any task of that name."""
         self._tasks[task.name] = task
 
     def get(self, name: str) -> Task | None:
-        """The task of this name."""
+        """The task of this name, or None."""
         return self._tasks.get(name)
 
     def has_tasks_of(self, module: str) -> bool:
-        """Whether a function of this module, or of one below it, is a task."""
+        """Whether a function of this module, or of one of its submodules, is a task."""
         modules = (str(getattr(task.function, "__module__", "")) for task in self._tasks.values())
         return any(name == module or name.startswith(f"{module}.") for name in modules)
 
@@ -70,12 +70,12 @@ class Registry:
         return any(inspect.iscoroutinefunction(inspect.unwrap(task.function)) for task in self._tasks.values())
 
     def options(self) -> Mapping[str, TaskOptions]:
-        """What schedulers must know of every task."""
+        """The options of every task, by name."""
         return {name: task.options for name, task in self._tasks.items()}
 
 
 DEFINED = Registry()
-"""What `@task` has noted in this process; a module is executed once in a process, and so are its decorators."""
+"""The tasks registered by `@task` in this process."""
 
 
 def task(
@@ -86,7 +86,7 @@ def task(
     jitter_s: float | None = None, starts_at: datetime | str | None = None, ends_at: datetime | str | None = None,
     dst_gap: str | None = None, dst_fold: str | None = None,
 ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]:  # fmt: skip
-    """Register a function, plain or `async`, under a name. It gets the payload; what it returns (JSON) is the job's result.
+    """Register a function, plain or `async`, under a name. It receives the payload; its return value (JSON) is the result.
 
     `unique`: as for a job; its key may name fields of the payload: `{"key": "{doc}"}`. With `cron` or `every_s` a schedule of the
     task's name makes jobs with this `payload`; the other arguments are those of `schedule`.

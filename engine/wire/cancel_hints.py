@@ -1,4 +1,4 @@
-"""Tells those who hold cancelled jobs: the queue drops its ticket, and a worker checks at once for all jobs that it must end."""
+"""Tells the workers that run cancelled jobs: each checks at once for all jobs that it must end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ from jobyard.engine.wire.hub import Network
 from jobyard.engine.wire.messages import CancelAsked
 
 
-def tell_cancelled(network: Network, queues: Sequence[str], pairs: Sequence[tuple[Job, Job]]) -> None:
-    """Hint at each job's cancellation. `pairs`: the jobs before and after it; `queues`: the queue components of this host."""
+def tell_cancelled(network: Network, pairs: Sequence[tuple[Job, Job]]) -> None:
+    """Hint at each job's cancellation. `pairs`: the jobs before and after it."""
     told: set[str] = set()
     for before, job in pairs:
-        message = CancelAsked(job_id=job.job_id, epoch=job.epoch)
-        if before.status is Status.QUEUED:
-            for name in queues:
-                network.hint(name, message)
-        elif before.status is Status.RUNNING and before.locked_by and before.locked_by not in told:
+        if before.status is Status.RUNNING and before.locked_by and before.locked_by not in told:
             told.add(before.locked_by)
-            network.hint(parse_owner(before.locked_by).process, message)
+            network.hint(parse_owner(before.locked_by).process, CancelAsked(job_id=job.job_id, epoch=job.epoch))

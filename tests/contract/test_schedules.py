@@ -15,10 +15,10 @@ from jobyard.engine.schedules.schedule import Definition, Paused, Schedule
 from jobyard.engine.store.port import Store
 from jobyard.engine.store.schedule_port import DueLooks
 from tests.contract.conftest import Open
+from tests.support import claims
 from tests.support.builders import a_job
 from tests.support.world import START
 
-WATCHER, WORKER = "box:b00t:watcher-9001:1", "box:b00t:worker-7001:1"
 SECOND = timedelta(seconds=1)
 Make = Callable[[Schedule, datetime], Job]
 
@@ -182,8 +182,8 @@ def in_lane(number: int, **fields: object) -> Job:
     return a_job(lane="schedule:s", scheduled_at=START + number * SECOND, **fields)
 
 
-def claim(store: Store, after_s: float = 100, limits: Sequence[int] = (9,) * 10) -> list[str]:
-    return [ticket.job_id for ticket in store.claim_due(owner=WATCHER, now=START + after_s * SECOND, limits=limits).tickets]
+def claim(store: Store, after_s: float = 100, most: int = 1000) -> list[str]:
+    return [job.job_id for job in claims.claim(store, now=START + after_s * SECOND, most=most)]
 
 
 def stored(store: Store, job: Job) -> Job:
@@ -193,8 +193,6 @@ def stored(store: Store, job: Job) -> Job:
 
 
 def run(store: Store, job: Job, status: ExecutionStatus) -> None:
-    begun = lifecycle.begin(stored(store, job), owner=WORKER, now=START, lease_s=30)
-    assert store.apply([begun]) == [True]
     outcome = Outcome(status=status, error=None if status is ExecutionStatus.SUCCESS else "no")
     assert store.apply([lifecycle.settle(stored(store, job), outcome, now=START + 100 * SECOND, retry_base_s=1)]) == [True]
 
@@ -204,10 +202,10 @@ def test_of_a_lane_one_job_is_claimed_the_earliest_due_first(store: Store, open_
     store.insert([[second, first, plain]])
 
     assert claim(store) == [plain.job_id, first.job_id]
-    assert claim(open_another()) == [] and store.next_due(limits=[1] * 10) is None
+    assert claim(open_another()) == [] and store.next_due() is None
     assert stored(store, first).slot == "schedule:s"
     run(store, first, ExecutionStatus.SUCCESS)
-    assert store.next_due(limits=[1] * 10) == second.scheduled_at and claim(store) == [second.job_id]
+    assert store.next_due() == second.scheduled_at and claim(store) == [second.job_id]
 
 
 def test_the_place_is_kept_over_a_wait_for_a_retry(store: Store) -> None:
@@ -217,7 +215,7 @@ def test_the_place_is_kept_over_a_wait_for_a_retry(store: Store) -> None:
     run(store, first, ExecutionStatus.FAILED)
 
     assert stored(store, first).status is Status.PENDING and claim(store, 100) == []
-    assert store.next_due(limits=[1] * 10) == stored(store, first).scheduled_at
+    assert store.next_due() == stored(store, first).scheduled_at
     assert claim(store, 200) == [first.job_id]
 
 
@@ -227,16 +225,18 @@ def test_whatever_ends_the_holder_frees_the_place(store: Store) -> None:
     claim(store)
     assert store.apply([lifecycle.recover(stored(store, first), now=START, max_lost=3)]) == [True]
 
-    assert claim(store) == [first.job_id], "its watcher died; it is the earliest again"
-    assert store.apply([lifecycle.cancel(stored(store, first), now=START)]) == [True]
+    assert claim(store) == [first.job_id], "its worker died; it has begun, so it keeps its place"
+    run(store, first, ExecutionStatus.CANCELLED)
     assert claim(store) == [second.job_id]
+    assert store.apply([lifecycle.recover(stored(store, second), now=START, max_lost=1)]) == [True], "lost for good"
+    assert claim(store) == [third.job_id]
 
 
 def test_lanes_do_not_hinder_each_other_nor_jobs_without_one(store: Store) -> None:
     busy, waiting = in_lane(1), [in_lane(number) for number in range(2, 30)]
     other, plain = a_job(lane="schedule:t"), a_job()
     store.insert([[busy, *waiting, other, plain]])
-    claimed = claim(store, limits=[0, 0, 0, 0, 0, 1, 0, 0, 0, 0]) + claim(store)
+    claimed = claim(store, most=1) + claim(store)
 
     assert set(claimed) == {busy.job_id, other.job_id, plain.job_id} and claim(store) == []
     assert store.counts()[Status.PENDING] == 28
@@ -246,7 +246,7 @@ def test_a_job_in_a_lane_keeps_its_priority(store: Store) -> None:
     low, high = a_job(lane="a", priority=1), a_job(lane="b", priority=9)
     store.insert([[low, high]])
 
-    tickets = store.claim_due(owner=WATCHER, now=START, limits=[9] * 10).tickets
+    jobs = claims.claim(store)
 
-    assert [(ticket.job_id, ticket.priority) for ticket in tickets] == [(high.job_id, 9), (low.job_id, 1)]
+    assert [(job.job_id, job.priority) for job in jobs] == [(high.job_id, 9), (low.job_id, 1)]
     assert stored(store, low).priority == 1

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from jobyard.engine.jobs import lifecycle
 from jobyard.engine.timestamps import rfc3339
 from tests.http.conftest import Backend
+from tests.support.claims import claim
 
 HOURLY = {"cron": "15 * * * *", "job": {"task": "echo", "payload": {"b": 1.0}}}
 FIELDS = [
@@ -375,15 +375,10 @@ def test_a_fire_makes_a_job(client: FlaskClient, backend: Backend) -> None:
 def test_why_a_job_that_waits_for_its_schedule_says_so(client: FlaskClient, backend: Backend) -> None:
     put(client, cron=None, every_s=60, overlap="all")
     client.post("/api/schedules/s/backfill", json={"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T00:01:00Z"})
-    claimed = backend.store.claim_due(owner="box:b00t:watcher-9001:1", now=backend.world.now(), limits=[9] * 10)
-    assert len(claimed.tickets) == 1
+    [running] = claim(backend.store, now=backend.world.now())
     [waiting] = client.get("/api/jobs?schedule=s&status=pending").json
 
     reasons = client.get(f"/api/jobs/{waiting['job_id']}/why").json["reasons"]
 
     full = next(reason for reason in reasons if reason["code"] == "limit_full")
-    assert (full["limit"], full["job_ids"]) == ("schedule:s", [claimed.tickets[0].job_id])
-    running = backend.store.find([claimed.tickets[0].job_id])[0]
-    assert running is not None
-    backend.store.apply([lifecycle.cancel(running, now=backend.world.now())])
-    assert len(backend.store.claim_due(owner="box:b00t:watcher-9001:1", now=backend.world.now(), limits=[9] * 10).tickets) == 1
+    assert (full["limit"], full["job_ids"]) == ("schedule:s", [running.job_id])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from pymongo import ReturnDocument
@@ -14,7 +13,7 @@ from jobyard.engine.store.mongo.server import MongoServer
 from jobyard.engine.store.port import Served
 
 LOOK = 2_000
-FIELDS = ("task", "queue", "lane", "lane_priority", "scheduled_at", "slot", "attempt", "epoch")
+FIELDS = ("task", "lane", "lane_priority", "scheduled_at", "slot", "lost_count", "epoch")
 PENDING = Status.PENDING.value
 
 
@@ -24,7 +23,7 @@ class MongoLanes:
     def __init__(self, server: MongoServer) -> None:
         self._server = server
 
-    def heads(self, served: Served, limits: Sequence[int]) -> list[Document]:
+    def heads(self, served: Served) -> list[Document]:
         """Of each lane the job that may be claimed next, by priority; only so many jobs are looked at."""
         wanted: Document = {"lane": {"$gt": ""}, "status": PENDING}
         wanted |= {"task": {"$in": list(served.tasks)}} if served.tasks is not None else {}
@@ -40,34 +39,18 @@ class MongoLanes:
         for document in waiting:
             if document["lane"] not in taken or "slot" in document:
                 first.setdefault(document["lane"], document)
-        left = list(limits)
-        found = []
-        for document in sorted(first.values(), key=lambda one: (-one["lane_priority"], one["scheduled_at"], one["_id"])):
-            if left[document["lane_priority"]] > 0:
-                left[document["lane_priority"]] -= 1
-                found.append(document)
-        return found
+        return sorted(first.values(), key=lambda one: (-one["lane_priority"], one["scheduled_at"], one["_id"]))
 
-    def claim(self, heads: Sequence[Document], update: Document) -> list[Document]:
-        """Claim each; the documents of those that were won."""
-        won = []
-        for head in heads:
-            guard = {"_id": head["_id"], "status": PENDING, "epoch": head["epoch"]}
-            claimed = {"$set": {**update["$set"], "slot": head["lane"]}, "$inc": update["$inc"]}
-            document = self._claim(guard, claimed)
-            if document is not None:
-                won.append(document)
-        return won
-
-    def _claim(self, guard: Document, update: Document) -> Document | None:
+    def claim(self, head: Document, update: Document) -> Document | None:
+        """Claim one and give it its slot; its document, or None if somebody else was first."""
+        guard = {"_id": head["_id"], "status": PENDING, "epoch": head["epoch"]}
+        taken = {**update, "$set": {**update["$set"], "slot": head["lane"]}}
         with self._server.call(writes=True):
             try:
-                return self._server.jobs.find_one_and_update(
-                    guard, update, projection=FIELDS, return_document=ReturnDocument.AFTER
-                )  # fmt: skip
+                return self._server.jobs.find_one_and_update(guard, taken, return_document=ReturnDocument.AFTER)
             except DuplicateKeyError:  # another job of the lane has the slot
                 return None
 
-    def next_due(self, served: Served, limits: Sequence[int]) -> datetime | None:
+    def next_due(self, served: Served) -> datetime | None:
         """When the first of the heads is due."""
-        return min((head["scheduled_at"] for head in self.heads(served, limits)), default=None)
+        return min((head["scheduled_at"] for head in self.heads(served)), default=None)

@@ -7,10 +7,10 @@ earliest due. A unique index on `slot` makes sure of it. Jobs without a lane are
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from jobyard.engine.store.port import Served
+from jobyard.engine.store.port import Allocation, Candidate, Served
 
 IS_ANY = "SELECT 1 FROM jobs INDEXED BY jobs_in_lanes WHERE status = 'pending' AND lane IS NOT NULL LIMIT 1"
 HEADS = """
@@ -20,7 +20,7 @@ HEADS = """
         SELECT (SELECT MIN(lane) FROM jobs INDEXED BY jobs_in_lanes WHERE status = 'pending' AND lane > lanes.lane)
         FROM lanes WHERE lanes.lane IS NOT NULL
     )
-    SELECT seq, job_id, task, queue, priority, scheduled_at, attempt, epoch FROM jobs WHERE seq IN (
+    SELECT seq, scheduled_at, task, lost_count, length(payload) FROM jobs WHERE seq IN (
         SELECT (
             SELECT seq FROM jobs INDEXED BY jobs_in_lanes
             WHERE status = 'pending' AND lane = lanes.lane
@@ -33,28 +33,39 @@ HEADS = """
     )
     ORDER BY priority DESC, scheduled_at, seq
 """
-CLAIM = """
-    UPDATE jobs SET status = 'queued', epoch = epoch + 1, claimed_by = ?, claimed_at = ?, queued_at = ?, updated_at = ?, slot = lane
-    WHERE seq = ?
-"""
-PRIORITY, SCHEDULED_AT = 4, 5
-Row = Sequence[Any]
+TAKE_SLOT = "UPDATE jobs SET slot = lane WHERE seq = ?"
 
 
-def heads(run: Callable[..., Any], served: Served, limits: Sequence[int]) -> list[Row]:
-    """Of each lane the job that may be claimed next, at most `limits[p]` of priority p: `seq`, then the columns of a ticket."""
+class Head(NamedTuple):
+    """The job of a lane that may be claimed next. Times are milliseconds."""
+
+    seq: int
+    scheduled_at: int
+    task: str
+    lost_count: int
+    size: int
+
+
+def heads(run: Callable[..., Any], served: Served) -> list[Head]:
+    """Of each lane the job that may be claimed next, highest priority first."""
     if run(IS_ANY).fetchone() is None:
         return []
     tasks, queues = (None if names is None else json.dumps(names) for names in (served.tasks, served.queues))
-    left = list(limits)
-    found = []
-    for row in run(HEADS, {"tasks": tasks, "queues": queues}).fetchall():
-        if left[row[PRIORITY]] > 0:
-            left[row[PRIORITY]] -= 1
-            found.append(row)
-    return found
+    return [Head(*row) for row in run(HEADS, {"tasks": tasks, "queues": queues})]
 
 
-def due_heads(run: Callable[..., Any], served: Served, limits: Sequence[int], now_ms: int) -> list[Row]:
-    """Those that are due."""
-    return [row for row in heads(run, served, limits) if row[SCHEDULED_AT] <= now_ms]
+def is_any_due(run: Callable[..., Any], served: Served, now_ms: int) -> bool:
+    """Whether there is one to be claimed now."""
+    return any(head.scheduled_at <= now_ms for head in heads(run, served))
+
+
+def choose(run: Callable[..., Any], allocation: Allocation, served: Served, now_ms: int) -> dict[int, str]:
+    """Give those that are due their slots, as far as there is room for them: `seq` → worker. Within the claim's transaction."""
+    chosen: dict[int, str] = {}
+    for head in heads(run, served) if allocation.most else ():
+        if head.scheduled_at <= now_ms and allocation.most:
+            worker = allocation.place(Candidate(task=head.task, lost_count=head.lost_count, size=head.size))
+            if worker is not None:
+                run(TAKE_SLOT, (head.seq,))
+                chosen[head.seq] = worker
+    return chosen
