@@ -22,6 +22,7 @@ from jobyard.api.commands.check_machine import (
     look_at_tasks,
     look_at_versions,
 )
+from jobyard.api.commands.check_schedules import look_at_schedules
 from jobyard.api.commands.check_service import look_at_health, look_at_jobs, look_at_processes
 from jobyard.api.commands.connection import CommandEnvironment, Service, make_service, report_errors, service_options
 from jobyard.api.commands.findings import Finding, State, broken, examine, fine, warning, worst
@@ -96,6 +97,7 @@ def _ask(service: Service, settings: Settings) -> Iterator[Finding]:
     try:
         yield from look_at_health(client)
         yield from _ask_more(client)
+        yield from look_at_schedules(client, settings)
     except Unreachable as lost:
         users = ", ".join(map(str, DataDir(settings.data_dir).occupants()))
         if users:

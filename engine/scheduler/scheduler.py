@@ -95,7 +95,6 @@ class Scheduler:
         self._replies = Replies()
         self._completion_watch = CompletionWatch(store, world)
         self._other_hosts = other_hosts or OtherHosts(None, world)
-        self._known_tasks = KnownTasks(settings, self._catalog, self._other_hosts)
         self._facts = FactCollector(
             owner=self._owner, settings=settings, world=world, store=store, catalog=self._catalog, other_hosts=self._other_hosts
         )  # fmt: skip
@@ -149,7 +148,7 @@ class Scheduler:
     # ---- submissions
 
     def _defaults(self) -> Defaults:
-        return self._known_tasks.defaults()
+        return KnownTasks(self._settings, self._catalog, self._other_hosts).defaults()
 
     def _wake_watcher(self, dues: list[datetime]) -> None:
         """Wake a watcher if one of these times, when jobs are due, is before its next poll.

@@ -324,10 +324,11 @@ def test_the_document_describes_every_route_and_no_other(client: FlaskClient) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_app_serves_exactly_its_rows(backend: Backend, kind: str) -> None:
-    views = {name: AnyView() for name in ("jobs", "logs", "history", "metrics", "component", "gateway", "pages")}
+    views = {name: AnyView() for name in ("jobs", "logs", "history", "metrics", "component", "gateway", "pages", "schedules")}
     app = create_app(kind, views, guards=None, error_handlers=None)  # type: ignore[arg-type]
 
-    served = {(method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods or () if method != "HEAD"}
+    rules = [(rule.rule.replace("<string:", "<"), rule.methods or ()) for rule in app.url_map.iter_rules()]
+    served = {(method, rule) for rule, methods in rules for method in methods if method != "HEAD"}
 
     assert served == set(routes_of(kind))
 
