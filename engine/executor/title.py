@@ -1,4 +1,4 @@
-"""A process's title without any package: written over the arguments in its own memory, so it is at most as long as they were."""
+"""Sets the process title without a package, by overwriting the arguments in memory; it is at most as long as they were."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import ctypes
 from pathlib import Path
 
 ARGUMENTS_BEGIN, ARGUMENTS_END = 45, 46
-"""Where `/proc/self/stat` has the addresses, counted from the state on."""
+"""Fields of `/proc/self/stat` that hold the addresses, counted from the state field."""
 
 MAX_NAME_CHARS = 15
 
 
 def set_title(title: str) -> None:
-    """What `ps` shows; an executor inherits the room that its template's arguments had."""
+    """Set what `ps` shows; an executor inherits the space of its template's arguments."""
     with contextlib.suppress(OSError, ValueError):
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         begin, end = int(fields[ARGUMENTS_BEGIN]), int(fields[ARGUMENTS_END])

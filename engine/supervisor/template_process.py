@@ -1,4 +1,4 @@
-"""One template as its supervisor sees it: the process, the line to it, what it prints, and when it last gave a sign of life."""
+"""A template as the supervisor sees it: the process, the connection to it, its output, and the time of its last message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_LINE_CHARS = 1_000
 
 
 class TemplateState(StrEnum):
-    """Where it stands. `CURRENT`: new executors come from it; `RETIRING`: it lives on for those that it has."""
+    """The state of a template. `CURRENT`: it forks new executors; `RETIRING`: it only waits for its executors to end."""
 
     IMPORTING = "importing"
     CURRENT = "current"
@@ -26,7 +26,7 @@ class TemplateState(StrEnum):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class TemplateProcess:
-    """See the module. `asked_at`: since when it owes an answer; None: it owes none."""
+    """See the module. `pinged_at`: when the unanswered ping was sent, if any."""
 
     number: int
     pid: int
@@ -34,23 +34,23 @@ class TemplateProcess:
     output_fd: int
     socket_name: str
     started_at: float
-    heard_at: float
+    last_message_at: float
     state: TemplateState = TemplateState.IMPORTING
-    asked_at: float | None = None
+    pinged_at: float | None = None
     is_hung: bool = False
     importing: str = ""
     failure: messages.ImportFailed | None = None
     owners: dict[str, float] = field(default_factory=dict)
-    """Dead workers whose executors it was asked to end, and since when."""
+    """Dead workers whose executors it was asked to kill, and when."""
     _rest: bytes = b""
 
-    def tell(self, message: messages.Message) -> None:
-        """Without waiting; it may be gone, or hang."""
+    def send(self, message: messages.Message) -> None:
+        """Send without blocking; the message is lost if the template is gone or hangs."""
         with contextlib.suppress(OSError):
             send_packet(self.line, messages.encode(message))
 
     def read(self) -> Iterator[messages.Message]:
-        """What it has said since the last time."""
+        """The messages since the last call."""
         with contextlib.suppress(OSError):
             while True:
                 packet, _ = receive_with_descriptors(self.line)
@@ -59,10 +59,10 @@ class TemplateProcess:
                 yield messages.decode(packet)
 
     def read_output(self, *, is_last: bool = False) -> list[str] | None:
-        """The lines that it has printed since the last time; None when nothing more can come."""
+        """The lines of output since the last call; None at the end of the output."""
         try:
             printed = os.read(self.output_fd, OUTPUT_READ_BYTES)
-        except OSError:  # nothing now
+        except OSError:  # nothing to read now
             printed, ended = b"", is_last
         else:
             ended = not printed
@@ -71,14 +71,14 @@ class TemplateProcess:
             lines, self._rest = [*lines, self._rest], b""
         if not printed and not lines:
             return None
-        shown = (line.decode("utf-8", "replace").rstrip()[:MAX_LINE_CHARS] for line in lines)
-        return [text for text in shown if text]
+        texts = (line.decode("utf-8", "replace").rstrip()[:MAX_LINE_CHARS] for line in lines)
+        return [text for text in texts if text]
 
     def close(self) -> None:
-        """It is dead."""
+        """Close the descriptors of a dead template."""
         self.line.close()
         os.close(self.output_fd)
 
 
 Spawn = Callable[[int], TemplateProcess]
-"""Starts the template of this number; raises `OSError`."""
+"""Starts a template with this number; raises `OSError`."""

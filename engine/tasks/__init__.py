@@ -1,1 +1,1 @@
-"""What the author of a task uses: the decorator, the current job, the built-in tasks."""
+"""The API for authors of tasks: the decorators, the current job, and the built-in tasks."""

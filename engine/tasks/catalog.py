@@ -1,6 +1,6 @@
-"""Which tasks the workers of this data folder know: a file that they write at start and schedulers read.
+"""The task catalog of a data folder: a file that is written when the task modules were imported, and read by schedulers.
 
-So a scheduler can refuse an unknown task and knows a task's defaults without importing anybody's modules.
+With it a scheduler rejects unknown tasks and knows a task's defaults without importing the user's modules.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from jobyard.engine.jobs.submission import TaskDefaults
+from jobyard.engine.jobs.unique_field import Asked
 from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.wire.run_dir import RunDir
 
@@ -17,7 +19,7 @@ FILE = "tasks.json"
 
 
 def write_catalog(run_dir: RunDir, options: Mapping[str, TaskOptions]) -> None:
-    """Replace the file whole."""
+    """Replace the file atomically."""
     path = run_dir.path / FILE
     fresh = path.with_suffix(f".{os.getpid()}")
     fresh.write_bytes(msgspec.json.encode(options))
@@ -25,12 +27,22 @@ def write_catalog(run_dir: RunDir, options: Mapping[str, TaskOptions]) -> None:
 
 
 def read_catalog(text: bytes) -> Mapping[str, TaskOptions]:
-    """What another host's `Catalog.text` says."""
+    """Decode the `Catalog.text` of another host."""
     return msgspec.json.decode(text, type=dict[str, TaskOptions])
 
 
+def defaults_of(options: Mapping[str, TaskOptions]) -> Mapping[str, TaskDefaults]:
+    """What a submission needs of each task."""
+    return {
+        name: TaskDefaults(
+            max_retries=one.max_retries, timeout_s=one.timeout_s, unique=None if one.unique is None else Asked(**one.unique)
+        )
+        for name, one in options.items()
+    }  # fmt: skip
+
+
 class Catalog:
-    """The file, read again when it was replaced."""
+    """The catalog; the file is read again after it was replaced."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self._path = run_dir.path / FILE
@@ -38,11 +50,11 @@ class Catalog:
         self._options: Mapping[str, TaskOptions] = {}
 
     def text(self) -> bytes:
-        """The same as JSON text, for other hosts to read."""
+        """The catalog as JSON, for other hosts."""
         return msgspec.json.encode(self.options())
 
     def options(self) -> Mapping[str, TaskOptions]:
-        """Every known task; none while no worker has been started on this data folder."""
+        """The options of every known task, by name; empty if no worker has ever been started on this data folder."""
         try:
             found = self._path.stat()
             if self._read != (found.st_mtime_ns, found.st_ino):

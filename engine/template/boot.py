@@ -1,6 +1,6 @@
-"""The file that `TASK_PYTHON -P` executes: first on the path stands the folder that holds only `jobyard`, whatever else is there.
+"""The script that `TASK_PYTHON -P` executes. It puts the folder that holds only `jobyard` first on `sys.path`.
 
-The user's `PYTHONPATH` comes back once all of ours is imported, so that no `json.py` of theirs is taken for the standard library's.
+The user's `PYTHONPATH` is restored after Jobyard's own imports, so that a `json.py` there cannot shadow the standard library's.
 """
 
 import os
@@ -12,4 +12,4 @@ if __name__ == "__main__":
     sys.path[:] = [entry, *(folder for folder in sys.path if os.path.abspath(folder) not in theirs)]
     from jobyard.engine.template.main import main
 
-    os._exit(main(options))  # what modules have registered to run at exit runs in executors
+    os._exit(main(options))  # atexit functions that modules have registered run in executors only

@@ -1,4 +1,4 @@
-"""Imports the modules that `TASKS` names, and tells what a person should know about them."""
+"""Imports the modules named by `TASKS`, and produces warnings and error messages about them."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ MAX_TRACEBACK_CHARS = 8_000
 
 
 class NotImported(Exception):
-    """A module of `TASKS` cannot be imported; the cause is what it raised."""
+    """A module of `TASKS` cannot be imported; `__cause__` is the exception that it raised."""
 
 
-def import_all(modules: list[str], tell: Callable[[str], None]) -> list[str]:
-    """Import them in this order, each told of before; warnings. Raises `NotImported`."""
+def import_all(modules: list[str], announce: Callable[[str], None]) -> list[str]:
+    """Import the modules in this order, announcing each; returns warnings. Raises `NotImported`."""
     warnings = []
     for name in modules:
-        tell(name)
+        announce(name)
         known = set(DEFINED.options())
         try:
             module = importlib.import_module(name)
         except BaseException as wrong:  # a user's module may do anything, sys.exit() included
-            raise NotImported(words_for(name, wrong)) from wrong
+            raise NotImported(import_error(name, wrong)) from wrong
         if set(DEFINED.options()) <= known and not DEFINED.has_tasks_of(name):
             warnings.append(_without_tasks(name, module))
     return warnings
 
 
-def words_for(module: str, wrong: BaseException) -> str:
-    """One line: which module, what was raised, in which file and line."""
+def import_error(module: str, wrong: BaseException) -> str:
+    """The error message, one line: module, exception, file and line."""
     reason = str(wrong).split("\n")[0]
     place = ""
     steps = traceback.extract_tb(_from_the_module_on(wrong.__traceback__))
@@ -47,13 +47,13 @@ def words_for(module: str, wrong: BaseException) -> str:
 
 
 def traceback_of(wrong: BaseException) -> str:
-    """From the user's first line on; of a long one the end."""
+    """The traceback from the user's first frame on; only the end of a long one is kept."""
     lines = traceback.format_exception(type(wrong), wrong, _from_the_module_on(wrong.__traceback__))
     return "".join(lines)[-MAX_TRACEBACK_CHARS:].rstrip()
 
 
 def files_of_the_user() -> list[str]:
-    """Of all modules that are neither the standard library's nor an installed package's nor ours."""
+    """The files of all imported modules except the standard library, installed packages and Jobyard."""
     foreign = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
     files = [getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if name.partition(".")[0] != "jobyard"]
     return sorted({file for file in files if isinstance(file, str) and file.endswith(".py") and not file.startswith(foreign)})
@@ -66,7 +66,7 @@ def _without_tasks(name: str, module: ModuleType) -> str:
 
 
 def _from_the_module_on(trace: TracebackType | None) -> TracebackType | None:
-    """What the import system and we do above it tells its author nothing."""
+    """Skip the frames of the import system and of this module, which are of no use to the module's author."""
     step = trace
     while step is not None and _is_plumbing(step.tb_frame.f_code.co_filename):
         step = step.tb_next

@@ -30,21 +30,10 @@ from jobyard.engine.watcher.places import Places
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.wire.hub import Envelope, Network, Peer
-from jobyard.engine.wire.messages import (
-    Closed,
-    Json,
-    Message,
-    OwnersDied,
-    Ping,
-    Ready,
-    Refused,
-    Reserve,
-    Room,
-    Undelivered,
-    Wake,
-    Withdrawn,
-)
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Closed, Json, OwnersDied, Ping, Ready, Refused, Wake
 from jobyard.engine.wire.queue_connector import QueueConnector
+from jobyard.engine.wire.queue_messages import Reserve, Room, Undelivered, Withdrawn
 from jobyard.engine.world import World
 
 RECONNECT_S = 0.1

@@ -31,7 +31,7 @@ class AttemptMetrics:
         self.lag.sum_s += lag_s
 
     def note_ended(self, task: str, outcome: str, duration_ms: int) -> None:
-        """An attempt at a job of this task ended so."""
+        """An attempt at a job of this task ended with this outcome."""
         seconds = duration_ms / 1000
         self.run.counts[bisect_left(BOUNDS_S, seconds)] += 1
         self.run.sum_s += seconds

@@ -1,4 +1,4 @@
-"""How long jobs take, seen so far, and what follows from it: how many a worker may have at hand.
+"""How long jobs of each task take, and what follows from it: how many an executor may have at hand.
 
 A long or unknown task gets one job a free slot. Short ones are handed to an executor several at a time, so that their cost is not
 the way there and back. The estimate follows slow jobs at once and fast ones slowly; what follows from it changes in powers of two,
@@ -15,7 +15,7 @@ FORGET = 0.1
 
 
 class DurationEstimates:
-    """Durations by task."""
+    """Estimated durations by task."""
 
     def __init__(self) -> None:
         self._estimates: dict[str, float] = {}
@@ -39,7 +39,7 @@ class DurationEstimates:
         return self._ahead.get(task, 1)
 
     def is_known_long(self, task: str) -> bool:
-        """Whether jobs of the task were seen, and were not short."""
+        """Whether jobs of the task have ended before, and were not short."""
         return self._ahead.get(task, SLOT_UNITS) == 1
 
     def cost(self, task: str) -> int:

@@ -19,6 +19,7 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 
 from jobyard.engine.jobs.job import PRIORITIES, Job, Status
+from jobyard.engine.jobs.lifecycle import after_begin
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import SMALL, Document, document_to_job
 from jobyard.engine.store.mongo.server import DUE, DUE_IN_QUEUE_INDEX, DUE_INDEX, MongoServer
@@ -116,7 +117,7 @@ class MongoClaims:
             won = self._server.jobs.find_one_and_update(guard, update, return_document=ReturnDocument.AFTER)
         self._doubt = None
         self._counts.move(Counter({PENDING: -1, RUNNING: 1}) if won else Counter())
-        return [document_to_job(won)] if won else []
+        return self._given_up([document_to_job(won)]) if won else []
 
     def _settle_doubt(self) -> list[Job]:
         """The jobs that the last claim won, in claiming order; settles a claim whose reply was lost."""
@@ -126,7 +127,16 @@ class MongoClaims:
             won = self._server.jobs.find({"_id": {"$in": ids}, "stamp": stamp, "status": RUNNING})
             found = {document["_id"]: document for document in won}
         self._doubt = None
-        return [document_to_job(found[job_id]) for job_id in ids if job_id in found]
+        return self._given_up([document_to_job(found[job_id]) for job_id in ids if job_id in found])
+
+    def _given_up(self, jobs: list[Job]) -> list[Job]:
+        """The jobs without the unique keys that their begin gives up. If this write is lost, the next submitter takes the key."""
+        after = [after_begin(job, job.last_run_at or job.updated_at) for job in jobs]
+        changed = [ObjectId(job.job_id) for job, now in zip(jobs, after, strict=True) if job.held_key != now.held_key]
+        if changed:
+            with self._server.call(writes=True):
+                self._server.jobs.update_many({"_id": {"$in": changed}, "attempt": {"$gt": 0}}, {"$unset": {"held_key": ""}})
+        return after
 
     # ---- candidates
 

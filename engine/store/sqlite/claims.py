@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from jobyard.engine.jobs.job import PRIORITIES, Job
+from jobyard.engine.jobs.lifecycle import given_up_by_begin
 from jobyard.engine.store.port import Allocation, Candidate, Due, Served
 from jobyard.engine.store.sqlite import rows, statements
 
@@ -81,7 +82,7 @@ class SqliteClaims:
         return found
 
     def begin(self, chosen: dict[int, str], owner: str, now: datetime, lease_s: float) -> list[rows.Row]:
-        """Change the chosen jobs; their rows (`seq`, then `JOB_COLUMNS`) in claiming order."""
+        """Change the chosen jobs; their rows (`seq`, then `READ_COLUMNS`) in claiming order."""
         now_ms, until_ms = rows.to_ms(now), rows.to_ms(now + timedelta(seconds=lease_s))
         by_worker: dict[str, list[int]] = {}
         for seq, worker in chosen.items():
@@ -91,6 +92,9 @@ class SqliteClaims:
             for some in portions(seqs):
                 values = (owner, now_ms, worker, until_ms, *some)
                 begun |= {row[0]: row for row in self._run(statements.claim(len(some)), values).fetchall()}
+        for seq, row in begun.items():
+            if row[-1] is not None and given_up_by_begin(rows.row_to_job(row[1:]), now):
+                self._run(statements.GIVE_UP_KEY, (seq,))
         return [begun[seq] for seq in chosen if seq in begun]
 
 

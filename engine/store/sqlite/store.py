@@ -17,7 +17,7 @@ from pathlib import Path
 
 from jobyard.engine.errors import Conflict, StoreBroken
 from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status
-from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.jobs.lifecycle import Change, after_begin
 from jobyard.engine.store import bounds
 from jobyard.engine.store.port import (
     ANYTHING,
@@ -37,7 +37,7 @@ from jobyard.engine.store.sqlite.claims import SqliteClaims, portions
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
-from jobyard.engine.store.sqlite.insert import insert_jobs
+from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
 from jobyard.engine.store.sqlite.search import SqliteSearch
 from jobyard.engine.store.sqlite.wal_sync import WalSync
 
@@ -75,15 +75,15 @@ class SqliteStore:
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
     ) -> list[Insertion]:  # fmt: skip
         with self._alone():
-            insertions = [self._insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
+            insert = partial(insert_jobs, self._connection, deltas=self._deltas)
+            insertions = [insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
         seen(insertions)
         self._make_durable()
         return insertions
 
-    def _insert(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
-        insertion, inserted = insert_jobs(self._connection, jobs, is_abandoned)
-        self._deltas[Status.PENDING] += inserted
-        return insertion
+    def free_key(self, key: str, *, now: datetime) -> Job | None:
+        with self._commit():
+            return free_key(self._connection, key, now)
 
     def claim_due(
         self, *, owner: str, now: datetime, lease_s: float, allocation: Allocation, served: Served = ANYTHING
@@ -98,7 +98,8 @@ class SqliteStore:
             begun = self._claims.begin(chosen, owner, now, lease_s)
             self._deltas[Status.PENDING] -= len(begun)
             self._deltas[Status.RUNNING] += len(begun)
-        return Claimed(jobs=[rows.row_to_job(row[1:]) for row in begun], conflicts=int(not is_any_due))
+        jobs = [rows.row_to_job(row[1:]) for row in begun]
+        return Claimed(jobs=[after_begin(job, now) for job in jobs], conflicts=int(not is_any_due))
 
     def holds_lost(self, owner: str, *, at_least: int) -> bool:
         with self._told_plainly():
@@ -108,7 +109,7 @@ class SqliteStore:
         """Usually every guard matches; then the statement need not report for each row whether it changed."""
         if not changes:
             return []
-        with contextlib.suppress(_GuardLost), self._commit():
+        with contextlib.suppress(_GuardLost, sqlite3.IntegrityError), self._commit():
             self._apply_all(changes)
             return [True] * len(changes)
         with self._commit():
@@ -125,7 +126,10 @@ class SqliteStore:
             self._note(change)
 
     def _apply(self, change: Change) -> bool:
-        if self._run(statements.change_job(*_shape(change)), rows.change_to_row(change)).rowcount != 1:
+        try:
+            if self._run(statements.change_job(*_shape(change)), rows.change_to_row(change)).rowcount != 1:
+                return False
+        except sqlite3.IntegrityError:  # another job has the key or slot that the change takes
             return False
         execution = _ended(change)
         if execution is not None:
@@ -150,6 +154,7 @@ class SqliteStore:
                 self._run(statements.PURGE_JOB, (seq, before_ms))
                 self._run(statements.PURGE_EXECUTIONS, (job_id,))
                 self._run(statements.PURGE_OUTPUTS, (job_id,))
+                self._run(statements.PURGE_REMEMBERED_KEYS, (job_id,))
                 self._deltas[status] -= 1
         return len(found)
 
@@ -261,7 +266,8 @@ class SqliteStore:
                 try:
                     is_new = self._run(statements.INSERT_JOB, rows.job_to_row(job)).rowcount == 1
                 except sqlite3.IntegrityError as taken:
-                    raise Conflict("conflict", f"another job there has the idempotency key of job {job.job_id}") from taken
+                    told = f"another job there has the idempotency key, unique key or fire time of job {job.job_id}"
+                    raise Conflict("conflict", told) from taken
                 self._deltas[job.status] += is_new
                 written += is_new
                 ended = (execution for execution in executions if execution.status is not ExecutionStatus.RUNNING)

@@ -18,20 +18,9 @@ from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.watcher.watcher import DUE_SLACK_S, DUE_SPREAD_S, RECONNECT_S, SKIPPED_S, Watcher
 from jobyard.engine.wire.capacity import SLOT_UNITS, Offer
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import (
-    Json,
-    Message,
-    OwnersDied,
-    Ping,
-    Push,
-    Ready,
-    Refused,
-    Reserve,
-    Room,
-    Undelivered,
-    Wake,
-    Withdrawn,
-)
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Json, OwnersDied, Ping, Ready, Refused, Wake
+from jobyard.engine.wire.queue_messages import Push, Reserve, Room, Undelivered, Withdrawn
 from tests.support.builders import a_host_lease, a_job, a_log
 from tests.support.claims import WORKER
 from tests.support.memory_store import MemoryStore
