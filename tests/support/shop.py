@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -43,7 +43,7 @@ class FailingStore(SqliteStore):
 
     is_down = False
 
-    def apply(self, changes: list[Change]) -> list[bool]:  # type: ignore[override]
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
         if self.is_down:
             raise StoreUnavailable("told to be down")
         return super().apply(changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from jobyard.engine.config import read_settings
@@ -27,7 +28,7 @@ class ForgetfulStore(MemoryStore):
 
     loses_reply = False
 
-    def apply(self, changes: list[Change]) -> list[bool]:  # type: ignore[override]
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
         done = super().apply(changes)
         if self.loses_reply:
             self.loses_reply = False
