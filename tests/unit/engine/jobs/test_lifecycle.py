@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from jobyard.engine.jobs import lifecycle
@@ -39,6 +40,7 @@ ACTS: dict[Verb, Callable[[Job], Change]] = {
     Verb.FAIL: lambda job: settle(job, Outcome(status=ExecutionStatus.FAILED, unrecoverable=True)),
     Verb.ABANDON: lambda job: settle(job, CANCELLED),
     Verb.RELEASE: lambda job: settle(job, RELEASED),
+    Verb.RETURN: lambda job: lifecycle.return_unstarted(job, now=NOW),
     Verb.CANCEL: lambda job: lifecycle.cancel(job, now=NOW),
     Verb.REQUEST_CANCEL: lambda job: lifecycle.cancel(job, now=NOW),
     Verb.RECOVER: recover,
@@ -237,3 +239,43 @@ def test_a_hold_of_a_living_owner_is_shown_to_last_a_lease_from_now() -> None:
     unknown = lifecycle.as_held(job, seen_at={"other": NOW}.get, lease_s=30)
 
     assert (known.locked_until, unknown.locked_until) == (NOW + timedelta(seconds=30), job.locked_until)
+
+
+# ---- a begin that is undone
+
+
+def test_a_returned_job_is_as_before_its_claim_but_for_its_epoch() -> None:
+    job = a_job(scheduled_at=START - timedelta(seconds=5))
+    running = begun(job)
+
+    back = lifecycle.return_unstarted(running, now=NOW).after(running)
+
+    assert back == msgspec.structs.replace(job, epoch=3, updated_at=NOW)
+
+
+def test_a_returned_retry_keeps_its_time_its_error_and_its_earlier_attempts() -> None:
+    job = a_job(attempt=2, retry_count=2, error="no", next_run_at=START, last_run_at=START - timedelta(seconds=9))
+    running = begun(job)
+
+    back = lifecycle.return_unstarted(running, now=NOW).after(running)
+
+    assert (back.attempt, back.retry_count, back.error, back.next_run_at) == (2, 2, "no", START)
+    assert back.last_run_at is not None
+
+
+def test_a_return_leaves_no_execution_and_yields_to_a_request_to_cancel() -> None:
+    running = begun(a_job())
+    requested = msgspec.structs.replace(running, cancel_requested_at=START)
+
+    plain, cancelling = (lifecycle.return_unstarted(job, now=NOW) for job in (running, requested))
+
+    assert (plain.execution, plain.unless_cancelled) == (None, True)
+    assert (cancelling.execution, cancelling.unless_cancelled) == (None, False)
+    ended = cancelling.after(requested)
+    assert (ended.status, ended.attempt, ended.finished_at, ended.next_run_at) == (Status.CANCELLED, 0, NOW, None)
+
+
+def begun(job: Job) -> Job:
+    claimed = lifecycle.claim(job, owner="box:b00t:watcher-9001:1", now=NOW).after(job)
+    queued = lifecycle.enqueue(claimed, now=NOW).after(claimed)
+    return lifecycle.begin(queued, owner=WORKER, now=NOW, lease_s=30).after(queued)
