@@ -20,7 +20,7 @@ import msgspec
 
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status, Ticket
 from jobyard.engine.jobs.lifecycle import Change
-from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
+from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,10 +125,10 @@ class Store(Protocol):
         """Changes whenever anyone commits anything; cheap. None: the store cannot tell."""
 
     def list_jobs(
-        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = PAGE_BYTES, whole: bool = True,
         look: int = LOOK,
     ) -> Page:  # fmt: skip
-        """Newest first by `created_at`; at most `limit` jobs, stopping after the first past `max_bytes` of payload and result.
+        """Newest first by `created_at`; at most `limit` jobs, and at most `max_bytes` of `bounds.shown_bytes` after the first.
 
         A page ends early, perhaps empty but with a cursor, once `look` jobs or about `LOOK_BYTES` of their texts were examined.
         The cursor is opaque text. Jobs inserted later never shift or repeat a page. Unless `whole`, the jobs have no payloads.

@@ -13,7 +13,7 @@ from typing import TypeVar
 from jobyard.engine.errors import StoreBroken, StoreUnavailable
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status, Ticket
 from jobyard.engine.jobs.lifecycle import Change
-from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
+from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
 from jobyard.engine.store.port import ANYTHING, Claimed, Count, HostHeartbeat, Insertion, Page, Seen, Served, nobody
 from tests.simulation.checker import Checker
 from tests.simulation.event_queue import EventQueue
@@ -162,7 +162,7 @@ class ProcessStore:
         return self._call("version", self._shared.version)
 
     def list_jobs(
-        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = PAGE_BYTES, whole: bool = True,
         look: int = LOOK,
     ) -> Page:  # fmt: skip
         def read() -> Page:

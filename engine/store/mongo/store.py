@@ -21,7 +21,7 @@ from pymongo import ReplaceOne, UpdateOne
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status, Ticket
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change, Verb
-from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, latest_within
+from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES, latest_within
 from jobyard.engine.store.mongo.claims import MongoClaims
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import (
@@ -161,7 +161,7 @@ class MongoStore:
         return None
 
     def list_jobs(
-        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = PAGE_BYTES, whole: bool = True,
         look: int = LOOK,
     ) -> Page:  # fmt: skip
         return self._search.page(wanted, limit=limit, cursor=cursor, max_bytes=max_bytes, whole=whole, look=look)

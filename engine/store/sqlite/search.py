@@ -13,12 +13,12 @@ from typing import Any
 
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs.job import Job, JobFilter, Status, without_payload
-from jobyard.engine.store.bounds import LOOK, LOOK_BYTES
+from jobyard.engine.store.bounds import LOOK, LOOK_BYTES, UNBOUNDED, shown_bytes
 from jobyard.engine.store.port import Count, Page, Served
 from jobyard.engine.store.search_text import Finder
 from jobyard.engine.store.sqlite import rows, statements
 
-CREATED_AT, PAYLOAD, ERROR = (rows.JOB_COLUMNS.index(name) for name in ("created_at", "payload", "error"))
+CREATED_AT, PAYLOAD, RESULT, ERROR = (rows.JOB_COLUMNS.index(name) for name in ("created_at", "payload", "result", "error"))
 NAMED = ("status", "task", "queue")
 FIRST, LAST = (1 << 62, 0), -(1 << 62)
 Place = tuple[int, int]
@@ -43,13 +43,14 @@ class SqliteSearch:
         size = looked = searched = 0
         for seq, fits, *row in self._run(question, _values(wanted, place)):
             if fits and finder is not None:
-                searched += len(row[PAYLOAD]) + len(row[ERROR] or "")
+                searched += len(row[PAYLOAD]) + len(row[RESULT] or b"") + len(row[ERROR] or "")
                 fits = finder.finds(row[PAYLOAD], row[ERROR])
             if fits:
-                if len(jobs) == limit or size > max_bytes:
+                job = rows.row_to_job(row) if whole else without_payload(rows.row_to_job(row))
+                size += shown_bytes(job)
+                if len(jobs) == limit or (jobs and size > max_bytes):
                     return Page(jobs=jobs, cursor=_cursor(place))
-                jobs.append(rows.row_to_job(row) if whole else without_payload(rows.row_to_job(row)))
-                size += len(jobs[-1].payload) + len(jobs[-1].result or b"")
+                jobs.append(job)
             place = (row[CREATED_AT], seq)
             looked += 1
             if looked >= look or searched > LOOK_BYTES:
@@ -67,7 +68,7 @@ class SqliteSearch:
         return Count(count=count, is_exact=looked < look)
 
     def _count_found(self, wanted: JobFilter, look: int) -> Count:
-        page = self.page(wanted, limit=look, cursor=None, max_bytes=LOOK_BYTES, whole=False, look=look)
+        page = self.page(wanted, limit=look, cursor=None, max_bytes=UNBOUNDED, whole=False, look=look)
         return Count(count=len(page.jobs), is_exact=page.cursor is None)
 
     def count_ahead(self, job: Job, *, now: datetime, served: Served, look: int) -> Count:

@@ -181,7 +181,7 @@ class SqliteStore:
             return self._run("PRAGMA data_version").fetchone()[0], self._commits
 
     def list_jobs(
-        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = bounds.PAGE_BYTES, whole: bool = True,
         look: int = bounds.LOOK,
     ) -> Page:  # fmt: skip
         with self._told_plainly():
