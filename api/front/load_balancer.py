@@ -3,7 +3,8 @@
 A request is passed on to another scheduler only when nothing can be done twice by that: when the first one did not receive it, or
 when the request is idempotent (reads; submissions, which carry their ids and are sent by `front.delivery`). It is passed on when
 the connection is lost, or when the scheduler has been silent for so long that it no longer counts as healthy while another one
-does. A scheduler that is merely busy is waited for.
+does. A scheduler that is merely busy is waited for, but not for a client that has disconnected: then a read is abandoned, and the
+scheduler, whose connection is closed, drops it.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ class LoadBalancer:
 
     def __init__(
         self, caller: Caller, *, schedulers: Callable[[], list[str]], health: Health, world: World,
-        pause: Callable[[float], object] | None = None,
+        pause: Callable[[float], object] | None = None, is_client_gone: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
+        """`is_client_gone`: whether the client whose request this thread serves has disconnected."""
         self._caller = caller
         self._round_robin = RoundRobin(schedulers, health)
         self._health = health
         self._world = world
         self._pause = pause or threading.Event().wait
+        self._is_client_gone = is_client_gone
 
     def submit_deadline(self) -> float:
         """The time until which a submission that is sent now may be stored."""
@@ -78,6 +81,9 @@ class LoadBalancer:
                 if answer is not None:
                     self._health.note_answer(name)
                     return answer
+                if not is_once and self._is_client_gone():
+                    call.drop()
+                    raise Unavailable("unavailable", "the client has disconnected")
             call.drop()
             was_sent = call.was_sent
         except NoAnswer as error:

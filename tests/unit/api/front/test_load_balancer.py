@@ -137,3 +137,24 @@ def test_a_refusal_is_an_answer(schedulers: FakeSchedulers) -> None:
 
     assert [balancer.send(CountJobs()) for _ in range(3)] == [AWAY] * 3
     assert schedulers.names() == NAMES
+
+
+def test_a_read_is_abandoned_when_its_client_has_disconnected(schedulers: FakeSchedulers) -> None:
+    schedulers.takes_s = dict.fromkeys(NAMES, 9.0)
+    schedulers.is_client_gone = True
+    before = schedulers.world.monotonic()
+
+    with pytest.raises(Unavailable):
+        schedulers.balancer().send(CountJobs())
+
+    assert schedulers.world.monotonic() - before < 1
+    assert [call.is_dropped for call in schedulers.calls] == [True]
+
+
+def test_a_change_is_carried_out_although_its_client_has_disconnected(schedulers: FakeSchedulers) -> None:
+    schedulers.takes_s = dict.fromkeys(NAMES, 9.0)
+    schedulers.is_client_gone = True
+
+    schedulers.balancer().send(CancelJob(job_id=ID))
+
+    assert schedulers.names() == [NAMES[0]]
