@@ -16,7 +16,7 @@ ROW_BYTES = 512
 UNBOUNDED = 1 << 62
 LOOK = 10_000
 """Jobs examined for one page of a list when an index alone cannot decide which match; takes some tens of milliseconds."""
-LOOK_BYTES = 8 << 20
+LOOK_BYTES = 4 << 20
 """Bytes of payloads and errors searched for one page."""
 PAGE_BYTES = 2 << 20
 """Bytes of payloads, results and errors in one page of a list, unless its only job has more."""

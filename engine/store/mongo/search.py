@@ -23,10 +23,13 @@ from jobyard.engine.store.mongo.documents import HIDDEN, Document, cursor_of, do
 from jobyard.engine.store.mongo.server import LIST_INDEXES, NEWEST_FIRST, MongoServer
 from jobyard.engine.store.port import Count, Page, Served
 from jobyard.engine.store.search_text import Finder, pattern
+from jobyard.engine.world import World
 
 TOO_BROAD = "query_too_broad"
 LIST_MS = 2_000
 RUN_MS = 500
+PAGE_S = 0.5
+"""After this time no further run is begun, because a scheduler answers nothing else meanwhile."""
 AHEAD_MS = 200
 RUN = 5_000
 TEXT_RUN, TEXT_LOOK, TEXT_BATCH = 1_000, 5_000, 100
@@ -35,9 +38,10 @@ TEXT_RUN, TEXT_LOOK, TEXT_BATCH = 1_000, 5_000, 100
 class MongoSearch:
     """Queries on one connection to the server."""
 
-    def __init__(self, server: MongoServer, counts: Callable[[], Mapping[Status, int]]) -> None:
+    def __init__(self, server: MongoServer, counts: Callable[[], Mapping[Status, int]], world: World) -> None:
         self._server = server
         self._counts = counts
+        self._world = world
 
     def page(
         self, wanted: JobFilter, *, limit: int, cursor: str | None, max_bytes: int, whole: bool, look: int
@@ -119,7 +123,8 @@ class MongoSearch:
             yield [past(cursor, "$lt")], None
             return
         looked, look = 0, min(look, asked.most)
-        while looked < look:
+        until = self._world.monotonic() + PAGE_S
+        while looked < look and (not looked or self._world.monotonic() < until):
             length = min(look - looked, asked.run)
             with self._server.call(), _bounded():
                 candidates = self._server.jobs.find(asked.candidates([past(cursor, "$lt")]), {"created_at": 1}).sort(NEWEST_FIRST)

@@ -43,6 +43,7 @@ from jobyard.engine.store.mongo.records import MongoRecords
 from jobyard.engine.store.mongo.search import MongoSearch
 from jobyard.engine.store.mongo.server import MongoServer
 from jobyard.engine.store.port import ANYTHING, Claimed, Count, HostHeartbeat, Insertion, Page, Record, Seen, Served, nobody
+from jobyard.engine.world import World
 
 QUEUED = Status.QUEUED.value
 ENDED = [status.value for status in TERMINAL]
@@ -57,7 +58,7 @@ class MongoStore:
         self._place = place
         self._counts = MongoCounts(server)
         self._claims = MongoClaims(server, self._counts, place=place)
-        self._search = MongoSearch(server, self._counts.read)
+        self._search = MongoSearch(server, self._counts.read, World())
         self._outputs = MongoOutputs(server)
         self._records = MongoRecords(server, self._outputs)
         self._requests = MongoInsert(server, self._counts, origin=origin)
