@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.raw import a_client, crowd, read_answer
+from tests.support.raw import ANSWER_S, a_client, crowd, read_answer
 from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
 
 POST = b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CROWD = 200
 """More than the front's threads."""
+SLOW_READERS = 66
+"""Also more than the front's threads; their answers are less than what may wait."""
 SOON_S = 2.0
 MIB = 1 << 20
 
@@ -30,6 +32,15 @@ def submit_several_times(jobyard: Jobyard) -> float:
         jobyard.submit()
         times.append(time.monotonic() - began)
     return max(times)
+
+
+def a_client_with_a_small_window(jobyard: Jobyard) -> socket.socket:
+    """So that most of a large answer waits in the front."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(ANSWER_S)
+    client.connect(("127.0.0.1", jobyard.port()))
+    return client
 
 
 @pytest.mark.parametrize(
@@ -113,3 +124,25 @@ def test_hundreds_of_idle_and_a_hundred_slow_connections_delay_no_others(small: 
         with idle[-1].makefile("rb") as answers:
             again = read_answer(answers)
         assert again is not None and again.status == 201
+
+
+def test_clients_that_do_not_read_their_answers_hold_no_thread_and_get_them_whole_when_they_do(small: Jobyard) -> None:
+    ids = {small.submit("x" * 900_000, queue="unread", delay_s=3600)}
+    request = b"GET /jobs?queue=unread HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    with contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(a_client_with_a_small_window(small)) for _ in range(SLOW_READERS)]
+        for reader in readers:
+            reader.sendall(request)
+
+        assert small.get("/jobs?queue=unread&limit=1").status == 200
+        small.submit()
+
+        for reader in readers:
+            with reader.makefile("rb") as answers:
+                answer = read_answer(answers)
+            assert answer is not None and {job["job_id"] for job in answer.json} == ids
+            reader.sendall(request)  # and the connection goes on
+        for reader in readers[:3]:
+            with reader.makefile("rb") as answers:
+                assert read_answer(answers) is not None
