@@ -6,11 +6,11 @@ Standard library only: this runs where users' code lives. Whoever stores it make
 from __future__ import annotations
 
 import json
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
+from jobyard.engine.executor.traceback_text import traceback_text
 from jobyard.engine.tasks.context import Interrupted, Retry, Unrecoverable
 
 MAX_RESULT_BYTES = 1 << 20
@@ -73,15 +73,14 @@ def _wish(delay_s: float | None, words: str) -> TaskOutcome:
 
 
 def _traceback_of(wrong: BaseException, ours: str | tuple[str, ...]) -> str | None:
-    """From the task's first line on, because what called it tells the task's author nothing; of a long one the end."""
+    """From the task's first line on, because what called it tells the task's author nothing."""
 
     def first_of_the_task(trace: TracebackType | None) -> TracebackType | None:
         while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
             trace = trace.tb_next
         return trace
 
-    words = _shown(lambda: "".join(traceback.format_exception(type(wrong), wrong, first_of_the_task(wrong.__traceback__))))
-    return _bounded(words) if len(words) <= MAX_ERROR_CHARS else "…" + _bounded(words[-MAX_ERROR_CHARS:])
+    return _bounded(_shown(lambda: traceback_text(wrong, first_of_the_task(wrong.__traceback__), max_chars=MAX_ERROR_CHARS)))
 
 
 def _shown(show: Callable[[], str], *, otherwise: str = "") -> str:
@@ -93,9 +92,9 @@ def _shown(show: Callable[[], str], *, otherwise: str = "") -> str:
 
 
 def _bounded(text: str) -> str:
-    """Short enough, and without what cannot be stored."""
+    """At most `MAX_ERROR_CHARS`, and without what cannot be stored."""
     text = text[: MAX_ERROR_CHARS + 1].encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
-    return text if len(text) <= MAX_ERROR_CHARS else text[:MAX_ERROR_CHARS] + "…"
+    return text if len(text) <= MAX_ERROR_CHARS else text[: MAX_ERROR_CHARS - 1] + "…"
 
 
 _to_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode

@@ -50,7 +50,7 @@ class CurrentJob:
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell how far it is: from 0 to 1, and in words where. It goes to the log, a few times a second at most."""
-        words = str(note)[:MAX_NOTE_CHARS].encode("utf-8", "replace").decode().replace("\0", "\\0")
+        words = str(note)[:MAX_NOTE_CHARS].encode("utf-8", "replace").decode().replace("\0", "\\0")[:MAX_NOTE_CHARS]
         self.report(self, min(1.0, max(0.0, float(fraction))), words)
 
 
