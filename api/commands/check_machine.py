@@ -22,6 +22,7 @@ from jobyard.api.start.task_modules import ask_for_tasks, find_task_code
 from jobyard.engine.config import Settings
 from jobyard.engine.databases.open import DATABASE_FILE, examine_store
 from jobyard.engine.errors import CannotStart
+from jobyard.engine.store.port import CAUTION
 from jobyard.engine.store.sqlite.engine import is_sound, words
 from jobyard.engine.supervisor.data_dir import DataDir
 from jobyard.engine.supervisor.ports import explain, open_ports
@@ -219,7 +220,10 @@ def _spans(ports: list[int]) -> str:
 
 def look_at_database(settings: Settings) -> Iterator[Finding]:
     """Which database is used, and whether it passes a quick check. Raises `CannotStart`."""
-    yield fine("database", examine_store(settings))
+    words, *cautions = examine_store(settings).split(CAUTION)
+    yield fine("database", words)
+    for caution in cautions:
+        yield warning("database", caution, "see docs/mongodb.md")
 
 
 def look_at_clock(settings: Settings) -> Iterator[Finding]:

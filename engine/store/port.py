@@ -81,6 +81,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ANYTHING = Served()
+CAUTION = "; caution: "
+"""Precedes each caution in the description of a database, such as `SQLite 3.53.4`."""
 
 
 class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,8 +160,8 @@ class Store(Protocol):
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """Apply each change as a whole or not at all, all in one commit; True where the guard matched. Later ones see earlier ones.
 
-        An execution is stored as a row (`job_id`, `attempt`) in the same transaction as its change. So is an output, except where a
-        transaction is one document: there it may be lost if the process dies or the connection breaks between the two writes.
+        An execution is stored as a row (`job_id`, `attempt`) in the same transaction as its change. So is an output, or,
+        where a transaction is one document, just before it: whoever sees the attempt ended finds its output.
         """
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
@@ -217,8 +219,8 @@ class Hosts(Protocol):
     def renew(self, sign: HostHeartbeat) -> None:
         """Record a heartbeat: the host's renewal rises by one (the number in `sign` is ignored), everything else is replaced."""
 
-    def hosts(self) -> list[HostHeartbeat]:
-        """Every known host, in no order. Reads are linearizable: a later read never returns an older state."""
+    def hosts(self, *, confirmed: bool = False) -> list[HostHeartbeat]:
+        """Every known host, in no order. `confirmed`: no older than this call, even where a deposed primary could answer."""
 
     def forget_host(self, boot: str, *, renewal: int) -> None:
         """Remove a host if it still has this renewal, because it is silent and holds nothing."""

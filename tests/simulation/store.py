@@ -200,8 +200,8 @@ class ProcessStore:
     def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
         return self._call("outputs", lambda: self._shared.outputs(job_id, max_bytes=max_bytes))
 
-    def hosts(self) -> list[HostHeartbeat]:
-        return self._call("hosts", self._shared.hosts)
+    def hosts(self, *, confirmed: bool = False) -> list[HostHeartbeat]:
+        return self._call("hosts", lambda: self._shared.hosts(confirmed=confirmed))
 
     def ping(self) -> str:
         return self._call("ping", self._shared.ping)

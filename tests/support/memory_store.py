@@ -194,7 +194,7 @@ class MemoryStore:
         before = self._hosts.get(sign.boot)
         self._hosts[sign.boot] = msgspec.structs.replace(sign, renewal=before.renewal + 1 if before else 1)
 
-    def hosts(self) -> list[HostHeartbeat]:
+    def hosts(self, *, confirmed: bool = False) -> list[HostHeartbeat]:
         self._reach()
         return list(self._hosts.values())
 

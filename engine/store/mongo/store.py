@@ -286,8 +286,10 @@ class MongoStore:
         with self._server.call(writes=True):
             self._server.hosts.update_one({"_id": sign.boot}, {"$inc": {"renewal": 1}, "$set": shown}, upsert=True)
 
-    def hosts(self) -> list[HostHeartbeat]:
+    def hosts(self, *, confirmed: bool = False) -> list[HostHeartbeat]:
         with self._server.call():
+            if confirmed:
+                self._server.write_barrier()
             return [_sign(document) for document in self._server.hosts.find()]
 
     def forget_host(self, boot: str, *, renewal: int) -> None:

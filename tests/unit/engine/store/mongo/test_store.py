@@ -107,6 +107,21 @@ def bench() -> Bench:
     return Bench()
 
 
+# ---- hosts
+
+
+def test_hosts_are_confirmed_by_a_write_that_only_the_real_primary_can_make(bench: Bench) -> None:
+    bench.store.renew(HostHeartbeat(boot="b00t", host="box", renewal=0, seen_at=START))
+    barrier = bench.store._server.barrier = Lossy(bench.store._server.barrier)  # type: ignore[assignment]
+    barrier.be_away("update_one")
+
+    assert [host.boot for host in bench.store.hosts()] == ["b00t"]
+    with pytest.raises(StoreUnavailable):
+        bench.store.hosts(confirmed=True)
+
+    assert [host.boot for host in bench.store.hosts(confirmed=True)] == ["b00t"]
+
+
 # ---- claims
 
 
