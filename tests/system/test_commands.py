@@ -118,7 +118,7 @@ def test_a_file_is_submitted_once_although_command_and_service_are_killed_in_the
     path.write_text("".join(json.dumps({"payload": number, "delay_s": TOMORROW_S}) + "\n" for number in range(LINES)))
     with Jobyard(tmp_path, MAX_PENDING=ROOM, **SMALL) as jobyard:  # so that the submission stops in the middle
         killed = start(jobyard, "submit", "--file", str(path))
-        wait_for(lambda: stored(jobyard) >= ROOM, within_s=30, told="a part of the file")
+        wait_for(lambda: stored(jobyard) >= ROOM, told="a part of the file")
         killed.kill()
         killed.communicate()
         before = stored(jobyard)

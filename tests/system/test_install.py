@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from jobyard.engine.version import version
-from tests.support.system import CHECKOUT, START_S, Jobyard
+from tests.support.system import CHECKOUT, Jobyard
 from tests.support.waiting import wait_for
 
 PACKAGES = Path(sysconfig.get_path("purelib"))
@@ -178,5 +178,5 @@ def test_a_stop_ends_what_runs_in_the_working_folder(server: Environment, tmp_pa
     with jobyard:
         told = run([server.bin / "jobyard", "stop-all"], folder=tmp_path)
 
-        wait_for(jobyard.has_ended, within_s=START_S, told="its end")
+        wait_for(jobyard.has_ended, told="its end")
         assert told.returncode == 0 and "(start-all)" in told.stdout
