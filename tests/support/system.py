@@ -30,6 +30,7 @@ import psutil
 
 from jobyard.engine.config import read_settings
 from jobyard.engine.topology import all_components
+from tests.support.process_sweep import MARK
 from tests.support.waiting import LIMIT_S, wait_for
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -272,7 +273,7 @@ class Jobyard:
     def environment_for(folder: Path) -> dict[str, str]:
         """The environment of a command on the data folder in this folder; tasks are found in the tests' folders and in this one."""
         search = [*map(str, TASK_MODULES), str(folder), os.environ.get("PYTHONPATH", "")]
-        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", MARK) if name in os.environ}
         return inherited | {
             "PYTHONPATH": os.pathsep.join(filter(None, search)), "DATA_DIR": str(folder / "data"),
         }  # fmt: skip

@@ -1,6 +1,7 @@
 """The only place where tests wait: polls a condition until it holds, or fails with a message.
 
-No test judges how long something takes: that depends on the machine, and belongs to `bin/bench`. A limit only ends a test that hangs.
+No test judges how long something takes: that depends on the machine, and belongs to `bin/bench`. A limit only ends a test that
+hangs.
 """
 
 from __future__ import annotations

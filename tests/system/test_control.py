@@ -17,7 +17,7 @@ from jobyard.api.commands import exits
 from tests.support.load import Load, meanwhile
 from tests.support.notes import Notes
 from tests.support.system import Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 WORKER, OTHER = "worker-7001", "worker-7002"
 SMALL = {"TASKS": "system_tasks", "SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 2, "CONCURRENCY": 2}
@@ -34,7 +34,7 @@ def system(tmp_path: Path) -> Iterator[Jobyard]:
 def run(system: Jobyard, *words: str) -> subprocess.CompletedProcess[str]:
     environment = Jobyard.environment_for(system.data_dir.parent)
     return subprocess.run(
-        [sys.executable, "-m", "jobyard", *words], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "jobyard", *words], env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def test_a_command_that_cannot_be_done_says_why(system: Jobyard, tmp_path: Path)
     gateway = run(system, "drain", here(system, "gateway-8080"))
     nowhere = subprocess.run(
         [sys.executable, "-m", "jobyard", "restart", "x"], env=Jobyard.environment_for(tmp_path / "other"), capture_output=True,
-        text=True, timeout=60, check=False,
+        text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
 
     assert (unknown.returncode, gateway.returncode, nowhere.returncode) == (exits.FAILED, exits.FAILED, exits.UNREACHABLE)

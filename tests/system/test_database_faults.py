@@ -14,7 +14,7 @@ import pytest
 from tests.support.disks import fill, read_only, small_disk
 from tests.support.notes import Notes
 from tests.support.system import Answer, Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 CANNOT_START = 2
 DATABASE = "jobyard.sqlite"
@@ -44,7 +44,7 @@ class Load:
     def __exit__(self, *error: object) -> None:
         self._is_over.set()
         for client in self._clients:
-            client.join()
+            client.join(LIMIT_S)
 
     def _submit(self) -> None:
         while not self._is_over.is_set():

@@ -27,7 +27,7 @@ from tests.support.asleep import LOOKS, times_asleep
 from tests.support.notes import Note, Notes, is_alive, wait_gone
 from tests.support.raw import a_client, crowd
 from tests.support.system import Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 SEED = int.from_bytes(os.urandom(4))
 TASKS = "system_tasks"
@@ -144,7 +144,7 @@ def hit(pid: int, fault: str, *, pause_s: float = PAUSE_S) -> Iterator[None]:
         awaken.start()
     yield
     if fault == "pause":
-        awaken.join()
+        awaken.join(LIMIT_S)
     else:
         wait_gone(pid)
 
@@ -270,7 +270,7 @@ def test_clients_beyond_the_descriptor_limit_wait_and_affect_no_others(tmp_path:
         load.begun()
         before = {name: entry["pid"] for name, entry in jobyard.processes().items()}
         front = psutil.Process(before["gateway-8080"]).children()
-        old_friend = http.client.HTTPConnection("127.0.0.1", jobyard.port(), timeout=10)
+        old_friend = http.client.HTTPConnection("127.0.0.1", jobyard.port(), timeout=LIMIT_S)
         old_friend.connect()
 
         with contextlib.closing(old_friend), crowd(jobyard, b"", size=4 * limit):

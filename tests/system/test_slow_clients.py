@@ -86,7 +86,7 @@ def test_ten_requests_at_once_on_one_connection_are_all_answered_in_order(small:
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_a_client_that_sends_far_too_much_still_gets_the_answer(small: Jobyard, size: int, is_chunked: bool) -> None:
     piece = b"x" * MIB
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", small.port(), timeout=30)) as client:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", small.port(), timeout=LIMIT_S)) as client:
         length = {} if is_chunked else {"Content-Length": str(size)}
         headers = {"Content-Type": "application/json"} | length
         client.request("POST", "/api/jobs", (piece for _ in range(size // MIB)), headers, encode_chunked=is_chunked)

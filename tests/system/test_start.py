@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.system import Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 CANNOT_START = 2
 DOUBLE = "from jobyard import task\n\n@task('double')\ndef double(payload):\n    return payload * 2\n"
@@ -140,6 +140,6 @@ def stop_all(folder: Path) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-m", "jobyard", "stop-all"], cwd=folder, env=Jobyard.environment_for(folder), capture_output=True,
         text=True,
-        check=True, timeout=60,
+        check=True, timeout=LIMIT_S,
     )  # fmt: skip
     return done.stdout.splitlines()

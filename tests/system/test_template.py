@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.support.system import Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 ONE_OF_EACH = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 2}
 CANNOT_START = 2
@@ -102,7 +102,7 @@ def answering() -> Iterator[int]:
         yield server.server_address[1]
     finally:
         server.shutdown()
-        thread.join()
+        thread.join(LIMIT_S)
         server.server_close()
 
 

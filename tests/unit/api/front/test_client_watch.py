@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobyard.api.front.client_watch import ClientWatch
+from tests.support.waiting import LIMIT_S
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -51,7 +52,7 @@ def test_each_thread_has_its_own_client_and_none_after_its_request(pair: Pair) -
     with watch.watch(ours):
         thread = threading.Thread(target=lambda: seen.append(watch.is_gone()))
         thread.start()
-        thread.join()
+        thread.join(LIMIT_S)
 
     assert seen == [False]
     assert not watch.is_gone()

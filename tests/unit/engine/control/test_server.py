@@ -19,7 +19,7 @@ from jobyard.engine.control.client import Control, ControlAway
 from jobyard.engine.control.protocol import EXPOSED, KEY, OVERVIEW, SOCKET, read_key
 from tests.support.asleep import LOOKS, times_asleep
 from tests.support.control_process import ControlProcess
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 COUNTERS = {f"jobs_{number}_total": number * 12345 for number in range(40)}
 
@@ -152,7 +152,7 @@ def test_twelve_components_ten_times_a_second_are_read_whole(control: ControlPro
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(LIMIT_S)
 
     read = control.client(deadline_s=10.0).call(OVERVIEW, "read", ["latest"])["counters"]
     assert sorted(read) == names

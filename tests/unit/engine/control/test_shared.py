@@ -7,6 +7,7 @@ from typing import Any
 
 from jobyard.engine.control.shared import MOST_OUTCOMES, Commands, Counters, Overview, Roster
 from jobyard.engine.world import World
+from tests.support.waiting import LIMIT_S
 
 COMMAND = {"id": "1", "verb": "restart", "argument": "worker-7001"}
 
@@ -72,7 +73,7 @@ def test_a_supervisor_waits_for_a_command_and_gets_it_at_once() -> None:
     shared.give("another", COMMAND | {"id": "2"})
     shared.give("supervisor", COMMAND)
 
-    thread.join(30)
+    thread.join(LIMIT_S)
     assert taken == [COMMAND]
 
 
@@ -89,7 +90,7 @@ def test_who_asks_again_replaces_its_earlier_question() -> None:
 
     shared.give("supervisor", COMMAND)
 
-    second.join(30)
+    second.join(LIMIT_S)
     assert sorted(answers.values(), key=str) in ([None, COMMAND], [COMMAND, None])
 
 
