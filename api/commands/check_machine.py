@@ -25,7 +25,7 @@ from jobyard.engine.errors import CannotStart
 from jobyard.engine.store.port import CAUTION
 from jobyard.engine.store.sqlite.engine import is_sound, words
 from jobyard.engine.supervisor.data_dir import DataDir
-from jobyard.engine.supervisor.ports import explain, open_ports
+from jobyard.engine.supervisor.ports import advice_on_clients, explain, given_to_clients, open_ports
 from jobyard.engine.topology import FIRST_PORTS, GATEWAY, ROLES, all_components
 from jobyard.engine.version import version
 from jobyard.engine.world import World
@@ -179,7 +179,10 @@ def _look_at_free_ports(settings: Settings, expected: list[int]) -> Iterator[Fin
     for fault in explain(settings.host, faults):
         message, _, remedy = fault.partition(": ")
         yield broken("ports", message, remedy)
-    if not faults:
+    if passing := given_to_clients(expected):
+        message = f"another program's outgoing connection may have {_spans(passing)} when Jobyard starts"
+        yield warning("ports", message, advice_on_clients())
+    elif not faults:
         yield fine("ports", f"{_spans(expected)} on {settings.host} are free")
 
 

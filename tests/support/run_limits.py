@@ -13,7 +13,7 @@ LONGEST_S = 900
 
 
 def pytest_configure() -> None:
-    """Undo what `nohup` and a script's `&` leave: tests send these signals to processes, which would inherit that they are ignored."""
+    """Undo what `nohup` and a script's `&` leave: tests send these signals to processes, which would inherit that."""
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number is signal.SIGINT else lambda number, frame: None)
