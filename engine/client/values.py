@@ -31,6 +31,7 @@ class JobOptions(TypedDict, total=False):
     max_retries: int | None
     timeout_s: float | None
     idempotency_key: str | None
+    unique: bool | str | Mapping[str, Any] | None
 
 
 class NewJob(JobOptions, total=False):

@@ -75,8 +75,8 @@ class CancelledBecause(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit
     schedule: str | None = None
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One job as stored.
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
+    """One job as stored. Between processes it travels as an array.
 
     Few jobs have any of the fields from `unique_key` on: `held_key` is the unique key while the job may hold it, `held_until` the
     end of its window; `lane` names what the job must have to itself in order to run, `slot` is the lane while the job has it.
@@ -171,7 +171,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A queued job as the queue sees it: enough to order and list it; everything else stays in the store."""
+    """A job as the queue sees it: enough to list it and to name its lease."""
 
     job_id: str
     epoch: int
@@ -205,6 +205,8 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     status: Status | None = None
     task: str | None = None
     queue: str | None = None
+    unique_key: str | None = None
+    schedule: str | None = None
     text: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -245,8 +247,8 @@ def to_json(job: Job) -> bytes:
             "unique_key": job.unique_key, "limit": job.limit, "after": _shown_dependencies(job.after), "run_if": job.run_if,
             "ref": job.ref, "group": job.group, "schedule": job.schedule, "fire_at": rfc3339(job.fire_at),
             "expires_s": None if job.expires_s is None else _number(job.expires_s), "expires_at": rfc3339(job.expires_at),
-            "cancelled_because": job.cancelled_because, "traceparent": job.traceparent, "tracestate": job.tracestate,
-            "tags": job.tags,
+            "cancelled_because": job.cancelled_because if job.status is Status.CANCELLED else None,
+            "traceparent": job.traceparent, "tracestate": job.tracestate, "tags": job.tags,
         }
     )  # fmt: skip
 

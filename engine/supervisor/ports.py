@@ -1,6 +1,6 @@
-"""The listening sockets of all components, opened before the first fork: a port in use is told at start, not in a log.
+"""The listening sockets of all components, opened before the first fork, so that a port in use is reported at start.
 
-They outlive whoever serves them, so that a connection that comes while the front is being replaced waits instead of failing.
+They outlive the process that serves them, so a connection that is made while the front is being replaced waits instead of failing.
 The kernel gives ports of a certain range to outgoing connections. There a port may be in use for a moment although nobody listens.
 """
 
@@ -25,7 +25,7 @@ CLIENT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 def open_ports(
     host: str, ports: Iterable[int], *, world: World | None = None
 ) -> tuple[dict[int, socket.socket], dict[int, int]]:  # fmt: skip
-    """The sockets by port, and for each port that cannot be had the error's number.
+    """The sockets by port, and the error number of each port that cannot be opened.
 
     With a `world`, a port in use on which nobody listens is tried again for `PATIENCE_S`.
     """

@@ -1,6 +1,6 @@
-"""Which tasks the workers of this data folder know: a file that they write at start and schedulers read.
+"""The tasks that the workers of this data folder have: a file that is written at start and read by schedulers.
 
-So a scheduler can refuse an unknown task and knows a task's defaults without importing anybody's modules.
+So a scheduler can refuse an unknown task, and knows a task's defaults, without importing the user's modules.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from jobyard.engine.jobs.submission import TaskDefaults
+from jobyard.engine.jobs.unique_field import Asked
 from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.wire.run_dir import RunDir
 
@@ -17,7 +19,7 @@ FILE = "tasks.json"
 
 
 def write_catalog(run_dir: RunDir, options: Mapping[str, TaskOptions]) -> None:
-    """Replace the file whole."""
+    """Replace the file atomically."""
     path = run_dir.path / FILE
     fresh = path.with_suffix(f".{os.getpid()}")
     fresh.write_bytes(msgspec.json.encode(options))
@@ -25,12 +27,22 @@ def write_catalog(run_dir: RunDir, options: Mapping[str, TaskOptions]) -> None:
 
 
 def read_catalog(text: bytes) -> Mapping[str, TaskOptions]:
-    """What another host's `Catalog.text` says."""
+    """The tasks in another host's `Catalog.text`."""
     return msgspec.json.decode(text, type=dict[str, TaskOptions])
 
 
+def defaults_of(options: Mapping[str, TaskOptions]) -> Mapping[str, TaskDefaults]:
+    """What a submission needs of each task."""
+    return {
+        name: TaskDefaults(
+            max_retries=one.max_retries, timeout_s=one.timeout_s, unique=None if one.unique is None else Asked(**one.unique)
+        )
+        for name, one in options.items()
+    }  # fmt: skip
+
+
 class Catalog:
-    """The file, read again when it was replaced."""
+    """The file, read again after it was replaced."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self._path = run_dir.path / FILE
@@ -42,7 +54,7 @@ class Catalog:
         return msgspec.json.encode(self.options())
 
     def options(self) -> Mapping[str, TaskOptions]:
-        """Every known task; none while no worker has been started on this data folder."""
+        """Every known task; none before a worker was first started on this data folder."""
         try:
             found = self._path.stat()
             if self._read != (found.st_mtime_ns, found.st_ino):

@@ -1,6 +1,6 @@
-"""A task called in this process, with the surroundings that its code sees in a worker: `current_job()`, JSON in and out.
+"""Runs a task in this process, in the environment that its code sees in a worker: `current_job()`, JSON in and out.
 
-What a worker does around it is left out: no time-out, no retries, no process of its own.
+The rest of what a worker does is left out: no timeout, no retries, no process of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TIMEOUT_S = 3600.0
 
 
 def call_inline(function: Callable[[Any], Any], payload: Any, *, attempt: int = 1, timeout_s: float | None = None) -> Any:
-    """What the function returns for this payload, both as they would be after their way through JSON; raises what it raises."""
+    """The function's result for this payload, both converted to JSON and back; raises what the function raises."""
     world = World()
     job = CurrentJob(
         job_id=world.object_id(), attempt=attempt, epoch=2 * attempt, retry_count=attempt - 1,
@@ -31,14 +31,14 @@ def call_inline(function: Callable[[Any], Any], payload: Any, *, attempt: int = 
 
 
 def call_as(job: CurrentJob, function: Callable[[Any], Any], payload: Any) -> Any:
-    """What the function returns while this is the current job; a coroutine is run to its end."""
+    """The function's result while this is the current job; a coroutine is run to its end."""
     with executing(job):
         value = function(payload)
         return _run_to_its_end(value) if inspect.iscoroutine(value) else value
 
 
 def _run_to_its_end(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """By a loop of its own; in a thread of its own where this one has a loop already, as in an asynchronous test."""
+    """Run in a new event loop; in a new thread if this one already has a loop, as in an asynchronous test."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -49,7 +49,7 @@ def _run_to_its_end(coroutine: Coroutine[Any, Any, Any]) -> Any:
     def run() -> None:
         try:
             ended.append(asyncio.run(coroutine))
-        except BaseException as wrong:  # carried over to the thread that waits for it
+        except BaseException as wrong:  # raised again in the thread that waits for it
             raised.append(wrong)
 
     thread = threading.Thread(target=run, name="task")

@@ -1,4 +1,4 @@
-"""The tasks that this process knows: `@task` notes a function under a name.
+"""The tasks of this process: `@task` registers a function under a name.
 
 A task function can be called and tested directly, as before; see `function.py` for what else can be done with it.
 """
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, ParamSpec, TypeVar
 
+from jobyard.engine.jobs.template import Template
+from jobyard.engine.jobs.unique_field import read_unique
 from jobyard.engine.tasks.function import TaskFunction
 
 P = ParamSpec("P")
@@ -19,10 +21,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """What `@task` said of a task's jobs; None: the setting's default."""
+    """What `@task` said of a task's jobs; None: the setting's default. `unique`: the fields of `unique_field.Asked`."""
 
     max_retries: int | None = None
     timeout_s: float | None = None
+    unique: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +44,22 @@ class Registry:
         self._tasks: dict[str, Task] = {}
 
     def add(self, task: Task) -> None:
-        """Note it; raises `ValueError` when another function has the name."""
+        """Register it; raises `ValueError` if another function has the name."""
         known = self._tasks.get(task.name)
         if known is not None and known.function is not task.function:
             raise ValueError(f"task {task.name!r} is defined twice: in {_place(known)} and in {_place(task)}")
         self.replace(task)
 
     def replace(self, task: Task) -> None:
-        """Note it in place of what had the name."""
+        """Register it in place of the function that had the name."""
         self._tasks[task.name] = task
 
     def get(self, name: str) -> Task | None:
-        """The task of this name."""
+        """The task with this name."""
         return self._tasks.get(name)
 
     def has_tasks_of(self, module: str) -> bool:
-        """Whether a function of this module, or of one below it, is a task."""
+        """Whether a function of this module, or of a submodule, is a task."""
         modules = (str(getattr(task.function, "__module__", "")) for task in self._tasks.values())
         return any(name == module or name.startswith(f"{module}.") for name in modules)
 
@@ -65,7 +68,7 @@ class Registry:
         return any(inspect.iscoroutinefunction(inspect.unwrap(task.function)) for task in self._tasks.values())
 
     def options(self) -> Mapping[str, TaskOptions]:
-        """What schedulers must know of every task."""
+        """The options of every task, for schedulers."""
         return {name: task.options for name, task in self._tasks.items()}
 
 
@@ -74,21 +77,36 @@ DEFINED = Registry()
 
 
 def task(
-    name: str, *, max_retries: int | None = None, timeout_s: float | None = None
+    name: str, *, max_retries: int | None = None, timeout_s: float | None = None,
+    unique: bool | str | Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]:  # fmt: skip
-    """Register a function, plain or `async`, under a name. It gets the payload; what it returns (JSON) is the job's result."""
+    """Register a function, plain or `async`, under a name. It gets the payload; what it returns (JSON) is the job's result.
+
+    `unique`: as for a job; its key may name fields of the payload: `{"key": "{doc}"}`.
+    """
     if not isinstance(name, str) or not 0 < len(name) <= 255 or not name.isprintable():
         raise ValueError(f"a task's name must be a printable string of 1 to 255 characters, not {name!r}")
     if max_retries is not None and not (_is_number(max_retries, int) and 0 <= max_retries <= 100):
         raise ValueError(f"max_retries of task {name!r} must be an integer from 0 to 100, not {max_retries!r}")
     if timeout_s is not None and not (_is_number(timeout_s, int | float) and 0 < timeout_s <= 604800):
         raise ValueError(f"timeout_s of task {name!r} must be a number above 0, at most 604800, not {timeout_s!r}")
+    options = TaskOptions(max_retries=max_retries, timeout_s=timeout_s, unique=_unique(name, unique))
 
     def note(function: Callable[P, R]) -> TaskFunction[P, R]:
-        DEFINED.add(Task(name=name, function=function, options=TaskOptions(max_retries=max_retries, timeout_s=timeout_s)))
+        DEFINED.add(Task(name=name, function=function, options=options))
         return TaskFunction(function, name=name, timeout_s=timeout_s)
 
     return note
+
+
+def _unique(name: str, unique: object) -> dict[str, Any] | None:
+    try:
+        asked = read_unique(dict(unique) if isinstance(unique, Mapping) else unique)
+        if asked is not None and asked.key is not None:
+            Template(asked.key)
+    except ValueError as wrong:
+        raise ValueError(f"unique of task {name!r} must be {wrong}, not {unique!r}") from None
+    return None if asked is None else asked._asdict()
 
 
 def _is_number(value: object, kind: type | UnionType) -> bool:

@@ -1,4 +1,4 @@
-"""Imports the modules that `TASKS` names, and tells what a person should know about them."""
+"""Imports the modules that `TASKS` names, and warns about suspicious ones."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MAX_TRACEBACK_CHARS = 8_000
 
 
 class NotImported(Exception):
-    """A module of `TASKS` cannot be imported; the cause is what it raised."""
+    """A module of `TASKS` cannot be imported; `__cause__` is the exception that it raised."""
 
 
 def import_all(modules: list[str], tell: Callable[[str], None]) -> list[str]:
-    """Import them in this order, each told of before; warnings. Raises `NotImported`."""
+    """Import the modules in order, reporting each before its import; returns warnings. Raises `NotImported`."""
     warnings = []
     for name in modules:
         tell(name)
@@ -35,7 +35,7 @@ def import_all(modules: list[str], tell: Callable[[str], None]) -> list[str]:
 
 
 def words_for(module: str, wrong: BaseException) -> str:
-    """One line: which module, what was raised, in which file and line."""
+    """One line: the module, the exception, its file and line."""
     reason = str(wrong).split("\n")[0]
     place = ""
     steps = traceback.extract_tb(_from_the_module_on(wrong.__traceback__))
@@ -48,12 +48,12 @@ def words_for(module: str, wrong: BaseException) -> str:
 
 
 def traceback_of(wrong: BaseException) -> str:
-    """From the user's first line on, of a bounded length."""
+    """The traceback from the user's first line on, of a bounded length."""
     return traceback_text(wrong, _from_the_module_on(wrong.__traceback__), max_chars=MAX_TRACEBACK_CHARS).rstrip()
 
 
 def files_of_the_user() -> list[str]:
-    """Of all modules that are neither the standard library's nor an installed package's nor ours."""
+    """The files of all modules that belong neither to the standard library, nor to an installed package, nor to Jobyard."""
     foreign = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
     files = [getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if name.partition(".")[0] != "jobyard"]
     return sorted({file for file in files if isinstance(file, str) and file.endswith(".py") and not file.startswith(foreign)})
@@ -66,7 +66,7 @@ def _without_tasks(name: str, module: ModuleType) -> str:
 
 
 def _from_the_module_on(trace: TracebackType | None) -> TracebackType | None:
-    """What the import system and we do above it tells its author nothing."""
+    """Frames of the import system and of Jobyard, which do not help the module's author."""
     step = trace
     while step is not None and _is_plumbing(step.tb_frame.f_code.co_filename):
         step = step.tb_next
