@@ -70,15 +70,29 @@ class MongoClaims:
     # ---- claiming
 
     def _choose(self, now: datetime, allocation: Allocation, served: Served) -> dict[ObjectId, str]:
-        """The jobs to claim, each with its worker, in claiming order."""
+        """The jobs to claim, each with its worker, in claiming order.
+
+        Only jobs that were lost before are skipped while there is room. If they fill a page, the next one leaves out their like, so
+        that they do not hide those behind them.
+        """
         chosen: dict[ObjectId, str] = {}
-        for document in self._candidates(now, allocation.most, served):
-            if not allocation.most:
+        lost_below: int | None = None
+        while allocation.most:
+            found, is_full = self._candidates(now, allocation.most, served, lost_below)
+            skipped: list[int] = []
+            for document in found:
+                if not allocation.most:
+                    break
+                if document["_id"] in chosen:
+                    continue
+                worker = allocation.place(Candidate(task=document["task"], lost_count=document["lost_count"]))
+                if worker is None:
+                    skipped.append(document["lost_count"])
+                else:
+                    chosen[document["_id"]] = worker
+            lost_below = min(skipped, default=0)
+            if not lost_below or not is_full:
                 break
-            candidate = Candidate(task=document["task"], lost_count=document["lost_count"])
-            worker = allocation.place(candidate)
-            if worker is not None:
-                chosen[document["_id"]] = worker
         return chosen
 
     def _begin(
@@ -126,21 +140,26 @@ class MongoClaims:
 
     # ---- candidates
 
-    def _candidates(self, now: datetime, most: int, served: Served) -> list[Document]:
-        """One page in claiming order; where there are many, each claimer of a host takes a different part of them."""
-        if not most:
-            return []
+    def _candidates(
+        self, now: datetime, most: int, served: Served, lost_below: int | None
+    ) -> tuple[list[Document], bool]:  # fmt: skip
+        """One page in claiming order, and whether there may be more; of many, each claimer of a host takes a different part."""
         number, claimers = self._place
-        found = self._page(now, served, max(FEW, min(most, MOST_A_CLAIM)) * claimers, CANDIDATE_FIELDS)
+        size = max(FEW, min(most, MOST_A_CLAIM)) * claimers
+        found = self._page(now, served, size, CANDIDATE_FIELDS, lost_below)
+        is_full = len(found) == size
         if claimers > 1 and len(found) > FEW * claimers:
             found = [document for document in found if int.from_bytes(document["_id"].binary[-3:]) % claimers == number] or found
-        return found[:MOST_A_CLAIM]
+        return found[:MOST_A_CLAIM], is_full
 
-    def _page(self, now: datetime, served: Served, size: int, fields: Document) -> list[Document]:
-        """The first due jobs in claiming order."""
+    def _page(
+        self, now: datetime, served: Served, size: int, fields: Document, lost_below: int | None = None
+    ) -> list[Document]:  # fmt: skip
+        """The first due jobs in claiming order; of those that were lost less than `lost_below` times, if it is given."""
         found: list[Document] = []
+        seldom_lost = {} if lost_below is None else {"lost_count": {"$lt": lost_below}}
         for portion in _portions(served, at_most=STRETCHES):
-            due = {"status": PENDING, "priority": ANY_PRIORITY, "scheduled_at": {"$lte": now}, **portion}
+            due = {"status": PENDING, "priority": ANY_PRIORITY, "scheduled_at": {"$lte": now}, **portion, **seldom_lost}
             found += self._ask(due, served, fields, sort=DUE, limit=size)
         return sorted(found, key=_in_order)[:size]
 
