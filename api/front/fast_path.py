@@ -197,7 +197,7 @@ class FastPath:
         if pending.is_in_thread:
             return
         if is_conclusive(reply) and not (isinstance(reply, Accepted) and reply.repeated):
-            self._finish(pending, pending.fast_route.jobs.told(reply))
+            self._finish(pending, pending.fast_route.jobs.submission_reply(reply))
         else:
             self._hand_to_thread(pending)
 
@@ -219,7 +219,7 @@ class FastPath:
         scheduler = pending.fast_route.scheduler
         try:
             answer = scheduler.resume(pending.submit, pending.name, pending) if pending.was_sent else scheduler.send(pending.submit)
-            return pending.fast_route.jobs.told(answer)
+            return pending.fast_route.jobs.submission_reply(answer)
         except Exception as error:
             return self._error_handlers.reply_to(error, pending.environ)
 

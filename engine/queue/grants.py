@@ -72,6 +72,7 @@ class WatcherRoom:
     waits: bool = False
     was_woken: bool = False
     pushes: int = 0
+    unconfirmed_bytes: int = 0
     costs: dict[str, int] = field(default_factory=dict)
     """The changed costs that it has not been sent yet."""
 

@@ -22,7 +22,7 @@ from jobyard.engine.jobs.job import Ticket, ticket_for
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
-from jobyard.engine.queue.grants import Grants
+from jobyard.engine.queue.grants import Grants, WatcherRoom
 from jobyard.engine.queue.leases import Lease, Leases
 from jobyard.engine.store.port import Due, Served, Store
 from jobyard.engine.timestamps import rfc3339
@@ -50,6 +50,8 @@ from jobyard.engine.wire.messages import (
 from jobyard.engine.world import World
 
 LOOK_S = 1.0
+UNCONFIRMED_BYTES = 256 << 10
+"""A watcher keeps what was not confirmed, so after this much a confirmation is worth a message of its own."""
 NOTHING_DUE = Due(counts=[0] * 10)
 
 
@@ -127,8 +129,7 @@ class Queue:
         if message.is_last or message.least:
             self._grants.give_back(peer)
         if message.is_last:
-            pushes = self._grants.watchers[peer].pushes if peer in self._grants.watchers else 0
-            peer.send(Room(granted=[], pushes=pushes))
+            self._confirm(peer, self._grants.watchers.get(peer))
             return
         self._grants.reserve(peer, owner=message.owner, least=message.least)
         self._is_active = self._is_active or message.least > 0
@@ -138,8 +139,13 @@ class Queue:
         if missing and not message.is_again:  # else the worker may have received them before; it finds them when it connects
             leases = [(ticket.job_id, ticket.epoch) for delivery in missing for ticket in delivery.tickets]
             peer.send(Undelivered(leases=leases))
-        if peer in self._grants.watchers:
-            self._grants.watchers[peer].pushes += 1
+        watcher = self._grants.watchers.get(peer)
+        if watcher is None:
+            return
+        watcher.pushes += 1
+        watcher.unconfirmed_bytes += sum(len(memoryview(delivery.jobs)) for delivery in message.deliveries)
+        if watcher.unconfirmed_bytes > UNCONFIRMED_BYTES:
+            self._confirm(peer, watcher)
 
     def _pass_on(self, watcher: Peer, delivery: Delivery, is_again: bool) -> bool:
         """Lease the jobs to their worker; False if it is gone."""
@@ -160,9 +166,15 @@ class Queue:
         self._is_active = True
         return True
 
+    def _confirm(self, peer: Peer, watcher: WatcherRoom | None) -> None:
+        """Without a grant; otherwise the next one confirms the pushes before it."""
+        peer.send(Room(granted=[], pushes=watcher.pushes if watcher is not None else 0))
+        if watcher is not None:
+            watcher.unconfirmed_bytes = 0
+
     def _grant(self) -> None:
         for peer, watcher, offers in self._grants.match():
-            costs, watcher.costs = watcher.costs, {}
+            costs, watcher.costs, watcher.unconfirmed_bytes = watcher.costs, {}, 0
             peer.send(Room(granted=offers, pushes=watcher.pushes, costs=costs))
         for peer in self._grants.holders_to_wake():
             peer.send(Wake(due_at=self._world.now()))

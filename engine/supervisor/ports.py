@@ -1,6 +1,6 @@
-"""The listening sockets of all components, opened before the first fork, so that a port in use is reported at start.
+"""The listening sockets of all components, opened before the first fork, so that a port in use is an error of the start.
 
-They outlive the process that serves them, so a connection that is made while the front is being replaced waits instead of failing.
+They outlive the process that serves them, so a connection that arrives while the front is being replaced waits instead of failing.
 The kernel gives ports of a certain range to outgoing connections. There a port may be in use for a moment although nobody listens.
 """
 
@@ -25,7 +25,7 @@ CLIENT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 def open_ports(
     host: str, ports: Iterable[int], *, world: World | None = None
 ) -> tuple[dict[int, socket.socket], dict[int, int]]:  # fmt: skip
-    """The sockets by port, and the error number of each port that cannot be opened.
+    """The sockets by port, and the errno of each port that could not be opened.
 
     With a `world`, a port in use on which nobody listens is tried again for `PATIENCE_S`.
     """
@@ -57,7 +57,7 @@ def _open(host: str, ports: Iterable[int]) -> tuple[dict[int, socket.socket], di
 
 
 def explain(host: str, faults: dict[int, int]) -> list[str]:
-    """One line for all ports in use, one for each other reason, with the remedy."""
+    """The error messages, each with a remedy: one for all ports in use, and one for each other reason."""
     lines: list[str] = []
     for number in sorted(set(faults.values())):
         ports = sorted(port for port, fault in faults.items() if fault == number)
@@ -95,7 +95,7 @@ def advice_on_clients() -> str:
 def _explain_in_use(host: str, ports: list[int]) -> list[str]:
     passing = [port for port in _without_listener(dict.fromkeys(ports, errno.EADDRINUSE)) if port in given_to_clients(ports)]
     taken = [port for port in ports if port not in passing]
-    lines = [f"{_named(host, taken)} in use{_by_whom(set(taken))}: stop what listens there, or set PORT_OFFSET"] if taken else []
+    lines = [f"{_named(host, taken)} in use{_listening_pids(set(taken))}: stop what listens there, or set PORT_OFFSET"] if taken else []
     if passing:
         lines.append(f"{_named(host, passing)} in use by an outgoing connection of another program: {advice_on_clients()}")
     return lines
@@ -112,7 +112,7 @@ def _without_listener(faults: dict[int, int]) -> list[int]:
     return [port for port in in_use if port not in listening]
 
 
-def _by_whom(ports: set[int]) -> str:
+def _listening_pids(ports: set[int]) -> str:
     pids = {one.pid for one in _listening() if one.laddr.port in ports and one.pid}
     return f" by pid {', '.join(map(str, sorted(pids)))}" if pids else ""
 

@@ -1,6 +1,6 @@
-"""What `@task` makes of a function: the same function to whoever calls it, which can also be submitted as a job.
+"""The object that `@task` returns: it can be called like the function that it wraps, and submitted as a job.
 
-What that takes, the client and an event loop, is loaded when it is used: no process of Jobyard's own carries it.
+The client and asyncio are imported on first use, so that Jobyard's own processes do not load them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 class TaskFunction(Generic[P, R]):
-    """A function with the name of a task."""
+    """A function registered as a task."""
 
     def __init__(self, function: Callable[P, R], *, name: str, timeout_s: float | None) -> None:
         functools.update_wrapper(self, function)
@@ -30,17 +30,20 @@ class TaskFunction(Generic[P, R]):
         return self._function(*args, **kwargs)
 
     def submit(self, payload: Any = None, **options: Unpack[JobOptions]) -> str:
-        """Submit a job of this task to the service at JOBYARD_URL, or to the one of `client.default.use_client`; its id."""
+        """Submit a job of this task to the service at JOBYARD_URL, or to the one set by `use_client`; returns the job's id."""
         default_client = importlib.import_module("jobyard.engine.client.default").default_client
         return str(default_client().submit(self, payload, **options))
 
     def run_inline(self, payload: Any = None, *, attempt: int = 1) -> Any:
-        """Run it here and now as that attempt at a job, with a `current_job()`: its result, or what it raises. For tests."""
+        """Run the task in this process as the given attempt of a job, with a `current_job()`; for tests.
+
+        Returns its result, or raises what it raises.
+        """
         call_inline = importlib.import_module("jobyard.engine.tasks.inline").call_inline
         return call_inline(self._function, payload, attempt=attempt, timeout_s=self._timeout_s)
 
     def __reduce__(self) -> str:
-        """It travels to other processes by its place in its module, as functions do."""
+        """Pickled by its qualified name, as functions are."""
         return str(vars(self)["__qualname__"])
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
-"""Runs a task in this process, in the environment that its code sees in a worker: `current_job()`, JSON in and out.
+"""Calls a task in this process as a worker would: with a `current_job()`, payload and result passed through JSON.
 
-The rest of what a worker does is left out: no timeout, no retries, no process of its own.
+Without what a worker adds: timeout, retries, a separate process.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ TIMEOUT_S = 3600.0
 
 
 def call_inline(function: Callable[[Any], Any], payload: Any, *, attempt: int = 1, timeout_s: float | None = None) -> Any:
-    """The function's result for this payload, both converted to JSON and back; raises what the function raises."""
+    """The function's result for this payload, both encoded and decoded as JSON; raises what the function raises."""
     world = World()
     job = CurrentJob(
         job_id=world.object_id(), attempt=attempt, epoch=2 * attempt, retry_count=attempt - 1,
-        deadline=world.now() + timedelta(seconds=timeout_s or TIMEOUT_S), report=lambda *told: None,
+        deadline=world.now() + timedelta(seconds=timeout_s or TIMEOUT_S), report=lambda *progress: None,
     )  # fmt: skip
     sent = json.loads(json.dumps(payload, allow_nan=False))
     return json.loads(json.dumps(call_as(job, function, sent), allow_nan=False))
 
 
 def call_as(job: CurrentJob, function: Callable[[Any], Any], payload: Any) -> Any:
-    """The function's result while this is the current job; a coroutine is run to its end."""
+    """The function's result with this job as the current one; a coroutine is run to completion."""
     with executing(job):
         value = function(payload)
-        return _run_to_its_end(value) if inspect.iscoroutine(value) else value
+        return _run_coroutine(value) if inspect.iscoroutine(value) else value
 
 
-def _run_to_its_end(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run in a new event loop; in a new thread if this one already has a loop, as in an asynchronous test."""
+def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run it in a new event loop; in a new thread if this one is already running a loop, as in an async test."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -49,7 +49,7 @@ def _run_to_its_end(coroutine: Coroutine[Any, Any, Any]) -> Any:
     def run() -> None:
         try:
             ended.append(asyncio.run(coroutine))
-        except BaseException as wrong:  # raised again in the thread that waits for it
+        except BaseException as wrong:  # raised again in the waiting thread
             raised.append(wrong)
 
     thread = threading.Thread(target=run, name="task")

@@ -1,6 +1,6 @@
-"""The tasks of this process: `@task` registers a function under a name.
+"""The registry of tasks in this process: `@task` registers a function under a name.
 
-A task function can be called and tested directly, as before; see `function.py` for what else can be done with it.
+A task function can still be called and tested directly; see `function.py` for what it adds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """What `@task` said of a task's jobs; None: the setting's default. `unique`: the fields of `unique_field.Asked`."""
+    """The options given to `@task`; None means the setting's default."""
 
     max_retries: int | None = None
     timeout_s: float | None = None
@@ -51,15 +51,15 @@ class Registry:
         self.replace(task)
 
     def replace(self, task: Task) -> None:
-        """Register it in place of the function that had the name."""
+        """Register it, replacing any task of that name."""
         self._tasks[task.name] = task
 
     def get(self, name: str) -> Task | None:
-        """The task with this name."""
+        """The task of this name, or None."""
         return self._tasks.get(name)
 
     def has_tasks_of(self, module: str) -> bool:
-        """Whether a function of this module, or of a submodule, is a task."""
+        """Whether a function of this module, or of one of its submodules, is a task."""
         modules = (str(getattr(task.function, "__module__", "")) for task in self._tasks.values())
         return any(name == module or name.startswith(f"{module}.") for name in modules)
 
@@ -68,22 +68,19 @@ class Registry:
         return any(inspect.iscoroutinefunction(inspect.unwrap(task.function)) for task in self._tasks.values())
 
     def options(self) -> Mapping[str, TaskOptions]:
-        """The options of every task, for schedulers."""
+        """The options of every task, by name."""
         return {name: task.options for name, task in self._tasks.items()}
 
 
 DEFINED = Registry()
-"""What `@task` has noted in this process; a module is executed once in a process, and so are its decorators."""
+"""The tasks registered by `@task` in this process."""
 
 
 def task(
     name: str, *, max_retries: int | None = None, timeout_s: float | None = None,
     unique: bool | str | Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]:  # fmt: skip
-    """Register a function, plain or `async`, under a name. It gets the payload; what it returns (JSON) is the job's result.
-
-    `unique`: as for a job; its key may name fields of the payload: `{"key": "{doc}"}`.
-    """
+    """Register a function, plain or `async`, under a name. It receives the payload, and its return value (JSON) is the result."""
     if not isinstance(name, str) or not 0 < len(name) <= 255 or not name.isprintable():
         raise ValueError(f"a task's name must be a printable string of 1 to 255 characters, not {name!r}")
     if max_retries is not None and not (_is_number(max_retries, int) and 0 <= max_retries <= 100):
