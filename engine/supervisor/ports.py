@@ -95,7 +95,9 @@ def advice_on_clients() -> str:
 def _explain_in_use(host: str, ports: list[int]) -> list[str]:
     passing = [port for port in _without_listener(dict.fromkeys(ports, errno.EADDRINUSE)) if port in given_to_clients(ports)]
     taken = [port for port in ports if port not in passing]
-    lines = [f"{_named(host, taken)} in use{_listening_pids(set(taken))}: stop what listens there, or set PORT_OFFSET"] if taken else []
+    lines = []
+    if taken:
+        lines.append(f"{_named(host, taken)} in use{_listening_pids(set(taken))}: stop what listens there, or set PORT_OFFSET")
     if passing:
         lines.append(f"{_named(host, passing)} in use by an outgoing connection of another program: {advice_on_clients()}")
     return lines
