@@ -7,16 +7,14 @@ the candidates, newest first; all other filters are checked on each candidate.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs.job import Job, JobFilter, Status, without_payload
 from jobyard.engine.store.bounds import LOOK, LOOK_BYTES, UNBOUNDED, shown_bytes
-from jobyard.engine.store.port import Count, Page, Served
+from jobyard.engine.store.port import Count, Page
 from jobyard.engine.store.search_text import Finder
 from jobyard.engine.store.sqlite import rows, statements
-from jobyard.engine.store.sqlite.claims import served_values
 
 CREATED_AT, PAYLOAD, RESULT, ERROR = (rows.READ_COLUMNS.index(name) for name in ("created_at", "payload", "result", "error"))
 NAMED = ("unique_key", "schedule", "status", "task", "queue")
@@ -70,20 +68,6 @@ class SqliteSearch:
     def _count_found(self, wanted: JobFilter, look: int) -> Count:
         page = self.page(wanted, limit=look, cursor=None, max_bytes=UNBOUNDED, whole=False, look=look)
         return Count(count=len(page.jobs), is_exact=page.cursor is None)
-
-    def count_ahead(self, job: Job, *, now: datetime, served: Served, look: int) -> Count:
-        """See `Store.count_ahead`."""
-        what = {
-            **served_values(served), "now": rows.to_ms(now), "look": look, "id": rows.to_blob(job.job_id),
-            "scheduled_at": rows.to_ms(job.scheduled_at),
-        }  # fmt: skip
-        looks = [(statements.COUNT_DUE, priority) for priority in range(9, job.priority, -1)]
-        count, is_exact = 0, True
-        for question, priority in (*looks, (statements.COUNT_DUE_BEFORE, job.priority)):
-            looked, found = self._run(question, {**what, "priority": priority}).fetchone()
-            count += found
-            is_exact = is_exact and looked < look
-        return Count(count=count, is_exact=is_exact)
 
 
 def _named(wanted: JobFilter) -> tuple[str, ...]:
