@@ -1,9 +1,14 @@
-"""Hooks for every test; see the modules."""
+"""What holds for every test, see the modules. As plugins, because hooks of a conftest do not see the fixtures of a session."""
 
-from tests.support.process_sweep import (  # noqa: F401
-    pytest_fixture_setup,
-    pytest_runtest_makereport,
-    pytest_runtest_protocol,
-    pytest_runtest_teardown,
-)
-from tests.support.run_limits import pytest_configure, pytest_runtest_call  # noqa: F401
+from __future__ import annotations
+
+import pytest
+
+from tests.support import process_sweep, run_limits
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Called once, when this file is read."""
+    for plugin in (process_sweep, run_limits):
+        if not config.pluginmanager.is_registered(plugin):
+            config.pluginmanager.register(plugin)
