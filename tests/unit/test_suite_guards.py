@@ -16,7 +16,7 @@ from tests.support.system import CHECKOUT
 from tests.support.waiting import LIMIT_S
 
 CONFTEST = """
-from tests.conftest import *
+from tests.conftest import pytest_configure
 from tests.support import process_sweep, run_limits
 
 process_sweep.GRACE_S = 0.1
@@ -46,14 +46,15 @@ class Ended:
 
 
 def run_suite(folder: Path, test: str, *, ignored: signal.Signals | None = None) -> Ended:
-    (folder / "conftest.py").write_text(CONFTEST)
-    (folder / "test_it.py").write_text(START + test)
+    (folder / "tests").mkdir()
+    (folder / "tests" / "conftest.py").write_text(CONFTEST)
+    (folder / "tests" / "test_it.py").write_text(START + test)
     options = ["-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", ".", "-c", os.devnull]
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
     before = None if ignored is None else signal.signal(ignored, signal.SIG_IGN)  # is inherited
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, "test_it.py"], cwd=folder, env=environment, capture_output=True, text=True,
+            [sys.executable, "-m", "pytest", *options, "tests"], cwd=folder, env=environment, capture_output=True, text=True,
             timeout=LIMIT_S, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     finally:
@@ -83,18 +84,22 @@ def test_what_a_shared_fixture_started_stays_for_the_next_test(tmp_path: Path) -
     ended = run_suite(tmp_path, """
 import pytest
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared():
     with subprocess.Popen(["sleep", "1000"]) as process:
         yield process
         process.kill()
 
-def test_first(shared):
+@pytest.fixture
+def lent(shared):
+    return shared
+
+def test_first(lent):
     assert subprocess.run(["true"]).returncode == 0
     assert False
 
-def test_second(shared):
-    assert shared.poll() is None
+def test_second(lent):
+    assert lent.poll() is None
 """)
 
     assert "1 failed, 1 passed" in ended.output
