@@ -19,7 +19,8 @@ from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.topology import COUNTING
 from jobyard.engine.wire.caller import SILENT_S, Caller
-from jobyard.engine.wire.messages import CountJobs, Explain, Json, Message, Ping, Refused
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import CountJobs, Explain, Json, Ping, Refused
 from jobyard.engine.world import World
 
 HEALTH_S = SILENT_S

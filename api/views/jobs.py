@@ -21,6 +21,7 @@ from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Verb
 from jobyard.engine.jobs.submission import MAX_BATCH
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     Accepted,
     CancelJob,
@@ -31,7 +32,6 @@ from jobyard.engine.wire.messages import (
     List,
     ListExecutions,
     ListTasks,
-    Message,
     RetryJob,
     Submit,
 )

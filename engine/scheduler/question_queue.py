@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from jobyard.engine.jobs.job import JobFilter
 from jobyard.engine.wire.hub import Envelope, Peer
-from jobyard.engine.wire.messages import ChangeMany, CountMatching, Explain, List, Message
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import ChangeMany, CountMatching, Explain, List
 from jobyard.engine.world import World
 
 ANSWER_S = 0.05

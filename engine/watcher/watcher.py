@@ -30,21 +30,10 @@ from jobyard.engine.watcher.places import Places
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.wire.hub import Envelope, Network, Peer
-from jobyard.engine.wire.messages import (
-    Closed,
-    Json,
-    Message,
-    OwnersDied,
-    Ping,
-    Ready,
-    Refused,
-    Reserve,
-    Room,
-    Undelivered,
-    Wake,
-    Withdrawn,
-)
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Closed, Json, OwnersDied, Ping, Ready, Refused, Wake
 from jobyard.engine.wire.queue_connector import QueueConnector
+from jobyard.engine.wire.queue_messages import Reserve, Room, Undelivered, Withdrawn
 from jobyard.engine.world import World
 
 RECONNECT_S = 0.1
@@ -242,10 +231,10 @@ class Watcher:
         if next_due is None:
             return until_poll_s
         until_due_s = (next_due - self._world.now()).total_seconds() + DUE_SLACK_S
-        if until_due_s > 0:
+        if self._has_skipped:
+            until_due_s = max(until_due_s, SKIPPED_S)
+        elif until_due_s > 0:
             until_due_s += self._world.jitter(DUE_SPREAD_S)  # otherwise all watchers would wake at once, and one suffices
-        elif self._has_skipped:
-            until_due_s = SKIPPED_S
         self._look_now = until_due_s <= until_poll_s
         return max(0.0, min(until_poll_s, until_due_s))
 

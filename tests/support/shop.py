@@ -21,7 +21,8 @@ from jobyard.engine.tasks.registry import Registry, Task, TaskOptions
 from jobyard.engine.template.messages import Hello, Retire, encode
 from jobyard.engine.wire.capacity import SLOT_UNITS
 from jobyard.engine.wire.hub import Envelope, Hub, Stream
-from jobyard.engine.wire.messages import Ack, Leased, Message, Release, Want
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.queue_messages import Ack, Leased, Release, Want
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.worker.executor_handle import ExecutorHandle
 from jobyard.engine.worker.template_client import TemplateClient

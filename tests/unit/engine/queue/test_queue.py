@@ -13,22 +13,18 @@ from jobyard.engine.queue.queue import LOOK_S, Queue
 from jobyard.engine.store.port import ANYTHING, Served
 from jobyard.engine.wire.capacity import SLOT_UNITS, Offer
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import (
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import GetItems, Json, Ping, Refused, Wake
+from jobyard.engine.wire.queue_messages import (
     Ack,
     Delivery,
     Extend,
-    GetItems,
-    Json,
     Leased,
-    Message,
-    Ping,
     Push,
-    Refused,
     Release,
     Reserve,
     Room,
     Undelivered,
-    Wake,
     Want,
     WatcherGone,
     Withdrawn,

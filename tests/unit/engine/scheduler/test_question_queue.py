@@ -8,7 +8,8 @@ from jobyard.engine.jobs.job import JobFilter, Status
 from jobyard.engine.jobs.lifecycle import Verb
 from jobyard.engine.scheduler.question_queue import ANSWER_S, MAX_HEAVY, QuestionQueue, is_heavy
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import CancelJob, ChangeMany, CountMatching, Explain, Find, List, ListExecutions, Message
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import CancelJob, ChangeMany, CountMatching, Explain, Find, List, ListExecutions
 from tests.support.network import FakePeer
 from tests.support.world import FakeWorld
 

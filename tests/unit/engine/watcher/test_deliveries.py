@@ -9,7 +9,7 @@ from jobyard.engine.jobs.job import Job, Status, ticket_for
 from jobyard.engine.watcher.deliveries import Deliveries
 from jobyard.engine.watcher.places import CLAIM_BYTES
 from jobyard.engine.wire.capacity import SLOT_UNITS
-from jobyard.engine.wire.messages import Push
+from jobyard.engine.wire.queue_messages import Push
 from tests.support.builders import a_job
 from tests.support.claims import WORKER, claim
 from tests.support.memory_store import MemoryStore

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jobyard.engine.wire.capacity import SLOT_UNITS
-from jobyard.engine.wire.messages import Ack, Extend, Release, Want
 from jobyard.engine.wire.queue_connector import QueueConnector
+from jobyard.engine.wire.queue_messages import Ack, Extend, Release, Want
 from jobyard.engine.worker.queue_client import QueueClient
 from tests.support.network import FakeNetwork, FakePeer
 

@@ -18,7 +18,8 @@ from jobyard import Retry, Unrecoverable, current_job
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Status
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import CancelAsked, GetOutput, OutputNow, WatcherGone
+from jobyard.engine.wire.messages import CancelAsked, GetOutput, OutputNow
+from jobyard.engine.wire.queue_messages import WatcherGone
 from jobyard.engine.world import World
 from tests.support.builders import a_job
 from tests.support.claims import WATCHER
