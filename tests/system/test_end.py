@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.notes import Notes, is_alive
 from tests.support.system import Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 TASKS = "system_tasks"
 
@@ -44,7 +44,7 @@ def test_a_killed_front_is_replaced_and_requests_wait_for_the_new_one(tmp_path: 
         http_workers = front.children()
 
         pid = jobyard.kill("gateway-8080")
-        psutil.wait_procs(http_workers, timeout=1)
+        psutil.wait_procs(http_workers, timeout=LIMIT_S)
         job_id = jobyard.submit("while nobody listens")
         jobyard.wait_replaced("gateway-8080", pid)
 

@@ -52,7 +52,7 @@ def server(answer: Callable[[int], bytes]) -> Iterator[int]:
 
 def load(answer: Callable[[int], bytes], *, requests: int = 20, connections: int = 3) -> LoadResult:
     with server(answer) as port:
-        return Generator(Load(port=port, path="/", body="{}", requests=requests, connections=connections, within_s=10)).run()
+        return Generator(Load(port=port, path="/", body="{}", requests=requests, connections=connections, within_s=LIMIT_S)).run()
 
 
 def test_every_request_is_answered_once() -> None:

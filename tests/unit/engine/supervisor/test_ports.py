@@ -13,6 +13,7 @@ import pytest
 from jobyard.engine.supervisor import ports
 from jobyard.engine.supervisor.ports import PATIENCE_S, explain, open_ports
 from jobyard.engine.world import World
+from tests.support.waiting import LIMIT_S
 
 LOOPBACK = "127.0.0.1"
 
@@ -44,7 +45,7 @@ def test_free_ports_are_open_when_this_returns(taken: list[int]) -> None:
     listeners, faults = open_ports(LOOPBACK, [free, taken[0]])
 
     assert list(faults) == [taken[0]]
-    with listeners[free], socket.create_connection((LOOPBACK, free), timeout=1):
+    with listeners[free], socket.create_connection((LOOPBACK, free), timeout=LIMIT_S):
         pass
 
 
