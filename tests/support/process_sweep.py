@@ -37,6 +37,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Mark what is started from here on, and sweep after the test's own fixtures are gone."""
     os.environ[MARK] = f"{os.getpid()} {item.nodeid}"
     item.stash[_STARTED] = _started
+    item.stash[_BEFORE] = frozenset(psutil.Process().children())
     try:
         return (yield)
     finally:
@@ -84,10 +85,25 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
         if left:
             pytest.fail(f"the test left processes: {left}", pytrace=False)
     end_all(mark, folder)
+    end_forks(item.stash[_BEFORE])
 
 
 _STARTED = pytest.StashKey[int]()
 _FAILED = pytest.StashKey[bool]()
+_BEFORE = pytest.StashKey[frozenset[psutil.Process]]()
+
+
+def end_forks(before: frozenset[psutil.Process]) -> None:
+    """Kill what the test forked from this process: it has no mark, as the kernel shows the environment of the last `exec`."""
+    own = _environment_of(psutil.Process())
+    _kill({child for child in psutil.Process().children() if child not in before and _environment_of(child) == own})
+
+
+def _environment_of(process: psutil.Process) -> bytes:
+    try:
+        return Path(f"/proc/{process.pid}/environ").read_bytes()
+    except OSError:
+        return b""
 
 
 def end_all(mark: str, folder: Path | None) -> None:

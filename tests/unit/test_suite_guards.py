@@ -73,6 +73,24 @@ def test_a_test_that_fails_leaves_no_process_behind(tmp_path: Path, environment:
     assert (tmp_path / "pids").exists() and ended.left == []
 
 
+def test_a_test_that_fails_leaves_no_fork_of_its_own_process_behind(tmp_path: Path) -> None:
+    test = """
+import os, time
+
+def test_it():
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(1000)
+        os._exit(0)
+    Path("pids").write_text(str(pid))
+    assert False
+"""
+    ended = run_suite(tmp_path, test)
+
+    assert "1 failed" in ended.output
+    assert (tmp_path / "pids").exists() and ended.left == []
+
+
 def test_a_test_that_passes_and_leaves_a_process_behind_fails(tmp_path: Path) -> None:
     ended = run_suite(tmp_path, "def test_it():\n    start()\n")
 
