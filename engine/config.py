@@ -160,7 +160,13 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("QUEUES", "", _queues, "comma-separated names of the queues whose jobs this host runs; unset: all"),
         ("DATA_DIR", "var", _folder, "folder for the database file, sockets and pid file"),
         ("HOST", "127.0.0.1", _address, "address to listen on"),
-        ("PORT_OFFSET", "0", _whole(0, 50000), "added to every port, so that several instances can run side by side"),
+        (
+            "PORT_OFFSET",
+            "0",
+            _whole(0, 50000),
+            "added to every port, so that several instances can run side by side; above 23,700, another program's connection may"
+            " have a port",
+        ),
         ("SCHEDULERS", "3", _whole(1, 32), "number of schedulers"),
         ("WATCHERS", "3", _whole(1, 32), "number of watchers"),
         ("WORKERS", "3", _whole(1, 64), "number of workers"),

@@ -6,11 +6,11 @@ Standard library only, because it runs in the user's interpreter. The worker con
 from __future__ import annotations
 
 import json
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
+from jobyard.engine.executor.traceback_text import traceback_text
 from jobyard.engine.tasks.context import Interrupted, Retry, Unrecoverable
 
 MAX_RESULT_BYTES = 1 << 20
@@ -74,15 +74,14 @@ def _retry_request(delay_s: float | None, message: str) -> TaskOutcome:
 
 
 def _traceback_of(wrong: BaseException, calling_code: str | tuple[str, ...]) -> str | None:
-    """The traceback from the task's first frame on; only the end of a long one is kept."""
+    """The traceback from the task's first frame on, of a bounded length."""
 
     def first_task_frame(trace: TracebackType | None) -> TracebackType | None:
         while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(calling_code):
             trace = trace.tb_next
         return trace
 
-    text = _text_or("", lambda: "".join(traceback.format_exception(type(wrong), wrong, first_task_frame(wrong.__traceback__))))
-    return _bounded(text) if len(text) <= MAX_ERROR_CHARS else "…" + _bounded(text[-MAX_ERROR_CHARS:])
+    return _bounded(_text_or("", lambda: traceback_text(wrong, first_task_frame(wrong.__traceback__), max_chars=MAX_ERROR_CHARS)))
 
 
 def _text_or(default: str, build: Callable[[], str]) -> str:
@@ -94,9 +93,9 @@ def _text_or(default: str, build: Callable[[], str]) -> str:
 
 
 def _bounded(text: str) -> str:
-    """Truncate the text, and replace characters that cannot be stored."""
+    """At most `MAX_ERROR_CHARS`, with characters that cannot be stored replaced."""
     text = text[: MAX_ERROR_CHARS + 1].encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
-    return text if len(text) <= MAX_ERROR_CHARS else text[:MAX_ERROR_CHARS] + "…"
+    return text if len(text) <= MAX_ERROR_CHARS else text[: MAX_ERROR_CHARS - 1] + "…"
 
 
 _to_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode

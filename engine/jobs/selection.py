@@ -83,7 +83,8 @@ FILTERS: Mapping[str, Filter] = {
             name="queue", read=_queue, meaning="only jobs of this queue", schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$"}
         ),
         Filter(
-            name="text", read=_text, meaning="only jobs whose payload or error contains this text; case is ignored",
+            name="text", read=_text,
+            meaning="only jobs whose payload or error contains this text; case, and how JSON escapes a character, do not matter",
             schema={"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": r"^[^\x00-\x1f\x7f]*$"},
         ),
         Filter(

@@ -23,6 +23,7 @@ from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.scheduler.bulk import key_holder, take_step
 from jobyard.engine.scheduler.completion_watch import CompletionWatch
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
+from jobyard.engine.scheduler.question_queue import MAX_HEAVY, QuestionQueue
 from jobyard.engine.scheduler.replies import Replies
 from jobyard.engine.scheduler.why import FactCollector
 from jobyard.engine.store.bounds import OUTPUTS_BYTES
@@ -96,6 +97,7 @@ class Scheduler:
             owner=self._owner, settings=settings, world=world, store=store, catalog=self._catalog, other_hosts=self._other_hosts
         )  # fmt: skip
         self._draining = False
+        self._question_queue = QuestionQueue(world, answer=self._answer, refuse=self._refuse_heavy)
         self._answers: dict[type, Callable[..., Message]] = {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping,
@@ -106,10 +108,14 @@ class Scheduler:
     @property
     def drained(self) -> bool:
         """Whether every request has a reply."""
-        return self._draining and self._group_commit.is_over
+        return self._draining and self._is_idle
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._group_commit.is_over and self._question_queue.is_empty
 
     def tick(self, inbox: list[Envelope]) -> float:
-        """Answer pings, store a portion of the submissions, then answer the other requests."""
+        """Answer pings, store a portion of the submissions, then answer a portion of the other requests."""
         for envelope in inbox:
             if isinstance(envelope.message, Submit) and envelope.peer is not None:
                 self._group_commit.take(envelope.peer, envelope.message)
@@ -122,13 +128,14 @@ class Scheduler:
                 self._completion_watch.take(envelope.peer, envelope.message)
             elif isinstance(envelope.message, Closed) and envelope.peer is not None:
                 self._completion_watch.drop(envelope.peer)
+                self._question_queue.drop(envelope.peer)
+            elif type(envelope.message) in self._answers:
+                self._question_queue.take(envelope)
         self._group_commit.commit()
         self._replies.send()
-        for envelope in inbox:
-            if not isinstance(envelope.message, Ping):
-                self._answer(envelope)
+        self._question_queue.answer()
         self._completion_watch.look()
-        return min(IDLE_S, self._completion_watch.next_look_s()) if self._group_commit.is_over else 0.0
+        return min(IDLE_S, self._completion_watch.next_look_s()) if self._is_idle else 0.0
 
     def drain(self) -> None:
         """All received requests are answered; nothing else is ever in progress between two iterations."""
@@ -168,6 +175,10 @@ class Scheduler:
         if answer is not None and envelope.peer is not None:
             self._questions += not isinstance(envelope.message, Ping)
             self._reply(envelope, self._guarded(answer, envelope.message))
+
+    def _refuse_heavy(self, envelope: Envelope) -> None:
+        words = f"{MAX_HEAVY} searches, counts and bulk requests wait already; try again, or use fewer filters"
+        self._reply(envelope, Refused(code="overloaded", message=words, retry_after_s=1))
 
     def _reply(self, envelope: Envelope, reply: Message) -> None:
         """Send a reply. One that is too large for a frame is replaced by a refusal, so it affects only its own request."""

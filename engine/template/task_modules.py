@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from types import ModuleType, TracebackType
 
+from jobyard.engine.executor.traceback_text import traceback_text
 from jobyard.engine.tasks.registry import DEFINED
 
 MAX_TRACEBACK_CHARS = 8_000
@@ -47,9 +48,8 @@ def import_error(module: str, wrong: BaseException) -> str:
 
 
 def traceback_of(wrong: BaseException) -> str:
-    """The traceback from the user's first frame on; only the end of a long one is kept."""
-    lines = traceback.format_exception(type(wrong), wrong, _from_the_module_on(wrong.__traceback__))
-    return "".join(lines)[-MAX_TRACEBACK_CHARS:].rstrip()
+    """The traceback from the user's first frame on, of a bounded length."""
+    return traceback_text(wrong, _from_the_module_on(wrong.__traceback__), max_chars=MAX_TRACEBACK_CHARS).rstrip()
 
 
 def files_of_the_user() -> list[str]:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from jobyard.engine.errors import StoreBroken, StoreUnavailable
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import Change
-from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
+from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
 from jobyard.engine.store.port import (
     ANYTHING,
     Allocation,
@@ -181,7 +181,7 @@ class ProcessStore:
         return self._call("version", self._shared.version)
 
     def list_jobs(
-        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = PAGE_BYTES, whole: bool = True,
         look: int = LOOK,
     ) -> Page:  # fmt: skip
         def read() -> Page:
@@ -222,8 +222,8 @@ class ProcessStore:
     def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
         return self._call("outputs", lambda: self._shared.outputs(job_id, max_bytes=max_bytes))
 
-    def hosts(self) -> list[HostHeartbeat]:
-        return self._call("hosts", self._shared.hosts)
+    def hosts(self, *, confirmed: bool = False) -> list[HostHeartbeat]:
+        return self._call("hosts", lambda: self._shared.hosts(confirmed=confirmed))
 
     def ping(self) -> str:
         return self._call("ping", self._shared.ping)

@@ -33,7 +33,7 @@ from tests.support.builders import a_host_lease, a_job
 from tests.support.claims import WATCHER, WORKER
 from tests.support.memory_store import MemoryStore
 from tests.support.templates import ForkedTemplate
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 QUEUE = "queue-6000"
 
@@ -142,7 +142,7 @@ class Shop:
         self.until(lambda: self.job(job_id).attempt > 0 and self.job(job_id).status is not Status.RUNNING)
         return self.job(job_id)
 
-    def until(self, holds: Callable[[], object], within_s: float = 15) -> None:
+    def until(self, holds: Callable[[], object], within_s: float = LIMIT_S) -> None:
         """Turn after turn."""
 
         def turned() -> object:

@@ -111,11 +111,13 @@ class MongoInsert:
         self._keys = MongoUniqueKeys(server)
         self._has_written = False
         self._staged_since: dict[str, datetime] = {}
+        self._unfinished: set[str] = set()
 
     def insert(self, requests: Sequence[Sequence[Job]], abandoned: Callable[[int], bool]) -> list[Insertion]:
         """See `Store.insert`. A request that conflicts with another process's unfinished one is reported as abandoned."""
         answers: dict[int, Insertion] = {}
         self._has_written = False
+        self.finish_own()
         try:
             for _ in range(ROUNDS):
                 self._try(requests, abandoned, answers)
@@ -308,6 +310,13 @@ class MongoInsert:
             found = self._server.jobs.find({"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}}, {"_id": 1})
             return {str(document["_id"]) for document in found}
 
+    def finish(self, job_ids: Sequence[str]) -> bool:
+        """Make jobs visible whose request is stored, but whose writer has not finished; whether there were any."""
+        staged = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "status": STAGED}
+        with self._server.call():
+            batches = self._server.jobs.distinct("batch", staged)
+        return bool(batches and self._finish(batches))
+
     # ---- batch records
 
     def _commit(self, batches: list[str]) -> set[str]:
@@ -327,9 +336,16 @@ class MongoInsert:
             with self._server.call(writes=True):
                 self._server.jobs.delete_many({"batch": {"$in": list(undone)}, "status": STAGED})
         stored = set(batches) - undone
-        with contextlib.suppress(StoreUnavailable):
-            self._finish(list(stored))
+        self._unfinished |= stored
+        self.finish_own()
         return stored
+
+    def finish_own(self) -> None:
+        """Make jobs visible whose request this process has stored; tried again until it succeeds."""
+        if self._unfinished:
+            with contextlib.suppress(StoreUnavailable):
+                self._finish(list(self._unfinished))
+                self._unfinished.clear()
 
     def _finish(self, batches: list[str]) -> set[str]:
         """Make the stored batches' jobs pending; returns which batches are stored."""

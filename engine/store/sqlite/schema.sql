@@ -47,7 +47,7 @@ CREATE TABLE jobs (
 ) STRICT;
 
 CREATE UNIQUE INDEX jobs_by_id ON jobs (job_id);
-CREATE INDEX jobs_due ON jobs (priority, scheduled_at, seq, task, queue) WHERE status = 'pending' AND lane IS NULL;
+CREATE INDEX jobs_due ON jobs (task, priority, scheduled_at, seq, queue) WHERE status = 'pending' AND lane IS NULL;
 CREATE UNIQUE INDEX jobs_by_key ON jobs (idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL AND held_key IS NULL;
 CREATE INDEX jobs_finished_with_key ON jobs (held_until) WHERE finished_at IS NOT NULL AND held_key IS NOT NULL;

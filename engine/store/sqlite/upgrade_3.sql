@@ -1,5 +1,6 @@
 -- From schema 2 to 3: unique keys, schedules, limits, workflows and tags; the status `blocked`.
--- Adding a column takes the same time whatever the number of jobs; the new indexes contain none of the jobs that exist.
+-- Adding a column takes the same time whatever the number of jobs. Of the new indexes only `jobs_due`, which begins with the task from
+-- now on, contains jobs that exist.
 
 ALTER TABLE jobs ADD COLUMN unique_key TEXT;
 ALTER TABLE jobs ADD COLUMN held_key TEXT;
@@ -18,7 +19,7 @@ DROP INDEX jobs_finished;
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL AND held_key IS NULL;
 CREATE INDEX jobs_finished_with_key ON jobs (held_until) WHERE finished_at IS NOT NULL AND held_key IS NOT NULL;
 DROP INDEX jobs_due;
-CREATE INDEX jobs_due ON jobs (priority, scheduled_at, seq, task, queue) WHERE status = 'pending' AND lane IS NULL;
+CREATE INDEX jobs_due ON jobs (task, priority, scheduled_at, seq, queue) WHERE status = 'pending' AND lane IS NULL;
 CREATE UNIQUE INDEX jobs_by_held_key ON jobs (held_key) WHERE held_key IS NOT NULL;
 CREATE INDEX jobs_by_unique_key ON jobs (unique_key, created_at) WHERE unique_key IS NOT NULL;
 CREATE UNIQUE INDEX jobs_by_fire ON jobs (schedule, fire_at) WHERE fire_at IS NOT NULL;

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,6 +17,7 @@ from jobyard.engine.jobs.lifecycle import TABLE, Change, IllegalTransition, Verb
 from tests.support.builders import a_job
 from tests.support.world import START
 
+HTTP_EXAMPLES = Path(__file__).parents[4] / "docs/http-examples.md"
 NOW = START + timedelta(seconds=7)
 WORKER = "box:b00t:worker-7001:1"
 SUCCESS = Outcome(status=ExecutionStatus.SUCCESS, result=b"1")
@@ -230,6 +233,20 @@ def test_another_try_starts_anew_and_keeps_the_number_of_attempts() -> None:
 
     assert (again.attempt, again.retry_count, again.lost_count, again.error, again.finished_at) == (6, 0, 0, None, None)
     assert (again.status, again.scheduled_at, again.cancel_requested_at) == (Status.PENDING, NOW, None)
+
+
+def test_a_job_that_was_cancelled_before_its_time_is_due_at_once_when_it_is_retried() -> None:
+    job = a_job(status=Status.CANCELLED, scheduled_at=NOW + timedelta(days=1), finished_at=START)
+
+    assert lifecycle.retry(job, now=NOW).after(job).scheduled_at == NOW
+
+
+def test_the_documentation_names_everything_that_a_retry_resets() -> None:
+    changed = set(lifecycle.retry(a_job(status=Status.FAILED), now=NOW).fields) - {"status", "epoch", "updated_at"}
+    row = next(line for line in HTTP_EXAMPLES.read_text().splitlines() if line.startswith("| reset |"))
+
+    assert "a requested cancellation" in row
+    assert {*re.findall(r"`(\w+)`", row), "cancel_requested_at"} == changed
 
 
 def test_a_hold_of_a_living_owner_is_shown_to_last_a_lease_from_now() -> None:
