@@ -5,12 +5,12 @@ Standard library only: this runs where users' code lives. Whoever stores it make
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
+from jobyard.engine.jobs.json_text import NotJson, to_json_text
 from jobyard.engine.tasks.context import Interrupted, Retry, Unrecoverable
 
 MAX_RESULT_BYTES = 1 << 20
@@ -34,26 +34,33 @@ class TaskOutcome:
 
 
 def success(value: object) -> TaskOutcome:
-    """It returned this; a failure when that is no JSON or too much of it."""
+    """It returned this; a failure for good when that cannot be stored, because the work is done and would only be done again."""
     try:
-        result = _to_json(value).encode()
-    except (TypeError, ValueError, RecursionError) as wrong:
-        return failure(f"its result is not JSON: {wrong}")
+        result = to_json_text(value, root="result")
+    except NotJson as wrong:
+        return failure(f"its result is not JSON: {wrong}", unrecoverable=True)
     if len(result) > MAX_RESULT_BYTES:
-        return failure(f"its result is {len(result)} bytes of JSON; at most {MAX_RESULT_BYTES} are kept")
+        words = f"its result is {len(result)} bytes of JSON; at most {MAX_RESULT_BYTES} are stored"
+        return failure(words, unrecoverable=True)
     return TaskOutcome(status=SUCCESS, result=result)
 
 
-def raised(wrong: BaseException, *, ours: str | tuple[str, ...]) -> TaskOutcome:
-    """It raised this; `SystemExit` and `KeyboardInterrupt` are failures. `ours`: where the files lie that called it."""
+def raised(
+    wrong: BaseException, *, ours: str | tuple[str, ...], is_final: Callable[[BaseException], bool] = lambda wrong: False
+) -> TaskOutcome:  # fmt: skip
+    """It raised this; `SystemExit` and `KeyboardInterrupt` are failures. `ours`: where the files lie that called it.
+
+    `is_final`: whether the task's options rule out another attempt.
+    """
     match wrong:
         case Interrupted():  # the worker knows why, and finds the words
             return failure(str(wrong), _traceback_of(wrong, ours))
-        case Retry(delay_s=delay_s):
+        case Retry(delay_s=delay_s) if not is_final(wrong):
             return _wish(delay_s, str(wrong))
         case _:
             words = _shown(lambda: f"{type(wrong).__name__}: {wrong}", otherwise=type(wrong).__name__)
-            return failure(words, _traceback_of(wrong, ours), unrecoverable=isinstance(wrong, Unrecoverable))
+            is_over = isinstance(wrong, Unrecoverable) or is_final(wrong)
+            return failure(words, _traceback_of(wrong, ours), unrecoverable=is_over)
 
 
 def failure(words: str, traceback_words: str | None = None, *, unrecoverable: bool = False) -> TaskOutcome:
@@ -96,6 +103,3 @@ def _bounded(text: str) -> str:
     """Short enough, and without what cannot be stored."""
     text = text[: MAX_ERROR_CHARS + 1].encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
     return text if len(text) <= MAX_ERROR_CHARS else text[:MAX_ERROR_CHARS] + "…"
-
-
-_to_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode

@@ -21,12 +21,11 @@ from jobyard.engine.errors import InvalidRequest, TooLarge
 from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.idempotency import digest_of
 from jobyard.engine.jobs.job import Job, at_least
-from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
+from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, MAX_DEPTH, shown
 from jobyard.engine.world import later_id
 
 MAX_BATCH = 10_000
 MAX_PAYLOAD_BYTES = 1 << 20
-MAX_DEPTH = 100
 MAX_DELAY_S = 315_360_000
 PRIORITIES = {"low": 1, "normal": 5, "high": 9}
 QUEUE_PATTERN = r"[A-Za-z0-9_.-]{1,64}"

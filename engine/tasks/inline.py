@@ -13,27 +13,33 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
+from jobyard.engine.jobs.json_text import to_json_text
 from jobyard.engine.tasks.context import CurrentJob, executing
 from jobyard.engine.world import World
 
 TIMEOUT_S = 3600.0
 
 
-def call_inline(function: Callable[[Any], Any], payload: Any, *, attempt: int = 1, timeout_s: float | None = None) -> Any:
-    """What the function returns for this payload, both as they would be after their way through JSON; raises what it raises."""
+def call_inline(
+    bind: Callable[[object], Callable[[], Any]], payload: Any, *, attempt: int = 1, timeout_s: float | None = None
+) -> Any:  # fmt: skip
+    """What the task returns for this payload, both as they are after their way through JSON; raises what it raises.
+
+    `bind` makes the call of a payload.
+    """
     world = World()
     job = CurrentJob(
         job_id=world.object_id(), attempt=attempt, epoch=2 * attempt, retry_count=attempt - 1,
         deadline=world.now() + timedelta(seconds=timeout_s or TIMEOUT_S), report=lambda *told: None,
     )  # fmt: skip
-    sent = json.loads(json.dumps(payload, allow_nan=False))
-    return json.loads(json.dumps(call_as(job, function, sent), allow_nan=False))
+    call = bind(json.loads(to_json_text(payload)))
+    return json.loads(to_json_text(call_as(job, call), root="result"))
 
 
-def call_as(job: CurrentJob, function: Callable[[Any], Any], payload: Any) -> Any:
-    """What the function returns while this is the current job; a coroutine is run to its end."""
+def call_as(job: CurrentJob, call: Callable[[], Any]) -> Any:
+    """What the call returns while this is the current job; a coroutine is run to its end."""
     with executing(job):
-        value = function(payload)
+        value = call()
         return _run_to_its_end(value) if inspect.iscoroutine(value) else value
 
 

@@ -81,7 +81,7 @@ def ignore_signals() -> None:
 
 
 def _task_options() -> dict[str, dict[str, object]]:
-    return {name: asdict(options) for name, options in DEFINED.options().items()}
+    return {name: asdict(options) for name, options in DEFINED.described().items()}
 
 
 def _warnings() -> list[str]:

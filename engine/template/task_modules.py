@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import sysconfig
 import traceback
@@ -12,6 +13,8 @@ from types import ModuleType, TracebackType
 from jobyard.engine.tasks.registry import DEFINED
 
 MAX_TRACEBACK_CHARS = 8_000
+OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+"""Where what calls the user's modules lies, and what they call."""
 
 
 class NotImported(Exception):
@@ -26,6 +29,7 @@ def import_all(modules: list[str], tell: Callable[[str], None]) -> list[str]:
         known = set(DEFINED.options())
         try:
             module = importlib.import_module(name)
+            DEFINED.check()
         except BaseException as wrong:  # a user's module may do anything, sys.exit() included
             raise NotImported(words_for(name, wrong)) from wrong
         if set(DEFINED.options()) <= known and not DEFINED.has_tasks_of(name):
@@ -37,7 +41,7 @@ def words_for(module: str, wrong: BaseException) -> str:
     """One line: which module, what was raised, in which file and line."""
     reason = str(wrong).split("\n")[0]
     place = ""
-    steps = traceback.extract_tb(_from_the_module_on(wrong.__traceback__))
+    steps = [step for step in traceback.extract_tb(_from_the_module_on(wrong.__traceback__)) if not step.filename.startswith(OURS)]
     if isinstance(wrong, SyntaxError) and wrong.filename:
         place = f" ({wrong.filename}, line {wrong.lineno})"
         reason = wrong.msg

@@ -109,7 +109,7 @@ def test_inline_it_raises_what_it_raises() -> None:
         picky.run_inline(1)
     with pytest.raises(KeyError):
         shout.run_inline({})
-    with pytest.raises(TypeError, match="not JSON serializable"):
+    with pytest.raises(TypeError, match="no JSON form"):
         picky.run_inline(None, attempt=2)
 
 
