@@ -21,6 +21,12 @@ JOB_ID = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
 TIME = {"type": "string", "format": "date-time"}
 MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
 MAYBE_TEXT = {"type": ["string", "null"]}
+MAYBE_TEXTS = {"type": ["array", "null"], "items": {"type": "string"}}
+DEPENDENCY = {"type": "object", "properties": {"job_id": {"type": "string"}, "ref": MAYBE_TEXT, "group": {"type": "string"}}}
+CANCELLED_BECAUSE = {
+    "type": ["object", "null"], "properties": {"reason": {"type": "string"}}, "required": ["reason"],
+    "description": "set where Jobyard itself cancelled the job: the reason, and what caused it",
+}  # fmt: skip
 OBJECTS = {"type": "array", "items": {"type": "object"}}
 COUNT = {"type": "integer", "minimum": 0}
 PATH_PARTS = {"job_id": PARAMETERS["job_id"].schema, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}}
@@ -49,7 +55,10 @@ JOB: Mapping[str, Mapping[str, object]] = {
     "queued_at": MAYBE_TIME, "locked_by": MAYBE_TEXT, "locked_until": MAYBE_TIME, "last_run_at": MAYBE_TIME,
     "next_run_at": MAYBE_TIME, "finished_at": MAYBE_TIME, "attempt": COUNT, "epoch": COUNT, "lost_count": COUNT,
     "retry_count": COUNT, "max_retries": COUNT, "timeout_s": {"type": "number"}, "idempotency_key": MAYBE_TEXT, "result": {},
-    "error": MAYBE_TEXT,
+    "error": MAYBE_TEXT, "unique_key": MAYBE_TEXT, "limit": MAYBE_TEXTS, "after": {"type": ["array", "null"], "items": DEPENDENCY},
+    "run_if": MAYBE_TEXT, "ref": MAYBE_TEXT, "group": MAYBE_TEXT, "schedule": MAYBE_TEXT, "fire_at": MAYBE_TIME,
+    "expires_s": {"type": ["number", "null"]}, "expires_at": MAYBE_TIME, "cancelled_because": CANCELLED_BECAUSE,
+    "traceparent": MAYBE_TEXT, "tracestate": MAYBE_TEXT, "tags": {"type": "array", "items": {"type": "string"}},
 }  # fmt: skip
 EXECUTION: Mapping[str, Mapping[str, object]] = {
     "execution_id": {"type": "string"}, "job_id": JOB_ID, "attempt": COUNT, "worker_id": {"type": "string"},

@@ -1,5 +1,7 @@
 """THE state machine of a job: one table, one function per verb. A status is decided nowhere else.
 
+    ──▶ BLOCKED ─────────────── cancel ──────────────────────────▶ CANCELLED
+
                  claim           enqueue            begin             complete
     ──▶ PENDING ───────▶ CLAIMED ───────▶ QUEUED ────────▶ RUNNING ────────────▶ COMPLETED
           ▲  ▲ ▲            │               │               │  │ │
@@ -61,6 +63,7 @@ TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
     (Status.RUNNING, Verb.FAIL): (Status.FAILED,),
     (Status.RUNNING, Verb.ABANDON): (Status.CANCELLED,),
     (Status.RUNNING, Verb.RELEASE): (Status.PENDING,),
+    (Status.BLOCKED, Verb.CANCEL): (Status.CANCELLED,),
     (Status.PENDING, Verb.CANCEL): (Status.CANCELLED,),
     (Status.CLAIMED, Verb.CANCEL): (Status.CANCELLED,),
     (Status.QUEUED, Verb.CANCEL): (Status.CANCELLED,),

@@ -141,11 +141,14 @@ class GroupCommit:
         limit = self._settings.max_pending
         if now - self._pending_seen_at < PENDING_KNOWN_FOR_S and self._pending_seen < limit:
             return None
-        pending = self._pending_seen = self._store.counts()[Status.PENDING]
+        counts = self._store.counts()
+        pending = self._pending_seen = counts[Status.PENDING] + counts[Status.BLOCKED]
         self._pending_seen_at = now
         if pending < limit:
             return None
-        return Refused(code="overloaded", message=f"{pending} jobs are pending and MAX_PENDING is {limit}", retry_after_s=5)
+        return Refused(
+            code="overloaded", message=f"{pending} jobs are pending or blocked and MAX_PENDING is {limit}", retry_after_s=5
+        )
 
     def _gives_up(self, one: Waiting, full: Refused | None) -> bool:
         """The last chance to abandon a request. Where the commit may take long from here on, its sender is notified."""

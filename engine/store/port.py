@@ -142,7 +142,7 @@ class Store(Protocol):
         """The number of due pending jobs that are claimed before this pending one; at most `look` per priority are examined."""
 
     def counts(self) -> dict[Status, int]:
-        """Jobs by status, all seven; exact, and cheap however many jobs are stored."""
+        """Jobs by status, all eight; exact, and cheap however many jobs are stored."""
 
     def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
         """The earliest `scheduled_at` of served pending jobs of the priorities (0 to 9) with a limit above 0, or None."""

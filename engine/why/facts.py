@@ -13,7 +13,7 @@ import msgspec
 from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.owners import parse_owner
 
-WAITING = (Status.PENDING, Status.CLAIMED, Status.QUEUED)
+WAITING = (Status.BLOCKED, Status.PENDING, Status.CLAIMED, Status.QUEUED)
 
 
 class WorkerSeen(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,9 @@ always be returned exactly as sent. Null fields are omitted. Internal fields:
     stamp      the last write that moved the job, so that a lost reply can be settled
     batch      the request that the job belongs to, until it is complete (status `staged`: not visible)
     origin     the host that accepted the job
+
+A job in a lane has its priority in `lane_priority`: the indexes of due jobs begin with the priority, so that those without a lane
+are found as if there were no others.
 """
 
 from __future__ import annotations
@@ -18,11 +21,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from bson import ObjectId
 from bson.codec_options import CodecOptions
 
 from jobyard.engine.errors import InvalidRequest
-from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, Status, Ticket
+from jobyard.engine.jobs.job import CancelledBecause, Dependency, Execution, ExecutionStatus, Job, Status, Ticket, Unique
 from jobyard.engine.jobs.lifecycle import HELD, Change
 
 Document = dict[str, Any]
@@ -39,6 +43,11 @@ SMALL = {"payload": 0, "result": 0, "execution": 0}
 """A projection; see `jobs.job.without_payload`."""
 TICKET_FIELDS = ("task", "queue", "priority", "scheduled_at", "attempt", "epoch")
 JOB_FIELDS = Job.__struct_fields__
+STRUCTS: Mapping[str, Any] = {
+    "unique": Unique, "limit": tuple[str, ...], "after": tuple[Dependency, ...], "cancelled_because": CancelledBecause,
+    "tags": tuple[str, ...],
+}  # fmt: skip
+"""Rare fields that hold more than one value, and their types."""
 
 
 def job_to_document(job: Job, *, origin: str) -> Document:
@@ -46,8 +55,10 @@ def job_to_document(job: Job, *, origin: str) -> Document:
     document: Document = {"_id": ObjectId(job.job_id)}
     for name in JOB_FIELDS:
         value = getattr(job, name)
-        if value is not None:
+        if value is not None and value != ():
             document[name] = to_bson(name, value)
+    if job.lane is not None:
+        document["lane_priority"] = document.pop("priority")
     if job.status in HELD:
         document["holder"] = job.holder
     document["origin"] = origin
@@ -58,9 +69,13 @@ def document_to_job(document: Mapping[str, Any]) -> Job:
     """The job of a document."""
     values = {name: document[name] for name in JOB_FIELDS if name in document}
     values["status"] = STATUSES[values["status"]]
+    if "lane_priority" in document:
+        values["priority"] = document["lane_priority"]
     for name in JSON_TEXT:
         if name in values:
             values[name] = values[name].encode()
+    for name in STRUCTS.keys() & values.keys():
+        values[name] = msgspec.convert(values[name], STRUCTS[name])
     return Job(**values)
 
 
@@ -73,6 +88,8 @@ def to_bson(name: str, value: Any) -> Any:
     """A job's value as stored."""
     if name in JSON_TEXT:
         return value.decode()
+    if name in STRUCTS:
+        return msgspec.to_builtins(value)
     return value.value if name == "status" else value
 
 

@@ -263,7 +263,8 @@ class MongoInsert:
         ]
         refused = self._insert_new(documents)
         if taken := refused - self._stored(refused):
-            raise Conflict("conflict", f"another job there has the idempotency key of job {min(taken)}")
+            told = f"another job there has the idempotency key, unique key or fire time of job {min(taken)}"
+            raise Conflict("conflict", told)
         return len(documents) - len(refused)
 
     # ---- recovery

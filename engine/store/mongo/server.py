@@ -55,6 +55,12 @@ STATUS, IS_PENDING = ("status", ASCENDING), {"status": Status.PENDING.value}
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 LIST_INDEXES = {"status": "by_status", "task": "by_task", "queue": "by_queue"}
 
+
+def _has(field: str) -> Document:
+    """The filter of an index of the documents that have the field."""
+    return {field: {"$exists": True}}
+
+
 INDEXES: dict[str, tuple[IndexModel, ...]] = {
     "jobs": (
         IndexModel([("task", ASCENDING), *DUE, STATUS], name=DUE_INDEX, partialFilterExpression=IS_PENDING),
@@ -65,6 +71,18 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         IndexModel([("idempotency_key", ASCENDING)], name="by_key", unique=True, sparse=True),
         IndexModel([("finished_at", ASCENDING)], name="finished", sparse=True),
         IndexModel([("batch", ASCENDING)], name="by_batch", sparse=True),
+        IndexModel([("held_key", ASCENDING)], name="by_held_key", unique=True, sparse=True),
+        IndexModel([("unique_key", ASCENDING), *NEWEST_FIRST], name="by_unique_key", partialFilterExpression=_has("unique_key")),
+        IndexModel(
+            [("schedule", ASCENDING), ("fire_at", ASCENDING)], name="by_fire", unique=True, partialFilterExpression=_has("fire_at")
+        ),
+        IndexModel([("schedule", ASCENDING), *NEWEST_FIRST], name="by_schedule", partialFilterExpression=_has("schedule")),
+        IndexModel(
+            [("lane", ASCENDING), ("scheduled_at", ASCENDING), ("_id", ASCENDING)],
+            name="in_lanes",
+            partialFilterExpression=_has("lane"),
+        ),
+        IndexModel([("slot", ASCENDING)], name="by_slot", unique=True, sparse=True),
         IndexModel(NEWEST_FIRST, name="newest"),
         *(IndexModel([(field, ASCENDING), *NEWEST_FIRST], name=name) for field, name in LIST_INDEXES.items()),
     ),

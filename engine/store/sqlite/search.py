@@ -18,7 +18,7 @@ from jobyard.engine.store.port import Count, Page, Served
 from jobyard.engine.store.search_text import Finder
 from jobyard.engine.store.sqlite import rows, statements
 
-CREATED_AT, PAYLOAD, ERROR = (rows.JOB_COLUMNS.index(name) for name in ("created_at", "payload", "error"))
+CREATED_AT, PAYLOAD, ERROR = (rows.READ_COLUMNS.index(name) for name in ("created_at", "payload", "error"))
 NAMED = ("status", "task", "queue")
 FIRST, LAST = (1 << 62, 0), -(1 << 62)
 Place = tuple[int, int]

@@ -6,25 +6,24 @@ import functools
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from jobyard.engine.store.sqlite.rows import JOB_COLUMNS
+from jobyard.engine.store.sqlite.rows import JOB_COLUMNS, PLAIN_COLUMNS, READ_COLUMNS, settings_of
 
-_ALL = ", ".join(JOB_COLUMNS)
-_SMALL = ", ".join({"payload": "x'6E756C6C'", "result": "NULL"}.get(name, name) for name in JOB_COLUMNS)
+_ALL = ", ".join(READ_COLUMNS)
+_SMALL = ", ".join({"payload": "x'6E756C6C'", "result": "NULL"}.get(name, name) for name in READ_COLUMNS)
 _TICKET = "job_id, task, queue, priority, scheduled_at, attempt, epoch"
 _HELD = "status IN ('claimed', 'queued', 'running')"
 _HOLDER = "COALESCE(locked_by, claimed_by)"
 
-INSERT_JOB = f"""
-    INSERT INTO jobs ({_ALL}) VALUES ({", ".join("?" for _ in JOB_COLUMNS)})
-    ON CONFLICT (job_id) DO NOTHING
-"""
+_INSERT = "INSERT INTO jobs ({columns}) VALUES ({values}) ON CONFLICT (job_id) DO NOTHING"
+INSERT_JOB = _INSERT.format(columns=", ".join(JOB_COLUMNS), values=", ".join("?" for _ in JOB_COLUMNS))
+INSERT_PLAIN_JOB = _INSERT.format(columns=", ".join(PLAIN_COLUMNS), values=", ".join("?" for _ in PLAIN_COLUMNS))
 FIND_BY_KEY = "SELECT job_id, request_digest FROM jobs WHERE idempotency_key = ?"
 NEXT_RECORDS = f"SELECT seq, {_ALL} FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?"
 
 COUNTS = "SELECT status, jobs FROM counts"
 COUNT_ON = "UPDATE counts SET jobs = jobs + ? WHERE status = ?"
 
-_DUE = "FROM jobs INDEXED BY jobs_due WHERE status = 'pending' AND priority ="
+_DUE = "FROM jobs INDEXED BY jobs_due WHERE status = 'pending' AND lane IS NULL AND priority ="
 _FIRST_DUE = f"""
     WITH wanted AS (SELECT value AS priority FROM json_each(?))
     SELECT priority, (SELECT scheduled_at {_DUE} wanted.priority {{served}} ORDER BY scheduled_at LIMIT 1) FROM wanted
@@ -103,16 +102,15 @@ def find(count: int, whole: bool) -> str:
 @functools.cache
 def change_job(fields: tuple[str, ...], unless_cancelled: bool) -> str:
     """The guarded update of one verb; the field names come from the lifecycle, never from a client."""
-    values = ", ".join(f"{name} = ?" for name in fields)
     also = "AND cancel_requested_at IS NULL" if unless_cancelled else ""
-    return f"UPDATE jobs SET {values} WHERE job_id = ? AND status = ? AND epoch = ? {also}"
+    return f"UPDATE jobs SET {settings_of(fields)} WHERE job_id = ? AND status = ? AND epoch = ? {also}"
 
 
 @functools.cache
 def find_unended(count: int) -> str:
     """Of `count` ids, those whose jobs exist and have not ended."""
     ids = ", ".join("?" * count)
-    return f"SELECT job_id FROM jobs WHERE job_id IN ({ids}) AND status IN ('pending', 'claimed', 'queued', 'running')"
+    return f"SELECT job_id FROM jobs WHERE job_id IN ({ids}) AND status IN ('blocked', 'pending', 'claimed', 'queued', 'running')"
 
 
 @functools.cache
@@ -121,7 +119,7 @@ def list_jobs(named: tuple[str, ...], *, whole: bool) -> str:
     fits = _fits(named)
     large = {"payload": "x'6E756C6C'", "result": "NULL"}
     columns = ", ".join(
-        f"CASE WHEN {fits} THEN {name if whole else large[name]} END" if name in large else name for name in JOB_COLUMNS
+        f"CASE WHEN {fits} THEN {name if whole else large[name]} END" if name in large else name for name in READ_COLUMNS
     )
     return f"SELECT seq, {fits}, {columns} {_newest_first(named)} ORDER BY created_at DESC, seq DESC"
 

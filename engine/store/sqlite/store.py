@@ -79,9 +79,7 @@ class SqliteStore:
         return insertions
 
     def _insert(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
-        insertion, inserted = insert_jobs(self._connection, jobs, is_abandoned)
-        self._deltas[Status.PENDING] += inserted
-        return insertion
+        return insert_jobs(self._connection, jobs, is_abandoned, self._deltas)
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
         now_ms = rows.to_ms(now) or 0
@@ -259,7 +257,8 @@ class SqliteStore:
                 try:
                     is_new = self._run(statements.INSERT_JOB, rows.job_to_row(job)).rowcount == 1
                 except sqlite3.IntegrityError as taken:
-                    raise Conflict("conflict", f"another job there has the idempotency key of job {job.job_id}") from taken
+                    told = f"another job there has the idempotency key, unique key or fire time of job {job.job_id}"
+                    raise Conflict("conflict", told) from taken
                 self._deltas[job.status] += is_new
                 written += is_new
                 ended = (execution for execution in executions if execution.status is not ExecutionStatus.RUNNING)

@@ -333,7 +333,9 @@ def test_a_job_is_shown_as_the_contract_says(bench: Bench) -> None:
         "scheduled_at": now, "created_at": now, "updated_at": now, "claimed_by": None, "claimed_at": None, "queued_at": None,
         "locked_by": None, "locked_until": None, "last_run_at": None, "next_run_at": None, "finished_at": None, "attempt": 0,
         "epoch": 0, "lost_count": 0, "retry_count": 0, "max_retries": 5, "timeout_s": 60, "idempotency_key": None, "result": None,
-        "error": None,
+        "error": None, "unique_key": None, "limit": None, "after": None, "run_if": None, "ref": None, "group": None,
+        "schedule": None, "fire_at": None, "expires_s": None, "expires_at": None, "cancelled_because": None, "traceparent": None,
+        "tracestate": None, "tags": [],
     }  # fmt: skip
 
 
@@ -424,7 +426,7 @@ def test_an_answer_that_no_frame_holds_is_refused_and_the_next_one_is_given(benc
     assert isinstance(answer, Json)
 
 
-def test_jobs_are_counted_by_status_all_seven(bench_with: MakeBench) -> None:
+def test_jobs_are_counted_by_status_all_eight(bench_with: MakeBench) -> None:
     assert bench_with(a_job(), a_job()).show(CountJobs()) == {status: 2 * (status == "pending") for status in Status}
 
 
