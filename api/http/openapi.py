@@ -147,7 +147,13 @@ def _schemas() -> dict[str, object]:
         "NewBatch": _object({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
         "Job": _object(JOB), "Jobs": _list_of("Job"), "Execution": _object(EXECUTION),
         "Tasks": {
-            "type": "array", "items": _object({"task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"}}),
+            "type": "array", "items": _object({
+                "task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"},
+                "parameters": {
+                    "type": ["object", "null"],
+                    "description": "what the payload must be, as JSON Schema; null: the task takes its payload whole",
+                },
+            }),
         },
         "Executions": _list_of("Execution"), "Accepted": _object(accepted),
         "AcceptedBatch": _object({"job_ids": {"type": "array", "items": JOB_ID}}),

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobyard.engine.client.async_client import AsyncClient
 from jobyard.engine.client.handles import AsyncJobHandle
-from jobyard.engine.client.sync_client import Client, for_async_code
+from jobyard.engine.client.sync_client import Client, InThreads, for_async_code
 from jobyard.engine.client.values import Named
 
 _chosen: list[Client] = []
@@ -29,7 +29,7 @@ def default_client() -> Client:
     return _chosen[0]
 
 
-def async_client() -> AsyncClient:
+def async_client() -> AsyncClient | InThreads:
     """A client for asynchronous code, for the service of the client in use; whoever asks for it closes it."""
     return for_async_code(default_client())
 

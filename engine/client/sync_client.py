@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
+import anyio.to_thread
 import httpx
 
 from jobyard.engine.client.async_client import AsyncClient
@@ -176,9 +178,42 @@ class Client:
         return own
 
 
-def for_async_code(client: Client) -> AsyncClient:
-    """A new client for asynchronous code, for the same service; whoever asks for it closes it."""
-    if client._given is not None and interceptor() is None:
-        raise TypeError("a client with an `httpx.Client` of its own has no asynchronous form: use AsyncClient(…, http=…)")
+def for_async_code(client: Client) -> AsyncClient | InThreads:
+    """The same client for asynchronous code; whoever asks for it closes it with `async with`."""
+    if client._given is not None:
+        return InThreads(client)
     address = client._address
     return AsyncClient(address.url, address.token, address.timeout_s, retry_s=client._core.retry_s)
+
+
+class InThreads:
+    """A client with an `httpx.Client` of its user's, which has no asynchronous form: each call takes a thread."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def submit(self, task: Any, *args: Any, **kwargs: Any) -> JobHandle:
+        """See `Client.submit`."""
+        return await self._call(functools.partial(self._client.submit, task, *args, **kwargs))
+
+    async def get(self, job_id: str) -> Job:
+        """See `Client.get`."""
+        return await self._call(functools.partial(self._client.get, job_id))
+
+    async def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
+        """See `Client.wait`."""
+        return await self._call(functools.partial(self._client.wait, job_id, timeout_s))
+
+    async def cancel(self, job_id: str) -> Job:
+        """See `Client.cancel`."""
+        return await self._call(functools.partial(self._client.cancel, job_id))
+
+    async def _call(self, function: Callable[[], T]) -> T:
+        """In this thread where a test carries it out, because its tasks belong there."""
+        return function() if interceptor() is not None else await anyio.to_thread.run_sync(function)
+
+    async def __aenter__(self) -> InThreads:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        """The client stays open."""

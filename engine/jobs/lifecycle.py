@@ -147,8 +147,8 @@ def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
     )  # fmt: skip
 
 
-def settle(job: Job, outcome: Outcome, *, now: datetime, retry_base_s: float) -> Change:
-    """T5 to T8 and T14: decide what an attempt's outcome means for its job."""
+def settle(job: Job, outcome: Outcome, *, now: datetime, retry_base_s: float, retry_max_s: float | None = None) -> Change:
+    """T5 to T8 and T14: decide what an attempt's outcome means for its job. See `retry_delay` for base and maximum."""
     execution = _ended(job, outcome, now)
     if outcome.status is ExecutionStatus.SUCCESS:
         return _end(job, Verb.COMPLETE, Status.COMPLETED, now, execution, result=outcome.result, error=None)
@@ -159,7 +159,7 @@ def settle(job: Job, outcome: Outcome, *, now: datetime, retry_base_s: float) ->
     if outcome.unrecoverable or job.retry_count >= job.max_retries:
         return _end(job, Verb.FAIL, Status.FAILED, now, execution, result=None, error=outcome.error)
     retry_count = job.retry_count + 1
-    due = now + retry_delay(retry_count, retry_base_s=retry_base_s, wish_s=outcome.retry_delay_s)
+    due = now + retry_delay(retry_count, retry_base_s=retry_base_s, retry_max_s=retry_max_s, wish_s=outcome.retry_delay_s)
     return _again(job, Verb.POSTPONE, now, execution, due=due, error=outcome.error, retry_count=retry_count)
 
 

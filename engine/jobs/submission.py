@@ -53,10 +53,12 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefaults:
-    """The defaults that `@task` gives; None: the setting applies."""
+    """The defaults that `@task` gives; None: the setting applies, or the field's own default."""
 
     max_retries: int | None = None
     timeout_s: float | None = None
+    queue: str | None = None
+    priority: int | None = None
 
 
 def _whole(at_least: int, at_most: int) -> Callable[[object], int]:
@@ -123,10 +125,11 @@ FIELDS: Mapping[str, Field] = {
         ),
         Field(
             name="queue", schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$", "default": "default"},
-            meaning="a label to filter by", check=_text("1 to 64 of the characters A-Z a-z 0-9 _ . -", QUEUE_PATTERN),
+            meaning="a label to filter by; default: the task's, otherwise `default`",
+            check=_text("1 to 64 of the characters A-Z a-z 0-9 _ . -", QUEUE_PATTERN),
         ),
         Field(
-            name="priority", check=_priority, meaning="9 runs first; low is 1, normal 5, high 9",
+            name="priority", check=_priority, meaning="9 runs first; low is 1, normal 5, high 9; default: the task's, otherwise 5",
             schema={
                 "default": 5,
                 "anyOf": [{"type": "integer", "minimum": 0, "maximum": 9}, {"type": "string", "enum": list(PRIORITIES)}],
@@ -289,15 +292,24 @@ def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: dateti
     if wishes is None:
         known = ", ".join(sorted(defaults.tasks))
         raise InvalidRequest("unknown_task", f"task {shown(task)} is not registered; known: {known}", "task")
-    of_task = {
-        "max_retries": defaults.max_retries if wishes.max_retries is None else wishes.max_retries,
-        "timeout_s": defaults.timeout_s if wishes.timeout_s is None else wishes.timeout_s,
-    }
+    of_task = _defaults_of(wishes, defaults)
     digest = digest_of(fields, values | {"task": task}, of_task) if "idempotency_key" in values else None
     values.pop("payload", None)
     values = of_task | values
     values["scheduled_at"] = _due(values, now)
     return Job(job_id=job_id, task=task, payload=payload, created_at=now, updated_at=now, request_digest=digest, **values)
+
+
+def _defaults_of(wishes: TaskDefaults, defaults: Defaults) -> dict[str, Any]:
+    of_task: dict[str, Any] = {
+        "max_retries": defaults.max_retries if wishes.max_retries is None else wishes.max_retries,
+        "timeout_s": defaults.timeout_s if wishes.timeout_s is None else wishes.timeout_s,
+    }
+    if wishes.queue is not None:
+        of_task["queue"] = wishes.queue
+    if wishes.priority is not None:
+        of_task["priority"] = wishes.priority
+    return of_task
 
 
 def _checked(name: str, value: object) -> object:

@@ -17,7 +17,7 @@ from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, Status, execution_to_json, to_json
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.jobs.selection import parse
-from jobyard.engine.jobs.submission import Defaults, TaskDefaults
+from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.scheduler.bulk import take_step
@@ -27,7 +27,8 @@ from jobyard.engine.scheduler.replies import Replies
 from jobyard.engine.scheduler.why import FactCollector
 from jobyard.engine.store.bounds import OUTPUTS_BYTES
 from jobyard.engine.store.port import Store
-from jobyard.engine.tasks.catalog import Catalog
+from jobyard.engine.tasks.catalog import Catalog, defaults_of
+from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.why import rules as reasons
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged
 from jobyard.engine.wire.hub import Envelope, Network
@@ -143,11 +144,12 @@ class Scheduler:
     def _defaults(self) -> Defaults:
         return Defaults(
             max_retries=self._settings.max_retries, timeout_s=self._settings.job_timeout_s,
-            tasks={
-                name: TaskDefaults(max_retries=options.max_retries, timeout_s=options.timeout_s)
-                for name, options in (*self._other_hosts.tasks().items(), *self._catalog.options().items())
-            },
+            tasks=defaults_of(self._known_tasks()),
         )  # fmt: skip
+
+    def _known_tasks(self) -> dict[str, TaskOptions]:
+        """Of all hosts; this host's own come first where several define a task."""
+        return {**self._other_hosts.tasks(), **self._catalog.options()}
 
     def _wake_watcher(self, jobs: list[Job]) -> None:
         """Wake a watcher if a job is due before its next poll. For a while all schedulers wake the same one; it claims for all."""
@@ -257,13 +259,12 @@ class Scheduler:
         return Json(body=msgspec.json.encode(self._store.count_jobs(message.wanted)))
 
     def _list_tasks(self, message: ListTasks) -> Message:
-        defaults = self._defaults()
         tasks = [
             {
-                "task": name, "max_retries": _first(options.max_retries, defaults.max_retries),
-                "timeout_s": _first(options.timeout_s, defaults.timeout_s),
+                "task": name, "max_retries": _first(options.max_retries, self._settings.max_retries),
+                "timeout_s": _first(options.timeout_s, self._settings.job_timeout_s), "parameters": options.parameters,
             }
-            for name, options in sorted(defaults.tasks.items())
+            for name, options in sorted(self._known_tasks().items())
         ]  # fmt: skip
         return Json(body=msgspec.json.encode(tasks))
 

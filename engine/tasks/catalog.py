@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from jobyard.engine.jobs.submission import TaskDefaults
 from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.wire.run_dir import RunDir
 
@@ -27,6 +28,14 @@ def write_catalog(run_dir: RunDir, options: Mapping[str, TaskOptions]) -> None:
 def read_catalog(text: bytes) -> Mapping[str, TaskOptions]:
     """What another host's `Catalog.text` says."""
     return msgspec.json.decode(text, type=dict[str, TaskOptions])
+
+
+def defaults_of(options: Mapping[str, TaskOptions]) -> Mapping[str, TaskDefaults]:
+    """What a submission needs of each task."""
+    return {
+        name: TaskDefaults(max_retries=one.max_retries, timeout_s=one.timeout_s, queue=one.queue, priority=one.priority)
+        for name, one in options.items()
+    }
 
 
 class Catalog:

@@ -9,7 +9,8 @@ from jobyard.engine.errors import Conflict, NotFound
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.idempotency import is_same_request
 from jobyard.engine.jobs.job import Execution, Job, Status
-from jobyard.engine.jobs.submission import Defaults, TaskDefaults, parse
+from jobyard.engine.jobs.submission import Defaults, parse
+from jobyard.engine.tasks.catalog import defaults_of
 from jobyard.engine.tasks.registry import DEFINED
 from jobyard.engine.world import World
 
@@ -43,11 +44,7 @@ class InMemoryJobs:
 
     def accept(self, form: str, body: bytes) -> list[str]:
         """Accept the jobs of a request body, all or none, and return their ids; raises what a scheduler would."""
-        tasks = {
-            name: TaskDefaults(max_retries=options.max_retries, timeout_s=options.timeout_s)
-            for name, options in DEFINED.options().items()
-        }
-        defaults = Defaults(max_retries=MAX_RETRIES, timeout_s=TIMEOUT_S, tasks=tasks)
+        defaults = Defaults(max_retries=MAX_RETRIES, timeout_s=TIMEOUT_S, tasks=defaults_of(DEFINED.options()))
         first_id = self._world.reserve_ids(body.count(b"{"))
         jobs = parse(form, body, first_id=first_id, idempotency_key=None, now=self._world.now(), defaults=defaults)
         accepted = dict(self._jobs)

@@ -127,10 +127,15 @@ class InlineJobyard:
         job = self._jobs.apply(lifecycle.begin(job, owner=OWNER, now=now, lease_s=LEASE_S))
         outcome, error = self._call(job)
         job = self._jobs.find(job.job_id)  # it may have been cancelled while it ran
-        job = self._jobs.apply(lifecycle.settle(job, outcome, now=self._world.now(), retry_base_s=RETRY_BASE_S))
+        job = self._jobs.apply(self._settle(job, outcome))
         if raising and error is not None and not (isinstance(error, Retry) and job.status is Status.PENDING):
             raise error
         return job
+
+    def _settle(self, job: StoredJob, outcome: Outcome) -> lifecycle.Change:
+        options = DEFINED.options()[job.task]
+        base_s = RETRY_BASE_S if options.retry_base_s is None else options.retry_base_s
+        return lifecycle.settle(job, outcome, now=self._world.now(), retry_base_s=base_s, retry_max_s=options.retry_max_s)
 
     def _call(self, job: StoredJob) -> tuple[Outcome, Exception | None]:
         task = DEFINED.get(job.task)

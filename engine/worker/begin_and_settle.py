@@ -23,6 +23,8 @@ from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import Minutes, Totals
 from jobyard.engine.store.port import Store
+from jobyard.engine.tasks.catalog import Catalog
+from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.worker.attempt_metrics import AttemptMetrics
 from jobyard.engine.worker.executor_pool import Ended
 from jobyard.engine.worker.slot import Attempt
@@ -30,6 +32,7 @@ from jobyard.engine.world import World
 
 PAUSE_S = 0.25
 GHOSTS = 500
+NO_OPTIONS = TaskOptions()
 GIVEN_BACK = Outcome(status=ExecutionStatus.RELEASED, error="handed back: it was begun, but nobody heard so in time")
 
 Begin = tuple[Ticket, Job, Change]
@@ -53,7 +56,7 @@ class Ledger:
 
     def __init__(
         self, *, owner: str, settings: Settings, world: World, store: Store, log: Log, host_lease: HostLease,
-        running: Callable[[], Iterable[Job]],
+        catalog: Catalog, running: Callable[[], Iterable[Job]],
     ) -> None:  # fmt: skip
         """`running`: what its worker has begun and not seen the end of."""
         self._owner = owner
@@ -62,6 +65,7 @@ class Ledger:
         self._store = store
         self._log = log
         self._host_lease = host_lease
+        self._catalog = catalog
         self._running = running
         self.fault: str | None = None
         self.last_execution: datetime | None = None
@@ -175,8 +179,18 @@ class Ledger:
         if outcome.status is ExecutionStatus.LOST:
             change = lifecycle.recover(job, now=now, max_lost=self._settings.max_lost, died=outcome.error)
         else:
-            change = lifecycle.settle(job, outcome, now=now, retry_base_s=self._settings.retry_base_s)
+            change = self._settle_by_its_task(job, outcome, now)
         return change if end.attempt.output is None else msgspec.structs.replace(change, output=end.attempt.output)
+
+    def _settle_by_its_task(self, job: Job, outcome: Outcome, now: datetime) -> Change:
+        """A failed attempt is tried again as the task's own options say; where it has none, as the settings do."""
+        if outcome.status is ExecutionStatus.SUCCESS:
+            return lifecycle.settle(job, outcome, now=now, retry_base_s=0)
+        options = self._catalog.options().get(job.task, NO_OPTIONS)
+        if outcome.status is ExecutionStatus.TIMEOUT and not options.retries_timeouts:
+            outcome = msgspec.structs.replace(outcome, unrecoverable=True)
+        base_s = self._settings.retry_base_s if options.retry_base_s is None else options.retry_base_s
+        return lifecycle.settle(job, outcome, now=now, retry_base_s=base_s, retry_max_s=options.retry_max_s)
 
     def _begins(self, tickets: Sequence[Ticket], now: datetime) -> list[Begin]:
         """For those whose job is still what the ticket says: of the others somebody else has taken care."""

@@ -22,6 +22,7 @@ from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.store.port import Store
+from jobyard.engine.tasks.catalog import Catalog
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.hub import Envelope, Network
 from jobyard.engine.wire.messages import (
@@ -74,7 +75,7 @@ class Worker:
         self._executors = ExecutorPool(settings=settings, world=world, log=log, templates=templates)
         self._ledger = Ledger(
             owner=owner, settings=settings, world=world, store=store, log=log, host_lease=host_lease,
-            running=lambda: (attempt.job for attempt in self._executors.attempts()),
+            catalog=Catalog(run_dir), running=lambda: (attempt.job for attempt in self._executors.attempts()),
         )  # fmt: skip
         self._tickets: deque[tuple[Ticket, float]] = deque()
         self._put_off: deque[tuple[Ticket, float]] = deque()

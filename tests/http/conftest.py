@@ -46,7 +46,8 @@ from tests.support.control import FakeControl, a_row
 from tests.support.network import FakeNetwork, FakePeer
 
 NAMES = ("queue-6000", "scheduler-8081", "watcher-9001", "supervisor")
-TASKS = {"echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=60)}
+PARAMETERS = {"type": "object", "properties": {}}
+TASKS = {"echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=60, parameters=PARAMETERS)}
 
 
 class Backend:

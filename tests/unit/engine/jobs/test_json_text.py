@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.json_text import NotJson, to_json_text

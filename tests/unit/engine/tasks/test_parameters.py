@@ -15,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+
 from jobyard.engine.tasks import plain_types, rich_types
 from jobyard.engine.tasks.parameters import FieldParameters, NoParameters, WholePayload, WrongArguments, read_parameters
 
