@@ -45,6 +45,7 @@ class JobOptions(TypedDict, total=False):
     delay_s: float | None
     max_retries: int | None
     timeout_s: float | None
+    expires_s: float | None
     idempotency_key: str | None
 
 

@@ -21,12 +21,13 @@ A job whose worker or host dies uses up no retry: `recover` counts `lost_count` 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
-from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, Outcome, Output, Status
+from jobyard.engine.jobs.job import CancelledBecause, Execution, ExecutionStatus, Job, Outcome, Output, Status, at_least
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.jobs.retry_delay import retry_delay
 
@@ -51,6 +52,8 @@ class Verb(StrEnum):
 
 
 HELD = (Status.CLAIMED, Status.QUEUED, Status.RUNNING)
+EXPIRED = "expired"
+LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 TERMINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
@@ -144,6 +147,7 @@ def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
     return _change(
         job, Verb.BEGIN, Status.RUNNING, now, execution=execution, epoch=job.epoch + 1, attempt=attempt,
         locked_by=owner, locked_until=now + timedelta(seconds=lease_s), last_run_at=now, next_run_at=None,
+        **_never_expiring(job),
     )  # fmt: skip
 
 
@@ -174,8 +178,30 @@ def cancel(job: Job, *, now: datetime) -> Change:
         return _change(job, Verb.REQUEST_CANCEL, Status.RUNNING, now, cancel_requested_at=job.cancel_requested_at or now)
     return _change(
         job, Verb.CANCEL, Status.CANCELLED, now, epoch=job.epoch + 1, cancel_requested_at=now, finished_at=now,
-        next_run_at=None,
+        next_run_at=None, **_never_expiring(job),
     )  # fmt: skip
+
+
+def has_expired(job: Job, now: datetime) -> bool:
+    """Whether the job must not begin any more: its time was up before it began."""
+    return job.lapses_at is not None and job.lapses_at <= now
+
+
+def expire(job: Job, *, now: datetime) -> Change:
+    """T9: cancel a job whose time was up before it began."""
+    return _change(
+        job, Verb.CANCEL, Status.CANCELLED, now, epoch=job.epoch + 1, finished_at=now, next_run_at=None, lapses_at=None,
+        error=f"expired: it had not begun {job.expires_s or 0:g} s after its time",
+        cancelled_because=CancelledBecause(reason=EXPIRED),
+    )  # fmt: skip
+
+
+def expiry(scheduled_at: datetime, expires_s: float | None) -> datetime | None:
+    """When a job expires that is due at this time, unless it has begun; None: never."""
+    if expires_s is None:
+        return None
+    lasts = at_least(expires_s)
+    return scheduled_at + lasts if lasts < LAST_TIME - scheduled_at else LAST_TIME
 
 
 def retry(job: Job, *, now: datetime) -> Change:
@@ -183,7 +209,7 @@ def retry(job: Job, *, now: datetime) -> Change:
     return _change(
         job, Verb.RETRY, Status.PENDING, now, epoch=job.epoch + 1, scheduled_at=now, retry_count=0, lost_count=0,
         claimed_by=None, claimed_at=None, queued_at=None, next_run_at=None, finished_at=None, result=None, error=None,
-        cancel_requested_at=None,
+        cancel_requested_at=None, **_expiring_anew(job, now),
     )  # fmt: skip
 
 
@@ -238,6 +264,20 @@ def _again(
         scheduled_at=due, next_run_at=due, retry_count=job.retry_count if retry_count is None else retry_count,
         claimed_by=None, claimed_at=None, queued_at=None, locked_by=None, locked_until=None, error=error,
     )  # fmt: skip
+
+
+def _never_expiring(job: Job) -> dict[str, Any]:
+    """The fields of a change after which the job cannot expire; none for the many jobs that never could."""
+    return {} if job.lapses_at is None else {"lapses_at": None}
+
+
+def _expiring_anew(job: Job, now: datetime) -> dict[str, Any]:
+    """The fields of a retry on request: its time counts from now on, and what had cancelled the job is forgotten."""
+    cause: dict[str, Any] = {} if job.cancelled_because is None else {"cancelled_because": None}
+    if job.expires_s is None:
+        return cause
+    expires_at = expiry(now, job.expires_s)
+    return cause | {"expires_at": expires_at, "lapses_at": expires_at}
 
 
 def _ended(job: Job, outcome: Outcome, now: datetime) -> Execution:

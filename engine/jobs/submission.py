@@ -21,6 +21,7 @@ from jobyard.engine.errors import InvalidRequest, TooLarge
 from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.idempotency import digest_of
 from jobyard.engine.jobs.job import Job, at_least
+from jobyard.engine.jobs.lifecycle import expiry
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, MAX_DEPTH, shown
 from jobyard.engine.world import later_id
 
@@ -59,6 +60,7 @@ class TaskDefaults:
     timeout_s: float | None = None
     queue: str | None = None
     priority: int | None = None
+    expires_s: float | None = None
 
 
 def _whole(at_least: int, at_most: int) -> Callable[[object], int]:
@@ -77,6 +79,11 @@ def _number(words: str, fits: Callable[[float], bool]) -> Callable[[object], flo
         return value
 
     return check
+
+
+def _maybe(check: Callable[[object], object]) -> Callable[[object], object]:
+    """Null means that the field is left out."""
+    return lambda value: None if value is None else check(value)
 
 
 def _text(words: str, pattern: str) -> Callable[[object], str]:
@@ -152,6 +159,11 @@ FIELDS: Mapping[str, Field] = {
             name="timeout_s", schema={"type": "number", "exclusiveMinimum": 0, "maximum": 604800},
             meaning="how long one attempt may run; default: the task's, otherwise JOB_TIMEOUT_S",
             check=_number("a number above 0, at most 604800", lambda value: 0 < value <= 604800),
+        ),
+        Field(
+            name="expires_s", schema={"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_DELAY_S},
+            meaning="cancel the job if it has not begun so many seconds after scheduled_at; default: the task's, otherwise never",
+            check=_maybe(_number(f"a number above 0, at most {MAX_DELAY_S}", lambda value: 0 < value <= MAX_DELAY_S)),
         ),
         Field(
             name="idempotency_key", schema={"type": "string", "minLength": 1, "maxLength": 255},
@@ -286,6 +298,8 @@ def _take_header_key(fields: dict[str, object], key: str | None) -> None:
 
 def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: datetime, defaults: Defaults) -> Job:
     values: dict[str, Any] = {name: _checked(name, value) for name, value in fields.items()}
+    if values.get("expires_s", 0) is None:
+        del values["expires_s"]
     _check_payload(payload)
     task = str(values.pop("task", "echo"))
     wishes = defaults.tasks.get(task)
@@ -296,7 +310,9 @@ def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: dateti
     digest = digest_of(fields, values | {"task": task}, of_task) if "idempotency_key" in values else None
     values.pop("payload", None)
     values = of_task | values
-    values["scheduled_at"] = _due(values, now)
+    values["scheduled_at"] = due = _due(values, now)
+    if "expires_s" in values:
+        values["expires_at"] = values["lapses_at"] = expiry(due, values["expires_s"])
     return Job(job_id=job_id, task=task, payload=payload, created_at=now, updated_at=now, request_digest=digest, **values)
 
 
@@ -309,6 +325,8 @@ def _defaults_of(wishes: TaskDefaults, defaults: Defaults) -> dict[str, Any]:
         of_task["queue"] = wishes.queue
     if wishes.priority is not None:
         of_task["priority"] = wishes.priority
+    if wishes.expires_s is not None:
+        of_task["expires_s"] = wishes.expires_s
     return of_task
 
 

@@ -162,6 +162,12 @@ class Store(Protocol):
         transaction is one document: there it may be lost if the process dies or the connection breaks between the two writes.
         """
 
+    def expired(self, *, now: datetime, limit: int) -> list[Job]:
+        """Jobs that must not begin any more (`lifecycle.has_expired`), earliest first, as `jobs.job.without_payload`."""
+
+    def next_expiry(self) -> datetime | None:
+        """The earliest time at which a job expires that has not begun; None when there is none."""
+
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         """Jobs in `claimed`, `queued` or `running` whose `Job.holder` is the owner, ordered by `job_id`, after the id `after`.
 

@@ -33,7 +33,8 @@ def read_catalog(text: bytes) -> Mapping[str, TaskOptions]:
 def defaults_of(options: Mapping[str, TaskOptions]) -> Mapping[str, TaskDefaults]:
     """What a submission needs of each task."""
     return {
-        name: TaskDefaults(max_retries=one.max_retries, timeout_s=one.timeout_s, queue=one.queue, priority=one.priority)
+        name: TaskDefaults(max_retries=one.max_retries, timeout_s=one.timeout_s, queue=one.queue, priority=one.priority,
+                           expires_s=one.expires_s)
         for name, one in options.items()
     }
 

@@ -93,6 +93,13 @@ class InMemoryJobs:
             raise Conflict("conflict", f"job {job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
         return self.apply(lifecycle.retry(job, now=self._world.now()))
 
+    def cancel_expired(self) -> None:
+        """Cancel the jobs whose time was up before they began."""
+        now = self._world.now()
+        for job in self:
+            if lifecycle.has_expired(job, now):
+                self.apply(lifecycle.expire(job, now=now))
+
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._jobs.values()))
 

@@ -66,6 +66,7 @@ class InlineJobyard:
 
     def run(self, operation: Operation[T]) -> T:
         """Carry out what any client of this process asks; instead of a pause the next job runs."""
+        self._jobs.cancel_expired()
         answer: Response | None = None
         while True:
             try:
@@ -122,6 +123,10 @@ class InlineJobyard:
         """Run one attempt, from claim to settle; the job after it."""
         self._world.advance_to(job.scheduled_at)
         now = self._world.now()
+        self._jobs.cancel_expired()
+        job = self._jobs.find(job.job_id)
+        if lifecycle.is_terminal(job):
+            return job
         job = self._jobs.apply(lifecycle.claim(job, owner=OWNER, now=now))
         job = self._jobs.apply(lifecycle.enqueue(job, now=now))
         job = self._jobs.apply(lifecycle.begin(job, owner=OWNER, now=now, lease_s=LEASE_S))

@@ -27,6 +27,7 @@ from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.store.hand_back import hand_back
 from jobyard.engine.store.port import Feed, Served, Store
 from jobyard.engine.timestamps import rfc3339
+from jobyard.engine.watcher.expiry import Expiry
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.wire.hub import Envelope, Network, Peer
@@ -53,6 +54,7 @@ RECONNECT_S = 0.1
 HAND_BACK_AFTER_S = 3.0
 DUE_SLACK_S = 0.0005
 DUE_SPREAD_S = 0.002
+EXPIRY_SLACK_S = 0.05
 
 
 class Watcher:
@@ -72,6 +74,7 @@ class Watcher:
         self._connector = QueueConnector(network=network, names=queue_names)
         self._recovery = recovery
         self._retention = retention
+        self._expiry = Expiry(world=world, store=store, log=log)
         self._host_lease = host_lease
         self._served = served
         self._feed = feed
@@ -186,6 +189,9 @@ class Watcher:
         self._counts["polls"] += 1
         self._recovery.recover()
         self._retention.purge()
+        self._expiry.cancel_expired()
+        if (expires_in_s := self._expiry.wait_s()) is not None:
+            self._poll_at = min(self._poll_at, self._world.monotonic() + expires_in_s + self._world.jitter(EXPIRY_SLACK_S))
         self._look_now = True
 
     def _claim(self) -> None:

@@ -199,6 +199,7 @@ class Ledger:
             (ticket, job, lifecycle.begin(job, owner=self._owner, now=now, lease_s=self._settings.lease_s))
             for ticket, job in zip(tickets, jobs, strict=True)
             if job is not None and job.epoch == ticket.epoch and lifecycle.may(job, lifecycle.Verb.BEGIN)
+            and not lifecycle.has_expired(job, now)
         ]
 
     def _apart(self, begins: list[Begin], written: Written) -> list[Begin]:

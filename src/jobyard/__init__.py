@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient", "AsyncJobHandle", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job",
     "JobCancelled", "JobFailed", "JobHandle", "JobReleased", "JobTimeout", "JobyardError", "NewJob", "NotFinished", "NotFound",
-    "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable", "Unreachable", "Unrecoverable", "around_job", "current_job", "on_child_start",
-    "on_child_stop", "task", "use_client",
+    "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable", "Unreachable", "Unrecoverable", "around_job", "current_job",
+    "on_child_start", "on_child_stop", "task", "use_client",
 ]  # fmt: skip
 
 _PLACES = {

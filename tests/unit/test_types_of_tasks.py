@@ -73,7 +73,7 @@ async def wrong(client: Client) -> None:
 def test_mypy_strict_sees_the_signature_of_a_task(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(PROGRAM)
     expected = [number for number, line in enumerate(PROGRAM.split("\n"), 1) if line.endswith("# E")]
-    words = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull, "--cache-dir", str(tmp_path / "cache"), "shop.py"]
+    words = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull, f"--cache-dir={tmp_path / 'cache'}", "shop.py"]
 
     environment = {**os.environ, "MYPYPATH": str(CHECKOUT / "src")}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)

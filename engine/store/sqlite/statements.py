@@ -56,6 +56,9 @@ QUEUED_BY = f"""
 HOLDERS = f"SELECT DISTINCT {_HOLDER} FROM jobs INDEXED BY jobs_by_status WHERE {_HELD}"
 CANCEL_REQUESTS = f"SELECT job_id {_BY_HOLDER} AND cancel_requested_at IS NOT NULL"
 
+EXPIRED = f"SELECT {_SMALL} FROM jobs INDEXED BY jobs_lapsing WHERE lapses_at <= ? ORDER BY lapses_at LIMIT ?"
+NEXT_EXPIRY = "SELECT MIN(lapses_at) FROM jobs INDEXED BY jobs_lapsing WHERE lapses_at IS NOT NULL"
+
 STORE_EXECUTION = "INSERT OR REPLACE INTO job_executions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 EXECUTIONS = """
     SELECT job_id, attempt, locked_by AS worker_id, 'running' AS status, last_run_at AS started_at, NULL, NULL, NULL, NULL

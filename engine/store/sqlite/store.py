@@ -200,6 +200,15 @@ class SqliteStore:
     def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
         return rows.from_ms(min((due for _, due in self._first_due(limits, served)), default=None))
 
+    def expired(self, *, now: datetime, limit: int) -> list[Job]:
+        with self._told_plainly():
+            found = self._run(statements.EXPIRED, (rows.to_ms(now), limit)).fetchall()
+        return [rows.row_to_job(row) for row in found]
+
+    def next_expiry(self) -> datetime | None:
+        with self._told_plainly():
+            return rows.from_ms(self._run(statements.NEXT_EXPIRY).fetchone()[0])
+
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         with self._told_plainly():
             found = self._run(statements.HELD_BY, (owner, rows.to_blob(after or ""), limit)).fetchall()

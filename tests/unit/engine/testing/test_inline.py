@@ -316,6 +316,16 @@ def test_keyword_only_parameters_are_converted_as_by_a_worker(jobyard: InlineJob
     assert ended[1].error == "WrongArguments: arguments of task 'inline.resize': path: expected str, got int"
 
 
+def test_a_job_that_does_not_begin_in_time_expires(jobyard: InlineJobyard) -> None:
+    late, now = note.submit(1, expires_s=60), note.submit(2, delay_s=30, expires_s=60)
+
+    jobyard.advance(61)
+
+    assert late.get().status is Status.CANCELLED and late.get().cancelled_because == {"reason": "expired"}
+    assert [job.job_id for job in jobyard.drain()] == [now] and now.get().attempt == 1
+    assert jobyard.client.retry(late).expires_s == 60 and late.wait().status is Status.COMPLETED
+
+
 def test_a_failed_task_is_tried_again_by_its_own_rules(jobyard: InlineJobyard) -> None:
     for kind in ("ConnectionError", "KeyError"):
         choosy.submit(kind)

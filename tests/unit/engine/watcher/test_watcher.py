@@ -14,7 +14,15 @@ from jobyard.engine.jobs.job import Job, Status, Ticket, ticket_for
 from jobyard.engine.store.port import ANYTHING, Feed, Served
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
-from jobyard.engine.watcher.watcher import BATCH, DUE_SLACK_S, DUE_SPREAD_S, HAND_BACK_AFTER_S, RECONNECT_S, Watcher
+from jobyard.engine.watcher.watcher import (
+    BATCH,
+    DUE_SLACK_S,
+    DUE_SPREAD_S,
+    EXPIRY_SLACK_S,
+    HAND_BACK_AFTER_S,
+    RECONNECT_S,
+    Watcher,
+)
 from jobyard.engine.wire.hub import Envelope
 from jobyard.engine.wire.messages import (
     Json,
@@ -183,6 +191,31 @@ def test_what_is_there_is_pushed_batch_after_batch_without_a_pause() -> None:
         bench.hear(Pushed(taken=len(tickets), known=0), Room(granted=PLENTY))
 
     assert sizes == [500, 500, 200]
+
+
+def expiring_in(seconds: float, **fields: object) -> Job:
+    expires_at = START + timedelta(seconds=seconds)
+    return a_job(expires_s=seconds, expires_at=expires_at, lapses_at=expires_at, **fields)
+
+
+def test_a_job_that_has_not_begun_in_time_is_cancelled_when_its_time_is_up() -> None:
+    bench = Bench(expiring_in(0.5, status=Status.QUEUED), expiring_in(60, status=Status.BLOCKED), poll_s=2)
+    sleep_s = bench.tick()
+
+    bench.world.advance(0.5 + EXPIRY_SLACK_S)
+    bench.tick()
+
+    assert 0.5 <= sleep_s <= 0.5 + EXPIRY_SLACK_S
+    assert bench.statuses() == [Status.CANCELLED, Status.BLOCKED]
+
+
+def test_many_expired_jobs_are_cancelled_in_slices() -> None:
+    bench = Bench(*(expiring_in(-1, status=Status.BLOCKED) for _ in range(1200)))
+    commits = bench.store.commits
+
+    bench.tick()
+
+    assert bench.store.counts()[Status.CANCELLED] == 1200 and bench.store.commits - commits >= 3
 
 
 def test_a_wake_makes_it_look_at_once() -> None:

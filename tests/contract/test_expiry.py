@@ -1,0 +1,80 @@
+"""Which jobs have expired: those whose time was up before they began, wherever they wait."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import CancelledBecause, ExecutionStatus, Job, Outcome, Status, without_payload
+from jobyard.engine.store.port import Store
+from tests.support.builders import a_job
+from tests.support.world import START
+
+WATCHER, WORKER = "box:b00t:watcher-9001:1", "box:b00t:worker-7001:1"
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def expiring(seconds: float, **fields: object) -> Job:
+    expires_at = at(seconds)
+    return a_job(expires_s=seconds, expires_at=expires_at, lapses_at=expires_at, **fields)
+
+
+def found(store: Store, job: Job) -> Job:
+    (stored,) = store.find([job.job_id])
+    assert stored is not None
+    return stored
+
+
+def test_jobs_expire_at_their_time_earliest_first(store: Store) -> None:
+    late, early, plain = expiring(20), expiring(10, payload=b"[1]"), a_job()
+    store.insert([[late, early, plain]])
+
+    assert store.next_expiry() == at(10)
+    assert store.expired(now=at(9.999), limit=10) == []
+    assert store.expired(now=at(10), limit=10) == [without_payload(early)]
+    assert store.expired(now=at(20), limit=10) == [without_payload(early), without_payload(late)]
+    assert store.expired(now=at(20), limit=1) == [without_payload(early)]
+
+
+@pytest.mark.parametrize("status", [Status.BLOCKED, Status.PENDING, Status.QUEUED])
+def test_what_has_expired_is_cancelled_wherever_it_waits(store: Store, status: Status) -> None:
+    job = expiring(1, status=status)
+    store.insert([[job]])
+    (expired,) = store.expired(now=at(2), limit=10)
+
+    assert store.apply([lifecycle.expire(expired, now=at(2))]) == [True]
+
+    after = found(store, job)
+    assert (after.status, after.cancelled_because) == (Status.CANCELLED, CancelledBecause(reason="expired"))
+    assert (after.finished_at, after.expires_at, after.attempt) == (at(2), at(1), 0)
+    assert store.expired(now=at(99), limit=10) == [] and store.next_expiry() is None
+
+
+def test_what_has_begun_never_expires(store: Store) -> None:
+    job = expiring(1)
+    store.insert([[job]])
+    store.claim_due(owner=WATCHER, now=START, limits=[9] * 10)
+    store.apply([lifecycle.begin(found(store, job), owner=WORKER, now=at(0.5), lease_s=30)])
+    running = store.expired(now=at(9), limit=10)
+    failed = Outcome(status=ExecutionStatus.FAILED, error="no")
+    store.apply([lifecycle.settle(found(store, job), failed, now=at(0.6), retry_base_s=10)])
+
+    after = found(store, job)
+    assert (after.status, after.expires_at) == (Status.PENDING, at(1))
+    assert running == store.expired(now=at(99), limit=10) == [] and store.next_expiry() is None
+
+
+def test_what_was_cancelled_does_not_expire_and_a_retry_counts_anew(store: Store) -> None:
+    job = expiring(5)
+    store.insert([[job]])
+    store.apply([lifecycle.cancel(found(store, job), now=at(1))])
+    cancelled = store.expired(now=at(99), limit=10)
+    store.apply([lifecycle.retry(found(store, job), now=at(50))])
+
+    assert cancelled == []
+    assert (found(store, job).expires_at, store.next_expiry()) == (at(55), at(55))
