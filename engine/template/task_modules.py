@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import ModuleType, TracebackType
 
 from jobyard.engine.tasks.registry import DEFINED
+from jobyard.engine.template import django_project
 
 MAX_TRACEBACK_CHARS = 8_000
 OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
@@ -21,8 +22,22 @@ class NotImported(Exception):
     """A module of `TASKS` cannot be imported; the cause is what it raised."""
 
 
-def import_all(modules: list[str], tell: Callable[[str], None]) -> list[str]:
-    """Import them in this order, each told of before; warnings. Raises `NotImported`."""
+def import_all(modules: list[str], tell: Callable[[str], None], *, django_settings: str | None = None) -> list[str]:
+    """Import them in this order, each told of before; warnings. Raises `NotImported`. A Django project is set up before."""
+    try:
+        is_django = bool(modules) and django_project.set_up(django_settings)
+        modules = django_project.modules_with_tasks(modules, settings=django_settings)
+    except django_project.NoProject as wrong:
+        raise NotImported(str(wrong)) from wrong
+    except BaseException as wrong:  # settings and apps are a user's modules, too
+        raise NotImported(words_for(f"{django_settings} (DJANGO_SETTINGS_MODULE)", wrong, "Django:")) from wrong
+    warnings = _import_each(modules, tell)
+    if is_django:
+        django_project.close_connections()
+    return warnings
+
+
+def _import_each(modules: list[str], tell: Callable[[str], None]) -> list[str]:
     warnings = []
     for name in modules:
         tell(name)
@@ -37,7 +52,7 @@ def import_all(modules: list[str], tell: Callable[[str], None]) -> list[str]:
     return warnings
 
 
-def words_for(module: str, wrong: BaseException) -> str:
+def words_for(module: str, wrong: BaseException, what: str = "TASKS: module") -> str:
     """One line: which module, what was raised, in which file and line."""
     reason = str(wrong).split("\n")[0]
     place = ""
@@ -47,7 +62,7 @@ def words_for(module: str, wrong: BaseException) -> str:
         reason = wrong.msg
     elif steps and not steps[-1].filename.startswith("<frozen"):
         place = f" ({steps[-1].filename}, line {steps[-1].lineno})"
-    return f"TASKS: module {module} cannot be imported: {type(wrong).__name__}: {reason}{place}"
+    return f"{what} {module} cannot be imported: {type(wrong).__name__}: {reason}{place}"
 
 
 def traceback_of(wrong: BaseException) -> str:
