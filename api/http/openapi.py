@@ -39,10 +39,10 @@ ANSWER_HEADERS = {
 EVERYWHERE = (401, 403, 421, 500)
 WITH_A_BODY = (408, 501)
 MEANINGS = {
-    200: "The same request was accepted before; nothing new is stored", 400: "Malformed or out of bounds",
+    200: "Accepted before, or an existing job has the unique key; no job is added", 400: "Malformed or out of bounds",
     401: "The token is missing or wrong", 403: "The Origin is not allowed", 404: "Not found",
     406: "Only HTML is available here",
-    408: "The body was not received in time", 409: "Conflicts with the job's state or an idempotency key",
+    408: "The body was not received in time", 409: "Conflicts with the job's state, an idempotency key or a unique key",
     413: "Too large", 415: "Unsupported media type or compressed body", 421: "The Host is not served here",
     500: "Internal error; the message has the error_id to look for in the log", 501: "A transfer coding other than chunked",
     503: "Temporarily unavailable: try again after Retry-After seconds; nothing was stored",
@@ -137,8 +137,11 @@ def _responses(route: Route) -> dict[str, object]:
 def _schemas() -> dict[str, object]:
     fields = {name: {**field.schema, "description": field.meaning} for name, field in FIELDS.items()}
     accepted = {"job_id": JOB_ID, "status": {"type": "string", "enum": list(Status)}, "message": {"type": "string"}}
+    uniqueness = {"existing": {"type": "boolean"}, "replaced": {"type": "boolean"}}
+    indexes = {"type": "array", "items": COUNT}
     counts = {"type": "object", "properties": {status: COUNT for status in Status}}
     error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
+    details = {"job_id": JOB_ID}
     return {
         "NewJob": {
             "type": "object", "properties": fields, "additionalProperties": False,
@@ -155,8 +158,8 @@ def _schemas() -> dict[str, object]:
                 },
             }),
         },
-        "Executions": _list_of("Execution"), "Accepted": _object(accepted),
-        "AcceptedBatch": _object({"job_ids": {"type": "array", "items": JOB_ID}}),
+        "Executions": _list_of("Execution"), "Accepted": _object(accepted, **uniqueness),
+        "AcceptedBatch": _object({"job_ids": {"type": "array", "items": JOB_ID}}, existing=indexes, replaced=indexes),
         "Count": _object({"count": COUNT, "is_exact": {"type": "boolean"}}),
         "Selection": _selection(), "Step": _object({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
         "Why": _object({"job_id": JOB_ID, "status": {"type": ["string", "null"], "enum": [*Status, None]}, "reasons": _reasons()}),
@@ -169,7 +172,7 @@ def _schemas() -> dict[str, object]:
         "Text": {"type": "string"},
         "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
         "Queue": _object({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
-        "Error": _object({"error": {"type": "object", "properties": error, "required": list(error)}}),
+        "Error": _object({"error": _object(error, **details)}),
     }  # fmt: skip
 
 
@@ -188,8 +191,8 @@ def _selection() -> dict[str, object]:
     return {"type": "object", "properties": properties, "required": ["filter"], "additionalProperties": False}
 
 
-def _object(properties: Mapping[str, object]) -> dict[str, object]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
+def _object(properties: Mapping[str, object], **optional: object) -> dict[str, object]:
+    return {"type": "object", "properties": {**properties, **optional}, "required": list(properties)}
 
 
 def _list_of(name: str) -> dict[str, object]:

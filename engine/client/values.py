@@ -47,6 +47,7 @@ class JobOptions(TypedDict, total=False):
     timeout_s: float | None
     expires_s: float | None
     idempotency_key: str | None
+    unique: bool | str | Mapping[str, Any] | None
 
 
 class NewJob(JobOptions, total=False):

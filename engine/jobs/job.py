@@ -207,6 +207,8 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     status: Status | None = None
     task: str | None = None
     queue: str | None = None
+    unique_key: str | None = None
+    schedule: str | None = None
     text: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -247,8 +249,8 @@ def to_json(job: Job) -> bytes:
             "unique_key": job.unique_key, "limit": job.limit, "after": _shown_dependencies(job.after), "run_if": job.run_if,
             "ref": job.ref, "group": job.group, "schedule": job.schedule, "fire_at": rfc3339(job.fire_at),
             "expires_s": None if job.expires_s is None else _number(job.expires_s), "expires_at": rfc3339(job.expires_at),
-            "cancelled_because": job.cancelled_because, "traceparent": job.traceparent, "tracestate": job.tracestate,
-            "tags": job.tags,
+            "cancelled_because": job.cancelled_because if job.status is Status.CANCELLED else None,
+            "traceparent": job.traceparent, "tracestate": job.tracestate, "tags": job.tags,
         }
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """THE state machine of a job: one table, one function per verb. A status is decided nowhere else.
 
-    ──▶ BLOCKED ─────────────── cancel ──────────────────────────▶ CANCELLED
+    ──▶ BLOCKED ─────────────── cancel ──────────────────────────▶ CANCELLED        (blocked, pending) ── replace ──▶ the same
 
                  claim           enqueue            begin             complete
     ──▶ PENDING ───────▶ CLAIMED ───────▶ QUEUED ────────▶ RUNNING ────────────▶ COMPLETED
@@ -14,6 +14,8 @@
 Every verb is a pure function: it takes a job, facts and `now`, and returns a `Change`. A change is data: the job, the guard (its
 status and epoch), the new fields, and the execution. A store applies it as a whole or refuses it. The epoch rises whenever the job
 changes hands, so a former holder can no longer change it: a refused change is an ordinary result, not an error.
+
+A unique key is given up by the change that begins or ends its job (see `jobs.unique`), and a slot by the one that ends it.
 
 A job whose worker or host dies uses up no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`.
 """
@@ -47,6 +49,7 @@ class Verb(StrEnum):
     REQUEST_CANCEL = "request_cancel"
     RECOVER = "recover"
     RETRY = "retry"
+    REPLACE = "replace"
 
     __hash__ = str.__hash__  # see `Status`
 
@@ -76,6 +79,8 @@ TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
     (Status.RUNNING, Verb.RECOVER): (Status.PENDING, Status.FAILED, Status.CANCELLED),
     (Status.FAILED, Verb.RETRY): (Status.PENDING,),
     (Status.CANCELLED, Verb.RETRY): (Status.PENDING,),
+    (Status.BLOCKED, Verb.REPLACE): (Status.BLOCKED,),
+    (Status.PENDING, Verb.REPLACE): (Status.PENDING,),
 }
 """(status, verb) → the possible next statuses. Everything else is refused."""
 
@@ -88,8 +93,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One guarded write. It is applied as a whole, or not at all if the job is no longer at `status` and `epoch`.
 
     `unless_cancelled` also refuses if cancellation was requested in the meantime. `fields` are the job's new values (never
-    `job_id`), the same set of names for each verb. `execution` is the complete row to store with it; `output` is what its attempt
-    printed.
+    `job_id`), the same set of names for each verb, plus what the change gives up or takes (`held_key`, `slot`) and its cause.
+    `execution` is the complete row to store with it; `output` is what its attempt printed.
     """
 
     verb: Verb
@@ -147,7 +152,7 @@ def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
     return _change(
         job, Verb.BEGIN, Status.RUNNING, now, execution=execution, epoch=job.epoch + 1, attempt=attempt,
         locked_by=owner, locked_until=now + timedelta(seconds=lease_s), last_run_at=now, next_run_at=None,
-        **_never_expiring(job),
+        **_given_up(job, now, begins=True), **_never_expiring(job),
     )  # fmt: skip
 
 
@@ -172,13 +177,17 @@ def execution_id(job_id: str, attempt: int) -> str:
     return f"{job_id}-{attempt}"
 
 
-def cancel(job: Job, *, now: datetime) -> Change:
-    """T9 and T10: cancel at once if the job is not running; otherwise record a request for the worker that runs it."""
+def cancel(job: Job, *, now: datetime, because: CancelledBecause | None = None) -> Change:
+    """T9 and T10: cancel at once if the job is not running; otherwise record a request for the worker that runs it.
+
+    `because`: the cause, where it is not a client's request.
+    """
+    cause: dict[str, Any] = {} if because is None else {"cancelled_because": because}
     if job.status is Status.RUNNING:
-        return _change(job, Verb.REQUEST_CANCEL, Status.RUNNING, now, cancel_requested_at=job.cancel_requested_at or now)
+        return _change(job, Verb.REQUEST_CANCEL, Status.RUNNING, now, cancel_requested_at=job.cancel_requested_at or now, **cause)
     return _change(
         job, Verb.CANCEL, Status.CANCELLED, now, epoch=job.epoch + 1, cancel_requested_at=now, finished_at=now,
-        next_run_at=None, **_never_expiring(job),
+        next_run_at=None, **_given_up(job, now), **_never_expiring(job), **cause,
     )  # fmt: skip
 
 
@@ -192,7 +201,7 @@ def expire(job: Job, *, now: datetime) -> Change:
     return _change(
         job, Verb.CANCEL, Status.CANCELLED, now, epoch=job.epoch + 1, finished_at=now, next_run_at=None, lapses_at=None,
         error=f"expired: it had not begun {job.expires_s or 0:g} s after its time",
-        cancelled_because=CancelledBecause(reason=EXPIRED),
+        cancelled_because=CancelledBecause(reason=EXPIRED), **_given_up(job, now),
     )  # fmt: skip
 
 
@@ -205,11 +214,31 @@ def expiry(scheduled_at: datetime, expires_s: float | None) -> datetime | None:
 
 
 def retry(job: Job, *, now: datetime) -> Change:
-    """T15: a client requests a fresh set of retries; past attempts stay counted."""
+    """T15: a client requests a fresh set of retries; past attempts stay counted.
+
+    A unique key that was held until the end is taken again, which the store refuses if another job has it in `held_key`.
+    """
+    again: dict[str, Any] = {}
+    if job.held_key is None and job.unique is not None and job.unique.until == "ended":
+        again["held_key"] = job.unique_key
+    if job.cancelled_because is not None:
+        again["cancelled_because"] = None
     return _change(
         job, Verb.RETRY, Status.PENDING, now, epoch=job.epoch + 1, scheduled_at=now, retry_count=0, lost_count=0,
         claimed_by=None, claimed_at=None, queued_at=None, next_run_at=None, finished_at=None, result=None, error=None,
-        cancel_requested_at=None, **_expiring_anew(job, now),
+        cancel_requested_at=None, **again, **_expiring_anew(job, now),
+    )  # fmt: skip
+
+
+def replace(job: Job, new: Job, *, now: datetime, due: datetime) -> Change:
+    """A unique submission brought newer data for a job that has not begun: it gets what `new` says of itself, and is due then."""
+    expires_at = expiry(due, new.expires_s)
+    return _change(
+        job, Verb.REPLACE, job.status, now, epoch=job.epoch + 1, scheduled_at=due, payload=new.payload, priority=new.priority,
+        queue=new.queue, max_retries=new.max_retries, timeout_s=new.timeout_s, retry_count=0, next_run_at=None, error=None,
+        schedule=new.schedule, fire_at=new.fire_at, lane=new.lane, expires_at=expires_at, lapses_at=expires_at, tags=new.tags,
+        unique=job.unique, limit=new.limit, after=job.after, run_if=job.run_if, ref=job.ref, expires_s=new.expires_s,
+        traceparent=new.traceparent, tracestate=new.tracestate,
     )  # fmt: skip
 
 
@@ -226,7 +255,7 @@ def recover(job: Job, *, now: datetime, max_lost: int, died: str | None = None) 
         return _change(
             job, Verb.RECOVER, Status.PENDING, now, epoch=job.epoch + 1, claimed_by=None, claimed_at=None,
             queued_at=None, locked_by=None, locked_until=None, scheduled_at=job.scheduled_at, lost_count=job.lost_count,
-            finished_at=None, error=job.error,
+            finished_at=None, error=job.error, **_slot_given_up(job),
         )  # fmt: skip
     lost_count = job.lost_count + 1
     died = died or f"{job.locked_by} died"
@@ -243,6 +272,7 @@ def recover(job: Job, *, now: datetime, max_lost: int, died: str | None = None) 
         epoch=job.epoch + 1, lost_count=lost_count, claimed_by=job.claimed_by if ended else None,
         claimed_at=job.claimed_at if ended else None, queued_at=job.queued_at if ended else None, locked_by=None,
         locked_until=None, scheduled_at=job.scheduled_at if ended else now, finished_at=now if ended else None, error=error,
+        **(_given_up(job, now) if ended else {}),
     )  # fmt: skip
 
 
@@ -252,7 +282,26 @@ def _end(
     return _change(
         job, verb, status, now, execution=execution, unless_cancelled=verb is Verb.FAIL and job.cancel_requested_at is None,
         epoch=job.epoch + 1, locked_by=None, locked_until=None, finished_at=now, result=result, error=error,
+        **_given_up(job, now),
     )  # fmt: skip
+
+
+def _given_up(job: Job, now: datetime, *, begins: bool = False) -> dict[str, Any]:
+    """What the job holds no longer once it has ended, or begins."""
+    if job.held_key is None and job.slot is None:
+        return {}
+    given_up: dict[str, Any] = {}
+    ends_hold = not begins or (job.unique is not None and job.unique.until == "begun")
+    if job.held_key is not None and ends_hold and (job.held_until is None or job.held_until <= now):
+        given_up["held_key"] = None
+    if job.slot is not None and not begins:
+        given_up["slot"] = None
+    return given_up
+
+
+def _slot_given_up(job: Job) -> dict[str, Any]:
+    """A job that has not begun does not keep its slot while it is pending."""
+    return {"slot": None} if job.slot is not None and job.attempt == 0 else {}
 
 
 def _again(
@@ -272,12 +321,11 @@ def _never_expiring(job: Job) -> dict[str, Any]:
 
 
 def _expiring_anew(job: Job, now: datetime) -> dict[str, Any]:
-    """The fields of a retry on request: its time counts from now on, and what had cancelled the job is forgotten."""
-    cause: dict[str, Any] = {} if job.cancelled_because is None else {"cancelled_because": None}
+    """The fields of a retry on request: its time counts from now on."""
     if job.expires_s is None:
-        return cause
+        return {}
     expires_at = expiry(now, job.expires_s)
-    return cause | {"expires_at": expires_at, "lapses_at": expires_at}
+    return {"expires_at": expires_at, "lapses_at": expires_at}
 
 
 def _ended(job: Job, outcome: Outcome, now: datetime) -> Execution:

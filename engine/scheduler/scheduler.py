@@ -20,7 +20,7 @@ from jobyard.engine.jobs.selection import parse
 from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
-from jobyard.engine.scheduler.bulk import take_step
+from jobyard.engine.scheduler.bulk import key_holder, take_step
 from jobyard.engine.scheduler.completion_watch import CompletionWatch
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
 from jobyard.engine.scheduler.replies import Replies
@@ -151,9 +151,12 @@ class Scheduler:
         """Of all hosts; this host's own come first where several define a task."""
         return {**self._other_hosts.tasks(), **self._catalog.options()}
 
-    def _wake_watcher(self, jobs: list[Job]) -> None:
-        """Wake a watcher if a job is due before its next poll. For a while all schedulers wake the same one; it claims for all."""
-        due_at = min((job.scheduled_at for job in jobs), default=None)
+    def _wake_watcher(self, dues: list[datetime]) -> None:
+        """Wake a watcher if one of these times, when jobs are due, is before its next poll.
+
+        For a while all schedulers wake the same one; it claims for all.
+        """
+        due_at = min(dues, default=None)
         if due_at is None or (due_at - self._world.now()).total_seconds() > 2 * self._settings.poll_s:
             return
         if self._world.monotonic() - self._watchers_read_at > WATCHERS_KNOWN_FOR_S:
@@ -236,7 +239,7 @@ class Scheduler:
 
     def _retry(self, message: RetryJob) -> Message:
         job, _ = self._change(message, self._retried)
-        self._wake_watcher([job])
+        self._wake_watcher([job.scheduled_at])
         return Json(body=to_json(job))
 
     def _change_many(self, message: ChangeMany) -> Message:
@@ -244,7 +247,7 @@ class Scheduler:
         pairs = [(before, change.after(before)) for before, change in step.changed]
         self._log.info("jobs_changed", verb=message.verb, jobs=len(pairs), skipped=step.skipped, request_id=message.request_id)
         if message.verb is lifecycle.Verb.RETRY:
-            self._wake_watcher([job for _, job in pairs])
+            self._wake_watcher([job.scheduled_at for _, job in pairs])
         else:
             self._tell_cancelled(pairs)
         return Json(body=step.to_json())
@@ -308,7 +311,14 @@ class Scheduler:
     def _retried(self, job: Job) -> lifecycle.Change:
         if not lifecycle.may(job, lifecycle.Verb.RETRY):
             raise Conflict("conflict", f"job {job.job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
-        return lifecycle.retry(job, now=self._world.now())
+        change = lifecycle.retry(job, now=self._world.now())
+        holder = key_holder(self._store, change)
+        if holder is not None:
+            told = (
+                f"job {holder.job_id} holds the unique key {job.unique_key!r} of job {job.job_id}; it can be retried when that ends"
+            )
+            raise Conflict("not_unique", told, "job_id", job_id=holder.job_id)
+        return change
 
     def _shown(self, job: Job) -> Job:
         return lifecycle.as_held(job, seen_at=self._seen_at, lease_s=self._settings.lease_s)

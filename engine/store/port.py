@@ -38,10 +38,22 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inserted(msgspec.Struct, frozen=True, kw_only=True):
-    """The request is stored. `job_ids` are in the order of its jobs; `repeated` says how many of them already existed."""
+    """The request is stored. `job_ids` are in the order of its jobs; `repeated` says how many of them the idempotency keys knew.
+
+    `existing`: the indexes of the jobs that stand for another, by their unique keys; `replaced`: those among them that brought it
+    newer data, `replaced_due_at` the earliest time that it is due at.
+    """
 
     job_ids: list[str]
     repeated: int = 0
+    existing: tuple[int, ...] = ()
+    replaced: tuple[int, ...] = ()
+    replaced_due_at: datetime | None = None
+
+    @property
+    def stored(self) -> int:
+        """How many jobs were stored."""
+        return len(self.job_ids) - self.repeated - len(self.existing)
 
 
 class KeyTaken(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +61,14 @@ class KeyTaken(msgspec.Struct, frozen=True, kw_only=True):
 
     index: int
     job_id: str
+
+
+class NotUnique(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing of the request is stored: job `index` has a unique key that another job holds (None: one of the same request)."""
+
+    index: int
+    key: str
+    job_id: str | None
 
 
 class Abandoned(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +85,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 Record = tuple[Job, list[Execution], list[Output]]
 """A job with everything that is stored about it."""
 
-Insertion = Inserted | KeyTaken | Abandoned
+Insertion = Inserted | KeyTaken | NotUnique | Abandoned
 Seen = Callable[[list[Insertion]], None]
 
 
@@ -109,7 +129,8 @@ class Store(Protocol):
 
         A job whose `job_id` is already stored is the same request sent again: nothing changes, and it counts as stored (not as
         repeated). A job whose `idempotency_key` is stored with the same `request_digest` gets that job's id (counted in
-        `repeated`); with another digest, its whole request is refused. The same holds between the jobs of one call.
+        `repeated`); with another digest, its whole request is refused. A job whose `held_key` another job holds is decided by
+        `jobs.unique.verdict`, and its idempotency key is remembered with the holder. The same holds between the jobs of one call.
         `abandoned(i)` is called for each request that would store a job, when only the commit remains to wait for; a request whose
         jobs are all known by their keys succeeds in any case. `seen` receives the results as soon as other processes may see them,
         when it is not yet certain that they will be on disk.
@@ -155,8 +176,13 @@ class Store(Protocol):
         could, but never none. If the reply to a claim was lost, the next call on the same store returns its result.
         """
 
+    def free_key(self, key: str, *, now: datetime) -> Job | None:
+        """The job that holds this unique key, without its payload; None after taking the key from one that holds it no longer."""
+
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """Apply each change as a whole or not at all, all in one commit; True where the guard matched. Later ones see earlier ones.
+
+        A change that takes a `held_key` or `slot` that another job has is not applied.
 
         An execution is stored as a row (`job_id`, `attempt`) in the same transaction as its change. So is an output, except where a
         transaction is one document: there it may be lost if the process dies or the connection breaks between the two writes.
@@ -193,7 +219,10 @@ class Store(Protocol):
         """The outputs of the latest attempts that printed anything, oldest first, up to the first past `max_bytes` of UTF-8."""
 
     def purge(self, *, before: datetime, limit: int) -> int:
-        """T16. Remove at most `limit` jobs that finished before that time, oldest first, with all their data; returns how many."""
+        """T16. Remove at most `limit` jobs that finished before that time, oldest first, with all their data; returns how many.
+
+        Those that have a unique key remain until their window, too, ended before that time.
+        """
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         """Complete or undo unfinished writes of processes that died long before `now`. `thorough`: also recount the jobs."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from jobyard.engine.jobs.submission import TaskDefaults
+from jobyard.engine.jobs.unique_field import Asked
 from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.wire.run_dir import RunDir
 
@@ -33,10 +34,12 @@ def read_catalog(text: bytes) -> Mapping[str, TaskOptions]:
 def defaults_of(options: Mapping[str, TaskOptions]) -> Mapping[str, TaskDefaults]:
     """What a submission needs of each task."""
     return {
-        name: TaskDefaults(max_retries=one.max_retries, timeout_s=one.timeout_s, queue=one.queue, priority=one.priority,
-                           expires_s=one.expires_s)
+        name: TaskDefaults(
+            max_retries=one.max_retries, timeout_s=one.timeout_s, queue=one.queue, priority=one.priority, expires_s=one.expires_s,
+            unique=None if one.unique is None else Asked(**one.unique),
+        )
         for name, one in options.items()
-    }
+    }  # fmt: skip
 
 
 class Catalog:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, ParamSpec, TypeVar
 
+from jobyard.engine.jobs.template import Template
+from jobyard.engine.jobs.unique_field import read_unique
 from jobyard.engine.tasks.context import JobTimeout, Retry, Unrecoverable
 from jobyard.engine.tasks.declaration import ExceptionTypes, check_name, check_option, exception_types, priority_number
 from jobyard.engine.tasks.function import TaskFunction
@@ -24,6 +26,7 @@ class TaskOptions:
     """What `@task` said of a task's jobs; None: the setting's default. What schedulers and workers know of a task.
 
     `retries_timeouts`: whether an attempt that timed out is tried again. `parameters`: a JSON Schema, see `parameters.py`.
+    `unique`: the fields of `unique_field.Asked`.
     """
 
     max_retries: int | None = None
@@ -34,6 +37,7 @@ class TaskOptions:
     retry_max_s: float | None = None
     expires_s: float | None = None
     retries_timeouts: bool = True
+    unique: dict[str, Any] | None = None
     parameters: dict[str, Any] | None = None
 
 
@@ -118,7 +122,7 @@ def task(
     name: str, *, max_retries: int | None = None, timeout_s: float | None = None, queue: str | None = None,
     priority: int | Literal["low", "normal", "high"] | None = None, retry_base_s: float | None = None,
     retry_max_s: float | None = None, retry_on: ExceptionTypes | None = None, discard_on: ExceptionTypes | None = None,
-    expires_s: float | None = None,
+    expires_s: float | None = None, unique: bool | str | Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]:  # fmt: skip
     """Register a function, plain or `async`, under a name. What it returns becomes the job's result.
 
@@ -126,6 +130,7 @@ def task(
     converted by their annotations; one without parameters gets nothing. The arguments are defaults for the task's jobs.
     A failed attempt is tried again after n² × `retry_base_s` seconds, `retry_max_s` at most, if its exception is one of
     `retry_on` (by default any) and none of `discard_on`. A job that has not begun `expires_s` seconds after its time is cancelled.
+    `unique`: as for a job; its key may name fields of the payload: `{"key": "{doc}"}`.
     """
     check_name(name)
     said = {
@@ -137,7 +142,7 @@ def task(
     rules = RetryRules(
         retry_on=exception_types(name, "retry_on", retry_on), discard_on=exception_types(name, "discard_on", discard_on) or ()
     )  # fmt: skip
-    options = TaskOptions(**said, retries_timeouts=not rules.is_final(JobTimeout()))
+    options = TaskOptions(**said, unique=_unique(name, unique), retries_timeouts=not rules.is_final(JobTimeout()))
 
     def register(function: Callable[P, R]) -> TaskFunction[P, R]:
         parameters = read_parameters(function, task=name)
@@ -145,6 +150,16 @@ def task(
         return TaskFunction(function, name=name, parameters=parameters, timeout_s=timeout_s)
 
     return register
+
+
+def _unique(name: str, unique: object) -> dict[str, Any] | None:
+    try:
+        asked = read_unique(dict(unique) if isinstance(unique, Mapping) else unique)
+        if asked is not None and asked.key is not None:
+            Template(asked.key)
+    except ValueError as wrong:
+        raise ValueError(f"unique of task {name!r} must be {wrong}, not {unique!r}") from None
+    return None if asked is None else asked._asdict()
 
 
 def _place(task: Task) -> str:

@@ -16,6 +16,7 @@ poll would find anyway.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -161,10 +162,16 @@ class GetOutput(Message, frozen=True):
 
 
 class Accepted(Message, frozen=True):
-    """The jobs are stored and on disk; `repeated` of them already existed, by their idempotency keys."""
+    """The jobs are stored and on disk; `repeated` of them already existed, by their idempotency keys.
+
+    `existing`: the indexes of those that stand for another job, by their unique keys, None when no job has such a key; `replaced`:
+    those among them that brought it newer data.
+    """
 
     job_ids: list[str]
     repeated: int = 0
+    existing: tuple[int, ...] | None = None
+    replaced: tuple[int, ...] = ()
 
 
 class Begun(Message, frozen=True):
@@ -202,12 +209,16 @@ class Ended(Message, frozen=True):
 
 
 class Refused(Message, frozen=True):
-    """An error as defined in `errors`. `temporary` with `retry_after_s`: the same request may succeed later."""
+    """An error as defined in `errors`; `details` are further fields of its JSON object.
+
+    `temporary` with `retry_after_s`: the same request may succeed later.
+    """
 
     code: str
     message: str
     field: str | None = None
     retry_after_s: int | None = None
+    details: dict[str, Any] = {}
 
 
 class Replied(Message, frozen=True):

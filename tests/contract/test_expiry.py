@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import CancelledBecause, ExecutionStatus, Job, Outcome, Status, without_payload
+from jobyard.engine.jobs.job import CancelledBecause, ExecutionStatus, Job, Outcome, Status, Unique, without_payload
 from jobyard.engine.store.port import Store
 from tests.support.builders import a_job
 from tests.support.world import START
@@ -53,6 +53,22 @@ def test_what_has_expired_is_cancelled_wherever_it_waits(store: Store, status: S
     assert (after.status, after.cancelled_because) == (Status.CANCELLED, CancelledBecause(reason="expired"))
     assert (after.finished_at, after.expires_at, after.attempt) == (at(2), at(1), 0)
     assert store.expired(now=at(99), limit=10) == [] and store.next_expiry() is None
+
+
+def test_what_expires_gives_up_its_unique_key(store: Store) -> None:
+    job = expiring(1, unique_key="echo/k", held_key="echo/k", unique=Unique())
+    store.insert([[job]])
+    store.apply([lifecycle.expire(found(store, job), now=at(2))])
+
+    assert found(store, job).held_key is None and found(store, job).unique_key == "echo/k"
+
+
+def test_a_replacement_counts_anew(store: Store) -> None:
+    job, new = expiring(5), expiring(60, scheduled_at=at(30))
+    store.insert([[job]])
+    store.apply([lifecycle.replace(found(store, job), new, now=at(1), due=at(10))])
+
+    assert (found(store, job).expires_at, store.next_expiry()) == (at(70), at(70))
 
 
 def test_what_has_begun_never_expires(store: Store) -> None:

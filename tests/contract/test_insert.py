@@ -164,7 +164,7 @@ def test_what_few_jobs_have_is_stored_as_it_was(store: Store, name: str) -> None
 def test_a_change_of_what_few_jobs_have_is_stored(store: Store) -> None:
     job = a_job(status=Status.BLOCKED, **EVERYTHING)
     store.insert([[job]])
-    new = {**dict.fromkeys(EVERYTHING), "tags": (), "tracestate": "z", "group": "h"}
+    new = {**dict.fromkeys(EVERYTHING), "tags": (), "tracestate": "z", "group": "h", "priority": 7}
     cancelled = lifecycle.cancel(job, now=START)
     change = msgspec.structs.replace(cancelled, fields={**cancelled.fields, **new})
 

@@ -25,6 +25,7 @@ from jobyard.api.views.process_meter import ProcessMeter
 from jobyard.engine.config import read_settings
 from jobyard.engine.control.protocol import OVERVIEW
 from jobyard.engine.control.snapshot import Snapshots
+from jobyard.engine.jobs.unique_field import Asked
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.queue.queue import Queue
@@ -47,7 +48,11 @@ from tests.support.network import FakeNetwork, FakePeer
 
 NAMES = ("queue-6000", "scheduler-8081", "watcher-9001", "supervisor")
 PARAMETERS = {"type": "object", "properties": {}}
-TASKS = {"echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=60, parameters=PARAMETERS)}
+UNIQUE = Asked(key="{doc}", until="begun", on_conflict="replace")
+TASKS = {
+    "echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=60, parameters=PARAMETERS),
+    "index": TaskOptions(unique=UNIQUE._asdict()),
+}  # fmt: skip
 
 
 class Backend:

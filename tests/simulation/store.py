@@ -136,6 +136,9 @@ class ProcessStore:
         part = self._queue.chance.randrange(len(changes)) if self._conditions.is_partial else None
         return self._call(name, lambda: self._shared.apply(changes), writes=True, partly=lambda: self._apply_part(changes, part))
 
+    def free_key(self, key: str, *, now: datetime) -> Job | None:
+        return self._call("free_key", lambda: self._shared.free_key(key, now=now), writes=True)
+
     def purge(self, *, before: datetime, limit: int) -> int:
         return self._call("purge", lambda: self._shared.purge(before=before, limit=limit), writes=True)
 

@@ -107,6 +107,10 @@ def update_of(change: Change, stamp: ObjectId) -> Document:
     if "epoch" in values:
         values["stamp"] = stamp
     gone = [name for name, value in change.fields.items() if value is None]
+    if "lane" in change.fields:
+        used, unused = ("priority", "lane_priority") if change.fields["lane"] is None else ("lane_priority", "priority")
+        values[used] = values.pop("priority")
+        gone.append(unused)
     if change.fields["status"] in HELD:
         holder = change.fields.get("locked_by") or change.fields.get("claimed_by")
         values |= {"holder": holder} if holder else {}

@@ -53,7 +53,9 @@ DUE = [("priority", DESCENDING), ("scheduled_at", ASCENDING), ("_id", ASCENDING)
 DUE_INDEX, DUE_IN_QUEUE_INDEX = "due_by_task", "due_by_task_and_queue"
 STATUS, IS_PENDING = ("status", ASCENDING), {"status": Status.PENDING.value}
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
-LIST_INDEXES = {"status": "by_status", "task": "by_task", "queue": "by_queue"}
+LIST_INDEXES = {
+    "unique_key": "by_unique_key", "schedule": "by_schedule", "status": "by_status", "task": "by_task", "queue": "by_queue",
+}  # fmt: skip
 
 
 def _has(field: str) -> Document:
@@ -85,9 +87,10 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         IndexModel([("slot", ASCENDING)], name="by_slot", unique=True, sparse=True),
         IndexModel([("lapses_at", ASCENDING)], name="lapsing", sparse=True),
         IndexModel(NEWEST_FIRST, name="newest"),
-        *(IndexModel([(field, ASCENDING), *NEWEST_FIRST], name=name) for field, name in LIST_INDEXES.items()),
+        *(IndexModel([(field, ASCENDING), *NEWEST_FIRST], name=f"by_{field}") for field in ("status", "task", "queue")),
     ),
     "job_executions": (IndexModel([("job_id", ASCENDING), ("attempt", ASCENDING)], name="by_job", unique=True),),
+    "remembered_keys": (IndexModel([("job_id", ASCENDING)], name="by_job"),),
     "job_outputs": (IndexModel([("job_id", ASCENDING), ("attempt", ASCENDING)], name="by_job", unique=True),),
 }
 
@@ -115,6 +118,7 @@ class MongoServer:
         self.executions = self.database["job_executions"]
         self.outputs = self.database["job_outputs"]
         self.batches = self.database["batches"]
+        self.remembered_keys = self.database["remembered_keys"]
         self.hosts = self.database["hosts"]
         self.barrier = self.database["barrier"]
         self.counts: Collection[Document] = self.database.get_collection("counts", write_concern=WriteConcern(w=1))

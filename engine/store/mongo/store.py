@@ -17,6 +17,8 @@ from itertools import chain
 
 from bson import ObjectId
 from pymongo import ReplaceOne, UpdateOne
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError
 
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status, Ticket
@@ -37,7 +39,7 @@ from jobyard.engine.store.mongo.documents import (
     guard_of,
     update_of,
 )
-from jobyard.engine.store.mongo.insert import MongoInsert
+from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
 from jobyard.engine.store.mongo.search import MongoSearch
@@ -72,6 +74,9 @@ class MongoStore:
         seen(insertions)
         return insertions
 
+    def free_key(self, key: str, *, now: datetime) -> Job | None:
+        return self._requests.free_key(key, now)
+
     # ---- T2 and T3
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
@@ -99,7 +104,7 @@ class MongoStore:
         stamp = ObjectId()
         updates = [UpdateOne(guard_of(change), update_of(change, stamp)) for change in changes]
         with self._server.call(writes=True):
-            matched = self._server.jobs.bulk_write(updates, ordered=False).matched_count
+            matched = _matched(self._server.jobs, updates)
             if matched in (0, len(changes)):
                 return {change.job_id for change in changes} if matched else set()
             ids = [ObjectId(change.job_id) for change in changes]
@@ -226,17 +231,20 @@ class MongoStore:
             if gone:
                 self._server.executions.delete_many({"job_id": {"$in": [str(job_id) for job_id in gone]}})
                 self._outputs.remove(map(str, gone))
+                self._server.remembered_keys.delete_many({"job_id": {"$in": [str(job_id) for job_id in gone]}})
                 self._server.jobs.delete_many({"_id": {"$in": gone}, "status": PURGED})
         return marked
 
     def _mark(self, before: datetime, limit: int) -> int:
-        old = {"finished_at": {"$lt": before}, "status": {"$in": ENDED}}
+        holds_none = [{"held_key": None}, {"held_until": {"$lt": before}}]
+        old = {"finished_at": {"$lt": before}, "status": {"$in": ENDED}, "$or": holds_none}
         stamp = ObjectId()
         with self._server.call(writes=True):
             found = {d["_id"]: d["status"] for d in self._server.jobs.find(old, {"status": 1}).sort("finished_at", 1).limit(limit)}
             if not found:
                 return 0
-            change = {"$set": {"status": PURGED, "stamp": stamp}, "$unset": {"idempotency_key": "", "finished_at": ""}}
+            gone = dict.fromkeys(("idempotency_key", "finished_at", "held_key", "fire_at"), "")
+            change = {"$set": {"status": PURGED, "stamp": stamp}, "$unset": gone}
             number = self._server.jobs.update_many({"_id": {"$in": list(found)}, **old}, change).modified_count
             marked = list(found)
             if number < len(found):
@@ -294,6 +302,16 @@ def _sign(document: Document) -> HostHeartbeat:
         lease_s=document.get("lease_s", 30), tasks=document.get("tasks", "{}").encode(),
         queues=None if document.get("queues") is None else tuple(document["queues"]),
     )  # fmt: skip
+
+
+def _matched(jobs: Collection[Document], updates: Sequence[UpdateOne]) -> int:
+    """Perform the updates; how many matched. One that takes a key or slot that another job has changes nothing."""
+    try:
+        return jobs.bulk_write(updates, ordered=False).matched_count
+    except BulkWriteError as fault:
+        if any(error["code"] != DUPLICATE for error in fault.details["writeErrors"]) or fault.details.get("writeConcernErrors"):
+            raise
+        return int(fault.details["nMatched"]) if len(updates) > 1 else 0
 
 
 def _held(owner: str, after: str | None) -> Document:

@@ -50,7 +50,8 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_by_id ON jobs (job_id);
 CREATE INDEX jobs_due ON jobs (priority, scheduled_at, seq, task, queue) WHERE status = 'pending' AND lane IS NULL;
 CREATE UNIQUE INDEX jobs_by_key ON jobs (idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL AND held_key IS NULL;
+CREATE INDEX jobs_finished_with_key ON jobs (held_until) WHERE finished_at IS NOT NULL AND held_key IS NOT NULL;
 CREATE INDEX jobs_newest ON jobs (created_at);
 CREATE INDEX jobs_by_status ON jobs (status, created_at);
 CREATE INDEX jobs_by_task ON jobs (task, created_at);
@@ -88,6 +89,15 @@ CREATE TABLE job_outputs (
     output BLOB NOT NULL,
     PRIMARY KEY (job_id, attempt)
 ) STRICT, WITHOUT ROWID;
+
+-- Idempotency keys of requests that were answered with another job, by its unique key; kept as long as that job.
+CREATE TABLE remembered_keys (
+    idempotency_key TEXT PRIMARY KEY,
+    job_id BLOB NOT NULL,
+    request_digest BLOB,
+    is_replaced INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX remembered_keys_by_job ON remembered_keys (job_id);
 
 CREATE TABLE counts (status TEXT PRIMARY KEY, jobs INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO counts VALUES ('blocked', 0), ('pending', 0), ('claimed', 0), ('queued', 0), ('running', 0), ('completed', 0), ('failed', 0), ('cancelled', 0);

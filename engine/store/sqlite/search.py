@@ -19,7 +19,7 @@ from jobyard.engine.store.search_text import Finder
 from jobyard.engine.store.sqlite import rows, statements
 
 CREATED_AT, PAYLOAD, ERROR = (rows.READ_COLUMNS.index(name) for name in ("created_at", "payload", "error"))
-NAMED = ("status", "task", "queue")
+NAMED = ("unique_key", "schedule", "status", "task", "queue")
 FIRST, LAST = (1 << 62, 0), -(1 << 62)
 Place = tuple[int, int]
 """`created_at` in milliseconds and `seq`: the sort order of a list."""
@@ -58,7 +58,7 @@ class SqliteSearch:
 
     def count(self, wanted: JobFilter, *, look: int) -> Count:
         """See `Store.count_jobs`."""
-        if (wanted.task, wanted.queue, wanted.text, wanted.created_after, wanted.created_before) == (None,) * 5:
+        if wanted in (JobFilter(), JobFilter(status=wanted.status)):
             counts = self._counts()
             return Count(count=sum(counts.values()) if wanted.status is None else counts[wanted.status])
         if wanted.text is not None:

@@ -17,7 +17,14 @@ _HOLDER = "COALESCE(locked_by, claimed_by)"
 _INSERT = "INSERT INTO jobs ({columns}) VALUES ({values}) ON CONFLICT (job_id) DO NOTHING"
 INSERT_JOB = _INSERT.format(columns=", ".join(JOB_COLUMNS), values=", ".join("?" for _ in JOB_COLUMNS))
 INSERT_PLAIN_JOB = _INSERT.format(columns=", ".join(PLAIN_COLUMNS), values=", ".join("?" for _ in PLAIN_COLUMNS))
-FIND_BY_KEY = "SELECT job_id, request_digest FROM jobs WHERE idempotency_key = ?"
+FIND_BY_KEY = """
+    SELECT job_id, request_digest, NULL FROM jobs WHERE idempotency_key = ?1
+    UNION ALL SELECT job_id, request_digest, is_replaced FROM remembered_keys WHERE idempotency_key = ?1
+"""
+REMEMBER_KEY = "INSERT OR IGNORE INTO remembered_keys VALUES (?, ?, ?, ?)"
+FIND_HOLDER = f"SELECT {_SMALL} FROM jobs WHERE held_key = ?"
+IS_STORED = "SELECT 1 FROM jobs WHERE job_id = ?"
+DROP_KEY = "UPDATE jobs SET held_key = NULL WHERE job_id = ?"
 NEXT_RECORDS = f"SELECT seq, {_ALL} FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?"
 
 COUNTS = "SELECT status, jobs FROM counts"
@@ -70,12 +77,20 @@ EXECUTIONS = """
 STORE_OUTPUT = "INSERT OR REPLACE INTO job_outputs VALUES (?, ?, ?, ?, ?, ?, ?)"
 OUTPUTS = "SELECT * FROM job_outputs WHERE job_id = ? ORDER BY attempt DESC"
 
-PURGEABLE = "SELECT seq, job_id, status FROM jobs WHERE finished_at < ? ORDER BY finished_at LIMIT ?"
+PURGEABLE = """
+    SELECT * FROM (SELECT seq, job_id, status FROM jobs WHERE finished_at < ?1 AND held_key IS NULL ORDER BY finished_at LIMIT ?2)
+    UNION ALL SELECT seq, job_id, status FROM jobs WHERE held_until < ?1 AND finished_at < ?1 AND held_key IS NOT NULL
+    LIMIT ?2
+"""
 PURGE_JOB = "DELETE FROM jobs WHERE seq = ? AND finished_at < ?"
 PURGE_EXECUTIONS = "DELETE FROM job_executions WHERE job_id = ?"
+PURGE_REMEMBERED_KEYS = "DELETE FROM remembered_keys WHERE job_id = ?"
 PURGE_OUTPUTS = "DELETE FROM job_outputs WHERE job_id = ?"
 
-_LIST_INDEXES = {"status": "jobs_by_status", "task": "jobs_by_task", "queue": "jobs_by_queue"}
+_LIST_INDEXES = {
+    "unique_key": "jobs_by_unique_key", "schedule": "jobs_by_schedule", "status": "jobs_by_status", "task": "jobs_by_task",
+    "queue": "jobs_by_queue",
+}  # fmt: skip
 
 
 class Due(NamedTuple):

@@ -35,7 +35,7 @@ from jobyard.engine.store.sqlite import rows, statements
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
-from jobyard.engine.store.sqlite.insert import insert_jobs
+from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
 from jobyard.engine.store.sqlite.search import SqliteSearch
 from jobyard.engine.store.sqlite.wal_sync import WalSync
 
@@ -73,13 +73,15 @@ class SqliteStore:
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
     ) -> list[Insertion]:  # fmt: skip
         with self._alone():
-            insertions = [self._insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
+            insert = partial(insert_jobs, self._connection, deltas=self._deltas)
+            insertions = [insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
         seen(insertions)
         self._make_durable()
         return insertions
 
-    def _insert(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
-        return insert_jobs(self._connection, jobs, is_abandoned, self._deltas)
+    def free_key(self, key: str, *, now: datetime) -> Job | None:
+        with self._commit():
+            return free_key(self._connection, key, now)
 
     def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
         now_ms = rows.to_ms(now) or 0
@@ -108,7 +110,7 @@ class SqliteStore:
         """Usually every guard matches; then the statement need not report for each row whether it changed."""
         if not changes:
             return []
-        with contextlib.suppress(_GuardLost), self._commit():
+        with contextlib.suppress(_GuardLost, sqlite3.IntegrityError), self._commit():
             self._apply_all(changes)
             return [True] * len(changes)
         with self._commit():
@@ -125,7 +127,10 @@ class SqliteStore:
             self._note(change)
 
     def _apply(self, change: Change) -> bool:
-        if self._run(statements.change_job(*_shape(change)), rows.change_to_row(change)).rowcount != 1:
+        try:
+            if self._run(statements.change_job(*_shape(change)), rows.change_to_row(change)).rowcount != 1:
+                return False
+        except sqlite3.IntegrityError:  # another job has the key or slot that the change takes
             return False
         execution = _ended(change)
         if execution is not None:
@@ -150,6 +155,7 @@ class SqliteStore:
                 self._run(statements.PURGE_JOB, (seq, before_ms))
                 self._run(statements.PURGE_EXECUTIONS, (job_id,))
                 self._run(statements.PURGE_OUTPUTS, (job_id,))
+                self._run(statements.PURGE_REMEMBERED_KEYS, (job_id,))
                 self._deltas[status] -= 1
         return len(found)
 
