@@ -19,10 +19,17 @@ from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.topology import COUNTING
 from jobyard.engine.wire.caller import SILENT_S, Caller
-from jobyard.engine.wire.messages import CountJobs, Explain, Json, Message, Ping, Refused
+from jobyard.engine.wire.messages import CountJobs, Explain, Json, ListTasks, Message, Ping, Refused
 from jobyard.engine.world import World
 
 HEALTH_S = SILENT_S
+
+
+class _Task(msgspec.Struct):
+    task: str
+
+
+_decode_tasks = msgspec.json.Decoder(list[_Task]).decode
 
 
 class Gateway:
@@ -30,7 +37,7 @@ class Gateway:
 
     def __init__(
         self, caller: Caller, scheduler: SchedulerClient, *, components: Callable[[], list[str]], meter: ProcessMeter,
-        snapshots: Snapshots, world: World,
+        snapshots: Snapshots, world: World, cursor_pattern: str | None = None,
     ) -> None:  # fmt: skip
         self._caller = caller
         self._scheduler = scheduler
@@ -38,6 +45,7 @@ class Gateway:
         self._meter = meter
         self._snapshots = snapshots
         self._world = world
+        self._cursor_pattern = cursor_pattern
 
     def health(self) -> Reply:
         """200 when everything answers and is well, else 503 that names what is not. What is only busy has time to answer."""
@@ -77,7 +85,15 @@ class Gateway:
     def openapi(self) -> Reply:
         """The OpenAPI document."""
         read_query(request, ())
-        return json_reply(document())
+        return json_reply(document(tasks=self._tasks(), cursor=self._cursor_pattern))
+
+    def _tasks(self) -> tuple[str, ...] | None:
+        """Those that can be submitted now; None while no scheduler answers."""
+        try:
+            answer = self._scheduler.send(ListTasks())
+        except Unavailable:
+            return None
+        return tuple(row.task for row in _decode_tasks(answer.body)) if isinstance(answer, Json) else None
 
     def _jobs(self) -> object:
         try:

@@ -72,11 +72,17 @@ class TaskDefaults:
 
 def _whole(at_least: int, at_most: int) -> Callable[[object], int]:
     def check(value: object) -> int:
+        value = as_integer(value)
         if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= at_most:
             raise ValueError(f"an integer from {at_least} to {at_most}")
         return value
 
     return check
+
+
+def as_integer(value: object) -> object:
+    """An integer that is written `14.0`, which is the same number in JSON, as `14`; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _number(words: str, fits: Callable[[float], bool]) -> Callable[[object], float]:
@@ -134,7 +140,7 @@ FIELDS: Mapping[str, Field] = {
             meaning="the task's input: any JSON, at most 1 MiB and 100 levels deep, integers within 64 bits; returned as sent",
         ),
         Field(
-            name="task", schema={"type": "string", "default": "echo"}, meaning="name of a registered task",
+            name="task", schema={"type": "string", "minLength": 1, "default": "echo"}, meaning="name of a registered task",
             check=_text("the name of a task", r".+"),
         ),
         Field(
