@@ -138,7 +138,7 @@ def _bodies(body: str) -> dict[str, object]:
         return {"application/json": {"schema": _ref("Selection")}}
     if body == "job":
         return {"application/json": {"schema": _ref("NewJob")}}
-    lines = _list_of("NewJob") | {"minItems": 1, "maxItems": MAX_BATCH, "description": "one job per line"}
+    lines = _list_of("NewJob") | {"maxItems": MAX_BATCH, "description": "one job per line"}
     return {"application/json": {"schema": _ref("NewBatch")}, "application/x-ndjson": {"schema": lines}}
 
 
