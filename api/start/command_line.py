@@ -1,4 +1,4 @@
-"""The words after `bin/start-all`, `bin/start` and `bin/stop-all`: flags are the settings' names in lower case with dashes."""
+"""The arguments of `bin/start-all`, `bin/start` and `bin/stop-all`: flags are the settings' names in lower case with dashes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RELOAD = "--reload"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What was asked for; `flags` by the settings' names."""
+    """A parsed command line; `flags` by the settings' names."""
 
     name: str
     role: str
@@ -32,7 +32,7 @@ class Command:
 
 
 def read_command_line(words: Sequence[str]) -> Command:
-    """The command; raises `CannotStart` with one line."""
+    """Parse the command line; raises `CannotStart` with one line."""
     if not words or words[0] not in SUMMARIES:
         raise CannotStart(f"the first word must be one of {', '.join(SUMMARIES)}")
     name, rest = words[0], list(words[1:])

@@ -1,4 +1,4 @@
-"""The order in which a stopping system leaves."""
+"""The stages of a stop."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from jobyard.engine.topology import FRONT, GATEWAY, QUEUE, SCHEDULER, WATCHER, W
 
 LEAVE_S = 5.0
 FRONT_LEAVES_S = 20.0
-"""Longer than gunicorn's own time for what it has accepted."""
+"""Longer than gunicorn's own timeout for accepted requests."""
 
 
 def drain_stages(drain_s: float) -> list[Stage]:
-    """The order in which a stopping system leaves, and how long each may take.
+    """The stages of a stop, and how long each may take.
 
-    1. Watchers stop claiming, workers stop taking and finish what runs; what does not end within `DRAIN_S` they hand back.
-    2. The queue leaves: all that it holds stands in the store.
-    3. The front answers what it has accepted, then serves no more.
-    4. The schedulers leave: nobody is there who could ask them.
-    5. Control leaves, to which all others have told their last.
+    1. Watchers stop claiming; what they have claimed reaches its workers.
+    2. Workers finish what runs; what has not ended after `DRAIN_S` is released.
+    3. The queue exits: everything that it holds is in the store.
+    4. The front answers the requests that it has accepted, then closes.
+    5. The schedulers exit: no process is left that could ask them.
+    6. Control exits: all others have published their last counters.
     """
     return [
-        Stage(roles=frozenset({WATCHER, WORKER}), bound_s=drain_s + LEAVE_S),
+        Stage(roles=frozenset({WATCHER}), bound_s=LEAVE_S),
+        Stage(roles=frozenset({WORKER}), bound_s=drain_s + LEAVE_S),
         Stage(roles=frozenset({QUEUE}), bound_s=LEAVE_S),
         Stage(roles=frozenset({GATEWAY, FRONT}), bound_s=FRONT_LEAVES_S),
         Stage(roles=frozenset({SCHEDULER}), bound_s=LEAVE_S),

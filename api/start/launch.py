@@ -1,4 +1,4 @@
-"""The supervisor's process, composed: posts for the components, the front, the order of the drain, the line that says ready."""
+"""Composes the supervisor's process: the components, the front, the stages of a stop, the ready line."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from jobyard.engine.world import World
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What one start comprises. `alone`: nothing else may run on the data folder."""
+    """What one start consists of. `alone`: nothing else may run on the data folder."""
 
     who: str
     components: list[Component]
@@ -65,12 +65,12 @@ class Plan:
 
     @property
     def guard(self) -> str:
-        """What `ps` shows of its guard."""
+        """The process title of its guard."""
         return "guard" if self.alone else f"guard-{self.who}"
 
     @property
     def front(self) -> Component:
-        """The process that serves HTTP for all of it: the gateway where there is one."""
+        """The component whose process serves HTTP for all: the gateway if there is one."""
         gateways = [component for component in self.components if component.role == GATEWAY]
         return gateways[0] if gateways else Component(role=FRONT, port=self.components[0].port)
 
@@ -91,7 +91,7 @@ class Launch:
     watches_files: bool = False
 
     def supervise(self) -> int:
-        """The supervisor's whole life; called in the guard's fork."""
+        """The supervisor's main function; called in the guard's fork."""
         become_supervisor(self.guard)
         load_digests()
         gc.freeze()

@@ -22,10 +22,10 @@ from jobyard.engine.world import World
 
 
 def main(words: Sequence[str], environment: MutableMapping[str, str]) -> int:
-    """What `bin/…` run; the exit status."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who started us may ignore it: then no end of a child could be seen
+    """The main function of `bin/…`; returns the exit status."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the parent process may ignore SIGCHLD, which would hide the exits of children
     notify_socket = take_notify_socket(environment)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the guard waits for it, a stop is Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the guard waits for signals, SIGTERM acts like Ctrl-C
     try:
         command = read_command_line(words)
         if command.wants_help:

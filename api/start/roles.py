@@ -1,4 +1,4 @@
-"""How each role is built, in the process that will live it: after the fork, with a hub, a store and a log of its own."""
+"""Builds each role in its own process: after the fork, with its own hub, store and log."""
 
 from __future__ import annotations
 
@@ -56,28 +56,28 @@ class Start:
     log: Log
     boot: str
     supervisor: int
-    """The pid that they end with."""
+    """The pid of the supervisor, with which they end."""
     template: str
-    """The name under which workers find the process that forks their executors."""
+    """The name under which workers find the template."""
 
     def queue_names(self) -> list[str]:
-        """The queues that our data folder has now, or had; where one is by default, when it never had any."""
+        """The names of the queues on this data folder, present or past; the default name if there never was one."""
         return RunDir(self.settings.data_dir).components(QUEUE) or [queue_name(self.settings)]
 
     def deaths(self) -> ProofsOfDeath:
-        """The proofs of death in our data folder."""
+        """The proofs of death on this data folder."""
         return ProofsOfDeath(RunDir(self.settings.data_dir), boot=self.boot, foreign_hosts=self.settings.mongo_uri is not None)
 
 
 def spec_for(component: Component, start: Start) -> ProcessSpec:
-    """The post of a component that lives by ticks: all but the gateway."""
+    """The process of a component that runs the role loop: all but the gateway."""
     return ProcessSpec(name=component.name, role=component.role, main=lambda identity: _live_as(component, start, identity))
 
 
 def front_spec(
     front: Component, start: Start, *, ports: Mapping[int, str], listeners: Mapping[int, socket.socket]
 ) -> ProcessSpec:  # fmt: skip
-    """The post of the process that serves HTTP on all of these ports, for the component named at each."""
+    """The process that serves HTTP on all of these ports, each for the named component."""
     fds = frozenset(sock.fileno() for sock in listeners.values())
     return ProcessSpec(
         name=front.name, role=front.role, keeps=fds, runs_role_loop=False,
@@ -86,12 +86,12 @@ def front_spec(
 
 
 def control_spec(start: Start, *, name: str) -> ProcessSpec:
-    """The process that holds roster, counters and commands. Of several starts on one data folder one has it, the others wait."""
+    """The process with roster, counters and commands. Of several starts on one data folder, one serves and the others wait."""
     return ProcessSpec(name=name, role=CONTROL, runs_role_loop=False, main=lambda identity: _serve_control(start, identity, name))
 
 
 def tell_fault(message: str) -> int:
-    """One line on stderr; the exit status that goes with it."""
+    """Print one line on stderr; returns the exit status."""
     os.write(2, f"jobyard cannot start: {message}\n".encode("utf-8", "backslashreplace"))
     return EXIT_CANNOT_START
 
@@ -100,7 +100,7 @@ def _serve_control(start: Start, identity: ProcessIdentity, name: str) -> int:
     """`multiprocessing.managers` is loaded here and nowhere else."""
     die_with_parent(start.supervisor)
     set_title(f"jobyard: {name}")
-    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(EXIT_OK))  # until it has the lock it has nothing to leave
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(EXIT_OK))  # before it has the lock, there is nothing to clean up
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     run_dir = RunDir(start.settings.data_dir)
@@ -136,7 +136,7 @@ def _live_as(component: Component, start: Start, identity: ProcessIdentity) -> i
         )  # fmt: skip
     except CannotStart as fault:
         return tell_fault(fault.message)
-    except Exception as bug:  # nobody knows what state it is in: the supervisor starts a new one
+    except Exception as bug:  # its state is unknown: the supervisor starts a new process
         log.error("process_failed", error=repr(bug), traceback=traceback.format_exc())
         return EXIT_SOFTWARE
 
@@ -160,8 +160,14 @@ def _store(start: Start, identity: ProcessIdentity, *, durable: bool = False, pl
 def _queue(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Role:
     return Queue(
         owner=identity.owner, settings=start.settings, world=start.world, network=hub, log=log, store=_store(start, identity),
-        is_ours=start.deaths().is_ours,
+        served=_served(start),
     )  # fmt: skip
+
+
+def _served(start: Start) -> Callable[[], Served]:
+    """What this host can run now."""
+    catalog = Catalog(RunDir(start.settings.data_dir))
+    return lambda: Served(tasks=tuple(catalog.options()), queues=start.settings.queues)
 
 
 def _scheduler(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Role:
@@ -178,7 +184,6 @@ def _watcher(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Rol
     number = int(owner.process.rpartition("-")[2]) - FIRST_PORTS[WATCHER] - settings.port_offset
     store = _store(start, identity, place=(number % settings.watchers, settings.watchers))
     hosts = hosts_of(store)
-    catalog = Catalog(RunDir(settings.data_dir))
     failure_detector = None
     if hosts is not None:
         look_s = 1.25 * settings.poll_s
@@ -189,13 +194,13 @@ def _watcher(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Rol
         owner=identity.owner, settings=settings, world=world, network=hub, log=log, store=store, queue_names=start.queue_names,
         recovery=Recovery(settings=settings, world=world, store=store, log=log, deaths=deaths, failure_detector=failure_detector),
         retention=Retention(settings=settings, world=world, store=store, log=log),
-        host_lease=_host_lease(start, owner, hosts), served=lambda: Served(tasks=tuple(catalog.options()), queues=settings.queues),
+        host_lease=_host_lease(start, owner, hosts), served=_served(start),
         feed=feed_of(settings, owner=owner, log=log) if number == 0 else None,
     )  # fmt: skip
 
 
 def _host_lease(start: Start, owner: Owner, hosts: Hosts | None) -> HostLease:
-    """This process's share of its host's sign of life."""
+    """This process's share of its host's heartbeat."""
     catalog = Catalog(RunDir(start.settings.data_dir))
     lease_s = start.settings.lease_s
 

@@ -1,4 +1,4 @@
-"""A start, from checks to exit status: everything that can be found wrong is told before the first process that stays.
+"""A start, from checks to exit status: everything that can be found wrong is reported before the first permanent process.
 
     settings → data folder and its lock → ports → database and task modules (in a probe) → guard → supervisor → the rest
 """
@@ -37,7 +37,7 @@ def start(
     plan: Plan, settings: Settings, world: World, *, environment: Mapping[str, str], notify_socket: NotifySocket,
     watches_files: bool = False,
 ) -> int:  # fmt: skip
-    """Check, run until told to stop, leave nothing behind; the exit status. Whoever manages the service is told."""
+    """Check, run until stopped, clean up; returns the exit status. Notifies the service manager."""
     os.umask(0o077)
     data_dir = DataDir(settings.data_dir)
     boot = world.token(BOOT_BITS)
@@ -76,7 +76,7 @@ def _take(data_dir: DataDir, plan: Plan) -> list[str]:
 
 
 def _forget_predecessors(deaths: ProofsOfDeath, world: World, *, alone: bool) -> None:
-    """Those of a start whose guard and supervisor were killed need a moment to be gone, and hold the ports until then."""
+    """Processes of a start whose guard and supervisor were killed need a moment to exit, and hold the ports until then."""
     give_up_at = world.monotonic() + PREDECESSORS_S
     while alone and deaths.others_live() and world.monotonic() < give_up_at:
         select.select([], [], [], 0.01)
@@ -84,9 +84,9 @@ def _forget_predecessors(deaths: ProofsOfDeath, world: World, *, alone: bool) ->
 
 
 def _probe(plan: Plan, settings: Settings, world: World, code: TaskCode | None, faults: list[str]) -> str:
-    """What the database calls itself; why it or the task modules cannot be used is added to the faults.
+    """The name of the database; reasons why it or the task modules cannot be used are added to `faults`.
 
-    Where there are workers, the supervisor's first template says whether the modules can be imported.
+    If there are workers, the supervisor's first template checks whether the modules can be imported.
     """
     database = ""
     try:
@@ -97,7 +97,7 @@ def _probe(plan: Plan, settings: Settings, world: World, code: TaskCode | None, 
         if code is not None and not plan.has_workers:
             list_tasks(settings, code, RunDir(settings.data_dir))
         elif code is not None and faults:
-            ask_for_tasks(settings, code)  # nothing will be started that could say what is wrong with them
+            ask_for_tasks(settings, code)  # no template will be started that could report what is wrong with them
     except CannotStart as fault:
         faults.append(fault.message)
     return database

@@ -19,14 +19,14 @@ EXIT_STILL_THERE = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaving:
-    """A start that was asked to stop; the descriptor becomes readable with its end."""
+    """A start that was asked to stop; the descriptor is readable once it has exited."""
 
     occupant: Occupant
     pidfd: int
 
 
 def stop_all(settings: Settings, world: World) -> int:
-    """Says what it stops; the exit status is 1 when something would not end."""
+    """Stop everything on the folder; returns the exit status, 1 if something does not exit."""
     data_dir = DataDir(settings.data_dir)
     leaving = [one for one in (_ask(data_dir, occupant) for occupant in data_dir.occupants()) if one is not None]
     if not leaving:
@@ -37,7 +37,7 @@ def stop_all(settings: Settings, world: World) -> int:
 
 
 def _ask(data_dir: DataDir, occupant: Occupant) -> Leaving | None:
-    """The descriptor is taken before the file is looked at again: so the signal cannot reach a stranger with the same pid."""
+    """Open the pidfd before checking the file again, so that the signal cannot reach another process with the same pid."""
     try:
         pidfd = os.pidfd_open(occupant.pid)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Where a start's task modules lie, which Python executes them, and what comes of asking a template for their tasks once."""
+"""Where a start's task modules are, which Python executes them, and a single import in a template to list their tasks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PACKAGE = Path(str(jobyard.__file__)).parent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCode:
-    """The user's side of a start. `folders`: `PYTHONPATH` and the working folder."""
+    """The task modules of a start. `folders`: `PYTHONPATH` and the working folder."""
 
     python: str
     folders: tuple[str, ...]
@@ -39,7 +39,7 @@ class TaskCode:
     def options(
         self, settings: Settings, *, supervisor_line: int, listener: int, closed_in_children: tuple[int, ...] = ()
     ) -> Options:  # fmt: skip
-        """What a template is told that this process executes."""
+        """The options of a template that this process starts."""
         root = checkout()
         return Options(
             supervisor=os.getpid(), supervisor_line=supervisor_line, listener=listener,
@@ -51,26 +51,26 @@ class TaskCode:
 
 
 def find_task_code(settings: Settings, environment: Mapping[str, str]) -> TaskCode:
-    """Raises `CannotStart` when there is no Python that could run tasks."""
+    """Raises `CannotStart` if no Python can run the tasks."""
     folders = (*environment.get("PYTHONPATH", "").split(os.pathsep), os.getcwd())
     python = find_python(settings.task_python, environment)
     return TaskCode(python=python, folders=tuple(filter(None, folders)), environment=dict(environment))
 
 
 def options_by_task(ready: Ready) -> dict[str, TaskOptions]:
-    """As the catalog has them."""
+    """The tasks, as in the catalog."""
     return {name: TaskOptions(**options) for name, options in ready.tasks.items()}
 
 
 def list_tasks(settings: Settings, code: TaskCode, run_dir: RunDir) -> None:
-    """For a start without workers: see that the modules can be imported, and that schedulers find some list of tasks."""
+    """For a start without workers: check that the modules can be imported, and write the catalog if there is none."""
     options = options_by_task(ask_for_tasks(settings, code))
     if not Catalog(run_dir).options():
         write_catalog(run_dir, options)
 
 
 def ask_for_tasks(settings: Settings, code: TaskCode) -> Ready:
-    """Import the modules in a template that is ended then; raises `CannotStart` with the reason when they cannot be."""
+    """Import the modules in a temporary template; raises `CannotStart` with the reason if that fails."""
     ours, theirs = packet_pair()
     with ours, theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as unused, tempfile.TemporaryDirectory() as folder:
         entry = entry_folder(PACKAGE, Path(folder))

@@ -1,4 +1,4 @@
-"""How a supervisor starts templates: the sockets, the fork, the exec; and what happens when one is ready."""
+"""How a supervisor starts templates: the sockets, the fork, the exec, and the switch when one is ready."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ BACKLOG = 64
 
 
 def socket_name(template: str) -> str:
-    """Where workers find the template that forks for them, in the folder of sockets."""
+    """The name of the socket under which workers find the template."""
     return f"{template}.spawn"
 
 
 def forget_sockets(run_dir: RunDir, template: str) -> None:
-    """The start is over."""
+    """Remove the sockets at the end of the start."""
     for path in run_dir.path.glob(f"{template}.*spawn"):
         path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Templates:
-    """Those of one start; `name` as workers know it. `boot_lock` is held by them, and by no executor."""
+    """The templates of one start; `name` is the one that workers use. They hold `boot_lock`; executors do not."""
 
     name: str
     settings: Settings
@@ -48,7 +48,7 @@ class Templates:
     boot_lock: int
 
     def keeper(self, *, network: Network, log: Log, watches_files: bool) -> TemplateKeeper:
-        """Of the supervisor that calls this."""
+        """The pid of the calling supervisor."""
         hooks = TemplateHooks(spawn=self.spawn, publish=self.publish, living_executors=self.has_living_executors)
         return TemplateKeeper(
             hooks=hooks, network=network, world=self.world, log=log, hang_s=self.settings.hang_s, watches_files=watches_files
@@ -82,12 +82,12 @@ class Templates:
         )  # fmt: skip
 
     def publish(self, template: TemplateProcess, ready: Ready) -> None:
-        """Schedulers know its tasks, workers find its socket."""
+        """Make it the current one: write the catalog, link the socket."""
         write_catalog(self.run_dir, options_by_task(ready))
         (self.run_dir.path / template.socket_name).replace(self.run_dir.path / socket_name(self.name))
 
     def has_living_executors(self, template: int) -> bool:
-        """Whether some child of it, in a session of its own as executors are, has not ended."""
+        """Whether a child of it with its own session, as executors have, has not exited."""
         session = self.world.session_of(template)
         children = self.world.children(template)
         return any(self.world.session_of(child) != session and self.world.state_of(child) not in ENDED for child in children)
@@ -102,4 +102,4 @@ class Templates:
 
 
 ENDED = ("", "Z", "X")
-"""As `ps` shows the state of what has ended."""
+"""The process states, as in `ps`, of processes that have exited."""

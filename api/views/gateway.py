@@ -13,7 +13,7 @@ from jobyard.api.http.query import read_job_id, read_query
 from jobyard.api.http.reply import Reply, json_reply, message_reply, value_reply
 from jobyard.api.views.jobs import SchedulerClient
 from jobyard.api.views.process_meter import ProcessMeter
-from jobyard.api.views.process_report import look
+from jobyard.api.views.process_report import report_processes
 from jobyard.api.views.shown import shown_age, shown_processes, shown_stats
 from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.errors import Unavailable
@@ -79,7 +79,7 @@ class Gateway:
         """Why a job is not running."""
         read_query(request, ())
         asked = read_job_id(job_id)
-        report = look(self._caller, self._snapshots, asked, self._world.monotonic())
+        report = report_processes(self._snapshots, self._world.monotonic())
         return message_reply(self._scheduler.send(Explain(job_id=asked, report=report)))
 
     def openapi(self) -> Reply:

@@ -1,41 +1,27 @@
 """What is known of the processes of this host when somebody asks why a job is not running; `why.rules` judges it.
 
-Workers and watchers are not asked: control has what they told. Only the queue knows where in it the job is.
+No process is asked: control has what they published last.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
-import msgspec
+from typing import Any
 
 from jobyard.engine.control.snapshot import Snapshot, Snapshots, stats_of
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.topology import QUEUE, WATCHER, WORKER
-from jobyard.engine.why.facts import Place, ProcessReport, WorkerSeen
-from jobyard.engine.wire.caller import NoAnswer
-from jobyard.engine.wire.messages import GetPlace, Json, Message
-
-ANSWER_S = 1.0
+from jobyard.engine.why.facts import ProcessReport, WorkerSeen
 
 
-class Calls(Protocol):
-    """What is needed of a `Caller`."""
-
-    def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
-        """The component's reply; raises `NoAnswer`."""
-
-
-def look(caller: Calls, snapshots: Snapshots, job_id: str, now: float) -> ProcessReport:
-    """As it is now, monotonic; who shows no sign of life is not there."""
+def report_processes(snapshots: Snapshots, now: float) -> ProcessReport:
+    """The processes at `now` (monotonic); one without a heartbeat is not reachable."""
     try:
         snapshot = snapshots.take()
     except Unavailable:
         return ProcessReport()
     workers = (stats_of(snapshot.components[name].counters, now) for name in _up(snapshot, WORKER) if name in snapshot.components)
     return ProcessReport(
-        watchers=len(_up(snapshot, WATCHER)), workers=tuple(_worker(told) for told in workers),
-        place=next((place for name in _up(snapshot, QUEUE) if (place := _place(caller, name, job_id)) is not None), None),
+        watchers=len(_up(snapshot, WATCHER)), queues=len(_up(snapshot, QUEUE)), workers=tuple(map(_worker, workers))
     )  # fmt: skip
 
 
@@ -43,17 +29,9 @@ def _up(snapshot: Snapshot, role: str) -> list[str]:
     return [row.name for row in snapshot.rows if row.role == role and snapshot.is_up(row.name)]
 
 
-def _place(caller: Calls, queue: str, job_id: str) -> Place | None:
-    try:
-        answer = caller.call(queue, GetPlace(job_id=job_id), timeout_s=ANSWER_S)
-    except NoAnswer:
-        return None
-    return msgspec.json.decode(answer.body, type=Place) if isinstance(answer, Json) else None
-
-
-def _worker(told: dict[str, Any]) -> WorkerSeen:
-    running = [executor["running_s"] for executor in told["executors"] if executor["job_id"] is not None]
+def _worker(stats: dict[str, Any]) -> WorkerSeen:
+    running = [executor["running_s"] for executor in stats["executors"] if executor["job_id"] is not None]
     return WorkerSeen(
-        name=told["worker_id"], slots=told["concurrency"], busy=told["currently_running"], longest_s=max(running, default=0),
-        fault=told.get("fault"),
+        name=stats["worker_id"], slots=stats["concurrency"], busy=stats["currently_running"], longest_s=max(running, default=0),
+        fault=stats.get("fault"),
     )

@@ -1,4 +1,4 @@
-"""A fresh executor, from the template's fork to its exit status."""
+"""The main function of an executor, from the template's fork to its exit status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobyard.engine.world import World
 def run_executor(
     ends: ExecutorDescriptors, *, registry: Registry, world: World, parent: int, title: str, folder: str, log_level: str = "info"
 ) -> int:  # fmt: skip
-    """The child's life: runs what comes until the inbox is closed; the exit status. An exception ends it with a traceback."""
+    """Run jobs until the inbox is closed; returns the exit status. An exception ends the process with a traceback."""
     environment = ChildEnvironment(output=ends.output, world=world, folder=Path(folder))
     environment.set_up(parent=parent, title=title)
     cut_tcp_connections()
@@ -36,9 +36,9 @@ def run_executor(
 
 
 def show_logging(level: str) -> None:
-    """What tasks log with `logging`, at this level and above, goes to stderr; unless the user's modules have set it up themselves.
+    """What tasks log with `logging`, at this level and above, goes to stderr, unless the user's modules have configured logging.
 
-    A task may still set it up: `logging` uses its last resort only as long as there is no handler.
+    A task may still configure it: `logging` uses its last resort only as long as there is no handler.
     """
     if logging.lastResort is not None:
         logging.lastResort.setLevel(level.upper())

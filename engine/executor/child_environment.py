@@ -1,7 +1,7 @@
-"""What a task finds around it: signals, standard streams, environment, folders. The same for every job that a child executes.
+"""The environment of a task: signals, standard streams, environment variables, folders. The same for every job of an executor.
 
-`set_up` makes it so in the fresh child; `clean_up` undoes what a job has changed, and costs next to nothing when it touched
-nothing. What a task started ends with it: the child is the subreaper of all its descendants, so none can get away.
+`set_up` creates it in the fresh executor; `clean_up` undoes what a job has changed, which costs almost nothing if the job touched
+nothing. Processes that a task started are killed when it ends: the executor is the subreaper of all its descendants.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ HANDLERS: dict[int, Handler] = {
     int(signal.SIGPIPE): int(signal.SIG_IGN), int(signal.SIGXFSZ): int(signal.SIG_IGN),
     int(signal.SIGINT): signal.default_int_handler,
 }  # fmt: skip
-"""As in any Python program."""
+"""Signal dispositions as in any Python program."""
 
 _handler_of, _set_handler, _set_mask = _signal.getsignal, _signal.signal, _signal.pthread_sigmask
 _set_timer, _wakeup_fd = _signal.setitimer, _signal.set_wakeup_fd
 _dup2, _umask, _set_recursion_limit = os.dup2, os.umask, sys.setrecursionlimit
-"""As they are in their modules, without the conversions to enums, and before `touch_watch` wraps them."""
+"""The original functions, without conversions to enums, and before `touch_watch` wraps them."""
 
 
 class ChildEnvironment:
-    """One child's."""
+    """The environment of one executor."""
 
     def __init__(self, *, output: int, world: World, folder: Path) -> None:
         self._world = world
@@ -67,7 +67,7 @@ class ChildEnvironment:
         self._own_threads = 0
 
     def set_up(self, *, parent: int, title: str) -> None:
-        """First thing in the child: end with the template, leave its session and signals, print to the worker."""
+        """The first step in the executor: die with the template, leave its session, reset signals, print to the worker."""
         die_with_parent(parent)
         os.setsid()
         adopt_orphans()
@@ -82,41 +82,41 @@ class ChildEnvironment:
             Path("/proc/self/oom_score_adj").write_bytes(OUT_OF_MEMORY_SCORE)
         self._folder.take()
         self._restore_environment()
-        gc.freeze()  # what came with the fork is shared as long as nobody looks through it
+        gc.freeze()  # memory inherited by the fork stays shared as long as the collector does not traverse it
 
     def catch(self, number: signal.Signals, handler: Callable[..., None]) -> None:
-        """Ours from here on, and after every job again; the last step of setting up."""
+        """Record the state that is restored after every job; the last step of setting up."""
         _set_handler(number, handler)
         self._handlers = {number: _handler_of(number) for number in HANDLERS}
 
     def is_made(self) -> None:
-        """The threads that run now, and what has been changed until now, are the child's and not a job's."""
+        """Threads that run now, and changes made until now, belong to the executor and not to a job."""
         self._own_threads = _thread._count()
         WATCH.is_touched, WATCH.is_spent = True, False
 
     def mark_output(self, mark: bytes) -> None:
-        """Put a mark between what was printed before and what comes now; it is written whole."""
+        """Print the mark that separates the output of two attempts, in one write."""
         os.write(self._output, mark)
 
     @property
     def is_spent(self) -> bool:
-        """Whether the last job changed what cannot be undone."""
+        """Whether the last job changed something that cannot be undone."""
         return WATCH.is_spent
 
     def end_what_is_left(self) -> None:
-        """What the task has printed goes out; what it has started is killed, with all that this has started."""
+        """Flush what the task has printed; kill every process that it started."""
         for stream in {id(stream): stream for stream in (*self._streams[1:], sys.stdout, sys.stderr)}.values():
             try:
                 stream.flush()
             except Exception:  # noqa: BLE001, S110  closed, or replaced by something of the task's
                 pass
         if self._is_replaced():
-            WATCH.is_touched = WATCH.is_spent = True  # whoever replaced it may close ours whenever it is collected
+            WATCH.is_touched = WATCH.is_spent = True  # the object that replaced it may close ours when it is collected
         if self._is_touched():
             self._kill_descendants()
 
     def restore(self) -> None:
-        """What the task may have changed and the next one must not find."""
+        """Undo what the task may have changed."""
         if not self._is_touched():
             return
         if [*map(_handler_of, self._handlers)] != [*self._handlers.values()]:
@@ -136,19 +136,19 @@ class ChildEnvironment:
         WATCH.is_touched = False
 
     def leave(self) -> None:
-        """Nothing stays behind."""
+        """Remove the temporary folder."""
         self._folder.remove()
 
     def _is_touched(self) -> bool:
         return WATCH.is_touched or _thread._count() > self._own_threads
 
     def _is_replaced(self) -> bool:
-        """Whether a standard stream is not ours any more, or is closed."""
+        """Whether a standard stream was replaced or closed."""
         ours = self._streams
         return (sys.stdin, sys.stdout, sys.stderr) != tuple(ours) or True in [stream.closed for stream in ours]
 
     def _kill_descendants(self) -> None:
-        """A thread of the task's may wait for the same ones, and reap them first."""
+        """Reap killed processes; a thread of the task may wait for the same ones and reap them first."""
         for _ in range(ROUNDS):
             if not self._world.has_children():
                 return
@@ -158,10 +158,10 @@ class ChildEnvironment:
             for child in children:
                 with contextlib.suppress(ChildProcessError):
                     self._world.wait(child)
-        os._exit(EXIT_OUTRUN)  # they multiply faster than they are killed; the kernel kills the rest with us
+        os._exit(EXIT_OUTRUN)  # they multiply faster than they are killed; the kernel kills the rest when this process exits
 
     def _connect_standard_streams(self) -> None:
-        """Nothing to read; what is printed, by whatever program, goes to the worker."""
+        """Standard input is empty; what is printed, by any program, goes to the worker."""
         for fd, to in ((self._nothing, 0), (self._output, 1), (self._output, 2)):
             _dup2(fd, to)
         if not self._streams or True in [stream.closed for stream in self._streams]:
@@ -170,7 +170,7 @@ class ChildEnvironment:
         sys.stdin, sys.stdout, sys.stderr = self._streams
 
     def _restore_environment(self) -> None:
-        """Compared as `os` keeps it, because to decode it all for every job would cost more than the job."""
+        """Compared in the form in which `os` keeps it, because decoding all of it for every job would cost more than the job."""
         if self._raw_environment is None or vars(os.environ).get("_data") != self._raw_environment:
             os.environ.clear()
             os.environ.update(self._environment)

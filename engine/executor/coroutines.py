@@ -1,4 +1,4 @@
-"""A child's one event loop, made for its first coroutine: what belongs to it, such as a module's client, lives on between jobs."""
+"""The one event loop of an executor, created for its first coroutine: what belongs to it is kept between jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class CoroutineRunner:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> object:
-        """To its end; then the tasks that it has left are cancelled, as `asyncio.run` does it."""
+        """Run the coroutine; then cancel the tasks that it left behind, as `asyncio.run` does."""
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)

@@ -1,11 +1,11 @@
-"""The child that calls tasks, one at a time; whatever a task does, it takes down nothing but this process.
+"""The executor calls tasks, one at a time; whatever a task does, it affects no process but this one.
 
     worker ── inbox: one packet a Run ──▶ child ── outbox: Done, Progressed ──▶ worker
            ── SIGUSR1, after noting the attempt in the shared page ──▶ an exception in the task
 
-Packets that the child has not read yet can be taken back by the worker, which keeps this end of the inbox too. Tasks run in the
-main thread, because only there can an exception be raised into them. A child whose job was interrupted, or has changed what
-cannot be undone, says so with the outcome and leaves.
+The worker keeps this end of the inbox, too, so it can take back packets that were not read. Tasks run in the main thread, because
+only there can an exception be raised in them. An executor whose job was interrupted, or has changed something that cannot be
+undone, reports so with the outcome and exits.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from jobyard.engine.world import World
 TELL_EVERY_S = 0.1
 EXIT_OK = 0
 OURS = (os.path.dirname(__file__) + os.sep, os.path.join(os.path.dirname(os.__file__), "asyncio", ""))
-"""What stands above a task in a traceback and tells its author nothing."""
+"""The frames above a task in a traceback, which do not help its author."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorDescriptors:
-    """What the worker gave the child."""
+    """The descriptors that the worker passed to the executor."""
 
     inbox: socket
     outbox: socket
@@ -58,7 +58,7 @@ class Executor:
     ) -> None:  # fmt: skip
         self._inbox = ends.inbox
         self._outbox = ends.outbox
-        self._sending = threading.Lock()  # a thread of the task's may tell its progress
+        self._sending = threading.Lock()  # a thread of the task may report progress
         self._page = ends.page
         self._registry = registry
         self._world = world
@@ -72,13 +72,13 @@ class Executor:
         environment.catch(signal.SIGUSR1, self._heed)
 
     def run(self) -> None:
-        """What comes, until the inbox is closed or this child is spent."""
+        """Run the jobs that arrive, until the inbox is closed or this executor is spent."""
         while (packet := receive_packet(self._inbox)) is not None:
             if not self.execute(messages.read_run(packet)):
                 return
 
     def execute(self, run: Run) -> bool:
-        """Call the task, end what it left, report, be ready for the next; whether there may be a next one."""
+        """Call the task, end what it left behind, report, prepare for the next; returns whether there may be a next one."""
         if run.is_behind:
             self._environment.mark_output(mark_of(run.job_id, run.attempt))
         self._told_at = -TELL_EVERY_S
@@ -86,7 +86,7 @@ class Executor:
         outcome = self._outcome_of(run)
         elapsed_s = self._world.monotonic() - started
         if os.getpid() != self._pid:
-            os._exit(EXIT_OK)  # a fork of the task's came back to us; only one of us is the child
+            os._exit(EXIT_OK)  # a process that the task forked returned from the task; only the executor itself reports
         is_spent = self._end_what_is_left() or self._was_interrupted
         if self._untold is not None:
             self._send(self._untold)
@@ -115,11 +115,11 @@ class Executor:
                 finally:
                     self._current = None
             return success(value)
-        except BaseException as wrong:  # whatever a task raises is its failure
+        except BaseException as wrong:  # whatever a task raises is a failed attempt
             return raised(wrong, ours=OURS, is_final=task.retry_rules.is_final)
 
     def _end_what_is_left(self) -> bool:
-        """Whether this child is spent. Whatever the cleaning meets, the outcome is known and must be told."""
+        """Whether this executor is spent. Whatever goes wrong in the clean-up, the outcome is known and must be reported."""
         try:
             self._environment.end_what_is_left()
         except Exception:
@@ -135,7 +135,7 @@ class Executor:
         )  # fmt: skip
 
     def _heed(self, *signalled: object) -> None:
-        """The worker's word: end the attempt that the page names, if it is the one that runs."""
+        """SIGUSR1: end the attempt that the page names, if it is the one that runs."""
         run = self._current
         if run is None:
             return
@@ -145,7 +145,7 @@ class Executor:
             raise INTERRUPTIONS[why][0](INTERRUPTIONS[why][1])
 
     def _tell(self, job: CurrentJob, fraction: float, note: str) -> None:
-        """Progress, but a few times a second at most: it is told to people. The last one is told in any case."""
+        """Report progress, at most a few times a second, since people read it. The last report is always sent."""
         told = messages.progressed(job.job_id, job.attempt, fraction, note)
         now = self._world.monotonic()
         if now - self._told_at < TELL_EVERY_S:

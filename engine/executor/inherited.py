@@ -1,7 +1,7 @@
-"""What executors inherit of what the user's modules opened at import: everything, except for what no two processes can share.
+"""What executors inherit of what the user's modules opened at import: everything, except for TCP connections.
 
-Files, SQLite databases, datagram sockets work in every executor. A TCP connection does not: its executors would read each other's
-answers. So each executor cuts its copy, as if the peer had closed it, and clients that keep connections alive connect anew.
+Files, SQLite databases and datagram sockets work in every executor. A TCP connection does not: executors would read each other's
+responses. So each executor cuts its copy, as if the peer had closed it, and clients that keep connections alive reconnect.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
 
 def flush_open_files() -> None:
-    """In the template, before the first fork: else every executor writes what is buffered once more. Texts before bytes."""
+    """Flush files in the template before the first fork; otherwise every executor writes the buffers again. Text before bytes."""
     writers = [one for one in gc.get_objects() if type(one) in WRITERS]
     for writer in sorted(writers, key=lambda one: not isinstance(one, io.TextIOWrapper)):
         with contextlib.suppress(ValueError, OSError):
@@ -27,12 +27,12 @@ def flush_open_files() -> None:
 
 
 def tcp_peers() -> dict[int, str]:
-    """By descriptor, whom this process is connected to."""
+    """The peers of this process's TCP connections, by descriptor."""
     return dict(_tcp_connections())
 
 
 def cut_tcp_connections() -> None:
-    """In a fresh executor: every TCP connection reads as closed from now on; the template's own copy stays as it is."""
+    """In a fresh executor: every TCP connection reads as closed from now on; the template's own copy is unaffected."""
     cut = None
     for fd, _ in list(_tcp_connections()):
         if cut is None:
@@ -45,7 +45,7 @@ def cut_tcp_connections() -> None:
 
 @contextlib.contextmanager
 def _without_default_timeout() -> Iterator[None]:
-    """Under a default timeout set by a module, wrapping a socket would make it non-blocking in every process that shares it."""
+    """With a default timeout set by a module, wrapping a socket would make it non-blocking in every process that shares it."""
     timeout = _socket.getdefaulttimeout()
     _socket.setdefaulttimeout(None)
     try:

@@ -1,6 +1,6 @@
-"""A worker's word to a task: one page that worker and child share says which attempt must end, and why; SIGUSR1 says: look.
+"""How a worker interrupts a task: a page that worker and executor share names the attempt that must end, and why; SIGUSR1 follows.
 
-So a signal that comes late, when the child is at another job already, ends nobody.
+So a signal that arrives late, when the executor already runs another job, interrupts nothing.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ class Why(Enum):
 
 
 class InterruptPage:
-    """A page of an anonymous file; whoever has its descriptor shares it."""
+    """One page of an anonymous file, shared by every process that has its descriptor."""
 
     def __init__(self, fd: int) -> None:
-        """The descriptor stays the caller's."""
+        """The caller keeps the descriptor."""
         self._page = mmap.mmap(fd, mmap.PAGESIZE)
 
     @staticmethod
     def make() -> int:
-        """A new one: its descriptor."""
+        """Create a page; returns its descriptor."""
         fd = os.memfd_create("interrupts", os.MFD_CLOEXEC)
         os.ftruncate(fd, mmap.PAGESIZE)
         return fd
 
     def ask(self, why: Why, job_id: str, attempt: int) -> None:
-        """This attempt must end."""
+        """Name the attempt that must end."""
         _WORD.pack_into(self._page, 0, why.value, job_id.encode(), attempt)
 
     def asked_of(self, job_id: str, attempt: int) -> Why | None:
-        """Why this attempt must end, if it must."""
+        """Why this attempt must end; None if it need not."""
         why, *named = _WORD.unpack_from(self._page)
         return Why(why) if named == [job_id.encode(), attempt] else None
 
     def close(self) -> None:
-        """Let go of it."""
+        """Unmap the page."""
         self._page.close()

@@ -1,6 +1,6 @@
-"""Where each job of a child runs: in a copy of the child's context, between what `@around_job` defines, in the child's event loop.
+"""The context in which a job runs: a copy of its executor's context, inside the `@around_job` functions, in its event loop.
 
-So context variables and decimal settings of one job are not seen by the next.
+So context variables and decimal settings of one job do not affect the next.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ TaskCall = Callable[[], Any]
 
 
 class Runner(Protocol):
-    """See `coroutines.CoroutineRunner`, which is loaded with `asyncio` when the first coroutine comes."""
+    """See `coroutines.CoroutineRunner`, which is loaded with `asyncio` for the first coroutine."""
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> object:
-        """What it returns."""
+        """Run the coroutine; returns its result."""
 
 
 class JobContext:
-    """One child's; made when its `on_child_start` functions have run."""
+    """The job context of one executor; created after its `on_child_start` functions have run."""
 
     def __init__(self) -> None:
         self._decimal = importlib.import_module("decimal") if "decimal" in sys.modules else None
@@ -33,11 +33,11 @@ class JobContext:
         self._runner: Runner | None = None
 
     def call(self, task_call: TaskCall) -> object:
-        """What it returns, or what its coroutine does."""
+        """Call the task; returns its result, or that of its coroutine."""
         return contextvars.copy_context().run(self._call_around if HOOKS.around else self._call, task_call)
 
     def _call_around(self, task_call: TaskCall) -> object:
-        """What surrounds the task is told of its exception, and cannot make a success of it."""
+        """The `@around_job` functions see the task's exception, but cannot turn it into a success."""
         wrong: BaseException | None = None
         with HOOKS.around_this_job():
             try:

@@ -1,9 +1,9 @@
-"""What a worker and an executor say to each other, as an executor sees it; a worker's side is `worker.executor_codec`.
+"""The messages between a worker and an executor, on the executor's side; the worker's side is `worker.executor_codec`.
 
     worker ── Run, one packet each ──▶ executor ── Done, Progressed, framed on a stream ──▶ worker
 
-A message is one line of JSON, and after it what is JSON already and is not decoded on the way: a job's payload, its result. On
-the stream the length of both stands before it, four bytes, big end first. Standard library only.
+A message is one line of JSON, followed by JSON that is not decoded on the way: a job's payload or result. On the stream it is
+preceded by the length of both, four bytes, big-endian. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Run(NamedTuple):
-    """Run one attempt. `is_behind`: others wait or run before it in the same child."""
+    """Run one attempt. `is_behind`: others wait or run before it in the same executor."""
 
     job_id: str
     attempt: int
@@ -32,15 +32,15 @@ class Run(NamedTuple):
 
 
 def read_run(packet: bytes) -> Run:
-    """The worker's packet: the fields in their order as a JSON array, then the payload."""
+    """Decode the worker's packet: the fields in order as a JSON array, then the payload."""
     head, _, payload = packet.partition(b"\n")
     return Run._make((*json.loads(head), payload))
 
 
 def done(run: Run, outcome: TaskOutcome, *, elapsed_s: float, is_spent: bool) -> bytes:
-    """How the attempt ended, and how long it ran, in seconds. `is_spent`: this child exits now, so that no other job finds
-    what this one changed. What is left out has its default. A success is written without an encoder, which costs more than the
-    rest of a short job.
+    """How the attempt ended, and how long it ran, in seconds. `is_spent`: this executor exits now, so that no other job is
+    affected by what this one changed. Fields that are left out have their defaults. A success is written without an encoder, which
+    would cost more than the rest of a short job.
     """
     if outcome.status == SUCCESS and not is_spent:
         attempt = f'{{"kind":"done","job_id":"{run.job_id}","attempt":{run.attempt},"elapsed_s":{elapsed_s!r},"status":"success"}}'
@@ -54,7 +54,7 @@ def done(run: Run, outcome: TaskOutcome, *, elapsed_s: float, is_spent: bool) ->
 
 
 def progressed(job_id: str, attempt: int, fraction: float, note: str) -> bytes:
-    """The task says how far it is (0 to 1) and, in words, where."""
+    """The task's progress: a fraction from 0 to 1, and a note."""
     return _framed({"kind": "progressed", "job_id": job_id, "attempt": attempt, "fraction": fraction, "note": note}, b"")
 
 

@@ -1,6 +1,6 @@
-"""What becomes of what a task returns or raises: an outcome whose every part is bounded and can be stored.
+"""Turns what a task returns or raises into an outcome, all of whose parts are bounded and can be stored.
 
-Standard library only: this runs where users' code lives. Whoever stores it makes a `jobs.job.Outcome` of it.
+Standard library only, because this runs in the users' interpreter. The worker converts it to a `jobs.job.Outcome`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from jobyard.engine.tasks.context import Interrupted, Retry, Unrecoverable
 
 MAX_RESULT_BYTES = 1 << 20
 MAX_ERROR_CHARS = 4_000
-"""Of four bytes each at the worst: 16 KiB."""
+"""Up to four bytes each: 16 KiB."""
 MAX_RETRY_DELAY_S = 315_360_000
 SUCCESS, FAILED = "success", "failed"
-"""As `jobs.job.ExecutionStatus` has them."""
+"""The values of `jobs.job.ExecutionStatus`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOutcome:
-    """How an execution ended, as its own process sees it; the fields of `jobs.job.Outcome`."""
+    """How an execution ended; the fields of `jobs.job.Outcome`."""
 
     status: str
     result: bytes | None = None
@@ -34,7 +34,7 @@ class TaskOutcome:
 
 
 def success(value: object) -> TaskOutcome:
-    """It returned this; a failure for good when that cannot be stored, because the work is done and would only be done again."""
+    """The task returned this; a failure for good if it cannot be stored, because another attempt would only repeat the work."""
     try:
         result = to_json_text(value, root="result")
     except NotJson as wrong:
@@ -48,12 +48,12 @@ def success(value: object) -> TaskOutcome:
 def raised(
     wrong: BaseException, *, ours: str | tuple[str, ...], is_final: Callable[[BaseException], bool] = lambda wrong: False
 ) -> TaskOutcome:  # fmt: skip
-    """It raised this; `SystemExit` and `KeyboardInterrupt` are failures. `ours`: where the files lie that called it.
+    """The task raised this; `SystemExit` and `KeyboardInterrupt` are failures. `ours`: the folders of the files that called it.
 
     `is_final`: whether the task's options rule out another attempt.
     """
     match wrong:
-        case Interrupted():  # the worker knows why, and finds the words
+        case Interrupted():  # the worker knows the reason and adds it
             return failure(str(wrong), _traceback_of(wrong, ours))
         case Retry(delay_s=delay_s) if not is_final(wrong):
             return _wish(delay_s, str(wrong))
@@ -64,7 +64,7 @@ def raised(
 
 
 def failure(words: str, traceback_words: str | None = None, *, unrecoverable: bool = False) -> TaskOutcome:
-    """It failed, in these words."""
+    """A failure with this message."""
     return TaskOutcome(
         status=FAILED, error=_bounded(words), traceback=traceback_words, unrecoverable=unrecoverable
     )  # fmt: skip
@@ -80,7 +80,7 @@ def _wish(delay_s: float | None, words: str) -> TaskOutcome:
 
 
 def _traceback_of(wrong: BaseException, ours: str | tuple[str, ...]) -> str | None:
-    """From the task's first line on, because what called it tells the task's author nothing; of a long one the end."""
+    """The traceback from the task's first line on, since its callers do not help the task's author; the last part of a long one."""
 
     def first_of_the_task(trace: TracebackType | None) -> TracebackType | None:
         while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
@@ -92,14 +92,14 @@ def _traceback_of(wrong: BaseException, ours: str | tuple[str, ...]) -> str | No
 
 
 def _shown(show: Callable[[], str], *, otherwise: str = "") -> str:
-    """The text, unless the object cannot even be shown."""
+    """The object as text, unless converting it raises."""
     try:
         return show()
-    except BaseException:  # the task's own code again
+    except BaseException:  # this runs the task's own code
         return otherwise
 
 
 def _bounded(text: str) -> str:
-    """Short enough, and without what cannot be stored."""
+    """Truncated, and without characters that cannot be stored."""
     text = text[: MAX_ERROR_CHARS + 1].encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
     return text if len(text) <= MAX_ERROR_CHARS else text[:MAX_ERROR_CHARS] + "…"

@@ -1,7 +1,7 @@
-"""Packets: one socket packet holds one whole message, so that whoever reads it has it and nobody else.
+"""Packets: one socket packet contains one whole message, so exactly one reader gets it.
 
-A message too large for a packet travels in an anonymous file whose descriptor goes with an empty packet. Messages are bytes here;
-`executor.messages` and `template.messages` say what stands in them. Standard library only: both ends of users' code use this.
+A message too large for a packet travels in an anonymous file, whose descriptor is attached to an empty packet. Messages are bytes
+here; `executor.messages` and `template.messages` define their contents. Standard library only.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _RIGHTS_BYTES = CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 
 
 def packet_pair() -> tuple[socket, socket]:
-    """Two connected ends."""
+    """Two connected sockets."""
     return socketpair(AF_UNIX, SOCK_SEQPACKET)
 
 
 def send_packet(sock: socket, data: bytes, fds: Sequence[int] = ()) -> bool:
-    """Send without waiting, with these descriptors; False when the other end has too much unread."""
+    """Send without blocking, with these descriptors; False if the other end has too much unread."""
     try:
         if len(data) <= MAX_PACKET_BYTES:
             sock.sendmsg([data], _rights(fds), AT_ONCE) if fds else sock.send(data, AT_ONCE)
@@ -47,7 +47,7 @@ def send_packet(sock: socket, data: bytes, fds: Sequence[int] = ()) -> bool:
 
 
 def receive_packet(sock: socket, *, wait: bool = True) -> bytes | None:
-    """The next message, if it brings no descriptors; None at the end, or when there is none and `wait` is False."""
+    """The next message, without descriptors; None at the end, or if there is none and `wait` is False."""
     try:
         return receive_with_descriptors(sock, wait=wait)[0] or None
     except BlockingIOError:
@@ -55,7 +55,7 @@ def receive_packet(sock: socket, *, wait: bool = True) -> bytes | None:
 
 
 def receive_with_descriptors(sock: socket, *, wait: bool = False) -> tuple[bytes, list[int]]:
-    """The next message, empty at the end, and what descriptors came with it. Raises `BlockingIOError` when there is none."""
+    """The next message, empty at the end, and the descriptors attached to it. Raises `BlockingIOError` if there is none."""
     data, rights, _, _ = sock.recvmsg(MAX_PACKET_BYTES, _RIGHTS_BYTES, MSG_CMSG_CLOEXEC | (0 if wait else MSG_DONTWAIT))
     fds = [fd for _, _, right in rights for fd in array.array("i", right)]
     return (_read_file(fds.pop(0)), fds) if data == IN_A_FILE and fds else (data, fds)

@@ -1,4 +1,4 @@
-"""An executor's own temporary folder: what a job leaves there is gone before the next one begins."""
+"""An executor's own temporary folder: what a job leaves there is removed before the next one begins."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class TemporaryFolder:
         self._changed_seen_at = 0.0
 
     def take(self) -> None:
-        """Make it; those of children that are gone are removed by whoever comes next."""
-        with contextlib.suppress(OSError):  # a full disk: tasks that need no folder can still run
+        """Create it, and remove those of executors that are gone."""
+        with contextlib.suppress(OSError):  # a full disk, for example: tasks that need no folder can still run
             for folder in self.path.parent.glob("[0-9]*"):
                 if folder == self.path or not Path("/proc", folder.name).exists():
                     shutil.rmtree(folder, ignore_errors=True)
@@ -32,7 +32,7 @@ class TemporaryFolder:
         tempfile.tempdir = str(self.path)
 
     def empty(self) -> None:
-        """Nothing of the last job's is left in it."""
+        """Remove what the last job left in it."""
         tempfile.tempdir = str(self.path)
         with contextlib.suppress(OSError):
             if self._is_untouched() or not os.listdir(self.path):
@@ -42,11 +42,11 @@ class TemporaryFolder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def remove(self) -> None:
-        """Nothing stays behind."""
+        """Remove it."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _is_untouched(self) -> bool:
-        """Nothing has come or gone since it was found empty: told by its time of change, which no task can set.
+        """Whether nothing was added or removed since it was found empty, by its change time, which no task can set.
 
         The system's clock for files ticks every few milliseconds, so a time counts only once it has been the same for longer.
         """

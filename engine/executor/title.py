@@ -1,4 +1,4 @@
-"""A process's title without any package: written over the arguments in its own memory, so it is at most as long as they were."""
+"""Sets a process's title without a package: overwrites the arguments in its memory, so it is at most as long as they were."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import ctypes
 from pathlib import Path
 
 ARGUMENTS_BEGIN, ARGUMENTS_END = 45, 46
-"""Where `/proc/self/stat` has the addresses, counted from the state on."""
+"""The positions of the addresses in `/proc/self/stat`, counted from the state."""
 
 MAX_NAME_CHARS = 15
 
 
 def set_title(title: str) -> None:
-    """What `ps` shows; an executor inherits the room that its template's arguments had."""
+    """Set what `ps` shows; an executor inherits the space of its template's arguments."""
     with contextlib.suppress(OSError, ValueError):
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         begin, end = int(fields[ARGUMENTS_BEGIN]), int(fields[ARGUMENTS_END])

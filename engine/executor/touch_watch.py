@@ -1,9 +1,9 @@
-"""Whether a job has touched anything of its process that the next one must not find: told by audit events and a few wrapped calls.
+"""Detects whether a job has changed anything in its process that must be undone: by audit events and a few wrapped functions.
 
     untouched ──▶ nothing to undo      touched ──▶ `ChildEnvironment.restore`      spent ──▶ the child is replaced
 
-It is put in place before the user's modules are imported, so that `from os import umask` is seen too. What native code does by
-itself is not seen; what is undone is then undone after the next job that is.
+It is installed before the user's modules are imported, so that `from os import umask` is seen, too. Changes by native code are not
+seen; they are undone after the next job that is seen to change something.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ QUIET = frozenset(
         "sys.set_asyncgen_hooks_firstiter", "sys.unraisablehook", "urllib.Request",
     }
 )  # fmt: skip
-"""Events that leave nothing behind; whatever is not listed here may."""
+"""Audit events that leave nothing behind; any other event may."""
 
 IRREVERSIBLE = frozenset({"resource.prlimit", "resource.setrlimit"})
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -54,14 +54,14 @@ SPENDING_CALLS: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
 
 
 class TouchWatch:
-    """Of one process; its marks are whole after a fork."""
+    """The watch of one process; it keeps working after a fork."""
 
     def __init__(self) -> None:
         self.is_touched = True
         self.is_spent = False
 
     def install(self) -> None:
-        """From now on; there is no way back."""
+        """Start watching; it cannot be stopped."""
         for module, names in TOUCHING_CALLS:
             self._wrap(module, names, self._note_touch)
         for module, names in SPENDING_CALLS:
@@ -90,7 +90,7 @@ class TouchWatch:
                 setattr(module, name, _noting(getattr(module, name), note))
 
     def _wrap_setlocale(self) -> None:
-        """`locale` takes it from `_locale` when it is imported; without a second argument it only asks."""
+        """`locale` takes the function from `_locale` when it is imported; without a second argument a call only reads."""
         original = _locale.setlocale
 
         @functools.wraps(original)
@@ -114,4 +114,4 @@ def _noting(function: Callable[..., Any], note: Callable[[], None]) -> Callable[
 
 
 WATCH = TouchWatch()
-"""This process's."""
+"""The watch of this process."""

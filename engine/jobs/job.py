@@ -75,8 +75,8 @@ class CancelledBecause(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit
     schedule: str | None = None
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One job as stored.
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
+    """One job as stored. Between processes it travels as an array.
 
     Few jobs have any of the fields from `unique_key` on: `held_key` is the unique key while the job may hold it, `held_until` the
     end of its window; `lane` names what the job must have to itself in order to run, `slot` is the lane while the job has it;
@@ -173,7 +173,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A queued job as the queue sees it: enough to order and list it; everything else stays in the store."""
+    """A job as the queue sees it: enough to list it and to name its lease."""
 
     job_id: str
     epoch: int

@@ -6,7 +6,7 @@
     ──▶ PENDING ───────▶ CLAIMED ───────▶ QUEUED ────────▶ RUNNING ────────────▶ COMPLETED
           ▲  ▲ ▲            │               │               │  │ │
           │  │ └── recover ─┴───────────────┘               │  │ └─ fail ─────▶ FAILED ─────┐
-          │  └──── postpone · recover · release ────────────┘  └─── abandon ──▶ CANCELLED ──┤
+          │  └──── postpone · recover · release · return ───┘  └─── abandon ──▶ CANCELLED ──┤
           │                                                         ▲                       │
           │        (pending, claimed, queued) ─────────── cancel ───┘                       │
           └───────────────────────────────────── retry ─────────────────────────────────────┘
@@ -17,7 +17,10 @@ changes hands, so a former holder can no longer change it: a refused change is a
 
 A unique key is given up by the change that begins or ends its job (see `jobs.unique`), and a slot by the one that ends it.
 
-A job whose worker or host dies uses up no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`.
+A job whose worker or host dies uses up no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`. An attempt whose task
+never started is undone by `return`: it leaves neither a count nor an execution.
+
+Claim, enqueue and begin happen in one commit (`Store.claim_due`), so no reader sees a job between them.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ class Verb(StrEnum):
     FAIL = "fail"
     ABANDON = "abandon"
     RELEASE = "release"
+    RETURN = "return"
     CANCEL = "cancel"
     REQUEST_CANCEL = "request_cancel"
     RECOVER = "recover"
@@ -69,6 +73,7 @@ TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
     (Status.RUNNING, Verb.FAIL): (Status.FAILED,),
     (Status.RUNNING, Verb.ABANDON): (Status.CANCELLED,),
     (Status.RUNNING, Verb.RELEASE): (Status.PENDING,),
+    (Status.RUNNING, Verb.RETURN): (Status.PENDING, Status.CANCELLED),
     (Status.BLOCKED, Verb.CANCEL): (Status.CANCELLED,),
     (Status.PENDING, Verb.CANCEL): (Status.CANCELLED,),
     (Status.CLAIMED, Verb.CANCEL): (Status.CANCELLED,),
@@ -133,17 +138,17 @@ def as_held(job: Job, *, seen_at: Callable[[str], datetime | None], lease_s: flo
 
 
 def claim(job: Job, *, owner: str, now: datetime) -> Change:
-    """T2: a watcher claims the job. `Store.claim_due` does this and `enqueue` for many jobs at once."""
+    """T2: a watcher claims the job. `Store.claim_due` does this, `enqueue` and `begin` for many jobs at once."""
     return _change(job, Verb.CLAIM, Status.CLAIMED, now, epoch=job.epoch + 1, claimed_by=owner, claimed_at=now)
 
 
 def enqueue(job: Job, *, now: datetime) -> Change:
-    """T3: the job is about to be pushed to the queue, which has reserved room for it."""
+    """T3: the job is about to be pushed to the queue, which has reserved a place at a worker for it."""
     return _change(job, Verb.ENQUEUE, Status.QUEUED, now, queued_at=now)
 
 
 def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
-    """T4: a worker starts an attempt. Must be durable before the task's first line runs."""
+    """T4: an attempt at worker `owner` begins. Must be stored before the task's first line runs."""
     attempt = job.attempt + 1
     execution = Execution(
         execution_id=execution_id(job.job_id, attempt), job_id=job.job_id, attempt=attempt, worker_id=owner,
@@ -152,7 +157,7 @@ def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
     return _change(
         job, Verb.BEGIN, Status.RUNNING, now, execution=execution, epoch=job.epoch + 1, attempt=attempt,
         locked_by=owner, locked_until=now + timedelta(seconds=lease_s), last_run_at=now, next_run_at=None,
-        **_given_up(job, now, begins=True), **_never_expiring(job),
+        **given_up_by_begin(job, now), **_never_expiring(job),
     )  # fmt: skip
 
 
@@ -170,6 +175,22 @@ def settle(job: Job, outcome: Outcome, *, now: datetime, retry_base_s: float, re
     retry_count = job.retry_count + 1
     due = now + retry_delay(retry_count, retry_base_s=retry_base_s, retry_max_s=retry_max_s, wish_s=outcome.retry_delay_s)
     return _again(job, Verb.POSTPONE, now, execution, due=due, error=outcome.error, retry_count=retry_count)
+
+
+def return_unstarted(job: Job, *, now: datetime) -> Change:
+    """T4 undone: the attempt was begun, but no line of its task ran. It uses up no attempt and leaves no execution.
+
+    If cancellation was requested meanwhile, the job ends as if it had never been claimed.
+    """
+    status = Status.PENDING if job.cancel_requested_at is None else Status.CANCELLED
+    is_over = status is Status.CANCELLED
+    return _change(
+        job, Verb.RETURN, status, now, unless_cancelled=not is_over, epoch=job.epoch + 1, attempt=job.attempt - 1,
+        claimed_by=None, claimed_at=None, queued_at=None, locked_by=None, locked_until=None,
+        last_run_at=job.last_run_at if job.attempt > 1 else None,
+        next_run_at=job.scheduled_at if job.retry_count and not is_over else None, finished_at=now if is_over else None,
+        **(_given_up(job, now) if is_over else _slot_given_up(job, attempt=job.attempt - 1) | _expiring_again(job)),
+    )  # fmt: skip
 
 
 def execution_id(job_id: str, attempt: int) -> str:
@@ -255,7 +276,7 @@ def recover(job: Job, *, now: datetime, max_lost: int, died: str | None = None) 
         return _change(
             job, Verb.RECOVER, Status.PENDING, now, epoch=job.epoch + 1, claimed_by=None, claimed_at=None,
             queued_at=None, locked_by=None, locked_until=None, scheduled_at=job.scheduled_at, lost_count=job.lost_count,
-            finished_at=None, error=job.error, **_slot_given_up(job),
+            finished_at=None, error=job.error, **_slot_given_up(job, attempt=job.attempt),
         )  # fmt: skip
     lost_count = job.lost_count + 1
     died = died or f"{job.locked_by} died"
@@ -299,9 +320,20 @@ def _given_up(job: Job, now: datetime, *, begins: bool = False) -> dict[str, Any
     return given_up
 
 
-def _slot_given_up(job: Job) -> dict[str, Any]:
-    """A job that has not begun does not keep its slot while it is pending."""
-    return {"slot": None} if job.slot is not None and job.attempt == 0 else {}
+def after_begin(job: Job, now: datetime) -> Job:
+    """A job that `Store.claim_due` has begun, without what it gave up."""
+    given_up = given_up_by_begin(job, now)
+    return msgspec.structs.replace(job, **given_up) if given_up else job
+
+
+def given_up_by_begin(job: Job, now: datetime) -> dict[str, Any]:
+    """The fields of what a job holds no longer once it has begun; `Store.claim_due` needs them by themselves."""
+    return _given_up(job, now, begins=True)
+
+
+def _slot_given_up(job: Job, *, attempt: int) -> dict[str, Any]:
+    """A job that is pending again does not keep its slot unless an attempt has begun."""
+    return {"slot": None} if job.slot is not None and attempt == 0 else {}
 
 
 def _again(
@@ -318,6 +350,11 @@ def _again(
 def _never_expiring(job: Job) -> dict[str, Any]:
     """The fields of a change after which the job cannot expire; none for the many jobs that never could."""
     return {} if job.lapses_at is None else {"lapses_at": None}
+
+
+def _expiring_again(job: Job) -> dict[str, Any]:
+    """A job that had begun for the first time, and has not after all, may expire again."""
+    return {"lapses_at": job.expires_at} if job.expires_at is not None and job.attempt == 1 else {}
 
 
 def _expiring_anew(job: Job, now: datetime) -> dict[str, Any]:

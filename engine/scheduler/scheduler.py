@@ -226,14 +226,11 @@ class Scheduler:
         return Json(body=to_json(self._shown(job)))
 
     def _tell_cancelled(self, pairs: list[tuple[Job, Job]]) -> None:
-        """Given each job before and after: the queue drops its ticket, and its worker checks at once for all jobs it must end."""
+        """Given each job before and after: its worker checks at once for all jobs that it must end."""
         told: set[str] = set()
         for before, job in pairs:
             message = CancelAsked(job_id=job.job_id, epoch=job.epoch)
-            if before.status is Status.QUEUED:
-                for name in self._run_dir.components("queue"):
-                    self._network.hint(name, message)
-            elif before.status is Status.RUNNING and before.locked_by and before.locked_by not in told:
+            if before.status is Status.RUNNING and before.locked_by and before.locked_by not in told:
                 told.add(before.locked_by)
                 self._network.hint(parse_owner(before.locked_by).process, message)
 

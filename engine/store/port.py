@@ -18,7 +18,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status, Ticket
+from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
 
@@ -75,11 +75,37 @@ class Abandoned(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing of the request is stored: its client no longer waits."""
 
 
-class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """The claimed tickets; `conflicts` counts the due jobs that another claimer took first."""
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A due job that may be claimed. `size`: bytes of its payload, 0 if the store cannot tell cheaply."""
 
-    tickets: list[Ticket]
+    task: str
+    lost_count: int
+    size: int = 0
+
+
+class Allocation(Protocol):
+    """Decides for each due job, in claiming order, at which worker it begins."""
+
+    @property
+    def most(self) -> int:
+        """The number of jobs that can be placed at most; 0 if it is full."""
+
+    def place(self, candidate: Candidate) -> str | None:
+        """The owner name of the worker that begins the job; None if no worker may begin it now."""
+
+
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """The jobs that were claimed and begun, in claiming order; `conflicts`: the due jobs that another claimer took first."""
+
+    jobs: list[Job]
     conflicts: int = 0
+
+
+class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """The number of due jobs of each priority 0 to 9, as far as they were counted."""
+
+    counts: list[int]
+    is_exact: bool = True
 
 
 Record = tuple[Job, list[Execution], list[Output]]
@@ -165,16 +191,28 @@ class Store(Protocol):
     def counts(self) -> dict[Status, int]:
         """Jobs by status, all eight; exact, and cheap however many jobs are stored."""
 
-    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
-        """The earliest `scheduled_at` of served pending jobs of the priorities (0 to 9) with a limit above 0, or None."""
+    def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
+        """The earliest `scheduled_at` of served pending jobs, or None."""
 
-    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
-        """T2 and T3 at once, for many jobs: due jobs become `queued`, claimed by `owner`, epoch + 1; one claimer wins each.
+    def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
+        """The first served due jobs, in claiming order; see `jobs.job.without_payload`."""
 
-        Ordered by priority (highest first), then `scheduled_at`, then insertion; at most `limits[p]` jobs of priority p, for which
-        the caller has room in its queue. The tickets are in that order. Takes no lock if nothing is due. May claim fewer than it
-        could, but never none. If the reply to a claim was lost, the next call on the same store returns its result.
+    def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Due:
+        """The number of served due jobs by priority; at most `look` per priority are examined."""
+
+    def claim_due(
+        self, *, owner: str, now: datetime, lease_s: float, allocation: Allocation, served: Served = ANYTHING
+    ) -> Claimed:  # fmt: skip
+        """T2, T3 and T4 at once, for many jobs: due jobs become `running` at the worker that `allocation` names; epoch + 2.
+
+        Claimed by `owner`; one claimer wins each. Ordered by priority (highest first), then `scheduled_at`, then insertion. Claims
+        until the allocation is full; a job that it places nowhere is skipped. Takes no lock if nothing is due or the allocation is
+        full from the start. May claim fewer than it could, but never none. If the reply to a claim was lost, the next call on the
+        same store returns its result.
         """
+
+    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+        """Whether a job that this owner runs has been lost `at_least` times before. May be called while `claim_due` allocates."""
 
     def free_key(self, key: str, *, now: datetime) -> Job | None:
         """The job that holds this unique key, without its payload; None after taking the key from one that holds it no longer."""
@@ -199,9 +237,6 @@ class Store(Protocol):
 
         All are `jobs.job.without_payload`, which suffices to recover them.
         """
-
-    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
-        """The tickets of those that are `queued`, in the same order; `until`: only jobs that were queued by then."""
 
     def holders(self) -> list[str]:
         """Every owner that currently holds at least one job."""

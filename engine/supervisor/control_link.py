@@ -33,7 +33,7 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ControlLink:
-    """Of one supervisor."""
+    """The connections of one supervisor."""
 
     def __init__(self, tells: Channel, hears: Channel, *, supervisor: str) -> None:
         self._tells = tells
@@ -67,7 +67,7 @@ class ControlLink:
         return came
 
     def tell(self, roster: list[RosterRow], settled: list[Settled]) -> None:
-        """Report the state after a turn; only changes are sent."""
+        """Report the state after a tick; only changes are sent."""
         self._settled.extend(settled)
         self._roster = roster
         if not self._tells.is_free:
@@ -80,7 +80,7 @@ class ControlLink:
             self._tells.ask(COMMANDS, "settle", done.id, done.ok, done.message)
 
     def sleep_s(self) -> float:
-        """The longest time until the next turn."""
+        """The longest time until the next call."""
         return min(self._tells.sleep_s(), self._hears.sleep_s())
 
     def close(self) -> None:

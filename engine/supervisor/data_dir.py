@@ -1,11 +1,11 @@
 """The data folder: who may use it, and who uses it now.
 
-    DATA_DIR/          mode 0700 when we make it
+    DATA_DIR/          created with mode 0700
       lock             held by every start on this folder: shared by single components, alone by start-all
       run/<who>.pid    one for each start (`start-all`, `worker-7001`): locked for as long as it runs, its pid inside
       run/…            sockets (`RunDir`), proofs of death (`ProofsOfDeath`), the catalog of tasks
 
-A pid in a file whose lock is free means nothing. What the folder's database looks like is the store's affair.
+A pid in a file whose lock is free means nothing. The store owns the database in the folder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Occupant:
 
 
 class DataDir:
-    """`DATA_DIR`, and our hold on it."""
+    """`DATA_DIR`, and this start's lock on it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -46,7 +46,7 @@ class DataDir:
 
     @property
     def is_taken(self) -> bool:
-        """Whether we hold it."""
+        """Whether this start holds the lock."""
         return len(self._locks) == LOCKS
 
     def make(self) -> None:
@@ -58,7 +58,7 @@ class DataDir:
             raise self._unfit(fault) from fault
 
     def take(self, who: str, *, alone: bool) -> None:
-        """Hold the folder until this process and its heirs end; raises `CannotStart`, naming who has it."""
+        """Lock the folder until this process and its children exit; raises `CannotStart`, naming the start that has it."""
         pid_path = self._path_of(who)
         try:
             self._locks.append(take_lock(self.path / "lock", shared=not alone))
@@ -79,18 +79,18 @@ class DataDir:
             self._remove_remains()
 
     def release(self) -> None:
-        """The last of us leaves: no pid file stays."""
+        """Remove the pid file when the start ends."""
         if self._pid_path is not None:
             self._pid_path.unlink(missing_ok=True)
         self._forget_locks()
 
     def occupants(self) -> list[Occupant]:
-        """Who runs on the folder now."""
+        """The starts that run on the folder now."""
         found = [self._occupant(path) for path in sorted(self.run_dir.path.glob("*.pid"))]
         return [occupant for occupant in found if occupant is not None]
 
     def is_occupied_by(self, occupant: Occupant) -> bool:
-        """Whether that one still runs."""
+        """Whether this start still runs."""
         return self._occupant(self._path_of(occupant.who)) == occupant
 
     def _unfit(self, fault: OSError) -> CannotStart:
@@ -113,7 +113,7 @@ class DataDir:
         return Occupant(who=path.stem, pid=int(text)) if text.strip().isdigit() else None
 
     def _remove_remains(self) -> None:
-        """Names that those left who were killed before us: nobody but us is here now."""
+        """Remove pid files of starts that were killed; call only while this is the only start on the folder."""
         for suffix in ("sock", "hints", "pid", "spawn", "key"):
             for path in self.run_dir.path.glob(f"*.{suffix}"):
                 if path != self._pid_path:

@@ -1,8 +1,8 @@
-"""Proof that an owner is dead; without proof nobody takes a job back. Files in `DATA_DIR/run`, two kinds of proof:
+"""Proof that an owner is dead; without it no job is recovered. Files in `DATA_DIR/run`, two kinds of proof:
 
-`<boot>.dead`: the boot's supervisor writes an owner's name into it once it has reaped the process and nothing of its group is left.
-`<boot>.lock`: held (flock) by the boot's supervisor and inherited by all its children. When somebody else can take it, or
-it is gone, every process of that boot is gone too: the kernel lets go of it with the last of them.
+`<boot>.dead`: the boot's supervisor adds an owner's name once it has reaped the process and nothing of its group is left.
+`<boot>.lock`: held (flock) by the boot's supervisor and inherited by all its children. If another process can take it, or it does
+not exist, every process of that boot is gone, because the kernel releases it with the last of them.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class ProofsOfDeath:
         return take_lock(self._run_dir.path / f"{self._boot}.lock", wait=True)
 
     def record(self, owner: str) -> None:
-        """The supervisor has reaped this one and nothing of its group lives. Raises `OSError` unless it stands there whole."""
-        line = f"\n{owner}\n".encode()  # the first end of line ends what a full disk cut short: at worst an earlier generation
+        """Record that this owner was reaped and nothing of its group lives. Raises `OSError` if that cannot be written."""
+        line = f"\n{owner}\n".encode()  # the leading newline ends a line that a full disk cut short
         fd = os.open(self._run_dir.path / f"{self._boot}.dead", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             if os.write(fd, line) < len(line):
@@ -44,22 +44,22 @@ class ProofsOfDeath:
             os.close(fd)
 
     def proven(self, owners: Iterable[str]) -> list[str]:
-        """Those of the owners that are dead for certain."""
+        """The owners that are certainly dead."""
         return [owner for owner in owners if self._is_dead(owner)]
 
     def is_ours(self, owner: str) -> bool:
-        """Whether this one is, or was, of this data folder."""
+        """Whether this owner belongs, or belonged, to this data folder."""
         boot = parse_owner(owner).boot
         return not self._foreign_hosts or boot == self._boot or (self._run_dir.path / f"{boot}.lock").exists()
 
     def others_live(self) -> bool:
-        """Whether some process of another boot of this folder is there."""
+        """Whether a process of another boot of this folder is running."""
         return any(is_locked(path) for path in self._run_dir.path.glob("*.lock") if path.stem != self._boot)
 
     def forget_old_boots(self) -> None:
-        """Remove the files of boots that are gone; where there are no other hosts, a boot without files counts as gone.
+        """Remove the files of boots that are gone; if there are no other hosts, a boot without files counts as gone.
 
-        Where there are, the last few stay, because by its file a boot is known as ours.
+        If there are, the last few files stay, because they show that a boot was one of this folder.
         """
         paths = sorted(self._run_dir.path.glob("*.lock"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
         kept = KEPT_BOOTS if self._foreign_hosts else 0
@@ -67,13 +67,13 @@ class ProofsOfDeath:
             self._forget(path, keep_lock=number < kept)
 
     def leave(self) -> None:
-        """Everything of this boot has ended; of a boot without files everybody here knows that it is gone."""
+        """Remove the files of this boot, whose processes have all exited."""
         (self._run_dir.path / f"{self._boot}.dead").unlink(missing_ok=True)
         if not self._foreign_hosts:
             (self._run_dir.path / f"{self._boot}.lock").unlink(missing_ok=True)
 
     def _forget(self, path: Path, *, keep_lock: bool) -> None:
-        """Under the lock, so that a boot that is just beginning cannot lose its file."""
+        """Remove a boot's files while holding its lock, so that a boot that is just starting cannot lose them."""
         try:
             fd = take_lock(path, create=False)
         except OSError:

@@ -1,4 +1,4 @@
-"""Whether a file of the user's has changed since the last look, for `start-all --reload`: a stat of each, once a second."""
+"""Detects changes of the user's files, for `start-all --reload`: a stat of each file, once a second."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LOOK_EVERY_S = 1.0
 
 
 class FileWatch:
-    """Knows every file as it was when it was first seen, or last changed."""
+    """Remembers every file's state when it was first seen, or last changed."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -19,11 +19,11 @@ class FileWatch:
         self._known: dict[str, tuple[int, int] | None] = {}
 
     def note(self, files: Iterable[str]) -> None:
-        """These were read just now."""
+        """Remember the current state of these files, which have just been read."""
         self._known |= {file: _signature(file) for file in files}
 
     def has_changed(self, files: Iterable[str]) -> bool:
-        """Whether one of these is not as it was; at most once a second, and no for what was not known yet."""
+        """Whether one of these files has changed; checked at most once a second. False for a file that was not known before."""
         now = self._world.monotonic()
         if now < self._look_at:
             return False

@@ -1,9 +1,9 @@
 """The first process of a start, parent of the supervisor and of whatever the supervisor's death leaves behind.
 
-It does nothing but wait: passes the first SIGTERM, Ctrl-C or closing of the terminal on, kills the supervisor at the second; passes
-a SIGHUP on as a reload as long as the terminal, if there is one, is still there. When the supervisor has ended, however it did, it
-kills and reaps every descendant that is left. If the guard itself is killed, the kernel tells the supervisor, which ends all.
-Where a service manager wants to know, the guard's notifier tells it meanwhile.
+It only waits: it passes on the first SIGTERM, Ctrl-C or closing of the terminal, and kills the supervisor at the second. It passes
+on SIGHUP as a reload as long as the terminal, if there is one, is still open. When the supervisor has exited for any reason, it
+kills and reaps every remaining descendant. If the guard is killed, the kernel signals the supervisor, which kills everything.
+Meanwhile it notifies the service manager, if there is one.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from jobyard.engine.supervisor.role_loop import EXIT_STOPPED_AT_ONCE
 from jobyard.engine.world import World
 
 STOP = signal.SIGUSR1
-"""Guard → supervisor: drain. Not SIGTERM, which a service manager may send to the supervisor as well: that is no second one."""
+"""Guard → supervisor: drain. Not SIGTERM, which a service manager may send to the supervisor, too, and which is no second stop."""
 
 RELOAD = signal.SIGUSR2
-"""Guard → supervisor: import the task modules anew."""
+"""Guard → supervisor: import the task modules again."""
 
 END = signal.SIGQUIT
-"""The kernel, at the guard's death → supervisor: kill everything now."""
+"""The kernel, when the guard dies → supervisor: kill everything now."""
 
 STOP_BY = {signal.SIGTERM, signal.SIGINT}
 EXIT_BY_SIGNAL = 128
@@ -34,11 +34,11 @@ SWEEP_EVERY_S = 0.01
 
 
 def guard(world: World, supervise: Callable[[], int], *, title: str, notifier: ReadinessNotifier) -> int:
-    """Fork `supervise` and see it through; its exit status, 128 + n when signal n ended it. Nothing of it is left then."""
+    """Fork `supervise` and wait for its end; returns its exit status, 128 + n if signal n ended it. No descendant is left then."""
     set_title(title)
     adopt_orphans()
     terminal = Terminal(stays_when_closed=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)  # nohup
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # an ignored one would never come
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # an ignored signal would never be pending
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_BY | {signal.SIGHUP, signal.SIGCHLD, STOP, RELOAD})
     status, stops = _await_end(world, world.fork(supervise), terminal, notifier)
     notifier.stop()
@@ -49,7 +49,7 @@ def guard(world: World, supervise: Callable[[], int], *, title: str, notifier: R
 
 
 class Terminal:
-    """The one that a start was made from, if any. Its closing may send SIGHUP several times, and counts as one stop."""
+    """The terminal of the start, if any. Closing it may send SIGHUP several times, which counts as one stop."""
 
     def __init__(self, *, stays_when_closed: bool) -> None:
         self._stays_when_closed = stays_when_closed
@@ -57,14 +57,14 @@ class Terminal:
         self._is_closed = False
 
     def stops(self) -> bool:
-        """Whether a SIGHUP that came means that the terminal has been closed, for the first time."""
+        """Whether a SIGHUP means that the terminal was closed, the first time that this is noticed."""
         if not self.is_gone() or self._is_closed:
             return False
         self._is_closed = True
         return not self._stays_when_closed
 
     def is_gone(self) -> bool:
-        """Whether it was there and is not any more."""
+        """Whether there was a terminal and it is closed now."""
         return self._was_there and not _has_terminal()
 
 
@@ -77,7 +77,7 @@ def _has_terminal() -> bool:
 
 
 def _await_end(world: World, supervisor: int, terminal: Terminal, notifier: ReadinessNotifier) -> tuple[int, int]:
-    """Its exit status, and how often it was to stop."""
+    """Wait for the supervisor; returns its exit status, and how many stops were requested."""
     stops = 0
     while True:
         came = _await_signal(STOP_BY | {signal.SIGHUP, signal.SIGCHLD}, longest_s=notifier.look())
@@ -93,7 +93,7 @@ def _await_end(world: World, supervisor: int, terminal: Terminal, notifier: Read
 
 
 def _await_signal(numbers: set[signal.Signals], *, longest_s: float | None) -> int | None:
-    """The signal that came; None when the time was over first."""
+    """The next signal; None if the time is over first."""
     if longest_s is None:
         return signal.sigwait(numbers)
     info = signal.sigtimedwait(numbers, longest_s)

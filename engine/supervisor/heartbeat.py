@@ -1,8 +1,8 @@
-"""Signs of life: one page of memory that the supervisor shares with its children, a slot for each.
+"""Heartbeats: one page of memory that the supervisor shares with its children, a slot for each.
 
-A child writes the monotonic time into its slot on every turn of its loop, which costs no system call and holds nothing that
-a killed process could keep. While it waits for the store's lock it says so, by the sign: then it is not the one that hangs.
-A slot is one aligned double, stored and loaded in one piece: nobody ever reads half of it, or the zeros of `struct.pack_into`.
+A child writes the monotonic time into its slot on every iteration of its loop, which takes no system call and no lock that a killed
+process could keep. While it waits for the store's lock the number is negative: then it is not the process that hangs.
+A slot is one aligned double, stored and loaded atomically: no reader sees half of it, or the zeros of `struct.pack_into`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ SLOT_BYTES = 8
 
 
 class HeartbeatPage:
-    """The page; made before the first fork."""
+    """The page; created before the first fork."""
 
     def __init__(self, slots: int) -> None:
         self._page = memoryview(mmap.mmap(-1, max(mmap.PAGESIZE, slots * SLOT_BYTES))).cast("d")
 
     def slot(self, index: int, world: World) -> Heartbeat:
-        """A child's own slot."""
+        """The slot of one child, for that child."""
         return Heartbeat(self._page, index, world)
 
     def clear(self, index: int) -> None:
-        """A new child is about to be started in this slot."""
+        """Clear the slot before a new child is started."""
         self._page[index] = 0.0
 
     def last_beat(self, index: int) -> float:
-        """Monotonic seconds of the last sign of life; 0 when there was none yet."""
+        """Monotonic seconds of the last heartbeat; 0 if there was none yet."""
         return abs(self._page[index])
 
     def is_waiting(self, index: int) -> bool:
@@ -38,7 +38,7 @@ class HeartbeatPage:
 
 
 class Heartbeat:
-    """One child's slot, as the child sees it."""
+    """One child's slot, as that child uses it."""
 
     def __init__(self, page: memoryview[float], index: int, world: World) -> None:
         self._page = page
@@ -46,13 +46,13 @@ class Heartbeat:
         self._world = world
 
     def beat(self) -> None:
-        """I live."""
+        """Write a heartbeat."""
         self._page[self._index] = self._world.monotonic()
 
     def has_begun(self) -> bool:
-        """Whether this slot has shown a sign of life since it was cleared; another process may have shown it for us."""
+        """Whether there was a heartbeat since the slot was cleared; another process may have written it."""
         return bool(self._page[self._index])
 
     def waiting(self, for_a_lock: bool) -> None:
-        """I wait for somebody else (or no longer)."""
+        """Write whether this process waits for a lock that another one holds."""
         self._page[self._index] = -self._world.monotonic() if for_a_lock else self._world.monotonic()

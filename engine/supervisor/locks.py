@@ -1,6 +1,6 @@
-"""Locks on files (`flock`): the kernel lets go of one with the last process that holds its descriptor, however that one ends.
+"""Locks on files (`flock`): the kernel releases one when the last process that holds its descriptor ends, however it ends.
 
-Whoever holds a lock may remove its file; so a lock counts only when the file still has that name once it is taken.
+The holder of a lock may remove its file, so a lock counts only if the file still has that name once the lock is taken.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def take_lock(path: Path, *, shared: bool = False, wait: bool = False, create: bool = True) -> int:
-    """The descriptor that holds the lock; raises `BlockingIOError` when somebody else has it and we do not wait."""
+    """The descriptor that holds the lock; raises `BlockingIOError` if another process has it and `wait` is False."""
     mode = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
@@ -26,7 +26,7 @@ def take_lock(path: Path, *, shared: bool = False, wait: bool = False, create: b
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock now."""
+    """Whether any process holds the lock now."""
     try:
         os.close(take_lock(path, shared=True, create=False))
     except BlockingIOError:

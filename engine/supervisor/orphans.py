@@ -1,11 +1,11 @@
-"""What is done for the dead: kill what they left, reap it, and only then record that they are dead for certain.
+"""What follows a death: kill and reap what the process left behind, and only then record that it is certainly dead.
 
-Orphans come to the nearest subreaper (`process_control.adopt_orphans`): what a task left to its executor; executors of a dead
-worker, what a dead executor left, and gunicorn's workers to the supervisor. There nobody waits for them any more, and nothing
-of ours may outlive us: each is killed with its process group.
+The nearest subreaper inherits orphans (`process_control.adopt_orphans`): the executor those of its tasks; the supervisor those of
+dead workers and executors, and gunicorn's workers. Nobody waits for them there, and nothing of Jobyard may outlive it: each is
+killed with its process group.
 
-Our own children stay in our list until we reap them, and the kernel hands a dead process's children over before it reports the
-death. So when everything is reaped and `sweep` finds nobody, nothing is left of whoever was reaped.
+A child stays in the list of children until it is reaped, and the kernel reassigns a dead process's children before it reports the
+death. So when everything is reaped and `sweep` finds no process, nothing is left of the processes that were reaped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobyard.engine.world import World
 
 
 class PendingDeaths:
-    """The dead of one boot whose death is not yet proven, and the orphans that stand against it."""
+    """The dead owners of one boot whose death is not proven yet, and the orphans that prevent the proof."""
 
     def __init__(self, *, record: Callable[[str], None], orphans: Orphans, log: Log) -> None:
         self._record = record
@@ -34,11 +34,11 @@ class PendingDeaths:
         return not self._loose
 
     def await_proof(self, owner: str) -> None:
-        """This one was reaped; what it left is not known yet."""
+        """This owner was reaped; what it left behind is not known yet."""
         self._waiting[owner] = None
 
     def go_on(self, living: set[int], *, is_clear_of: Callable[[str], bool] = lambda owner: True) -> list[str]:
-        """Kill all children but the living; the owners whose death is proven and recorded since the last time.
+        """Kill all children except the known ones; returns the owners whose death was proven and recorded since the last call.
 
         `is_clear_of`: whether no template has anything left that it forked for this owner; until then nothing is proven.
         """
@@ -54,7 +54,7 @@ class PendingDeaths:
     def _has_recorded(self, owner: str) -> bool:
         try:
             self._record(owner)
-        except OSError as fault:  # no room on the disk: the next turn tries again
+        except OSError as fault:  # a full disk, for example: the next tick retries
             self._log.error("death_not_recorded", owner=owner, reason=fault.strerror)
             return False
         del self._waiting[owner]
@@ -62,21 +62,21 @@ class PendingDeaths:
 
 
 class Orphans:
-    """Those that came to this process."""
+    """The orphans that this process inherited."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._session = os.getsid(0)
 
     def sweep(self, known: set[int]) -> set[int]:
-        """Kill all children but the known ones; those that are not gone yet."""
+        """Kill all children except the known ones; returns those that are not gone yet."""
         orphans = set(self._world.children()) - known
         for pid in orphans:
             self._end(pid)
         return orphans
 
     def _end(self, pid: int) -> None:
-        """It and its group; never our own group, which the living share."""
+        """Kill it and its process group; never this process's own group, which living processes share."""
         group = self._world.group_of(pid)
         if group and self._world.session_of(pid) != self._session:
             self._world.kill_group(group, signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""The listening sockets of all components, opened before the first fork: a port in use is told at start, not in a log.
+"""The listening sockets of all components, opened before the first fork, so that a port in use is reported at start.
 
-They outlive whoever serves them, so that a connection that comes while the front is being replaced waits instead of failing.
+They outlive the process that serves them, so a connection that is made while the front is being replaced waits instead of failing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BACKLOG = 2048
 
 
 def open_ports(host: str, ports: Iterable[int]) -> tuple[dict[int, socket.socket], dict[int, int]]:
-    """The sockets by port, and for each port that cannot be had the error's number."""
+    """The sockets by port, and the error number of each port that cannot be opened."""
     listeners: dict[int, socket.socket] = {}
     faults: dict[int, int] = {}
     for port in ports:

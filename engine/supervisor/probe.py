@@ -1,4 +1,4 @@
-"""Questions that are answered by a short-lived child: what it opens, imports or breaks is gone with it.
+"""Checks that run in a short-lived child process, so that what they open, import or break is gone when they end.
 
 So the supervisor never opens the database and never imports a user's module, and knows before its first fork that both can be done.
 """
@@ -20,7 +20,7 @@ GOOD, BAD = b"+", b"-"
 
 
 class Probe:
-    """One question, being answered."""
+    """A check in progress."""
 
     def __init__(self, world: World, about: str, ask: Callable[[], str]) -> None:
         self._world = world
@@ -31,7 +31,7 @@ class Probe:
         os.close(write_fd)
 
     def finish(self, *, timeout_s: float | None = None) -> str:
-        """The answer; raises `CannotStart` with the reason when there is none."""
+        """The result; raises `CannotStart` with the reason if there is none."""
         readable, _, _ = select.select([self._read_fd], [], [], timeout_s)
         answer = os.read(self._read_fd, MAX_ANSWER_BYTES) if readable else b""
         os.close(self._read_fd)
@@ -54,7 +54,7 @@ def _answer(about: str, ask: Callable[[], str], write_fd: int, parent: int) -> i
         answer = GOOD + ask().encode()
     except JobyardError as fault:
         answer = BAD + fault.message.encode("utf-8", "replace")
-    except Exception as surprise:  # whatever it is, it would come again in the process that stays
+    except Exception as surprise:  # whatever it is, it would recur in the process that stays
         answer = BAD + f"{about}: {type(surprise).__name__}: {surprise}".encode("utf-8", "replace")
     os.write(write_fd, answer[:MAX_ANSWER_BYTES])
     return 0

@@ -1,9 +1,9 @@
-"""The supervisor's table: one row a process that should run, with what happened to it so far.
+"""The supervisor's table: one row for each process that should run, and what happened to it so far.
 
-    STARTING ──first sign of life──▶ RUNNING ──drain, restart──▶ STOPPING ──▶ DRAINED, until somebody restarts it
+    STARTING ──first heartbeat─────▶ RUNNING ──drain, restart──▶ STOPPING ──▶ DRAINED, until it is restarted
         ▲  └────────────┬───────────────┘             │
-        │            it ended                   restart: no pause
-        └─── pause ◀── RESTARTING         0 s after the first death, then growing to 5 s; forgotten after 10 s of life
+        │           it exited                   restart: no pause
+        └─── pause ◀── RESTARTING         0 s after the first death, then growing to 5 s; reset after 10 s of running
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NEVER = float("inf")
 
 
 class ProcessState(StrEnum):
-    """How a process stands, as `/stats` shows it."""
+    """The state of a process, as `/stats` shows it."""
 
     RUNNING = "running"
     STARTING = "starting"
@@ -34,7 +34,7 @@ class ProcessState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessIdentity:
-    """What a new process is told about itself: the name under which it may hold jobs, and where it shows that it lives."""
+    """What a new process knows of itself: the owner name under which it may hold jobs, and its heartbeat."""
 
     owner: str
     heartbeat: Heartbeat
@@ -42,10 +42,10 @@ class ProcessIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSpec:
-    """What should run: `main` lives a process's whole life, in a fork that keeps only the descriptors `keeps` of ours.
+    """A process that should run: `main` is its main function, in a fork that keeps only the descriptors `keeps` of the supervisor.
 
-    `runs_role_loop` (`role_loop.live`): it beats until its last turn, and its owner's name may stand in jobs, so its death must be
-    proven before somebody recovers them. `first_sign_s`: how long it may take to its first heartbeat.
+    `runs_role_loop` (`role_loop.live`): it has a heartbeat until its last tick, and its owner name may be in jobs, so its death
+    must be proven before they are recovered. `first_sign_s`: how long it may take to its first heartbeat.
     """
 
     name: str
@@ -58,7 +58,7 @@ class ProcessSpec:
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """A post and the process that fills it now."""
+    """A row: a process that should run, and the one that runs now."""
 
     spec: ProcessSpec
     slot: int
@@ -69,24 +69,24 @@ class Row:
     is_ready: bool = False
     is_asked_to_stop: bool = False
     stays_down: bool = False
-    """Somebody drained it: nothing starts it but a restart."""
+    """Whether it was drained on command; only a restart command starts it again."""
     leaves_by: float = NEVER
-    """When it is killed, if it has not left by itself."""
+    """When it is killed unless it has exited, in monotonic seconds."""
     quick_deaths: int = 0
     silent_since: float | None = None
     last_words: str | None = None
     changed_at: float = 0.0
-    """When its state became what it is."""
+    """When it entered its current state."""
     shown_state: str = ""
 
     @property
     def restarts(self) -> int:
-        """How often it was started again."""
+        """How often it was restarted."""
         return max(0, self.generation - 1)
 
     @property
     def state(self) -> ProcessState:
-        """See the drawing."""
+        """Its state; see the module."""
         if self.pid is None and self.stays_down:
             return ProcessState.DRAINED
         if self.is_asked_to_stop:
@@ -106,7 +106,7 @@ class Row:
         )  # fmt: skip
 
     def died(self, now: float) -> float:
-        """It is gone; the pause before the next one, in seconds: none for whoever was asked to leave."""
+        """It has exited; returns the pause before the next start in seconds, 0 if it was asked to exit."""
         if now - self.started_at >= LIVED_WELL_S or self.is_asked_to_stop:
             self.quick_deaths = 0
         self.quick_deaths += not self.is_asked_to_stop
@@ -119,6 +119,6 @@ class Row:
 
 
 def pause_after(quick_deaths: int) -> float:
-    """Nothing after the first death, then a quarter of a second, doubling up to five."""
+    """0 after the first death, then a quarter of a second, doubling up to five."""
     doubled = min(quick_deaths - 2, 10)
     return 0.0 if quick_deaths < 2 else min(LONGEST_PAUSE_S, SECOND_PAUSE_S * 2**doubled)

@@ -1,10 +1,10 @@
-"""What a service manager is told, in the protocol of `sd_notify(3)`: ready, alive, stopping.
+"""Notifies a service manager, in the protocol of `sd_notify(3)`: ready, alive, stopping.
 
     supervisor ──Signs (shared memory)──▶ guard ──datagrams──▶ $NOTIFY_SOCKET
 
-Only the guard speaks: it is the process that the manager started, so `NotifyAccess=main` lets nobody else in, no task least of
-all. It says that the system is alive only if the supervisor has taken a turn since it last said so: when either of the two
-hangs the pings end, and the manager starts everything anew. Without a manager nothing is sent and the guard never wakes for it.
+Only the guard notifies: it is the process that the manager started, so `NotifyAccess=main` excludes all others, tasks included. It
+reports the system alive only if the supervisor has ticked since its last report: if either of the two hangs, the reports stop, and
+the manager restarts everything. Without a manager nothing is sent, and the guard never wakes for it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ SOCKET, WATCHDOG, WATCHED = "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"
 READY, ALIVE, STOPPING = b"READY=1", b"WATCHDOG=1", b"STOPPING=1"
 PINGS_IN_A_WATCHDOGS_TIME = 4
 LOOK_EVERY_S = 0.05
-"""For what the supervisor has not shown yet."""
+"""The interval of looks for what the supervisor has not reported yet."""
 
 TRY_AGAIN_S = 1.0
-"""When the manager did not take it."""
+"""The retry interval when the manager did not accept a message."""
 
 TURN_SLOT, READY_SLOT = 0, 1
 
 
 class SupervisorSigns:
-    """What the supervisor shows its guard; made before the fork, one page that both see."""
+    """What the supervisor reports to its guard: a shared page, created before the fork."""
 
     def __init__(self, world: World) -> None:
         self._page = HeartbeatPage(2)
@@ -38,37 +38,37 @@ class SupervisorSigns:
         self.ready = self._page.slot(READY_SLOT, world)
 
     def last_turn(self) -> float:
-        """Monotonic seconds of the supervisor's last turn; 0 before the first."""
+        """Monotonic seconds of the supervisor's last tick; 0 before the first."""
         return self._page.last_beat(TURN_SLOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifySocket:
-    """Where it listens (empty: there is none), and within which time it wants to hear that all is well."""
+    """The address of its socket (empty: there is no manager), and its watchdog interval."""
 
     address: str
     watchdog_s: float | None
 
     def tell(self, word: bytes) -> bool:
-        """Whether it got it; never waits."""
+        """Send a message; whether it was accepted. Never blocks."""
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
                 sock.sendto(word, address)
-        except OSError:  # nobody reads there, or too slowly; the service is worth more than its manager's opinion
+        except OSError:  # the manager does not read, or too slowly: the service goes on without it
             return False
         return True
 
 
 def take_notify_socket(environment: MutableMapping[str, str]) -> NotifySocket:
-    """Whoever started us and wants to be told. It is taken out of the environment: gunicorn would speak to it too, and any task."""
+    """The manager that started this process. Removes it from the environment: gunicorn and tasks would notify it, too."""
     address, microseconds, _ = (environment.pop(name, "") for name in (SOCKET, WATCHDOG, WATCHED))
     watchdog_s = int(microseconds) / 1e6 if re.fullmatch("[0-9]{1,18}", microseconds) else 0
     return NotifySocket(address=address, watchdog_s=watchdog_s or None)
 
 
 class ReadinessNotifier:
-    """The guard's voice: tells what the signs show, each thing when it becomes true."""
+    """Sends each notification when the supervisor's report makes it true."""
 
     def __init__(self, notify_socket: NotifySocket, signs: SupervisorSigns, world: World) -> None:
         self._socket = notify_socket
@@ -81,7 +81,7 @@ class ReadinessNotifier:
         self._turn_told = 0.0
 
     def look(self) -> float | None:
-        """Tell what is new; the longest time until the next look, None when nothing will be."""
+        """Send what is new; returns the longest time until the next call, None if there will be nothing more."""
         if not self._ready_told and self._signs.ready.has_begun():
             self._ready_told = self._socket.tell(READY)
         if self._ping_every_s is not None:
@@ -89,7 +89,7 @@ class ReadinessNotifier:
         return self._next_look_s()
 
     def stop(self) -> None:
-        """The end has begun."""
+        """The stop has begun."""
         if not self._stopping_told:
             self._ready_told = True
             self._stopping_told = self._socket.tell(STOPPING)

@@ -1,8 +1,8 @@
-"""The loop that every role lives in: poll, tick, sleep; signals, sign of life and drain in one place.
+"""The loop that every role runs in: poll, tick, sleep; with signals, heartbeat and drain in one place.
 
-A role is a value with a `tick`: it gets what has come since its last turn and says how long it may sleep. It never
-blocks on another process. SIGTERM asks it to drain (it goes on ticking until `drained`); how often it comes makes no difference:
-the supervisor sends SIGKILL to whom it will not wait for. The parent's death ends it too: then the kernel sends SIGKILL.
+A role is an object with a `tick`: it receives what has arrived since its last tick and returns how long it may sleep. It never
+blocks on another process. SIGTERM makes it drain (it continues to tick until `drained`), and repeated ones make no difference: the
+supervisor sends SIGKILL to processes that it does not wait for. When the supervisor dies, the kernel sends SIGKILL.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ PUBLISHED_WITHIN_S, LOOK_AGAIN_S = 1.0, 0.1
 
 
 class Role(Protocol):
-    """What a process does."""
+    """What a process does; the loop calls it."""
 
     @property
     def drained(self) -> bool:
         """Whether nothing is left to do after `drain`."""
 
     def tick(self, inbox: list[Envelope]) -> float:
-        """One turn over everything that came; the longest time to sleep before the next, in seconds."""
+        """Handle everything that arrived; returns the longest time to sleep before the next tick, in seconds."""
 
     def drain(self) -> None:
         """Take nothing new from now on."""
 
     def close(self) -> None:
-        """Let go of everything; the last call."""
+        """Release everything; the last call."""
 
     def counters(self) -> ComponentCounters:
-        """What it counts; asked for ten times a second at most, before it sleeps."""
+        """Its counters; called at most ten times a second, before it sleeps."""
 
 
 class Signals:
@@ -58,10 +58,10 @@ class Signals:
         self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def install(self) -> int:
-        """Begin to listen, to what was held back since the fork too; the descriptor that becomes readable with a signal."""
+        """Install the handlers and unblock the signals, pending ones too; returns a descriptor that is readable after a signal."""
         signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
         for ignored in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(ignored, signal.SIG_IGN)  # Ctrl-C may reach the whole group; our parent decides
+            signal.signal(ignored, signal.SIG_IGN)  # Ctrl-C may reach the whole process group; the parent decides
         for number in self.seen:
             signal.signal(number, self._note)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -80,7 +80,7 @@ class Signals:
 
 
 def start_afresh(keep: frozenset[int]) -> None:
-    """First thing in a fork: drop the parent's signal handlers, then its descriptors but these and the standard three."""
+    """The first step in a fork: drop the parent's signal handlers, then its descriptors except for these and the standard three."""
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
@@ -93,7 +93,7 @@ def live(
     build: Callable[[Hub], Role], *, name: str, parent: int, hub: Hub, channel: Channel, heartbeat: Heartbeat, log: Log,
     world: World, longest_sleep_s: float,
 ) -> int:  # fmt: skip
-    """A child's whole life, from fork to exit status. `build` opens what the role needs, in this process."""
+    """The main function of a role's process; returns the exit status. `build` opens what the role needs, in this process."""
     die_with_parent(parent)
     set_title(f"jobyard: {name}")
     signals = Signals(signal.SIGTERM)
@@ -133,13 +133,13 @@ class FirstSign:
         self.was_shown = False
 
     def sleep_s(self) -> float:
-        """Look whether it is time; the longest sleep until the next look."""
+        """Check whether it is ready; returns the longest time until the next check."""
         self.was_shown = self.was_shown or self._publisher.has_published or self._world.monotonic() >= self._at_last
         return float("inf") if self.was_shown else LOOK_AGAIN_S
 
 
 def _without_bell(envelopes: list[Envelope], bell: int) -> tuple[list[Envelope], bool]:
-    """What is for the role, and whether there is something for the publisher."""
+    """Separate the role's messages from those for the publisher."""
     if not any(isinstance(envelope.message, Ready) and envelope.message.fd == bell for envelope in envelopes):
         return envelopes, False
     rest = [envelope for envelope in envelopes if not (isinstance(envelope.message, Ready) and envelope.message.fd == bell)]
@@ -147,7 +147,7 @@ def _without_bell(envelopes: list[Envelope], bell: int) -> tuple[list[Envelope],
 
 
 def words_for(status: int) -> str:
-    """An exit status as a person says it."""
+    """An exit status in words."""
     if status >= 0:
         return f"exit status {status}"
     try:

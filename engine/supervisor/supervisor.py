@@ -1,8 +1,8 @@
-"""Keeps every post of a table filled: starts, reaps, restarts, replaces what hangs, drains, kills.
+"""Keeps the processes of a table running: starts, reaps, restarts, replaces what hangs, drains, kills.
 
-A state machine like the roles that it watches: `tick` gets what came and says how long it may sleep; it waits for nobody.
+A state machine like the roles that it watches: `tick` receives what arrived and returns how long it may sleep; it never blocks.
 
-    STARTING ──all showed a sign of life──▶ WATCHING ──stop──▶ DRAINING, stage by stage ──▶ left
+    STARTING ──all have a heartbeat───────▶ WATCHING ──stop──▶ DRAINING, stage by stage ──▶ over
         └── one cannot start ──▶ KILLING ◀── second stop, or the guard died ──┘
 """
 
@@ -31,17 +31,17 @@ from jobyard.engine.world import World
 LONGEST_SLEEP_S = 1.0
 SHORT_SLEEP_S = 0.01
 LOOK_AGAIN_S = 0.05
-"""While one that was started again has not shown a sign of life."""
+"""The interval of ticks while a restarted process has no heartbeat yet."""
 KILL_AGAIN_S = 1.0
 TELL_S = 1.0
 SILENT_S = 5.0
-"""Twice as long as any process that lives sleeps: the roster says then that this one shows no sign of life."""
+"""Twice the longest sleep of a live process: after that the roster reports a heartbeat as overdue."""
 STOPPED = "T"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A step of the drain: whom to ask to leave, and how long to wait before they are killed."""
+    """A stage of the drain: which roles are asked to exit, and how long they may take before they are killed."""
 
     roles: frozenset[str]
     bound_s: float
@@ -49,28 +49,28 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What the supervisor has others do: start a process, tell the watchers who died, say once that all is ready, or why not."""
+    """What the supervisor needs: start a process, notify the watchers of deaths, report that everything is ready, or why not."""
 
     fork: Callable[[ProcessSpec, ProcessIdentity], int]
     tell_deaths: Callable[[list[str]], None]
     announce: Callable[[], None]
     tell_fault: Callable[[str], object] = lambda fault: None
     is_told: Callable[[], bool] = lambda: True
-    """Whether control has the roster as it was shown last: who reads that all is ready finds all of it there."""
+    """Whether control has the current roster, so that a reader of the ready line finds every process in it."""
     forget: Callable[[str], None] = lambda name: None
-    """This component is drained: nobody shall look for it."""
+    """This component is drained and must not be looked for."""
 
 
 class Supervisor:
-    """The table and what is done about it."""
+    """The state machine."""
 
     def __init__(
         self, *, specs: Sequence[ProcessSpec], stages: Sequence[Stage], owner: Owner, pid: int, hang_s: float, world: World,
         log: Log,
         heartbeats: HeartbeatPage, pending_deaths: PendingDeaths, hooks: Hooks, templates: TemplateKeeper | None = None,
     ) -> None:  # fmt: skip
-        """`owner` and `pid` are its own; the owners of its children differ in process and generation. `templates`: None where
-        nothing forks executors."""
+        """`owner` and `pid` are its own; the owners of its children differ in process and generation. `templates`: None if there
+        are no workers."""
         self.rows = [Row(spec=spec, slot=slot) for slot, spec in enumerate(specs)]
         self._stages = stages
         self._owner = owner
@@ -97,7 +97,7 @@ class Supervisor:
         return self._stage == len(self._stages) and not self._living() and not has_template and self._pending_deaths.is_over
 
     def tick(self, inbox: list[Envelope]) -> float:
-        """One turn; the longest time to sleep before the next, in seconds."""
+        """Handle everything that is due; returns the longest time to sleep before the next tick, in seconds."""
         self._notice_own_pause()
         self._answer(inbox)
         self._reap()
@@ -113,14 +113,14 @@ class Supervisor:
         return self._sleep_s()
 
     def stop(self) -> None:
-        """Drain, stage by stage; each is over when all of its processes are gone, or killed at its bound."""
+        """Drain, stage by stage; a stage is over when all of its processes have exited, or were killed at its bound."""
         if self._stage is None:
             self._log.info("stop_begun")
             self._stopping_since = self._world.monotonic()
             self._enter_stage(0)
 
     def kill_all(self, exit_status: int = EXIT_STOPPED_AT_ONCE) -> None:
-        """End everything now."""
+        """Kill everything now."""
         if self._stage != len(self._stages) or self.exit_status == EXIT_OK:
             self._log.warning("kill_begun")
         self.exit_status = exit_status
@@ -137,7 +137,7 @@ class Supervisor:
         return self._templates is not None
 
     def reload(self, report: ReloadResult | None = None) -> None:
-        """Have new executors run the user's modules as they are now; `report` is told what came of it."""
+        """Have new executors run the user's modules as they are now; `report` receives the outcome."""
         if self._templates is not None and self._stage is None:
             self._templates.reload(report)
         elif report is not None:
@@ -146,7 +146,7 @@ class Supervisor:
     # ---- starting
 
     def _start_due(self) -> None:
-        """Control and the first template come first: the template says whether the tasks can be imported, and which there are."""
+        """Control and the first template start first: the template reports which tasks there are, or why not."""
         waits = self._templates is not None and not self._templates.has_begun
         now = self._world.monotonic()
         for row in self.rows:
@@ -161,7 +161,7 @@ class Supervisor:
         row.started_at = self._world.monotonic()
         try:
             row.pid = self._hooks.fork(row.spec, identity)
-        except OSError as fault:  # no memory, or too many processes: that may pass
+        except OSError as fault:  # no memory, or too many processes: it may work later
             pause_s = row.died(row.started_at)
             self._log.error("process_not_started", name=row.spec.name, reason=fault.strerror, pause_s=pause_s)
             return
@@ -214,7 +214,7 @@ class Supervisor:
             self.kill_all(EXIT_CANNOT_START)
 
     def _prove_deaths(self) -> None:
-        """Executors are a template's children, and are gone first; what they left is found among the orphans."""
+        """Executors are children of a template, and are gone first; processes that they left are found among the orphans."""
         living = {row.pid for row in self._living() if row.pid}
         if self._templates is None:
             proven = self._pending_deaths.go_on(living)
@@ -226,7 +226,7 @@ class Supervisor:
     # ---- hanging
 
     def _notice_own_pause(self) -> None:
-        """Whoever was stopped itself, or had its machine stopped, has seen nobody hang in that time."""
+        """After this process or the machine was stopped, nothing can be said to have hung in that time."""
         now = self._world.monotonic()
         if now - self._ticked_at > 2 * LONGEST_SLEEP_S:
             self._watching_since = now
@@ -245,17 +245,17 @@ class Supervisor:
         return self._hang_s if row.is_ready else max(row.spec.first_sign_s, self._hang_s)
 
     def _waits(self, row: Row) -> bool:
-        """For the lock of somebody else, who is the one that hangs, unless it is stopped itself."""
+        """Whether it waits for a lock that another process holds, which then is the one that hangs; unless it is stopped itself."""
         return self._heartbeats.is_waiting(row.slot) and self._world.state_of(row.pid or 0) != STOPPED
 
     def _leaves(self, row: Row) -> bool:
-        """In its own way, without turns in which to beat; its stage's bound is what counts then."""
+        """Whether it exits in its own way, without ticks and so without a heartbeat; then its stage's bound counts."""
         return row.is_asked_to_stop and not row.spec.runs_role_loop
 
-    # ---- leaving
+    # ---- stopping
 
     def restart(self, name: str) -> Row:
-        """Have it leave in peace and start it anew, or start what was drained; raises `LookupError`. All of that takes a while."""
+        """Ask it to exit and start it again, or start what was drained; raises `LookupError`. Returns before it is done."""
         row = self._row(name)
         row.stays_down = False
         row.start_at = self._world.monotonic()
@@ -263,7 +263,7 @@ class Supervisor:
         return row
 
     def drain(self, name: str) -> Row:
-        """Have it leave in peace; it is started again by `restart` only. Raises `LookupError`."""
+        """Ask it to exit; only `restart` starts it again. Raises `LookupError`."""
         row = self._row(name)
         row.stays_down = True
         self._ask_to_leave(row)
@@ -278,7 +278,7 @@ class Supervisor:
         self._world.kill(row.pid, signal.SIGTERM)
 
     def _bound_s(self, row: Row) -> float:
-        """As in a stop of the whole."""
+        """The time that its stage of a stop would allow."""
         return next((stage.bound_s for stage in self._stages if row.spec.role in stage.roles), 0.0)
 
     def _end_overdue(self) -> None:
@@ -317,7 +317,7 @@ class Supervisor:
         if row.pid is not None:
             self._world.kill(row.pid, signal.SIGKILL)
 
-    # ---- questions
+    # ---- state
 
     def _answer(self, inbox: list[Envelope]) -> None:
         for envelope in inbox:
@@ -327,7 +327,7 @@ class Supervisor:
                 envelope.peer.send(self._health())
 
     def roster(self) -> list[RosterRow]:
-        """Itself and its processes, as they stand."""
+        """The supervisor and its processes, as they are now."""
         now = self._world.monotonic()
         templates = self._templates.shown(self._pid, now) if self._templates is not None else []
         state, since = ProcessState.RUNNING, self._started_at
@@ -340,7 +340,7 @@ class Supervisor:
         return [me, *(row.shown(self._pid, now) for row in self.rows), *templates]
 
     def _health(self) -> Message:
-        """Control is left out, for jobs go on without it; and what somebody drained is as it should be."""
+        """Control is left out, since jobs go on without it, and so is what was drained on command."""
         well = (ProcessState.RUNNING, ProcessState.DRAINED)
         down = [f"{row.spec.name} is {row.state}" for row in self.rows if row.state not in well and row.spec.role != CONTROL]
         if self._templates is not None and not self._templates.is_ready:
@@ -349,7 +349,7 @@ class Supervisor:
             return Refused(code="unavailable", message=", ".join(down), retry_after_s=1)
         return Json(body=msgspec.json.encode({"status": "healthy"}))
 
-    # ---- small things
+    # ---- helpers
 
     def _row(self, name: str) -> Row:
         return {row.spec.name: row for row in self.rows}[name]

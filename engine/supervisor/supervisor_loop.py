@@ -1,9 +1,9 @@
-"""The supervisor's life around its state machine: signals, the hub that wakes it, forks that inherit nothing they should not.
+"""The supervisor's process around its state machine: signals, the hub that wakes it, forks that inherit only what they need.
 
     guard ──fork──▶ supervisor ──fork──▶ everything else
 
-Whoever of the three dies, the others follow: children get SIGKILL from the kernel when the supervisor dies (`role_loop.live`), the
-supervisor gets `END` when the guard dies and kills all; the guard ends what the supervisor leaves.
+If one of the three dies, the others end: the kernel sends SIGKILL to the children when the supervisor dies (`role_loop.live`); the
+supervisor receives `END` when the guard dies, and kills all; the guard kills what the supervisor leaves behind.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, STOP, RELOAD, END, si
 
 
 def become_supervisor(guard: int) -> None:
-    """First thing in the guard's fork. A session of its own, so that Ctrl-C and a closed terminal reach the guard alone."""
+    """The first step in the guard's fork: a session of its own, so that Ctrl-C and a closed terminal reach the guard only."""
     os.setsid()
     die_with_parent(guard, END)
     adopt_orphans()
@@ -38,7 +38,7 @@ def become_supervisor(guard: int) -> None:
 def run_supervisor(
     supervisor: Supervisor, *, hub: Hub, name: str, guard: int, signs: SupervisorSigns, link: ControlLink, commands: Commands
 ) -> int:  # fmt: skip
-    """Turn after turn until everything has left, each shown to the guard and to control; the exit status."""
+    """Tick until everything has exited, reporting each tick to the guard and to control; returns the exit status."""
     signals = Signals(signal.SIGTERM, signal.SIGINT, STOP, RELOAD, END, signal.SIGCHLD)
     hub.watch(signals.install())
     hub.listen(name)
@@ -68,13 +68,15 @@ def run_supervisor(
 
 
 def fork_process(world: World, spec: ProcessSpec, identity: ProcessIdentity, *, keep: frozenset[int]) -> int:
-    """A process on this post; its pid."""
+    """Start the process of a row; returns its pid."""
     return fork_afresh(world, lambda: spec.main(identity), keep=spec.keeps | keep)
 
 
 def fork_afresh(world: World, main: Callable[[], int], *, keep: frozenset[int]) -> int:
-    """A child that keeps only these descriptors; its pid. Signals are held back until it has dropped our handlers, so that none is
-    lost on ours."""
+    """Fork a child that keeps only these descriptors; returns its pid.
+
+    Signals are blocked until it has dropped the parent's handlers, so that none of them is lost there.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
         return world.fork(lambda: _live(main, keep))

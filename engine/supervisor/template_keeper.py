@@ -1,10 +1,10 @@
-"""Keeps one template alive, replaces it by a new one when asked to, and ends what it forked for a worker that died.
+"""Keeps one template running, replaces it on request, and has it end what it forked for a worker that died.
 
-    IMPORTING ──Ready──▶ CURRENT ──a newer one is ready──▶ RETIRING ──its executors have left──▶ gone
+    IMPORTING ──Ready──▶ CURRENT ──a newer one is ready──▶ RETIRING ──its executors have exited──▶ gone
         │                   └── hangs: a newer one is started; this one is killed when its executors have ended
-        └── ImportFailed: the older one stays; where there is none, another try in a while
+        └── ImportFailed: the older one stays; if there is none, another try after a pause
 
-At the start, modules that cannot be imported end everything; later the system goes on without a template: unhealthy.
+At the start, modules that cannot be imported end the start; later the system continues without a template, unhealthy.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ SHOWN_STATES = {
     TemplateState.RETIRING: ProcessState.STOPPING,
 }  # fmt: skip
 IMPORT_S = 120.0
-"""The longest that the user's modules may take to be imported."""
+"""How long the import of the user's modules may take."""
 PINGS_A_HANG = 4
 ANSWER_S = 3.0
-"""The longest that a template may take to end a dead worker's executors."""
+"""How long a template may take to end a dead worker's executors."""
 LEAVE_S = 5.0
 
 ReloadResult = Callable[[str | None], None]
-"""Called with None when the new template has taken over, or with why it has not."""
+"""Called with None when the new template has taken over, or with the reason why it has not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateHooks:
-    """What the keeper has others do: start a template, let new executors come from it, look at the descendants that it has."""
+    """What the keeper needs: start a template, make it the one that workers connect to, list its descendants."""
 
     spawn: Spawn
     publish: Callable[[TemplateProcess, Ready], None]
@@ -73,7 +73,7 @@ class TemplateKeeper:
         self.has_begun = False
         self.failure: str | None = None
 
-    # ---- what others ask
+    # ---- requests
 
     @property
     def is_ready(self) -> bool:
@@ -87,35 +87,35 @@ class TemplateKeeper:
 
     @property
     def fault(self) -> str:
-        """Why no executor can be forked, in a line."""
+        """Why no executor can be forked, in one line."""
         return self.failure.split("\n")[0] if self.failure else f"{NAME} is {ProcessState.RESTARTING}"
 
     def pids(self) -> set[int]:
-        """Of all templates."""
+        """The descriptors to watch, of all templates."""
         return {template.pid for template in self._templates}
 
     def reload(self, report: ReloadResult | None = None) -> None:
-        """Import the modules as they now are into a new template; the old one serves until that one is ready."""
+        """Import the modules as they are now in a new template; the old one serves until that one is ready."""
         self._reports += [report] if report is not None else []
         self._wants_reload = True
         self._start_at = self._world.monotonic()
         for template in self._importing():
-            self._kill(template)  # what it has read may be old already
+            self._kill(template)  # it may have read an older version
         self._start_due()
 
     def end_worker(self, owner: str) -> None:
-        """It is dead: so are its executors, soon; see `is_clear_of`."""
+        """The worker is dead: its executors end soon; see `is_clear_of`."""
         for template in self._templates:
             if template.state is not TemplateState.IMPORTING:
                 template.owners[owner] = self._world.monotonic()
                 template.tell(EndWorker(owner=owner))
 
     def is_clear_of(self, owner: str) -> bool:
-        """Whether no template has anything left that it forked for this worker."""
+        """Whether nothing is left that any template forked for this worker."""
         return not any(owner in template.owners for template in self._templates)
 
     def stop(self) -> None:
-        """All workers have left."""
+        """All workers have exited: retire the templates."""
         if self._leaves_at is None:
             self._leaves_at = self._world.monotonic() + LEAVE_S
             for template in self._templates:
@@ -124,13 +124,13 @@ class TemplateKeeper:
                     self._kill(template)
 
     def kill_all(self) -> None:
-        """At once."""
+        """Kill all templates."""
         self._leaves_at = self._world.monotonic()
         for template in self._templates:
             self._kill(template)
 
     def shown(self, supervisor: int, now: float) -> list[RosterRow]:
-        """Its entries in the roster; the template that serves, or is about to, has the plain name."""
+        """The entries in the roster; the template that serves, or is about to, has the plain name."""
         main = self._current() or next(iter(self._importing()), None)
         others = [template for template in self._templates if template is not main]
         rows = [(NAME, main), *((f"{NAME}-{template.number}", template) for template in others)]
@@ -138,10 +138,10 @@ class TemplateKeeper:
         self._since = {row.name: (row.state, row.since) for row in shown}
         return shown
 
-    # ---- what comes
+    # ---- events
 
     def note_ready(self, fd: int) -> None:
-        """A descriptor of a template's has something to read."""
+        """A descriptor of a template is readable."""
         for template in self._templates:
             if fd == template.line.fileno():
                 self._read(template)
@@ -149,7 +149,7 @@ class TemplateKeeper:
                 self._read_output(template)
 
     def note_death(self, pid: int, status: int) -> bool:
-        """Whether it was a template that died."""
+        """A child died; whether it was a template."""
         template = next((template for template in self._templates if template.pid == pid), None)
         if template is None:
             return False
@@ -163,7 +163,7 @@ class TemplateKeeper:
         return True
 
     def tick(self, *, watching_since: float) -> None:
-        """Start, ask, replace, end. `watching_since`: before that nobody could be seen to hang."""
+        """Start, ping, replace, end. `watching_since`: nothing counts as hung before that time."""
         for template in list(self._templates):
             self._look_at(template, watching_since)
         if self._leaves_at is not None:
@@ -205,7 +205,7 @@ class TemplateKeeper:
         self._quick_deaths += 1
         self._start_at = self._world.monotonic() + pause_after(self._quick_deaths)
 
-    # ---- what a template says
+    # ---- messages of a template
 
     def _read(self, template: TemplateProcess) -> None:
         for message in template.read():
@@ -225,7 +225,7 @@ class TemplateKeeper:
                     self._log.info("template_answers_again", number=template.number)
 
     def _promote(self, template: TemplateProcess, ready: Ready) -> None:
-        """New executors come from it from now on."""
+        """The template becomes the current one."""
         for warning in ready.warnings:
             self._log.warning("task_modules_warned", text=warning)
         self._hooks.publish(template, ready)
@@ -264,7 +264,7 @@ class TemplateKeeper:
 
     def _note_failure(self, template: TemplateProcess, how: str) -> None:
         if self._wants_reload or self._leaves_at is not None:
-            return  # it was killed to make room for a newer one, or because all ends
+            return  # it was killed to be replaced, or because everything stops
         self._restarts += self.has_begun and self._current() is None
         told = template.failure
         where = f" while it imported {template.importing}" if template.importing else ""
@@ -316,7 +316,7 @@ class TemplateKeeper:
     def _kill(self, template: TemplateProcess) -> None:
         self._world.kill(template.pid, signal.SIGKILL)
 
-    # ---- small things
+    # ---- helpers
 
     def _ready(self) -> Iterator[TemplateProcess]:
         return (template for template in self._templates if template.state is TemplateState.CURRENT)

@@ -1,4 +1,4 @@
-"""One template as its supervisor sees it: the process, the line to it, what it prints, and when it last gave a sign of life."""
+"""One template as its supervisor sees it: the process, the connection, what it prints, and when it last responded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_LINE_CHARS = 1_000
 
 
 class TemplateState(StrEnum):
-    """Where it stands. `CURRENT`: new executors come from it; `RETIRING`: it lives on for those that it has."""
+    """Its phase. `CURRENT`: new executors are forked from it; `RETIRING`: it continues for those that it has."""
 
     IMPORTING = "importing"
     CURRENT = "current"
@@ -26,7 +26,7 @@ class TemplateState(StrEnum):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class TemplateProcess:
-    """See the module. `asked_at`: since when it owes an answer; None: it owes none."""
+    """See the module. `asked_at`: when it was pinged and has not answered since; None if it has answered."""
 
     number: int
     pid: int
@@ -45,12 +45,12 @@ class TemplateProcess:
     _rest: bytes = b""
 
     def tell(self, message: messages.Message) -> None:
-        """Without waiting; it may be gone, or hang."""
+        """Send without blocking; it may be dead, or hang."""
         with contextlib.suppress(OSError):
             send_packet(self.line, messages.encode(message))
 
     def read(self) -> Iterator[messages.Message]:
-        """What it has said since the last time."""
+        """The messages since the last call."""
         with contextlib.suppress(OSError):
             while True:
                 packet, _ = receive_with_descriptors(self.line)
@@ -59,10 +59,10 @@ class TemplateProcess:
                 yield messages.decode(packet)
 
     def read_output(self, *, is_last: bool = False) -> list[str] | None:
-        """The lines that it has printed since the last time; None when nothing more can come."""
+        """The lines that it has printed since the last call; None if nothing more can follow."""
         try:
             printed = os.read(self.output_fd, OUTPUT_READ_BYTES)
-        except OSError:  # nothing now
+        except OSError:  # nothing to read now
             printed, ended = b"", is_last
         else:
             ended = not printed
@@ -75,10 +75,10 @@ class TemplateProcess:
         return [text for text in shown if text]
 
     def close(self) -> None:
-        """It is dead."""
+        """The template has died: close everything."""
         self.line.close()
         os.close(self.output_fd)
 
 
 Spawn = Callable[[int], TemplateProcess]
-"""Starts the template of this number; raises `OSError`."""
+"""Start the template with this number; raises `OSError`."""

@@ -1,1 +1,1 @@
-"""What the author of a task uses: the decorator, the current job, the built-in tasks."""
+"""What authors of tasks use: the decorator, the current job, the built-in tasks."""

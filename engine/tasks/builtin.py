@@ -1,4 +1,4 @@
-"""The tasks that come with it: `echo`, `http` with its guards, `shell` when it is asked for."""
+"""The built-in tasks: `echo`, `http` with its restrictions, `shell` if it is enabled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobyard.engine.tasks.web import send_request
 
 
 def register_builtin(*, enable_shell: bool, http_allow_private: bool) -> None:
-    """Make them known in this process; before any module of the user's, so that none takes their names unnoticed."""
+    """Register them; before the user's modules, so that a module that uses one of their names is refused."""
     tasks = {"echo": echo, "http": lambda payload: send_request(payload, allow_private=http_allow_private)}
     if enable_shell:
         tasks["shell"] = run_program

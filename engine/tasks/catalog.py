@@ -1,6 +1,6 @@
-"""Which tasks the workers of this data folder know: a file that they write at start and schedulers read.
+"""The tasks that the workers of this data folder have: a file that is written at start and read by schedulers.
 
-So a scheduler can refuse an unknown task and knows a task's defaults without importing anybody's modules.
+So a scheduler can refuse an unknown task, and knows a task's defaults, without importing the user's modules.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FILE = "tasks.json"
 
 
 def write_catalog(run_dir: RunDir, options: Mapping[str, TaskOptions]) -> None:
-    """Replace the file whole."""
+    """Replace the file atomically."""
     path = run_dir.path / FILE
     fresh = path.with_suffix(f".{os.getpid()}")
     fresh.write_bytes(msgspec.json.encode(options))
@@ -27,7 +27,7 @@ def write_catalog(run_dir: RunDir, options: Mapping[str, TaskOptions]) -> None:
 
 
 def read_catalog(text: bytes) -> Mapping[str, TaskOptions]:
-    """What another host's `Catalog.text` says."""
+    """The tasks in another host's `Catalog.text`."""
     return msgspec.json.decode(text, type=dict[str, TaskOptions])
 
 
@@ -43,7 +43,7 @@ def defaults_of(options: Mapping[str, TaskOptions]) -> Mapping[str, TaskDefaults
 
 
 class Catalog:
-    """The file, read again when it was replaced."""
+    """The file, read again after it was replaced."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self._path = run_dir.path / FILE
@@ -55,7 +55,7 @@ class Catalog:
         return msgspec.json.encode(self.options())
 
     def options(self) -> Mapping[str, TaskOptions]:
-        """Every known task; none while no worker has been started on this data folder."""
+        """Every known task; none before a worker was first started on this data folder."""
         try:
             found = self._path.stat()
             if self._read != (found.st_mtime_ns, found.st_ino):

@@ -1,4 +1,4 @@
-"""What a running task sees: its job, and the words in which it can end."""
+"""What a running task sees: its job, and the exceptions that end it."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ class Retry(Exception):
 
 
 class Unrecoverable(Exception):
-    """Trying again is useless: straight to failed."""
+    """Retrying is pointless: the job fails at once."""
 
 
 class Interrupted(BaseException):
-    """The attempt must end now. No `Exception`, so that a task which swallows those does not swallow it."""
+    """The attempt must end now. Not an `Exception`, so that a task that catches all of those does not catch it."""
 
 
 class JobTimeout(Interrupted):
-    """Its time is up."""
+    """The job's timeout is over."""
 
 
 class JobCancelled(Interrupted):
-    """Somebody cancelled it."""
+    """The job was cancelled."""
 
 
 class JobReleased(Interrupted):
-    """The system stops; the job is handed back and runs again elsewhere or later."""
+    """The system stops; the job is released and runs again, later or on another host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentJob:
-    """The job that is executed now. `deadline`: when its time is up, an aware datetime."""
+    """The job that is executed now. `deadline`: when its timeout is over, an aware datetime."""
 
     job_id: str
     attempt: int
@@ -49,7 +49,7 @@ class CurrentJob:
     report: Callable[[CurrentJob, float, str], None] = field(repr=False)
 
     def progress(self, fraction: float, note: str = "") -> None:
-        """Tell how far it is: from 0 to 1, and in words where. It goes to the log, a few times a second at most."""
+        """Report progress: a fraction from 0 to 1, and a note. It is logged, at most a few times a second."""
         words = str(note)[:MAX_NOTE_CHARS].encode("utf-8", "replace").decode().replace("\0", "\\0")
         self.report(self, min(1.0, max(0.0, float(fraction))), words)
 
@@ -58,14 +58,14 @@ _running: list[CurrentJob] = []
 
 
 def current_job() -> CurrentJob:
-    """The job whose task calls this; raises `RuntimeError` outside of one."""
+    """The job whose task calls this; raises `RuntimeError` outside a task."""
     if not _running:
         raise RuntimeError("current_job() is for tasks while a worker executes them")
     return _running[-1]
 
 
 class executing:
-    """A context manager: makes it the current job; afterwards it is the one before again, where a task runs another one inline."""
+    """A context manager that makes it the current job, and restores the previous one, since a task may run another one inline."""
 
     __slots__ = ("_job", "_outer")
 

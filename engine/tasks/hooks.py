@@ -1,8 +1,8 @@
-"""What users have called in every executor: as it starts, as it leaves, and around each job.
+"""Functions of the user's that run in every executor: when it starts, when it exits, and around each job.
 
-    on_child_start ──▶ around_job: enter ── job ── leave ──▶ … ──▶ on_child_stop
+    on_child_start ──▶ around_job: enter ── job ── exit ──▶ … ──▶ on_child_stop
 
-All run in the executor, in the order of their definition; what leaves or stops does so in reverse.
+All run in the executor, in the order of their definition; exits and stops in reverse.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ AroundFunction = Callable[[], Iterator[object]]
 
 @dataclass(slots=True)
 class ChildHooks:
-    """Those of this process."""
+    """The functions that are registered in this process."""
 
     starts: list[Callable[[], object]] = field(default_factory=list)
     stops: list[Callable[[], object]] = field(default_factory=list)
     around: list[Callable[[], contextlib.AbstractContextManager[object]]] = field(default_factory=list)
 
     def around_this_job(self) -> contextlib.ExitStack:
-        """All of `around_job` entered; leaving it leaves them in reverse, each told of an exception by `throw`."""
+        """Enters all `around_job` functions; exits them in reverse, passing an exception on by `throw`."""
         with contextlib.ExitStack() as entered:
             for hook in self.around:
                 entered.enter_context(hook())
@@ -34,23 +34,23 @@ class ChildHooks:
 
 
 HOOKS = ChildHooks()
-"""What the decorators have noted in this process."""
+"""The functions registered by the decorators in this process."""
 
 
 def on_child_start(function: Function) -> Function:
-    """Call it in every executor before its first job, for what no two processes can share: connections, threads, seeds."""
+    """Call the function in every executor before its first job, for what processes cannot share: connections, threads, seeds."""
     HOOKS.starts.append(_checked(function, "on_child_start"))
     return function
 
 
 def on_child_stop(function: Function) -> Function:
-    """Call it in every executor that leaves by itself, last defined first; not in one that is killed."""
+    """Call the function in every executor that exits by itself, last defined first; not in one that is killed."""
     HOOKS.stops.append(_checked(function, "on_child_stop"))
     return function
 
 
 def around_job(function: AroundFunction) -> AroundFunction:
-    """Run what stands before its one `yield` before every job, the rest after it; `current_job()` works in both."""
+    """Run the part before the only `yield` before every job, the rest after it; `current_job()` works in both."""
     if not inspect.isgeneratorfunction(function):
         raise TypeError(f"@around_job wants a generator function that yields once, not {function!r}")
     HOOKS.around.append(contextlib.contextmanager(function))

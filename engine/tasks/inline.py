@@ -1,6 +1,6 @@
-"""A task called in this process, with the surroundings that its code sees in a worker: `current_job()`, JSON in and out.
+"""Runs a task in this process, in the environment that its code sees in a worker: `current_job()`, JSON in and out.
 
-What a worker does around it is left out: no time-out, no retries, no process of its own.
+The rest of what a worker does is left out: no timeout, no retries, no process of its own.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ TIMEOUT_S = 3600.0
 def call_inline(
     bind: Callable[[object], Callable[[], Any]], payload: Any, *, attempt: int = 1, timeout_s: float | None = None
 ) -> Any:  # fmt: skip
-    """What the task returns for this payload, both as they are after their way through JSON; raises what it raises.
+    """The task's result for this payload, both converted to JSON and back; raises what the task raises.
 
-    `bind` makes the call of a payload.
+    `bind` makes the call for a payload.
     """
     world = World()
     job = CurrentJob(
@@ -37,14 +37,14 @@ def call_inline(
 
 
 def call_as(job: CurrentJob, call: Callable[[], Any]) -> Any:
-    """What the call returns while this is the current job; a coroutine is run to its end."""
+    """The result of the call while this is the current job; a coroutine is run to its end."""
     with executing(job):
         value = call()
         return _run_to_its_end(value) if inspect.iscoroutine(value) else value
 
 
 def _run_to_its_end(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """By a loop of its own; in a thread of its own where this one has a loop already, as in an asynchronous test."""
+    """Run in a new event loop; in a new thread if this one already has a loop, as in an asynchronous test."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -55,7 +55,7 @@ def _run_to_its_end(coroutine: Coroutine[Any, Any, Any]) -> Any:
     def run() -> None:
         try:
             ended.append(asyncio.run(coroutine))
-        except BaseException as wrong:  # carried over to the thread that waits for it
+        except BaseException as wrong:  # raised again in the thread that waits for it
             raised.append(wrong)
 
     thread = threading.Thread(target=run, name="task")

@@ -1,4 +1,4 @@
-"""The tasks that this process knows: `@task` notes a function under a name.
+"""The tasks of this process: `@task` registers a function under a name.
 
 A task function can be called and tested directly, as before; see `function.py` for what else can be done with it.
 """
@@ -77,22 +77,22 @@ class Registry:
         self._tasks: dict[str, Task] = {}
 
     def add(self, task: Task) -> None:
-        """Note it; raises `ValueError` when another function has the name."""
+        """Register it; raises `ValueError` if another function has the name."""
         known = self._tasks.get(task.name)
         if known is not None and known.function is not task.function:
             raise ValueError(f"task {task.name!r} is defined twice: in {_place(known)} and in {_place(task)}")
         self.replace(task)
 
     def replace(self, task: Task) -> None:
-        """Note it in place of what had the name."""
+        """Register it in place of the function that had the name."""
         self._tasks[task.name] = task
 
     def get(self, name: str) -> Task | None:
-        """The task of this name."""
+        """The task with this name."""
         return self._tasks.get(name)
 
     def has_tasks_of(self, module: str) -> bool:
-        """Whether a function of this module, or of one below it, is a task."""
+        """Whether a function of this module, or of a submodule, is a task."""
         modules = (str(getattr(task.function, "__module__", "")) for task in self._tasks.values())
         return any(name == module or name.startswith(f"{module}.") for name in modules)
 
@@ -106,7 +106,7 @@ class Registry:
             task.parameters.check()
 
     def options(self) -> Mapping[str, TaskOptions]:
-        """What `@task` said of every task."""
+        """The options of every task."""
         return {name: task.options for name, task in self._tasks.items()}
 
     def described(self) -> Mapping[str, TaskOptions]:

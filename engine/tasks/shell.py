@@ -1,6 +1,6 @@
-"""The `shell` task: runs a program without a shell between. Its end counts, not that of what it leaves running.
+"""The `shell` task: runs a program, without a shell. The program's exit counts, not that of processes that it leaves running.
 
-What it prints is kept up to a bound and read beyond it, so that neither our memory grows nor the program waits for us.
+What it prints is kept up to a limit, and read beyond it, so that neither memory grows nor the program blocks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _libc = ctypes.CDLL(None)
 
 
 def run_program(payload: Any) -> dict[str, Any]:
-    """`{"command": ["program", "argument"]}` → `{"returncode", "stdout", "stderr"}`; fails when the program does."""
+    """`{"command": ["program", "argument"]}` → `{"returncode", "stdout", "stderr"}`; fails if the program does."""
     command = _read(payload)
     with _Printed() as stdout, _Printed() as stderr:
         status = _run(command, stdout, stderr)
@@ -41,7 +41,7 @@ def _read(payload: Any) -> list[str]:
 
 
 class _Printed:
-    """One stream of the program's: a pipe, and the beginning of what came through it."""
+    """One output stream of the program: a pipe, and the beginning of what was printed."""
 
     def __enter__(self) -> _Printed:
         self._kept = bytearray()
@@ -57,7 +57,7 @@ class _Printed:
         return self._kept.decode("utf-8", "replace")
 
     def read(self) -> bool:
-        """What is there; False at the end of the stream."""
+        """Read what is available; False at the end of the stream."""
         try:
             data = os.read(self.fd, READ_BYTES)
         except BlockingIOError:
@@ -79,7 +79,7 @@ def _run(command: list[str], stdout: _Printed, stderr: _Printed) -> int:
     try:
         _read_until_it_ends(program.pid, stdout, stderr)
         return program.wait()
-    except BaseException:  # our time is up: so is the program's
+    except BaseException:  # the task's time is over, and so is the program's
         program.kill()
         program.wait()
         raise

@@ -1,4 +1,4 @@
-"""The `http` task's request: one answer, within `timeout_s` as a whole, from an address that `web_addresses` allows.
+"""The `http` task: one request, within `timeout_s` as a whole, to an address that `web_addresses` allows.
 
 Redirects are not followed.
 """
@@ -89,7 +89,7 @@ def _port(url: SplitResult) -> int:
 
 
 def _connect(url: SplitResult, places: list[tuple[str, int]], give_up_at: float) -> http.client.HTTPConnection:
-    """To the first of the checked addresses that answers; by the name only where a certificate is to be compared with it."""
+    """Connect to the first of the checked addresses that accepts; the name is used only to verify a certificate."""
     connection = http.client.HTTPConnection(url.hostname or "", places[0][1])
     for number, place in enumerate(places):
         try:
@@ -117,7 +117,7 @@ def _send(
 
 
 def _receive(connection: http.client.HTTPConnection) -> tuple[http.client.HTTPResponse, str]:
-    """The answer, up to a bound."""
+    """Read the response, up to a limit."""
     answer = connection.getresponse()
     body = b""
     while len(body) < MAX_READ_BYTES and not answer.isclosed():
@@ -136,9 +136,9 @@ def _left_s(give_up_at: float) -> float:
 
 
 class _BoundedSocket:
-    """What `http.client` uses of a socket. Each read and write gets the time that is left of the whole.
+    """The part of a socket that `http.client` uses. Each read and write gets the remaining part of the whole time.
 
-    A plain time-out begins anew with each byte, so a head that drips, or one `100 Continue` after another, would never end.
+    A plain timeout restarts with each byte, so a head that arrives byte by byte, or endless `100 Continue`, would never end.
     """
 
     def __init__(self, sock: socket.socket, give_up_at: float) -> None:
@@ -162,7 +162,7 @@ class _BoundedSocket:
 class _BoundedReader(io.RawIOBase):
     def __init__(self, sock: socket.socket, give_up_at: float) -> None:
         self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open when the connection has let go of it
+        self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open after the connection has released it
         self._give_up_at = give_up_at
 
     def readable(self) -> bool:

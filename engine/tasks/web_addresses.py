@@ -1,4 +1,4 @@
-"""Where the `http` task may connect to: public addresses, others only where the operator allows them, metadata services never.
+"""Where the `http` task may connect to: public addresses, others only if the operator allows them, metadata services never.
 
 The name is resolved once, all of its addresses must be allowed, and the connection goes to an address that was checked. So a name
 that resolves differently a moment later (DNS rebinding) gains nothing.
@@ -27,12 +27,12 @@ NEVER: tuple[Network, ...] = tuple(
         ),
     )
 )  # fmt: skip
-"""Metadata and credential services of clouds, which hand secrets to whoever asks."""
+"""Metadata and credential services of clouds, which give secrets to any client."""
 
 NOT_PUBLIC: tuple[Network, ...] = tuple(
     map(ipaddress.ip_network, ("fec0::/10", "64:ff9b:1::/48", "5f00::/16", "3fff::/20", "2001:20::/28", "2001:db8::/32"))
 )
-"""What the standard library takes for global in some versions: site-local, local NAT64, segment routing, documentation, ORCHID."""
+"""Networks that some versions of `ipaddress` consider global: site-local, local NAT64, segment routing, documentation, ORCHID."""
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
@@ -54,7 +54,7 @@ def resolve(host: str, port: int, *, allow_private: bool) -> list[tuple[str, int
 
 
 def _plain(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one may stand for."""
+    """The IPv4 address that an IPv6 address embeds, if any."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in NAT64 or address in IPV4_COMPATIBLE and int(address) > 1:

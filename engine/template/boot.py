@@ -1,6 +1,7 @@
-"""The file that `TASK_PYTHON -P` executes: first on the path stands the folder that holds only `jobyard`, whatever else is there.
+"""The file that `TASK_PYTHON -P` executes. It puts the folder that contains only `jobyard` first on the path.
 
-The user's `PYTHONPATH` comes back once all of ours is imported, so that no `json.py` of theirs is taken for the standard library's.
+The user's `PYTHONPATH` is restored after Jobyard's modules are imported, so that no `json.py` of theirs is imported instead of the
+standard library's.
 """
 
 import os
@@ -12,4 +13,4 @@ if __name__ == "__main__":
     sys.path[:] = [entry, *(folder for folder in sys.path if os.path.abspath(folder) not in theirs)]
     from jobyard.engine.template.main import main
 
-    os._exit(main(options))  # what modules have registered to run at exit runs in executors
+    os._exit(main(options))  # functions that modules registered with atexit run in executors only

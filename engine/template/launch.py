@@ -1,4 +1,4 @@
-"""The supervisor's side of a template: which Python executes it, what it is told, and the exec itself."""
+"""The supervisor's side of a template: which Python executes it, its options, and the exec itself."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ REMEDY = "set TASK_PYTHON to the interpreter that has your tasks' packages"
 
 
 def find_python(asked: str | None, environment: Mapping[str, str]) -> str:
-    """`TASK_PYTHON`, else that of the active virtual environment, else our own; its link is never resolved, because a virtual
-    environment is known by where its link lies. Raises `CannotStart` unless it can run tasks."""
+    """`TASK_PYTHON`, else the active virtual environment's Python, else Jobyard's own. Symbolic links are not resolved, because a
+    virtual environment is recognised by the location of its link. Raises `CannotStart` if it cannot run tasks."""
     if asked:
         return _checked(asked, f"TASK_PYTHON {asked}")
     if folder := environment.get("VIRTUAL_ENV"):
@@ -52,7 +52,7 @@ def _checked(python: str, what: str) -> str:
 
 
 def entry_folder(package: Path, run: Path) -> str:
-    """A folder that holds only `jobyard`: where it lies in a checkout, or one with a link to it in the data folder."""
+    """A folder that contains only `jobyard`: `src` in a checkout, else a folder with a link to it in the data folder."""
     beside = {path.name for path in package.parent.iterdir() if not path.name.endswith((".egg-info", ".dist-info", "__pycache__"))}
     if beside == {package.name}:
         return str(package.parent)
@@ -66,12 +66,12 @@ def entry_folder(package: Path, run: Path) -> str:
 
 
 def boot_file(entry: str) -> str:
-    """What `TASK_PYTHON -P` executes."""
+    """The arguments of the template's exec."""
     return os.path.join(entry, "jobyard", "engine", "template", "boot.py")
 
 
 def execute(python: str, entry: str, options: Options, *, output: int, environment: Mapping[str, str]) -> NoReturn:
-    """Become the template, in a fork of the supervisor's; what it prints goes to `output`. Raises `OSError`."""
+    """Exec the template, in a fork of the supervisor; what it prints goes to `output`. Raises `OSError`."""
     die_with_parent(options.supervisor)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for fd, to in ((nothing, 0), (output, 1), (output, 2)):

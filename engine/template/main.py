@@ -1,4 +1,4 @@
-"""A template's life: import the user's modules, undo what they did to this process, then fork executors until told to leave."""
+"""A template's main function: import the user's modules, undo what they did to this process, then fork executors until retired."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from jobyard.engine.template.user_path import use_folders
 from jobyard.engine.world import World
 
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE)
-"""The supervisor decides when it leaves; SIGUSR1 may come to an executor that is too young to hear it, and looks by itself."""
+"""The supervisor decides when it exits. SIGUSR1 may reach an executor before its handler is installed; it then checks the page."""
 
 _handler_of, _set_handler, _set_mask, _set_timer = signal.getsignal, signal.signal, signal.pthread_sigmask, signal.setitimer
 
@@ -61,7 +61,7 @@ def main(text: str) -> int:
 
 
 def _settle() -> None:
-    """After the imports: our signals again, what is written is out, what is shared stays shared."""
+    """After the imports: restore our signal handling, flush files, freeze what executors share."""
     if DEFINED.has_coroutines():
         importlib.import_module("jobyard.engine.executor.coroutines")
     for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
@@ -72,7 +72,7 @@ def _settle() -> None:
 
 
 def ignore_signals() -> None:
-    """Whatever stands there."""
+    """Flush a stream, whatever object a module put there."""
     for number in HANDLERS:
         if callable(_handler_of(number)):
             _set_handler(number, signal.SIG_DFL)
@@ -87,7 +87,7 @@ def _task_options() -> dict[str, dict[str, object]]:
 
 
 def _warnings() -> list[str]:
-    """What modules have made here that no executor has."""
+    """Warnings about what modules opened or started here that executors do not have."""
     told = [
         f"a module of TASKS is connected to {peer}: executors cannot share that, each cuts its copy; connect in @on_child_start"
         for peer in tcp_peers().values()

@@ -1,4 +1,4 @@
-"""What a template says to its supervisor and to workers, and they to it: one packet of JSON each, descriptors beside it.
+"""The messages between a template, its supervisor and workers: one packet of JSON each, with file descriptors attached.
 
     supervisor ── Ping, Retire, EndWorker ──▶ template ── Importing, Ready, ImportFailed, Alive, WorkerEnded ──▶ supervisor
     worker ── Hello, Spawn (inbox, outbox, output, page) ──▶ template ── Spawned (pidfd), NotSpawned, Ended, Retiring ──▶ worker
@@ -14,31 +14,31 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
-    """Are you well?"""
+    """Check that the template responds; the reply is `Alive`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retire:
-    """Fork no more, and leave when your executors have."""
+    """Fork no more executors, and exit when the last one has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndWorker:
-    """This worker is dead: end its executors, and say so when none is left."""
+    """This worker is dead: kill its executors, and reply `WorkerEnded` when none is left."""
 
     owner: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Importing:
-    """This module is next."""
+    """The module that is about to be imported."""
 
     module: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """All modules are imported. `tasks`: their options by name; `files`: those of the user's modules; `warnings`: for people."""
+    """All modules are imported. `tasks`: their options by name; `files`: those of the user's modules; `warnings`: to be logged."""
 
     tasks: dict[str, dict[str, Any]]
     files: list[str]
@@ -47,7 +47,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportFailed:
-    """A module cannot be imported: what a person must know, the traceback, and the files that may be to blame."""
+    """A module cannot be imported: the reason in words, the traceback, and the files to watch for a correction."""
 
     error: str
     traceback: str
@@ -68,7 +68,7 @@ class WorkerEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """The first word of a worker: its owner's name, and what `ps` shows of its executors."""
+    """A worker's first message: its owner name, and the process title of its executors."""
 
     owner: str
     title: str
@@ -76,14 +76,14 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spawn:
-    """Fork an executor with the four descriptors that come along: inbox, outbox, output, page."""
+    """Fork an executor with the four attached descriptors: inbox, outbox, output, page."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spawned:
-    """It lives; its pidfd comes along."""
+    """The executor was forked; its pidfd is attached."""
 
     number: int
     pid: int
@@ -91,7 +91,7 @@ class Spawned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSpawned:
-    """It could not be forked."""
+    """The executor could not be forked."""
 
     number: int
     reason: str
@@ -99,7 +99,7 @@ class NotSpawned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """It is reaped and its process group killed; its exit status, minus a signal's number, or None where that got lost."""
+    """The executor was reaped and its process group killed. `status`: exit status, negative signal number, or None if unknown."""
 
     number: int
     status: int | None = field(default=None)
@@ -107,7 +107,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retiring:
-    """Another template has taken this one's place: connect to it, and let executors of this one leave."""
+    """Another template has replaced this one: connect to it, and let the executors of this one exit."""
 
 
 Message = (
@@ -124,11 +124,11 @@ _KINDS: dict[str, type[Message]] = {
 
 
 def encode(message: Message) -> bytes:
-    """Its name and its fields."""
+    """The message as JSON: its name and its fields."""
     return json.dumps([type(message).__name__, dataclasses.asdict(message)]).encode()
 
 
 def decode(packet: bytes) -> Message:
-    """What `encode` made this of."""
+    """The message that `encode` encoded."""
     kind, fields = json.loads(packet)
     return _KINDS[kind](**fields)

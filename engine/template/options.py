@@ -1,4 +1,4 @@
-"""What a template is told when it is executed, in one argument."""
+"""A template's options, passed as one command-line argument."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Options:
     django_settings: str | None = None
 
     def to_text(self) -> str:
-        """For the command line."""
+        """The options as a command-line argument."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_text(cls, text: str) -> Options:
-        """What `to_text` made this of."""
+        """The options that `to_text` encoded."""
         return cls(**json.loads(text))

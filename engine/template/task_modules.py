@@ -1,4 +1,4 @@
-"""Imports the modules that `TASKS` names, and tells what a person should know about them."""
+"""Imports the modules that `TASKS` names, and warns about suspicious ones."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
 class NotImported(Exception):
-    """A module of `TASKS` cannot be imported; the cause is what it raised."""
+    """A module of `TASKS` cannot be imported; `__cause__` is the exception that it raised."""
 
 
 def import_all(modules: list[str], tell: Callable[[str], None], *, django_settings: str | None = None) -> list[str]:
-    """Import them in this order, each told of before; warnings. Raises `NotImported`. A Django project is set up before."""
+    """Import the modules in order, reporting each before its import; returns warnings. Raises `NotImported`.
+
+    A Django project is set up before the first.
+    """
     try:
         is_django = bool(modules) and django_project.set_up(django_settings)
         modules = django_project.modules_with_tasks(modules, settings=django_settings)
@@ -53,7 +56,7 @@ def _import_each(modules: list[str], tell: Callable[[str], None]) -> list[str]:
 
 
 def words_for(module: str, wrong: BaseException, what: str = "TASKS: module") -> str:
-    """One line: which module, what was raised, in which file and line."""
+    """One line: the module, the exception, its file and line."""
     reason = str(wrong).split("\n")[0]
     place = ""
     steps = [step for step in traceback.extract_tb(_from_the_module_on(wrong.__traceback__)) if not step.filename.startswith(OURS)]
@@ -66,13 +69,13 @@ def words_for(module: str, wrong: BaseException, what: str = "TASKS: module") ->
 
 
 def traceback_of(wrong: BaseException) -> str:
-    """From the user's first line on; of a long one the end."""
+    """The traceback from the user's first line on; the last part of a long one."""
     lines = traceback.format_exception(type(wrong), wrong, _from_the_module_on(wrong.__traceback__))
     return "".join(lines)[-MAX_TRACEBACK_CHARS:].rstrip()
 
 
 def files_of_the_user() -> list[str]:
-    """Of all modules that are neither the standard library's nor an installed package's nor ours."""
+    """The files of all modules that belong neither to the standard library, nor to an installed package, nor to Jobyard."""
     foreign = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
     files = [getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if name.partition(".")[0] != "jobyard"]
     return sorted({file for file in files if isinstance(file, str) and file.endswith(".py") and not file.startswith(foreign)})
@@ -85,7 +88,7 @@ def _without_tasks(name: str, module: ModuleType) -> str:
 
 
 def _from_the_module_on(trace: TracebackType | None) -> TracebackType | None:
-    """What the import system and we do above it tells its author nothing."""
+    """Frames of the import system and of Jobyard, which do not help the module's author."""
     step = trace
     while step is not None and _is_plumbing(step.tb_frame.f_code.co_filename):
         step = step.tb_next

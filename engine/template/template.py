@@ -1,9 +1,9 @@
 """The loop that forks executors: one connection to the supervisor, one to each worker, a pidfd of each executor.
 
-    Spawn ──▶ fork ──▶ Spawned (pidfd) … the executor ends ──▶ its group is killed, it is reaped ──▶ Ended
+    Spawn ──▶ fork ──▶ Spawned (pidfd) … the executor exits ──▶ its group is killed, it is reaped ──▶ Ended
 
-A worker's end, seen on its connection or told by the supervisor, is that of its executors. Only this process can say that they
-are gone, because it is their parent: it does so once it has reaped them all. Nothing here waits for anybody.
+When a worker dies, which its connection or the supervisor reports, its executors are killed. Only this process can prove that they
+are gone, because it is their parent: it reports so once it has reaped them all. Nothing here blocks.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ BACKLOG = 64
 
 @dataclass(slots=True, eq=False)
 class WorkerLine:
-    """A connection of a worker's, and what was forked for it: number and pid by pidfd."""
+    """A worker's connection, and the executors forked for it: number and pid by pidfd."""
 
     sock: socket
     owner: str = ""
@@ -53,7 +53,7 @@ class WorkerLine:
 
 
 class Template:
-    """See the module; made before the user's modules are imported, so that it holds everything as it was."""
+    """The loop. Created before the user's modules are imported, so that it keeps everything as it was."""
 
     def __init__(
         self, *, line: socket, listener: socket, closed_in_children: list[int], folder: str, log_level: str, world: World,
@@ -67,7 +67,7 @@ class Template:
         self._world = world
         self._registry = registry
         self._pid = os.getpid()
-        self._poll = select.poll()  # no descriptor of its own, which every fork would share
+        self._poll = select.poll()  # needs no descriptor of its own, which every fork would share
         self._actions: dict[int, Callable[[], None]] = {}
         self._workers: list[WorkerLine] = []
         self._dead: set[str] = set()
@@ -75,7 +75,7 @@ class Template:
         self._leaves = False
 
     def live(self) -> int:
-        """Until the supervisor is gone, or everything has left after `Retire`; the exit status."""
+        """Run until the supervisor is gone, or all executors have exited after `Retire`; returns the exit status."""
         listener = self._listener
         assert listener is not None
         for sock in (self._line, listener):
@@ -94,7 +94,7 @@ class Template:
         for message, _ in _messages_of(self._line):
             match message:
                 case None:
-                    os._exit(EXIT_OK)  # it is gone, and the kernel ends the executors with us
+                    os._exit(EXIT_OK)  # it has died; the kernel kills the executors when this process exits
                 case Ping():
                     self._tell_supervisor(Alive())
                 case EndWorker(owner=owner):
@@ -103,7 +103,7 @@ class Template:
                     self._retire()
 
     def _end_worker(self, owner: str) -> None:
-        """It is dead, so all that it ever sent is here by now: it is read first, then nothing more can come of it."""
+        """The worker is dead, so everything that it sent has arrived: read it first, then nothing more can follow."""
         self._accept()
         self._dead.add(owner)
         self._asked.add(owner)
@@ -116,7 +116,7 @@ class Template:
     def _retire(self) -> None:
         self._leaves = True
         if self._listener is not None:
-            self._accept()  # who has connected already must hear it too
+            self._accept()  # workers that are connecting must receive it, too
             self._forget(self._listener.fileno())
             self._listener.close()
             self._listener = None
@@ -138,7 +138,7 @@ class Template:
         while self._listener is not None:
             try:
                 sock, _ = self._listener.accept()
-            except OSError:  # nobody, or no descriptor is left: whoever waits tries again
+            except OSError:  # nobody is connecting, or no descriptor is left: the worker retries
                 return
             sock.setblocking(False)
             worker = WorkerLine(sock)
@@ -161,7 +161,7 @@ class Template:
                 return
 
     def _lose(self, worker: WorkerLine) -> None:
-        """No word comes from it any more: its executors end; it is forgotten with the last of them."""
+        """The worker sends nothing more: kill its executors; it is forgotten with the last of them."""
         if worker.is_open:
             worker.is_open = False
             self._forget(worker.sock.fileno())
@@ -176,7 +176,7 @@ class Template:
             self._tell_of_the_dead()
 
     def _tell(self, worker: WorkerLine, message: messages.Message, *fds: int) -> None:
-        """A worker that is gone, or has not read for ages, is lost."""
+        """Send to a worker; one that is gone, or has not read for long, is lost."""
         if worker.is_open:
             try:
                 if send_packet(worker.sock, messages.encode(message), fds):
@@ -199,7 +199,7 @@ class Template:
         self._tell(worker, Spawned(number=number, pid=pid), pid_fd)
 
     def _be_executor(self, title: str, fds: list[int]) -> int:
-        """In the fork: what is the template's own is closed, what the modules opened stays."""
+        """In the fork: close the template's own descriptors, keep those that the modules opened."""
         for fd in (*self._actions, *self._closed_in_children):
             os.close(fd)
         inbox, outbox, output, page = fds
@@ -208,19 +208,19 @@ class Template:
         )  # fmt: skip
         os.close(page)
         for sock in (ends.inbox, ends.outbox):
-            sock.setblocking(True)  # whatever a module has made the default
+            sock.setblocking(True)  # regardless of the default timeout that a module may have set
         return run_executor(
             ends, registry=self._registry, world=self._world, parent=self._pid, title=title, folder=self._folder,
             log_level=self._log_level,
         )  # fmt: skip
 
     def _reap(self, worker: WorkerLine, pid_fd: int) -> None:
-        """Its group first, while nobody else can have its number."""
+        """Kill the process group before reaping, while its number cannot be reused."""
         number, pid = worker.executors.pop(pid_fd)
         self._kill(pid)
         try:
             status: int | None = self._world.wait(pid)
-        except ChildProcessError:  # a thread of a module's was there first
+        except ChildProcessError:  # a thread of a module reaped it first
             status = None
         self._forget(pid_fd)
         os.close(pid_fd)
@@ -243,7 +243,10 @@ class Template:
 
 
 def _messages_of(sock: socket) -> Iterator[tuple[messages.Message | None, list[int]]]:
-    """What has come, with descriptors; None last, at the end of the connection. One by one: a fork inherits what was received."""
+    """The received packets with their descriptors; None as the last item at the end of the connection.
+
+        One at a time, because a fork inherits the descriptors that were received.
+        """
     while True:
         try:
             packet, fds = receive_with_descriptors(sock)

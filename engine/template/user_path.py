@@ -1,5 +1,5 @@
-"""Where the user's modules are found: `PYTHONPATH` and the working folder, behind ours and before everything else, as in any
-Python program. A folder that is our own checkout shows nothing of ours: neither `engine` nor `api` nor `tests`.
+"""Where the user's modules are found: `PYTHONPATH` and the working folder, after Jobyard's entry and before everything else, as in
+any Python program. If such a folder is Jobyard's own checkout, its `engine`, `api` and `tests` are hidden.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _LOADERS = (
 
 
 class CheckoutFinder(machinery.FileFinder):
-    """Finds the user's modules in a checkout of Jobyard, and nothing that is Jobyard's."""
+    """Finds the user's modules in a checkout of Jobyard, but none of Jobyard's own."""
 
     def find_spec(self, fullname: str, target: object = None) -> machinery.ModuleSpec | None:
-        """None makes the import system go on with the next entry of `sys.path`."""
+        """None makes the import system continue with the next entry of `sys.path`."""
         return None if fullname in HIDDEN else super().find_spec(fullname)
 
 
 def use_folders(folders: Iterable[str], *, checkout: str | None) -> None:
-    """In this order, right behind the entry that holds `jobyard`; `checkout`: ours, None for an installed Jobyard."""
+    """Add the folders in this order, right after the entry with `jobyard`. `checkout`: Jobyard's, None if it is installed."""
     place = 1
     for folder in dict.fromkeys(map(os.path.abspath, folders)):
         if checkout is not None and os.path.isdir(folder) and os.path.samefile(folder, checkout):

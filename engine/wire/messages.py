@@ -7,10 +7,13 @@ poll would find anyway.
 
     front ─ Submit Find List … ─▶ scheduler            front ─ Ping ─▶ every component
     scheduler, worker ─ Wake (hint) ─▶ watcher         supervisor ─ OwnersDied (hint) ─▶ watcher
-    scheduler ─ CancelAsked (hint) ─▶ worker, queue    worker ─ Run ─▶ executor ─ Done Progressed ─▶ worker
+    scheduler ─ CancelAsked (hint) ─▶ worker           worker ─ Run ─▶ executor ─ Done Progressed ─▶ worker
 
-    watcher ─ Reserve ─▶ queue ─ Room ─▶ watcher       worker ─ Want ─▶ queue ─ Leased ─▶ worker
-    watcher ─ Push ────▶ queue ─ Pushed ▶ watcher      worker ─ Extend Ack Release ─▶ queue
+    worker ── Want ─────▶ queue                        what it can take
+    watcher ─ Reserve ──▶ queue ─ Room Withdrawn ─▶ watcher
+    watcher ─ Push ─────▶ queue ─ Leased ─▶ worker     the claimed jobs, which have begun in the store
+                          queue ─ Undelivered ─▶ watcher, WatcherGone ─▶ worker, Wake ─▶ watcher
+    worker ── Extend Ack Release ─▶ queue              until the lease is over
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import msgspec
 from jobyard.engine.jobs.job import JobFilter, Outcome, Output, Ticket
 from jobyard.engine.jobs.lifecycle import Verb
 from jobyard.engine.why.facts import ProcessReport
+from jobyard.engine.wire.capacity import Offer
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -139,14 +143,8 @@ class Ping(Message, frozen=True):
     """Check a component's health; the reply is `Json` (an object of details) or `Refused` with the problem."""
 
 
-class GetPlace(Message, frozen=True):
-    """→ queue: get the place of a job in the queue; the reply is `Json` (a `Place`)."""
-
-    job_id: str
-
-
 class GetItems(Message, frozen=True):
-    """Get the contents of the queue, in the order of handing out; the reply is `Json` (an object)."""
+    """Get what is leased, and what is due, in the order of handing out; the reply is `Json` (an object)."""
 
     limit: int = 100
 
@@ -230,59 +228,102 @@ class Replied(Message, frozen=True):
 # ---- the queue ------------------------------------------------------------------------------------------------------
 
 
-class Reserve(Message, frozen=True):
-    """Watcher → queue: reserve room for up to this many tickets of each priority 0 to 9. Replaces an earlier reservation."""
+class Want(Message, frozen=True):
+    """Worker → queue: send jobs until `limit` units have been sent on this connection, and jobs of short tasks until `short_limit`.
 
-    wanted: list[int]
+    Counted from the connection's start, so that what is on its way is never counted twice. `costs`: units of a job by task, as far
+    as they have changed (see `capacity`). `is_closed`: nothing more for now; what was granted is void.
+    """
+
+    owner: str
+    limit: int = 0
+    short_limit: int = 0
+    costs: dict[str, int] = {}
+    is_closed: bool = False
+
+
+class Reserve(Message, frozen=True):
+    """Watcher → queue: grant places at workers.
+
+    `least` 0: a share of what is free, to have at hand. Otherwise a job is due that takes so many units: grant everything that is
+    free, once a worker has room for it; what was granted before is returned. `is_last`: return it, and nothing is wanted but the
+    reply.
+    """
+
+    owner: str
+    least: int = 0
+    is_last: bool = False
 
 
 class Room(Message, frozen=True):
-    """Queue → watcher: this many of each priority may be pushed; also sent unprompted when room opens after a partial grant."""
+    """Queue → watcher: these places are yours. `pushes`: how many pushes of this connection have been passed on.
 
-    granted: list[int]
+    `costs`: units of a job by task, as far as they have changed.
+    """
+
+    granted: list[Offer]
+    pushes: int
+    costs: dict[str, int] = {}
+
+
+class Withdrawn(Message, frozen=True):
+    """Queue → watcher: the places at this worker are void."""
+
+    owner: str
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Jobs for one worker: their tickets for the queue, the jobs (a list of `Job`, encoded) for the worker."""
+
+    owner: str
+    units: int
+    tickets: list[Ticket]
+    jobs: msgspec.Raw
 
 
 class Push(Message, frozen=True):
-    """Watcher → queue: these jobs are queued in the store. Idempotent by (`job_id`, `epoch`); uses up the reservation."""
+    """Watcher → queue: these jobs have begun in the store. `is_again`: they may have been delivered before."""
 
-    tickets: list[Ticket]
-
-
-class Pushed(Message, frozen=True):
-    """Queue → watcher: every ticket of the last `Push` is in the queue (`known`: how many it already had)."""
-
-    taken: int
-    known: int
+    deliveries: list[Delivery]
+    is_again: bool = False
 
 
-class Want(Message, frozen=True):
-    """Worker → queue: send up to this many tickets once there are any. Replaces an earlier request; 0 withdraws it."""
+class Undelivered(Message, frozen=True):
+    """Queue → watcher: the worker of these (job_id, epoch) is gone; it did not receive them."""
 
-    count: int
-    worker: str
+    leases: list[tuple[str, int]]
 
 
 class Leased(Message, frozen=True):
-    """Queue → worker: these tickets are leased to you."""
+    """Queue → worker: these jobs (a list of `Job`, encoded) are leased to you. See `Delivery` and `Push`."""
 
-    tickets: list[Ticket]
-    lease_s: float
+    jobs: msgspec.Raw
+    units: int
+    is_again: bool = False
+
+
+class WatcherGone(Message, frozen=True):
+    """Queue → worker: everything that this watcher pushed has been passed on; it pushes nothing more on this connection."""
+
+    owner: str
 
 
 class Extend(Message, frozen=True):
-    """Worker → queue: extend these leases, each a job_id and its ticket's epoch."""
+    """Worker → queue: extend these leases, each a job_id and its epoch."""
 
     leases: list[tuple[str, int]]
 
 
 class Ack(Message, frozen=True):
-    """Worker → queue: finished with these (job_id, epoch), whatever the outcome."""
+    """Worker → queue: finished with these (job_id, epoch), whatever the outcome. The limits are those of `Want`; 0: unchanged."""
 
     leases: list[tuple[str, int]]
+    limit: int = 0
+    short_limit: int = 0
 
 
 class Release(Message, frozen=True):
-    """Worker → queue: these (job_id, epoch) were not started and are returned."""
+    """Worker → queue: these (job_id, epoch) were not started and are returned to the store."""
 
     leases: list[tuple[str, int]]
 
@@ -297,10 +338,7 @@ class Wake(Message, frozen=True):
 
 
 class CancelAsked(Message, frozen=True):
-    """→ worker, queue: cancellation of this job was requested at this epoch; tickets of earlier epochs are void.
-
-    The hint may arrive late, after the job was retried and queued again.
-    """
+    """→ worker: cancellation of this job was requested at this epoch."""
 
     job_id: str
     epoch: int
@@ -362,8 +400,9 @@ class Ready(Message, frozen=True):
 
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
-    | ListOutputs | Explain | GetPlace | GetOutput | Outputs | OutputNow | Ping | GetItems
+    | ListOutputs | Explain | GetOutput | Outputs | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
-    | Push | Pushed | Want | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied | Run | Done | Progressed
+    | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
+    | Run | Done | Progressed
 )  # fmt: skip
 """Every message that may be decoded; `Closed` and `Ready` are never sent."""

@@ -1,6 +1,6 @@
 """What users import: `from jobyard import task, current_job, Client`, and every error that these raise.
 
-The clients and their errors are loaded when they are first asked for: a process that only runs tasks does not carry httpx.
+The clients and their errors are loaded on first use, so a process that only runs tasks does not load httpx.
 """
 
 import importlib

@@ -19,7 +19,7 @@ EXIT_USAGE = 2
 
 
 def run(words: Sequence[str] | None = None) -> int:
-    """Do what the words say; the exit status. What a word does not need is not loaded."""
+    """Run a command; returns the exit status. Modules that the command does not need are not loaded."""
     given = list(sys.argv[1:] if words is None else words)
     forget_working_folder(sys.path)
     if given[:1] and given[0] in STARTING:
@@ -28,7 +28,7 @@ def run(words: Sequence[str] | None = None) -> int:
 
 
 def start_or_stop(words: list[str]) -> int:
-    """One of `STARTING`; the exit status."""
+    """Run one of `STARTING`; returns the exit status."""
     if "--version" in words:
         print(f"jobyard {version()}")
         return 0
@@ -39,8 +39,8 @@ def start_or_stop(words: list[str]) -> int:
 
 
 def forget_working_folder(path: list[str]) -> None:
-    """Undo what `python -m` does: no file of the working folder may shadow a module that a process of Jobyard's imports."""
-    with contextlib.suppress(FileNotFoundError):  # the folder itself may be gone
+    """Undo what `python -m` does to `sys.path`: no file in the working folder may shadow a module that Jobyard imports."""
+    with contextlib.suppress(FileNotFoundError):  # the working folder may have been deleted
         if path and path[0] in ("", os.getcwd()):
             del path[0]
 

@@ -1,4 +1,4 @@
-"""Control from a program of yours, on the same host and as the same user: who lives, and what each component counts.
+"""Reads control from a program of the same user on the same host: the running processes, and the counters of each component.
 
     import jobyard.control
 
@@ -7,8 +7,8 @@
             print(process.name, process.state, process.pid, process.restarts)
         print(control.counters()["worker-7001"]["currently_running"])
 
-A call takes a fraction of a millisecond and wakes no component. It raises `ControlAway` when nothing runs on that folder, or
-control does not answer within a quarter of a second; asked again a second later it does, for control is replaced when it dies.
+A call takes a fraction of a millisecond and wakes no component. It raises `ControlAway` if nothing runs on that folder, or
+control does not answer within a quarter of a second; a control process that died is replaced within a second.
 """
 
 from jobyard.engine.control.client import ControlAway, LocalControl, connect

@@ -10,6 +10,7 @@ from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import CancelledBecause, ExecutionStatus, Job, Outcome, Status, Unique, without_payload
 from jobyard.engine.store.port import Store
 from tests.support.builders import a_job
+from tests.support.claims import AllAt
 from tests.support.world import START
 
 WATCHER, WORKER = "box:b00t:watcher-9001:1", "box:b00t:worker-7001:1"
@@ -74,8 +75,7 @@ def test_a_replacement_counts_anew(store: Store) -> None:
 def test_what_has_begun_never_expires(store: Store) -> None:
     job = expiring(1)
     store.insert([[job]])
-    store.claim_due(owner=WATCHER, now=START, limits=[9] * 10)
-    store.apply([lifecycle.begin(found(store, job), owner=WORKER, now=at(0.5), lease_s=30)])
+    store.claim_due(owner=WATCHER, now=at(0.5), lease_s=30, allocation=AllAt(WORKER))
     running = store.expired(now=at(9), limit=10)
     failed = Outcome(status=ExecutionStatus.FAILED, error="no")
     store.apply([lifecycle.settle(found(store, job), failed, now=at(0.6), retry_base_s=10)])
@@ -83,6 +83,25 @@ def test_what_has_begun_never_expires(store: Store) -> None:
     after = found(store, job)
     assert (after.status, after.expires_at) == (Status.PENDING, at(1))
     assert running == store.expired(now=at(99), limit=10) == [] and store.next_expiry() is None
+
+
+def test_what_has_expired_does_not_begin(store: Store) -> None:
+    late, plain, in_time = expiring(1), a_job(), expiring(9)
+    store.insert([[late, plain, in_time]])
+
+    jobs = store.claim_due(owner=WATCHER, now=at(1), lease_s=30, allocation=AllAt(WORKER)).jobs
+
+    assert {job.job_id for job in jobs} == {plain.job_id, in_time.job_id}
+    assert [job.lapses_at for job in jobs] == [None, None] and store.expired(now=at(99), limit=9) == [without_payload(late)]
+
+
+def test_a_begin_that_is_undone_may_expire(store: Store) -> None:
+    job = expiring(5)
+    store.insert([[job]])
+    store.claim_due(owner=WATCHER, now=START, lease_s=30, allocation=AllAt(WORKER))
+    store.apply([lifecycle.return_unstarted(found(store, job), now=at(1))])
+
+    assert store.next_expiry() == at(5)
 
 
 def test_what_was_cancelled_does_not_expire_and_a_retry_counts_anew(store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from jobyard.engine.jobs import lifecycle
@@ -12,6 +13,7 @@ from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, St
 from jobyard.engine.store.port import Inserted, KeyTaken, NotUnique, Store
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
+from tests.support.claims import claim
 from tests.support.world import START
 
 WATCHER, WORKER = "box:b00t:watcher-9001:1", "box:b00t:worker-7001:1"
@@ -56,9 +58,12 @@ def stored(store: Store, job: Job) -> Job:
 
 
 def begin(store: Store, job: Job) -> Job:
-    store.claim_due(owner=WATCHER, now=START + 100 * SECOND, limits=[500] * 10)
+    """Begin an attempt in the second in which the job was accepted."""
     found = stored(store, job)
-    assert store.apply([lifecycle.begin(found, owner=WORKER, now=found.created_at, lease_s=30)]) == [True]
+    claimed = lifecycle.claim(found, owner=WATCHER, now=found.created_at)
+    queued = lifecycle.enqueue(claimed.after(found), now=found.created_at)
+    begun = lifecycle.begin(queued.after(claimed.after(found)), owner=WORKER, now=found.created_at, lease_s=30)
+    assert store.apply([claimed, queued, begun]) == [True, True, True]
     return stored(store, job)
 
 
@@ -197,7 +202,7 @@ def test_a_replacement_brings_the_holder_newer_data(store: Store) -> None:
     job = stored(store, first)
     assert (job.payload, job.priority, job.queue, job.max_retries, job.timeout_s, job.tags) == (b"2", 9, "q", 1, 2.0, ("t",))
     assert (job.created_at, job.scheduled_at, job.epoch) == (START, START + 1.5 * SECOND, 1)
-    assert store.next_due(limits=[1] * 10) == job.scheduled_at
+    assert store.next_due() == job.scheduled_at
 
 
 def test_a_steady_stream_puts_the_job_off_no_longer_than_at_latest(store: Store) -> None:
@@ -211,16 +216,36 @@ def test_a_steady_stream_puts_the_job_off_no_longer_than_at_latest(store: Store)
     assert (job.payload, job.scheduled_at) == (b"7", START + 3 * SECOND)
 
 
-def test_a_holder_that_was_claimed_loses_the_key_to_the_new_job(store: Store) -> None:
+def test_the_claim_that_begins_a_job_gives_up_its_key(store: Store) -> None:
     first, second = debounce(b"1"), debounce(b"2", at=1)
     insert(store, first)
-    assert len(store.claim_due(owner=WATCHER, now=START, limits=[9] * 10).tickets) == 1
 
+    (begun,) = claim(store)
+
+    assert (begun.held_key, begun.unique_key) == (None, first.unique_key)
+    assert begun == stored(store, first)
     assert insert(store, second) == Inserted(job_ids=[second.job_id])
+    assert stored(store, first).payload == b"1"
 
-    claimed = stored(store, first)
-    assert (claimed.held_key, claimed.payload) == (None, b"1")
-    assert store.apply([lifecycle.begin(claimed, owner=WORKER, now=START, lease_s=30)]) == [True], "the older one runs, too"
+
+def test_a_claim_leaves_a_key_that_is_held_until_the_end_or_the_end_of_a_window(store: Store) -> None:
+    until_ended, window = unique("echo/a"), debounce(b"1", key="echo/b", for_s=10)
+    window = msgspec.structs.replace(window, unique=Unique(until="begun", for_s=10))
+    insert(store, until_ended, window)
+
+    begun = {job.job_id: job for job in claim(store)}
+
+    assert begun[until_ended.job_id].held_key == "echo/a"
+    assert begun[window.job_id].held_key == "echo/b"
+
+
+def test_a_key_that_was_given_up_is_not_taken_again_when_the_begin_is_undone(store: Store) -> None:
+    insert(store, debounce(b"1"))
+    (begun,) = claim(store)
+
+    assert store.apply([lifecycle.return_unstarted(begun, now=START)]) == [True]
+
+    assert stored(store, begun).held_key is None
 
 
 def test_a_holder_of_another_task_is_not_replaced(store: Store) -> None:

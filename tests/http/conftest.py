@@ -71,7 +71,7 @@ class Backend:
         common = {"settings": self.settings, "world": self.world, "store": self.store, "network": network, "log": self.log}
         self.roles = {
             "scheduler-8081": Scheduler(owner="box:b00t:scheduler-8081:1", run_dir=run_dir, **common),  # type: ignore[arg-type]
-            "queue-6000": Queue(owner="box:b00t:queue-6000:1", is_ours=lambda owner: True, **common),  # type: ignore[arg-type]
+            "queue-6000": Queue(owner="box:b00t:queue-6000:1", served=lambda: ANYTHING, **common),  # type: ignore[arg-type]
             "watcher-9001": Watcher(
                 owner="box:b00t:watcher-9001:1", queue_names=lambda: ["queue-6000"], host_lease=a_host_lease(self.world),
                 served=lambda: ANYTHING,

@@ -49,7 +49,6 @@ class End:
         """See `Peer`."""
         if isinstance(self.holder, Process):
             self.holder.side_effect("a message")
-            self.holder.on_sent(message)
             self._queue.note(self.holder.who, "→", _describe(self.other.holder), type(message).__name__, *_facts(message))
         if self.is_open and not self.other.is_open:
             self.is_open = False

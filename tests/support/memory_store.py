@@ -6,6 +6,7 @@ Rows are in the order of insertion. A write is prepared on a copy and applied as
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -13,8 +14,8 @@ import msgspec
 
 from jobyard.engine.errors import InvalidRequest, StoreUnavailable
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status, Ticket, ticket_for, without_payload
-from jobyard.engine.jobs.lifecycle import HELD, TERMINAL, Change
+from jobyard.engine.jobs.job import PRIORITIES, Execution, Job, JobFilter, Output, Status, without_payload
+from jobyard.engine.jobs.lifecycle import HELD, TERMINAL, Change, Verb
 from jobyard.engine.jobs.unique import is_held
 from jobyard.engine.store.bounds import (
     AHEAD_LOOK,
@@ -29,8 +30,11 @@ from jobyard.engine.store.bounds import (
 from jobyard.engine.store.port import (
     ANYTHING,
     Abandoned,
+    Allocation,
+    Candidate,
     Claimed,
     Count,
+    Due,
     HostHeartbeat,
     Insertion,
     Page,
@@ -117,23 +121,49 @@ class MemoryStore:
         self._reach()
         return {status: sum(job.status is status for job in self._jobs.values()) for status in Status}
 
-    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
+    def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
         self._reach()
-        return min((job.scheduled_at for job in self._pending(served) if limits[job.priority] > 0), default=None)
+        return min((job.scheduled_at for job in self._pending(served)), default=None)
 
-    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
+    def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
         self._reach()
-        tickets = []
-        left = list(limits)
-        for job in sorted(self._pending(served), key=lambda job: (-job.priority, job.scheduled_at)):
-            if job.scheduled_at <= now and left[job.priority] > 0:
-                left[job.priority] -= 1
-                claimed = lifecycle.claim(job, owner=owner, now=now).after(job)
-                queued = lifecycle.enqueue(claimed, now=now).after(claimed)
-                self._jobs[job.job_id] = queued
-                tickets.append(ticket_for(queued))
-        self.commits += bool(tickets)
-        return Claimed(tickets=tickets)
+        return [without_payload(job) for job in self._due(now, served)][:limit]
+
+    def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Due:
+        self._reach()
+        due = Counter(job.priority for job in self._due(now, served))
+        return Due(counts=[min(look, due[priority]) for priority in PRIORITIES], is_exact=all(n < look for n in due.values()))
+
+    def claim_due(
+        self, *, owner: str, now: datetime, lease_s: float, allocation: Allocation, served: Served = ANYTHING
+    ) -> Claimed:  # fmt: skip
+        self._reach()
+        begun: list[Job] = []
+        for job in self._due(now, served):
+            if not allocation.most:
+                break
+            worker = allocation.place(Candidate(task=job.task, lost_count=job.lost_count, size=len(job.payload)))
+            if worker is not None:
+                begun.append(self._begin(job, owner, worker, now, lease_s))
+        self.commits += bool(begun)
+        return Claimed(jobs=begun)
+
+    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+        self._reach()
+        return any(job.locked_by == owner and job.lost_count >= at_least for job in self._held())
+
+    def _begin(self, job: Job, owner: str, worker: str, now: datetime, lease_s: float) -> Job:
+        claimed = lifecycle.claim(job, owner=owner, now=now).after(job)
+        queued = lifecycle.enqueue(claimed, now=now).after(claimed)
+        begin = lifecycle.begin(queued, owner=worker, now=now, lease_s=lease_s)
+        self._jobs[job.job_id] = begin.after(queued)
+        if begin.execution is not None:
+            self._executions[job.job_id, begin.execution.attempt] = begin.execution
+        return self._jobs[job.job_id]
+
+    def _due(self, now: datetime, served: Served) -> list[Job]:
+        due = [job for job in self._pending(served) if job.scheduled_at <= now and not lifecycle.has_expired(job, now)]
+        return sorted(due, key=lambda job: (-job.priority, job.scheduled_at))
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         self._reach()
@@ -152,12 +182,6 @@ class MemoryStore:
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         self._reach()
         return [without_payload(job) for job in self._held_past(owner, after)][:limit]
-
-    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
-        self._reach()
-        queued = [job for job in self._held_past(owner, after) if job.status is Status.QUEUED]
-        in_time = (job for job in queued if until is None or (job.queued_at is not None and job.queued_at <= until))
-        return [ticket_for(job) for job in in_time][:limit]
 
     def holders(self) -> list[str]:
         self._reach()
@@ -272,6 +296,8 @@ class MemoryStore:
         self._jobs[job.job_id] = change.after(job)
         if change.execution is not None:
             self._executions[change.execution.job_id, change.execution.attempt] = change.execution
+        if change.verb is Verb.RETURN:
+            self._executions.pop((job.job_id, job.attempt), None)
         if change.output is not None:
             self._outputs[change.output.job_id, change.output.attempt] = change.output
         return True

@@ -19,7 +19,6 @@ from jobyard.engine.jobs.job import (
     Output,
     Progress,
     Status,
-    Ticket,
     Unique,
 )
 from jobyard.engine.jobs.lifecycle import Change, execution_id
@@ -141,15 +140,6 @@ def _rare_fields(rare: str) -> dict[str, Any]:
         "tags": () if tags is None else tuple(msgspec.json.decode(tags)),
         **{name: getattr(others, name) for name in EXTRA_FIELDS},
     }  # fmt: skip
-
-
-def row_to_ticket(row: Row, *, claims: int = 0) -> Ticket:
-    """A ticket from the columns in `statements`; `claims` is added to the epoch if the job was claimed since the read."""
-    job_id, task, queue, priority, scheduled_at, attempt, epoch = row
-    return Ticket(
-        job_id=job_id.hex(), epoch=epoch + claims, task=task, queue=queue, priority=priority, attempt=attempt,
-        scheduled_at=_at(scheduled_at),
-    )  # fmt: skip
 
 
 def change_to_row(change: Change) -> Row:

@@ -10,7 +10,6 @@ from jobyard.engine.store.sqlite.rows import JOB_COLUMNS, PLAIN_COLUMNS, READ_CO
 
 _ALL = ", ".join(READ_COLUMNS)
 _SMALL = ", ".join({"payload": "x'6E756C6C'", "result": "NULL"}.get(name, name) for name in READ_COLUMNS)
-_TICKET = "job_id, task, queue, priority, scheduled_at, attempt, epoch"
 _HELD = "status IN ('claimed', 'queued', 'running')"
 _HOLDER = "COALESCE(locked_by, claimed_by)"
 
@@ -36,9 +35,11 @@ _FIRST_DUE = f"""
     SELECT priority, (SELECT scheduled_at {_DUE} wanted.priority {{served}} ORDER BY scheduled_at LIMIT 1) FROM wanted
 """
 _CLAIMABLE = f"""
-    SELECT seq, {_TICKET} {_DUE} ? {{served}} AND scheduled_at <= ?
+    SELECT seq, task, lost_count, length(payload) {_DUE} ? {{served}} AND scheduled_at <= ? AND lost_count < COALESCE(?, 1 << 32)
+        AND (lapses_at IS NULL OR lapses_at > ?)
     ORDER BY scheduled_at, seq LIMIT ?
 """
+_LISTED = f"SELECT {_SMALL} {_DUE} ? {{served}} AND scheduled_at <= ? ORDER BY scheduled_at, seq LIMIT ?"
 _COUNT_DUE = f"""
     SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (
         SELECT (:tasks IS NULL OR task IN (SELECT value FROM json_each(:tasks)))
@@ -48,18 +49,13 @@ _COUNT_DUE = f"""
 """
 COUNT_DUE = _COUNT_DUE.format(earlier="scheduled_at <= :now")
 COUNT_DUE_BEFORE = _COUNT_DUE.format(earlier="(scheduled_at, seq) < (:scheduled_at, (SELECT seq FROM jobs WHERE job_id = :id))")
-CLAIM = """
-    UPDATE jobs SET status = 'queued', epoch = epoch + 1, claimed_by = ?, claimed_at = ?, queued_at = ?, updated_at = ?
-    WHERE seq = ?
-"""
+
+GIVE_UP_KEY = "UPDATE jobs SET held_key = NULL WHERE seq = ?"
+"""At a job's first begin, see `lifecycle.given_up_by_begin`."""
 
 _BY_HOLDER = f"FROM jobs INDEXED BY jobs_by_status WHERE {_HELD} AND {_HOLDER} = ?"
 HELD_BY = f"SELECT {_SMALL} {_BY_HOLDER} AND job_id > ? ORDER BY job_id LIMIT ?"
-QUEUED_BY = f"""
-    SELECT {_TICKET} FROM jobs INDEXED BY jobs_by_status
-    WHERE status = 'queued' AND {_HOLDER} = ? AND job_id > ? AND queued_at <= COALESCE(?, queued_at)
-    ORDER BY job_id LIMIT ?
-"""
+HOLDS_LOST = f"SELECT 1 {_BY_HOLDER} AND lost_count >= ? LIMIT 1"
 HOLDERS = f"SELECT DISTINCT {_HOLDER} FROM jobs INDEXED BY jobs_by_status WHERE {_HELD}"
 CANCEL_REQUESTS = f"SELECT job_id {_BY_HOLDER} AND cancel_requested_at IS NOT NULL"
 
@@ -94,13 +90,15 @@ _LIST_INDEXES = {
 
 
 class Due(NamedTuple):
-    """The two queries on pending jobs: the earliest time for each of several priorities (a JSON array), and the due jobs of one.
+    """Queries on pending jobs: the earliest time for each of several priorities (a JSON array); of one priority, what a claim must
+    know of its due jobs; these jobs, to be listed.
 
     Parameters: priorities or priority, the served tasks and queues as JSON arrays, then the rest.
     """
 
     first: str
     claimable: str
+    listed: str
 
 
 @functools.cache
@@ -108,7 +106,18 @@ def due(by_task: bool, by_queue: bool) -> Due:
     """Restricted to what the host serves; task and queue are in the index, so other hosts' rows are skipped without a read."""
     served = "AND task IN (SELECT value FROM json_each(?)) " if by_task else ""
     served += "AND queue IN (SELECT value FROM json_each(?))" if by_queue else ""
-    return Due(*(question.format(served=served) for question in (_FIRST_DUE, _CLAIMABLE)))
+    return Due(*(question.format(served=served) for question in (_FIRST_DUE, _CLAIMABLE, _LISTED)))
+
+
+@functools.cache
+def claim(count: int) -> str:
+    """T2 to T4 for `count` pending jobs by their `seq`, under the commit lock: nobody has changed them since they were chosen."""
+    return f"""
+        UPDATE jobs SET status = 'running', epoch = epoch + 2, attempt = attempt + 1, claimed_by = ?1, claimed_at = ?2,
+            queued_at = ?2, updated_at = ?2, locked_by = ?3, locked_until = ?4, last_run_at = ?2, next_run_at = NULL,
+            lapses_at = NULL
+        WHERE seq IN ({", ".join(f"?{number}" for number in range(5, 5 + count))}) RETURNING seq, {_ALL}
+    """
 
 
 @functools.cache
