@@ -142,9 +142,9 @@ class FieldParameters:
         except Exception as wrong:  # whatever evaluating the user's annotation raises
             reason = f"{type(wrong).__name__}: {wrong}"
             raise TypeError(
-                f"the annotations of task {self.task!r} cannot be read ({reason}): their types must exist at the top level of "
-                "the module, not only under TYPE_CHECKING"
-            ) from wrong
+                f"the annotations of task {self.task!r}{self._place()} cannot be read ({reason}): their types must "
+                "exist at the top level of the module, not only under TYPE_CHECKING"
+            ) from None
 
     def _field(self, row: Parameter, hint: Any) -> Field:
         convert, schema = self._rich(row.name, hint) if not plain_types.is_plain(hint) else (
@@ -155,17 +155,22 @@ class FieldParameters:
         return Field(name=row.name, is_required=is_required, convert=convert, schema=_with_default(schema, row.default))
 
     def _rich(self, name: str, hint: Any) -> tuple[Callable[[object], object], dict[str, Any]]:
-        what = f"parameter {name!r} of task {self.task!r} is annotated {plain_types.words_of(hint)}"
+        what = f"parameter {name!r} of task {self.task!r}{self._place()} is annotated {plain_types.words_of(hint)}"
         try:
             rich = importlib.import_module("jobyard.engine.tasks.rich_types")
         except ModuleNotFoundError as missing:
             if (missing.name or "").partition(".")[0] != "msgspec":
                 raise
-            raise TypeError(f"{what}, which needs msgspec: {sys.executable} -m pip install msgspec") from missing
+            raise TypeError(f"{what}, which needs msgspec: {sys.executable} -m pip install msgspec") from None
         try:
             return rich.converter(hint), rich.schema(hint)
         except (TypeError, NotImplementedError) as wrong:
-            raise TypeError(f"{what}, which no JSON can be converted to: {wrong}") from wrong
+            raise TypeError(f"{what}, which no JSON can be converted to: {wrong}") from None
+
+    def _place(self) -> str:
+        """Where the function is, for errors that are found after its module was imported."""
+        code = getattr(_with_annotations(self._function), "__code__", None)
+        return "" if code is None else f" ({code.co_filename}, line {code.co_firstlineno})"
 
 
 Parameters = WholePayload | NoParameters | FieldParameters

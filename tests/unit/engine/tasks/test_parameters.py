@@ -158,8 +158,9 @@ def test_without_msgspec_plain_types_are_checked_and_others_refused(monkeypatch:
     with pytest.raises(WrongArguments, match="count: expected int, got str"):
         call(plain, {"name": "n", "count": "1"})
     parameters = read_parameters(resize, task="t")
-    with pytest.raises(TypeError, match="parameter 'path' .* annotated Path, which needs msgspec: .* -m pip install msgspec"):
+    with pytest.raises(TypeError, match=r"is annotated Path, which needs msgspec: .* -m pip install msgspec") as told:
         parameters.check()
+    assert "parameter 'path' of task 't' (" in str(told.value) and "test_parameters.py, line" in str(told.value)
 
 
 PLAIN = (type(None), bool, int, float, str, list, dict, list[int], dict[str, float], int | None, int | str, Literal["a", 1], Any)

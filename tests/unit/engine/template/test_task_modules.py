@@ -51,7 +51,7 @@ def test_an_annotation_that_no_payload_could_become_is_told_with_its_task(folder
     told = str(failure_of(folder, source))
     del DEFINED._tasks["unit.annotated"]
 
-    assert "parameter 'x' of task 'unit.annotated' is annotated Own, which no JSON can be converted to" in told
+    assert "parameter 'x' of task 'unit.annotated' (" in told and f"{NAME}.py, line 3) is annotated Own, which no JSON" in told
 
 
 def test_a_wrong_declaration_is_told_with_the_users_line(folder: Path) -> None:
