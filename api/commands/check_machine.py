@@ -18,7 +18,7 @@ import psutil
 from jobyard.api.commands.findings import Finding, broken, fine, warning
 from jobyard.api.front.connections import DESCRIPTORS
 from jobyard.api.start.command_line import START_ALL
-from jobyard.api.start.task_modules import ask_for_tasks, find_task_code
+from jobyard.api.start.task_modules import find_task_code, import_tasks_once
 from jobyard.engine.config import Settings
 from jobyard.engine.databases.open import DATABASE_FILE, examine_store
 from jobyard.engine.errors import CannotStart
@@ -61,7 +61,7 @@ def look_at_tasks(settings: Settings, environment: Mapping[str, str]) -> Iterato
     """Whether the modules of TASKS can be imported; tried in a template process of its own."""
     try:
         code = find_task_code(settings, environment)
-        ready = ask_for_tasks(settings, code)
+        ready = import_tasks_once(settings, code)
     except CannotStart as wrong:
         yield broken("tasks", wrong.message, "correct the module, or TASKS; they are found on PYTHONPATH and in the working folder")
         return

@@ -27,7 +27,8 @@ from jobyard.api.http.request_metrics import RequestMetrics, request_id_of, with
 from jobyard.api.views.jobs import Jobs
 from jobyard.engine.wire.caller import NoAnswer
 from jobyard.engine.wire.hub import Mailbox, Peer
-from jobyard.engine.wire.messages import Accepted, Begun, Closed, Message, Replied, Submit, Submits
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Accepted, Begun, Closed, Replied, Submit, Submits
 from jobyard.engine.world import World
 
 MAX_IN_FLIGHT = 256
@@ -197,7 +198,7 @@ class FastPath:
         if pending.is_in_thread:
             return
         if is_conclusive(reply) and not (isinstance(reply, Accepted) and reply.repeated):
-            self._finish(pending, pending.fast_route.jobs.told(reply))
+            self._finish(pending, pending.fast_route.jobs.submission_reply(reply))
         else:
             self._hand_to_thread(pending)
 
@@ -219,7 +220,7 @@ class FastPath:
         scheduler = pending.fast_route.scheduler
         try:
             answer = scheduler.resume(pending.submit, pending.name, pending) if pending.was_sent else scheduler.send(pending.submit)
-            return pending.fast_route.jobs.told(answer)
+            return pending.fast_route.jobs.submission_reply(answer)
         except Exception as error:
             return self._error_handlers.reply_to(error, pending.environ)
 

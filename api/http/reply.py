@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import msgspec
 
 from jobyard.engine.errors import JobyardError, Unavailable
-from jobyard.engine.wire.messages import Json, Message, Refused
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Json, Refused
 
 STATUS_OF: Mapping[str, int] = {
     "invalid_request": 400, "invalid_json": 400, "invalid_field": 400, "unknown_field": 400, "repeated_field": 400,

@@ -1,1 +1,1 @@
-"""From a command line to running processes, and back: settings, checks, roles, launch, stop."""
+"""Starting and stopping: command line, settings, checks, building the roles, launching the processes."""

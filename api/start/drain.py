@@ -1,4 +1,4 @@
-"""The stages of a stop."""
+"""The order in which the components of a stopping system exit."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ FRONT_LEAVES_S = 20.0
 
 
 def drain_stages(drain_s: float) -> list[Stage]:
-    """The stages of a stop, and how long each may take.
+    """The stages of a stop, in order, and how long each may take.
 
     1. Watchers stop claiming; what they have claimed reaches its workers.
-    2. Workers finish what runs; what has not ended after `DRAIN_S` is released.
+    2. Workers finish running jobs. Jobs that do not end within `DRAIN_S` are released.
     3. The queue exits: everything that it holds is in the store.
     4. The front answers the requests that it has accepted, then closes.
-    5. The schedulers exit: no process is left that could ask them.
+    5. The schedulers exit: no process can send them requests any more.
     6. Control exits: all others have published their last counters.
     """
     return [
-        Stage(roles=frozenset({WATCHER}), bound_s=LEAVE_S),
-        Stage(roles=frozenset({WORKER}), bound_s=drain_s + LEAVE_S),
-        Stage(roles=frozenset({QUEUE}), bound_s=LEAVE_S),
-        Stage(roles=frozenset({GATEWAY, FRONT}), bound_s=FRONT_LEAVES_S),
-        Stage(roles=frozenset({SCHEDULER}), bound_s=LEAVE_S),
-        Stage(roles=frozenset({CONTROL}), bound_s=LEAVE_S),
+        Stage(roles=frozenset({WATCHER}), timeout_s=LEAVE_S),
+        Stage(roles=frozenset({WORKER}), timeout_s=drain_s + LEAVE_S),
+        Stage(roles=frozenset({QUEUE}), timeout_s=LEAVE_S),
+        Stage(roles=frozenset({GATEWAY, FRONT}), timeout_s=FRONT_LEAVES_S),
+        Stage(roles=frozenset({SCHEDULER}), timeout_s=LEAVE_S),
+        Stage(roles=frozenset({CONTROL}), timeout_s=LEAVE_S),
     ]

@@ -1,4 +1,4 @@
-"""Composes the supervisor's process: the components, the front, the stages of a stop, the ready line."""
+"""Composes the supervisor: the specs of all processes, the order of the drain, and the line that announces readiness."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jobyard.api.start.drain import drain_stages
-from jobyard.api.start.roles import Start, control_spec, front_spec, spec_for, tell_fault
+from jobyard.api.start.roles import Start, control_spec, front_spec, print_fault, spec_for
 from jobyard.api.start.task_modules import TaskCode
 from jobyard.api.start.templates import Templates
 from jobyard.engine.config import Settings
@@ -24,7 +24,7 @@ from jobyard.engine.supervisor.deaths import ProofsOfDeath
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
 from jobyard.engine.supervisor.orphans import Orphans, PendingDeaths
 from jobyard.engine.supervisor.process_table import ProcessSpec
-from jobyard.engine.supervisor.readiness import SupervisorSigns
+from jobyard.engine.supervisor.readiness import SupervisorHeartbeat
 from jobyard.engine.supervisor.supervisor import Hooks, Supervisor
 from jobyard.engine.supervisor.supervisor_loop import become_supervisor, fork_process, run_supervisor
 from jobyard.engine.supervisor.template_keeper import TemplateKeeper
@@ -45,17 +45,17 @@ class Plan:
 
     @property
     def supervisor(self) -> str:
-        """The name under which its supervisor listens."""
+        """The name of its supervisor."""
         return "supervisor" if self.alone else f"supervisor-{self.who}"
 
     @property
     def template(self) -> str:
-        """The name under which its workers find the template."""
+        """The name of its template, by which its workers find it."""
         return "template" if self.alone else f"template-{self.who}"
 
     @property
     def has_workers(self) -> bool:
-        """Whether anything runs tasks."""
+        """Whether it has workers."""
         return any(component.role == WORKER for component in self.components)
 
     @property
@@ -70,14 +70,14 @@ class Plan:
 
     @property
     def front(self) -> Component:
-        """The component whose process serves HTTP for all: the gateway if there is one."""
+        """The process that serves HTTP for all of its components: the gateway if there is one."""
         gateways = [component for component in self.components if component.role == GATEWAY]
         return gateways[0] if gateways else Component(role=FRONT, port=self.components[0].port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """A start whose checks have passed."""
+    """A start that has passed all checks."""
 
     plan: Plan
     settings: Settings
@@ -86,26 +86,27 @@ class Launch:
     guard: int
     listeners: Mapping[int, socket.socket]
     database: str
-    signs: SupervisorSigns
+    heartbeat: SupervisorHeartbeat
     code: TaskCode
     watches_files: bool = False
 
     def supervise(self) -> int:
-        """The supervisor's main function; called in the guard's fork."""
+        """The main function of the supervisor; called in the guard's fork."""
         become_supervisor(self.guard)
         load_digests()
         gc.freeze()
         log = Log(self.world, level=self.settings.log_level, form=self.settings.log_format, process="supervisor")
         run_dir = RunDir(self.settings.data_dir)
-        deaths = self._deaths(run_dir)
+        deaths = self._proofs_of_death(run_dir)
         boot_lock = deaths.hold()
         hub = Hub(run_dir)
         link = self._link(run_dir)
-        specs = self._posts(log)
+        specs = self._specs(log)
         hooks = Hooks(
             fork=lambda spec, identity: fork_process(self.world, spec, identity, keep=frozenset({boot_lock})),
-            tell_deaths=lambda owners: _tell_watchers(hub, run_dir, owners),
-            announce=self._announce, tell_fault=tell_fault, is_told=lambda: link.is_told, forget=run_dir.remove,
+            report_deaths=lambda owners: _notify_watchers(hub, run_dir, owners),
+            announce=self._announce, report_fault=print_fault, is_roster_published=lambda: link.is_roster_published,
+            forget=run_dir.remove,
         )  # fmt: skip
         supervisor = Supervisor(
             specs=specs, stages=drain_stages(self.settings.drain_s), hang_s=self.settings.hang_s, world=self.world, log=log,
@@ -116,13 +117,14 @@ class Launch:
         )  # fmt: skip
         commands = Commands(supervisor, level=log.level, drainable=COUNTING, reload=reload_by(supervisor))
         return run_supervisor(
-            supervisor, hub=hub, name=self.plan.supervisor, guard=self.guard, signs=self.signs, link=link, commands=commands
-        )
+            supervisor, hub=hub, name=self.plan.supervisor, guard=self.guard, heartbeat=self.heartbeat, link=link,
+            commands=commands,
+        )  # fmt: skip
 
     def _link(self, run_dir: RunDir) -> ControlLink:
         name = self.plan.supervisor
-        tells, hears = (Channel(run_dir, self.world, name=name) for _ in range(2))
-        return ControlLink(tells, hears, supervisor=name)
+        reports, commands = (Channel(run_dir, self.world, name=name) for _ in range(2))
+        return ControlLink(reports, commands, supervisor=name)
 
     def _templates(self, hub: Hub, run_dir: RunDir, log: Log, boot_lock: int) -> TemplateKeeper:
         templates = Templates(
@@ -130,10 +132,10 @@ class Launch:
         )  # fmt: skip
         return templates.keeper(network=hub, log=log.named("template"), watches_files=self.watches_files)
 
-    def _deaths(self, run_dir: RunDir) -> ProofsOfDeath:
+    def _proofs_of_death(self, run_dir: RunDir) -> ProofsOfDeath:
         return ProofsOfDeath(run_dir, boot=self.boot, foreign_hosts=self.settings.mongo_uri is not None)
 
-    def _posts(self, log: Log) -> list[ProcessSpec]:
+    def _specs(self, log: Log) -> list[ProcessSpec]:
         start = Start(
             settings=self.settings, world=self.world, log=log, boot=self.boot, supervisor=os.getpid(), template=self.plan.template
         )  # fmt: skip
@@ -147,9 +149,9 @@ class Launch:
         where = f"http://{host}:{self.plan.front.port} ({describe(self.plan.components)})"
         line = f"Jobyard is ready: {where}, data in {self.settings.data_dir}, {self.database}\n"
         os.write(1, line.encode("utf-8", "backslashreplace"))
-        self.signs.ready.beat()
+        self.heartbeat.ready.beat()
 
 
-def _tell_watchers(hub: Hub, run_dir: RunDir, owners: list[str]) -> None:
+def _notify_watchers(hub: Hub, run_dir: RunDir, owners: list[str]) -> None:
     for watcher in run_dir.components(WATCHER):
         hub.hint(watcher, OwnersDied(owners=owners))

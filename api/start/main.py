@@ -1,4 +1,4 @@
-"""`jobyard start-all | start ROLE | stop-all`: the composition root, which sees the environment and everything below."""
+"""`jobyard start-all | start ROLE | stop-all`: the composition root, and the only place that reads the environment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 from jobyard.api.start.command_line import START_ALL, STOP_ALL, Command, help_text, read_command_line
 from jobyard.api.start.launch import Plan
-from jobyard.api.start.roles import tell_fault
+from jobyard.api.start.roles import print_fault
 from jobyard.api.start.start import start
 from jobyard.api.start.stop import stop_all
 from jobyard.engine.checkout import default_data_dir
@@ -22,8 +22,8 @@ from jobyard.engine.world import World
 
 
 def main(words: Sequence[str], environment: MutableMapping[str, str]) -> int:
-    """The main function of `bin/…`; returns the exit status."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the parent process may ignore SIGCHLD, which would hide the exits of children
+    """Run a command of `bin/`; returns the exit status."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it were inherited as ignored, ended children could not be reaped
     notify_socket = take_notify_socket(environment)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the guard waits for signals, SIGTERM acts like Ctrl-C
     try:
@@ -41,7 +41,7 @@ def main(words: Sequence[str], environment: MutableMapping[str, str]) -> int:
             watches_files=command.wants_reload,
         )  # fmt: skip
     except CannotStart as fault:
-        return tell_fault(fault.message)
+        return print_fault(fault.message)
     except KeyboardInterrupt:
         return EXIT_OK
 

@@ -28,7 +28,7 @@ from jobyard.engine.store.port import HostHeartbeat, Hosts, Served, Store
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
 from jobyard.engine.supervisor.locks import take_lock
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
-from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_SOFTWARE, Role, Signals, live
+from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_SOFTWARE, Role, Signals, run_role
 from jobyard.engine.tasks.catalog import Catalog
 from jobyard.engine.template.messages import Hello
 from jobyard.engine.topology import FIRST_PORTS, QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_name
@@ -49,35 +49,35 @@ LONGEST_SLEEP_S = 2.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What all processes of one start share."""
+    """Values shared by all processes of one start."""
 
     settings: Settings
     world: World
     log: Log
     boot: str
     supervisor: int
-    """The pid of the supervisor, with which they end."""
+    """The supervisor's pid; when it dies, they die too."""
     template: str
-    """The name under which workers find the template."""
+    """The name of the template that forks the workers' executors."""
 
     def queue_names(self) -> list[str]:
-        """The names of the queues on this data folder, present or past; the default name if there never was one."""
+        """The queues registered in this data folder; the default name if there has never been one."""
         return RunDir(self.settings.data_dir).components(QUEUE) or [queue_name(self.settings)]
 
     def deaths(self) -> ProofsOfDeath:
-        """The proofs of death on this data folder."""
+        """The proofs of death in this data folder."""
         return ProofsOfDeath(RunDir(self.settings.data_dir), boot=self.boot, foreign_hosts=self.settings.mongo_uri is not None)
 
 
 def spec_for(component: Component, start: Start) -> ProcessSpec:
-    """The process of a component that runs the role loop: all but the gateway."""
-    return ProcessSpec(name=component.name, role=component.role, main=lambda identity: _live_as(component, start, identity))
+    """The process of a component that runs a role loop: all but the gateway."""
+    return ProcessSpec(name=component.name, role=component.role, main=lambda identity: _run(component, start, identity))
 
 
 def front_spec(
     front: Component, start: Start, *, ports: Mapping[int, str], listeners: Mapping[int, socket.socket]
 ) -> ProcessSpec:  # fmt: skip
-    """The process that serves HTTP on all of these ports, each for the named component."""
+    """The process that serves HTTP on all of these ports; `ports` names the component of each."""
     fds = frozenset(sock.fileno() for sock in listeners.values())
     return ProcessSpec(
         name=front.name, role=front.role, keeps=fds, runs_role_loop=False,
@@ -86,21 +86,21 @@ def front_spec(
 
 
 def control_spec(start: Start, *, name: str) -> ProcessSpec:
-    """The process with roster, counters and commands. Of several starts on one data folder, one serves and the others wait."""
+    """The control process. Of several starts on one data folder, one serves; the control processes of the others wait."""
     return ProcessSpec(name=name, role=CONTROL, runs_role_loop=False, main=lambda identity: _serve_control(start, identity, name))
 
 
-def tell_fault(message: str) -> int:
-    """Print one line on stderr; returns the exit status."""
+def print_fault(message: str) -> int:
+    """Print why the start failed, one line on stderr; returns the exit status."""
     os.write(2, f"jobyard cannot start: {message}\n".encode("utf-8", "backslashreplace"))
     return EXIT_CANNOT_START
 
 
 def _serve_control(start: Start, identity: ProcessIdentity, name: str) -> int:
-    """`multiprocessing.managers` is loaded here and nowhere else."""
+    """The main function of a control process, the only one that imports `multiprocessing.managers`."""
     die_with_parent(start.supervisor)
     set_title(f"jobyard: {name}")
-    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(EXIT_OK))  # before it has the lock, there is nothing to clean up
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(EXIT_OK))  # there is nothing to clean up until it has the lock
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     run_dir = RunDir(start.settings.data_dir)
@@ -125,18 +125,18 @@ def _longest_sleep_s(settings: Settings) -> float:
     return min(LONGEST_SLEEP_S, settings.hang_s / BEATS_A_HANG)
 
 
-def _live_as(component: Component, start: Start, identity: ProcessIdentity) -> int:
+def _run(component: Component, start: Start, identity: ProcessIdentity) -> int:
     log = start.log.named(component.name)
     run_dir = RunDir(start.settings.data_dir)
     try:
-        return live(
+        return run_role(
             lambda hub: BUILD[component.role](start, identity, hub, log), name=component.name, parent=start.supervisor,
             hub=Hub(run_dir), channel=Channel(run_dir, start.world, name=component.name), heartbeat=identity.heartbeat, log=log,
             world=start.world, longest_sleep_s=_longest_sleep_s(start.settings),
         )  # fmt: skip
     except CannotStart as fault:
-        return tell_fault(fault.message)
-    except Exception as bug:  # its state is unknown: the supervisor starts a new process
+        return print_fault(fault.message)
+    except Exception as bug:  # its state is unknown, so it exits and the supervisor starts a new process
         log.error("process_failed", error=repr(bug), traceback=traceback.format_exc())
         return EXIT_SOFTWARE
 
@@ -144,7 +144,7 @@ def _live_as(component: Component, start: Start, identity: ProcessIdentity) -> i
 def _serve(
     name: str, start: Start, identity: ProcessIdentity, *, ports: Mapping[int, str], listeners: Mapping[int, socket.socket]
 ) -> int:  # fmt: skip
-    """Flask and gunicorn are loaded here and nowhere else: no other process carries them."""
+    """The main function of the front, the only process that imports Flask and gunicorn."""
     serve_front: Callable[..., int] = importlib.import_module("jobyard.api.front.server").serve_front
     return serve_front(
         settings=start.settings, ports=ports, listeners=listeners, run_dir=RunDir(start.settings.data_dir), world=start.world,
@@ -200,17 +200,17 @@ def _watcher(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Rol
 
 
 def _host_lease(start: Start, owner: Owner, hosts: Hosts | None) -> HostLease:
-    """This process's share of its host's heartbeat."""
+    """The host lease, which this process helps to renew."""
     catalog = Catalog(RunDir(start.settings.data_dir))
     lease_s = start.settings.lease_s
 
-    def sign() -> HostHeartbeat:
+    def heartbeat() -> HostHeartbeat:
         return HostHeartbeat(
             boot=owner.boot, host=owner.host, renewal=0, seen_at=start.world.now(), lease_s=lease_s, tasks=catalog.text(),
             queues=start.settings.queues,
         )  # fmt: skip
 
-    return HostLease(hosts=hosts, sign=sign, world=start.world, lease_s=lease_s)
+    return HostLease(hosts=hosts, sign=heartbeat, world=start.world, lease_s=lease_s)
 
 
 def _worker(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Role:

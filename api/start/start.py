@@ -1,4 +1,4 @@
-"""A start, from checks to exit status: everything that can be found wrong is reported before the first permanent process.
+"""A start, from the checks to the exit status. All faults that can be found are reported before the first long-lived process.
 
     settings → data folder and its lock → ports → database and task modules (in a probe) → guard → supervisor → the rest
 """
@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 
 from jobyard.api.start.launch import Launch, Plan
-from jobyard.api.start.roles import tell_fault
-from jobyard.api.start.task_modules import TaskCode, ask_for_tasks, find_task_code, list_tasks
-from jobyard.api.start.templates import forget_sockets
+from jobyard.api.start.roles import print_fault
+from jobyard.api.start.task_modules import TaskCode, find_task_code, import_tasks_once, list_tasks
+from jobyard.api.start.templates import remove_sockets
 from jobyard.engine.config import Settings
 from jobyard.engine.control.protocol import HELD, remove_names
 from jobyard.engine.databases.open import prepare_store
@@ -25,19 +25,19 @@ from jobyard.engine.supervisor.guard import guard
 from jobyard.engine.supervisor.locks import is_locked
 from jobyard.engine.supervisor.ports import explain, open_ports
 from jobyard.engine.supervisor.probe import Probe
-from jobyard.engine.supervisor.readiness import NotifySocket, ReadinessNotifier, SupervisorSigns
+from jobyard.engine.supervisor.readiness import NotifySocket, ReadinessNotifier, SupervisorHeartbeat
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
 
 BOOT_BITS = 32
-PREDECESSORS_S = 2.0
+PREDECESSOR_TIMEOUT_S = 2.0
 
 
 def start(
     plan: Plan, settings: Settings, world: World, *, environment: Mapping[str, str], notify_socket: NotifySocket,
     watches_files: bool = False,
 ) -> int:  # fmt: skip
-    """Check, run until stopped, clean up; returns the exit status. Notifies the service manager."""
+    """Check everything, run until stopped, leave nothing behind; returns the exit status. `notify_socket`: of a service manager."""
     os.umask(0o077)
     data_dir = DataDir(settings.data_dir)
     boot = world.token(BOOT_BITS)
@@ -45,21 +45,21 @@ def start(
     with ExitStack() as at_the_end:
         faults = _take(data_dir, plan)
         if data_dir.is_taken:
-            at_the_end.callback(_leave, data_dir, plan, deaths)
-            _forget_predecessors(deaths, world, alone=plan.alone)
+            at_the_end.callback(_clean_up, data_dir, plan, deaths)
+            _await_predecessors(deaths, world, alone=plan.alone)
         listeners, closed = open_ports(settings.host, [component.port for component in plan.components])
         at_the_end.callback(_close, listeners.values())
         faults += explain(settings.host, closed)
         code = _find_task_code(settings, environment, faults)
         database = _probe(plan, settings, world, code, faults) if data_dir.is_taken else ""
         if faults or code is None:
-            return max(tell_fault(fault) for fault in faults)
-        signs = SupervisorSigns(world)
+            return max(print_fault(fault) for fault in faults)
+        heartbeat = SupervisorHeartbeat(world)
         launch = Launch(
             plan=plan, settings=settings, world=world, boot=boot, guard=os.getpid(), listeners=listeners, database=database,
-            signs=signs, code=code, watches_files=watches_files,
+            heartbeat=heartbeat, code=code, watches_files=watches_files,
         )  # fmt: skip
-        notifier = ReadinessNotifier(notify_socket, signs, world)
+        notifier = ReadinessNotifier(notify_socket, heartbeat, world)
         return guard(world, launch.supervise, title=f"jobyard: {plan.guard}", notifier=notifier)
 
 
@@ -75,18 +75,18 @@ def _take(data_dir: DataDir, plan: Plan) -> list[str]:
     return []
 
 
-def _forget_predecessors(deaths: ProofsOfDeath, world: World, *, alone: bool) -> None:
-    """Processes of a start whose guard and supervisor were killed need a moment to exit, and hold the ports until then."""
-    give_up_at = world.monotonic() + PREDECESSORS_S
+def _await_predecessors(deaths: ProofsOfDeath, world: World, *, alone: bool) -> None:
+    """Wait for the processes of a start whose guard and supervisor were killed: they hold the ports until they have ended."""
+    give_up_at = world.monotonic() + PREDECESSOR_TIMEOUT_S
     while alone and deaths.others_live() and world.monotonic() < give_up_at:
         select.select([], [], [], 0.01)
     deaths.forget_old_boots()
 
 
 def _probe(plan: Plan, settings: Settings, world: World, code: TaskCode | None, faults: list[str]) -> str:
-    """The name of the database; reasons why it or the task modules cannot be used are added to `faults`.
+    """The description of the database. Reasons why it or the task modules cannot be used are added to `faults`.
 
-    If there are workers, the supervisor's first template checks whether the modules can be imported.
+    With workers, the supervisor's first template checks whether the modules can be imported.
     """
     database = ""
     try:
@@ -97,7 +97,7 @@ def _probe(plan: Plan, settings: Settings, world: World, code: TaskCode | None, 
         if code is not None and not plan.has_workers:
             list_tasks(settings, code, RunDir(settings.data_dir))
         elif code is not None and faults:
-            ask_for_tasks(settings, code)  # no template will be started that could report what is wrong with them
+            import_tasks_once(settings, code)  # no template will be started that could report their faults
     except CannotStart as fault:
         faults.append(fault.message)
     return database
@@ -114,13 +114,13 @@ def _find_task_code(settings: Settings, environment: Mapping[str, str], faults: 
 # ---- the end
 
 
-def _leave(data_dir: DataDir, plan: Plan, deaths: ProofsOfDeath) -> None:
+def _clean_up(data_dir: DataDir, plan: Plan, deaths: ProofsOfDeath) -> None:
     for name in (plan.supervisor, *(component.name for component in plan.components)):
         data_dir.run_dir.remove(name)
-    forget_sockets(data_dir.run_dir, plan.template)
+    remove_sockets(data_dir.run_dir, plan.template)
     if not is_locked(data_dir.run_dir.path / HELD):
         remove_names(data_dir.run_dir)
-    deaths.leave()
+    deaths.remove_files()
     data_dir.release()
 
 

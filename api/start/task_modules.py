@@ -1,4 +1,4 @@
-"""Where a start's task modules are, which Python executes them, and a single import in a template to list their tasks."""
+"""The task modules of a start: their folders and interpreter, and importing them once in a short-lived template."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobyard.engine.checkout import checkout
 from jobyard.engine.config import SECRET, Settings
 from jobyard.engine.errors import CannotStart
 from jobyard.engine.executor.packets import packet_pair, receive_packet
-from jobyard.engine.supervisor.role_loop import words_for
+from jobyard.engine.supervisor.role_loop import describe_exit
 from jobyard.engine.supervisor.template_keeper import IMPORT_S
 from jobyard.engine.tasks.catalog import Catalog, write_catalog
 from jobyard.engine.tasks.registry import TaskOptions
@@ -30,7 +30,7 @@ PACKAGE = Path(str(jobyard.__file__)).parent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCode:
-    """The task modules of a start. `folders`: `PYTHONPATH` and the working folder."""
+    """The user's code. `python`: the interpreter that runs tasks; `folders`: `PYTHONPATH` and the working folder."""
 
     python: str
     folders: tuple[str, ...]
@@ -39,7 +39,7 @@ class TaskCode:
     def options(
         self, settings: Settings, *, supervisor_line: int, listener: int, closed_in_children: tuple[int, ...] = ()
     ) -> Options:  # fmt: skip
-        """The options of a template that this process starts."""
+        """The options of a template that is started by this process."""
         root = checkout()
         return Options(
             supervisor=os.getpid(), supervisor_line=supervisor_line, listener=listener,
@@ -51,39 +51,39 @@ class TaskCode:
 
 
 def find_task_code(settings: Settings, environment: Mapping[str, str]) -> TaskCode:
-    """Raises `CannotStart` if no Python can run the tasks."""
+    """Find the user's code; raises `CannotStart` if there is no interpreter that can run tasks."""
     folders = (*environment.get("PYTHONPATH", "").split(os.pathsep), os.getcwd())
     python = find_python(settings.task_python, environment)
     return TaskCode(python=python, folders=tuple(filter(None, folders)), environment=dict(environment))
 
 
 def options_by_task(ready: Ready) -> dict[str, TaskOptions]:
-    """The tasks, as in the catalog."""
+    """The task options in the form of the catalog."""
     return {name: TaskOptions(**options) for name, options in ready.tasks.items()}
 
 
 def list_tasks(settings: Settings, code: TaskCode, run_dir: RunDir) -> None:
-    """For a start without workers: check that the modules can be imported, and write the catalog if there is none."""
-    options = options_by_task(ask_for_tasks(settings, code))
+    """For a start without workers: check that the modules can be imported, and write a task catalog if there is none."""
+    options = options_by_task(import_tasks_once(settings, code))
     if not Catalog(run_dir).options():
         write_catalog(run_dir, options)
 
 
-def ask_for_tasks(settings: Settings, code: TaskCode) -> Ready:
-    """Import the modules in a temporary template; raises `CannotStart` with the reason if that fails."""
-    ours, theirs = packet_pair()
-    with ours, theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as unused, tempfile.TemporaryDirectory() as folder:
+def import_tasks_once(settings: Settings, code: TaskCode) -> Ready:
+    """Import the modules in a template that is then killed; raises `CannotStart` with the reason if that fails."""
+    line, far_line = packet_pair()
+    with line, far_line, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as unused, tempfile.TemporaryDirectory() as folder:
         entry = entry_folder(PACKAGE, Path(folder))
-        options = code.options(settings, supervisor_line=theirs.fileno(), listener=unused.fileno())
+        options = code.options(settings, supervisor_line=far_line.fileno(), listener=unused.fileno())
         environment = {name: value for name, value in code.environment.items() if name not in SECRET}
         words = [code.python, "-P", boot_file(entry), entry, options.to_text()]
-        fds = (theirs.fileno(), unused.fileno())
+        fds = (far_line.fileno(), unused.fileno())
         with subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=fds, env=environment
         ) as template:  # fmt: skip
-            theirs.close()
+            far_line.close()
             try:
-                return _await_ready(ours, template)
+                return _await_ready(line, template)
             finally:
                 template.kill()
 
@@ -100,6 +100,6 @@ def _await_ready(line: socket.socket, template: subprocess.Popen[bytes]) -> Read
             case ImportFailed(error=error):
                 raise CannotStart(error)
             case None:
-                how = words_for(template.wait())
+                how = describe_exit(template.wait())
                 raise CannotStart(f"TASKS: the process that imports the modules ended with {how}{importing}")
     raise CannotStart(f"TASKS: the modules were not imported within {IMPORT_S:g} s{importing}")

@@ -1,4 +1,4 @@
-"""How a supervisor starts templates: the sockets, the fork, the exec, and the switch when one is ready."""
+"""Starts templates for a supervisor: the sockets, the fork, the exec; and publishes one that is ready."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobyard.api.start.task_modules import PACKAGE, TaskCode, options_by_task
 from jobyard.engine.config import Settings
 from jobyard.engine.executor.packets import packet_pair
 from jobyard.engine.logs import Log
-from jobyard.engine.supervisor.supervisor_loop import fork_afresh
+from jobyard.engine.supervisor.supervisor_loop import fork_and_reset
 from jobyard.engine.supervisor.template_keeper import TemplateHooks, TemplateKeeper
 from jobyard.engine.supervisor.template_process import TemplateProcess
 from jobyard.engine.tasks.catalog import write_catalog
@@ -26,19 +26,20 @@ BACKLOG = 64
 
 
 def socket_name(template: str) -> str:
-    """The name of the socket under which workers find the template."""
+    """The name of the socket in `run` at which workers find the template."""
     return f"{template}.spawn"
 
 
-def forget_sockets(run_dir: RunDir, template: str) -> None:
-    """Remove the sockets at the end of the start."""
+def remove_sockets(run_dir: RunDir, template: str) -> None:
+    """Remove the sockets of a start that has ended."""
     for path in run_dir.path.glob(f"{template}.*spawn"):
         path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Templates:
-    """The templates of one start; `name` is the one that workers use. They hold `boot_lock`; executors do not."""
+    """The templates of one start. `name`: by which workers find the current one; `boot_lock`: inherited by templates, but not by
+    executors."""
 
     name: str
     settings: Settings
@@ -48,7 +49,7 @@ class Templates:
     boot_lock: int
 
     def keeper(self, *, network: Network, log: Log, watches_files: bool) -> TemplateKeeper:
-        """The pid of the calling supervisor."""
+        """The keeper for the calling supervisor."""
         hooks = TemplateHooks(spawn=self.spawn, publish=self.publish, living_executors=self.has_living_executors)
         return TemplateKeeper(
             hooks=hooks, network=network, world=self.world, log=log, hang_s=self.settings.hang_s, watches_files=watches_files
@@ -78,16 +79,16 @@ class Templates:
         os.set_blocking(output_fd, False)
         now = self.world.monotonic()
         return TemplateProcess(
-            number=number, pid=pid, line=line, output_fd=output_fd, socket_name=name, started_at=now, heard_at=now
+            number=number, pid=pid, line=line, output_fd=output_fd, socket_name=name, started_at=now, last_message_at=now
         )  # fmt: skip
 
     def publish(self, template: TemplateProcess, ready: Ready) -> None:
-        """Make it the current one: write the catalog, link the socket."""
+        """Write the task catalog for schedulers, and move the socket to where workers find it."""
         write_catalog(self.run_dir, options_by_task(ready))
         (self.run_dir.path / template.socket_name).replace(self.run_dir.path / socket_name(self.name))
 
     def has_living_executors(self, template: int) -> bool:
-        """Whether a child of it with its own session, as executors have, has not exited."""
+        """Whether the template has a child that is an executor, that is, in a session of its own, and has not ended."""
         session = self.world.session_of(template)
         children = self.world.children(template)
         return any(self.world.session_of(child) != session and self.world.state_of(child) not in ENDED for child in children)
@@ -95,11 +96,11 @@ class Templates:
     def _fork(self, options: Options, output: int) -> int:
         entry = entry_folder(PACKAGE, self.run_dir.path)
         keep = frozenset({options.supervisor_line, options.listener, output, self.boot_lock})
-        become: Callable[[], int] = lambda: execute(  # noqa: E731
+        exec_template: Callable[[], int] = lambda: execute(  # noqa: E731
             self.code.python, entry, options, output=output, environment=self.code.environment
         )
-        return fork_afresh(self.world, become, keep=keep)
+        return fork_and_reset(self.world, exec_template, keep=keep)
 
 
 ENDED = ("", "Z", "X")
-"""The process states, as in `ps`, of processes that have exited."""
+"""Process states of ended processes; empty if the process does not exist."""

@@ -1,1 +1,1 @@
-"""One module for each resource: read the request, ask one component, reply."""
+"""The views, one module for each resource: read the request, send it to one component, reply."""

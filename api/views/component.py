@@ -1,4 +1,4 @@
-"""What is answered on a component's own port: its counters, its health; and the queue what it holds."""
+"""The views on a component's own port: its counters and health, and the contents of the queue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from jobyard.api.views.shown import shown_stats
 from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.wire.caller import SILENT_S, Caller, NoAnswer
-from jobyard.engine.wire.messages import GetItems, Json, Message, Ping, Refused
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import GetItems, Json, Ping, Refused
 from jobyard.engine.world import World
 
 ANSWER_S = SILENT_S
@@ -26,7 +27,7 @@ class Component:
         self._world = world
 
     def stats(self) -> Reply:
-        """Its counters, as it published them last."""
+        """The counters that it last published."""
         read_query(request, ())
         component = self._snapshots.take().components.get(self._name)
         if component is None:
@@ -34,12 +35,12 @@ class Component:
         return value_reply(shown_stats(component, self._world))
 
     def health(self) -> Reply:
-        """Whether it is well."""
+        """Whether it is healthy."""
         read_query(request, ())
         return self._ask(Ping())
 
     def items(self) -> Reply:
-        """What the queue holds."""
+        """The items in the queue."""
         query = read_query(request, ("limit",))
         return self._ask(GetItems(limit=int(str(query.get("limit", DEFAULT_LIMIT)))))
 

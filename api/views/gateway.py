@@ -1,4 +1,4 @@
-"""What only the gateway answers: the health and the counters of the whole, and the description of the interface."""
+"""The views of the gateway only: health and counters of the whole system, why a job is not running, and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from jobyard.api.http.query import read_job_id, read_query
 from jobyard.api.http.reply import Reply, json_reply, message_reply, value_reply
 from jobyard.api.views.jobs import SchedulerClient
 from jobyard.api.views.process_meter import ProcessMeter
-from jobyard.api.views.process_report import report_processes
+from jobyard.api.views.process_report import build_report
 from jobyard.api.views.shown import shown_age, shown_processes, shown_stats
 from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.topology import COUNTING
 from jobyard.engine.wire.caller import SILENT_S, Caller
-from jobyard.engine.wire.messages import CountJobs, Explain, Json, ListTasks, Message, Ping, Refused
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import CountJobs, Explain, Json, ListTasks, Ping, Refused
 from jobyard.engine.world import World
 
 HEALTH_S = SILENT_S
@@ -48,18 +49,18 @@ class Gateway:
         self._cursor_pattern = cursor_pattern
 
     def health(self) -> Reply:
-        """200 when everything answers and is well, else 503 that names what is not. What is only busy has time to answer."""
+        """200 if all components answer and are healthy, otherwise 503 naming the others. Busy components have time to answer."""
         read_query(request, ())
         answers = self._caller.call_all(self._components(), Ping(), timeout_s=HEALTH_S)
-        told = {name: _health_of(answer) for name, answer in answers.items()}
-        down = {name: state for name, state in told.items() if state["status"] != "healthy"}
-        if not any(name.startswith("scheduler") for name in told):
-            down["scheduler"] = {"status": "down", "reason": "there is none"}
+        states = {name: _health_of(answer) for name, answer in answers.items()}
+        down = {name: state for name, state in states.items() if state["status"] != "healthy"}
+        if not any(name.startswith("scheduler") for name in states):
+            down["scheduler"] = {"status": "down", "reason": "no scheduler is registered"}
         if not down:
-            return value_reply({"status": "healthy", "components": told})
-        words = "; ".join(f"{name}: {state.get('reason', 'down')}" for name, state in down.items())
-        error = {"code": "unavailable", "message": f"not healthy: {words}", "field": None}
-        body = {"status": "unhealthy", "down": sorted(down), "components": told, "error": error}
+            return value_reply({"status": "healthy", "components": states})
+        reasons = "; ".join(f"{name}: {state.get('reason', 'down')}" for name, state in down.items())
+        error = {"code": "unavailable", "message": f"not healthy: {reasons}", "field": None}
+        body = {"status": "unhealthy", "down": sorted(down), "components": states, "error": error}
         return value_reply(body, 503, {"Retry-After": "1"})
 
     def stats(self) -> Reply:
@@ -78,9 +79,9 @@ class Gateway:
     def why(self, job_id: str) -> Reply:
         """Why a job is not running."""
         read_query(request, ())
-        asked = read_job_id(job_id)
-        report = report_processes(self._snapshots, self._world.monotonic())
-        return message_reply(self._scheduler.send(Explain(job_id=asked, report=report)))
+        checked_id = read_job_id(job_id)
+        report = build_report(self._snapshots, self._world.monotonic())
+        return message_reply(self._scheduler.send(Explain(job_id=checked_id, report=report)))
 
     def openapi(self) -> Reply:
         """The OpenAPI document."""

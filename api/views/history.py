@@ -1,7 +1,7 @@
-"""The last hour, minute by minute: what workers and schedulers counted, put together.
+"""The last hour, minute by minute: the counts of workers and schedulers, merged.
 
-Each process counts for itself and forgets with its end, so what a process that was replaced had counted is missing. Minutes are
-the host's, by its monotonic clock; only here they get a time of day.
+Each process keeps its own counts and loses them when it ends, so the counts of replaced processes are missing. Minutes are numbered
+by the host's monotonic clock; only this module converts them to times of day.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class History:
         self._world = world
 
     def show(self) -> Reply:
-        """Sixty minutes, oldest first, and what waits in the queue now."""
+        """Sixty minutes, oldest first, and the current depth of the queue."""
         read_query(request, ())
         snapshot = self._snapshots.take(LATEST, MINUTES_PART)
-        told = [component.counters for component in snapshot.components.values()]
+        counters = [component.counters for component in snapshot.components.values()]
         last = minute_of(self._world)
         by_number: dict[int, list[Minute]] = {number: [] for number in range(last - MINUTES + 1, last + 1)}
-        for minute in (minute for one in told for minute in (*one.minutes, one.minute) if minute is not None):
+        for minute in (minute for one in counters for minute in (*one.minutes, one.minute) if minute is not None):
             by_number.get(minute.number, []).append(minute)
-        depth = [sum(column) for column in zip(*(one.depth for one in told if one.depth), strict=True)] or [0] * 10
+        depth = [sum(column) for column in zip(*(one.depth for one in counters if one.depth), strict=True)] or [0] * 10
         return value_reply(
             {
                 "minutes": [{"at": self._at(number), **_merged(minutes)} for number, minutes in by_number.items()],
@@ -52,7 +52,7 @@ class History:
         )
 
     def _at(self, number: int) -> str | None:
-        """When it began, by the clock of now, to the second."""
+        """When the minute began by the present wall clock, rounded to a second."""
         began_at = self._world.now() - timedelta(seconds=self._world.monotonic() - number * MINUTE_S)
         return rfc3339((began_at + timedelta(milliseconds=500)).replace(microsecond=0))
 

@@ -1,10 +1,10 @@
-"""What the attempts at a job printed: what is stored of those that have ended, and of the one that runs what its worker has so far.
+"""The output of a job's attempts: stored output of attempts that have ended, and output so far of a running one, from its worker.
 
-    client ─▶ scheduler: stored outputs, who runs it ─▶ that worker: its output until now
-                 ▲                                          └─ it has just ended there ─┐
-                 └────────────────────── once more ─────────────────────────────────────┘
+    client ─▶ scheduler: stored outputs, the worker ─▶ that worker: output so far
+                 ▲                                        └─ the attempt has just ended ─┐
+                 └─────────────────────── asked once more ───────────────────────────────┘
 
-A worker that does not answer in time costs only its part.
+If the worker does not answer in time, only the output of the running attempt is missing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from jobyard.api.views.jobs import SchedulerClient
 from jobyard.engine.jobs.job import Output
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.caller import NoAnswer
-from jobyard.engine.wire.messages import GetOutput, ListOutputs, Message, OutputNow, Outputs, Refused
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import GetOutput, ListOutputs, OutputNow, Outputs, Refused
 
 WORKER_S = 1.0
-LOOKS = 2
+MAX_TRIES = 2
 
 
 class Calls(Protocol):
-    """What is needed of a `Caller`."""
+    """The part of `Caller` that this view uses."""
 
     def call(self, name: str, request: Message, *, timeout_s: float) -> Message:
         """The component's reply; raises `NoAnswer`."""
@@ -40,22 +41,22 @@ class JobLogs:
         self._caller = caller
 
     def show(self, job_id: str) -> Reply:
-        """Every attempt's output, oldest first."""
+        """The output of every attempt, oldest first."""
         read_query(request, ())
-        wanted = read_job_id(job_id)
+        checked_id = read_job_id(job_id)
         shown: list[dict[str, object]] = []
-        for _ in range(LOOKS):
-            answer = self._scheduler.send(ListOutputs(job_id=wanted))
+        for _ in range(MAX_TRIES):
+            answer = self._scheduler.send(ListOutputs(job_id=checked_id))
             if not isinstance(answer, Outputs):
                 return error_reply(answer) if isinstance(answer, Refused) else unexpected(answer)
             running = self._ask_worker(answer)
             shown = _shown(answer, running)
             if answer.worker is None or running is not None:
                 break
-        return value_reply({"job_id": wanted, "attempts": shown})
+        return value_reply({"job_id": checked_id, "attempts": shown})
 
     def _ask_worker(self, stored: Outputs) -> Output | None:
-        """None: nobody runs it, or whoever does has nothing to say."""
+        """The output of the running attempt; None if none is running, or if its worker no longer runs it."""
         if stored.worker is None:
             return None
         last = stored.outputs[-1]
@@ -73,8 +74,8 @@ def _shown(stored: Outputs, running: Output | None) -> list[dict[str, object]]:
 
 
 def _output(output: Output, *, is_running: bool) -> dict[str, object]:
-    told = output.progress
-    progress = None if told is None else {"fraction": told.fraction, "note": told.note, "at": rfc3339(told.at)}
+    latest = output.progress
+    progress = None if latest is None else {"fraction": latest.fraction, "note": latest.note, "at": rfc3339(latest.at)}
     return {
         "attempt": output.attempt, "output": output.text, "is_cut": output.is_cut, "is_running": is_running, "progress": progress,
     }  # fmt: skip

@@ -1,6 +1,6 @@
-"""The requests about jobs, the same at the gateway (through the load balancer) and at a scheduler's own port.
+"""The views for jobs, at the gateway (through the load balancer) and on a scheduler's own port.
 
-Each view reads, asks one thing and replies; a body is not decoded here and a job is not encoded.
+Each view reads the request, sends one message and replies. Request bodies are not decoded here, and jobs are not encoded.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Verb
 from jobyard.engine.jobs.submission import MAX_BATCH
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     Accepted,
     CancelJob,
@@ -31,7 +32,6 @@ from jobyard.engine.wire.messages import (
     List,
     ListExecutions,
     ListTasks,
-    Message,
     RetryJob,
     Submit,
 )
@@ -39,10 +39,10 @@ from jobyard.engine.world import World
 
 
 class SchedulerClient(Protocol):
-    """The way to a scheduler."""
+    """Sends requests to a scheduler."""
 
     def submit_deadline(self) -> float:
-        """Until when a submission that is sent now may be stored, in monotonic seconds."""
+        """The monotonic time until which a submission that is sent now may be stored."""
 
     def send(self, request: Message) -> Message:
         """The reply; raises `Unavailable`."""
@@ -57,17 +57,17 @@ class Jobs:
         self._lock = threading.Lock()
 
     def create(self) -> Reply:
-        """One job."""
+        """Submit one job."""
         read_query(request, ())
-        return self.told(self._scheduler.send(self.submission(request.environ)))
+        return self.submission_reply(self._scheduler.send(self.submission(request.environ)))
 
     def submission(self, environ: Environ) -> Submit:
-        """The one job that a request, which has no query, asks for."""
+        """The submission of one job from a request without a query."""
         media_type(environ, (JSON,))
         return self._submit(environ, "job", 1)
 
-    def told(self, answer: Message) -> Reply:
-        """What a scheduler said to it; a question more is asked only of a job that was accepted before."""
+    def submission_reply(self, answer: Message) -> Reply:
+        """The reply for a scheduler's answer to a submission; the job's status is looked up only if it was accepted before."""
         if not isinstance(answer, Accepted):
             return message_reply(answer)
         job_id = answer.job_ids[0]
@@ -79,12 +79,12 @@ class Jobs:
         return value_reply({"job_id": job_id, "status": "pending", "message": "job accepted", **_uniqueness(answer)}, 201, location)
 
     def create_batch(self) -> Reply:
-        """Many, all or none."""
+        """Submit several jobs, all or none."""
         read_query(request, ())
         form = "ndjson" if media_type(request.environ, (JSON, NDJSON)) == NDJSON else "batch"
         if "Idempotency-Key" in request.headers:
             raise InvalidRequest(
-                "invalid_field", "the Idempotency-Key header is for one job; give each job of a batch its idempotency_key",
+                "invalid_field", "the Idempotency-Key header is for a single job; set idempotency_key on each job of a batch",
                 "idempotency_key",
             )  # fmt: skip
         answer = self._scheduler.send(self._submit(request.environ, form, MAX_BATCH))
@@ -95,7 +95,7 @@ class Jobs:
         return value_reply({"job_ids": answer.job_ids, **keys}, 201 if is_new or not answer.job_ids else 200)
 
     def list(self) -> Reply:
-        """A page."""
+        """One page of the jobs that match."""
         query = read_query(request, LIST_QUERY)
         page = {"limit": query.pop("limit", DEFAULT_LIMIT), "cursor": query.pop("cursor", None)}
         answer = self._scheduler.send(msgspec.convert({**page, "wanted": query}, List))
@@ -104,52 +104,52 @@ class Jobs:
         return json_reply(answer.body, headers={"Link": _next_link(request, answer.cursor)})
 
     def count(self) -> Reply:
-        """How many there are."""
+        """The number of jobs that match."""
         query = read_query(request, COUNT_QUERY)
         return message_reply(self._scheduler.send(msgspec.convert({"wanted": query}, CountMatching)))
 
     def cancel_many(self) -> Reply:
-        """Cancel a share of those that are selected."""
+        """Cancel one chunk of the selected jobs."""
         return self._change_many(Verb.CANCEL)
 
     def retry_many(self) -> Reply:
-        """Give a share of those that are selected a fresh set of retries."""
+        """Retry one chunk of the selected jobs."""
         return self._change_many(Verb.RETRY)
 
     def tasks(self) -> Reply:
-        """What can be submitted."""
+        """The tasks for which jobs can be submitted."""
         read_query(request, ())
         return message_reply(self._scheduler.send(ListTasks()))
 
     def find(self) -> Reply:
-        """One job, by query."""
+        """One job, with its ID in the query."""
         query = read_query(request, FIND_QUERY)
         if "job_id" not in query:
             raise InvalidRequest("invalid_job_id", "job_id is missing: /job?job_id=… takes a job's 24 hexadecimal digits", "job_id")
         return self._found(str(query["job_id"]), query.get("wait_s", 0.0))
 
     def show(self, job_id: str) -> Reply:
-        """One job, by path."""
+        """One job, with its ID in the path."""
         query = read_query(request, SHOW_QUERY)
         return self._found(read_job_id(job_id), query.get("wait_s", 0.0))
 
     def executions(self, job_id: str) -> Reply:
-        """Its attempts."""
+        """The executions of a job."""
         read_query(request, ())
         return message_reply(self._scheduler.send(ListExecutions(job_id=read_job_id(job_id))))
 
     def cancel(self, job_id: str) -> Reply:
-        """Cancel it."""
+        """Cancel a job."""
         read_query(request, ())
         return message_reply(self._scheduler.send(CancelJob(job_id=read_job_id(job_id), request_id=request_id_of(request.environ))))
 
     def retry(self, job_id: str) -> Reply:
-        """Give it a fresh set of retries."""
+        """Retry a job: it gets a fresh set of retries."""
         read_query(request, ())
         return message_reply(self._scheduler.send(RetryJob(job_id=read_job_id(job_id), request_id=request_id_of(request.environ))))
 
     def _found(self, job_id: str, wait_s: object) -> Reply:
-        """As it stands; who wants to wait, and has to, is kept where that costs nothing, and answered then."""
+        """The job's current state. If the client wants to wait and the job has not ended, the request becomes a long poll."""
         answer = self._scheduler.send(Find(job_id=job_id))
         if wait_s and request.method == "GET" and isinstance(answer, Json) and not _has_ended(answer.body):
             wait_for_end(
@@ -193,7 +193,7 @@ def _has_ended(job: bytes) -> bool:
 
 
 def _decoded(header: str | None) -> str | None:
-    """A header as its sender wrote it: WSGI decodes every byte as Latin-1, clients send UTF-8 (RFC 9110, 5.5 leaves it open)."""
+    """The header as the client sent it: WSGI decodes it as Latin-1, but clients send UTF-8 (RFC 9110, 5.5 leaves it open)."""
     try:
         return None if header is None else header.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
@@ -208,6 +208,6 @@ def _header_key(environ: Environ) -> str | None:
 
 
 def _next_link(given: Request, cursor: str) -> str:
-    """Relative to the URL of the request, so that it also holds where a proxy serves us under a prefix of the path."""
+    """A URL relative to that of the request, so that it also works behind a proxy that adds a path prefix."""
     query = {name: value for name, value in given.args.items() if name != "cursor"} | {"cursor": cursor}
     return f'<{given.path.rpartition("/")[2]}?{urlencode(query)}>; rel="next"'

@@ -1,7 +1,7 @@
-"""`GET /metrics`: the counters that components publish to control, in Prometheus' text format (`views.prometheus`).
+"""`GET /metrics`: the counters that components publish to control, in the Prometheus text format (`views.prometheus`).
 
-A scrape wakes no component but one scheduler, which counts the stored jobs. A component that is down keeps its last counters, with
-their age.
+A scrape wakes no component except one scheduler, which counts the stored jobs. For a component that is down, its last counters and
+their age are shown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from jobyard.engine.errors import Unavailable
 from jobyard.engine.metrics import ComponentCounters, all_attempts
 from jobyard.engine.topology import COUNTING, SUPERVISOR
 from jobyard.engine.version import version
-from jobyard.engine.wire.messages import CountJobs, Json, Message, Ping
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import CountJobs, Json, Ping
 from jobyard.engine.world import World
 
 
@@ -43,16 +44,16 @@ class Metrics:
         self._world = world
 
     def show(self) -> Response:
-        """All of it as text."""
+        """All metrics as text."""
         read_query(request, ())
         snapshot = self._snapshots.take()
         values = [
-            *self._of_the_whole(), *_of_components(snapshot, self._world), *self._of_processes(snapshot),
+            *self._of_the_system(), *_of_components(snapshot, self._world), *self._of_processes(snapshot),
             *((exposition.HTTP, labels, histogram) for labels, histogram in self._request_metrics.read().items()),
         ]  # fmt: skip
         return Response(text_of(values), 200, HEADERS, content_type=MEDIA_TYPE)
 
-    def _of_the_whole(self) -> Iterator[Value]:
+    def _of_the_system(self) -> Iterator[Value]:
         health, counts = self._ask(Ping()), self._ask(CountJobs())
         database = str(health.get("database", ""))
         yield exposition.BUILD, (version(), platform.python_version(), database), 1.0
@@ -60,7 +61,7 @@ class Metrics:
             yield exposition.JOBS, (status,), jobs
 
     def _ask(self, question: Message) -> dict[str, Any]:
-        """Of a scheduler; nothing while there is none that can say."""
+        """A scheduler's answer; empty if none is available."""
         try:
             answer = self._scheduler.send(question)
         except Unavailable:
@@ -78,7 +79,7 @@ class Metrics:
 
 
 def _of_components(snapshot: Snapshot, world: World) -> Iterator[Value]:
-    """Of supervisors too, which count nothing."""
+    """Supervisors are included, although they have no counters."""
     for row in snapshot.rows:
         component = snapshot.components.get(row.name)
         if component is None and row.role not in (SUPERVISOR, *COUNTING):
@@ -93,15 +94,15 @@ def _of_components(snapshot: Snapshot, world: World) -> Iterator[Value]:
         yield exposition.DEPTH, (str(priority),), waiting
 
 
-def _of_one(row: RosterRow, told: ComponentCounters) -> Iterator[Value]:
+def _of_one(row: RosterRow, counters: ComponentCounters) -> Iterator[Value]:
     name = (row.name,)
     for key, metric in exposition.OF_STATS.get(row.role, {}).items():
-        if key in told.stats:
-            yield metric, name, told.stats[key]
-    for key, count in told.counts.items():
+        if key in counters.stats:
+            yield metric, name, counters.stats[key]
+    for key, count in counters.counts.items():
         yield exposition.COUNTS[key], name, count
-    for key, histogram in told.histograms.items():
+    for key, histogram in counters.histograms.items():
         yield exposition.HISTOGRAMS[key], name, histogram
-    for task, outcomes in all_attempts([told.attempts]).items():
+    for task, outcomes in all_attempts([counters.attempts]).items():
         for outcome, count in outcomes.items():
             yield exposition.ATTEMPTS, (row.name, task, outcome), count

@@ -1,10 +1,10 @@
-"""The dashboard as the gateway serves it: its page and its assets, from memory, with the headers that keep foreign code out.
+"""Serves the dashboard: its page and assets, from memory, with security headers that exclude foreign code.
 
-    GET /           dashboard/index.html, for whoever accepts HTML
-    GET /ui/<name>  dashboard/<name>: scripts, style sheets, pictures
+    GET /           dashboard/index.html, for clients that accept HTML
+    GET /ui/<name>  dashboard/<name>: scripts, style sheets, images
 
-They hold no data, so no token is asked for: the page has a sign-in form, and sends the token with each of its requests for data.
-What the page does with them is in `dashboard/app.js`.
+They contain no data, so no token is required: the page has a sign-in form, and sends the token with each of its requests for data.
+The page's program is `dashboard/app.js`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-cache",
 }  # fmt: skip
-"""`no-cache`: kept, but asked for anew each time, which costs a 304; so a new version is never mixed with an old one."""
+"""`no-cache`: cached but revalidated each time, at the cost of a 304, so that assets of two versions are never mixed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +52,15 @@ class Pages:
         self._assets = read_assets()
 
     def index(self) -> Response:
-        """The page; a program that wants JSON is told where that is."""
+        """The page; a client that accepts only JSON gets an error that names the API description."""
         read_query(request, ())
         accepted = request.accept_mimetypes
         if accepted and not accepted.accept_html:
-            raise Rejected("not_acceptable", "this is the dashboard, in HTML; /openapi.json describes what programs can ask for")
+            raise Rejected("not_acceptable", "this is the dashboard, in HTML; /openapi.json describes the API for programs")
         return self._asset(PAGE)
 
     def asset(self, name: str) -> Response:
-        """One of its files."""
+        """One of the dashboard's files."""
         read_query(request, ())
         return self._asset(name)
 
@@ -77,7 +77,7 @@ class Pages:
 
 
 def read_assets() -> Mapping[str, Asset]:
-    """Every file of the dashboard by its name; what has no media type here is not served."""
+    """The files of the dashboard by name; files of other types than in `MEDIA_TYPES` are not served."""
     assets = {}
     for file in files("jobyard.api").joinpath("dashboard").iterdir():
         media_type = MEDIA_TYPES.get("." + file.name.rpartition(".")[2])

@@ -1,4 +1,4 @@
-"""Memory and processor time of the processes that `/stats` and `/metrics` list, as the kernel tells them."""
+"""Measures memory and CPU time of the processes that `/stats` and `/metrics` list."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from jobyard.engine.world import World
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What a process holds now, and has used since it began."""
+    """The resident memory of a process, and the CPU time it has used since it started."""
 
     rss_bytes: int
     cpu_s: float
 
 
 class ProcessMeter:
-    """Remembers its last look, because a percentage is of a time between two looks."""
+    """Keeps the previous measurement, because CPU percentages refer to the time between two measurements."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -28,7 +28,10 @@ class ProcessMeter:
         self._known: dict[int, tuple[psutil.Process, float, float, float]] = {}
 
     def measured(self, processes: Sequence[dict[str, object]]) -> list[dict[str, object]]:
-        """The same with `rss_bytes` and `cpu_percent` (of one core, since the last look; first: since it started)."""
+        """The processes with `rss_bytes` and `cpu_percent` added.
+
+        100 % is one core; the time is since the last measurement, or since the process started.
+        """
         with self._lock:
             shown = [process | self._measure(process.get("pid")) for process in processes]
             living = {process.get("pid") for process in processes}
@@ -36,7 +39,7 @@ class ProcessMeter:
         return shown
 
     def used(self, pid: object) -> Used | None:
-        """None when there is no such process."""
+        """The usage of this pid; None if there is no such process."""
         if not isinstance(pid, int):
             return None
         try:

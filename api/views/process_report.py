@@ -13,7 +13,7 @@ from jobyard.engine.topology import QUEUE, WATCHER, WORKER
 from jobyard.engine.why.facts import ProcessReport, WorkerSeen
 
 
-def report_processes(snapshots: Snapshots, now: float) -> ProcessReport:
+def build_report(snapshots: Snapshots, now: float) -> ProcessReport:
     """The processes at `now` (monotonic); one without a heartbeat is not reachable."""
     try:
         snapshot = snapshots.take()

@@ -1,7 +1,7 @@
-"""THE metrics: one table of names, types and meanings, and Prometheus' text made of it.
+"""The table of all metrics, with names, types and meanings, and its rendering in the Prometheus text format.
 
-Every value is counted by a component for itself and labelled with its name, so a component that was replaced is a counter that
-began at 0 again, as Prometheus expects it. Nothing here counts, and no registry outlives an answer.
+Every value is counted by one component and labelled with its name. When a component is replaced its counters restart at 0, as
+Prometheus expects. Nothing is counted here, and a registry lives for one response only.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from jobyard.engine.metrics import BOUNDS_S, Histogram
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FEW_BOUNDS_S = (0.001, 0.0025, 0.0063, 0.01, 0.025, 0.063, 0.1, 0.25, 0.63, 1.0, 2.5, 10.0)
-"""Of those that are measured: what is told of HTTP, which has many routes."""
+"""The bounds shown for HTTP metrics, a subset of `BOUNDS_S`, because there are many routes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One metric; `name` without the suffix that its kind adds."""
+    """One metric; `name` excludes the suffix that its kind adds."""
 
     name: str
     kind: str
@@ -87,7 +87,7 @@ OF_STATS: Mapping[str, Mapping[str, Row]] = {
         "has_template": _row("worker_has_template", "gauge", "Whether a worker has a template to fork executors from", "component"),
     },
 }  # fmt: skip
-"""What `/stats` tells, by role and name there."""
+"""The metrics for fields of `/stats`, by role and field name."""
 
 HISTOGRAMS = {"lag": LAG, "run": RUN}
 COUNTS = {"stale_writes": STALE, "recovered": RECOVERED}
@@ -95,14 +95,14 @@ ROWS: tuple[Row, ...] = (
     BUILD, UP, AGE, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, RUN, STALE,
     RECOVERED, HTTP, MEMORY, CPU, RESTARTS, UPTIME,
 )  # fmt: skip
-"""All, in the order in which they are told."""
+"""All metrics, in the order of the output."""
 
 Value = tuple[Row, tuple[str, ...], float | Histogram]
-"""One: of which metric, with which values of its labels."""
+"""A metric, the values of its labels, and its value."""
 
 
 def text_of(values: Iterable[Value]) -> bytes:
-    """Prometheus' text format."""
+    """Render in the Prometheus text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(_families(values)))
     return generate_latest(registry)
@@ -146,11 +146,11 @@ def _family(row: Row, values: Sequence[Value]) -> Metric:
     return family
 
 
-def _buckets(histogram: Histogram, told: Sequence[float]) -> Iterator[tuple[str, float]]:
-    """How many were at most so long, for the bounds that are told, and for all."""
+def _buckets(histogram: Histogram, shown: Sequence[float]) -> Iterator[tuple[str, float]]:
+    """The cumulative counts for the shown bounds, and the total."""
     passed = 0
     for bound, count in zip(BOUNDS_S, histogram.counts, strict=False):
         passed += count
-        if bound in told:
+        if bound in shown:
             yield str(bound), passed
     yield "+Inf", histogram.count

@@ -3,8 +3,8 @@
     AWAY ──connect──▶ GREETING ──handshake, accept_connection──▶ OPEN ⇄ asked
       ▲──────────────────┴──────── the connection is lost, or refused ────┘      retried after 0.05 s, doubling to 0.5 s
 
-At most one request is outstanding, so it normally fits into the socket's buffer. The bell is an epoll descriptor for the loop to
-watch: it becomes readable when the connection is lost, and on an answer only if `waits_for_answer`; other answers wake nobody.
+At most one request is outstanding, so it normally fits into the socket's buffer. `wakeup_fd` is an epoll descriptor for the loop to
+watch: it becomes readable when the connection is lost, and on an answer only if `waits_for_answer`; other answers do not wake it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ READ_BYTES = 1 << 16
 
 
 class Channel:
-    """See the module; call `turn` whenever the bell is readable or `sleep_s` has passed."""
+    """See the module; call `tick` whenever `wakeup_fd` is readable or `sleep_s` has passed."""
 
     def __init__(self, run_dir: RunDir, world: World, *, name: str) -> None:
         """`name`: identifies the client to control."""
@@ -40,15 +40,15 @@ class Channel:
         self._pause_s = FIRST_PAUSE_S
         self._is_asked = False
         self._answers: list[Any] = []
-        self._rings_for = 0
+        self._wakes_on = 0
         self.is_open = False
         self.waits_for_answer = True
-        """Whether the bell becomes readable on an answer."""
+        """Whether `wakeup_fd` becomes readable on an answer."""
         self.connections = 0
         """How often it was opened: after a change everything must be published again."""
 
     @property
-    def bell(self) -> int:
+    def wakeup_fd(self) -> int:
         """The descriptor to watch."""
         return self._epoll.fileno()
 
@@ -57,8 +57,8 @@ class Channel:
         """Whether a request can be sent."""
         return self.is_open and not self._is_asked
 
-    def turn(self) -> None:
-        """Do whatever is possible without waiting."""
+    def tick(self) -> None:
+        """Proceed as far as possible without blocking."""
         if self._sock is None and self._world.monotonic() >= self._next_try_at:
             self._connect()
         try:
@@ -69,7 +69,7 @@ class Channel:
             self._drop(LONGEST_PAUSE_S)
         except OSError:
             self._drop()
-        self._set_bell()
+        self._set_wakeup()
 
     def ask(self, name: str, method: str, *arguments: object) -> None:
         """Call a method of a shared object; only while `is_free`."""
@@ -78,15 +78,15 @@ class Channel:
             self._send(request(name, method, *arguments))
         except OSError:
             self._drop()
-        self._set_bell()
+        self._set_wakeup()
 
     def answers(self) -> list[Any]:
         """Answers since the last call."""
-        came, self._answers = self._answers, []
-        return came
+        answers, self._answers = self._answers, []
+        return answers
 
     def sleep_s(self) -> float:
-        """The longest time until the next `turn`, unless the bell is readable first."""
+        """The longest time until the next `tick`, unless `wakeup_fd` is readable first."""
         return float("inf") if self._sock is not None else max(0.0, self._next_try_at - self._world.monotonic())
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class Channel:
             return
         self._sock = sock
         self._frames = Frames()
-        self._rings_for = 0
+        self._wakes_on = 0
         self._epoll.register(sock, select.EPOLLRDHUP)
 
     def _drop(self, pause_s: float = FIRST_PAUSE_S) -> None:
@@ -124,8 +124,8 @@ class Channel:
 
     def _take(self, text: bytes) -> None:
         if self._handshake is not None:
-            for said in self._handshake.answer(text):
-                self._send(said)
+            for reply in self._handshake.answer(text):
+                self._send(reply)
             if self._handshake.is_done:
                 self._handshake = None
                 self._send(request(None, "accept_connection", self._name))
@@ -149,7 +149,7 @@ class Channel:
             if not data:
                 raise ConnectionResetError("control has ended")
             yield from self._frames.feed(data)
-            if len(data) < READ_BYTES:  # the bell rings again if more comes
+            if len(data) < READ_BYTES:  # `wakeup_fd` is readable again if more arrives
                 return
 
     def _send(self, text: bytes) -> None:
@@ -163,11 +163,11 @@ class Channel:
             except BlockingIOError:
                 return
 
-    def _set_bell(self) -> None:
+    def _set_wakeup(self) -> None:
         if self._sock is None:
             return
         waits = not self.is_open or (self._is_asked and self.waits_for_answer)
-        rings_for = select.EPOLLRDHUP | (select.EPOLLIN if waits else 0) | (select.EPOLLOUT if self._unsent else 0)
-        if rings_for != self._rings_for:
-            self._epoll.modify(self._sock, rings_for)
-            self._rings_for = rings_for
+        events = select.EPOLLRDHUP | (select.EPOLLIN if waits else 0) | (select.EPOLLOUT if self._unsent else 0)
+        if events != self._wakes_on:
+            self._epoll.modify(self._sock, events)
+            self._wakes_on = events

@@ -33,7 +33,7 @@ READ_BYTES = 1 << 16
 
 
 class ControlAway(Unavailable):
-    """Control is not available. `was_never_there`: it has no socket: nothing runs on this data folder, or not yet."""
+    """Control is not available. `was_never_there`: there is no socket, so nothing runs on this data folder, or not yet."""
 
     def __init__(self, message: str, *, was_never_there: bool = False) -> None:
         super().__init__("unavailable", message)
@@ -41,7 +41,7 @@ class ControlAway(Unavailable):
 
 
 class Control:
-    """One connection; threads may share it and take turns."""
+    """One connection, which threads may share; one call at a time."""
 
     def __init__(self, run_dir: RunDir, world: World, *, name: str, deadline_s: float = DEADLINE_S) -> None:
         """`name`: identifies the client to control."""
@@ -53,7 +53,7 @@ class Control:
         self._sock: socket.socket | None = None
         self._pid = 0
         self._frames = Frames()
-        self._came: list[bytes] = []
+        self._received: list[bytes] = []
         self._not_before = float("-inf")
 
     def call(self, name: str, method: str, *arguments: object) -> Any:
@@ -64,11 +64,11 @@ class Control:
             if self._world.monotonic() < self._not_before:
                 raise ControlAway("control is away: it did not answer a moment ago")
             try:
-                return self._ask_anew(request(name, method, *arguments))
+                return self._ask_with_reconnect(request(name, method, *arguments))
             except CallFailed as fault:
-                raise ControlAway(f"control could not do it: {fault}") from fault
-            except FileNotFoundError as nobody:
-                raise ControlAway("control is away: nobody listens", was_never_there=True) from nobody
+                raise ControlAway(f"control failed to execute the call: {fault}") from fault
+            except FileNotFoundError as missing:
+                raise ControlAway("control is away: it has no socket", was_never_there=True) from missing
             except BlockingIOError as silent:
                 self._drop()
                 self._not_before = self._world.monotonic() + AWAY_S
@@ -82,8 +82,8 @@ class Control:
         with self._lock:
             self._drop()
 
-    def _ask_anew(self, text: bytes) -> Any:
-        """If the kept connection is lost, control was replaced, and whatever it knew of the call is gone: repeating is safe."""
+    def _ask_with_reconnect(self, text: bytes) -> Any:
+        """If the open connection is lost, control was replaced together with its state, so repeating the call is safe."""
         if self._sock is not None:
             try:
                 return self._ask(text)
@@ -97,7 +97,7 @@ class Control:
     def _connect(self) -> None:
         key = read_key(self._run_dir)
         limit = struct.pack("ll", int(self._deadline_s), int(self._deadline_s % 1 * 1e6))
-        self._sock, self._pid, self._frames, self._came = socket.socket(socket.AF_UNIX), os.getpid(), Frames(), []
+        self._sock, self._pid, self._frames, self._received = socket.socket(socket.AF_UNIX), os.getpid(), Frames(), []
         try:
             self._sock.setblocking(True)  # regardless of socket.setdefaulttimeout
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
@@ -105,8 +105,8 @@ class Control:
             self._sock.connect(self._run_dir.path_of(SOCKET))
             handshake = Handshake(key, bytes.fromhex(self._world.token(8 * NAMED_MESSAGE_BYTES)))
             while not handshake.is_done:
-                for said in handshake.answer(self._next_frame()):
-                    self._sock.sendall(framed(said))
+                for reply in handshake.answer(self._next_frame()):
+                    self._sock.sendall(framed(reply))
             self._ask(request(None, "accept_connection", self._name))
         except OSError:
             self._drop()
@@ -119,12 +119,12 @@ class Control:
 
     def _next_frame(self) -> bytes:
         assert self._sock is not None
-        while not self._came:
+        while not self._received:
             data = self._sock.recv(READ_BYTES)
             if not data:
                 raise Broken("control closed the connection")
-            self._came.extend(self._frames.feed(data))
-        return self._came.pop(0)
+            self._received.extend(self._frames.feed(data))
+        return self._received.pop(0)
 
     def _drop(self) -> None:
         if self._sock is not None:

@@ -26,7 +26,7 @@ LATEST, MINUTES = "latest", "minutes"
 
 
 class Publisher:
-    """Of one component."""
+    """Publishes the counters of one component."""
 
     def __init__(self, channel: Channel, world: World, *, name: str, read: Callable[[], ComponentCounters]) -> None:
         self._channel = channel
@@ -46,11 +46,12 @@ class Publisher:
         """Whether a control process has acknowledged a publication."""
         return self._connection > 0 and (self._channel.is_free or self._channel.connections > 1)
 
-    def turn(self, *, rang: bool, has_changed: bool) -> float:
-        """Call before each sleep; its longest duration. `rang`: the bell is readable; `has_changed`: counters may have changed."""
+    def tick(self, *, is_readable: bool, has_changed: bool) -> float:
+        """Call before each sleep; returns its longest duration in seconds. `is_readable`: the channel's `wakeup_fd` is readable;
+        `has_changed`: counters may have changed."""
         now = self._world.monotonic()
-        if rang or now >= self._channel_at:
-            self._go_on()
+        if is_readable or now >= self._channel_at:
+            self._advance_channel()
         self._is_due = self._is_due or has_changed
         if self._is_due and now >= self._next_at:
             self._publish_if_free()
@@ -62,8 +63,8 @@ class Publisher:
         self._publish_if_free()
         self._channel.close()
 
-    def _go_on(self) -> None:
-        self._channel.turn()
+    def _advance_channel(self) -> None:
+        self._channel.tick()
         self._channel.answers()
         self._channel_at = self._world.monotonic() + self._channel.sleep_s()
         self._is_due = self._is_due or self._channel.connections != self._connection
@@ -71,7 +72,7 @@ class Publisher:
     def _publish_if_free(self) -> None:
         """The last answer may still be unread, because it did not wake the loop; if it is missing, its arrival will."""
         self._channel.waits_for_answer = True
-        self._go_on()
+        self._advance_channel()
         if self._channel.is_free:
             self._is_due = False
             now = self._world.monotonic()

@@ -5,7 +5,7 @@
   can be called; `shutdown`, `create` and `debug_info` cannot.
 - A client that connects and stays silent, or does not read its answers, is disconnected.
 - When descriptors or threads run out, the server pauses; the original would spin, or stop accepting for good.
-- It never forks. The main thread calls the server through its socket like any client, and beats if that worked.
+- It never forks. The main thread calls the server through its socket like any client, and sends a heartbeat if that worked.
 """
 
 from __future__ import annotations
@@ -97,10 +97,10 @@ class ControlServer(managers.BaseManager):
 
 
 class SharedServer(managers.Server):
-    """The manager's server, reduced to what is needed."""
+    """The manager's server, reduced to the required methods."""
 
     public = ["accept_connection", "dummy"]
-    fallback_mapping: dict[str, Any] = {}  # an object offers its exposed methods only
+    fallback_mapping: dict[str, Any] = {}  # only the exposed methods of an object can be called
 
     def __init__(self, address: str, key: bytes, shared: dict[str, object]) -> None:
         super().__init__({}, address, key, JSON)
@@ -158,9 +158,9 @@ class JsonConnection:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", receive_s, 0))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_S, 0))
 
-    def send(self, said: object) -> None:
+    def send(self, answer: object) -> None:
         """Send an answer; an exception is sent as its text."""
-        self.send_bytes(json.dumps(said, default=str, separators=(",", ":")).encode())
+        self.send_bytes(json.dumps(answer, default=str, separators=(",", ":")).encode())
 
     def recv(self) -> Any:
         """The next request."""

@@ -58,7 +58,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """What process `pid` published last, at this monotonic time; see `publisher` for the parts."""
+    """The last publication of process `pid`, at this monotonic time; see `publisher` for the parts."""
 
     pid: int
     at: float
@@ -99,7 +99,7 @@ class Snapshot:
 
 
 class Calls(Protocol):
-    """What is needed of a `Control`."""
+    """The part of `Control` that snapshots use."""
 
     def call(self, name: str, method: str, *arguments: object) -> Any:
         """Raises `Unavailable` when control is away."""
@@ -132,10 +132,10 @@ class Snapshots:
 
     def _learn(self, read: Read) -> None:
         self._taken_at = self._world.monotonic()
-        told: dict[int, list[RosterRow]] = {}
+        current: dict[int, list[RosterRow]] = {}
         for row in read.roster:
-            told.setdefault(row.supervisor, []).append(row)
-        self._rows = {pid: rows for pid, rows in (self._rows | told).items() if self._world.state_of(pid) not in GONE}
+            current.setdefault(row.supervisor, []).append(row)
+        self._rows = {pid: rows for pid, rows in (self._rows | current).items() if self._world.state_of(pid) not in GONE}
         for name, published in read.counters.items():
             before = self._published.get(name)
             known = before.parts if before is not None and before.pid == published.pid else {}

@@ -1,1 +1,1 @@
-"""The executor: the child process that calls tasks, one at a time, and keeps one job from affecting the next."""
+"""The executor: the child process that calls tasks one at a time and isolates each job from the next."""

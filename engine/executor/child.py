@@ -1,4 +1,4 @@
-"""The main function of an executor, from the template's fork to its exit status."""
+"""The main function of an executor process, from the template's fork to its exit status."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from jobyard.engine.world import World
 
 
 def run_executor(
-    ends: ExecutorDescriptors, *, registry: Registry, world: World, parent: int, title: str, folder: str, log_level: str = "info"
+    descriptors: ExecutorDescriptors, *, registry: Registry, world: World, parent: int, title: str, folder: str,
+    log_level: str = "info",
 ) -> int:  # fmt: skip
-    """Run jobs until the inbox is closed; returns the exit status. An exception ends the process with a traceback."""
-    environment = ChildEnvironment(output=ends.output, world=world, folder=Path(folder))
+    """Run jobs until the inbox is closed, and return the exit status. An exception ends the process with a traceback."""
+    environment = ChildEnvironment(output=descriptors.output, world=world, folder=Path(folder))
     environment.set_up(parent=parent, title=title)
     cut_tcp_connections()
     show_logging(log_level)
     for function in HOOKS.starts:
         function()
-    environment.is_made()
-    executor = Executor(ends, registry=registry, world=world, environment=environment, context=JobContext())
+    environment.finish_setup()
+    executor = Executor(descriptors, registry=registry, world=world, environment=environment, context=JobContext())
     executor.run()
     for function in reversed(HOOKS.stops):
         function()
     atexit._run_exitfuncs()
-    environment.leave()
+    environment.close()
     return EXIT_OK
 
 
 def show_logging(level: str) -> None:
-    """What tasks log with `logging`, at this level and above, goes to stderr, unless the user's modules have configured logging.
+    """Send log records of tasks at this level and above to stderr, unless the user's modules have configured `logging`.
 
-    A task may still configure it: `logging` uses its last resort only as long as there is no handler.
+    A task may still configure it: `logging` uses its last-resort handler only while there is no other.
     """
     if logging.lastResort is not None:
         logging.lastResort.setLevel(level.upper())

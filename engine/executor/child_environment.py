@@ -1,7 +1,7 @@
-"""The environment of a task: signals, standard streams, environment variables, folders. The same for every job of an executor.
+"""The process state that a task runs in: signals, standard streams, environment, folders; identical for every job of a child.
 
-`set_up` creates it in the fresh executor; `clean_up` undoes what a job has changed, which costs almost nothing if the job touched
-nothing. Processes that a task started are killed when it ends: the executor is the subreaper of all its descendants.
+`set_up` establishes it in a fresh child; `restore` undoes a job's changes, and costs next to nothing if the job changed nothing.
+Processes that a task started end with it: the child is the subreaper of all its descendants, so none can escape.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from jobyard.engine.world import World
 
 SECRETS = ("API_TOKEN", "MONGO_URI")
 OUT_OF_MEMORY_SCORE = b"500"
-ROUNDS = 100
-EXIT_OUTRUN = 70
+MAX_KILL_ROUNDS = 100
+EXIT_KILL_FAILED = 70
 
 Handler = Callable[[int, FrameType | None], object] | int | None
 
@@ -38,22 +38,22 @@ HANDLERS: dict[int, Handler] = {
     int(signal.SIGPIPE): int(signal.SIG_IGN), int(signal.SIGXFSZ): int(signal.SIG_IGN),
     int(signal.SIGINT): signal.default_int_handler,
 }  # fmt: skip
-"""Signal dispositions as in any Python program."""
+"""The signal handlers of any Python program."""
 
 _handler_of, _set_handler, _set_mask = _signal.getsignal, _signal.signal, _signal.pthread_sigmask
 _set_timer, _wakeup_fd = _signal.setitimer, _signal.set_wakeup_fd
 _dup2, _umask, _set_recursion_limit = os.dup2, os.umask, sys.setrecursionlimit
-"""The original functions, without conversions to enums, and before `touch_watch` wraps them."""
+"""The original functions, without conversions to enums, taken before `touch_watch` wraps them."""
 
 
 class ChildEnvironment:
-    """The environment of one executor."""
+    """The environment of one child."""
 
     def __init__(self, *, output: int, world: World, folder: Path) -> None:
         self._world = world
         self._output = output
-        self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._at = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._devnull = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._working_folder = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._folder = TemporaryFolder(folder, world)
         self._umask = _umask(0o077)
         _umask(self._umask)
@@ -67,7 +67,8 @@ class ChildEnvironment:
         self._own_threads = 0
 
     def set_up(self, *, parent: int, title: str) -> None:
-        """The first step in the executor: die with the template, leave its session, reset signals, print to the worker."""
+        """Called first in the child: request the parent-death signal, leave the template's session, reset signals, redirect
+        output to the worker."""
         die_with_parent(parent)
         os.setsid()
         adopt_orphans()
@@ -80,43 +81,43 @@ class ChildEnvironment:
         set_title(title)
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_bytes(OUT_OF_MEMORY_SCORE)
-        self._folder.take()
+        self._folder.create()
         self._restore_environment()
-        gc.freeze()  # memory inherited by the fork stays shared as long as the collector does not traverse it
+        gc.freeze()  # memory inherited from the fork stays shared as long as the collector does not traverse it
 
-    def catch(self, number: signal.Signals, handler: Callable[..., None]) -> None:
-        """Record the state that is restored after every job; the last step of setting up."""
+    def install_handler(self, number: signal.Signals, handler: Callable[..., None]) -> None:
+        """Handle this signal from now on; `restore` reinstalls the handler after every job. The last step of setting up."""
         _set_handler(number, handler)
         self._handlers = {number: _handler_of(number) for number in HANDLERS}
 
-    def is_made(self) -> None:
-        """Threads that run now, and changes made until now, belong to the executor and not to a job."""
+    def finish_setup(self) -> None:
+        """Attribute the threads and changes up to now to the child, not to a job."""
         self._own_threads = _thread._count()
         WATCH.is_touched, WATCH.is_spent = True, False
 
     def mark_output(self, mark: bytes) -> None:
-        """Print the mark that separates the output of two attempts, in one write."""
+        """Write a mark that separates earlier output from later output; the write is atomic."""
         os.write(self._output, mark)
 
     @property
     def is_spent(self) -> bool:
-        """Whether the last job changed something that cannot be undone."""
+        """Whether the last job made an irreversible change."""
         return WATCH.is_spent
 
-    def end_what_is_left(self) -> None:
-        """Flush what the task has printed; kill every process that it started."""
+    def end_leftovers(self) -> None:
+        """Flush what the task has printed, and kill every process that it has started, with all descendants."""
         for stream in {id(stream): stream for stream in (*self._streams[1:], sys.stdout, sys.stderr)}.values():
             try:
                 stream.flush()
-            except Exception:  # noqa: BLE001, S110  closed, or replaced by something of the task's
+            except Exception:  # noqa: BLE001, S110  closed, or replaced by an object of the task
                 pass
         if self._is_replaced():
-            WATCH.is_touched = WATCH.is_spent = True  # the object that replaced it may close ours when it is collected
+            WATCH.is_touched = WATCH.is_spent = True  # the replacement may close our descriptor when it is garbage-collected
         if self._is_touched():
             self._kill_descendants()
 
     def restore(self) -> None:
-        """Undo what the task may have changed."""
+        """Undo whatever the task may have changed."""
         if not self._is_touched():
             return
         if [*map(_handler_of, self._handlers)] != [*self._handlers.values()]:
@@ -127,7 +128,7 @@ class ChildEnvironment:
         for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
             _set_timer(timer, 0)
         _umask(self._umask)
-        os.fchdir(self._at)
+        os.fchdir(self._working_folder)
         _set_recursion_limit(self._recursion_limit)
         _socket.setdefaulttimeout(self._socket_timeout)
         self._connect_standard_streams()
@@ -135,7 +136,7 @@ class ChildEnvironment:
         self._restore_environment()
         WATCH.is_touched = False
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Remove the temporary folder."""
         self._folder.remove()
 
@@ -144,12 +145,12 @@ class ChildEnvironment:
 
     def _is_replaced(self) -> bool:
         """Whether a standard stream was replaced or closed."""
-        ours = self._streams
-        return (sys.stdin, sys.stdout, sys.stderr) != tuple(ours) or True in [stream.closed for stream in ours]
+        original = self._streams
+        return (sys.stdin, sys.stdout, sys.stderr) != tuple(original) or True in [stream.closed for stream in original]
 
     def _kill_descendants(self) -> None:
-        """Reap killed processes; a thread of the task may wait for the same ones and reap them first."""
-        for _ in range(ROUNDS):
+        """A thread of the task may be waiting for the same processes and reap them first."""
+        for _ in range(MAX_KILL_ROUNDS):
             if not self._world.has_children():
                 return
             children = self._world.children()
@@ -158,11 +159,11 @@ class ChildEnvironment:
             for child in children:
                 with contextlib.suppress(ChildProcessError):
                     self._world.wait(child)
-        os._exit(EXIT_OUTRUN)  # they multiply faster than they are killed; the kernel kills the rest when this process exits
+        os._exit(EXIT_KILL_FAILED)  # they fork faster than they are killed; template and supervisor kill the rest
 
     def _connect_standard_streams(self) -> None:
-        """Standard input is empty; what is printed, by any program, goes to the worker."""
-        for fd, to in ((self._nothing, 0), (self._output, 1), (self._output, 2)):
+        """Connect stdin to /dev/null, and stdout and stderr to the worker, for this process and every program it starts."""
+        for fd, to in ((self._devnull, 0), (self._output, 1), (self._output, 2)):
             _dup2(fd, to)
         if not self._streams or True in [stream.closed for stream in self._streams]:
             writers = (open(fd, "w", buffering=1, errors="backslashreplace", closefd=False) for fd in (1, 2))
@@ -170,7 +171,7 @@ class ChildEnvironment:
         sys.stdin, sys.stdout, sys.stderr = self._streams
 
     def _restore_environment(self) -> None:
-        """Compared in the form in which `os` keeps it, because decoding all of it for every job would cost more than the job."""
+        """Compares the raw form that `os` keeps, because decoding all variables for every job would cost more than a short job."""
         if self._raw_environment is None or vars(os.environ).get("_data") != self._raw_environment:
             os.environ.clear()
             os.environ.update(self._environment)

@@ -1,11 +1,11 @@
-"""The executor calls tasks, one at a time; whatever a task does, it affects no process but this one.
+"""The child that calls tasks one at a time; a task that crashes takes down this process only.
 
     worker ── inbox: one packet a Run ──▶ child ── outbox: Done, Progressed ──▶ worker
-           ── SIGUSR1, after noting the attempt in the shared page ──▶ an exception in the task
+           ── SIGUSR1, after writing the attempt to the shared page ──▶ an exception in the task
 
-The worker keeps this end of the inbox, too, so it can take back packets that were not read. Tasks run in the main thread, because
-only there can an exception be raised in them. An executor whose job was interrupted, or has changed something that cannot be
-undone, reports so with the outcome and exits.
+The worker keeps a copy of the child's end of the inbox, so it can take back packets that the child has not read yet. Tasks run in
+the main thread, because an exception can only be raised there. After an interrupted job, or one that made an irreversible change,
+the child reports `is_spent` with the outcome and exits.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from jobyard.engine.tasks.parameters import WrongArguments
 from jobyard.engine.tasks.registry import Registry
 from jobyard.engine.world import World
 
-TELL_EVERY_S = 0.1
+PROGRESS_EVERY_S = 0.1
 EXIT_OK = 0
-OURS = (os.path.dirname(__file__) + os.sep, os.path.join(os.path.dirname(os.__file__), "asyncio", ""))
-"""The frames above a task in a traceback, which do not help its author."""
+CALLING_CODE = (os.path.dirname(__file__) + os.sep, os.path.join(os.path.dirname(os.__file__), "asyncio", ""))
+"""Path prefixes of the code that calls tasks; its frames are left out of tracebacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorDescriptors:
-    """The descriptors that the worker passed to the executor."""
+    """The descriptors that the worker passed to the child."""
 
     inbox: socket
     outbox: socket
@@ -51,15 +51,16 @@ class ExecutorDescriptors:
 
 
 class Executor:
-    """Executes one job after the other."""
+    """Executes jobs one after another."""
 
     def __init__(
-        self, ends: ExecutorDescriptors, *, registry: Registry, world: World, environment: ChildEnvironment, context: JobContext
+        self, descriptors: ExecutorDescriptors, *, registry: Registry, world: World, environment: ChildEnvironment,
+        context: JobContext,
     ) -> None:  # fmt: skip
-        self._inbox = ends.inbox
-        self._outbox = ends.outbox
+        self._inbox = descriptors.inbox
+        self._outbox = descriptors.outbox
         self._sending = threading.Lock()  # a thread of the task may report progress
-        self._page = ends.page
+        self._page = descriptors.page
         self._registry = registry
         self._world = world
         self._environment = environment
@@ -67,30 +68,30 @@ class Executor:
         self._pid = os.getpid()
         self._current: Run | None = None
         self._was_interrupted = False
-        self._told_at = 0.0
-        self._untold: bytes | None = None
-        environment.catch(signal.SIGUSR1, self._heed)
+        self._progress_sent_at = 0.0
+        self._unsent_progress: bytes | None = None
+        environment.install_handler(signal.SIGUSR1, self._check_interrupt)
 
     def run(self) -> None:
-        """Run the jobs that arrive, until the inbox is closed or this executor is spent."""
+        """Execute jobs until the inbox is closed or this child is spent."""
         while (packet := receive_packet(self._inbox)) is not None:
             if not self.execute(messages.read_run(packet)):
                 return
 
     def execute(self, run: Run) -> bool:
-        """Call the task, end what it left behind, report, prepare for the next; returns whether there may be a next one."""
+        """Call the task, end what it left running, report the outcome, restore the environment. False: run no further job."""
         if run.is_behind:
             self._environment.mark_output(mark_of(run.job_id, run.attempt))
-        self._told_at = -TELL_EVERY_S
+        self._progress_sent_at = -PROGRESS_EVERY_S
         started = self._world.monotonic()
         outcome = self._outcome_of(run)
         elapsed_s = self._world.monotonic() - started
         if os.getpid() != self._pid:
-            os._exit(EXIT_OK)  # a process that the task forked returned from the task; only the executor itself reports
-        is_spent = self._end_what_is_left() or self._was_interrupted
-        if self._untold is not None:
-            self._send(self._untold)
-            self._untold = None
+            os._exit(EXIT_OK)  # the task forked and its child returned here: it must not report an outcome
+        is_spent = self._end_leftovers() or self._was_interrupted
+        if self._unsent_progress is not None:
+            self._send(self._unsent_progress)
+            self._unsent_progress = None
         self._send(messages.done(run, outcome, elapsed_s=elapsed_s, is_spent=is_spent))
         if not is_spent:
             self._environment.restore()
@@ -105,23 +106,23 @@ class Executor:
         except WrongArguments as wrong:
             return failure(f"WrongArguments: {wrong}", unrecoverable=True)
         except BaseException as wrong:  # the conversion may call code of the task's, such as `__post_init__`
-            return raised(wrong, ours=OURS, is_final=task.retry_rules.is_final)
+            return raised(wrong, ours=CALLING_CODE, is_final=task.retry_rules.is_final)
         try:
             with executing(self._job_of(run)):
                 self._current = run
                 try:
-                    self._heed()
+                    self._check_interrupt()
                     value = self._context.call(call)
                 finally:
                     self._current = None
             return success(value)
-        except BaseException as wrong:  # whatever a task raises is a failed attempt
-            return raised(wrong, ours=OURS, is_final=task.retry_rules.is_final)
+        except BaseException as wrong:  # any exception of a task is its failure
+            return raised(wrong, ours=CALLING_CODE, is_final=task.retry_rules.is_final)
 
-    def _end_what_is_left(self) -> bool:
-        """Whether this executor is spent. Whatever goes wrong in the clean-up, the outcome is known and must be reported."""
+    def _end_leftovers(self) -> bool:
+        """Whether this child is spent. An error in the clean-up must not prevent the known outcome from being sent."""
         try:
-            self._environment.end_what_is_left()
+            self._environment.end_leftovers()
         except Exception:
             with contextlib.suppress(Exception):
                 traceback.print_exc(file=sys.__stderr__)
@@ -131,29 +132,29 @@ class Executor:
     def _job_of(self, run: Run) -> CurrentJob:
         return CurrentJob(
             job_id=run.job_id, attempt=run.attempt, epoch=run.epoch, retry_count=run.retry_count,
-            deadline=self._world.now() + timedelta(seconds=run.timeout_s), report=self._tell,
+            deadline=self._world.now() + timedelta(seconds=run.timeout_s), report=self._report_progress,
         )  # fmt: skip
 
-    def _heed(self, *signalled: object) -> None:
-        """SIGUSR1: end the attempt that the page names, if it is the one that runs."""
+    def _check_interrupt(self, *signalled: object) -> None:
+        """Raise the requested exception if the shared page names the running attempt. Also the SIGUSR1 handler."""
         run = self._current
         if run is None:
             return
-        why = self._page.asked_of(run.job_id, run.attempt)
+        why = self._page.request_for(run.job_id, run.attempt)
         if why is not None:
             self._was_interrupted = True
             raise INTERRUPTIONS[why][0](INTERRUPTIONS[why][1])
 
-    def _tell(self, job: CurrentJob, fraction: float, note: str) -> None:
-        """Report progress, at most a few times a second, since people read it. The last report is always sent."""
-        told = messages.progressed(job.job_id, job.attempt, fraction, note)
+    def _report_progress(self, job: CurrentJob, fraction: float, note: str) -> None:
+        """Send progress at most once in `PROGRESS_EVERY_S`; the latest report is always sent when the job ends."""
+        message = messages.progressed(job.job_id, job.attempt, fraction, note)
         now = self._world.monotonic()
-        if now - self._told_at < TELL_EVERY_S:
-            self._untold = told
+        if now - self._progress_sent_at < PROGRESS_EVERY_S:
+            self._unsent_progress = message
             return
-        self._told_at = now
-        self._untold = None
-        self._send(told)
+        self._progress_sent_at = now
+        self._unsent_progress = None
+        self._send(message)
 
     def _send(self, message: bytes) -> None:
         with self._sending:

@@ -1,7 +1,8 @@
-"""What executors inherit of what the user's modules opened at import: everything, except for TCP connections.
+"""Descriptors that the user's modules opened at import, and that executors inherit.
 
-Files, SQLite databases and datagram sockets work in every executor. A TCP connection does not: executors would read each other's
-responses. So each executor cuts its copy, as if the peer had closed it, and clients that keep connections alive reconnect.
+Files, SQLite databases and datagram sockets work in every executor. A TCP connection does not: executors that share one would
+read each other's responses. So each executor disconnects its copy, as if the peer had closed it, and clients that keep connections
+alive reconnect.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ WRITERS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
 
 def flush_open_files() -> None:
-    """Flush files in the template before the first fork; otherwise every executor writes the buffers again. Text before bytes."""
+    """Called in the template before the first fork: otherwise every executor would write the buffered data again.
+
+    Text layers are flushed before the binary buffers below them.
+    """
     writers = [one for one in gc.get_objects() if type(one) in WRITERS]
     for writer in sorted(writers, key=lambda one: not isinstance(one, io.TextIOWrapper)):
         with contextlib.suppress(ValueError, OSError):
@@ -27,25 +31,26 @@ def flush_open_files() -> None:
 
 
 def tcp_peers() -> dict[int, str]:
-    """The peers of this process's TCP connections, by descriptor."""
+    """The peer address of each TCP connection of this process, by descriptor."""
     return dict(_tcp_connections())
 
 
 def cut_tcp_connections() -> None:
-    """In a fresh executor: every TCP connection reads as closed from now on; the template's own copy is unaffected."""
-    cut = None
+    """Called in a fresh executor: every inherited TCP connection reads as closed; the template's copy is not affected."""
+    closed = None
     for fd, _ in list(_tcp_connections()):
-        if cut is None:
-            cut, far = socketpair()
-            far.close()
-        os.dup2(cut.fileno(), fd, inheritable=os.get_inheritable(fd))
-    if cut is not None:
-        cut.close()
+        if closed is None:
+            closed, peer = socketpair()
+            peer.close()
+        os.dup2(closed.fileno(), fd, inheritable=os.get_inheritable(fd))
+    if closed is not None:
+        closed.close()
 
 
 @contextlib.contextmanager
 def _without_default_timeout() -> Iterator[None]:
-    """With a default timeout set by a module, wrapping a socket would make it non-blocking in every process that shares it."""
+    """Wrapping a descriptor under a default timeout, which a module may have set, would make the shared socket non-blocking in
+    every process."""
     timeout = _socket.getdefaulttimeout()
     _socket.setdefaulttimeout(None)
     try:

@@ -1,6 +1,6 @@
-"""How a worker interrupts a task: a page that worker and executor share names the attempt that must end, and why; SIGUSR1 follows.
+"""Interrupt requests from a worker to a task: a shared page names the attempt and the reason, and SIGUSR1 makes the child read it.
 
-So a signal that arrives late, when the executor already runs another job, interrupts nothing.
+A signal that arrives late, when the child already runs another job, therefore interrupts nothing.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import os
 import struct
 from enum import Enum
 
-_WORD = struct.Struct(">c24sI")
+_REQUEST = struct.Struct(">c24sI")
 
 
 class Why(Enum):
-    """Why the attempt must end."""
+    """The reason for an interrupt."""
 
     TIMEOUT = b"T"
     CANCEL = b"C"
@@ -22,10 +22,10 @@ class Why(Enum):
 
 
 class InterruptPage:
-    """One page of an anonymous file, shared by every process that has its descriptor."""
+    """A page of an anonymous file, shared by all processes that have its descriptor."""
 
     def __init__(self, fd: int) -> None:
-        """The caller keeps the descriptor."""
+        """The caller keeps ownership of the descriptor."""
         self._page = mmap.mmap(fd, mmap.PAGESIZE)
 
     @staticmethod
@@ -36,12 +36,12 @@ class InterruptPage:
         return fd
 
     def ask(self, why: Why, job_id: str, attempt: int) -> None:
-        """Name the attempt that must end."""
-        _WORD.pack_into(self._page, 0, why.value, job_id.encode(), attempt)
+        """Request that this attempt ends."""
+        _REQUEST.pack_into(self._page, 0, why.value, job_id.encode(), attempt)
 
-    def asked_of(self, job_id: str, attempt: int) -> Why | None:
-        """Why this attempt must end; None if it need not."""
-        why, *named = _WORD.unpack_from(self._page)
+    def request_for(self, job_id: str, attempt: int) -> Why | None:
+        """The reason why this attempt must end, or None."""
+        why, *named = _REQUEST.unpack_from(self._page)
         return Why(why) if named == [job_id.encode(), attempt] else None
 
     def close(self) -> None:

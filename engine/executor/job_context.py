@@ -1,6 +1,6 @@
-"""The context in which a job runs: a copy of its executor's context, inside the `@around_job` functions, in its event loop.
+"""Calls each task in a copy of the child's context, inside the `@around_job` hooks, and runs coroutines in the child's event loop.
 
-So context variables and decimal settings of one job do not affect the next.
+Context variables and decimal settings of one job are therefore not visible to the next.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ TaskCall = Callable[[], Any]
 
 
 class Runner(Protocol):
-    """See `coroutines.CoroutineRunner`, which is loaded with `asyncio` for the first coroutine."""
+    """See `coroutines.CoroutineRunner`, which is loaded, together with `asyncio`, for the first coroutine."""
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> object:
-        """Run the coroutine; returns its result."""
+        """The coroutine's return value."""
 
 
 class JobContext:
-    """The job context of one executor; created after its `on_child_start` functions have run."""
+    """The context of one child; created after its `on_child_start` functions have run."""
 
     def __init__(self) -> None:
         self._decimal = importlib.import_module("decimal") if "decimal" in sys.modules else None
@@ -33,11 +33,11 @@ class JobContext:
         self._runner: Runner | None = None
 
     def call(self, task_call: TaskCall) -> object:
-        """Call the task; returns its result, or that of its coroutine."""
+        """The return value of the task function, or of the coroutine that it returns."""
         return contextvars.copy_context().run(self._call_around if HOOKS.around else self._call, task_call)
 
     def _call_around(self, task_call: TaskCall) -> object:
-        """The `@around_job` functions see the task's exception, but cannot turn it into a success."""
+        """Call the task inside the hooks. A hook receives the task's exception but cannot suppress it."""
         wrong: BaseException | None = None
         with HOOKS.around_this_job():
             try:
@@ -53,9 +53,9 @@ class JobContext:
         if self._decimal is not None and self._decimal_context is not None:
             self._decimal.setcontext(self._decimal_context.copy())
         value = task_call()
-        return self._run_to_its_end(value) if inspect.iscoroutine(value) else value
+        return self._run_coroutine(value) if inspect.iscoroutine(value) else value
 
-    def _run_to_its_end(self, coroutine: Coroutine[Any, Any, Any]) -> object:
+    def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> object:
         if self._runner is None:
             runner: Runner = importlib.import_module("jobyard.engine.executor.coroutines").CoroutineRunner()
             self._runner = runner

@@ -1,9 +1,9 @@
-"""The messages between a worker and an executor, on the executor's side; the worker's side is `worker.executor_codec`.
+"""The messages between a worker and an executor, executor side; the worker side is `worker.executor_codec`.
 
     worker ── Run, one packet each ──▶ executor ── Done, Progressed, framed on a stream ──▶ worker
 
-A message is one line of JSON, followed by JSON that is not decoded on the way: a job's payload or result. On the stream it is
-preceded by the length of both, four bytes, big-endian. Standard library only.
+A message is one line of JSON, followed by data that is already JSON and is not decoded on the way: a job's payload or result. On
+the stream each message is preceded by its total length as a four-byte big-endian integer. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Run(NamedTuple):
-    """Run one attempt. `is_behind`: others wait or run before it in the same executor."""
+    """Run one attempt. `is_behind`: other attempts run or wait before it in the same child."""
 
     job_id: str
     attempt: int
@@ -32,15 +32,15 @@ class Run(NamedTuple):
 
 
 def read_run(packet: bytes) -> Run:
-    """Decode the worker's packet: the fields in order as a JSON array, then the payload."""
+    """Decode a packet: the fields in order as a JSON array, then the payload."""
     head, _, payload = packet.partition(b"\n")
     return Run._make((*json.loads(head), payload))
 
 
 def done(run: Run, outcome: TaskOutcome, *, elapsed_s: float, is_spent: bool) -> bytes:
-    """How the attempt ended, and how long it ran, in seconds. `is_spent`: this executor exits now, so that no other job is
-    affected by what this one changed. Fields that are left out have their defaults. A success is written without an encoder, which
-    would cost more than the rest of a short job.
+    """Encode the outcome of an attempt and its duration in seconds. `is_spent`: this child exits now, so that no other job sees
+    what this one changed. Omitted fields have their defaults. A success is formatted without the JSON encoder, which would cost
+    more than the rest of a short job.
     """
     if outcome.status == SUCCESS and not is_spent:
         attempt = f'{{"kind":"done","job_id":"{run.job_id}","attempt":{run.attempt},"elapsed_s":{elapsed_s!r},"status":"success"}}'
@@ -54,12 +54,12 @@ def done(run: Run, outcome: TaskOutcome, *, elapsed_s: float, is_spent: bool) ->
 
 
 def progressed(job_id: str, attempt: int, fraction: float, note: str) -> bytes:
-    """The task's progress: a fraction from 0 to 1, and a note."""
+    """Encode the progress of a task: a fraction from 0 to 1 and a note."""
     return _framed({"kind": "progressed", "job_id": job_id, "attempt": attempt, "fraction": fraction, "note": note}, b"")
 
 
-def _framed(told: dict[str, object], rest: bytes) -> bytes:
-    return _joined(_to_json(told).encode(), rest)
+def _framed(fields: dict[str, object], rest: bytes) -> bytes:
+    return _joined(_to_json(fields).encode(), rest)
 
 
 def _joined(head: bytes, rest: bytes) -> bytes:

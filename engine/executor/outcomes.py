@@ -1,6 +1,6 @@
-"""Turns what a task returns or raises into an outcome, all of whose parts are bounded and can be stored.
+"""Turns the return value or exception of a task into an outcome whose parts are bounded in size and can be stored.
 
-Standard library only, because this runs in the users' interpreter. The worker converts it to a `jobs.job.Outcome`.
+Standard library only, because it runs in the user's interpreter. The worker converts it to a `jobs.job.Outcome`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jobyard.engine.tasks.context import Interrupted, Retry, Unrecoverable
 
 MAX_RESULT_BYTES = 1 << 20
 MAX_ERROR_CHARS = 4_000
-"""Up to four bytes each: 16 KiB."""
+"""At most four bytes each, so 16 KiB."""
 MAX_RETRY_DELAY_S = 315_360_000
 SUCCESS, FAILED = "success", "failed"
 """The values of `jobs.job.ExecutionStatus`."""
@@ -23,7 +23,7 @@ SUCCESS, FAILED = "success", "failed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOutcome:
-    """How an execution ended; the fields of `jobs.job.Outcome`."""
+    """How an execution ended, as reported by its process; has the fields of `jobs.job.Outcome`."""
 
     status: str
     result: bytes | None = None
@@ -48,58 +48,58 @@ def success(value: object) -> TaskOutcome:
 def raised(
     wrong: BaseException, *, ours: str | tuple[str, ...], is_final: Callable[[BaseException], bool] = lambda wrong: False
 ) -> TaskOutcome:  # fmt: skip
-    """The task raised this; `SystemExit` and `KeyboardInterrupt` are failures. `ours`: the folders of the files that called it.
+    """The task raised this exception; `SystemExit` and `KeyboardInterrupt` are failures too.
 
-    `is_final`: whether the task's options rule out another attempt.
+    `ours`: path prefixes of the files that called the task. `is_final`: whether the task's options rule out another attempt.
     """
     match wrong:
-        case Interrupted():  # the worker knows the reason and adds it
+        case Interrupted():  # the worker requested it and words the error
             return failure(str(wrong), _traceback_of(wrong, ours))
         case Retry(delay_s=delay_s) if not is_final(wrong):
-            return _wish(delay_s, str(wrong))
+            return _retry_request(delay_s, str(wrong))
         case _:
-            words = _shown(lambda: f"{type(wrong).__name__}: {wrong}", otherwise=type(wrong).__name__)
+            message = _text_or(type(wrong).__name__, lambda: f"{type(wrong).__name__}: {wrong}")
             is_over = isinstance(wrong, Unrecoverable) or is_final(wrong)
-            return failure(words, _traceback_of(wrong, ours), unrecoverable=is_over)
+            return failure(message, _traceback_of(wrong, ours), unrecoverable=is_over)
 
 
-def failure(words: str, traceback_words: str | None = None, *, unrecoverable: bool = False) -> TaskOutcome:
-    """A failure with this message."""
+def failure(error: str, traceback_text: str | None = None, *, unrecoverable: bool = False) -> TaskOutcome:
+    """The task failed with this error message."""
     return TaskOutcome(
-        status=FAILED, error=_bounded(words), traceback=traceback_words, unrecoverable=unrecoverable
+        status=FAILED, error=_bounded(error), traceback=traceback_text, unrecoverable=unrecoverable
     )  # fmt: skip
 
 
-def _wish(delay_s: float | None, words: str) -> TaskOutcome:
+def _retry_request(delay_s: float | None, message: str) -> TaskOutcome:
     if delay_s is not None:
         is_number = isinstance(delay_s, int | float) and not isinstance(delay_s, bool)
         if not (is_number and 0 <= delay_s <= MAX_RETRY_DELAY_S):
-            given = _shown(lambda: repr(delay_s))
+            given = _text_or("", lambda: repr(delay_s))
             return failure(f"Retry(delay_s=…) takes a number from 0 to {MAX_RETRY_DELAY_S}, not {given}")
-    return TaskOutcome(status=FAILED, error=_bounded(f"Retry: {words}"), retry_delay_s=delay_s)
+    return TaskOutcome(status=FAILED, error=_bounded(f"Retry: {message}"), retry_delay_s=delay_s)
 
 
-def _traceback_of(wrong: BaseException, ours: str | tuple[str, ...]) -> str | None:
-    """The traceback from the task's first line on, since its callers do not help the task's author; the last part of a long one."""
+def _traceback_of(wrong: BaseException, calling_code: str | tuple[str, ...]) -> str | None:
+    """The traceback from the task's first frame on; only the end of a long one is kept."""
 
-    def first_of_the_task(trace: TracebackType | None) -> TracebackType | None:
-        while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
+    def first_task_frame(trace: TracebackType | None) -> TracebackType | None:
+        while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(calling_code):
             trace = trace.tb_next
         return trace
 
-    words = _shown(lambda: "".join(traceback.format_exception(type(wrong), wrong, first_of_the_task(wrong.__traceback__))))
-    return _bounded(words) if len(words) <= MAX_ERROR_CHARS else "…" + _bounded(words[-MAX_ERROR_CHARS:])
+    text = _text_or("", lambda: "".join(traceback.format_exception(type(wrong), wrong, first_task_frame(wrong.__traceback__))))
+    return _bounded(text) if len(text) <= MAX_ERROR_CHARS else "…" + _bounded(text[-MAX_ERROR_CHARS:])
 
 
-def _shown(show: Callable[[], str], *, otherwise: str = "") -> str:
-    """The object as text, unless converting it raises."""
+def _text_or(default: str, build: Callable[[], str]) -> str:
+    """The text, or the default if building it raises: `__str__` and `__repr__` may be the task's own code."""
     try:
-        return show()
-    except BaseException:  # this runs the task's own code
-        return otherwise
+        return build()
+    except BaseException:
+        return default
 
 
 def _bounded(text: str) -> str:
-    """Truncated, and without characters that cannot be stored."""
+    """Truncate the text, and replace characters that cannot be stored."""
     text = text[: MAX_ERROR_CHARS + 1].encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
     return text if len(text) <= MAX_ERROR_CHARS else text[:MAX_ERROR_CHARS] + "…"

@@ -1,7 +1,8 @@
-"""Packets: one socket packet contains one whole message, so exactly one reader gets it.
+"""Packets: one socket packet holds one whole message, so exactly one of several readers receives it.
 
-A message too large for a packet travels in an anonymous file, whose descriptor is attached to an empty packet. Messages are bytes
-here; `executor.messages` and `template.messages` define their contents. Standard library only.
+A message too large for a packet is sent in an anonymous file, whose descriptor accompanies a marker packet. Messages are bytes
+here; `executor.messages` and `template.messages` define their contents. Standard library only: it also runs in the user's
+interpreter.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def packet_pair() -> tuple[socket, socket]:
 
 
 def send_packet(sock: socket, data: bytes, fds: Sequence[int] = ()) -> bool:
-    """Send without blocking, with these descriptors; False if the other end has too much unread."""
+    """Send without blocking, with these descriptors; False if the receiver's buffer is full."""
     try:
         if len(data) <= MAX_PACKET_BYTES:
             sock.sendmsg([data], _rights(fds), AT_ONCE) if fds else sock.send(data, AT_ONCE)
@@ -47,7 +48,7 @@ def send_packet(sock: socket, data: bytes, fds: Sequence[int] = ()) -> bool:
 
 
 def receive_packet(sock: socket, *, wait: bool = True) -> bytes | None:
-    """The next message, without descriptors; None at the end, or if there is none and `wait` is False."""
+    """The next message, on a socket that carries no descriptors. None at the end, or if there is none and `wait` is False."""
     try:
         return receive_with_descriptors(sock, wait=wait)[0] or None
     except BlockingIOError:
@@ -55,7 +56,7 @@ def receive_packet(sock: socket, *, wait: bool = True) -> bytes | None:
 
 
 def receive_with_descriptors(sock: socket, *, wait: bool = False) -> tuple[bytes, list[int]]:
-    """The next message, empty at the end, and the descriptors attached to it. Raises `BlockingIOError` if there is none."""
+    """The next message, empty at the end, and the descriptors sent with it. Raises `BlockingIOError` if there is none."""
     data, rights, _, _ = sock.recvmsg(MAX_PACKET_BYTES, _RIGHTS_BYTES, MSG_CMSG_CLOEXEC | (0 if wait else MSG_DONTWAIT))
     fds = [fd for _, _, right in rights for fd in array.array("i", right)]
     return (_read_file(fds.pop(0)), fds) if data == IN_A_FILE and fds else (data, fds)

@@ -1,4 +1,4 @@
-"""An executor's own temporary folder: what a job leaves there is removed before the next one begins."""
+"""An executor's private temporary folder; files that a job leaves there are removed before the next job begins."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from jobyard.engine.world import World
 
 FILE_CLOCK_S = 0.05
+"""Longer than the resolution of the file system's timestamps."""
 
 
 class TemporaryFolder:
@@ -22,9 +23,9 @@ class TemporaryFolder:
         self._changed_ns = self._empty_since_ns = 0
         self._changed_seen_at = 0.0
 
-    def take(self) -> None:
-        """Create it, and remove those of executors that are gone."""
-        with contextlib.suppress(OSError):  # a full disk, for example: tasks that need no folder can still run
+    def create(self) -> None:
+        """Create it, and remove the folders of executors that no longer exist."""
+        with contextlib.suppress(OSError):  # disk full: tasks that need no folder can still run
             for folder in self.path.parent.glob("[0-9]*"):
                 if folder == self.path or not Path("/proc", folder.name).exists():
                     shutil.rmtree(folder, ignore_errors=True)
@@ -32,7 +33,7 @@ class TemporaryFolder:
         tempfile.tempdir = str(self.path)
 
     def empty(self) -> None:
-        """Remove what the last job left in it."""
+        """Remove the files of the last job."""
         tempfile.tempdir = str(self.path)
         with contextlib.suppress(OSError):
             if self._is_untouched() or not os.listdir(self.path):
@@ -42,13 +43,13 @@ class TemporaryFolder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def remove(self) -> None:
-        """Remove it."""
+        """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _is_untouched(self) -> bool:
-        """Whether nothing was added or removed since it was found empty, by its change time, which no task can set.
+        """Whether no entry was added or removed since it was found empty, judged by its ctime, which a task cannot set.
 
-        The system's clock for files ticks every few milliseconds, so a time counts only once it has been the same for longer.
+        Timestamps of files advance every few milliseconds, so a ctime is trusted only after it was stable for longer.
         """
         changed_ns = os.stat(self.path).st_ctime_ns
         if changed_ns == self._empty_since_ns:

@@ -1,4 +1,4 @@
-"""Sets a process's title without a package: overwrites the arguments in its memory, so it is at most as long as they were."""
+"""Sets the process title without a package, by overwriting the arguments in memory; it is at most as long as they were."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ctypes
 from pathlib import Path
 
 ARGUMENTS_BEGIN, ARGUMENTS_END = 45, 46
-"""The positions of the addresses in `/proc/self/stat`, counted from the state."""
+"""Fields of `/proc/self/stat` that hold the addresses, counted from the state field."""
 
 MAX_NAME_CHARS = 15
 

@@ -1,9 +1,9 @@
-"""Detects whether a job has changed anything in its process that must be undone: by audit events and a few wrapped functions.
+"""Detects, by audit events and wrapped calls, whether a job has changed process state that the next job must not see.
 
     untouched ──▶ nothing to undo      touched ──▶ `ChildEnvironment.restore`      spent ──▶ the child is replaced
 
-It is installed before the user's modules are imported, so that `from os import umask` is seen, too. Changes by native code are not
-seen; they are undone after the next job that is seen to change something.
+Installed before the user's modules are imported, so that `from os import umask` is covered too. Changes made by native code are
+not detected; they are undone after the next job that is detected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-QUIET = frozenset(
+HARMLESS_EVENTS = frozenset(
     {
         "builtins.id", "code.__new__", "compile", "exec", "marshal.loads", "object.__delattr__", "object.__getattr__",
         "object.__setattr__", "os.listdir", "os.scandir", "os.walk", "os.fwalk", "pickle.find_class", "socket.__new__",
@@ -29,9 +29,9 @@ QUIET = frozenset(
         "sys.set_asyncgen_hooks_firstiter", "sys.unraisablehook", "urllib.Request",
     }
 )  # fmt: skip
-"""Audit events that leave nothing behind; any other event may."""
+"""Audit events that change no process state; any other event may."""
 
-IRREVERSIBLE = frozenset({"resource.prlimit", "resource.setrlimit"})
+IRREVERSIBLE_EVENTS = frozenset({"resource.prlimit", "resource.setrlimit"})
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 TOUCHING_CALLS: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
@@ -54,28 +54,28 @@ SPENDING_CALLS: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
 
 
 class TouchWatch:
-    """The watch of one process; it keeps working after a fork."""
+    """The detector of one process."""
 
     def __init__(self) -> None:
         self.is_touched = True
         self.is_spent = False
 
     def install(self) -> None:
-        """Start watching; it cannot be stopped."""
+        """Start detecting; audit hooks cannot be removed."""
         for module, names in TOUCHING_CALLS:
             self._wrap(module, names, self._note_touch)
         for module, names in SPENDING_CALLS:
             self._wrap(module, names, self._note_spent)
         self._wrap_setlocale()
-        sys.addaudithook(self._hear)
+        sys.addaudithook(self._note_event)
 
-    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
-        if event in QUIET:
+    def _note_event(self, event: str, args: tuple[Any, ...]) -> None:
+        if event in HARMLESS_EVENTS:
             return
         if event == "open" and isinstance(args[2], int) and not args[2] & WRITING:
             return
         self.is_touched = True
-        if event in IRREVERSIBLE:
+        if event in IRREVERSIBLE_EVENTS:
             self.is_spent = True
 
     def _note_touch(self) -> None:
@@ -90,7 +90,7 @@ class TouchWatch:
                 setattr(module, name, _noting(getattr(module, name), note))
 
     def _wrap_setlocale(self) -> None:
-        """`locale` takes the function from `_locale` when it is imported; without a second argument a call only reads."""
+        """`locale` copies `setlocale` from `_locale` at import; without a second argument it only queries."""
         original = _locale.setlocale
 
         @functools.wraps(original)
@@ -114,4 +114,4 @@ def _noting(function: Callable[..., Any], note: Callable[[], None]) -> Callable[
 
 
 WATCH = TouchWatch()
-"""The watch of this process."""
+"""The detector of this process."""

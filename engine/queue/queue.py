@@ -27,22 +27,17 @@ from jobyard.engine.queue.leases import Lease, Leases
 from jobyard.engine.store.port import Due, Served, Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.hub import Envelope, Network, Peer
-from jobyard.engine.wire.messages import (
+from jobyard.engine.wire.messages import Closed, GetItems, Json, Ping, Refused, Wake
+from jobyard.engine.wire.queue_messages import (
     Ack,
-    Closed,
     Delivery,
     Extend,
-    GetItems,
-    Json,
     Leased,
-    Ping,
     Push,
-    Refused,
     Release,
     Reserve,
     Room,
     Undelivered,
-    Wake,
     Want,
     WatcherGone,
     Withdrawn,

@@ -28,7 +28,8 @@ from jobyard.engine.logs import Log
 from jobyard.engine.metrics import Minutes, Totals
 from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, NotUnique, Store
 from jobyard.engine.wire.hub import Peer
-from jobyard.engine.wire.messages import Accepted, Begun, Expired, Message, Refused, Submit
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Accepted, Begun, Expired, Refused, Submit
 from jobyard.engine.world import World
 
 JOBS_A_TURN = 2_000

@@ -32,6 +32,7 @@ from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.why import rules as reasons
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged
 from jobyard.engine.wire.hub import Envelope, Network
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     CancelAsked,
     CancelJob,
@@ -46,7 +47,6 @@ from jobyard.engine.wire.messages import (
     ListExecutions,
     ListOutputs,
     ListTasks,
-    Message,
     Outputs,
     Ping,
     Refused,

@@ -65,8 +65,8 @@ class Commands:
         self._pending: list[Pending] = []
         self._settled: list[Settled] = []
 
-    def obey(self, command: Command) -> None:
-        """Begin."""
+    def execute(self, command: Command) -> None:
+        """Begin to execute the command; its outcome is in `settled` when it is known."""
         steps = {RESTART: self._restart, DRAIN: self._drain, LOG_LEVEL: self._set_level, RELOAD: self._begin_reload}
         step = steps.get(command.verb)
         if step is None:
@@ -78,7 +78,7 @@ class Commands:
         """Outcomes since the last call."""
         for pending in [pending for pending in self._pending if pending.is_done]:
             self._pending.remove(pending)
-            self._settle(pending.command, ok=True, message=_told(pending))
+            self._settle(pending.command, ok=True, message=_success_message(pending))
         done, self._settled = self._settled, []
         return done
 
@@ -98,8 +98,7 @@ class Commands:
         if row is None:
             return
         if row.spec.role not in self._drainable:
-            words = f"{command.argument} cannot be drained, only restarted"
-            self._settle(command, ok=False, message=words)
+            self._settle(command, ok=False, message=f"{command.argument} cannot be drained, only restarted")
             return
         if row.state is ProcessState.DRAINED:
             self._settle(command, ok=True, message=f"{command.argument} is drained already; bin/jobyard restart starts it again")
@@ -118,14 +117,14 @@ class Commands:
     def _begin_reload(self, command: Command) -> None:
         self._reload(lambda ok, message: self._settle(command, ok=ok, message=message))
 
-    # ---- small things
+    # ---- helpers
 
     def _row(self, command: Command) -> Row | None:
         rows = {row.spec.name: row for row in self._supervisor.rows}
         row = rows.get(command.argument)
         if row is None:
-            words = f"there is no process {command.argument!r} to {command.verb}; there are: {', '.join(rows)}"
-            self._settle(command, ok=False, message=words)
+            message = f"there is no process {command.argument!r} to {command.verb}; there are: {', '.join(rows)}"
+            self._settle(command, ok=False, message=message)
         return row
 
     def _pend(self, command: Command, row: Row) -> None:
@@ -139,7 +138,7 @@ class Commands:
         self._settled.append(Settled(id=command.id, ok=ok, message=message))
 
 
-def _told(pending: Pending) -> str:
+def _success_message(pending: Pending) -> str:
     name = pending.command.argument
     if pending.command.verb == DRAIN:
         return f"{name} is drained and stays stopped until bin/jobyard restart {name}"

@@ -35,57 +35,58 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 class ControlLink:
     """The connections of one supervisor."""
 
-    def __init__(self, tells: Channel, hears: Channel, *, supervisor: str) -> None:
-        self._tells = tells
-        self._hears = hears
+    def __init__(self, reports: Channel, commands: Channel, *, supervisor: str) -> None:
+        self._reports = reports
+        self._commands = commands
         self._supervisor = supervisor
         self._roster: list[RosterRow] = []
-        self._told: list[RosterRow] = []
+        self._sent_roster: list[RosterRow] = []
         self._connection = 0
         self._settled: deque[Settled] = deque()
 
     @property
-    def bells(self) -> tuple[int, int]:
+    def wakeup_fds(self) -> tuple[int, int]:
         """Descriptors for the loop to watch."""
-        return self._tells.bell, self._hears.bell
+        return self._reports.wakeup_fd, self._commands.wakeup_fd
 
     @property
-    def is_told(self) -> bool:
+    def is_roster_published(self) -> bool:
         """Whether control has acknowledged the latest roster."""
-        return self._tells.is_free and self._told == self._roster and self._connection == self._tells.connections
+        is_current = self._sent_roster == self._roster and self._connection == self._reports.connections
+        return is_current and self._reports.is_free
 
-    def turn(self, *, rang: bool) -> list[Command]:
-        """Proceed if a bell is readable or a retry is due; the commands that arrived."""
-        if not rang and self.sleep_s() > 0:
+    def tick(self, *, is_readable: bool) -> list[Command]:
+        """Proceed if a wake-up descriptor is readable or a retry is due; returns the commands that arrived."""
+        if not is_readable and self.sleep_s() > 0:
             return []
-        self._tells.turn()
-        self._tells.answers()
-        self._hears.turn()
-        came = [msgspec.convert(answer, Command) for answer in self._hears.answers() if answer is not None]
-        if self._hears.is_free:
-            self._hears.ask(COMMANDS, "take", self._supervisor)
-        return came
+        self._reports.tick()
+        self._reports.answers()
+        self._commands.tick()
+        arrived = [msgspec.convert(answer, Command) for answer in self._commands.answers() if answer is not None]
+        if self._commands.is_free:
+            self._commands.ask(COMMANDS, "take", self._supervisor)
+        return arrived
 
-    def tell(self, roster: list[RosterRow], settled: list[Settled]) -> None:
-        """Report the state after a tick; only changes are sent."""
+    def report(self, roster: list[RosterRow], settled: list[Settled]) -> None:
+        """Report the state after an iteration of the supervisor's loop; only changes are sent."""
         self._settled.extend(settled)
         self._roster = roster
-        if not self._tells.is_free:
+        if not self._reports.is_free:
             return
-        if self._told != roster or self._connection != self._tells.connections:
-            self._connection, self._told = self._tells.connections, roster
-            self._tells.ask(ROSTER, "write", self._supervisor, roster)
+        if self._sent_roster != roster or self._connection != self._reports.connections:
+            self._connection, self._sent_roster = self._reports.connections, roster
+            self._reports.ask(ROSTER, "write", self._supervisor, roster)
         elif self._settled:
             done = self._settled.popleft()
-            self._tells.ask(COMMANDS, "settle", done.id, done.ok, done.message)
+            self._reports.ask(COMMANDS, "settle", done.id, done.ok, done.message)
 
     def sleep_s(self) -> float:
-        """The longest time until the next call."""
-        return min(self._tells.sleep_s(), self._hears.sleep_s())
+        """The longest time until the next `tick`."""
+        return min(self._reports.sleep_s(), self._commands.sleep_s())
 
     def close(self) -> None:
-        """Remove this supervisor from the roster and close."""
-        if self._tells.is_free:
-            self._tells.ask(ROSTER, "remove", self._supervisor)
-        self._tells.close()
-        self._hears.close()
+        """Remove this supervisor from the roster, and close both connections."""
+        if self._reports.is_free:
+            self._reports.ask(ROSTER, "remove", self._supervisor)
+        self._reports.close()
+        self._commands.close()

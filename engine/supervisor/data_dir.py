@@ -1,11 +1,11 @@
-"""The data folder: who may use it, and who uses it now.
+"""The data folder, its locks, and the starts that are using it.
 
     DATA_DIR/          created with mode 0700
-      lock             held by every start on this folder: shared by single components, alone by start-all
-      run/<who>.pid    one for each start (`start-all`, `worker-7001`): locked for as long as it runs, its pid inside
-      run/…            sockets (`RunDir`), proofs of death (`ProofsOfDeath`), the catalog of tasks
+      lock             locked by every start on this folder: shared by single components, exclusively by start-all
+      run/<who>.pid    one for each start (`start-all`, `worker-7001`): contains its pid, and is locked as long as it runs
+      run/…            sockets (`RunDir`), proofs of death (`ProofsOfDeath`), the task catalog
 
-A pid in a file whose lock is free means nothing. The store owns the database in the folder.
+A pid in a file that is not locked means nothing. The database in the folder belongs to the store.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ UNFIT_REMEDY = "make it a folder of yours, or set DATA_DIR to one that is"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occupant:
-    """A start that runs on the folder; SIGTERM to its pid stops it."""
+    """A start that is using the folder; SIGTERM to its pid stops it."""
 
     who: str
     pid: int
@@ -36,7 +36,7 @@ class Occupant:
 
 
 class DataDir:
-    """`DATA_DIR`, and this start's lock on it."""
+    """`DATA_DIR`, and the locks that this start holds on it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -46,11 +46,11 @@ class DataDir:
 
     @property
     def is_taken(self) -> bool:
-        """Whether this start holds the lock."""
+        """Whether this start holds its locks."""
         return len(self._locks) == LOCKS
 
     def make(self) -> None:
-        """Create what is missing; raises `CannotStart`."""
+        """Create the folder and `run`, if missing; raises `CannotStart`."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.run_dir.make()
@@ -58,7 +58,7 @@ class DataDir:
             raise self._unfit(fault) from fault
 
     def take(self, who: str, *, alone: bool) -> None:
-        """Lock the folder until this process and its children exit; raises `CannotStart`, naming the start that has it."""
+        """Lock the folder until this process and all that inherit its descriptors end. Raises `CannotStart`, naming who uses it."""
         pid_path = self._path_of(who)
         try:
             self._locks.append(take_lock(self.path / "lock", shared=not alone))
@@ -68,7 +68,7 @@ class DataDir:
             os.write(self._locks[-1], f"{os.getpid()}\n".encode())
         except BlockingIOError:
             self._forget_locks()
-            users = ", ".join(map(str, self.occupants())) or "a start that has only just begun"
+            users = ", ".join(map(str, self.occupants())) or "another start that has just begun"
             raise CannotStart(
                 f"DATA_DIR {self.path} is in use by {users}: stop it with bin/stop-all, or set DATA_DIR to another folder"
             ) from None
@@ -76,21 +76,21 @@ class DataDir:
             self.release()
             raise self._unfit(fault) from fault
         if alone:
-            self._remove_remains()
+            self._remove_leftovers()
 
     def release(self) -> None:
-        """Remove the pid file when the start ends."""
+        """Release the locks and remove the pid file."""
         if self._pid_path is not None:
             self._pid_path.unlink(missing_ok=True)
         self._forget_locks()
 
     def occupants(self) -> list[Occupant]:
-        """The starts that run on the folder now."""
+        """The starts that are using the folder now."""
         found = [self._occupant(path) for path in sorted(self.run_dir.path.glob("*.pid"))]
         return [occupant for occupant in found if occupant is not None]
 
     def is_occupied_by(self, occupant: Occupant) -> bool:
-        """Whether this start still runs."""
+        """Whether this start is still using the folder."""
         return self._occupant(self._path_of(occupant.who)) == occupant
 
     def _unfit(self, fault: OSError) -> CannotStart:
@@ -112,8 +112,8 @@ class DataDir:
             return None
         return Occupant(who=path.stem, pid=int(text)) if text.strip().isdigit() else None
 
-    def _remove_remains(self) -> None:
-        """Remove pid files of starts that were killed; call only while this is the only start on the folder."""
+    def _remove_leftovers(self) -> None:
+        """Remove the files of starts that were killed; this start holds the folder exclusively."""
         for suffix in ("sock", "hints", "pid", "spawn", "key"):
             for path in self.run_dir.path.glob(f"*.{suffix}"):
                 if path != self._pid_path:

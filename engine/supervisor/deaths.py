@@ -1,8 +1,8 @@
-"""Proof that an owner is dead; without it no job is recovered. Files in `DATA_DIR/run`, two kinds of proof:
+"""Proofs that an owner is dead. A job is recovered only with such a proof. There are two kinds, files in `DATA_DIR/run`:
 
-`<boot>.dead`: the boot's supervisor adds an owner's name once it has reaped the process and nothing of its group is left.
-`<boot>.lock`: held (flock) by the boot's supervisor and inherited by all its children. If another process can take it, or it does
-not exist, every process of that boot is gone, because the kernel releases it with the last of them.
+`<boot>.dead`: the boot's supervisor appends an owner's name after it has reaped the process and nothing of its group is left.
+`<boot>.lock`: locked (flock) by the boot's supervisor and inherited by all its children. If the lock can be taken, or the file is
+gone, every process of that boot is dead: the kernel releases the lock with the last of them.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ class ProofsOfDeath:
     """The proofs of one data folder."""
 
     def __init__(self, run_dir: RunDir, *, boot: str, foreign_hosts: bool) -> None:
-        """`foreign_hosts`: the store is shared, so a boot that this folder does not know may live on another host."""
+        """`foreign_hosts`: the store is shared, so a boot unknown to this folder may be running on another host."""
         self._run_dir = run_dir
         self._boot = boot
         self._foreign_hosts = foreign_hosts
         self._dead: dict[str, tuple[int, frozenset[str]]] = {}
 
     def hold(self) -> int:
-        """Take this boot's lock before the first fork; the descriptor stays open in every child."""
+        """Take this boot's lock, before the first fork; every child inherits the returned descriptor."""
         return take_lock(self._run_dir.path / f"{self._boot}.lock", wait=True)
 
     def record(self, owner: str) -> None:
-        """Record that this owner was reaped and nothing of its group lives. Raises `OSError` if that cannot be written."""
-        line = f"\n{owner}\n".encode()  # the leading newline ends a line that a full disk cut short
+        """Record a proof: the supervisor has reaped this owner, and its process group is empty. Raises `OSError` unless the whole
+        line was written."""
+        line = f"\n{owner}\n".encode()  # the leading newline ends a line that a full disk truncated
         fd = os.open(self._run_dir.path / f"{self._boot}.dead", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             if os.write(fd, line) < len(line):
@@ -44,7 +45,7 @@ class ProofsOfDeath:
             os.close(fd)
 
     def proven(self, owners: Iterable[str]) -> list[str]:
-        """The owners that are certainly dead."""
+        """The owners that are proven dead."""
         return [owner for owner in owners if self._is_dead(owner)]
 
     def is_ours(self, owner: str) -> bool:
@@ -53,27 +54,27 @@ class ProofsOfDeath:
         return not self._foreign_hosts or boot == self._boot or (self._run_dir.path / f"{boot}.lock").exists()
 
     def others_live(self) -> bool:
-        """Whether a process of another boot of this folder is running."""
+        """Whether a process of another boot on this folder is still running."""
         return any(is_locked(path) for path in self._run_dir.path.glob("*.lock") if path.stem != self._boot)
 
     def forget_old_boots(self) -> None:
-        """Remove the files of boots that are gone; if there are no other hosts, a boot without files counts as gone.
+        """Remove the files of boots that have ended. Without other hosts, a boot without files counts as ended.
 
-        If there are, the last few files stay, because they show that a boot was one of this folder.
+        With other hosts, the latest few lock files are kept, because they identify a boot as belonging to this folder.
         """
         paths = sorted(self._run_dir.path.glob("*.lock"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
         kept = KEPT_BOOTS if self._foreign_hosts else 0
         for number, path in enumerate(path for path in paths if path.stem != self._boot):
             self._forget(path, keep_lock=number < kept)
 
-    def leave(self) -> None:
-        """Remove the files of this boot, whose processes have all exited."""
+    def remove_files(self) -> None:
+        """Remove this boot's files after all of its processes have ended; a boot without files counts as ended."""
         (self._run_dir.path / f"{self._boot}.dead").unlink(missing_ok=True)
         if not self._foreign_hosts:
             (self._run_dir.path / f"{self._boot}.lock").unlink(missing_ok=True)
 
     def _forget(self, path: Path, *, keep_lock: bool) -> None:
-        """Remove a boot's files while holding its lock, so that a boot that is just starting cannot lose them."""
+        """Remove the files while holding the lock, so that a boot that is just starting cannot lose its file."""
         try:
             fd = take_lock(path, create=False)
         except OSError:

@@ -1,4 +1,4 @@
-"""Detects changes of the user's files, for `start-all --reload`: a stat of each file, once a second."""
+"""Detects changes to the user's files for `start-all --reload`, by calling stat on each once a second."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Iterable
 
 from jobyard.engine.world import World
 
-LOOK_EVERY_S = 1.0
+CHECK_EVERY_S = 1.0
 
 
 class FileWatch:
-    """Remembers every file's state when it was first seen, or last changed."""
+    """Remembers modification time and size of every file."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._look_at = world.monotonic()
+        self._next_check_at = world.monotonic()
         self._known: dict[str, tuple[int, int] | None] = {}
 
     def note(self, files: Iterable[str]) -> None:
-        """Remember the current state of these files, which have just been read."""
+        """These files have just been read."""
         self._known |= {file: _signature(file) for file in files}
 
     def has_changed(self, files: Iterable[str]) -> bool:
-        """Whether one of these files has changed; checked at most once a second. False for a file that was not known before."""
+        """Whether one of these files has changed; checked at most once a second. A file seen for the first time has not changed."""
         now = self._world.monotonic()
-        if now < self._look_at:
+        if now < self._next_check_at:
             return False
-        self._look_at = now + LOOK_EVERY_S
+        self._next_check_at = now + CHECK_EVERY_S
         found = {file: _signature(file) for file in files}
         changed = any(self._known.get(file, signature) != signature for file, signature in found.items())
         self._known |= found

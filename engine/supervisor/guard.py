@@ -1,9 +1,11 @@
-"""The first process of a start, parent of the supervisor and of whatever the supervisor's death leaves behind.
+"""The first process of a start: parent of the supervisor, and subreaper of whatever a dead supervisor leaves behind.
 
-It only waits: it passes on the first SIGTERM, Ctrl-C or closing of the terminal, and kills the supervisor at the second. It passes
-on SIGHUP as a reload as long as the terminal, if there is one, is still open. When the supervisor has exited for any reason, it
-kills and reaps every remaining descendant. If the guard is killed, the kernel signals the supervisor, which kills everything.
-Meanwhile it notifies the service manager, if there is one.
+It only waits for signals and for the supervisor's end:
+- the first SIGTERM, SIGINT or closing of the terminal is forwarded as a drain; the second kills the supervisor;
+- SIGHUP is forwarded as a reload, as long as the terminal, if there was one, still exists;
+- after the supervisor has ended, in whatever way, it kills and reaps every remaining descendant.
+If the guard itself is killed, the supervisor receives `END` as its parent-death signal and ends everything. The guard also runs the
+notifier that reports to a service manager, if there is one.
 """
 
 from __future__ import annotations
@@ -19,13 +21,13 @@ from jobyard.engine.supervisor.role_loop import EXIT_STOPPED_AT_ONCE
 from jobyard.engine.world import World
 
 STOP = signal.SIGUSR1
-"""Guard → supervisor: drain. Not SIGTERM, which a service manager may send to the supervisor, too, and which is no second stop."""
+"""Guard → supervisor: drain. Not SIGTERM, because a service manager may send it to the supervisor too, which is no second stop."""
 
 RELOAD = signal.SIGUSR2
-"""Guard → supervisor: import the task modules again."""
+"""Guard → supervisor: reload the task modules."""
 
 END = signal.SIGQUIT
-"""The kernel, when the guard dies → supervisor: kill everything now."""
+"""Parent-death signal of the supervisor: kill everything now."""
 
 STOP_BY = {signal.SIGTERM, signal.SIGINT}
 EXIT_BY_SIGNAL = 128
@@ -34,11 +36,11 @@ SWEEP_EVERY_S = 0.01
 
 
 def guard(world: World, supervise: Callable[[], int], *, title: str, notifier: ReadinessNotifier) -> int:
-    """Fork `supervise` and wait for its end; returns its exit status, 128 + n if signal n ended it. No descendant is left then."""
+    """Fork `supervise` and wait until it and all its descendants have ended; its exit status, or 128 + n if signal n ended it."""
     set_title(title)
     adopt_orphans()
     terminal = Terminal(stays_when_closed=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)  # nohup
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # an ignored signal would never be pending
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # sigwait does not return an ignored signal
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_BY | {signal.SIGHUP, signal.SIGCHLD, STOP, RELOAD})
     status, stops = _await_end(world, world.fork(supervise), terminal, notifier)
     notifier.stop()
@@ -49,23 +51,23 @@ def guard(world: World, supervise: Callable[[], int], *, title: str, notifier: R
 
 
 class Terminal:
-    """The terminal of the start, if any. Closing it may send SIGHUP several times, which counts as one stop."""
+    """The controlling terminal, if any. Closing it may send SIGHUP several times, which counts as one stop."""
 
     def __init__(self, *, stays_when_closed: bool) -> None:
         self._stays_when_closed = stays_when_closed
-        self._was_there = _has_terminal()
-        self._is_closed = False
+        self._existed = _has_terminal()
+        self._was_counted = False
 
-    def stops(self) -> bool:
-        """Whether a SIGHUP means that the terminal was closed, the first time that this is noticed."""
-        if not self.is_gone() or self._is_closed:
+    def requests_stop(self) -> bool:
+        """Whether this SIGHUP is the first since the terminal was closed, and a closed terminal stops the system."""
+        if not self.is_closed() or self._was_counted:
             return False
-        self._is_closed = True
+        self._was_counted = True
         return not self._stays_when_closed
 
-    def is_gone(self) -> bool:
-        """Whether there was a terminal and it is closed now."""
-        return self._was_there and not _has_terminal()
+    def is_closed(self) -> bool:
+        """Whether there was a terminal, and it has been closed."""
+        return self._existed and not _has_terminal()
 
 
 def _has_terminal() -> bool:
@@ -77,13 +79,13 @@ def _has_terminal() -> bool:
 
 
 def _await_end(world: World, supervisor: int, terminal: Terminal, notifier: ReadinessNotifier) -> tuple[int, int]:
-    """Wait for the supervisor; returns its exit status, and how many stops were requested."""
+    """The supervisor's exit status, and how many stops were requested."""
     stops = 0
     while True:
-        came = _await_signal(STOP_BY | {signal.SIGHUP, signal.SIGCHLD}, longest_s=notifier.look())
-        if came == signal.SIGHUP and not terminal.is_gone():
+        received = _await_signal(STOP_BY | {signal.SIGHUP, signal.SIGCHLD}, timeout_s=notifier.update())
+        if received == signal.SIGHUP and not terminal.is_closed():
             world.kill(supervisor, RELOAD)
-        elif came in STOP_BY or (came == signal.SIGHUP and terminal.stops()):
+        elif received in STOP_BY or (received == signal.SIGHUP and terminal.requests_stop()):
             stops += 1
             notifier.stop()
             world.kill(supervisor, STOP if stops == 1 else signal.SIGKILL)
@@ -92,11 +94,11 @@ def _await_end(world: World, supervisor: int, terminal: Terminal, notifier: Read
                 return status, stops
 
 
-def _await_signal(numbers: set[signal.Signals], *, longest_s: float | None) -> int | None:
-    """The next signal; None if the time is over first."""
-    if longest_s is None:
+def _await_signal(numbers: set[signal.Signals], *, timeout_s: float | None) -> int | None:
+    """The signal received; None after the timeout."""
+    if timeout_s is None:
         return signal.sigwait(numbers)
-    info = signal.sigtimedwait(numbers, longest_s)
+    info = signal.sigtimedwait(numbers, timeout_s)
     return info.si_signo if info else None
 
 

@@ -1,8 +1,8 @@
-"""Heartbeats: one page of memory that the supervisor shares with its children, a slot for each.
+"""Heartbeats: a page of memory that the supervisor shares with its children, with one slot for each.
 
-A child writes the monotonic time into its slot on every iteration of its loop, which takes no system call and no lock that a killed
-process could keep. While it waits for the store's lock the number is negative: then it is not the process that hangs.
-A slot is one aligned double, stored and loaded atomically: no reader sees half of it, or the zeros of `struct.pack_into`.
+A child writes the monotonic time into its slot in every iteration of its loop. This takes no system call, and no lock that a killed
+process could leave held. While a child waits for a lock of another process, its value is negative: then it is not the one that
+hangs. A slot is one aligned double, which is stored and loaded atomically; `struct.pack_into` would write zeros first.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ class HeartbeatPage:
         self._page = memoryview(mmap.mmap(-1, max(mmap.PAGESIZE, slots * SLOT_BYTES))).cast("d")
 
     def slot(self, index: int, world: World) -> Heartbeat:
-        """The slot of one child, for that child."""
+        """The slot of one child."""
         return Heartbeat(self._page, index, world)
 
     def clear(self, index: int) -> None:
-        """Clear the slot before a new child is started."""
+        """Reset the slot for a new child."""
         self._page[index] = 0.0
 
     def last_beat(self, index: int) -> float:
-        """Monotonic seconds of the last heartbeat; 0 if there was none yet."""
+        """Monotonic time of the last heartbeat in seconds; 0 if there was none yet."""
         return abs(self._page[index])
 
     def is_waiting(self, index: int) -> bool:
-        """Whether the child waits for a lock that another process holds."""
+        """Whether the child is waiting for a lock that another process holds."""
         return self._page[index] < 0
 
 
 class Heartbeat:
-    """One child's slot, as that child uses it."""
+    """The child's side of its slot."""
 
     def __init__(self, page: memoryview[float], index: int, world: World) -> None:
         self._page = page
@@ -46,13 +46,13 @@ class Heartbeat:
         self._world = world
 
     def beat(self) -> None:
-        """Write a heartbeat."""
+        """Record a heartbeat."""
         self._page[self._index] = self._world.monotonic()
 
     def has_begun(self) -> bool:
-        """Whether there was a heartbeat since the slot was cleared; another process may have written it."""
+        """Whether there was a heartbeat since the slot was cleared; another process may have recorded it."""
         return bool(self._page[self._index])
 
     def waiting(self, for_a_lock: bool) -> None:
-        """Write whether this process waits for a lock that another one holds."""
+        """Record a heartbeat, and whether this process is about to wait for a lock of another one."""
         self._page[self._index] = -self._world.monotonic() if for_a_lock else self._world.monotonic()

@@ -1,6 +1,6 @@
-"""Locks on files (`flock`): the kernel releases one when the last process that holds its descriptor ends, however it ends.
+"""File locks (`flock`). The kernel releases a lock when the last process that has its descriptor ends, in whatever way.
 
-The holder of a lock may remove its file, so a lock counts only if the file still has that name once the lock is taken.
+The holder of a lock may remove the file, so a lock counts only if the file still has its name after the lock was taken.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def take_lock(path: Path, *, shared: bool = False, wait: bool = False, create: bool = True) -> int:
-    """The descriptor that holds the lock; raises `BlockingIOError` if another process has it and `wait` is False."""
+    """Take the lock; returns the descriptor that holds it. Raises `BlockingIOError` if it is taken and `wait` is False."""
     mode = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
@@ -26,7 +26,7 @@ def take_lock(path: Path, *, shared: bool = False, wait: bool = False, create: b
 
 
 def is_locked(path: Path) -> bool:
-    """Whether any process holds the lock now."""
+    """Whether the lock is held by any process."""
     try:
         os.close(take_lock(path, shared=True, create=False))
     except BlockingIOError:

@@ -1,11 +1,11 @@
-"""What follows a death: kill and reap what the process left behind, and only then record that it is certainly dead.
+"""Kills and reaps the orphans of dead processes, and records a death only when none of its orphans is left.
 
-The nearest subreaper inherits orphans (`process_control.adopt_orphans`): the executor those of its tasks; the supervisor those of
-dead workers and executors, and gunicorn's workers. Nobody waits for them there, and nothing of Jobyard may outlive it: each is
-killed with its process group.
+Orphans are reparented to the nearest subreaper (`process_control.adopt_orphans`): processes that a task left to its executor;
+executors of a dead worker, descendants of a dead executor, and gunicorn's workers to the supervisor. No process waits for them
+there, and nothing may outlive the system, so each is killed with its process group.
 
-A child stays in the list of children until it is reaped, and the kernel reassigns a dead process's children before it reports the
-death. So when everything is reaped and `sweep` finds no process, nothing is left of the processes that were reaped.
+A child stays in its parent's list until it is reaped, and the kernel reparents the children of a dead process before it reports the
+death. So if everything is reaped and `sweep` finds no orphan, nothing is left of the reaped processes.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from jobyard.engine.world import World
 
 
 class PendingDeaths:
-    """The dead owners of one boot whose death is not proven yet, and the orphans that prevent the proof."""
+    """The dead owners of one boot whose death is not yet proven, and the orphans that prevent the proof."""
 
     def __init__(self, *, record: Callable[[str], None], orphans: Orphans, log: Log) -> None:
         self._record = record
         self._orphans = orphans
         self._log = log
-        self._loose: set[int] = set()
+        self._remaining: set[int] = set()
         self._waiting: dict[str, set[int] | None] = {}
 
     @property
-    def is_over(self) -> bool:
-        """Whether no orphan is left."""
-        return not self._loose
+    def has_no_orphans(self) -> bool:
+        """Whether the last `sweep` found no orphan."""
+        return not self._remaining
 
     def await_proof(self, owner: str) -> None:
-        """This owner was reaped; what it left behind is not known yet."""
+        """The owner was reaped; its orphans are not known yet."""
         self._waiting[owner] = None
 
-    def go_on(self, living: set[int], *, is_clear_of: Callable[[str], bool] = lambda owner: True) -> list[str]:
-        """Kill all children except the known ones; returns the owners whose death was proven and recorded since the last call.
+    def sweep(self, living: set[int], *, is_clear_of: Callable[[str], bool] = lambda owner: True) -> list[str]:
+        """Kill all children except the living; returns the owners whose deaths were proven and recorded since the last call.
 
-        `is_clear_of`: whether no template has anything left that it forked for this owner; until then nothing is proven.
+        `is_clear_of`: whether no template has an executor left that it forked for this owner; before that nothing is proven.
         """
-        before, self._loose = self._loose, self._orphans.sweep(living)
+        before, self._remaining = self._remaining, self._orphans.sweep(living)
         for owner, left in self._waiting.items():
-            not_its_own = before - (left or set())
-            self._waiting[owner] = self._loose - not_its_own
+            of_others = before - (left or set())
+            self._waiting[owner] = self._remaining - of_others
         return [owner for owner, left in list(self._waiting.items()) if self._is_proven(owner, left, is_clear_of)]
 
     def _is_proven(self, owner: str, left: set[int] | None, is_clear_of: Callable[[str], bool]) -> bool:
@@ -54,7 +54,7 @@ class PendingDeaths:
     def _has_recorded(self, owner: str) -> bool:
         try:
             self._record(owner)
-        except OSError as fault:  # a full disk, for example: the next tick retries
+        except OSError as fault:  # the disk is full: retried in the next iteration
             self._log.error("death_not_recorded", owner=owner, reason=fault.strerror)
             return False
         del self._waiting[owner]
@@ -62,21 +62,21 @@ class PendingDeaths:
 
 
 class Orphans:
-    """The orphans that this process inherited."""
+    """Processes that were reparented to this one."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._session = os.getsid(0)
 
     def sweep(self, known: set[int]) -> set[int]:
-        """Kill all children except the known ones; returns those that are not gone yet."""
+        """Kill all children except the known ones; returns those that are not reaped yet."""
         orphans = set(self._world.children()) - known
         for pid in orphans:
-            self._end(pid)
+            self._kill(pid)
         return orphans
 
-    def _end(self, pid: int) -> None:
-        """Kill it and its process group; never this process's own group, which living processes share."""
+    def _kill(self, pid: int) -> None:
+        """Kill it and its process group, but never the group of this session, which living processes share."""
         group = self._world.group_of(pid)
         if group and self._world.session_of(pid) != self._session:
             self._world.kill_group(group, signal.SIGKILL)

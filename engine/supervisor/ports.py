@@ -1,6 +1,6 @@
-"""The listening sockets of all components, opened before the first fork, so that a port in use is reported at start.
+"""The listening sockets of all components, opened before the first fork, so that a port in use is an error of the start.
 
-They outlive the process that serves them, so a connection that is made while the front is being replaced waits instead of failing.
+They outlive the process that serves them, so a connection that arrives while the front is being replaced waits instead of failing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BACKLOG = 2048
 
 
 def open_ports(host: str, ports: Iterable[int]) -> tuple[dict[int, socket.socket], dict[int, int]]:
-    """The sockets by port, and the error number of each port that cannot be opened."""
+    """The sockets by port, and the errno of each port that could not be opened."""
     listeners: dict[int, socket.socket] = {}
     faults: dict[int, int] = {}
     for port in ports:
@@ -34,13 +34,13 @@ def open_ports(host: str, ports: Iterable[int]) -> tuple[dict[int, socket.socket
 
 
 def explain(host: str, faults: dict[int, int]) -> list[str]:
-    """One line for all ports in use, one for each other reason, with the remedy."""
+    """The error messages, each with a remedy: one for all ports in use, and one for each other reason."""
     lines: list[str] = []
     for number in sorted(set(faults.values())):
         ports = sorted(port for port, fault in faults.items() if fault == number)
         named = f"port{'s' if len(ports) > 1 else ''} {', '.join(map(str, ports))} on {host}"
         if number == errno.EADDRINUSE:
-            lines.append(f"{named} in use{_by_whom(set(ports))}: stop what listens there, or set PORT_OFFSET")
+            lines.append(f"{named} in use{_listening_pids(set(ports))}: stop what listens there, or set PORT_OFFSET")
         elif number in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             lines.append(f"HOST {host} is not an address of this machine: set HOST to one that is, such as 127.0.0.1")
         else:
@@ -48,7 +48,7 @@ def explain(host: str, faults: dict[int, int]) -> list[str]:
     return lines
 
 
-def _by_whom(ports: set[int]) -> str:
+def _listening_pids(ports: set[int]) -> str:
     try:
         found = psutil.net_connections("tcp")
     except (psutil.Error, OSError):

@@ -1,6 +1,6 @@
-"""Checks that run in a short-lived child process, so that what they open, import or break is gone when they end.
+"""Runs a check in a short-lived child process, which takes everything that it opens, imports or breaks with it.
 
-So the supervisor never opens the database and never imports a user's module, and knows before its first fork that both can be done.
+So the supervisor never opens the database or imports the user's modules, yet knows before its first fork that both are possible.
 """
 
 from __future__ import annotations
@@ -12,49 +12,50 @@ from collections.abc import Callable
 
 from jobyard.engine.errors import CannotStart, JobyardError
 from jobyard.engine.process_control import die_with_parent
-from jobyard.engine.supervisor.role_loop import start_afresh, words_for
+from jobyard.engine.supervisor.role_loop import describe_exit, reset_after_fork
 from jobyard.engine.world import World
 
-MAX_ANSWER_BYTES = 4096
-GOOD, BAD = b"+", b"-"
+MAX_REPLY_BYTES = 4096
+PASSED, FAILED = b"+", b"-"
 
 
 class Probe:
     """A check in progress."""
 
-    def __init__(self, world: World, about: str, ask: Callable[[], str]) -> None:
+    def __init__(self, world: World, about: str, check: Callable[[], str]) -> None:
+        """`about`: begins the message of an unexpected failure."""
         self._world = world
         self._about = about
         self._read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
         parent = os.getpid()
-        self._pid = world.fork(lambda: _answer(about, ask, write_fd, parent))
+        self._pid = world.fork(lambda: _run(about, check, write_fd, parent))
         os.close(write_fd)
 
     def finish(self, *, timeout_s: float | None = None) -> str:
-        """The result; raises `CannotStart` with the reason if there is none."""
+        """The result of the check; raises `CannotStart` with the reason if it failed."""
         readable, _, _ = select.select([self._read_fd], [], [], timeout_s)
-        answer = os.read(self._read_fd, MAX_ANSWER_BYTES) if readable else b""
+        reply = os.read(self._read_fd, MAX_REPLY_BYTES) if readable else b""
         os.close(self._read_fd)
-        if not answer:
+        if not reply:
             self._world.kill(self._pid, signal.SIGKILL)
         status = self._world.wait(self._pid)
-        text = answer[1:].decode("utf-8", "replace")
-        if answer[:1] == GOOD:
+        text = reply[1:].decode("utf-8", "replace")
+        if reply[:1] == PASSED:
             return text
-        if answer[:1] == BAD:
+        if reply[:1] == FAILED:
             raise CannotStart(text)
-        reason = f"its process ended with {words_for(status)}" if readable else f"no answer within {timeout_s:g} s"
+        reason = f"its process ended with {describe_exit(status)}" if readable else f"no answer within {timeout_s:g} s"
         raise CannotStart(f"{self._about}: {reason}")
 
 
-def _answer(about: str, ask: Callable[[], str], write_fd: int, parent: int) -> int:
-    start_afresh(frozenset({write_fd}))
+def _run(about: str, check: Callable[[], str], write_fd: int, parent: int) -> int:
+    reset_after_fork(frozenset({write_fd}))
     die_with_parent(parent)
     try:
-        answer = GOOD + ask().encode()
+        reply = PASSED + check().encode()
     except JobyardError as fault:
-        answer = BAD + fault.message.encode("utf-8", "replace")
-    except Exception as surprise:  # whatever it is, it would recur in the process that stays
-        answer = BAD + f"{about}: {type(surprise).__name__}: {surprise}".encode("utf-8", "replace")
-    os.write(write_fd, answer[:MAX_ANSWER_BYTES])
+        reply = FAILED + fault.message.encode("utf-8", "replace")
+    except Exception as unexpected:  # it would occur again in the long-lived process
+        reply = FAILED + f"{about}: {type(unexpected).__name__}: {unexpected}".encode("utf-8", "replace")
+    os.write(write_fd, reply[:MAX_REPLY_BYTES])
     return 0

@@ -1,8 +1,8 @@
-"""The loop that every role runs in: poll, tick, sleep; with signals, heartbeat and drain in one place.
+"""The event loop that runs every role: poll, tick, sleep, with signals, heartbeat and drain handled in one place.
 
-A role is an object with a `tick`: it receives what has arrived since its last tick and returns how long it may sleep. It never
-blocks on another process. SIGTERM makes it drain (it continues to tick until `drained`), and repeated ones make no difference: the
-supervisor sends SIGKILL to processes that it does not wait for. When the supervisor dies, the kernel sends SIGKILL.
+`Role.tick` receives the messages that arrived since the last tick and returns how long the loop may sleep. It never blocks on
+another process. On SIGTERM the role drains: it keeps ticking until `drained`. Further SIGTERMs have no effect; the supervisor sends
+SIGKILL to a process that takes too long. If the parent dies, the kernel kills the process by its parent-death signal.
 """
 
 from __future__ import annotations
@@ -27,38 +27,39 @@ EXIT_CANNOT_START = 2
 EXIT_SOFTWARE = 70
 EXIT_STOPPED_AT_ONCE = 130
 
-PUBLISHED_WITHIN_S, LOOK_AGAIN_S = 1.0, 0.1
+PUBLISH_TIMEOUT_S, RECHECK_S = 1.0, 0.1
 
 
 class Role(Protocol):
-    """What a process does; the loop calls it."""
+    """The work of a process."""
 
     @property
     def drained(self) -> bool:
-        """Whether nothing is left to do after `drain`."""
+        """Whether no work is left after `drain`."""
 
     def tick(self, inbox: list[Envelope]) -> float:
         """Handle everything that arrived; returns the longest time to sleep before the next tick, in seconds."""
 
     def drain(self) -> None:
-        """Take nothing new from now on."""
+        """Accept no new work from now on."""
 
     def close(self) -> None:
-        """Release everything; the last call."""
+        """Release all resources; the last call."""
 
     def counters(self) -> ComponentCounters:
-        """Its counters; called at most ten times a second, before it sleeps."""
+        """The current counters; read before the loop sleeps, at most ten times a second."""
 
 
 class Signals:
-    """Notes signals and wakes the loop; handlers do nothing else."""
+    """Counts signals and wakes the loop; the handlers do nothing else."""
 
     def __init__(self, *noted: signal.Signals) -> None:
         self.seen = dict.fromkeys(noted, 0)
         self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def install(self) -> int:
-        """Install the handlers and unblock the signals, pending ones too; returns a descriptor that is readable after a signal."""
+        """Install the handlers, and unblock signals, which delivers those that arrived since the fork. Returns a descriptor that
+        becomes readable on a signal."""
         signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
         for ignored in (signal.SIGINT, signal.SIGHUP):
             signal.signal(ignored, signal.SIG_IGN)  # Ctrl-C may reach the whole process group; the parent decides
@@ -79,8 +80,8 @@ class Signals:
         self.seen[signal.Signals(number)] += 1
 
 
-def start_afresh(keep: frozenset[int]) -> None:
-    """The first step in a fork: drop the parent's signal handlers, then its descriptors except for these and the standard three."""
+def reset_after_fork(keep: frozenset[int]) -> None:
+    """Called first in a fork: reset the parent's signal handlers, and close its descriptors except these and 0 to 2."""
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
@@ -89,32 +90,32 @@ def start_afresh(keep: frozenset[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def live(
+def run_role(
     build: Callable[[Hub], Role], *, name: str, parent: int, hub: Hub, channel: Channel, heartbeat: Heartbeat, log: Log,
     world: World, longest_sleep_s: float,
 ) -> int:  # fmt: skip
-    """The main function of a role's process; returns the exit status. `build` opens what the role needs, in this process."""
+    """The main function of a child process; returns the exit status. `build` opens the role's resources in this process."""
     die_with_parent(parent)
     set_title(f"jobyard: {name}")
     signals = Signals(signal.SIGTERM)
     hub.watch(signals.install())
     role = build(hub)
     hub.listen(name)
-    hub.watch(channel.bell)
+    hub.watch(channel.wakeup_fd)
     publisher = Publisher(channel, world, name=name, read=role.counters)
-    first_sign = FirstSign(publisher, world)
+    readiness = Readiness(publisher, world)
     sleep_s = 0.0
     draining = False
     while not (draining and role.drained):
-        envelopes, rang = _without_bell(hub.poll(min(sleep_s, longest_sleep_s)), channel.bell)
+        envelopes, is_readable = _split(hub.poll(min(sleep_s, longest_sleep_s)), channel.wakeup_fd)
         if signals.seen[signal.SIGTERM] and not draining:
             draining = True
             log.info("drain_begun", process=name)
             role.drain()
         signals.clear()
         is_idle = sleep_s >= longest_sleep_s and all(isinstance(envelope.message, Ping) for envelope in envelopes)
-        sleep_s = min(role.tick(envelopes), publisher.turn(rang=rang, has_changed=not is_idle), first_sign.sleep_s())
-        if first_sign.was_shown:
+        sleep_s = min(role.tick(envelopes), publisher.tick(is_readable=is_readable, has_changed=not is_idle), readiness.update())
+        if readiness.is_ready:
             heartbeat.beat()
     publisher.close()
     role.close()
@@ -123,31 +124,31 @@ def live(
     return EXIT_OK
 
 
-class FirstSign:
-    """A component counts as ready when its counters can be read; a control that is away is not waited for."""
+class Readiness:
+    """A component is ready when its counters can be read from control, or after a second if control is away."""
 
     def __init__(self, publisher: Publisher, world: World) -> None:
         self._publisher = publisher
         self._world = world
-        self._at_last = world.monotonic() + PUBLISHED_WITHIN_S
-        self.was_shown = False
+        self._give_up_at = world.monotonic() + PUBLISH_TIMEOUT_S
+        self.is_ready = False
 
-    def sleep_s(self) -> float:
-        """Check whether it is ready; returns the longest time until the next check."""
-        self.was_shown = self.was_shown or self._publisher.has_published or self._world.monotonic() >= self._at_last
-        return float("inf") if self.was_shown else LOOK_AGAIN_S
+    def update(self) -> float:
+        """Check whether it is ready now; returns the longest time until the next call in seconds."""
+        self.is_ready = self.is_ready or self._publisher.has_published or self._world.monotonic() >= self._give_up_at
+        return float("inf") if self.is_ready else RECHECK_S
 
 
-def _without_bell(envelopes: list[Envelope], bell: int) -> tuple[list[Envelope], bool]:
-    """Separate the role's messages from those for the publisher."""
-    if not any(isinstance(envelope.message, Ready) and envelope.message.fd == bell for envelope in envelopes):
+def _split(envelopes: list[Envelope], publisher_fd: int) -> tuple[list[Envelope], bool]:
+    """The messages for the role, and whether the publisher's descriptor is readable."""
+    if not any(isinstance(envelope.message, Ready) and envelope.message.fd == publisher_fd for envelope in envelopes):
         return envelopes, False
-    rest = [envelope for envelope in envelopes if not (isinstance(envelope.message, Ready) and envelope.message.fd == bell)]
+    rest = [one for one in envelopes if not (isinstance(one.message, Ready) and one.message.fd == publisher_fd)]
     return rest, True
 
 
-def words_for(status: int) -> str:
-    """An exit status in words."""
+def describe_exit(status: int) -> str:
+    """An exit status (negative: the number of a signal) in words."""
     if status >= 0:
         return f"exit status {status}"
     try:

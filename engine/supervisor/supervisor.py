@@ -1,8 +1,8 @@
-"""Keeps the processes of a table running: starts, reaps, restarts, replaces what hangs, drains, kills.
+"""Keeps every process of its table running: starts, reaps, restarts, replaces hung ones, drains, kills.
 
-A state machine like the roles that it watches: `tick` receives what arrived and returns how long it may sleep; it never blocks.
+A state machine like the roles: `tick` receives what arrived, returns how long the loop may sleep, and never blocks.
 
-    STARTING ──all have a heartbeat───────▶ WATCHING ──stop──▶ DRAINING, stage by stage ──▶ over
+    STARTING ──all are ready──▶ WATCHING ──stop──▶ DRAINING, stage by stage ──▶ ended
         └── one cannot start ──▶ KILLING ◀── second stop, or the guard died ──┘
 """
 
@@ -21,56 +21,57 @@ from jobyard.engine.logs import Log
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
 from jobyard.engine.supervisor.orphans import PendingDeaths
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec, ProcessState, Row
-from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE, words_for
+from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE, describe_exit
 from jobyard.engine.supervisor.template_keeper import ReloadResult, TemplateKeeper
 from jobyard.engine.topology import SUPERVISOR
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import Json, Message, Ping, Ready, Refused
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Json, Ping, Ready, Refused
 from jobyard.engine.world import World
 
 LONGEST_SLEEP_S = 1.0
 SHORT_SLEEP_S = 0.01
-LOOK_AGAIN_S = 0.05
-"""The interval of ticks while a restarted process has no heartbeat yet."""
+RECHECK_S = 0.05
+"""How often the heartbeat of a restarted process is checked until it is ready."""
 KILL_AGAIN_S = 1.0
-TELL_S = 1.0
+ROSTER_TIMEOUT_S = 1.0
 SILENT_S = 5.0
-"""Twice the longest sleep of a live process: after that the roster reports a heartbeat as overdue."""
+"""Twice the longest sleep of any process; a process without a heartbeat for this long is shown as silent in the roster."""
 STOPPED = "T"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A stage of the drain: which roles are asked to exit, and how long they may take before they are killed."""
+    """A step of the drain: the roles to stop, and how long to wait before their processes are killed."""
 
     roles: frozenset[str]
-    bound_s: float
+    timeout_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What the supervisor needs: start a process, notify the watchers of deaths, report that everything is ready, or why not."""
+    """The supervisor's callbacks: fork a process, report proven deaths to watchers, announce readiness, report a failed start."""
 
     fork: Callable[[ProcessSpec, ProcessIdentity], int]
-    tell_deaths: Callable[[list[str]], None]
+    report_deaths: Callable[[list[str]], None]
     announce: Callable[[], None]
-    tell_fault: Callable[[str], object] = lambda fault: None
-    is_told: Callable[[], bool] = lambda: True
-    """Whether control has the current roster, so that a reader of the ready line finds every process in it."""
+    report_fault: Callable[[str], object] = lambda fault: None
+    is_roster_published: Callable[[], bool] = lambda: True
+    """Whether control has the latest roster, so that it is complete when readiness is announced."""
     forget: Callable[[str], None] = lambda name: None
-    """This component is drained and must not be looked for."""
+    """Unregister a drained component, so that others no longer connect to it."""
 
 
 class Supervisor:
-    """The state machine."""
+    """The table and the actions on it."""
 
     def __init__(
         self, *, specs: Sequence[ProcessSpec], stages: Sequence[Stage], owner: Owner, pid: int, hang_s: float, world: World,
         log: Log,
         heartbeats: HeartbeatPage, pending_deaths: PendingDeaths, hooks: Hooks, templates: TemplateKeeper | None = None,
     ) -> None:  # fmt: skip
-        """`owner` and `pid` are its own; the owners of its children differ in process and generation. `templates`: None if there
-        are no workers."""
+        """`owner` and `pid`: the supervisor's own; its children's owners differ in process and generation. `templates`: None if
+        there are no workers."""
         self.rows = [Row(spec=spec, slot=slot) for slot, spec in enumerate(specs)]
         self._stages = stages
         self._owner = owner
@@ -91,36 +92,37 @@ class Supervisor:
         self.exit_status = EXIT_OK
 
     @property
-    def has_left(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether everything has ended after `stop` or `kill_all`."""
         has_template = self._templates is not None and not self._templates.is_empty
-        return self._stage == len(self._stages) and not self._living() and not has_template and self._pending_deaths.is_over
+        is_stopped = self._stage == len(self._stages) and not self._living()
+        return is_stopped and not has_template and self._pending_deaths.has_no_orphans
 
     def tick(self, inbox: list[Envelope]) -> float:
-        """Handle everything that is due; returns the longest time to sleep before the next tick, in seconds."""
-        self._notice_own_pause()
+        """One iteration; returns the longest time to sleep before the next, in seconds."""
+        self._detect_own_pause()
         self._answer(inbox)
         self._reap()
         self._keep_templates()
         self._prove_deaths()
-        self._see_first_signs()
+        self._check_readiness()
         self._replace_hung()
-        self._end_overdue()
+        self._kill_overdue()
         if self._stage is None:
             self._start_due()
         else:
-            self._drain_on()
+            self._continue_drain()
         return self._sleep_s()
 
     def stop(self) -> None:
-        """Drain, stage by stage; a stage is over when all of its processes have exited, or were killed at its bound."""
+        """Drain stage by stage; a stage ends when all of its processes have exited, or were killed after its timeout."""
         if self._stage is None:
             self._log.info("stop_begun")
             self._stopping_since = self._world.monotonic()
             self._enter_stage(0)
 
     def kill_all(self, exit_status: int = EXIT_STOPPED_AT_ONCE) -> None:
-        """Kill everything now."""
+        """Kill all processes now."""
         if self._stage != len(self._stages) or self.exit_status == EXIT_OK:
             self._log.warning("kill_begun")
         self.exit_status = exit_status
@@ -133,20 +135,20 @@ class Supervisor:
 
     @property
     def has_templates(self) -> bool:
-        """Whether anything imports task modules here."""
+        """Whether this start has workers, and so imports task modules."""
         return self._templates is not None
 
     def reload(self, report: ReloadResult | None = None) -> None:
-        """Have new executors run the user's modules as they are now; `report` receives the outcome."""
+        """Import the user's modules again, for new executors; `report` is called with the outcome."""
         if self._templates is not None and self._stage is None:
             self._templates.reload(report)
         elif report is not None:
-            report("nothing here runs tasks" if self._templates is None else "the system stops")
+            report("no worker runs here" if self._templates is None else "the system is stopping")
 
     # ---- starting
 
     def _start_due(self) -> None:
-        """Control and the first template start first: the template reports which tasks there are, or why not."""
+        """Control and the first template are started first: the template reports the tasks, or why they cannot be imported."""
         waits = self._templates is not None and not self._templates.has_begun
         now = self._world.monotonic()
         for row in self.rows:
@@ -161,13 +163,13 @@ class Supervisor:
         row.started_at = self._world.monotonic()
         try:
             row.pid = self._hooks.fork(row.spec, identity)
-        except OSError as fault:  # no memory, or too many processes: it may work later
-            pause_s = row.died(row.started_at)
+        except OSError as fault:  # out of memory, or too many processes: temporary
+            pause_s = row.record_death(row.started_at)
             self._log.error("process_not_started", name=row.spec.name, reason=fault.strerror, pause_s=pause_s)
             return
         self._log.info("process_started", name=row.spec.name, pid=row.pid, restarts=row.restarts)
 
-    def _see_first_signs(self) -> None:
+    def _check_readiness(self) -> None:
         for row in self._living():
             row.is_ready = row.is_ready or self._heartbeats.last_beat(row.slot) > 0
         if self._announced or self._stage is not None or not all(row.is_ready for row in self.rows):
@@ -175,7 +177,7 @@ class Supervisor:
         now = self._world.monotonic()
         if self._ready_since is None:
             self._ready_since = now
-        elif self._hooks.is_told() or now - self._ready_since >= TELL_S:
+        elif self._hooks.is_roster_published() or now - self._ready_since >= ROSTER_TIMEOUT_S:
             self._announced = True
             self._hooks.announce()
 
@@ -196,12 +198,12 @@ class Supervisor:
             if self._templates is not None:
                 self._templates.end_worker(self._owner_of(row))
         lived_s = round(now - row.started_at, 3)
-        row.last_words = words_for(status)
-        pause_s = row.died(now)
+        row.last_words = describe_exit(status)
+        pause_s = row.record_death(now)
         if row.stays_down:
             self._hooks.forget(row.spec.name)
-        tell = self._log.info if row.is_asked_to_stop and status == EXIT_OK else self._log.warning
-        tell("process_ended", name=row.spec.name, how=words_for(status), lived_s=lived_s, pause_s=pause_s)
+        log = self._log.info if row.is_asked_to_stop and status == EXIT_OK else self._log.warning
+        log("process_ended", name=row.spec.name, how=describe_exit(status), lived_s=lived_s, pause_s=pause_s)
         if status == EXIT_CANNOT_START and not self._announced and self._stage is None:
             self.kill_all(EXIT_CANNOT_START)
 
@@ -210,23 +212,23 @@ class Supervisor:
             return
         self._templates.tick(watching_since=self._watching_since)
         if self._templates.failure is not None and not self._templates.has_begun and self._stage is None:
-            self._hooks.tell_fault(self._templates.failure)
+            self._hooks.report_fault(self._templates.failure)
             self.kill_all(EXIT_CANNOT_START)
 
     def _prove_deaths(self) -> None:
-        """Executors are children of a template, and are gone first; processes that they left are found among the orphans."""
+        """Executors are children of a template, which reaps them first; their descendants are found among the orphans."""
         living = {row.pid for row in self._living() if row.pid}
         if self._templates is None:
-            proven = self._pending_deaths.go_on(living)
+            proven = self._pending_deaths.sweep(living)
         else:
-            proven = self._pending_deaths.go_on(living | self._templates.pids(), is_clear_of=self._templates.is_clear_of)
+            proven = self._pending_deaths.sweep(living | self._templates.pids(), is_clear_of=self._templates.is_clear_of)
         if proven and self._stage is None:
-            self._hooks.tell_deaths(proven)
+            self._hooks.report_deaths(proven)
 
     # ---- hanging
 
-    def _notice_own_pause(self) -> None:
-        """After this process or the machine was stopped, nothing can be said to have hung in that time."""
+    def _detect_own_pause(self) -> None:
+        """If the supervisor or the machine was suspended, the time before now does not count as a hang of other processes."""
         now = self._world.monotonic()
         if now - self._ticked_at > 2 * LONGEST_SLEEP_S:
             self._watching_since = now
@@ -236,67 +238,67 @@ class Supervisor:
         now = self._world.monotonic()
         for row in self._living():
             seen_at = max(self._heartbeats.last_beat(row.slot), row.started_at, self._watching_since)
-            row.silent_since = seen_at if row.is_ready and now - seen_at > self._silent_s and not self._waits(row) else None
-            if now - seen_at > self._patience_s(row) and not self._waits(row) and not self._leaves(row):
+            row.silent_since = seen_at if row.is_ready and now - seen_at > self._silent_s and not self._is_waiting(row) else None
+            if now - seen_at > self._heartbeat_timeout_s(row) and not self._is_waiting(row) and not self._exits_without_beats(row):
                 self._log.warning("process_hung", name=row.spec.name, pid=row.pid, silent_s=round(now - seen_at, 3))
                 self._kill(row)
 
-    def _patience_s(self, row: Row) -> float:
-        return self._hang_s if row.is_ready else max(row.spec.first_sign_s, self._hang_s)
+    def _heartbeat_timeout_s(self, row: Row) -> float:
+        return self._hang_s if row.is_ready else max(row.spec.startup_timeout_s, self._hang_s)
 
-    def _waits(self, row: Row) -> bool:
-        """Whether it waits for a lock that another process holds, which then is the one that hangs; unless it is stopped itself."""
+    def _is_waiting(self, row: Row) -> bool:
+        """Whether it waits for a lock, so that the holder is the one that hangs; not if this process itself is stopped."""
         return self._heartbeats.is_waiting(row.slot) and self._world.state_of(row.pid or 0) != STOPPED
 
-    def _leaves(self, row: Row) -> bool:
-        """Whether it exits in its own way, without ticks and so without a heartbeat; then its stage's bound counts."""
+    def _exits_without_beats(self, row: Row) -> bool:
+        """Whether it is stopping and sends no heartbeats meanwhile; then only its stage's timeout applies."""
         return row.is_asked_to_stop and not row.spec.runs_role_loop
 
     # ---- stopping
 
     def restart(self, name: str) -> Row:
-        """Ask it to exit and start it again, or start what was drained; raises `LookupError`. Returns before it is done."""
+        """Begin to drain the process and start a new one, or start a drained process; raises `LookupError`."""
         row = self._row(name)
         row.stays_down = False
         row.start_at = self._world.monotonic()
-        self._ask_to_leave(row)
+        self._request_exit(row)
         return row
 
     def drain(self, name: str) -> Row:
-        """Ask it to exit; only `restart` starts it again. Raises `LookupError`."""
+        """Begin to drain the process; only `restart` starts it again. Raises `LookupError`."""
         row = self._row(name)
         row.stays_down = True
-        self._ask_to_leave(row)
+        self._request_exit(row)
         return row
 
-    def _ask_to_leave(self, row: Row) -> None:
+    def _request_exit(self, row: Row) -> None:
         if row.pid is None or self._stage is not None:
             return
         self._log.info("process_asked_to_leave", name=row.spec.name, pid=row.pid, stays_down=row.stays_down)
         row.is_asked_to_stop = True
-        row.leaves_by = self._world.monotonic() + self._bound_s(row)
+        row.kill_at = self._world.monotonic() + self._exit_timeout_s(row)
         self._world.kill(row.pid, signal.SIGTERM)
 
-    def _bound_s(self, row: Row) -> float:
-        """The time that its stage of a stop would allow."""
-        return next((stage.bound_s for stage in self._stages if row.spec.role in stage.roles), 0.0)
+    def _exit_timeout_s(self, row: Row) -> float:
+        """The timeout of its stage in a stop of the whole system."""
+        return next((stage.timeout_s for stage in self._stages if row.spec.role in stage.roles), 0.0)
 
-    def _end_overdue(self) -> None:
+    def _kill_overdue(self) -> None:
         now = self._world.monotonic()
         for row in self._living():
-            if now >= row.leaves_by:
-                row.leaves_by = now + KILL_AGAIN_S
+            if now >= row.kill_at:
+                row.kill_at = now + KILL_AGAIN_S
                 self._log.warning("drain_overdue", name=row.spec.name, pid=row.pid)
                 self._kill(row)
 
     def _enter_stage(self, number: int) -> None:
         self._stage = number
         for row in self._in_stage():
-            self._stage_ends_at = self._world.monotonic() + self._stages[number].bound_s
+            self._stage_ends_at = self._world.monotonic() + self._stages[number].timeout_s
             row.is_asked_to_stop = True
             self._world.kill(row.pid or 0, signal.SIGTERM)
 
-    def _drain_on(self) -> None:
+    def _continue_drain(self) -> None:
         while self._stage is not None and self._stage < len(self._stages) and not self._in_stage():
             self._enter_stage(self._stage + 1)
         if self._stage == len(self._stages) and self._templates is not None:
@@ -317,7 +319,7 @@ class Supervisor:
         if row.pid is not None:
             self._world.kill(row.pid, signal.SIGKILL)
 
-    # ---- state
+    # ---- requests
 
     def _answer(self, inbox: list[Envelope]) -> None:
         for envelope in inbox:
@@ -327,9 +329,9 @@ class Supervisor:
                 envelope.peer.send(self._health())
 
     def roster(self) -> list[RosterRow]:
-        """The supervisor and its processes, as they are now."""
+        """The rows of the supervisor itself, its processes and its templates."""
         now = self._world.monotonic()
-        templates = self._templates.shown(self._pid, now) if self._templates is not None else []
+        templates = self._templates.roster_rows(self._pid, now) if self._templates is not None else []
         state, since = ProcessState.RUNNING, self._started_at
         if self._stage is not None:
             state, since = ProcessState.STOPPING, self._stopping_since
@@ -337,12 +339,12 @@ class Supervisor:
             supervisor=self._pid, name=self._owner.process, role=SUPERVISOR, pid=self._pid, generation=1, state=state,
             since=since, started_at=self._started_at, restarts=0,
         )  # fmt: skip
-        return [me, *(row.shown(self._pid, now) for row in self.rows), *templates]
+        return [me, *(row.roster_row(self._pid, now) for row in self.rows), *templates]
 
     def _health(self) -> Message:
-        """Control is left out, since jobs go on without it, and so is what was drained on command."""
-        well = (ProcessState.RUNNING, ProcessState.DRAINED)
-        down = [f"{row.spec.name} is {row.state}" for row in self.rows if row.state not in well and row.spec.role != CONTROL]
+        """Control is left out, because jobs run without it. A drained process is healthy."""
+        healthy = (ProcessState.RUNNING, ProcessState.DRAINED)
+        down = [f"{row.spec.name} is {row.state}" for row in self.rows if row.state not in healthy and row.spec.role != CONTROL]
         if self._templates is not None and not self._templates.is_ready:
             down.append(self._templates.fault)
         if down:
@@ -361,12 +363,12 @@ class Supervisor:
         return str(self._owner._replace(process=row.spec.name, generation=row.generation))
 
     def _sleep_s(self) -> float:
-        if not self._pending_deaths.is_over or (self._stage is None and not self._announced):
+        if not self._pending_deaths.has_no_orphans or (self._stage is None and not self._announced):
             return SHORT_SLEEP_S
         dues = [self._stage_ends_at] if self._in_stage() else []
         if self._stage is None and any(not row.is_ready for row in self._living()):
-            dues.append(self._world.monotonic() + LOOK_AGAIN_S)
-        dues += [row.leaves_by for row in self._living()]
+            dues.append(self._world.monotonic() + RECHECK_S)
+        dues += [row.kill_at for row in self._living()]
         if self._stage is None:
             dues += [row.start_at for row in self.rows if row.pid is None and not row.stays_down]
         now = self._world.monotonic()

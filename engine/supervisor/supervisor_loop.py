@@ -1,9 +1,9 @@
-"""The supervisor's process around its state machine: signals, the hub that wakes it, forks that inherit only what they need.
+"""Runs the supervisor's state machine: signals, the hub that wakes it, and forks that inherit only what they need.
 
     guard ──fork──▶ supervisor ──fork──▶ everything else
 
-If one of the three dies, the others end: the kernel sends SIGKILL to the children when the supervisor dies (`role_loop.live`); the
-supervisor receives `END` when the guard dies, and kills all; the guard kills what the supervisor leaves behind.
+If one of the three dies, so do the others: children get SIGKILL from the kernel when the supervisor dies (`role_loop.run_role`);
+the supervisor receives `END` when the guard dies, and kills all; the guard kills whatever a dead supervisor leaves behind.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from jobyard.engine.supervisor.commands import Commands
 from jobyard.engine.supervisor.control_link import ControlLink
 from jobyard.engine.supervisor.guard import END, RELOAD, STOP
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
-from jobyard.engine.supervisor.readiness import SupervisorSigns
-from jobyard.engine.supervisor.role_loop import Signals, start_afresh
+from jobyard.engine.supervisor.readiness import SupervisorHeartbeat
+from jobyard.engine.supervisor.role_loop import Signals, reset_after_fork
 from jobyard.engine.supervisor.supervisor import Supervisor
 from jobyard.engine.wire.hub import Hub
 from jobyard.engine.wire.messages import Ready
 from jobyard.engine.world import World
 
-HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, STOP, RELOAD, END, signal.SIGCHLD)
+BLOCKED_DURING_FORK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, STOP, RELOAD, END, signal.SIGCHLD)
 
 
 def become_supervisor(guard: int) -> None:
-    """The first step in the guard's fork: a session of its own, so that Ctrl-C and a closed terminal reach the guard only."""
+    """Called first in the guard's fork. The new session makes Ctrl-C and a closed terminal reach the guard only."""
     os.setsid()
     die_with_parent(guard, END)
     adopt_orphans()
@@ -36,56 +36,55 @@ def become_supervisor(guard: int) -> None:
 
 
 def run_supervisor(
-    supervisor: Supervisor, *, hub: Hub, name: str, guard: int, signs: SupervisorSigns, link: ControlLink, commands: Commands
+    supervisor: Supervisor, *, hub: Hub, name: str, guard: int, heartbeat: SupervisorHeartbeat, link: ControlLink,
+    commands: Commands,
 ) -> int:  # fmt: skip
-    """Tick until everything has exited, reporting each tick to the guard and to control; returns the exit status."""
+    """Run until everything has ended, reporting each iteration to the guard and to control; returns the exit status."""
     signals = Signals(signal.SIGTERM, signal.SIGINT, STOP, RELOAD, END, signal.SIGCHLD)
     hub.watch(signals.install())
     hub.listen(name)
-    for bell in link.bells:
-        hub.watch(bell)
+    for fd in link.wakeup_fds:
+        hub.watch(fd)
     sleep_s, reloads = 0.0, 0
-    while not supervisor.has_left:
+    while not supervisor.has_ended:
         envelopes = hub.poll(min(sleep_s, link.sleep_s()))
         signals.clear()
-        asked = max(signals.seen[number] for number in (signal.SIGTERM, signal.SIGINT, STOP))
-        if asked > 1 or signals.seen[END] or os.getppid() != guard:
+        stops = max(signals.seen[number] for number in (signal.SIGTERM, signal.SIGINT, STOP))
+        if stops > 1 or signals.seen[END] or os.getppid() != guard:
             supervisor.kill_all()
-        elif asked:
+        elif stops:
             supervisor.stop()
         elif signals.seen[RELOAD] > reloads:
             reloads = signals.seen[RELOAD]
             supervisor.reload()
-        rang = any(isinstance(envelope.message, Ready) and envelope.message.fd in link.bells for envelope in envelopes)
-        for command in link.turn(rang=rang):
-            commands.obey(command)
+        is_readable = any(isinstance(one.message, Ready) and one.message.fd in link.wakeup_fds for one in envelopes)
+        for command in link.tick(is_readable=is_readable):
+            commands.execute(command)
         sleep_s = supervisor.tick(envelopes)
-        link.tell(supervisor.roster(), commands.settled())
-        signs.turn.beat()
+        link.report(supervisor.roster(), commands.settled())
+        heartbeat.tick.beat()
     link.close()
     hub.close()
     return supervisor.exit_status
 
 
 def fork_process(world: World, spec: ProcessSpec, identity: ProcessIdentity, *, keep: frozenset[int]) -> int:
-    """Start the process of a row; returns its pid."""
-    return fork_afresh(world, lambda: spec.main(identity), keep=spec.keeps | keep)
+    """Fork the process of this spec; returns its pid."""
+    return fork_and_reset(world, lambda: spec.main(identity), keep=spec.keeps | keep)
 
 
-def fork_afresh(world: World, main: Callable[[], int], *, keep: frozenset[int]) -> int:
-    """Fork a child that keeps only these descriptors; returns its pid.
-
-    Signals are blocked until it has dropped the parent's handlers, so that none of them is lost there.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+def fork_and_reset(world: World, main: Callable[[], int], *, keep: frozenset[int]) -> int:
+    """Fork a child that keeps only these descriptors; returns its pid. Signals are blocked until the child has reset this process's
+    handlers, so that none is lost to them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_DURING_FORK)
     try:
-        return world.fork(lambda: _live(main, keep))
+        return world.fork(lambda: _run(main, keep))
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_DURING_FORK)
 
 
-def _live(main: Callable[[], int], keep: frozenset[int]) -> int:
-    start_afresh(keep)
+def _run(main: Callable[[], int], keep: frozenset[int]) -> int:
+    reset_after_fork(keep)
     return main()
 
 

@@ -1,10 +1,10 @@
-"""Keeps one template running, replaces it on request, and has it end what it forked for a worker that died.
+"""Keeps one template running, replaces it on a reload or a hang, and has the executors of dead workers killed.
 
-    IMPORTING ──Ready──▶ CURRENT ──a newer one is ready──▶ RETIRING ──its executors have exited──▶ gone
-        │                   └── hangs: a newer one is started; this one is killed when its executors have ended
-        └── ImportFailed: the older one stays; if there is none, another try after a pause
+    IMPORTING ──Ready──▶ CURRENT ──a newer one is ready──▶ RETIRING ──its executors have ended──▶ exits
+        │                   └── hangs: a new one is started; this one is killed when its executors have ended
+        └── ImportFailed: the previous one stays; if there is none, retried after a pause
 
-At the start, modules that cannot be imported end the start; later the system continues without a template, unhealthy.
+If the modules cannot be imported at the start, the start fails; later the system continues without a template, unhealthy.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from jobyard.engine.control.snapshot import RosterRow
 from jobyard.engine.logs import Log
 from jobyard.engine.supervisor.file_watch import FileWatch
-from jobyard.engine.supervisor.process_table import LIVED_WELL_S, ProcessState, pause_after
-from jobyard.engine.supervisor.role_loop import words_for
+from jobyard.engine.supervisor.process_table import STABLE_AFTER_S, ProcessState, pause_after
+from jobyard.engine.supervisor.role_loop import describe_exit
 from jobyard.engine.supervisor.template_process import Spawn, TemplateProcess, TemplateState
 from jobyard.engine.template.messages import Alive, EndWorker, ImportFailed, Importing, Ping, Ready, Retire, WorkerEnded
 from jobyard.engine.wire.hub import Network
@@ -30,18 +30,18 @@ SHOWN_STATES = {
 }  # fmt: skip
 IMPORT_S = 120.0
 """How long the import of the user's modules may take."""
-PINGS_A_HANG = 4
-ANSWER_S = 3.0
-"""How long a template may take to end a dead worker's executors."""
+PINGS_PER_HANG_S = 4
+END_WORKER_S = 3.0
+"""How long a template may take to kill the executors of a dead worker."""
 LEAVE_S = 5.0
 
 ReloadResult = Callable[[str | None], None]
-"""Called with None when the new template has taken over, or with the reason why it has not."""
+"""Called with None when the new template has taken over, or with an error message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateHooks:
-    """What the keeper needs: start a template, make it the one that workers connect to, list its descendants."""
+    """The keeper's callbacks: start a template, direct workers to it, and check whether it has executors."""
 
     spawn: Spawn
     publish: Callable[[TemplateProcess, Ready], None]
@@ -67,22 +67,21 @@ class TemplateKeeper:
         self._since: dict[str, tuple[str, float]] = {}
         self._reports: list[ReloadResult] = []
         self._wants_reload = False
-        self._leaves_at: float | None = None
+        self._kill_at: float | None = None
         self._files = FileWatch(world) if watches_files else None
         self._watched: set[str] = set()
         self.has_begun = False
         self.failure: str | None = None
 
-    # ---- requests
-
+    # ---- interface
     @property
     def is_ready(self) -> bool:
-        """Whether executors can be forked."""
+        """Whether there is a template that can fork executors."""
         return self._current() is not None
 
     @property
     def is_empty(self) -> bool:
-        """Whether none is left."""
+        """Whether no template is left."""
         return not self._templates
 
     @property
@@ -91,57 +90,57 @@ class TemplateKeeper:
         return self.failure.split("\n")[0] if self.failure else f"{NAME} is {ProcessState.RESTARTING}"
 
     def pids(self) -> set[int]:
-        """The descriptors to watch, of all templates."""
+        """The pids of all templates."""
         return {template.pid for template in self._templates}
 
     def reload(self, report: ReloadResult | None = None) -> None:
-        """Import the modules as they are now in a new template; the old one serves until that one is ready."""
+        """Start a new template that imports the modules again; the current one serves until the new one is ready."""
         self._reports += [report] if report is not None else []
         self._wants_reload = True
         self._start_at = self._world.monotonic()
         for template in self._importing():
-            self._kill(template)  # it may have read an older version
+            self._kill(template)  # it may have read files before they changed
         self._start_due()
 
     def end_worker(self, owner: str) -> None:
-        """The worker is dead: its executors end soon; see `is_clear_of`."""
+        """Have the executors of a dead worker killed; see `is_clear_of`."""
         for template in self._templates:
             if template.state is not TemplateState.IMPORTING:
                 template.owners[owner] = self._world.monotonic()
-                template.tell(EndWorker(owner=owner))
+                template.send(EndWorker(owner=owner))
 
     def is_clear_of(self, owner: str) -> bool:
-        """Whether nothing is left that any template forked for this worker."""
+        """Whether no template has an executor of this dead worker left."""
         return not any(owner in template.owners for template in self._templates)
 
     def stop(self) -> None:
-        """All workers have exited: retire the templates."""
-        if self._leaves_at is None:
-            self._leaves_at = self._world.monotonic() + LEAVE_S
+        """Retire all templates; called when all workers have ended."""
+        if self._kill_at is None:
+            self._kill_at = self._world.monotonic() + LEAVE_S
             for template in self._templates:
-                template.tell(Retire())
+                template.send(Retire())
                 if template.state is TemplateState.IMPORTING:
                     self._kill(template)
 
     def kill_all(self) -> None:
-        """Kill all templates."""
-        self._leaves_at = self._world.monotonic()
+        """Kill all templates now."""
+        self._kill_at = self._world.monotonic()
         for template in self._templates:
             self._kill(template)
 
-    def shown(self, supervisor: int, now: float) -> list[RosterRow]:
-        """The entries in the roster; the template that serves, or is about to, has the plain name."""
+    def roster_rows(self, supervisor: int, now: float) -> list[RosterRow]:
+        """The templates' entries in the roster; the current template, or the first to come, has the name without a number."""
         main = self._current() or next(iter(self._importing()), None)
         others = [template for template in self._templates if template is not main]
         rows = [(NAME, main), *((f"{NAME}-{template.number}", template) for template in others)]
-        shown = [self._row(supervisor, name, template, now) for name, template in rows]
-        self._since = {row.name: (row.state, row.since) for row in shown}
-        return shown
+        entries = [self._row(supervisor, name, template, now) for name, template in rows]
+        self._since = {row.name: (row.state, row.since) for row in entries}
+        return entries
 
     # ---- events
 
     def note_ready(self, fd: int) -> None:
-        """A descriptor of a template is readable."""
+        """This descriptor is readable; it may belong to a template."""
         for template in self._templates:
             if fd == template.line.fileno():
                 self._read(template)
@@ -149,7 +148,7 @@ class TemplateKeeper:
                 self._read_output(template)
 
     def note_death(self, pid: int, status: int) -> bool:
-        """A child died; whether it was a template."""
+        """A child has ended; returns whether it was a template."""
         template = next((template for template in self._templates if template.pid == pid), None)
         if template is None:
             return False
@@ -163,11 +162,11 @@ class TemplateKeeper:
         return True
 
     def tick(self, *, watching_since: float) -> None:
-        """Start, ping, replace, end. `watching_since`: nothing counts as hung before that time."""
+        """Start, ping, replace and kill what is due. `watching_since`: silence before this time does not count as a hang."""
         for template in list(self._templates):
-            self._look_at(template, watching_since)
-        if self._leaves_at is not None:
-            self._end_overdue()
+            self._check(template, watching_since)
+        if self._kill_at is not None:
+            self._kill_overdue()
             return
         if self._files is not None and self._files.has_changed(self._watched):
             self._log.info("task_files_changed")
@@ -175,18 +174,18 @@ class TemplateKeeper:
         self._start_due()
 
     def due_at(self) -> float:
-        """When `tick` has something to do, in monotonic seconds."""
-        if self._leaves_at is not None:
-            return self._leaves_at if self._templates else float("inf")
+        """The monotonic time at which `tick` has something to do."""
+        if self._kill_at is not None:
+            return self._kill_at if self._templates else float("inf")
         dues = [self._start_at] if not self._importing() and (self._current() is None or self._wants_reload) else []
-        dues += [since + ANSWER_S for template in self._templates for since in template.owners.values()]
+        dues += [since + END_WORKER_S for template in self._templates for since in template.owners.values()]
         return min(dues, default=float("inf"))
 
     # ---- starting
 
     def _start_due(self) -> None:
         is_wanted = self._wants_reload or self._current() is None or all(template.is_hung for template in self._ready())
-        if not is_wanted or self._importing() or self._leaves_at is not None or self._world.monotonic() < self._start_at:
+        if not is_wanted or self._importing() or self._kill_at is not None or self._world.monotonic() < self._start_at:
             return
         self._wants_reload = False
         self._started += 1
@@ -209,7 +208,7 @@ class TemplateKeeper:
 
     def _read(self, template: TemplateProcess) -> None:
         for message in template.read():
-            template.heard_at, template.asked_at = self._world.monotonic(), None
+            template.last_message_at, template.pinged_at = self._world.monotonic(), None
             match message:
                 case Importing(module=module):
                     template.importing = module
@@ -225,13 +224,13 @@ class TemplateKeeper:
                     self._log.info("template_answers_again", number=template.number)
 
     def _promote(self, template: TemplateProcess, ready: Ready) -> None:
-        """The template becomes the current one."""
+        """Make it the current template, which forks new executors from now on."""
         for warning in ready.warnings:
             self._log.warning("task_modules_warned", text=warning)
         self._hooks.publish(template, ready)
         for older in self._ready():
             older.state = TemplateState.RETIRING
-            older.tell(Retire())
+            older.send(Retire())
         template.state = TemplateState.CURRENT
         self._watch_files(set(ready.files))
         imported_s = round(self._world.monotonic() - template.started_at, 3)
@@ -246,33 +245,32 @@ class TemplateKeeper:
         for text in lines or ():
             self._log.info("task_modules_output", text=text)
 
-    # ---- the end of one
-
+    # ---- the end of a template
     def _note_end(self, template: TemplateProcess, status: int) -> None:
-        how = self._last_words = words_for(status)
+        how = self._last_words = describe_exit(status)
         if template.state is TemplateState.IMPORTING:
             self._note_failure(template, how)
             return
         lived_s = round(self._world.monotonic() - template.started_at, 3)
-        if template.state is TemplateState.RETIRING or self._leaves_at is not None:
+        if template.state is TemplateState.RETIRING or self._kill_at is not None:
             self._log.info("template_retired", number=template.number, how=how, lived_s=lived_s)
             return
         self._log.warning("template_died", number=template.number, how=how, lived_s=lived_s)
         self._restarts += 1
-        self._quick_deaths = 0 if lived_s >= LIVED_WELL_S else self._quick_deaths
+        self._quick_deaths = 0 if lived_s >= STABLE_AFTER_S else self._quick_deaths
         self._pause()
 
     def _note_failure(self, template: TemplateProcess, how: str) -> None:
-        if self._wants_reload or self._leaves_at is not None:
-            return  # it was killed to be replaced, or because everything stops
+        if self._wants_reload or self._kill_at is not None:
+            return  # it was killed in favour of a newer one, or because the system is stopping
         self._restarts += self.has_begun and self._current() is None
-        told = template.failure
+        failure = template.failure
         where = f" while it imported {template.importing}" if template.importing else ""
-        error = told.error if told is not None else f"TASKS: the process that imports the modules ended with {how}{where}"
-        self._log.error("task_modules_not_imported", error=error, traceback=told.traceback if told is not None else None)
+        error = failure.error if failure is not None else f"TASKS: the process that imports the modules ended with {how}{where}"
+        self._log.error("task_modules_not_imported", error=error, traceback=failure.traceback if failure is not None else None)
         self._pause()
         if self._current() is None:
-            self.failure = error if told is None else f"{error}\n{told.traceback}"
+            self.failure = error if failure is None else f"{error}\n{failure.traceback}"
         self._report(error)
 
     def _watch_files(self, files: set[str]) -> None:
@@ -287,29 +285,29 @@ class TemplateKeeper:
 
     # ---- hanging
 
-    def _look_at(self, template: TemplateProcess, watching_since: float) -> None:
+    def _check(self, template: TemplateProcess, watching_since: float) -> None:
         now = self._world.monotonic()
-        since = max(template.asked_at or template.heard_at, watching_since)
+        since = max(template.pinged_at or template.last_message_at, watching_since)
         if template.state is TemplateState.IMPORTING:
             if now - max(template.started_at, watching_since) > IMPORT_S:
                 self._log.error("import_overdue", module=template.importing, after_s=IMPORT_S)
                 self._kill(template)
-        elif template.asked_at is None:
-            if now - template.heard_at > self._hang_s / PINGS_A_HANG:
-                template.asked_at = now
-                template.tell(Ping())
+        elif template.pinged_at is None:
+            if now - template.last_message_at > self._hang_s / PINGS_PER_HANG_S:
+                template.pinged_at = now
+                template.send(Ping())
         elif now - since > self._hang_s and not template.is_hung:
             template.is_hung = True
             self._restarts += 1
             self._log.warning("template_hung", number=template.number, pid=template.pid, silent_s=round(now - since, 3))
-        if any(now - max(asked_at, watching_since) > ANSWER_S for asked_at in template.owners.values()):
+        if any(now - max(asked_at, watching_since) > END_WORKER_S for asked_at in template.owners.values()):
             self._log.warning("template_does_not_end_executors", number=template.number, pid=template.pid)
             self._kill(template)
         elif template.is_hung and template is not self._current() and not self._hooks.living_executors(template.pid):
             self._kill(template)
 
-    def _end_overdue(self) -> None:
-        if self._leaves_at is not None and self._world.monotonic() >= self._leaves_at:
+    def _kill_overdue(self) -> None:
+        if self._kill_at is not None and self._world.monotonic() >= self._kill_at:
             for template in self._templates:
                 self._kill(template)
 
@@ -337,5 +335,5 @@ class TemplateKeeper:
             generation=template.number if template is not None else self._started, state=state,
             since=since if known == state else now, started_at=template.started_at if template is not None else 0.0,
             restarts=self._restarts, last_words=self._last_words,
-            silent_since=template.heard_at if template is not None and template.is_hung else None,
+            silent_since=template.last_message_at if template is not None and template.is_hung else None,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""One template as its supervisor sees it: the process, the connection, what it prints, and when it last responded."""
+"""A template as the supervisor sees it: the process, the connection to it, its output, and the time of its last message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_LINE_CHARS = 1_000
 
 
 class TemplateState(StrEnum):
-    """Its phase. `CURRENT`: new executors are forked from it; `RETIRING`: it continues for those that it has."""
+    """The state of a template. `CURRENT`: it forks new executors; `RETIRING`: it only waits for its executors to end."""
 
     IMPORTING = "importing"
     CURRENT = "current"
@@ -26,7 +26,7 @@ class TemplateState(StrEnum):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class TemplateProcess:
-    """See the module. `asked_at`: when it was pinged and has not answered since; None if it has answered."""
+    """See the module. `pinged_at`: when the unanswered ping was sent, if any."""
 
     number: int
     pid: int
@@ -34,18 +34,18 @@ class TemplateProcess:
     output_fd: int
     socket_name: str
     started_at: float
-    heard_at: float
+    last_message_at: float
     state: TemplateState = TemplateState.IMPORTING
-    asked_at: float | None = None
+    pinged_at: float | None = None
     is_hung: bool = False
     importing: str = ""
     failure: messages.ImportFailed | None = None
     owners: dict[str, float] = field(default_factory=dict)
-    """Dead workers whose executors it was asked to end, and since when."""
+    """Dead workers whose executors it was asked to kill, and when."""
     _rest: bytes = b""
 
-    def tell(self, message: messages.Message) -> None:
-        """Send without blocking; it may be dead, or hang."""
+    def send(self, message: messages.Message) -> None:
+        """Send without blocking; the message is lost if the template is gone or hangs."""
         with contextlib.suppress(OSError):
             send_packet(self.line, messages.encode(message))
 
@@ -59,7 +59,7 @@ class TemplateProcess:
                 yield messages.decode(packet)
 
     def read_output(self, *, is_last: bool = False) -> list[str] | None:
-        """The lines that it has printed since the last call; None if nothing more can follow."""
+        """The lines of output since the last call; None at the end of the output."""
         try:
             printed = os.read(self.output_fd, OUTPUT_READ_BYTES)
         except OSError:  # nothing to read now
@@ -71,14 +71,14 @@ class TemplateProcess:
             lines, self._rest = [*lines, self._rest], b""
         if not printed and not lines:
             return None
-        shown = (line.decode("utf-8", "replace").rstrip()[:MAX_LINE_CHARS] for line in lines)
-        return [text for text in shown if text]
+        texts = (line.decode("utf-8", "replace").rstrip()[:MAX_LINE_CHARS] for line in lines)
+        return [text for text in texts if text]
 
     def close(self) -> None:
-        """The template has died: close everything."""
+        """Close the descriptors of a dead template."""
         self.line.close()
         os.close(self.output_fd)
 
 
 Spawn = Callable[[int], TemplateProcess]
-"""Start the template with this number; raises `OSError`."""
+"""Starts a template with this number; raises `OSError`."""

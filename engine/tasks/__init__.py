@@ -1,1 +1,1 @@
-"""What authors of tasks use: the decorator, the current job, the built-in tasks."""
+"""The API for authors of tasks: the decorators, the current job, and the built-in tasks."""

@@ -1,4 +1,4 @@
-"""The built-in tasks: `echo`, `http` with its restrictions, `shell` if it is enabled."""
+"""The built-in tasks: `echo`, `http` with its address checks, and, if enabled, `shell`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobyard.engine.tasks.web import send_request
 
 
 def register_builtin(*, enable_shell: bool, http_allow_private: bool) -> None:
-    """Register them; before the user's modules, so that a module that uses one of their names is refused."""
+    """Register them in this process, before the user's modules are imported, so that reusing one of their names is an error."""
     tasks = {"echo": echo, "http": lambda payload: send_request(payload, allow_private=http_allow_private)}
     if enable_shell:
         tasks["shell"] = run_program

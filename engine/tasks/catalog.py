@@ -1,6 +1,6 @@
-"""The tasks that the workers of this data folder have: a file that is written at start and read by schedulers.
+"""The task catalog of a data folder: a file that is written when the task modules were imported, and read by schedulers.
 
-So a scheduler can refuse an unknown task, and knows a task's defaults, without importing the user's modules.
+With it a scheduler rejects unknown tasks and knows a task's defaults without importing the user's modules.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def write_catalog(run_dir: RunDir, options: Mapping[str, TaskOptions]) -> None:
 
 
 def read_catalog(text: bytes) -> Mapping[str, TaskOptions]:
-    """The tasks in another host's `Catalog.text`."""
+    """Decode the `Catalog.text` of another host."""
     return msgspec.json.decode(text, type=dict[str, TaskOptions])
 
 
@@ -43,7 +43,7 @@ def defaults_of(options: Mapping[str, TaskOptions]) -> Mapping[str, TaskDefaults
 
 
 class Catalog:
-    """The file, read again after it was replaced."""
+    """The catalog; the file is read again after it was replaced."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self._path = run_dir.path / FILE
@@ -51,11 +51,11 @@ class Catalog:
         self._options: Mapping[str, TaskOptions] = {}
 
     def text(self) -> bytes:
-        """The same as JSON text, for other hosts to read."""
+        """The catalog as JSON, for other hosts."""
         return msgspec.json.encode(self.options())
 
     def options(self) -> Mapping[str, TaskOptions]:
-        """Every known task; none before a worker was first started on this data folder."""
+        """The options of every known task, by name; empty if no worker has ever been started on this data folder."""
         try:
             found = self._path.stat()
             if self._read != (found.st_mtime_ns, found.st_ino):

@@ -1,4 +1,4 @@
-"""What a running task sees: its job, and the exceptions that end it."""
+"""The API of a running task: its job, and the exceptions by which it can end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_NOTE_CHARS = 200
 
 
 class Retry(Exception):
-    """Try again after `delay_s` seconds, or after the usual delay; counts as a retry."""
+    """Retry the job after `delay_s` seconds, or after the usual delay. It counts as a retry."""
 
     def __init__(self, message: str = "the task asked to be tried again", *, delay_s: float | None = None) -> None:
         super().__init__(message)
@@ -22,11 +22,11 @@ class Unrecoverable(Exception):
 
 
 class Interrupted(BaseException):
-    """The attempt must end now. Not an `Exception`, so that a task that catches all of those does not catch it."""
+    """The attempt must end now. Not an `Exception`, so that `except Exception` in a task does not swallow it."""
 
 
 class JobTimeout(Interrupted):
-    """The job's timeout is over."""
+    """The attempt exceeded its timeout."""
 
 
 class JobCancelled(Interrupted):
@@ -34,12 +34,12 @@ class JobCancelled(Interrupted):
 
 
 class JobReleased(Interrupted):
-    """The system stops; the job is released and runs again, later or on another host."""
+    """The system is stopping; the job is released and runs again elsewhere or later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentJob:
-    """The job that is executed now. `deadline`: when its timeout is over, an aware datetime."""
+    """The job that is being executed. `deadline`: when its timeout expires, an aware datetime."""
 
     job_id: str
     attempt: int
@@ -49,23 +49,23 @@ class CurrentJob:
     report: Callable[[CurrentJob, float, str], None] = field(repr=False)
 
     def progress(self, fraction: float, note: str = "") -> None:
-        """Report progress: a fraction from 0 to 1, and a note. It is logged, at most a few times a second."""
-        words = str(note)[:MAX_NOTE_CHARS].encode("utf-8", "replace").decode().replace("\0", "\\0")
-        self.report(self, min(1.0, max(0.0, float(fraction))), words)
+        """Report progress: a fraction from 0 to 1, and a note. It is recorded a few times a second at most."""
+        text = str(note)[:MAX_NOTE_CHARS].encode("utf-8", "replace").decode().replace("\0", "\\0")
+        self.report(self, min(1.0, max(0.0, float(fraction))), text)
 
 
 _running: list[CurrentJob] = []
 
 
 def current_job() -> CurrentJob:
-    """The job whose task calls this; raises `RuntimeError` outside a task."""
+    """The job whose task is calling; raises `RuntimeError` outside of a task."""
     if not _running:
-        raise RuntimeError("current_job() is for tasks while a worker executes them")
+        raise RuntimeError("current_job() works only inside a task that a worker is executing")
     return _running[-1]
 
 
 class executing:
-    """A context manager that makes it the current job, and restores the previous one, since a task may run another one inline."""
+    """A context manager that sets the current job, and restores the previous one, as when a task runs another task inline."""
 
     __slots__ = ("_job", "_outer")
 

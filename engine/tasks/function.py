@@ -1,6 +1,6 @@
-"""What `@task` makes of a function: the same function to whoever calls it, which can also be submitted as a job.
+"""The object that `@task` returns: it can be called like the function that it wraps, and submitted as a job.
 
-What that takes, the client and an event loop, is loaded when it is used: no process of Jobyard's own carries it.
+The client and asyncio are imported on first use, so that Jobyard's own processes do not load them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ X = TypeVar("X")
 
 
 class TaskFunction(Generic[P, R]):
-    """A function with the name of a task."""
+    """A function registered as a task."""
 
     def __init__(
         self, function: Callable[P, R], *, name: str, parameters: Parameters | None = None, timeout_s: float | None = None
@@ -127,7 +127,7 @@ class TaskFunction(Generic[P, R]):
         return sent
 
     def __reduce__(self) -> str:
-        """It travels to other processes by its place in its module, as functions do."""
+        """Pickled by its qualified name, as functions are."""
         return str(vars(self)["__qualname__"])
 
     def __repr__(self) -> str:

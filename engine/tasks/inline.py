@@ -1,6 +1,6 @@
-"""Runs a task in this process, in the environment that its code sees in a worker: `current_job()`, JSON in and out.
+"""Calls a task in this process as a worker would: with a `current_job()`, payload and result passed through JSON.
 
-The rest of what a worker does is left out: no timeout, no retries, no process of its own.
+Without what a worker adds: timeout, retries, a separate process.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ def call_inline(
     world = World()
     job = CurrentJob(
         job_id=world.object_id(), attempt=attempt, epoch=2 * attempt, retry_count=attempt - 1,
-        deadline=world.now() + timedelta(seconds=timeout_s or TIMEOUT_S), report=lambda *told: None,
+        deadline=world.now() + timedelta(seconds=timeout_s or TIMEOUT_S), report=lambda *progress: None,
     )  # fmt: skip
     call = bind(json.loads(to_json_text(payload)))
     return json.loads(to_json_text(call_as(job, call), root="result"))
 
 
 def call_as(job: CurrentJob, call: Callable[[], Any]) -> Any:
-    """The result of the call while this is the current job; a coroutine is run to its end."""
+    """The result of the call with this job as the current one; a coroutine is run to completion."""
     with executing(job):
         value = call()
-        return _run_to_its_end(value) if inspect.iscoroutine(value) else value
+        return _run_coroutine(value) if inspect.iscoroutine(value) else value
 
 
-def _run_to_its_end(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run in a new event loop; in a new thread if this one already has a loop, as in an asynchronous test."""
+def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run it in a new event loop; in a new thread if this one is already running a loop, as in an async test."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -55,7 +55,7 @@ def _run_to_its_end(coroutine: Coroutine[Any, Any, Any]) -> Any:
     def run() -> None:
         try:
             ended.append(asyncio.run(coroutine))
-        except BaseException as wrong:  # raised again in the thread that waits for it
+        except BaseException as wrong:  # raised again in the waiting thread
             raised.append(wrong)
 
     thread = threading.Thread(target=run, name="task")

@@ -1,6 +1,6 @@
-"""The tasks of this process: `@task` registers a function under a name.
+"""The registry of tasks in this process: `@task` registers a function under a name.
 
-A task function can be called and tested directly, as before; see `function.py` for what else can be done with it.
+A task function can still be called and tested directly; see `function.py` for what it adds.
 """
 
 from __future__ import annotations
@@ -84,15 +84,15 @@ class Registry:
         self.replace(task)
 
     def replace(self, task: Task) -> None:
-        """Register it in place of the function that had the name."""
+        """Register it, replacing any task of that name."""
         self._tasks[task.name] = task
 
     def get(self, name: str) -> Task | None:
-        """The task with this name."""
+        """The task of this name, or None."""
         return self._tasks.get(name)
 
     def has_tasks_of(self, module: str) -> bool:
-        """Whether a function of this module, or of a submodule, is a task."""
+        """Whether a function of this module, or of one of its submodules, is a task."""
         modules = (str(getattr(task.function, "__module__", "")) for task in self._tasks.values())
         return any(name == module or name.startswith(f"{module}.") for name in modules)
 
@@ -106,7 +106,7 @@ class Registry:
             task.parameters.check()
 
     def options(self) -> Mapping[str, TaskOptions]:
-        """The options of every task."""
+        """The options of every task, by name."""
         return {name: task.options for name, task in self._tasks.items()}
 
     def described(self) -> Mapping[str, TaskOptions]:
@@ -115,7 +115,7 @@ class Registry:
 
 
 DEFINED = Registry()
-"""What `@task` has noted in this process; a module is executed once in a process, and so are its decorators."""
+"""The tasks registered by `@task` in this process."""
 
 
 def task(

@@ -1,6 +1,6 @@
-"""The `shell` task: runs a program, without a shell. The program's exit counts, not that of processes that it leaves running.
+"""The `shell` task: runs a program directly, without a shell. The task ends when the program does, even if it left children.
 
-What it prints is kept up to a limit, and read beyond it, so that neither memory grows nor the program blocks.
+Output is kept up to a limit and discarded beyond it, so memory stays bounded and the program never blocks on a full pipe.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ from typing import Any
 
 from jobyard.engine.tasks.context import Unrecoverable
 
-MAX_SHOWN_BYTES = 64 << 10
-MAX_TOLD_CHARS = 1_000
+MAX_KEPT_BYTES = 64 << 10
+MAX_ERROR_CHARS = 1_000
 READ_BYTES = 1 << 20
-"""More than a pipe holds: one read takes all that is there."""
+"""More than the capacity of a pipe, so one read takes everything."""
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None)
 
 
 def run_program(payload: Any) -> dict[str, Any]:
-    """`{"command": ["program", "argument"]}` → `{"returncode", "stdout", "stderr"}`; fails if the program does."""
-    command = _read(payload)
-    with _Printed() as stdout, _Printed() as stderr:
+    """`{"command": ["program", "argument"]}` → `{"returncode", "stdout", "stderr"}`; raises if the exit status is not 0."""
+    command = _command_in(payload)
+    with _Output() as stdout, _Output() as stderr:
         status = _run(command, stdout, stderr)
     if status:
-        raise RuntimeError(f"{command[0]} ended with {status}: {stderr.text[-MAX_TOLD_CHARS:].strip()}")
+        raise RuntimeError(f"{command[0]} ended with {status}: {stderr.text[-MAX_ERROR_CHARS:].strip()}")
     return {"returncode": status, "stdout": stdout.text, "stderr": stderr.text}
 
 
-def _read(payload: Any) -> list[str]:
+def _command_in(payload: Any) -> list[str]:
     command = payload.get("command") if isinstance(payload, dict) and set(payload) == {"command"} else None
     if not isinstance(command, list) or not command or not all(isinstance(word, str) and "\0" not in word for word in command):
         raise Unrecoverable('the payload of shell must be {"command": ["program", "argument", …]}')
     return command
 
 
-class _Printed:
-    """One output stream of the program: a pipe, and the beginning of what was printed."""
+class _Output:
+    """An output stream of the program: a pipe, and the beginning of what was read from it."""
 
-    def __enter__(self) -> _Printed:
+    def __enter__(self) -> _Output:
         self._kept = bytearray()
-        self.fd, self.far_fd = os.pipe()
+        self.fd, self.write_fd = os.pipe()
         os.set_blocking(self.fd, False)
         return self
 
@@ -57,29 +57,29 @@ class _Printed:
         return self._kept.decode("utf-8", "replace")
 
     def read(self) -> bool:
-        """Read what is available; False at the end of the stream."""
+        """Read everything available; False at the end of the stream."""
         try:
             data = os.read(self.fd, READ_BYTES)
         except BlockingIOError:
             return True
-        self._kept += data[: MAX_SHOWN_BYTES - len(self._kept)]
+        self._kept += data[: MAX_KEPT_BYTES - len(self._kept)]
         return bool(data)
 
 
-def _run(command: list[str], stdout: _Printed, stderr: _Printed) -> int:
+def _run(command: list[str], stdout: _Output, stderr: _Output) -> int:
     try:
         program = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=stdout.far_fd, stderr=stderr.far_fd, preexec_fn=_die_with_task
+            command, stdin=subprocess.DEVNULL, stdout=stdout.write_fd, stderr=stderr.write_fd, preexec_fn=_die_with_task
         )  # fmt: skip
     except OSError as wrong:
         raise Unrecoverable(f"{command[0]!r} cannot be run: {wrong.strerror}") from None
     finally:
-        os.close(stdout.far_fd)
-        os.close(stderr.far_fd)
+        os.close(stdout.write_fd)
+        os.close(stderr.write_fd)
     try:
         _read_until_it_ends(program.pid, stdout, stderr)
         return program.wait()
-    except BaseException:  # the task's time is over, and so is the program's
+    except BaseException:  # the attempt was interrupted, so the program must end too
         program.kill()
         program.wait()
         raise
@@ -89,12 +89,12 @@ def _die_with_task() -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _read_until_it_ends(pid: int, stdout: _Printed, stderr: _Printed) -> None:
+def _read_until_it_ends(pid: int, stdout: _Output, stderr: _Output) -> None:
     pid_fd = os.pidfd_open(pid)
     try:
         with selectors.DefaultSelector() as selector:
-            for printed in (stdout, stderr):
-                selector.register(printed.fd, selectors.EVENT_READ, printed)
+            for output in (stdout, stderr):
+                selector.register(output.fd, selectors.EVENT_READ, output)
             selector.register(pid_fd, selectors.EVENT_READ)
             ended = False
             while not ended:

@@ -1,4 +1,4 @@
-"""The `http` task: one request, within `timeout_s` as a whole, to an address that `web_addresses` allows.
+"""The `http` task: one request to an address that `web_addresses` allows; `timeout_s` limits all of it.
 
 Redirects are not followed.
 """
@@ -29,10 +29,10 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 def send_request(payload: Any, *, allow_private: bool) -> dict[str, Any]:
     """`{"url", "method", "headers", "body", "timeout_s"}` → `{"status", "headers", "body"}`; raises unless the status is 2xx."""
-    url, method, headers, body, timeout_s = _read(payload)
-    give_up_at = World().monotonic() + timeout_s
-    places = resolve(url.hostname or "", _port(url), allow_private=allow_private)
-    connection = _connect(url, places, give_up_at)
+    url, method, headers, body, timeout_s = _request_in(payload)
+    deadline = World().monotonic() + timeout_s
+    addresses = resolve(url.hostname or "", _port(url), allow_private=allow_private)
+    connection = _connect(url, addresses, deadline)
     try:
         _send(connection, method, url, body, headers)
         answer, text = _receive(connection)
@@ -43,21 +43,23 @@ def send_request(payload: Any, *, allow_private: bool) -> dict[str, Any]:
     return {"status": answer.status, "headers": dict(answer.getheaders()), "body": text}
 
 
-def _read(payload: Any) -> tuple[SplitResult, str, dict[str, str], bytes | None, float]:
+def _request_in(payload: Any) -> tuple[SplitResult, str, dict[str, str], bytes | None, float]:
     if not isinstance(payload, dict) or not isinstance(payload.get("url"), str) or set(payload) - FIELDS:
-        raise Unrecoverable('the payload of http must be {"url": "https://…"} and maybe "method", "headers", "body", "timeout_s"')
+        raise Unrecoverable(
+            'the payload of http must be {"url": "https://…"}, optionally with "method", "headers", "body", "timeout_s"'
+        )
     url = _split(payload["url"])
     if url.scheme not in ("http", "https") or not url.hostname:
         raise Unrecoverable(f"url must begin with http:// or https:// and name a host, not {payload['url'][:200]!r}")
     if "@" in url.netloc:
-        raise Unrecoverable("url must not hold a name or password; say them in a header")
+        raise Unrecoverable("url must not contain a user name or password; send them in a header")
     method = str(payload.get("method", "POST" if "body" in payload else "GET")).upper()
     headers = payload.get("headers", {})
     timeout_s = payload.get("timeout_s", DEFAULT_TIMEOUT_S)
     if method not in METHODS:
         raise Unrecoverable(f"method must be one of {', '.join(sorted(METHODS))}")
     if not isinstance(headers, dict) or not all(HEADER.fullmatch(name) and isinstance(text, str) for name, text in headers.items()):
-        raise Unrecoverable("headers must be an object of names and strings")
+        raise Unrecoverable("headers must be an object that maps header names to strings")
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 0 < timeout_s <= 3600:
         raise Unrecoverable("timeout_s must be a number above 0, at most 3600")
     body, kind = _body(payload.get("body"))
@@ -70,7 +72,7 @@ def _split(text: str) -> SplitResult:
     try:
         return urlsplit(text)
     except ValueError as wrong:
-        raise Unrecoverable(f"url cannot be read: {wrong}") from None
+        raise Unrecoverable(f"url is invalid: {wrong}") from None
 
 
 def _body(body: Any) -> tuple[bytes | None, str | None]:
@@ -85,23 +87,23 @@ def _port(url: SplitResult) -> int:
     try:
         return url.port or (443 if url.scheme == "https" else 80)
     except ValueError as wrong:
-        raise Unrecoverable(f"url has no usable port: {wrong}") from None
+        raise Unrecoverable(f"url has an invalid port: {wrong}") from None
 
 
-def _connect(url: SplitResult, places: list[tuple[str, int]], give_up_at: float) -> http.client.HTTPConnection:
-    """Connect to the first of the checked addresses that accepts; the name is used only to verify a certificate."""
-    connection = http.client.HTTPConnection(url.hostname or "", places[0][1])
-    for number, place in enumerate(places):
+def _connect(url: SplitResult, addresses: list[tuple[str, int]], deadline: float) -> http.client.HTTPConnection:
+    """Connect to the first checked address that accepts; the host name is used only to verify the certificate."""
+    connection = http.client.HTTPConnection(url.hostname or "", addresses[0][1])
+    for number, address in enumerate(addresses):
         try:
-            sock = socket.create_connection(place, _left_s(give_up_at) / (len(places) - number))
+            sock = socket.create_connection(address, _left_s(deadline) / (len(addresses) - number))
             break
         except OSError:
-            if place == places[-1]:
+            if address == addresses[-1]:
                 raise
-    sock.settimeout(_left_s(give_up_at))
+    sock.settimeout(_left_s(deadline))
     if url.scheme == "https":
         sock = ssl.create_default_context().wrap_socket(sock, server_hostname=url.hostname)
-    connection.sock = _BoundedSocket(sock, give_up_at)
+    connection.sock = _BoundedSocket(sock, deadline)
     return connection
 
 
@@ -117,7 +119,7 @@ def _send(
 
 
 def _receive(connection: http.client.HTTPConnection) -> tuple[http.client.HTTPResponse, str]:
-    """Read the response, up to a limit."""
+    """The response, its body truncated to the limit."""
     answer = connection.getresponse()
     body = b""
     while len(body) < MAX_READ_BYTES and not answer.isclosed():
@@ -128,31 +130,31 @@ def _receive(connection: http.client.HTTPConnection) -> tuple[http.client.HTTPRe
     return answer, body[:MAX_READ_BYTES].decode("utf-8", "replace")[:MAX_BODY_CHARS]
 
 
-def _left_s(give_up_at: float) -> float:
-    left_s = give_up_at - World().monotonic()
+def _left_s(deadline: float) -> float:
+    left_s = deadline - World().monotonic()
     if left_s <= 0:
-        raise TimeoutError("the answer took too long")
+        raise TimeoutError("the response took too long")
     return left_s
 
 
 class _BoundedSocket:
-    """The part of a socket that `http.client` uses. Each read and write gets the remaining part of the whole time.
+    """The part of the socket interface that `http.client` uses. Each read and write may take the time left until the deadline.
 
-    A plain timeout restarts with each byte, so a head that arrives byte by byte, or endless `100 Continue`, would never end.
+    An ordinary socket timeout restarts with every byte, so a slowly dripping head, or endless `100 Continue`, would never end.
     """
 
-    def __init__(self, sock: socket.socket, give_up_at: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
-        self._give_up_at = give_up_at
+        self._deadline = deadline
 
     def sendall(self, data: bytes) -> None:
         """See `socket`."""
-        self._sock.settimeout(_left_s(self._give_up_at))
+        self._sock.settimeout(_left_s(self._deadline))
         self._sock.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """For reading."""
-        return io.BufferedReader(_BoundedReader(self._sock, self._give_up_at))
+        """A reader with the same deadline."""
+        return io.BufferedReader(_BoundedReader(self._sock, self._deadline))
 
     def close(self) -> None:
         """See `socket`."""
@@ -160,10 +162,10 @@ class _BoundedSocket:
 
 
 class _BoundedReader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, give_up_at: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open after the connection has released it
-        self._give_up_at = give_up_at
+        self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open after the connection has closed it
+        self._deadline = deadline
 
     def readable(self) -> bool:
         """See `io`."""
@@ -171,7 +173,7 @@ class _BoundedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         """See `io`."""
-        self._sock.settimeout(_left_s(self._give_up_at))
+        self._sock.settimeout(_left_s(self._deadline))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:

@@ -1,7 +1,6 @@
-"""The file that `TASK_PYTHON -P` executes. It puts the folder that contains only `jobyard` first on the path.
+"""The script that `TASK_PYTHON -P` executes. It puts the folder that holds only `jobyard` first on `sys.path`.
 
-The user's `PYTHONPATH` is restored after Jobyard's modules are imported, so that no `json.py` of theirs is imported instead of the
-standard library's.
+The user's `PYTHONPATH` is restored after Jobyard's own imports, so that a `json.py` there cannot shadow the standard library's.
 """
 
 import os
@@ -13,4 +12,4 @@ if __name__ == "__main__":
     sys.path[:] = [entry, *(folder for folder in sys.path if os.path.abspath(folder) not in theirs)]
     from jobyard.engine.template.main import main
 
-    os._exit(main(options))  # functions that modules registered with atexit run in executors only
+    os._exit(main(options))  # atexit functions that modules have registered run in executors only

@@ -1,4 +1,4 @@
-"""A template's main function: import the user's modules, undo what they did to this process, then fork executors until retired."""
+"""The main function of a template: import the user's modules, undo their changes to the process, fork executors until retired."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from jobyard.engine.template.user_path import use_folders
 from jobyard.engine.world import World
 
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE)
-"""The supervisor decides when it exits. SIGUSR1 may reach an executor before its handler is installed; it then checks the page."""
+"""The supervisor alone ends a template. SIGUSR1 may reach an executor before it has installed its handler; it checks the interrupt
+page before each job anyway."""
 
 _handler_of, _set_handler, _set_mask, _set_timer = signal.getsignal, signal.signal, signal.pthread_sigmask, signal.setitimer
 
 
 def main(text: str) -> int:
-    """The exit status."""
+    """Run a template with these options (`Options.to_text`); returns the exit status."""
     options = Options.from_text(text)
     die_with_parent(options.supervisor)
     set_title("jobyard: template")
@@ -49,19 +50,19 @@ def main(text: str) -> int:
     register_builtin(enable_shell=options.enable_shell, http_allow_private=options.http_allow_private)
     try:
         warnings = import_all(
-            options.modules, lambda module: _tell(line, Importing(module=module)), django_settings=options.django_settings
+            options.modules, lambda module: _send(line, Importing(module=module)), django_settings=options.django_settings
         )  # fmt: skip
     except NotImported as fault:
         wrong = fault.__cause__ or fault
-        _tell(line, ImportFailed(error=str(fault), traceback=traceback_of(wrong), files=files_of_the_user()))
+        _send(line, ImportFailed(error=str(fault), traceback=traceback_of(wrong), files=files_of_the_user()))
         return EXIT_IMPORT_FAILED
-    _settle()
-    _tell(line, Ready(tasks=_task_options(), files=files_of_the_user(), warnings=warnings + _warnings()))
-    return template.live()
+    _prepare_to_fork()
+    _send(line, Ready(tasks=_task_options(), files=files_of_the_user(), warnings=warnings + _warnings()))
+    return template.run()
 
 
-def _settle() -> None:
-    """After the imports: restore our signal handling, flush files, freeze what executors share."""
+def _prepare_to_fork() -> None:
+    """After the imports: reset timers and signal handlers, flush open files, and keep memory shared with the forks."""
     if DEFINED.has_coroutines():
         importlib.import_module("jobyard.engine.executor.coroutines")
     for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
@@ -72,7 +73,7 @@ def _settle() -> None:
 
 
 def ignore_signals() -> None:
-    """Flush a stream, whatever object a module put there."""
+    """Replace the handlers that modules have installed, and ignore the signals in `IGNORED`."""
     for number in HANDLERS:
         if callable(_handler_of(number)):
             _set_handler(number, signal.SIG_DFL)
@@ -87,16 +88,17 @@ def _task_options() -> dict[str, dict[str, object]]:
 
 
 def _warnings() -> list[str]:
-    """Warnings about what modules opened or started here that executors do not have."""
-    told = [
-        f"a module of TASKS is connected to {peer}: executors cannot share that, each cuts its copy; connect in @on_child_start"
+    """Warnings about connections and threads of the modules that executors will not have."""
+    warnings = [
+        f"a module of TASKS is connected to {peer}: executors cannot share the connection, so each disconnects its copy; "
+        "connect in @on_child_start"
         for peer in tcp_peers().values()
     ]
     threads = len(os.listdir("/proc/self/task")) - 1
     if threads:
-        told.append(f"modules of TASKS have started {threads} threads: executors do not have them; start them in @on_child_start")
-    return told
+        warnings.append(f"modules of TASKS started {threads} threads: executors do not have them; start them in @on_child_start")
+    return warnings
 
 
-def _tell(line: socket, message: messages.Message) -> None:
+def _send(line: socket, message: messages.Message) -> None:
     send_packet(line, messages.encode(message))

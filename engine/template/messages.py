@@ -1,4 +1,4 @@
-"""The messages between a template, its supervisor and workers: one packet of JSON each, with file descriptors attached.
+"""The messages between a template, its supervisor and workers: one JSON packet each, with descriptors as ancillary data.
 
     supervisor ── Ping, Retire, EndWorker ──▶ template ── Importing, Ready, ImportFailed, Alive, WorkerEnded ──▶ supervisor
     worker ── Hello, Spawn (inbox, outbox, output, page) ──▶ template ── Spawned (pidfd), NotSpawned, Ended, Retiring ──▶ worker
@@ -14,31 +14,31 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
-    """Check that the template responds; the reply is `Alive`."""
+    """A health check; the template replies with `Alive`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retire:
-    """Fork no more executors, and exit when the last one has."""
+    """Stop forking executors, and exit when all existing ones have ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndWorker:
-    """This worker is dead: kill its executors, and reply `WorkerEnded` when none is left."""
+    """The worker is dead: kill its executors, and reply with `WorkerEnded` when none is left."""
 
     owner: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Importing:
-    """The module that is about to be imported."""
+    """The import of this module begins."""
 
     module: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """All modules are imported. `tasks`: their options by name; `files`: those of the user's modules; `warnings`: to be logged."""
+    """All modules are imported. `tasks`: task options by name; `files`: those of the user's modules; `warnings`: for the log."""
 
     tasks: dict[str, dict[str, Any]]
     files: list[str]
@@ -47,7 +47,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportFailed:
-    """A module cannot be imported: the reason in words, the traceback, and the files to watch for a correction."""
+    """A module cannot be imported. `error`: one line for the user; `files`: the user's files that were read so far."""
 
     error: str
     traceback: str
@@ -56,19 +56,19 @@ class ImportFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alive:
-    """The answer to a `Ping`."""
+    """The reply to a `Ping`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerEnded:
-    """Nothing that this template forked for the worker is left, and nothing will be forked for it."""
+    """No executor that this template forked for the worker is left, and none will be forked for it."""
 
     owner: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """A worker's first message: its owner name, and the process title of its executors."""
+    """The first message of a worker: its owner name, and the process title of its executors."""
 
     owner: str
     title: str
@@ -99,7 +99,8 @@ class NotSpawned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The executor was reaped and its process group killed. `status`: exit status, negative signal number, or None if unknown."""
+    """The executor was reaped and its process group killed. `status`: the exit status, the negative number of a signal, or None
+    if unknown."""
 
     number: int
     status: int | None = field(default=None)
@@ -107,7 +108,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retiring:
-    """Another template has replaced this one: connect to it, and let the executors of this one exit."""
+    """A new template has replaced this one: connect to it, and let the executors of this one finish."""
 
 
 Message = (
@@ -124,11 +125,11 @@ _KINDS: dict[str, type[Message]] = {
 
 
 def encode(message: Message) -> bytes:
-    """The message as JSON: its name and its fields."""
+    """Encode as a JSON array of the message's name and its fields."""
     return json.dumps([type(message).__name__, dataclasses.asdict(message)]).encode()
 
 
 def decode(packet: bytes) -> Message:
-    """The message that `encode` encoded."""
+    """The inverse of `encode`."""
     kind, fields = json.loads(packet)
     return _KINDS[kind](**fields)

@@ -1,4 +1,4 @@
-"""A template's options, passed as one command-line argument."""
+"""The options of a template, passed as one command-line argument."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Options:
     django_settings: str | None = None
 
     def to_text(self) -> str:
-        """The options as a command-line argument."""
+        """Encode for the command line."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_text(cls, text: str) -> Options:
-        """The options that `to_text` encoded."""
+        """The inverse of `to_text`."""
         return cls(**json.loads(text))

@@ -1,4 +1,4 @@
-"""Imports the modules that `TASKS` names, and warns about suspicious ones."""
+"""Imports the modules named by `TASKS`, and produces warnings and error messages about them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NotImported(Exception):
     """A module of `TASKS` cannot be imported; `__cause__` is the exception that it raised."""
 
 
-def import_all(modules: list[str], tell: Callable[[str], None], *, django_settings: str | None = None) -> list[str]:
+def import_all(modules: list[str], announce: Callable[[str], None], *, django_settings: str | None = None) -> list[str]:
     """Import the modules in order, reporting each before its import; returns warnings. Raises `NotImported`.
 
     A Django project is set up before the first.
@@ -33,30 +33,30 @@ def import_all(modules: list[str], tell: Callable[[str], None], *, django_settin
     except django_project.NoProject as wrong:
         raise NotImported(str(wrong)) from wrong
     except BaseException as wrong:  # settings and apps are a user's modules, too
-        raise NotImported(words_for(f"{django_settings} (DJANGO_SETTINGS_MODULE)", wrong, "Django:")) from wrong
-    warnings = _import_each(modules, tell)
+        raise NotImported(import_error(f"{django_settings} (DJANGO_SETTINGS_MODULE)", wrong, "Django:")) from wrong
+    warnings = _import_each(modules, announce)
     if is_django:
         django_project.close_connections()
     return warnings
 
 
-def _import_each(modules: list[str], tell: Callable[[str], None]) -> list[str]:
+def _import_each(modules: list[str], announce: Callable[[str], None]) -> list[str]:
     warnings = []
     for name in modules:
-        tell(name)
+        announce(name)
         known = set(DEFINED.options())
         try:
             module = importlib.import_module(name)
             DEFINED.check()
         except BaseException as wrong:  # a user's module may do anything, sys.exit() included
-            raise NotImported(words_for(name, wrong)) from wrong
+            raise NotImported(import_error(name, wrong)) from wrong
         if set(DEFINED.options()) <= known and not DEFINED.has_tasks_of(name):
             warnings.append(_without_tasks(name, module))
     return warnings
 
 
-def words_for(module: str, wrong: BaseException, what: str = "TASKS: module") -> str:
-    """One line: the module, the exception, its file and line."""
+def import_error(module: str, wrong: BaseException, what: str = "TASKS: module") -> str:
+    """The error message, one line: module, exception, file and line."""
     reason = str(wrong).split("\n")[0]
     place = ""
     steps = [step for step in traceback.extract_tb(_from_the_module_on(wrong.__traceback__)) if not step.filename.startswith(OURS)]
@@ -69,13 +69,13 @@ def words_for(module: str, wrong: BaseException, what: str = "TASKS: module") ->
 
 
 def traceback_of(wrong: BaseException) -> str:
-    """The traceback from the user's first line on; the last part of a long one."""
+    """The traceback from the user's first frame on; only the end of a long one is kept."""
     lines = traceback.format_exception(type(wrong), wrong, _from_the_module_on(wrong.__traceback__))
     return "".join(lines)[-MAX_TRACEBACK_CHARS:].rstrip()
 
 
 def files_of_the_user() -> list[str]:
-    """The files of all modules that belong neither to the standard library, nor to an installed package, nor to Jobyard."""
+    """The files of all imported modules except the standard library, installed packages and Jobyard."""
     foreign = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
     files = [getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if name.partition(".")[0] != "jobyard"]
     return sorted({file for file in files if isinstance(file, str) and file.endswith(".py") and not file.startswith(foreign)})
@@ -88,7 +88,7 @@ def _without_tasks(name: str, module: ModuleType) -> str:
 
 
 def _from_the_module_on(trace: TracebackType | None) -> TracebackType | None:
-    """Frames of the import system and of Jobyard, which do not help the module's author."""
+    """Skip the frames of the import system and of this module, which are of no use to the module's author."""
     step = trace
     while step is not None and _is_plumbing(step.tb_frame.f_code.co_filename):
         step = step.tb_next

@@ -1,5 +1,5 @@
-"""Where the user's modules are found: `PYTHONPATH` and the working folder, after Jobyard's entry and before everything else, as in
-any Python program. If such a folder is Jobyard's own checkout, its `engine`, `api` and `tests` are hidden.
+"""Puts the folders of the user's modules on `sys.path`: `PYTHONPATH` and the working folder, after the entry that holds `jobyard`
+and before all others. If such a folder is Jobyard's own checkout, its `engine`, `api`, `tests` etc. cannot be imported from it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class CheckoutFinder(machinery.FileFinder):
 
 
 def use_folders(folders: Iterable[str], *, checkout: str | None) -> None:
-    """Add the folders in this order, right after the entry with `jobyard`. `checkout`: Jobyard's, None if it is installed."""
+    """Insert the folders in this order after the entry that holds `jobyard`. `checkout`: Jobyard's own, None if it is installed."""
     place = 1
     for folder in dict.fromkeys(map(os.path.abspath, folders)):
         if checkout is not None and os.path.isdir(folder) and os.path.samefile(folder, checkout):

@@ -19,7 +19,7 @@ from jobyard.engine.jobs.job import Job, ticket_for
 from jobyard.engine.store.port import Store
 from jobyard.engine.watcher.places import CLAIM_BYTES
 from jobyard.engine.wire.hub import Peer
-from jobyard.engine.wire.messages import Delivery, Push
+from jobyard.engine.wire.queue_messages import Delivery, Push
 
 _encode = msgspec.msgpack.Encoder().encode
 

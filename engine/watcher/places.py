@@ -89,6 +89,8 @@ class ClaimAllocation:
         self._bytes = self._placed = 0
         self.lacking = 0
         """The units of the job that no worker has room for; 0 if there was none."""
+        self.has_skipped = False
+        """Whether a job may begin at no worker now, although there is room."""
         self.smallest = min(costs.values(), default=SLOT_UNITS)
         """The units of the cheapest job."""
 
@@ -115,6 +117,7 @@ class ClaimAllocation:
         if candidate.lost_count >= self._last_chance:
             worker = self._worker_for(cost, {name: self._left[name] for name in self._left if not self._has_last_chance(name)})
             if worker is None:
+                self.has_skipped = True
                 return None
             self._taken_by.add(worker)
         _take(self._left[worker], cost)

@@ -31,27 +31,18 @@ from jobyard.engine.watcher.places import Places
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.wire.hub import Envelope, Network, Peer
-from jobyard.engine.wire.messages import (
-    Closed,
-    Json,
-    Message,
-    OwnersDied,
-    Ping,
-    Ready,
-    Refused,
-    Reserve,
-    Room,
-    Undelivered,
-    Wake,
-    Withdrawn,
-)
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Closed, Json, OwnersDied, Ping, Ready, Refused, Wake
 from jobyard.engine.wire.queue_connector import QueueConnector
+from jobyard.engine.wire.queue_messages import Reserve, Room, Undelivered, Withdrawn
 from jobyard.engine.world import World
 
 RECONNECT_S = 0.1
 DUE_SLACK_S = 0.0005
 DUE_SPREAD_S = 0.002
 EXPIRY_SLACK_S = 0.05
+SKIPPED_S = 0.1
+"""How soon jobs that may begin nowhere now, although there is room, are tried again."""
 
 
 class Watcher:
@@ -83,7 +74,7 @@ class Watcher:
         self._deliveries = Deliveries(self._places.use)
         self._poll_at = world.monotonic()
         self._look_now = True
-        self._is_more_due = False
+        self._is_more_due = self._has_skipped = False
         self._store_fault: str | None = None
         self._draining = False
         self._started = world.monotonic()
@@ -196,7 +187,7 @@ class Watcher:
         """Begin what is due at the workers that have room, in one commit; ask for more room if more may be due."""
         if self._draining or self._queue is None or not self._look_now or self._host_lease.is_lost:
             return
-        self._look_now = False
+        self._look_now = self._has_skipped = False
         allocation = self._places.allocation()
         least = allocation.smallest
         if not allocation.most:
@@ -207,13 +198,13 @@ class Watcher:
                 served=self._served(),
             )  # fmt: skip
             self._counts["claim_conflicts"] += claimed.conflicts
-            self._look_now = allocation.is_batch_full
+            self._look_now, self._has_skipped = allocation.is_batch_full, allocation.has_skipped
             self._is_more_due = not self._look_now and not allocation.most
             least = allocation.lacking or least
             self._push(claimed.jobs, self._queue)
         if self._is_more_due:  # each time: watchers that hold places are woken for it, once for each such message
             self._reserve(least)
-        elif not self._is_more_due and self._places.is_low:
+        elif self._places.is_low:
             self._reserve()
 
     def _push(self, jobs: list[Job], queue: Peer) -> None:
@@ -246,7 +237,9 @@ class Watcher:
         if next_due is None:
             return until_poll_s
         until_due_s = (next_due - self._world.now()).total_seconds() + DUE_SLACK_S
-        if until_due_s > 0:
+        if self._has_skipped:
+            until_due_s = max(until_due_s, SKIPPED_S)
+        elif until_due_s > 0:
             until_due_s += self._world.jitter(DUE_SPREAD_S)  # otherwise all watchers would wake at once, and one suffices
         self._look_now = until_due_s <= until_poll_s
         return max(0.0, min(until_poll_s, until_due_s))

@@ -6,7 +6,8 @@ import msgspec
 
 from jobyard.engine.jobs.job import ExecutionStatus, Outcome
 from jobyard.engine.wire.frames import Damaged
-from jobyard.engine.wire.messages import Done, Message, Progressed, Run
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Done, Progressed, Run
 
 
 class _Head(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 
 from jobyard.engine.wire.capacity import SLOT_UNITS
 from jobyard.engine.wire.hub import Peer
-from jobyard.engine.wire.messages import Ack, Extend, Message, Release, Want
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.queue_connector import QueueConnector
+from jobyard.engine.wire.queue_messages import Ack, Extend, Release, Want
 from jobyard.engine.worker.slot import Key
 
 

@@ -24,23 +24,22 @@ from jobyard.engine.store.port import Store
 from jobyard.engine.tasks.catalog import Catalog
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.hub import Envelope, Network
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     CancelAsked,
     Closed,
     Done,
     GetOutput,
     Json,
-    Leased,
-    Message,
     OutputNow,
     Ping,
     Progressed,
     Ready,
     Refused,
     Wake,
-    WatcherGone,
 )
 from jobyard.engine.wire.queue_connector import QueueConnector
+from jobyard.engine.wire.queue_messages import Leased, WatcherGone
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.worker.arrivals import Arrivals
 from jobyard.engine.worker.executor_pool import ExecutorPool

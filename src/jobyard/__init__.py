@@ -1,6 +1,6 @@
-"""What users import: `from jobyard import task, current_job, Client`, and every error that these raise.
+"""The public API: `from jobyard import task, current_job, Client`, and every error that these raise.
 
-The clients and their errors are loaded on first use, so a process that only runs tasks does not load httpx.
+The clients and their errors are imported on first use, so that a process that only runs tasks does not load httpx.
 """
 
 import importlib
@@ -48,7 +48,7 @@ _NEEDED_BY_THE_CLIENT = ("anyio", "httpx")
 
 
 def __getattr__(name: str) -> object:
-    """Loads the clients, their values and the errors on first use; `__version__` is that of this package."""
+    """Import the clients, their value types and the errors on first use; `__version__` is the version of this package."""
     if name == "__version__":
         return importlib.import_module("jobyard.engine.version").version()
     if name not in __all__:

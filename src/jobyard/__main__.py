@@ -1,6 +1,6 @@
-"""`python -m jobyard` and the console script `jobyard`: starting and stopping, or one of the commands.
+"""`python -m jobyard` and the console script `jobyard`: start and stop the system, or run one of the commands.
 
-A plain install has the commands that talk to a service; the others need the extra `server`, and say so in one line.
+A plain install has the commands that talk to a running service; the others need the extra `server`, and say so in one line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EXIT_USAGE = 2
 
 
 def run(words: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status. Modules that the command does not need are not loaded."""
+    """Run the command given by the arguments; returns the exit status. Only modules that the command needs are imported."""
     given = list(sys.argv[1:] if words is None else words)
     forget_working_folder(sys.path)
     if given[:1] and given[0] in STARTING:
@@ -39,8 +39,8 @@ def start_or_stop(words: list[str]) -> int:
 
 
 def forget_working_folder(path: list[str]) -> None:
-    """Undo what `python -m` does to `sys.path`: no file in the working folder may shadow a module that Jobyard imports."""
-    with contextlib.suppress(FileNotFoundError):  # the working folder may have been deleted
+    """Remove the entry that `python -m` adds: no file of the working folder may shadow a module that Jobyard imports."""
+    with contextlib.suppress(FileNotFoundError):  # the folder was deleted
         if path and path[0] in ("", os.getcwd()):
             del path[0]
 

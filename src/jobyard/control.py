@@ -1,4 +1,4 @@
-"""Reads control from a program of the same user on the same host: the running processes, and the counters of each component.
+"""Access to control for programs on the same host and of the same user: the roster of processes, and the counters of components.
 
     import jobyard.control
 
@@ -7,8 +7,8 @@
             print(process.name, process.state, process.pid, process.restarts)
         print(control.counters()["worker-7001"]["currently_running"])
 
-A call takes a fraction of a millisecond and wakes no component. It raises `ControlAway` if nothing runs on that folder, or
-control does not answer within a quarter of a second; a control process that died is replaced within a second.
+A call takes a fraction of a millisecond and wakes no component. It raises `ControlAway` if nothing runs on that folder, or if
+control does not answer within a quarter of a second. A dead control process is replaced, so a call a second later succeeds.
 """
 
 from jobyard.engine.control.client import ControlAway, LocalControl, connect

@@ -132,10 +132,19 @@ def test_a_job_that_may_begin_nowhere_keeps_no_other_from_beginning(store: Store
     assert stored(store, skipped).status is Status.PENDING
 
 
+def test_a_job_that_may_begin_nowhere_is_no_conflict(store: Store) -> None:
+    put(store, a_job(task="no"))
+
+    claimed = store.claim_due(owner=WATCHER, now=START, lease_s=30, allocation=AllAt(skipped=("no",)))
+
+    assert (claimed.jobs, claimed.conflicts) == ([], 0)
+
+
 @pytest.mark.parametrize("count", [70, 600])
 def test_hundreds_of_jobs_on_their_last_chance_hide_no_other(store: Store, count: int) -> None:
     risky = [a_job(task="no", lost_count=4 + number % 2) for number in range(count)]
-    *_, taken = put(store, *risky, a_job(task="yes"))
+    store.insert([[job] for job in risky])
+    (taken,) = put(store, a_job(task="yes"))
 
     jobs = store.claim_due(owner=WATCHER, now=START, lease_s=30, allocation=AllAt(skipped=("no",), most=1)).jobs
 

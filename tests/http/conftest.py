@@ -39,7 +39,8 @@ from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.watcher.watcher import Watcher
 from jobyard.engine.wire.caller import NoAnswer
-from jobyard.engine.wire.messages import Json, Message, Ping
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Json, Ping
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
 from tests.support.builders import a_host_lease

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import Closed, Message
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Closed
 from tests.simulation.event_queue import EventQueue
 from tests.simulation.process import Process
 

@@ -28,8 +28,8 @@ from jobyard.engine.supervisor.guard import guard
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
 from jobyard.engine.supervisor.orphans import Orphans, PendingDeaths
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
-from jobyard.engine.supervisor.readiness import ReadinessNotifier, SupervisorSigns, take_notify_socket
-from jobyard.engine.supervisor.role_loop import live, start_afresh
+from jobyard.engine.supervisor.readiness import ReadinessNotifier, SupervisorHeartbeat, take_notify_socket
+from jobyard.engine.supervisor.role_loop import reset_after_fork, run_role
 from jobyard.engine.supervisor.supervisor import Hooks, Supervisor
 from jobyard.engine.supervisor.supervisor_loop import become_supervisor, fork_process, run_supervisor
 from jobyard.engine.wire.hub import Envelope, Hub
@@ -68,7 +68,7 @@ class Tiny:
 
 
 def _execute(parent: int) -> int:
-    start_afresh(frozenset())
+    reset_after_fork(frozenset())
     die_with_parent(parent)
     os.setsid()
     me = os.getpid()
@@ -86,7 +86,7 @@ def _main_of(name: str, supervisor: int, log: Log) -> ProcessSpec:
     hang_s = float(os.environ.get("HANG_S", "10"))
     return ProcessSpec(
         name=name, role=name.split("-")[0],
-        main=lambda identity: live(
+        main=lambda identity: run_role(
             lambda hub: Tiny(name), name=name, parent=supervisor, hub=Hub(RunDir(DATA)), heartbeat=identity.heartbeat,
             log=log.named(name), world=WORLD, channel=Channel(RunDir(DATA), WORLD, name=name), longest_sleep_s=hang_s / 4,
         ),
@@ -99,7 +99,7 @@ def _control(log: Log) -> ProcessSpec:
     return control_spec(start, name=CONTROL)
 
 
-def supervise(guard_pid: int, signs: SupervisorSigns) -> int:
+def supervise(guard_pid: int, heartbeat: SupervisorHeartbeat) -> int:
     """See `start.launch.Launch.supervise`."""
     become_supervisor(guard_pid)
     log = Log(WORLD, process="supervisor")
@@ -113,7 +113,7 @@ def supervise(guard_pid: int, signs: SupervisorSigns) -> int:
 
     def announce() -> None:
         print("Jobyard is ready", flush=True)
-        signs.ready.beat()
+        heartbeat.ready.beat()
 
     supervisor = Supervisor(
         specs=[_control(log), *(_main_of(name, os.getpid(), log) for name in NAMES)],
@@ -121,11 +121,13 @@ def supervise(guard_pid: int, signs: SupervisorSigns) -> int:
         owner=Owner("box", "b00t", "supervisor", 1), pid=os.getpid(),
         hang_s=float(os.environ.get("HANG_S", "10")), world=WORLD, log=log, heartbeats=HeartbeatPage(1 + len(NAMES)),
         pending_deaths=PendingDeaths(record=deaths.record, orphans=Orphans(WORLD), log=log),
-        hooks=Hooks(fork=fork, tell_deaths=lambda owners: None, announce=announce),
+        hooks=Hooks(fork=fork, report_deaths=lambda owners: None, announce=announce),
     )  # fmt: skip
     link = ControlLink(*(Channel(run_dir, WORLD, name="supervisor") for _ in range(2)), supervisor="supervisor")
     commands = Commands(supervisor, level=log.level, drainable=[], reload=reload_by(supervisor))
-    return run_supervisor(supervisor, hub=hub, name="supervisor", guard=guard_pid, signs=signs, link=link, commands=commands)
+    return run_supervisor(
+        supervisor, hub=hub, name="supervisor", guard=guard_pid, heartbeat=heartbeat, link=link, commands=commands
+    )
 
 
 def main() -> int:
@@ -133,10 +135,10 @@ def main() -> int:
     data_dir = DataDir(DATA)
     data_dir.make()
     data_dir.take("start-all", alone=True)
-    guard_pid, signs = os.getpid(), SupervisorSigns(WORLD)
-    notifier = ReadinessNotifier(take_notify_socket(os.environ), signs, WORLD)
+    guard_pid, heartbeat = os.getpid(), SupervisorHeartbeat(WORLD)
+    notifier = ReadinessNotifier(take_notify_socket(os.environ), heartbeat, WORLD)
     try:
-        return guard(WORLD, lambda: supervise(guard_pid, signs), title="tiny guard", notifier=notifier)
+        return guard(WORLD, lambda: supervise(guard_pid, heartbeat), title="tiny guard", notifier=notifier)
     finally:
         for name in ("supervisor", *NAMES):
             data_dir.run_dir.remove(name)

@@ -86,7 +86,7 @@ def test_a_stop_before_the_start_is_done_leaves_nothing(tmp_path: Path) -> None:
 def test_an_unknown_argument_is_reported_with_status_2(tmp_path: Path, word: str) -> None:
     lines = refused(Jobyard(tmp_path, words=("start-all", word)))
 
-    assert lines == [f"jobyard cannot start: unknown word '{word}'; see bin/start-all --help"]
+    assert lines == [f"jobyard cannot start: unknown argument '{word}'; see bin/start-all --help"]
 
 
 def test_components_started_one_by_one_find_each_other(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from jobyard.api.start.drain import drain_stages
 from jobyard.engine.config import read_settings
 from jobyard.engine.supervisor.guard import LAST_SWEEP_S
-from jobyard.engine.supervisor.process_table import FIRST_SIGN_S
+from jobyard.engine.supervisor.process_table import STARTUP_TIMEOUT_S
 from jobyard.engine.supervisor.supervisor import LONGEST_SLEEP_S
 from tests.support.system import CHECKOUT
 
@@ -62,11 +62,11 @@ def test_systemd_finds_a_low_exposure(unit: Path) -> None:
 def test_the_stop_timeout_exceeds_all_stages_of_a_stop(service: configparser.SectionProxy) -> None:
     stages = drain_stages(read_settings({}).drain_s)
 
-    assert int(service["TimeoutStopSec"]) > sum(stage.bound_s for stage in stages) + LAST_SWEEP_S
+    assert int(service["TimeoutStopSec"]) > sum(stage.timeout_s for stage in stages) + LAST_SWEEP_S
 
 
 def test_the_start_timeout_exceeds_that_of_a_first_heartbeat(service: configparser.SectionProxy) -> None:
-    assert int(service["TimeoutStartSec"]) > 2 * FIRST_SIGN_S
+    assert int(service["TimeoutStartSec"]) > 2 * STARTUP_TIMEOUT_S
 
 
 def test_the_watchdog_waits_longer_than_hang_s_and_many_ticks_of_the_supervisor(

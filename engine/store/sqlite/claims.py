@@ -44,15 +44,22 @@ class SqliteClaims:
         counted = [self._run(statements.COUNT_DUE, {**what, "priority": priority}).fetchone() for priority in PRIORITIES]
         return Due(counts=[found for _, found in counted], is_exact=all(looked < look for looked, _ in counted))
 
-    def choose(self, due: Sequence[int], now_ms: int, allocation: Allocation, served: Served) -> dict[int, str]:
-        """The jobs to claim, as `seq` → worker, in claiming order. `due`: the priorities that have due jobs."""
+    def choose(
+        self, due: Sequence[int], now_ms: int, allocation: Allocation, served: Served
+    ) -> tuple[dict[int, str], bool]:  # fmt: skip
+        """The jobs to claim, as `seq` → worker, in claiming order, and whether any were due.
+
+        `due`: the priorities that had due jobs a moment ago.
+        """
         chosen: dict[int, str] = {}
+        is_any_due = False
         for priority in sorted(due, reverse=True):
             lost_below: int | None = None
             while allocation.most:
                 limit = max(allocation.most, FEW)
                 skipped = None
                 found = self._candidates(priority, now_ms, served, lost_below, limit)
+                is_any_due = is_any_due or bool(found)
                 for seq, task, lost_count, size in found:
                     if seq in chosen:
                         continue
@@ -66,7 +73,7 @@ class SqliteClaims:
                 if not skipped or len(found) < limit:  # only jobs that were lost before are skipped while there is room
                     break
                 lost_below = skipped
-        return chosen
+        return chosen, is_any_due
 
     def _candidates(self, priority: int, now_ms: int, served: Served, lost_below: int | None, limit: int) -> list[Any]:
         ask, what = _due(served)

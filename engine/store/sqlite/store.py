@@ -94,12 +94,12 @@ class SqliteStore:
         if not due or not allocation.most:
             return Claimed(jobs=[])
         with self._commit():
-            chosen = self._claims.choose(due, now_ms, allocation, served)
+            chosen, is_any_due = self._claims.choose(due, now_ms, allocation, served)
             begun = self._claims.begin(chosen, owner, now, lease_s)
             self._deltas[Status.PENDING] -= len(begun)
             self._deltas[Status.RUNNING] += len(begun)
         jobs = [rows.row_to_job(row[1:]) for row in begun]
-        return Claimed(jobs=[after_begin(job, now) for job in jobs], conflicts=not begun)
+        return Claimed(jobs=[after_begin(job, now) for job in jobs], conflicts=int(not is_any_due))
 
     def holds_lost(self, owner: str, *, at_least: int) -> bool:
         with self._told_plainly():

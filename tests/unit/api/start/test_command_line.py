@@ -1,4 +1,4 @@
-"""The words after bin/start-all, bin/start and bin/stop-all."""
+"""The command line of bin/start-all, bin/start and bin/stop-all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobyard.engine.config import SETTINGS
 from jobyard.engine.errors import CannotStart
 
 
-def test_flags_are_settings_with_their_value_behind_a_space_or_an_equals_sign() -> None:
+def test_the_value_of_a_flag_follows_a_space_or_an_equals_sign() -> None:
     command = read_command_line(["start-all", "--poll-s", "0.5", "--tasks=myapp.tasks"])
 
     assert command.name == "start-all"
@@ -25,17 +25,17 @@ def test_start_takes_a_role_and_a_port() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "the first word must be one of start-all, start, stop-all"),
-        (["begin"], "the first word must be one of start-all, start, stop-all"),
-        (["start-all", "--pol-s", "1"], "unknown word '--pol-s'; see bin/start-all --help"),
-        (["start-all", "now"], "unknown word 'now'; see bin/start-all --help"),
-        (["start-all", "--port", "1"], "unknown word '--port'; see bin/start-all --help"),
-        (["start-all", "--poll-s"], "--poll-s wants a value; see bin/start-all --help"),
-        (["start"], "bin/start wants one of gateway, scheduler, watcher, queue, worker, not ''; see bin/start --help"),
-        (["start", "cook"], "bin/start wants one of gateway, scheduler, watcher, queue, worker, not 'cook'; see bin/start --help"),
+        ([], "the first argument must be one of start-all, start, stop-all"),
+        (["begin"], "the first argument must be one of start-all, start, stop-all"),
+        (["start-all", "--pol-s", "1"], "unknown argument '--pol-s'; see bin/start-all --help"),
+        (["start-all", "now"], "unknown argument 'now'; see bin/start-all --help"),
+        (["start-all", "--port", "1"], "unknown argument '--port'; see bin/start-all --help"),
+        (["start-all", "--poll-s"], "--poll-s needs a value; see bin/start-all --help"),
+        (["start"], "bin/start expects one of gateway, scheduler, watcher, queue, worker, not ''; see bin/start --help"),
+        (["start", "web"], "bin/start expects one of gateway, scheduler, watcher, queue, worker, not 'web'; see bin/start --help"),
     ],
 )
-def test_a_wrong_word_is_told_in_one_line_that_says_where_to_look(words: list[str], told: str) -> None:
+def test_a_wrong_argument_is_one_line_that_refers_to_the_help(words: list[str], told: str) -> None:
     with pytest.raises(CannotStart) as refused:
         read_command_line(words)
 
@@ -44,7 +44,7 @@ def test_a_wrong_word_is_told_in_one_line_that_says_where_to_look(words: list[st
 
 @pytest.mark.parametrize("name", ["start-all", "start", "stop-all"])
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help_is_asked_for_in_two_ways_and_lists_every_setting(name: str, flag: str) -> None:
+def test_both_help_flags_list_every_setting(name: str, flag: str) -> None:
     command = read_command_line([name, flag])
 
     text = help_text(name)

@@ -1,4 +1,4 @@
-"""A control process for each test that wants one."""
+"""A control process for tests that need one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The channel of an event loop: it never waits, whatever control does."""
+"""The channel of an event loop: it never blocks, whatever control does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.control_process import ControlProcess
 from tests.support.waiting import wait_for
 
 NEVER_S = 0.25
-"""What a turn may take at most: hundreds of times what it takes, and less than any deadline that it could have waited for."""
+"""The limit for one tick: hundreds of times its usual duration, and less than any deadline that it could have waited for."""
 
 
 @pytest.fixture
@@ -28,12 +28,12 @@ def channel(control: ControlProcess) -> Iterator[Channel]:
     channel.close()
 
 
-def rings(channel: Channel) -> bool:
-    return bool(select.select([channel.bell], [], [], 0)[0])
+def is_readable(channel: Channel) -> bool:
+    return bool(select.select([channel.wakeup_fd], [], [], 0)[0])
 
 
 def turned(channel: Channel) -> Channel:
-    channel.turn()
+    channel.tick()
     return channel
 
 
@@ -41,24 +41,24 @@ def longest_turn_s(publisher: Publisher, channel: Channel, world: World, *, turn
     took = []
     for _ in range(turns):
         began = world.monotonic()
-        publisher.turn(rang=rings(channel), has_changed=True)
+        publisher.tick(is_readable=is_readable(channel), has_changed=True)
         took.append(world.monotonic() - began)
-        select.select([channel.bell], [], [], 0.005)
+        select.select([channel.wakeup_fd], [], [], 0.005)
     return max(took)
 
 
-def test_it_opens_asks_and_hears(channel: Channel) -> None:
+def test_it_connects_and_receives_answers(channel: Channel) -> None:
     wait_for(lambda: turned(channel).is_open)
 
     channel.ask(ROSTER, "read")
-    wait_for(lambda: rings(channel))
-    channel.turn()
+    wait_for(lambda: is_readable(channel))
+    channel.tick()
 
     assert channel.answers() == [[]]
-    assert channel.is_free and not rings(channel)
+    assert channel.is_free and not is_readable(channel)
 
 
-def test_an_answer_that_nobody_waits_for_rings_no_bell(channel: Channel, control: ControlProcess) -> None:
+def test_an_answer_wakes_the_loop_only_on_request(channel: Channel, control: ControlProcess) -> None:
     wait_for(lambda: turned(channel).is_open)
     channel.waits_for_answer = False
 
@@ -66,17 +66,17 @@ def test_an_answer_that_nobody_waits_for_rings_no_bell(channel: Channel, control
 
     client = control.client()
     wait_for(lambda: "worker-7001" in client.call(COUNTERS, "read", []))
-    assert not rings(channel)
+    assert not is_readable(channel)
     assert turned(channel).is_free
 
 
-def test_the_end_of_control_rings_and_its_successor_is_found(channel: Channel, control: ControlProcess) -> None:
+def test_the_end_of_control_wakes_the_loop_and_its_successor_is_found(channel: Channel, control: ControlProcess) -> None:
     wait_for(lambda: turned(channel).is_open)
     channel.waits_for_answer = False
 
     control.kill()
-    wait_for(lambda: rings(channel))
-    channel.turn()
+    wait_for(lambda: is_readable(channel))
+    channel.tick()
     was_open, retry_s = channel.is_open, channel.sleep_s()
     control.start()
 
@@ -85,33 +85,33 @@ def test_the_end_of_control_rings_and_its_successor_is_found(channel: Channel, c
     assert retry_s < 1
 
 
-def test_where_no_control_is_it_only_tries_again(tmp_path: Path) -> None:
+def test_without_a_control_process_it_only_retries(tmp_path: Path) -> None:
     control = ControlProcess(tmp_path)
     channel = Channel(control.run_dir, control.world, name="worker-7001")
 
-    channel.turn()
+    channel.tick()
 
     assert not channel.is_open and 0 < channel.sleep_s() <= 0.5
     channel.close()
 
 
-def test_a_call_that_fails_there_ends_the_connection_and_is_not_repeated_at_once(channel: Channel) -> None:
+def test_a_failed_call_closes_the_connection_and_is_not_retried_at_once(channel: Channel) -> None:
     wait_for(lambda: turned(channel).is_open)
 
     channel.ask(ROSTER, "burn")
-    wait_for(lambda: rings(channel))
-    channel.turn()
+    wait_for(lambda: is_readable(channel))
+    channel.tick()
 
     assert not channel.is_open and channel.sleep_s() > 0.1
 
 
-def test_publishing_never_waits_for_a_control_that_stands_still_dies_or_comes_back(
+def test_publishing_never_blocks_on_a_control_that_is_stopped_dies_or_returns(
     channel: Channel, control: ControlProcess
 ) -> None:  # fmt: skip
     world, count = control.world, iter(range(10**9))
     counters = lambda: ComponentCounters(started_at=1.0, stats={"count": next(count), "words": "x" * 20_000})  # noqa: E731
     publisher = Publisher(channel, world, name="worker-7001", read=counters)
-    wait_for(lambda: publisher.turn(rang=True, has_changed=True) is not None and publisher.has_published)
+    wait_for(lambda: publisher.tick(is_readable=True, has_changed=True) is not None and publisher.has_published)
 
     control.stand_still()
     stopped_s = longest_turn_s(publisher, channel, world)

@@ -1,4 +1,4 @@
-"""Calls to control: their deadline, what a fork and a replaced control do to a connection, the public interface."""
+"""Calls to control: deadlines, forks, a replaced control process, and the public interface."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.waiting import wait_for
 from tests.support.world import FakeWorld
 
 
-def test_a_control_that_stands_still_costs_the_deadline_once_and_then_nothing_for_a_while(control: ControlProcess) -> None:
+def test_a_stopped_control_costs_the_deadline_once_and_then_fails_at_once(control: ControlProcess) -> None:
     world = FakeWorld()
     client = Control(control.run_dir, world, name="test", deadline_s=0.25)
     client.call(OVERVIEW, "read", [])
@@ -40,7 +40,7 @@ def test_a_control_that_stands_still_costs_the_deadline_once_and_then_nothing_fo
     client.close()
 
 
-def test_a_late_answer_meets_no_other_question(control: ControlProcess) -> None:
+def test_a_late_answer_is_not_taken_for_that_of_another_call(control: ControlProcess) -> None:
     world = FakeWorld()
     client = Control(control.run_dir, world, name="test", deadline_s=0.25)
     client.call("roster", "write", "s", [{"name": "a"}])
@@ -54,7 +54,7 @@ def test_a_late_answer_meets_no_other_question(control: ControlProcess) -> None:
     client.close()
 
 
-def test_a_connection_that_was_lost_is_made_again_in_the_same_call(control: ControlProcess) -> None:
+def test_a_lost_connection_is_reopened_in_the_same_call(control: ControlProcess) -> None:
     client = control.client()
     client.call(OVERVIEW, "read", [])
     control.kill()
@@ -63,7 +63,7 @@ def test_a_connection_that_was_lost_is_made_again_in_the_same_call(control: Cont
     assert client.call("roster", "read") == []
 
 
-def test_a_child_speaks_on_a_connection_of_its_own(control: ControlProcess) -> None:
+def test_a_forked_child_opens_its_own_connection(control: ControlProcess) -> None:
     client = control.client()
     client.call("roster", "write", "s", [{"name": "a"}])
 
@@ -73,14 +73,14 @@ def test_a_child_speaks_on_a_connection_of_its_own(control: ControlProcess) -> N
     assert client.call("roster", "read") == [{"name": "a"}]
 
 
-def test_where_nothing_has_ever_run_it_says_so(tmp_path: Path) -> None:
+def test_without_a_socket_the_error_says_that_nothing_runs(tmp_path: Path) -> None:
     with pytest.raises(ControlAway) as away:
         Control(RunDir(tmp_path), World(), name="test").call("roster", "read")
 
     assert away.value.was_never_there
 
 
-def test_whoever_is_killed_in_a_call_is_away_and_back_with_its_successor(control: ControlProcess) -> None:
+def test_a_control_killed_during_a_call_is_away_until_its_successor_serves(control: ControlProcess) -> None:
     client = control.client()
     control.kill()
 
@@ -91,7 +91,7 @@ def test_whoever_is_killed_in_a_call_is_away_and_back_with_its_successor(control
     wait_for(lambda: control.answers(client))
 
 
-def test_a_program_of_the_user_sees_roster_and_counters(control: ControlProcess) -> None:
+def test_local_programs_read_roster_and_counters(control: ControlProcess) -> None:
     client = control.client()
     client.call("roster", "write", "supervisor", [a_row("worker-7001", restarts=2, last_words="signal 9 (SIGKILL)")])
     latest = '{"started_at": 1.0, "stats": {"executors": [{"pid": 5, "job_id": null, "running_since": null}]}}'
@@ -107,6 +107,6 @@ def test_a_program_of_the_user_sees_roster_and_counters(control: ControlProcess)
     assert counters["uptime_s"] > 0
 
 
-def test_a_program_of_the_user_is_told_when_nothing_runs(tmp_path: Path) -> None:
+def test_local_programs_get_an_error_if_nothing_runs(tmp_path: Path) -> None:
     with jobyard.control.connect(tmp_path) as local, pytest.raises(jobyard.control.ControlAway):
         local.roster()

@@ -1,4 +1,4 @@
-"""Our part of the handshake, against the standard library's."""
+"""The client's side of the handshake, against the standard library's server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY, NONCE = b"the key", bytes(range(40))
 
 
 class Server(threading.Thread):
-    """A manager's server, as far as it authenticates."""
+    """The authentication part of a manager's server."""
 
     def __init__(self, key: bytes) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ def test_a_wrong_key_is_refused_by_the_server(server: Server) -> None:
     "challenge", [b"m" * 20, b"{sha256}" + b"m" * 12, b"{" * 20, b"{sha256}" + b"m" * 40],
     ids=["before 3.12", "a name by chance", "a brace by chance", "since 3.12"],
 )  # fmt: skip
-def test_whoever_listens_without_the_key_is_found_out(challenge: bytes) -> None:
+def test_a_server_without_the_key_is_detected(challenge: bytes) -> None:
     handshake = Handshake(KEY, NONCE)
     handshake.answer(CHALLENGE + challenge)
     (asked,) = handshake.answer(WELCOME)
@@ -79,6 +79,6 @@ def test_whoever_listens_without_the_key_is_found_out(challenge: bytes) -> None:
 
 
 @pytest.mark.parametrize("challenge", [b"hello", b"", CHALLENGE + b"{sha1}" + b"m" * 40])
-def test_what_is_no_challenge_that_we_know_ends_it(challenge: bytes) -> None:
+def test_an_unknown_challenge_is_refused(challenge: bytes) -> None:
     with pytest.raises(Broken):
         Handshake(KEY, NONCE).answer(challenge)

@@ -1,4 +1,4 @@
-"""The control process: what may be asked of it, by whom, and what nobody can do to it."""
+"""The control process: permitted calls, authentication, and robustness against clients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COUNTERS = {f"jobs_{number}_total": number * 12345 for number in range(40)}
 
 
 class Exploit:
-    """Writes a file where it is unpickled."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,7 +34,7 @@ class Exploit:
 
 
 def raw(control: ControlProcess) -> connection.Connection:
-    """A connection that is authenticated, as any task of the same user could make one."""
+    """An authenticated connection, such as any task of the same user could open."""
     conn = connection.Client(control.run_dir.path_of(SOCKET), family="AF_UNIX", authkey=read_key(control.run_dir))
     assert isinstance(conn, connection.Connection)
     return conn
@@ -45,13 +45,13 @@ def said(conn: connection.Connection, request: bytes) -> str:
     return conn.recv_bytes().decode()
 
 
-def test_its_socket_and_its_key_are_the_users_alone(control: ControlProcess) -> None:
+def test_socket_and_key_are_accessible_to_the_user_only(control: ControlProcess) -> None:
     modes = [stat.S_IMODE((control.run_dir.path / name).stat().st_mode) for name in (SOCKET, KEY)]
 
     assert modes == [0o600, 0o600]
 
 
-def test_a_pickle_is_only_bytes_to_it_whoever_sends_it(control: ControlProcess, tmp_path: Path) -> None:
+def test_a_pickle_is_never_loaded(control: ControlProcess, tmp_path: Path) -> None:
     with raw(control) as conn:
         first = said(conn, pickle.dumps(Exploit(tmp_path / "owned")))
     with raw(control) as conn:
@@ -64,7 +64,7 @@ def test_a_pickle_is_only_bytes_to_it_whoever_sends_it(control: ControlProcess, 
 
 
 @pytest.mark.parametrize("method", ["shutdown", "create", "debug_info", "number_of_objects", "incref", "decref", "get_methods"])
-def test_what_a_manager_can_do_besides_is_not_there(control: ControlProcess, method: str) -> None:
+def test_other_methods_of_a_manager_cannot_be_called(control: ControlProcess, method: str) -> None:
     with raw(control) as conn:
         answer = said(conn, json.dumps([None, method, [], {}]).encode())
 
@@ -80,7 +80,7 @@ def test_what_a_manager_can_do_besides_is_not_there(control: ControlProcess, met
     ],
 )  # fmt: skip
 def test_only_the_methods_that_are_exposed_can_be_called(control: ControlProcess, name: str, method: str) -> None:
-    with pytest.raises(ControlAway, match="could not do it"):
+    with pytest.raises(ControlAway, match="failed to execute the call"):
         control.client().call(name, method)
 
 
@@ -98,7 +98,7 @@ def test_every_exposed_method_is_there(control: ControlProcess) -> None:
 
 
 @pytest.mark.parametrize("request_", [b"", b"[]", b"{}", b"\xff", b'["counters"]', b'[["a"], "read", [], {}]', b"[1, 2, 3, 4]"])
-def test_nonsense_is_answered_and_harms_nobody(control: ControlProcess, request_: bytes) -> None:
+def test_an_invalid_request_is_answered_and_affects_no_other_client(control: ControlProcess, request_: bytes) -> None:
     with raw(control) as conn:
         said(conn, json.dumps([None, "accept_connection", ["x"], {}]).encode())
         answer = said(conn, request_)
@@ -107,7 +107,7 @@ def test_nonsense_is_answered_and_harms_nobody(control: ControlProcess, request_
     assert control.answers(control.client())
 
 
-def test_without_a_descriptor_for_a_client_it_does_not_spin_and_serves_those_it_has(tmp_path: Path) -> None:
+def test_without_descriptors_it_does_not_spin_and_serves_existing_clients(tmp_path: Path) -> None:
     control = ControlProcess(tmp_path).start(descriptors=24)
     client = control.client()
     assert control.answers(client)
@@ -119,7 +119,7 @@ def test_without_a_descriptor_for_a_client_it_does_not_spin_and_serves_those_it_
         used_s = control.cpu_s()
         calls = sum(control.answers(client) for _ in range(200))
         beat_at = control.heartbeats.last_beat(0)
-        wait_for(lambda: control.heartbeats.last_beat(0) >= beat_at + 0.5, told="signs of life")
+        wait_for(lambda: control.heartbeats.last_beat(0) >= beat_at + 0.5, told="heartbeats")
 
         assert calls == 200
         assert control.cpu_s() - used_s < 0.4
@@ -130,7 +130,7 @@ def test_without_a_descriptor_for_a_client_it_does_not_spin_and_serves_those_it_
         control.close()
 
 
-def test_whoever_connects_and_says_nothing_is_dropped(control: ControlProcess) -> None:
+def test_a_silent_client_is_disconnected(control: ControlProcess) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(60)
         sock.connect(control.run_dir.path_of(SOCKET))
@@ -140,7 +140,7 @@ def test_whoever_connects_and_says_nothing_is_dropped(control: ControlProcess) -
     assert b"#CHALLENGE#" in came
 
 
-def test_twelve_components_ten_times_a_second_are_read_whole(control: ControlProcess) -> None:
+def test_publications_of_twelve_components_are_read_completely(control: ControlProcess) -> None:
     def publish(name: str) -> None:
         client = Control(control.run_dir, control.world, name=name, deadline_s=10.0)
         for _ in range(20):
@@ -159,7 +159,7 @@ def test_twelve_components_ten_times_a_second_are_read_whole(control: ControlPro
     assert all(json.loads(one["parts"]["latest"]) == COUNTERS for one in read.values())
 
 
-def test_a_successor_takes_the_place_of_one_that_was_killed_with_a_key_of_its_own(control: ControlProcess) -> None:
+def test_the_successor_of_a_killed_process_has_a_new_key(control: ControlProcess) -> None:
     client, key = control.client(), read_key(control.run_dir)
     client.call("roster", "write", "supervisor", [{"name": "a"}])
     control.kill()
@@ -170,13 +170,13 @@ def test_a_successor_takes_the_place_of_one_that_was_killed_with_a_key_of_its_ow
     assert read_key(control.run_dir) != key
 
 
-def test_a_stop_leaves_no_name_behind(control: ControlProcess) -> None:
+def test_a_stop_removes_socket_and_key(control: ControlProcess) -> None:
     assert control.stop() == 0
 
     assert list(control.run_dir.path.iterdir()) == []
 
 
-def test_it_can_be_reached_in_a_folder_whose_name_is_longer_than_a_sockets_may_be() -> None:
+def test_it_works_in_a_folder_with_a_path_longer_than_a_socket_address() -> None:
     with tempfile.TemporaryDirectory() as folder:
         control = ControlProcess(Path(folder) / ("long" * 30) / ("longer" * 30)).start()
 
@@ -184,7 +184,7 @@ def test_it_can_be_reached_in_a_folder_whose_name_is_longer_than_a_sockets_may_b
         control.close()
 
 
-def test_its_sign_of_life_follows_a_call_to_itself(control: ControlProcess) -> None:
+def test_its_heartbeat_follows_a_call_to_itself(control: ControlProcess) -> None:
     first = control.heartbeats.last_beat(0)
     wait_for(lambda: control.heartbeats.last_beat(0) > first)
 

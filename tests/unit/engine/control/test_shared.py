@@ -1,4 +1,4 @@
-"""The shared objects, without a process around them."""
+"""The shared objects, without a process."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_one_call_gives_roster_and_counters() -> None:
     assert read == {"roster": [{"name": "w"}], "counters": {"w": {"pid": 1, "at": 1.0, "parts": {}}}}
 
 
-def test_a_command_goes_to_its_supervisor_and_its_outcome_to_whoever_gave_it() -> None:
+def test_a_command_reaches_its_supervisor_and_its_outcome_the_caller() -> None:
     shared = commands()
     before = shared.outcome("1")
     shared.give("supervisor", COMMAND)
@@ -64,7 +64,7 @@ def test_a_command_goes_to_its_supervisor_and_its_outcome_to_whoever_gave_it() -
     assert shared.outcome("1") == {"state": "done", "message": "it runs again"}
 
 
-def test_a_supervisor_waits_for_a_command_and_gets_it_at_once() -> None:
+def test_a_waiting_supervisor_receives_a_command_at_once() -> None:
     shared, taken = commands(), []
     thread = threading.Thread(target=lambda: taken.append(shared.take("supervisor")))
     thread.start()
@@ -76,7 +76,7 @@ def test_a_supervisor_waits_for_a_command_and_gets_it_at_once() -> None:
     assert taken == [COMMAND]
 
 
-def test_who_asks_again_replaces_its_earlier_question() -> None:
+def test_a_second_take_ends_the_first() -> None:
     shared = commands()
     answers: dict[str, Any] = {}
     first = threading.Thread(target=lambda: answers.update(first=shared.take("supervisor")))
@@ -93,7 +93,7 @@ def test_who_asks_again_replaces_its_earlier_question() -> None:
     assert sorted(answers.values(), key=str) in ([None, COMMAND], [COMMAND, None])
 
 
-def test_a_command_that_nobody_has_taken_can_be_withdrawn() -> None:
+def test_an_untaken_command_can_be_withdrawn() -> None:
     shared = commands()
     shared.give("supervisor", COMMAND)
     shared.give("supervisor", COMMAND | {"id": "2"})
@@ -104,7 +104,7 @@ def test_a_command_that_nobody_has_taken_can_be_withdrawn() -> None:
     assert shared.take("supervisor") == COMMAND | {"id": "2"}
 
 
-def test_an_outcome_is_kept_by_a_control_that_never_saw_the_command_and_not_for_ever() -> None:
+def test_outcomes_of_unknown_commands_are_stored_and_bounded() -> None:
     shared = commands()
     shared.settle("old", False, "why not")
     kept = shared.outcome("old")

@@ -1,4 +1,4 @@
-"""What `logging` does in a task; in a program of its own, because pytest has handlers of its own."""
+"""`logging` in a task; run in a separate program, because pytest installs handlers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TASK = "logging.getLogger('mine').info('told'); logging.getLogger('mine').debug(
 
 
 def said(before: str, task: str = TASK) -> str:
-    """What a program prints that sets logging up like this, becomes an executor and runs the task."""
+    """The output of a program that configures logging like this, becomes an executor and runs the task."""
     program = f"import logging; {before}; from jobyard.engine.executor.child import show_logging; show_logging('info'); {task}"
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr
 

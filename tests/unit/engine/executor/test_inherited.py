@@ -1,4 +1,4 @@
-"""What a look at inherited sockets must not change."""
+"""Inherited sockets: which are disconnected, and what inspecting them must not change."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.why.facts import ProcessReport, WorkerSeen
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged, frame
 from jobyard.engine.wire.hub import Envelope
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     Accepted,
     Begun,
@@ -40,7 +41,6 @@ from jobyard.engine.wire.messages import (
     Json,
     List,
     ListExecutions,
-    Message,
     Ping,
     Refused,
     Replied,

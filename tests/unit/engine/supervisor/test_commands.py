@@ -1,4 +1,4 @@
-"""Commands to a supervisor, with processes that are only numbers."""
+"""Commands to a supervisor, with simulated processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.unit.engine.supervisor.test_supervisor import QUEUE, WORKER, Office
 
 
 class Desk:
-    """An office, and whoever carries out commands in it."""
+    """A supervisor and its commands."""
 
     def __init__(self) -> None:
         self.office = Office()
@@ -21,11 +21,11 @@ class Desk:
         self.commands = Commands(self.office.supervisor, level=self.level, drainable=["worker"], reload=self.reports.append)
 
     def give(self, verb: str, argument: str = "", *, command_id: str = "1") -> list[Settled]:
-        """What is settled in the turn that takes it."""
-        self.commands.obey(Command(id=command_id, verb=verb, argument=argument))
-        return self.turn()
+        """The outcomes that are known in the iteration that receives the command."""
+        self.commands.execute(Command(id=command_id, verb=verb, argument=argument))
+        return self.tick()
 
-    def turn(self) -> list[Settled]:
+    def tick(self) -> list[Settled]:
         self.office.supervisor.tick([])
         return self.commands.settled()
 
@@ -35,23 +35,23 @@ def desk() -> Desk:
     return Desk()
 
 
-def test_a_restart_is_settled_when_the_successor_shows_its_first_sign_of_life(desk: Desk) -> None:
+def test_a_restart_is_settled_by_the_first_heartbeat_of_the_successor(desk: Desk) -> None:
     at_once = desk.give("restart", WORKER)
-    desk.turn()
+    desk.tick()
 
     desk.office.beat()
-    (settled,) = desk.turn()
+    (settled,) = desk.tick()
 
     assert at_once == []
     assert settled.ok and settled.message == f"{WORKER} was restarted, pid {desk.office.pids[WORKER]}"
 
 
-def test_a_drain_is_settled_when_the_process_is_gone(desk: Desk) -> None:
+def test_a_drain_is_settled_when_the_process_has_ended(desk: Desk) -> None:
     desk.office.world.obey_sigterm = False
     at_once = desk.give("drain", WORKER)
 
     desk.office.world.end(desk.office.pids[WORKER], 0)
-    (settled,) = desk.turn()
+    (settled,) = desk.tick()
 
     assert at_once == []
     assert settled.ok and "is drained" in settled.message and "restart" in settled.message
@@ -59,47 +59,47 @@ def test_a_drain_is_settled_when_the_process_is_gone(desk: Desk) -> None:
 
 def test_a_drained_process_is_not_drained_twice_and_runs_again_after_a_restart(desk: Desk) -> None:
     desk.give("drain", WORKER)
-    desk.turn()
+    desk.tick()
     (again,) = desk.give("drain", WORKER)
     desk.give("restart", WORKER)
 
     desk.office.beat()
-    (settled,) = desk.turn()
+    (settled,) = desk.tick()
 
     assert again.ok and "already" in again.message
     assert settled.ok and "runs again" in settled.message
 
 
-def test_a_restart_overtakes_a_drain_that_is_under_way(desk: Desk) -> None:
+def test_a_restart_replaces_a_drain_in_progress(desk: Desk) -> None:
     desk.office.world.obey_sigterm = False
     desk.give("drain", WORKER, command_id="drain")
     (overtaken,) = desk.give("restart", WORKER, command_id="restart")
 
     desk.office.world.end(desk.office.pids[WORKER], 0)
-    desk.turn()
+    desk.tick()
     desk.office.beat()
-    (settled,) = desk.turn()
+    (settled,) = desk.tick()
 
     assert (overtaken.id, overtaken.ok) == ("drain", False)
     assert (settled.id, settled.ok) == ("restart", True)
 
 
 @pytest.mark.parametrize("verb", ["restart", "drain"])
-def test_an_unknown_name_is_told_with_the_known_ones(desk: Desk, verb: str) -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones(desk: Desk, verb: str) -> None:
     (settled,) = desk.give(verb, "worker-7009")
 
     assert not settled.ok
     assert all(name in settled.message for name in ("worker-7009", WORKER, QUEUE))
 
 
-def test_what_nothing_works_without_cannot_be_drained(desk: Desk) -> None:
+def test_only_drainable_roles_can_be_drained(desk: Desk) -> None:
     (settled,) = desk.give("drain", QUEUE)
 
     assert not settled.ok and "cannot be drained" in settled.message
     assert not desk.office.world.signals
 
 
-def test_the_log_level_holds_from_now_on(desk: Desk) -> None:
+def test_the_log_level_is_changed_at_once(desk: Desk) -> None:
     (settled,) = desk.give("log-level", "debug")
     (refused,) = desk.give("log-level", "loud")
 
@@ -108,13 +108,13 @@ def test_the_log_level_holds_from_now_on(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("ok", "message"), [(True, "12 tasks"), (False, "shop.py, line 3: SyntaxError")])
-def test_a_reload_is_settled_with_what_came_of_it_when_it_comes(desk: Desk, ok: bool, message: str) -> None:
+def test_a_reload_is_settled_when_its_outcome_is_known(desk: Desk, ok: bool, message: str) -> None:
     at_once = desk.give("reload")
 
     desk.reports[0](ok, message)
 
     assert at_once == []
-    assert desk.turn() == [Settled(id="1", ok=ok, message=message)]
+    assert desk.tick() == [Settled(id="1", ok=ok, message=message)]
 
 
 def test_a_start_without_workers_has_nothing_to_reload(desk: Desk) -> None:
@@ -130,10 +130,10 @@ def test_a_restart_of_the_template_is_a_reload(desk: Desk) -> None:
 
     desk.reports[0](True, "done")
 
-    assert desk.turn() == [Settled(id="1", ok=True, message="done")]
+    assert desk.tick() == [Settled(id="1", ok=True, message="done")]
 
 
-def test_a_command_that_there_is_not_is_refused(desk: Desk) -> None:
+def test_an_unknown_command_is_refused(desk: Desk) -> None:
     (settled,) = desk.give("explode")
 
     assert not settled.ok

@@ -1,4 +1,4 @@
-"""A supervisor's side of control, against a real one."""
+"""A supervisor's connections to control, with a real control process."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from tests.support.waiting import wait_for
 
 
 class Site:
-    """A control, a supervisor's link to it, and a program that reads and gives commands."""
+    """A control process, a supervisor's link to it, and a client that reads and gives commands."""
 
     def __init__(self, folder: Path) -> None:
         self.control = ControlProcess(folder).start()
-        tells, hears = (Channel(self.control.run_dir, self.control.world, name="supervisor") for _ in range(2))
-        self.link = ControlLink(tells, hears, supervisor="supervisor")
+        reports, commands = (Channel(self.control.run_dir, self.control.world, name="supervisor") for _ in range(2))
+        self.link = ControlLink(reports, commands, supervisor="supervisor")
         self.client = self.control.client()
         self.roster = [a_row("supervisor"), a_row("worker-7001")]
         self.commands: list[Command] = []
 
-    def turn(self, *settled: Settled) -> bool:
-        """One turn of the supervisor's loop; always true."""
-        rang = bool(select.select(self.link.bells, [], [], min(0.01, self.link.sleep_s()))[0])
-        self.commands += self.link.turn(rang=rang)
-        self.link.tell(self.roster, list(settled))
+    def tick(self, *settled: Settled) -> bool:
+        """One iteration of the supervisor's loop; always true."""
+        is_readable = bool(select.select(self.link.wakeup_fds, [], [], min(0.01, self.link.sleep_s()))[0])
+        self.commands += self.link.tick(is_readable=is_readable)
+        self.link.report(self.roster, list(settled))
         return True
 
     def names(self) -> list[str]:
-        """Of the processes that control knows."""
+        """The names in control's roster."""
         return [row["name"] for row in self.client.call("roster", "read")]
 
 
@@ -46,44 +46,44 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.control.close()
 
 
-def test_control_is_told_the_roster_and_every_change_of_it(site: Site) -> None:
-    wait_for(lambda: site.turn() and site.link.is_told)
+def test_the_roster_and_every_change_of_it_are_published(site: Site) -> None:
+    wait_for(lambda: site.tick() and site.link.is_roster_published)
     first = site.names()
     site.roster = [*site.roster, a_row("worker-7002")]
-    site.turn()
-    was_told = site.link.is_told
+    site.tick()
+    was_published = site.link.is_roster_published
 
-    wait_for(lambda: site.turn() and site.link.is_told)
+    wait_for(lambda: site.tick() and site.link.is_roster_published)
 
-    assert (first, was_told) == (["supervisor", "worker-7001"], False)
+    assert (first, was_published) == (["supervisor", "worker-7001"], False)
     assert site.names() == ["supervisor", "worker-7001", "worker-7002"]
 
 
-def test_a_new_control_is_told_the_roster_anew(site: Site) -> None:
-    wait_for(lambda: site.turn() and site.link.is_told)
+def test_a_new_control_process_receives_the_roster(site: Site) -> None:
+    wait_for(lambda: site.tick() and site.link.is_roster_published)
     site.control.kill()
     site.control.start()
 
-    wait_for(lambda: site.turn() and site.names() == ["supervisor", "worker-7001"])
+    wait_for(lambda: site.tick() and site.names() == ["supervisor", "worker-7001"])
 
 
-def test_a_command_arrives_and_its_outcome_goes_back(site: Site) -> None:
-    wait_for(lambda: site.turn() and site.link.is_told)
+def test_a_command_arrives_and_its_outcome_is_reported(site: Site) -> None:
+    wait_for(lambda: site.tick() and site.link.is_roster_published)
     site.client.call("commands", "give", "supervisor", {"id": "1", "verb": "restart", "argument": "worker-7001"})
-    wait_for(lambda: site.turn() and site.commands)
+    wait_for(lambda: site.tick() and site.commands)
 
-    site.turn(Settled(id="1", ok=True, message="it runs again"))
+    site.tick(Settled(id="1", ok=True, message="it runs again"))
 
-    wait_for(lambda: site.turn() and site.client.call("commands", "outcome", "1") == {"state": "done", "message": "it runs again"})
+    wait_for(lambda: site.tick() and site.client.call("commands", "outcome", "1") == {"state": "done", "message": "it runs again"})
     assert site.commands == [Command(id="1", verb="restart", argument="worker-7001")]
 
 
-def test_the_outcome_of_a_command_reaches_a_control_that_is_younger_than_it(site: Site) -> None:
-    wait_for(lambda: site.turn() and site.link.is_told)
+def test_the_outcome_of_a_command_reaches_a_new_control_process(site: Site) -> None:
+    wait_for(lambda: site.tick() and site.link.is_roster_published)
     site.client.call("commands", "give", "supervisor", {"id": "1", "verb": "reload"})
-    wait_for(lambda: site.turn() and site.commands)
+    wait_for(lambda: site.tick() and site.commands)
     site.control.kill()
-    site.turn(Settled(id="1", ok=False, message="it does not import"))
+    site.tick(Settled(id="1", ok=False, message="it does not import"))
     site.control.start()
 
-    wait_for(lambda: site.turn() and site.client.call("commands", "outcome", "1")["state"] == "failed")
+    wait_for(lambda: site.tick() and site.client.call("commands", "outcome", "1")["state"] == "failed")

@@ -1,4 +1,4 @@
-"""Who may use the data folder. A lock belongs to an open file, so that two `DataDir`s in one process are two users."""
+"""The locks of the data folder. A lock belongs to an open file, so two `DataDir`s in one process exclude each other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "run").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_second_user_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
+def test_a_second_start_is_refused_with_the_name_of_the_first(tmp_path: Path) -> None:
     a_data_dir(tmp_path).take("start-all", alone=True)
 
     with pytest.raises(CannotStart, match=rf"in use by pid {os.getpid()} \(start-all\): stop it with bin/stop-all"):
@@ -48,7 +48,7 @@ def test_start_all_and_single_components_exclude_each_other(tmp_path: Path, firs
         a_data_dir(tmp_path).take("second", alone=not first_is_alone)
 
 
-def test_a_refused_start_holds_nothing_back(tmp_path: Path) -> None:
+def test_a_refused_start_holds_no_lock(tmp_path: Path) -> None:
     first, refused, third = (a_data_dir(tmp_path) for _ in range(3))
     first.take("worker-7001", alone=False)
     with pytest.raises(CannotStart):
@@ -60,7 +60,7 @@ def test_a_refused_start_holds_nothing_back(tmp_path: Path) -> None:
     assert third.is_taken and not refused.is_taken
 
 
-def test_occupants_are_those_who_live(tmp_path: Path) -> None:
+def test_occupants_are_the_running_starts(tmp_path: Path) -> None:
     first, second = a_data_dir(tmp_path), a_data_dir(tmp_path)
     first.take("queue-6000", alone=False)
     (first.run_dir.path / "worker-7001.pid").write_text("1\n")
@@ -81,7 +81,7 @@ def test_release_leaves_no_pid_file_and_no_occupant(tmp_path: Path) -> None:
     assert data_dir.occupants() == []
 
 
-def test_names_that_the_killed_left_are_gone_once_the_folder_is_taken_alone(tmp_path: Path) -> None:
+def test_leftover_files_are_removed_once_the_folder_is_held_exclusively(tmp_path: Path) -> None:
     data_dir = a_data_dir(tmp_path)
     for name in ("worker-7009.sock", "worker-7009.hints", "start.pid", "b00t.lock"):
         (data_dir.run_dir.path / name).touch()
@@ -91,14 +91,14 @@ def test_names_that_the_killed_left_are_gone_once_the_folder_is_taken_alone(tmp_
     assert {path.name for path in data_dir.run_dir.path.iterdir()} == {"start-all.pid", "b00t.lock"}
 
 
-def test_a_folder_that_cannot_be_one_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_an_unusable_folder_is_reported_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
 
     with pytest.raises(CannotStart, match="cannot be written .* set DATA_DIR to one that is"):
         DataDir(tmp_path / "data").make()
 
 
-def test_a_full_disk_is_told_and_leaves_no_pid_file(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_pid_file(tmp_path: Path) -> None:
     with small_disk(tmp_path / "data", 1 << 20):
         data_dir = a_data_dir(tmp_path)
         fill(tmp_path / "data" / "fill")

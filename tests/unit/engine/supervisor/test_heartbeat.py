@@ -1,4 +1,4 @@
-"""Signs of life in shared memory."""
+"""Heartbeats in shared memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobyard.engine.world import World
 from tests.support.world import FakeWorld
 
 
-def test_a_slot_tells_the_last_beat_and_no_other_slots() -> None:
+def test_a_slot_has_its_own_last_beat() -> None:
     world, heartbeats = FakeWorld(), HeartbeatPage(2)
 
     heartbeats.slot(1, world).beat()
@@ -17,7 +17,7 @@ def test_a_slot_tells_the_last_beat_and_no_other_slots() -> None:
     assert (heartbeats.last_beat(0), heartbeats.last_beat(1)) == (0, world.monotonic())
 
 
-def test_who_waits_for_a_lock_says_so_and_lives() -> None:
+def test_waiting_for_a_lock_is_shown_and_counts_as_a_heartbeat() -> None:
     world, heartbeats = FakeWorld(), HeartbeatPage(1)
     heartbeat = heartbeats.slot(0, world)
 
@@ -29,7 +29,7 @@ def test_who_waits_for_a_lock_says_so_and_lives() -> None:
     assert not heartbeats.is_waiting(0)
 
 
-def test_a_cleared_slot_has_shown_nothing() -> None:
+def test_a_cleared_slot_has_no_heartbeat() -> None:
     world, heartbeats = FakeWorld(), HeartbeatPage(1)
     heartbeat = heartbeats.slot(0, world)
     heartbeat.beat()
@@ -39,7 +39,7 @@ def test_a_cleared_slot_has_shown_nothing() -> None:
     assert (heartbeats.last_beat(0), heartbeat.has_begun()) == (0, False)
 
 
-def test_nobody_ever_reads_a_slot_that_is_half_written() -> None:
+def test_a_slot_is_never_read_half_written() -> None:
     world, heartbeats = World(), HeartbeatPage(1)
     heartbeats.slot(0, world).beat()
     began = heartbeats.last_beat(0)

@@ -1,4 +1,4 @@
-"""Opening the listening sockets, and the words for those that cannot be had."""
+"""Opening the listening sockets, and the error messages for ports that cannot be opened."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def taken() -> Iterator[list[int]]:
         sock.close()
 
 
-def test_all_ports_in_use_are_told_in_one_line_with_whose_they_are_and_the_remedy(taken: list[int]) -> None:
+def test_ports_in_use_are_reported_in_one_line_with_pids_and_remedy(taken: list[int]) -> None:
     listeners, faults = open_ports(LOOPBACK, taken)
 
     lines = explain(LOOPBACK, faults)
@@ -45,7 +45,7 @@ def test_free_ports_are_open_when_this_returns(taken: list[int]) -> None:
         pass
 
 
-def test_an_address_of_another_machine_is_told_once_for_all_ports() -> None:
+def test_an_address_of_another_machine_is_reported_once_for_all_ports() -> None:
     _, faults = open_ports("192.0.2.1", [6000, 6001])
 
     assert explain("192.0.2.1", faults) == [
@@ -53,7 +53,7 @@ def test_an_address_of_another_machine_is_told_once_for_all_ports() -> None:
     ]
 
 
-def test_a_port_that_this_user_may_not_open_is_told_with_the_systems_reason() -> None:
+def test_a_forbidden_port_is_reported_with_the_systems_reason() -> None:
     lines = explain(LOOPBACK, {80: errno.EACCES})
 
     assert lines == [

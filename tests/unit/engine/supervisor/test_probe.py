@@ -1,4 +1,4 @@
-"""Questions answered by a child; the children are real."""
+"""Checks run in a child process; the children are real."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from jobyard.engine.supervisor.probe import Probe
 from jobyard.engine.world import World
 
 
-def test_what_the_child_says_comes_back() -> None:
+def test_the_result_of_the_check_is_returned() -> None:
     assert Probe(World(), "the database", lambda: "SQLite 3.53.4").finish() == "SQLite 3.53.4"
 
 
-def test_why_it_cannot_comes_back_as_the_fault() -> None:
+def test_a_failed_check_raises_its_message() -> None:
     def ask() -> str:
         raise CannotStart("TASKS: no module named nowhere")
 
@@ -24,7 +24,7 @@ def test_why_it_cannot_comes_back_as_the_fault() -> None:
         Probe(World(), "TASKS", ask).finish()
 
 
-def test_what_nobody_expected_comes_back_in_one_line_too() -> None:
+def test_an_unexpected_exception_becomes_one_line() -> None:
     def ask() -> str:
         raise IsADirectoryError(21, "Is a directory", "jobyard.sqlite")
 
@@ -32,7 +32,7 @@ def test_what_nobody_expected_comes_back_in_one_line_too() -> None:
         Probe(World(), "the database", ask).finish()
 
 
-def test_a_child_that_dies_is_told_with_what_it_was_asked() -> None:
+def test_the_death_of_the_child_is_reported_with_the_subject() -> None:
     def ask() -> str:
         os.kill(os.getpid(), signal.SIGKILL)
         return ""
@@ -41,14 +41,14 @@ def test_a_child_that_dies_is_told_with_what_it_was_asked() -> None:
         Probe(World(), "the database", ask).finish()
 
 
-def test_a_child_that_never_answers_is_ended() -> None:
+def test_a_child_that_does_not_reply_in_time_is_killed() -> None:
     probe = Probe(World(), "TASKS", lambda: str(signal.pause()))
 
     with pytest.raises(CannotStart, match="^TASKS: no answer within 0.05 s$"):
         probe.finish(timeout_s=0.05)
 
 
-def test_several_probes_answer_side_by_side() -> None:
+def test_probes_run_concurrently() -> None:
     probes = [Probe(World(), "one", lambda number=number: str(number)) for number in range(3)]
 
     assert [probe.finish() for probe in probes] == ["0", "1", "2"]

@@ -1,4 +1,4 @@
-"""What the guard tells a service manager, by what its supervisor shows."""
+"""Notifications to a service manager, according to the supervisor's heartbeat."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from jobyard.engine.supervisor.readiness import TRY_AGAIN_S, NotifySocket, ReadinessNotifier, SupervisorSigns, take_notify_socket
+from jobyard.engine.supervisor.readiness import (
+    RETRY_S,
+    NotifySocket,
+    ReadinessNotifier,
+    SupervisorHeartbeat,
+    take_notify_socket,
+)
 from tests.support.manager import FakeManager, a_manager
 from tests.support.world import FakeWorld
 
@@ -22,35 +28,35 @@ def manager(tmp_path: Path) -> Iterator[FakeManager]:
 
 
 class ProcessSpec:
-    """A herald, and the supervisor's signs in our hands."""
+    """A notifier, and the supervisor's heartbeat, controlled by the test."""
 
     def __init__(self, address: str, *, watchdog_s: float | None = WATCHDOG_S) -> None:
         self.world = FakeWorld()
-        self.signs = SupervisorSigns(self.world)
-        self.notifier = ReadinessNotifier(NotifySocket(address=address, watchdog_s=watchdog_s), self.signs, self.world)
+        self.heartbeat = SupervisorHeartbeat(self.world)
+        self.notifier = ReadinessNotifier(NotifySocket(address=address, watchdog_s=watchdog_s), self.heartbeat, self.world)
 
     def pass_time(self, seconds: float, *, is_turning: bool) -> None:
-        """In steps of half a second."""
+        """Advance the clock in steps of half a second."""
         for _ in range(round(seconds * 2)):
             self.world.advance(0.5)
             if is_turning:
-                self.signs.turn.beat()
-            self.notifier.look()
+                self.heartbeat.tick.beat()
+            self.notifier.update()
 
 
-def test_ready_is_told_once_and_not_before_it_is_so(manager: FakeManager) -> None:
+def test_readiness_is_sent_once_and_not_early(manager: FakeManager) -> None:
     spec = ProcessSpec(manager.address, watchdog_s=None)
 
-    spec.notifier.look()
+    spec.notifier.update()
     told_before = list(manager.look())
-    spec.signs.ready.beat()
-    next_look_s = [spec.notifier.look(), spec.notifier.look()]
+    spec.heartbeat.ready.beat()
+    next_look_s = [spec.notifier.update(), spec.notifier.update()]
 
     assert (told_before, manager.look()) == ([], ["READY=1"])
     assert next_look_s == [None, None]
 
 
-def test_pings_come_as_long_as_the_supervisor_takes_turns(manager: FakeManager) -> None:
+def test_pings_are_sent_while_the_supervisor_ticks(manager: FakeManager) -> None:
     spec = ProcessSpec(manager.address)
 
     spec.pass_time(10 * PING_EVERY_S, is_turning=True)
@@ -58,7 +64,7 @@ def test_pings_come_as_long_as_the_supervisor_takes_turns(manager: FakeManager) 
     assert manager.look() == ["WATCHDOG=1"] * 10
 
 
-def test_pings_end_with_the_supervisors_turns_and_come_again_with_them(manager: FakeManager) -> None:
+def test_pings_stop_and_resume_with_the_supervisors_ticks(manager: FakeManager) -> None:
     spec = ProcessSpec(manager.address)
     spec.pass_time(PING_EVERY_S, is_turning=True)
     manager.look().clear()
@@ -71,35 +77,35 @@ def test_pings_end_with_the_supervisors_turns_and_come_again_with_them(manager: 
     assert manager.look() == [*while_hung, "WATCHDOG=1"]
 
 
-def test_stopping_is_told_once_and_nothing_is_ready_after_it(manager: FakeManager) -> None:
+def test_stopping_is_sent_once_and_readiness_never_after_it(manager: FakeManager) -> None:
     spec = ProcessSpec(manager.address, watchdog_s=None)
 
     spec.notifier.stop()
     spec.notifier.stop()
-    spec.signs.ready.beat()
-    spec.notifier.look()
+    spec.heartbeat.ready.beat()
+    spec.notifier.update()
 
     assert manager.look() == ["STOPPING=1"]
 
 
-def test_what_a_manager_did_not_take_is_told_again(tmp_path: Path) -> None:
+def test_an_undelivered_notification_is_sent_again(tmp_path: Path) -> None:
     spec = ProcessSpec(str(tmp_path / "notify"), watchdog_s=None)
-    spec.signs.ready.beat()
-    assert spec.notifier.look() == TRY_AGAIN_S
+    spec.heartbeat.ready.beat()
+    assert spec.notifier.update() == RETRY_S
 
     with a_manager(tmp_path) as manager:
-        spec.notifier.look()
+        spec.notifier.update()
 
         assert manager.look() == ["READY=1"]
 
 
-def test_without_a_manager_there_is_nothing_to_look_for() -> None:
+def test_without_a_manager_no_update_is_needed() -> None:
     spec = ProcessSpec("")
 
-    spec.signs.ready.beat()
-    spec.signs.turn.beat()
+    spec.heartbeat.ready.beat()
+    spec.heartbeat.tick.beat()
 
-    assert spec.notifier.look() is None
+    assert spec.notifier.update() is None
 
 
 @pytest.mark.parametrize(
@@ -112,7 +118,7 @@ def test_without_a_manager_there_is_nothing_to_look_for() -> None:
         ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "soon"}, "/n", None),
     ],
 )
-def test_the_environment_says_who_wants_to_know_and_nobody_else_reads_it_there(
+def test_the_socket_is_taken_from_the_environment_and_removed_there(
     environment: dict[str, str], address: str, watchdog_s: float | None
 ) -> None:
     left = environment | {"WATCHDOG_PID": "1", "LANG": "C"}

@@ -1,4 +1,4 @@
-"""The loop of a child, in a real fork: what wakes it, what asks it to leave, what ends it."""
+"""The role loop in a forked child: wake-ups, drain, and exit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from jobyard.engine.control.channel import Channel
 from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
-from jobyard.engine.supervisor.role_loop import EXIT_OK, live, start_afresh, words_for
+from jobyard.engine.supervisor.role_loop import EXIT_OK, describe_exit, reset_after_fork, run_role
 from jobyard.engine.wire.hub import Envelope, Hub
 from jobyard.engine.wire.messages import Ping, Ready, Wake
 from jobyard.engine.wire.run_dir import RunDir
@@ -25,7 +25,7 @@ NAME = "watcher-9001"
 
 
 class Diary:
-    """A role that writes down what happens to it; it needs so many turns to drain."""
+    """A role that records its calls in a file; it needs this many ticks to drain."""
 
     def __init__(self, fd: int, turns_to_drain: int = 1) -> None:
         self._fd = fd
@@ -61,7 +61,7 @@ class Diary:
 
 
 class Child:
-    """A forked child that lives by a diary."""
+    """A forked child that runs a recording role."""
 
     def __init__(self, folder: Path) -> None:
         self.world = World()
@@ -80,7 +80,7 @@ class Child:
         def main() -> int:
             before()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # a traceback is not of interest
-            return live(
+            return run_role(
                 lambda hub: Diary(self._write_fd, turns_to_drain), name=NAME, parent=parent, hub=Hub(self.run_dir),
                 heartbeat=self.heartbeats.slot(0, self.world), log=a_log(), longest_sleep_s=30.0, world=self.world,
                 channel=Channel(self.run_dir, self.world, name=NAME),
@@ -121,7 +121,7 @@ def child(tmp_path: Path) -> Iterator[Child]:
     child.close()
 
 
-def test_a_stop_drains_closes_and_leaves_with_0(child: Child) -> None:
+def test_sigterm_drains_closes_and_exits_with_0(child: Child) -> None:
     child.start(turns_to_drain=3)
     child.wait_until_it_lives()
 
@@ -131,7 +131,7 @@ def test_a_stop_drains_closes_and_leaves_with_0(child: Child) -> None:
     assert child.told() == ["built", "drain", "close"]
 
 
-def test_a_stop_that_comes_often_drains_once(child: Child) -> None:
+def test_repeated_sigterm_drains_once(child: Child) -> None:
     child.start(turns_to_drain=20)
     child.wait_until_it_lives()
 
@@ -143,7 +143,7 @@ def test_a_stop_that_comes_often_drains_once(child: Child) -> None:
     assert child.told() == ["built", "drain", "close"]
 
 
-def test_a_stop_that_comes_before_it_is_built_is_not_lost(child: Child) -> None:
+def test_sigterm_before_the_role_is_built_is_not_lost(child: Child) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         child.start(before=lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -154,7 +154,7 @@ def test_a_stop_that_comes_before_it_is_built_is_not_lost(child: Child) -> None:
     assert child.told() == ["built", "drain", "close"]
 
 
-def test_ctrl_c_and_a_closed_terminal_are_its_parents_business(child: Child) -> None:
+def test_sigint_and_sighup_are_ignored(child: Child) -> None:
     child.start()
     child.wait_until_it_lives()
 
@@ -166,7 +166,7 @@ def test_ctrl_c_and_a_closed_terminal_are_its_parents_business(child: Child) -> 
     hub.close()
 
 
-def test_it_sleeps_until_something_comes(child: Child) -> None:
+def test_it_sleeps_until_a_message_arrives(child: Child) -> None:
     child.start()
     child.wait_until_it_lives()
     hub = Hub(child.run_dir)
@@ -178,7 +178,7 @@ def test_it_sleeps_until_something_comes(child: Child) -> None:
     hub.close()
 
 
-def test_a_sign_of_life_is_shown_on_every_turn(child: Child) -> None:
+def test_every_tick_sends_a_heartbeat(child: Child) -> None:
     child.start()
     child.wait_until_it_lives()
     first = child.heartbeats.last_beat(0)
@@ -190,7 +190,7 @@ def test_a_sign_of_life_is_shown_on_every_turn(child: Child) -> None:
     hub.close()
 
 
-def test_a_fault_of_its_own_ends_it_with_70(child: Child) -> None:
+def test_an_exception_exits_with_70(child: Child) -> None:
     child.start()
     child.wait_until_it_lives()
     hub = Hub(child.run_dir)
@@ -202,8 +202,8 @@ def test_a_fault_of_its_own_ends_it_with_70(child: Child) -> None:
     hub.close()
 
 
-def test_it_ends_with_its_parent(child: Child) -> None:
-    """The parent is a process between us and it, which we kill."""
+def test_it_dies_with_its_parent(child: Child) -> None:
+    """Its parent is an intermediate process, which the test kills."""
     world = World()
     read_fd, write_fd = os.pipe()
 
@@ -224,9 +224,9 @@ def test_it_ends_with_its_parent(child: Child) -> None:
     os.close(write_fd)
 
 
-def test_it_does_not_begin_when_its_parent_is_gone_already(child: Child) -> None:
+def test_it_does_not_start_if_its_parent_is_already_dead(child: Child) -> None:
     pid = child.world.fork(
-        lambda: live(
+        lambda: run_role(
             lambda hub: Diary(2), name=NAME, parent=1 << 22, hub=Hub(child.run_dir),
             heartbeat=child.heartbeats.slot(0, child.world),
             log=a_log(), longest_sleep_s=1.0, world=child.world, channel=Channel(child.run_dir, child.world, name=NAME),
@@ -237,12 +237,12 @@ def test_it_does_not_begin_when_its_parent_is_gone_already(child: Child) -> None
     assert child.heartbeats.last_beat(0) == 0
 
 
-def test_a_fresh_child_keeps_neither_handlers_nor_descriptors_of_its_parent(child: Child) -> None:
+def test_a_reset_child_keeps_neither_handlers_nor_descriptors_of_its_parent(child: Child) -> None:
     kept, closed = os.pipe()
     before = signal.signal(signal.SIGUSR1, lambda number, frame: None)
 
     def look() -> int:
-        start_afresh(frozenset({kept}))
+        reset_after_fork(frozenset({kept}))
         handlers = [number for number in signal.valid_signals() if callable(signal.getsignal(number))]
         open_fds = [fd for fd in map(int, os.listdir("/proc/self/fd")) if _is_open(fd)]
         return 0 if (handlers, sorted(open_fds)) == ([], [0, 1, 2, kept]) else 1
@@ -266,5 +266,5 @@ def _is_open(fd: int) -> bool:
 @pytest.mark.parametrize(
     ("status", "words"), [(0, "exit status 0"), (70, "exit status 70"), (-9, "signal 9 (SIGKILL)"), (-40, "signal 40")]
 )
-def test_an_exit_status_has_words(status: int, words: str) -> None:
-    assert words_for(status) == words
+def test_an_exit_status_is_described(status: int, words: str) -> None:
+    assert describe_exit(status) == words

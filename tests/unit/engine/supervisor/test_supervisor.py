@@ -1,4 +1,4 @@
-"""What the supervisor decides, with processes that are only numbers."""
+"""The supervisor's decisions, with simulated processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
 from jobyard.engine.supervisor.orphans import Orphans, PendingDeaths
-from jobyard.engine.supervisor.process_table import FIRST_SIGN_S, ProcessIdentity, ProcessSpec, pause_after
+from jobyard.engine.supervisor.process_table import STARTUP_TIMEOUT_S, ProcessIdentity, ProcessSpec, pause_after
 from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE
 from jobyard.engine.supervisor.supervisor import LONGEST_SLEEP_S, Hooks, Stage, Supervisor
 from jobyard.engine.wire.messages import Json, Ping, Refused
@@ -23,9 +23,9 @@ WORKER, QUEUE = "worker-7001", "queue-6000"
 
 
 class Office:
-    """A supervisor of one worker and one queue, and what it did."""
+    """A supervisor of one worker and one queue, and a record of its actions."""
 
-    def __init__(self, *, runs_role_loop: bool = True, first_sign_s: float = FIRST_SIGN_S) -> None:
+    def __init__(self, *, runs_role_loop: bool = True, startup_timeout_s: float = STARTUP_TIMEOUT_S) -> None:
         self.world = FakeProcesses()
         self.world.sessions[0] = os.getsid(0)
         self.heartbeats = HeartbeatPage(2)
@@ -33,7 +33,7 @@ class Office:
         self.told: list[str] = []
         self.owners: list[str] = []
         self.announced = 0
-        self.is_told = True
+        self.is_roster_published = True
         self.forgotten: list[str] = []
         self.disk_is_full = False
         self.forks_fail = False
@@ -43,41 +43,41 @@ class Office:
             specs=[
                 ProcessSpec(
                     name=name, role=name.split("-")[0], main=lambda identity: 0, runs_role_loop=runs_role_loop,
-                    first_sign_s=first_sign_s,
+                    startup_timeout_s=startup_timeout_s,
                 )
                 for name in (WORKER, QUEUE)
             ],
-            stages=[Stage(roles=frozenset({"worker"}), bound_s=35), Stage(roles=frozenset({"queue"}), bound_s=5)],
+            stages=[Stage(roles=frozenset({"worker"}), timeout_s=35), Stage(roles=frozenset({"queue"}), timeout_s=5)],
             owner=Owner("box", "b00t", "supervisor", 1), pid=1, hang_s=HANG_S, world=self.world, log=log,
             heartbeats=self.heartbeats, pending_deaths=PendingDeaths(record=self._record, orphans=Orphans(self.world), log=log),
             hooks=Hooks(
-                fork=self._fork, tell_deaths=self.told.extend, announce=self._announce, is_told=lambda: self.is_told,
-                forget=self.forgotten.append,
+                fork=self._fork, report_deaths=self.told.extend, announce=self._announce,
+                is_roster_published=lambda: self.is_roster_published, forget=self.forgotten.append,
             ),
         )  # fmt: skip
 
     def start(self) -> None:
-        """All run and have shown a sign of life."""
+        """All processes run and have sent a heartbeat."""
         self.supervisor.tick([])
         self.beat()
         self.supervisor.tick([])
         self.supervisor.tick([])
 
     def beat(self, *names: str) -> None:
-        """A sign of life of these, or of all."""
+        """Send a heartbeat of these processes, or of all."""
         for slot, name in enumerate((WORKER, QUEUE)):
             if name in (names or (WORKER, QUEUE)):
                 self.heartbeats.slot(slot, self.world).beat()
 
     def pass_time(self, seconds: float, *, beating: tuple[str, ...] = (WORKER, QUEUE)) -> None:
-        """Second after second."""
+        """Advance the clock second by second."""
         for _ in range(round(seconds)):
             self.world.advance(1)
             self.beat(*beating)
             self.supervisor.tick([])
 
     def ask(self, message: Ping) -> Json | Refused:
-        """Its answer."""
+        """The supervisor's reply to a ping."""
         peer = FakePeer()
         self.supervisor.tick([peer.says(message)])
         answer = peer.received[0]
@@ -107,7 +107,7 @@ def office() -> Office:
     return office
 
 
-def test_everything_is_started_and_announced_once_when_all_have_shown_a_sign_of_life() -> None:
+def test_readiness_is_announced_once_after_the_first_heartbeat_of_all() -> None:
     office = Office()
 
     office.supervisor.tick([])
@@ -122,7 +122,7 @@ def test_everything_is_started_and_announced_once_when_all_have_shown_a_sign_of_
     assert office.owners == ["box:b00t:worker-7001:1", "box:b00t:queue-6000:1"]
 
 
-def test_a_dead_process_is_replaced_at_once_under_a_new_name_and_its_death_is_told(office: Office) -> None:
+def test_a_dead_process_is_replaced_at_once_with_a_new_owner_and_its_death_is_reported(office: Office) -> None:
     first = office.pids[WORKER]
 
     office.world.end(first)
@@ -133,7 +133,7 @@ def test_a_dead_process_is_replaced_at_once_under_a_new_name_and_its_death_is_to
     assert office.proven == office.told == ["box:b00t:worker-7001:1"]
 
 
-def test_a_crash_loop_is_slowed_down_to_a_start_every_five_seconds_and_hurts_nobody_else(office: Office) -> None:
+def test_a_crash_loop_slows_down_to_a_start_every_five_seconds_and_affects_no_other_process(office: Office) -> None:
     queue = office.pids[QUEUE]
 
     for _ in range(60):
@@ -145,7 +145,7 @@ def test_a_crash_loop_is_slowed_down_to_a_start_every_five_seconds_and_hurts_nob
     assert office.pids[QUEUE] == queue
 
 
-def test_a_fork_that_fails_is_tried_again(office: Office) -> None:
+def test_a_failed_fork_is_retried(office: Office) -> None:
     office.forks_fail = True
     office.world.end(office.pids[WORKER])
     office.pass_time(3)
@@ -154,10 +154,10 @@ def test_a_fork_that_fails_is_tried_again(office: Office) -> None:
     office.pass_time(5)
 
     assert office.pids[WORKER] in office.world.living
-    assert not office.supervisor.has_left
+    assert not office.supervisor.has_ended
 
 
-def test_the_pause_is_forgotten_after_a_life_of_ten_seconds(office: Office) -> None:
+def test_the_pause_is_reset_after_ten_seconds_of_running(office: Office) -> None:
     for _ in range(4):
         office.world.end(office.pids[WORKER])
         office.pass_time(6)
@@ -176,7 +176,7 @@ def test_pauses_grow_from_nothing_to_five_seconds() -> None:
     assert pauses == [0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
 
 
-def test_a_process_without_a_sign_of_life_for_hang_s_is_killed_and_replaced(office: Office) -> None:
+def test_a_process_without_a_heartbeat_for_hang_s_is_replaced(office: Office) -> None:
     hung = office.pids[WORKER]
 
     office.pass_time(HANG_S + 1, beating=(QUEUE,))
@@ -187,7 +187,7 @@ def test_a_process_without_a_sign_of_life_for_hang_s_is_killed_and_replaced(offi
     assert office.owners.count("box:b00t:queue-6000:1") == 1
 
 
-def test_a_process_that_waits_for_anothers_lock_is_left_alone(office: Office) -> None:
+def test_a_process_waiting_for_a_lock_is_not_killed(office: Office) -> None:
     office.heartbeats.slot(0, office.world).waiting(True)
 
     office.pass_time(3 * HANG_S, beating=(QUEUE,))
@@ -206,7 +206,7 @@ def test_a_stopped_process_is_replaced_even_when_it_was_waiting_for_a_lock(offic
 
 
 @pytest.mark.parametrize("runs_role_loop", [True, False])
-def test_one_that_hangs_while_it_leaves_is_killed_early_only_if_it_should_beat(runs_role_loop: bool) -> None:
+def test_a_hang_during_exit_is_detected_only_if_heartbeats_are_expected(runs_role_loop: bool) -> None:
     office = Office(runs_role_loop=runs_role_loop)
     office.start()
     office.world.obey_sigterm = False
@@ -217,7 +217,7 @@ def test_one_that_hangs_while_it_leaves_is_killed_early_only_if_it_should_beat(r
     assert ((office.pids[WORKER], signal.SIGKILL) in office.world.signals) is runs_role_loop
 
 
-def test_a_supervisor_that_was_stopped_itself_takes_nobody_for_hung(office: Office) -> None:
+def test_a_supervisor_that_was_suspended_itself_kills_no_process(office: Office) -> None:
     office.world.advance(10 * HANG_S)
     office.supervisor.tick([])
     office.beat()
@@ -226,8 +226,8 @@ def test_a_supervisor_that_was_stopped_itself_takes_nobody_for_hung(office: Offi
     assert not office.world.signals
 
 
-def test_a_process_may_take_as_long_for_its_first_sign_of_life_as_its_post_says() -> None:
-    office = Office(first_sign_s=200)
+def test_the_first_heartbeat_may_take_the_startup_timeout() -> None:
+    office = Office(startup_timeout_s=200)
 
     office.pass_time(199, beating=(QUEUE,))
     signals_before = list(office.world.signals)
@@ -237,8 +237,8 @@ def test_a_process_may_take_as_long_for_its_first_sign_of_life_as_its_post_says(
     assert office.world.signals == [(office.pids[WORKER], signal.SIGKILL)]
 
 
-def test_one_that_showed_its_first_sign_is_held_to_hang_s_whatever_its_post_says() -> None:
-    office = Office(first_sign_s=200)
+def test_after_the_first_heartbeat_hang_s_applies() -> None:
+    office = Office(startup_timeout_s=200)
     office.start()
     hung = office.pids[WORKER]
 
@@ -247,7 +247,7 @@ def test_one_that_showed_its_first_sign_is_held_to_hang_s_whatever_its_post_says
     assert (hung, signal.SIGKILL) in office.world.signals
 
 
-def test_a_death_is_proven_only_when_the_orphans_that_it_left_are_gone(office: Office) -> None:
+def test_a_death_is_proven_only_after_its_orphans_are_gone(office: Office) -> None:
     orphan = office.world.add(session=999)
     office.world.undying.add(orphan)
 
@@ -263,7 +263,7 @@ def test_a_death_is_proven_only_when_the_orphans_that_it_left_are_gone(office: O
     assert 999 in office.world.killed_groups
 
 
-def test_an_orphan_that_was_there_before_stands_against_no_later_death(office: Office) -> None:
+def test_an_earlier_orphan_does_not_delay_a_later_proof(office: Office) -> None:
     office.world.undying.add(office.world.add(session=999))
     office.supervisor.tick([])
 
@@ -273,7 +273,7 @@ def test_an_orphan_that_was_there_before_stands_against_no_later_death(office: O
     assert office.proven == ["box:b00t:worker-7001:1"]
 
 
-def test_an_orphan_in_our_own_group_is_killed_without_the_group(office: Office) -> None:
+def test_an_orphan_in_the_supervisors_group_is_killed_without_the_group(office: Office) -> None:
     orphan = office.world.add(session=os.getsid(0))
 
     office.supervisor.tick([])
@@ -282,7 +282,7 @@ def test_an_orphan_in_our_own_group_is_killed_without_the_group(office: Office) 
     assert office.world.killed_groups == []
 
 
-def test_a_death_that_cannot_be_written_down_is_written_down_later(office: Office) -> None:
+def test_a_death_that_cannot_be_recorded_is_recorded_later(office: Office) -> None:
     office.disk_is_full = True
     office.world.end(office.pids[WORKER])
     office.supervisor.tick([])
@@ -295,7 +295,7 @@ def test_a_death_that_cannot_be_written_down_is_written_down_later(office: Offic
     assert office.told == ["box:b00t:worker-7001:1"]
 
 
-def test_a_process_that_cannot_start_ends_the_start_with_its_status() -> None:
+def test_a_process_that_cannot_start_fails_the_start() -> None:
     office = Office()
     office.supervisor.tick([])
 
@@ -303,20 +303,20 @@ def test_a_process_that_cannot_start_ends_the_start_with_its_status() -> None:
     office.supervisor.tick([])
     office.supervisor.tick([])
 
-    assert office.supervisor.has_left
+    assert office.supervisor.has_ended
     assert office.supervisor.exit_status == EXIT_CANNOT_START
     assert not office.world.living
 
 
-def test_once_all_was_ready_a_process_that_cannot_start_is_only_restarted(office: Office) -> None:
+def test_after_readiness_a_process_that_cannot_start_is_restarted(office: Office) -> None:
     office.world.end(office.pids[WORKER], status=EXIT_CANNOT_START)
     office.pass_time(2)
 
-    assert not office.supervisor.has_left
+    assert not office.supervisor.has_ended
     assert office.pids[QUEUE] in office.world.living
 
 
-def test_a_stop_asks_stage_by_stage(office: Office) -> None:
+def test_a_stop_proceeds_stage_by_stage(office: Office) -> None:
     office.world.obey_sigterm = False
     office.supervisor.stop()
     office.supervisor.tick([])
@@ -331,11 +331,11 @@ def test_a_stop_asks_stage_by_stage(office: Office) -> None:
 
     assert asked_first == [(office.pids[WORKER], signal.SIGTERM)]
     assert asked_then == [(office.pids[QUEUE], signal.SIGTERM)]
-    assert office.supervisor.has_left
+    assert office.supervisor.has_ended
     assert office.supervisor.exit_status == EXIT_OK
 
 
-def test_whoever_does_not_leave_within_its_stages_bound_is_killed(office: Office) -> None:
+def test_a_process_that_exceeds_its_stages_timeout_is_killed(office: Office) -> None:
     office.world.obey_sigterm = False
 
     office.supervisor.stop()
@@ -347,7 +347,7 @@ def test_whoever_does_not_leave_within_its_stages_bound_is_killed(office: Office
     assert (office.pids[WORKER], signal.SIGKILL) in office.world.signals
 
 
-def test_nobody_is_restarted_while_the_system_stops(office: Office) -> None:
+def test_no_process_is_restarted_during_a_stop(office: Office) -> None:
     office.world.obey_sigterm = False
     office.supervisor.stop()
 
@@ -364,11 +364,11 @@ def test_kill_all_ends_everything_at_once(office: Office) -> None:
     office.supervisor.kill_all()
     office.supervisor.tick([])
 
-    assert office.supervisor.has_left
+    assert office.supervisor.has_ended
     assert office.supervisor.exit_status == EXIT_STOPPED_AT_ONCE
 
 
-def test_the_roster_shows_every_process_as_it_stands(office: Office) -> None:
+def test_the_roster_shows_every_process(office: Office) -> None:
     office.world.advance(1)
     office.world.end(office.pids[WORKER])
     office.supervisor.tick([])
@@ -384,7 +384,7 @@ def test_the_roster_shows_every_process_as_it_stands(office: Office) -> None:
     assert shown["supervisor"].role == "supervisor"
 
 
-def test_the_roster_says_since_when_a_process_is_what_it_is(office: Office) -> None:
+def test_the_roster_shows_since_when_a_state_holds(office: Office) -> None:
     before = office.supervisor.roster()[1].since
     office.pass_time(5)
     office.world.end(office.pids[WORKER])
@@ -395,7 +395,7 @@ def test_the_roster_says_since_when_a_process_is_what_it_is(office: Office) -> N
     assert (before, after.since) == (1000.0, 1005.0)
 
 
-def test_whoever_shows_no_sign_of_life_for_half_of_hang_s_is_silent_in_the_roster(office: Office) -> None:
+def test_a_process_without_heartbeat_for_half_of_hang_s_is_silent_in_the_roster(office: Office) -> None:
     office.pass_time(HANG_S / 2, beating=(QUEUE,))
     before = office.supervisor.roster()[1].silent_since
     office.pass_time(1, beating=(QUEUE,))
@@ -405,7 +405,7 @@ def test_whoever_shows_no_sign_of_life_for_half_of_hang_s_is_silent_in_the_roste
     assert (before, silent.silent_since, lively.silent_since) == (None, 1000.0, None)
 
 
-def test_a_restart_lets_it_leave_and_starts_it_without_a_pause(office: Office) -> None:
+def test_a_restart_drains_and_starts_without_a_pause(office: Office) -> None:
     for _ in range(3):
         row = office.supervisor.restart(WORKER)
         office.supervisor.tick([])
@@ -415,7 +415,7 @@ def test_a_restart_lets_it_leave_and_starts_it_without_a_pause(office: Office) -
     assert office.owners[-1] == "box:b00t:worker-7001:4"
 
 
-def test_what_is_drained_stays_down_and_out_of_sight_until_somebody_restarts_it(office: Office) -> None:
+def test_a_drained_process_stays_down_and_unregistered_until_restarted(office: Office) -> None:
     office.supervisor.drain(WORKER)
     office.pass_time(20, beating=(QUEUE,))
     drained = office.supervisor.roster()[1]
@@ -428,17 +428,17 @@ def test_what_is_drained_stays_down_and_out_of_sight_until_somebody_restarts_it(
     assert office.pids[WORKER] in office.world.living
 
 
-def test_a_drained_process_keeps_no_stop_waiting(office: Office) -> None:
+def test_a_drained_process_does_not_delay_a_stop(office: Office) -> None:
     office.supervisor.drain(WORKER)
     office.supervisor.tick([])
 
     office.supervisor.stop()
     office.pass_time(2)
 
-    assert office.supervisor.has_left
+    assert office.supervisor.has_ended
 
 
-def test_whoever_is_asked_to_leave_and_does_not_is_killed_at_its_stages_bound(office: Office) -> None:
+def test_a_process_that_does_not_exit_on_request_is_killed_after_its_stages_timeout(office: Office) -> None:
     office.world.obey_sigterm = False
 
     office.supervisor.drain(WORKER)
@@ -450,22 +450,22 @@ def test_whoever_is_asked_to_leave_and_does_not_is_killed_at_its_stages_bound(of
     assert (office.pids[WORKER], signal.SIGKILL) in office.world.signals
 
 
-def test_nobody_is_told_that_all_is_ready_before_control_has_the_roster() -> None:
+def test_readiness_is_not_announced_before_control_has_the_roster() -> None:
     office = Office()
-    office.is_told = False
+    office.is_roster_published = False
     office.start()
     office.supervisor.tick([])
     before = office.announced
 
-    office.is_told = True
+    office.is_roster_published = True
     office.supervisor.tick([])
 
     assert (before, office.announced) == (0, 1)
 
 
-def test_a_control_that_is_away_delays_the_announcement_by_a_second() -> None:
+def test_an_absent_control_delays_the_announcement_by_a_second() -> None:
     office = Office()
-    office.is_told = False
+    office.is_roster_published = False
     office.start()
 
     office.pass_time(2)
@@ -473,7 +473,7 @@ def test_a_control_that_is_away_delays_the_announcement_by_a_second() -> None:
     assert office.announced == 1
 
 
-def test_health_names_whoever_is_down(office: Office) -> None:
+def test_health_names_the_processes_that_are_down(office: Office) -> None:
     well = office.ask(Ping())
     for _ in range(3):
         office.world.end(office.pids[WORKER])

@@ -1,4 +1,4 @@
-"""What becomes of templates: started, replaced, hung, ended; the test plays them at the far end of their lines."""
+"""The life cycle of templates: start, reload, hang, end; the test plays the templates at the other end of their sockets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from jobyard.engine.executor.packets import packet_pair, receive_packet, send_packet
-from jobyard.engine.supervisor.template_keeper import ANSWER_S, IMPORT_S, LEAVE_S, TemplateHooks, TemplateKeeper
+from jobyard.engine.supervisor.template_keeper import END_WORKER_S, IMPORT_S, LEAVE_S, TemplateHooks, TemplateKeeper
 from jobyard.engine.supervisor.template_process import TemplateProcess
 from jobyard.engine.template.messages import (
     Alive,
@@ -38,7 +38,7 @@ BROKEN = ImportFailed(error="TASKS: module mine cannot be imported: no", traceba
 
 @dataclass
 class PlayedTemplate:
-    """What a test does as a template."""
+    """A template played by the test."""
 
     process: TemplateProcess
     line: socket.socket
@@ -46,7 +46,7 @@ class PlayedTemplate:
     heard: list[Message] = field(default_factory=list)
 
     def hear(self) -> list[Message]:
-        """What it was told since the last time."""
+        """The messages it received since the last call."""
         told = []
         while (packet := receive_packet(self.line, wait=False)) is not None:
             told.append(decode(packet))
@@ -94,7 +94,7 @@ class Keeper:
         return (template.process.pid, signal.SIGKILL) in self.world.signals
 
     def status(self) -> object:
-        return self.keeper.shown(1, self.world.monotonic())[0].state
+        return self.keeper.roster_rows(1, self.world.monotonic())[0].state
 
     def close(self) -> None:
         for template in list(self.templates):
@@ -108,7 +108,7 @@ class Keeper:
         output_fd, far_output = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         now = self.world.monotonic()
         process = TemplateProcess(
-            number=number, pid=500 + number, line=line, output_fd=output_fd, socket_name="", started_at=now, heard_at=now
+            number=number, pid=500 + number, line=line, output_fd=output_fd, socket_name="", started_at=now, last_message_at=now
         )  # fmt: skip
         self.templates.append(PlayedTemplate(process, far, far_output))
         return process
@@ -131,7 +131,7 @@ def test_the_first_one_that_is_ready_is_published_and_serves(keeper: Keeper) -> 
     assert keeper.published == [1]
 
 
-def test_modules_that_cannot_be_imported_at_first_are_told_with_their_traceback(keeper: Keeper) -> None:
+def test_an_import_error_at_the_start_is_reported_with_its_traceback(keeper: Keeper) -> None:
     keeper.say(keeper.last, BROKEN)
     keeper.die(keeper.last, 2)
 
@@ -139,14 +139,14 @@ def test_modules_that_cannot_be_imported_at_first_are_told_with_their_traceback(
     assert not keeper.keeper.has_begun
 
 
-def test_one_that_ends_without_a_word_is_told_with_the_module_that_it_imported(keeper: Keeper) -> None:
+def test_the_death_during_an_import_is_reported_with_the_module(keeper: Keeper) -> None:
     keeper.say(keeper.last, Importing(module="mine"))
     keeper.die(keeper.last, 9)
 
     assert "ended with exit status 9 while it imported mine" in (keeper.keeper.failure or "")
 
 
-def test_one_that_dies_is_replaced_at_once(keeper: Keeper) -> None:
+def test_a_dead_template_is_replaced_at_once(keeper: Keeper) -> None:
     keeper.make_ready(keeper.last)
 
     keeper.die(keeper.last)
@@ -155,22 +155,22 @@ def test_one_that_dies_is_replaced_at_once(keeper: Keeper) -> None:
     assert (keeper.keeper.is_ready, keeper.status()) == (False, "starting")
 
 
-def test_a_reload_puts_a_new_one_in_place_of_the_old_one_which_retires(keeper: Keeper) -> None:
+def test_a_reload_replaces_the_template_and_retires_the_old_one(keeper: Keeper) -> None:
     keeper.make_ready(keeper.last)
     told: list[str | None] = []
 
     keeper.keeper.reload(told.append)
     old, new = keeper.templates
-    before = keeper.keeper.shown(1, 0.0)
+    before = keeper.keeper.roster_rows(1, 0.0)
     keeper.make_ready(new)
 
     assert [row.state for row in before] == ["running", "starting"]
     assert old.hear() == [Retire()] and told == [None] and keeper.published == [1, 2]
-    shown = [(row.name, row.state) for row in keeper.keeper.shown(1, 0.0)]
+    shown = [(row.name, row.state) for row in keeper.keeper.roster_rows(1, 0.0)]
     assert shown == [("template", "running"), ("template-1", "stopping")]
 
 
-def test_a_reload_of_modules_that_cannot_be_imported_leaves_the_old_one_and_says_why(keeper: Keeper) -> None:
+def test_a_failed_reload_keeps_the_old_template_and_reports_why(keeper: Keeper) -> None:
     keeper.make_ready(keeper.last)
     told: list[str | None] = []
 
@@ -183,7 +183,7 @@ def test_a_reload_of_modules_that_cannot_be_imported_leaves_the_old_one_and_says
     assert len(keeper.templates) == 2 and keeper.templates[0].hear() == [Ping()]
 
 
-def test_one_that_hangs_is_replaced_and_ended_when_its_executors_have_left(keeper: Keeper) -> None:
+def test_a_hung_template_is_replaced_and_killed_after_its_executors_have_ended(keeper: Keeper) -> None:
     keeper.make_ready(keeper.last)
     keeper.has_executors = True
 
@@ -200,7 +200,7 @@ def test_one_that_hangs_is_replaced_and_ended_when_its_executors_have_left(keepe
     assert lived and keeper.killed(hung) and not keeper.killed(new)
 
 
-def test_one_that_answers_does_not_hang(keeper: Keeper) -> None:
+def test_a_template_that_replies_is_not_hung(keeper: Keeper) -> None:
     keeper.make_ready(keeper.last)
 
     for _ in range(10):
@@ -211,7 +211,7 @@ def test_one_that_answers_does_not_hang(keeper: Keeper) -> None:
     assert len(keeper.templates) == 1
 
 
-def test_a_dead_workers_executors_are_gone_only_when_every_template_has_said_so(keeper: Keeper) -> None:
+def test_a_dead_workers_executors_are_gone_only_when_every_template_confirmed_it(keeper: Keeper) -> None:
     keeper.make_ready(keeper.last)
     keeper.keeper.reload()
     keeper.make_ready(keeper.last)
@@ -226,11 +226,11 @@ def test_a_dead_workers_executors_are_gone_only_when_every_template_has_said_so(
     assert clear == [False, False, True]
 
 
-def test_one_that_does_not_end_a_dead_workers_executors_in_time_is_killed_and_clear_when_it_is_dead(keeper: Keeper) -> None:
+def test_a_template_that_does_not_end_a_dead_workers_executors_in_time_is_killed(keeper: Keeper) -> None:
     keeper.make_ready(keeper.last)
     keeper.keeper.end_worker(WORKER)
 
-    keeper.tick(ANSWER_S + 1)
+    keeper.tick(END_WORKER_S + 1)
     silent = keeper.last
     was_killed = keeper.killed(silent)
     before = keeper.keeper.is_clear_of(WORKER)
@@ -239,13 +239,13 @@ def test_one_that_does_not_end_a_dead_workers_executors_in_time_is_killed_and_cl
     assert was_killed and not before and keeper.keeper.is_clear_of(WORKER)
 
 
-def test_an_import_that_never_ends_is_ended(keeper: Keeper) -> None:
+def test_an_import_that_exceeds_its_timeout_is_killed(keeper: Keeper) -> None:
     keeper.tick(IMPORT_S + 1)
 
     assert keeper.killed(keeper.last)
 
 
-def test_one_that_cannot_be_started_is_tried_again(keeper: Keeper) -> None:
+def test_a_failed_start_is_retried(keeper: Keeper) -> None:
     keeper.make_ready(keeper.last)
     keeper.cannot_fork = True
     keeper.die(keeper.last)
@@ -256,7 +256,7 @@ def test_one_that_cannot_be_started_is_tried_again(keeper: Keeper) -> None:
     assert len(keeper.templates) == 2
 
 
-def test_at_the_end_it_is_asked_to_leave_and_killed_when_it_does_not(keeper: Keeper) -> None:
+def test_at_the_end_it_is_retired_and_killed_if_it_does_not_exit(keeper: Keeper) -> None:
     keeper.make_ready(keeper.last)
 
     keeper.keeper.stop()

@@ -1,4 +1,4 @@
-"""What a task sees of its job."""
+"""The current job as a task sees it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def a_current_job(told: list[tuple[float, str]]) -> CurrentJob:
     )  # fmt: skip
 
 
-def test_outside_of_a_task_there_is_no_current_job() -> None:
-    with pytest.raises(RuntimeError, match="for tasks while a worker executes them"):
+def test_current_job_raises_outside_a_task() -> None:
+    with pytest.raises(RuntimeError, match="only inside a task"):
         current_job()
 
 
-def test_inside_of_a_task_it_is_the_one_that_runs() -> None:
+def test_current_job_is_the_running_job_inside_a_task() -> None:
     job = a_current_job([])
 
     with executing(job):
@@ -41,5 +41,5 @@ def test_progress_is_a_fraction_and_a_short_note(given: float, told: float) -> N
     assert seen == [(told, "n" * 200)]
 
 
-def test_a_task_that_swallows_exceptions_does_not_swallow_its_end() -> None:
+def test_except_exception_does_not_catch_an_interrupt() -> None:
     assert not issubclass(Interrupted, Exception)

@@ -1,4 +1,4 @@
-"""What a task function can do besides being called."""
+"""What a task function offers besides being called."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def picky(payload: Any) -> Any:
 
 
 class Sent:
-    """Everything that a client sent."""
+    """The requests that a client sent."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
@@ -61,7 +61,7 @@ def sent() -> Iterator[Sent]:
         use_client(before)
 
 
-def test_it_is_submitted_by_its_name(sent: Sent) -> None:
+def test_submit_sends_the_tasks_name(sent: Sent) -> None:
     job_id = shout.submit({"text": "hello"}, delay_s=5, priority="high", idempotency_key="k")
 
     assert job_id == ID and shout.name == "unit.shout"
@@ -70,7 +70,7 @@ def test_it_is_submitted_by_its_name(sent: Sent) -> None:
     ]
 
 
-def test_a_function_stands_for_its_name_wherever_a_task_is_asked_for(sent: Sent) -> None:
+def test_a_client_accepts_a_task_function_instead_of_its_name(sent: Sent) -> None:
     default_client().submit(later, 1)
 
     assert sent.bodies[0]["task"] == "unit.later"
@@ -162,7 +162,7 @@ def test_inline_keyword_only_parameters_are_converted() -> None:
         resize.run_inline(path=Path("x"), width="5")  # type: ignore[call-overload]
 
 
-def test_one_function_may_be_two_tasks(sent: Sent) -> None:
+def test_one_function_can_be_registered_as_two_tasks(sent: Sent) -> None:
     def measure(payload: Any) -> int:
         return len(payload)
 
@@ -173,7 +173,7 @@ def test_one_function_may_be_two_tasks(sent: Sent) -> None:
     assert [body["task"] for body in sent.bodies] == ["unit.small", "unit.large"]
 
 
-def test_the_chosen_client_stays_until_it_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_use_client_applies_until_it_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBYARD_URL", "http://127.0.0.1:1")
     mine = Client()
     before = use_client(mine)
@@ -184,7 +184,7 @@ def test_the_chosen_client_stays_until_it_is_put_back(monkeypatch: pytest.Monkey
     use_client(before)
 
 
-def test_inline_it_has_a_job_and_what_it_takes_and_gives_went_through_json() -> None:
+def test_run_inline_sets_the_current_job_and_passes_payload_and_result_through_json() -> None:
     assert shout.run_inline({"text": "hello"}) == {"text": "HELLO", "attempt": 1}
     assert picky.run_inline({"a": (1, 2)}, attempt=3) == {"a": [1, 2]}
     assert later.run_inline(("a",), attempt=2) == [["a"], 1]
@@ -192,7 +192,7 @@ def test_inline_it_has_a_job_and_what_it_takes_and_gives_went_through_json() -> 
         current_job()
 
 
-def test_inline_it_raises_what_it_raises() -> None:
+def test_run_inline_raises_the_tasks_exception() -> None:
     with pytest.raises(Retry):
         picky.run_inline(1)
     with pytest.raises(KeyError):
@@ -201,14 +201,14 @@ def test_inline_it_raises_what_it_raises() -> None:
         picky.run_inline(None, attempt=2)
 
 
-def test_inline_in_an_asynchronous_program_a_coroutine_runs_to_its_end() -> None:
+def test_run_inline_completes_a_coroutine_inside_a_running_event_loop() -> None:
     async def main() -> object:
         return later.run_inline(1)
 
     assert asyncio.run(main()) == [1, 0]
 
 
-def test_a_task_within_a_task_does_not_take_its_job_away() -> None:
+def test_the_current_job_is_restored_after_a_nested_inline_task() -> None:
     outer = a_current_job([])
 
     with executing(outer):
@@ -217,7 +217,7 @@ def test_a_task_within_a_task_does_not_take_its_job_away() -> None:
         assert current_job() is outer
 
 
-def test_it_is_still_the_function_to_whoever_looks() -> None:
+def test_a_task_function_has_the_attributes_of_the_function() -> None:
     assert (shout.__name__, shout.__doc__, shout.__module__) == ("shout", "Louder.", __name__)
     assert pickle.loads(pickle.dumps(shout)) is shout
     assert repr(shout).startswith("<task 'unit.shout': <function shout")

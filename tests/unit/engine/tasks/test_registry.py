@@ -1,4 +1,4 @@
-"""Which functions are tasks, and how schedulers know of them."""
+"""Registering tasks, and the catalog by which schedulers know them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_options_are_what_schedulers_and_workers_know() -> None:
     assert noted.parameters is not None and noted.parameters["required"] == ["path"]
 
 
-def test_a_name_taken_twice_is_refused_naming_both_places() -> None:
+def test_a_duplicate_name_is_refused_with_both_locations() -> None:
     registry = Registry()
     registry.add(a_task("one", test_a_registered_function_stays_callable))
 
@@ -81,7 +81,7 @@ def test_a_name_taken_twice_is_refused_naming_both_places() -> None:
         registry.add(a_task("one", echo))
 
 
-def test_the_same_function_may_be_noted_again() -> None:
+def test_the_same_function_may_be_registered_again() -> None:
     registry = Registry()
     registry.add(a_task("one", echo))
     registry.add(a_task("one", echo))
@@ -89,7 +89,7 @@ def test_the_same_function_may_be_noted_again() -> None:
     assert list(registry.options()) == ["one"]
 
 
-def test_the_catalog_is_read_again_when_it_was_written_again(tmp_path: Path) -> None:
+def test_the_catalog_is_read_again_after_it_was_replaced(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path)
     run_dir.make()
     catalog = Catalog(run_dir)

@@ -1,4 +1,4 @@
-"""The built-in `shell`: a program's end and what it printed, bounded."""
+"""The built-in `shell` task: exit status and bounded output of a program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobyard import Unrecoverable
-from jobyard.engine.tasks.shell import MAX_SHOWN_BYTES, run_program
+from jobyard.engine.tasks.shell import MAX_KEPT_BYTES, run_program
 from tests.support.waiting import wait_for
 
 AGAIN_S = 5.0
@@ -20,28 +20,28 @@ def sh(script: str) -> object:
     return run_program({"command": ["sh", "-c", script]})
 
 
-def test_what_a_program_prints_is_its_result() -> None:
+def test_the_programs_output_is_the_result() -> None:
     assert sh("echo out; echo err >&2") == {"returncode": 0, "stdout": "out\n", "stderr": "err\n"}
 
 
-def test_no_shell_reads_the_words() -> None:
+def test_arguments_are_not_interpreted_by_a_shell() -> None:
     shown = run_program({"command": ["echo", "$HOME; *", "`id`"]})
 
     assert shown["stdout"] == "$HOME; * `id`\n"
 
 
-def test_a_program_that_fails_is_a_failure_with_its_last_words() -> None:
+def test_a_nonzero_exit_status_fails_with_the_end_of_stderr() -> None:
     with pytest.raises(RuntimeError, match="sh ended with 3: went wrong"):
         sh("echo went wrong >&2; exit 3")
 
 
-def test_a_flood_is_read_to_the_end_and_kept_up_to_a_bound() -> None:
+def test_excess_output_is_read_and_truncated() -> None:
     shown = run_program({"command": ["head", "-c", "20000000", "/dev/zero"]})
 
-    assert len(shown["stdout"]) == MAX_SHOWN_BYTES
+    assert len(shown["stdout"]) == MAX_KEPT_BYTES
 
 
-def test_the_end_of_the_program_counts_not_that_of_what_it_leaves(tmp_path: Path) -> None:
+def test_the_task_ends_with_the_program_although_its_child_lives(tmp_path: Path) -> None:
     note = tmp_path / "pid"
 
     sh(f"sleep 60 & echo $! > {note}")
@@ -76,12 +76,12 @@ def test_the_program_ends_with_its_task(tmp_path: Path) -> None:
     "payload",
     [None, {}, {"command": "ls"}, {"command": []}, {"command": [1]}, {"command": ["a\0b"]}, {"command": ["ls"], "env": {}}],
 )
-def test_a_payload_of_another_shape_is_useless_to_try_again(payload: object) -> None:
+def test_an_invalid_payload_is_unrecoverable(payload: object) -> None:
     with pytest.raises(Unrecoverable, match="the payload of shell must be"):
         run_program(payload)
 
 
 @pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd", ""])
-def test_a_program_that_cannot_be_run_is_useless_to_try_again(program: str) -> None:
+def test_a_program_that_cannot_be_run_is_unrecoverable(program: str) -> None:
     with pytest.raises(Unrecoverable, match="cannot be run"):
         run_program({"command": [program]})

@@ -1,4 +1,4 @@
-"""The built-in `http`: what it sends, and where it never goes."""
+"""The built-in `http` task: requests, responses, and blocked addresses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def is_whole(request: bytes) -> bool:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
-    """A server of one answer: gives its address; what it was sent can be read from `serve.seen`."""
+    """Starts a server that gives one response, and returns its address; `serve.seen` holds what it received."""
     listener = socket.create_server(("127.0.0.1", 0))
     seen: list[bytes] = []
     threads: list[threading.Thread] = []
@@ -50,7 +50,7 @@ def serve() -> Iterator[Callable[..., str]]:
     listener.close()
 
 
-def test_an_answer_of_2xx_is_the_result(serve: Callable[..., str]) -> None:
+def test_a_2xx_response_is_the_result(serve: Callable[..., str]) -> None:
     url = serve(b"HTTP/1.1 201 Created\r\nX-Mark: yes\r\nContent-Length: 5\r\n\r\nh\xc3\xa9llo")
 
     answer = send_request({"url": url, "body": {"n": 1}, "headers": {"X-Mine": "1"}}, allow_private=True)
@@ -62,14 +62,14 @@ def test_an_answer_of_2xx_is_the_result(serve: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize("status", ["404 Not Found", "500 Oh", "301 Moved\r\nLocation: http://127.0.0.1:1/"])
-def test_any_other_answer_is_a_failure_with_its_status(serve: Callable[..., str], status: str) -> None:
+def test_any_other_status_is_a_failure_that_names_it(serve: Callable[..., str], status: str) -> None:
     url = serve(f"HTTP/1.1 {status}\r\nContent-Length: 3\r\n\r\nwhy".encode())
 
     with pytest.raises(RuntimeError, match=f"answered {status[:3]} .*: why"):
         send_request({"url": url}, allow_private=True)
 
 
-def test_a_large_answer_is_read_up_to_a_bound(serve: Callable[..., str]) -> None:
+def test_a_large_response_is_truncated(serve: Callable[..., str]) -> None:
     url = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n", b"x" * 900_000)
 
     answer = send_request({"url": url}, allow_private=True)
@@ -77,7 +77,7 @@ def test_a_large_answer_is_read_up_to_a_bound(serve: Callable[..., str]) -> None
     assert len(answer["body"]) == 64 << 10
 
 
-def test_an_answer_that_ends_with_its_connection_is_whole(serve: Callable[..., str]) -> None:
+def test_a_response_may_end_with_the_connection(serve: Callable[..., str]) -> None:
     url = serve(b"HTTP/1.0 200 OK\r\n\r\n", b"one ", b"two")
 
     assert send_request({"url": url}, allow_private=True)["body"] == "one two"
@@ -91,7 +91,7 @@ def test_an_answer_that_ends_with_its_connection_is_whole(serve: Callable[..., s
     ],
     ids=["head", "100 Continue", "body", "chunks", "status line"],
 )  # fmt: skip
-def test_an_answer_that_drips_is_given_up_when_the_whole_time_is_up(begin: bytes, drip: bytes) -> None:
+def test_timeout_s_limits_a_dripping_response_as_a_whole(begin: bytes, drip: bytes) -> None:
     enough = threading.Event()
 
     def feed() -> None:
@@ -112,7 +112,7 @@ def test_an_answer_that_drips_is_given_up_when_the_whole_time_is_up(begin: bytes
             feeder.join()
 
 
-def test_an_answer_that_never_ends_is_given_up_in_time() -> None:
+def test_timeout_s_limits_an_endless_response() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimeoutError):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         send_request({"url": url, "timeout_s": 0.05}, allow_private=True)
@@ -125,7 +125,7 @@ def test_an_answer_that_never_ends_is_given_up_in_time() -> None:
      "240.0.0.1", "2130706433", "0x7f.1", "127.1", "[fec0::1]", "[feff::1]", "[64:ff9b:1::7f00:1]", "[2001:db8::1]"],
 )  # fmt: skip
 def test_a_private_address_in_any_form_is_refused(host: str) -> None:
-    with pytest.raises(Unrecoverable, match="no public address"):
+    with pytest.raises(Unrecoverable, match="not a public address"):
         send_request({"url": f"http://{host}/"}, allow_private=False)
 
 
@@ -135,7 +135,7 @@ def test_a_private_address_in_any_form_is_refused(host: str) -> None:
      "[fd00:ec2::23]", "[fd20:ce::254]", "168.63.129.16", "192.0.0.192", "100.100.100.200", "[fe80::a9fe:a9fe]", "169.254.0.23"],
 )  # fmt: skip
 def test_a_metadata_service_is_refused_even_where_private_addresses_are_allowed(host: str) -> None:
-    with pytest.raises(Unrecoverable, match="no public address"):
+    with pytest.raises(Unrecoverable, match="not a public address"):
         send_request({"url": f"http://{host}/latest"}, allow_private=True)
 
 
@@ -148,18 +148,18 @@ def test_a_metadata_service_is_refused_even_where_private_addresses_are_allowed(
         {"url": "http://127.0.0.1/", "timeout_s": 0}, {"url": "http://127.0.0.1/", "timeout_s": True},
     ],
 )  # fmt: skip
-def test_a_payload_that_cannot_be_sent_is_useless_to_try_again(payload: object) -> None:
+def test_an_invalid_payload_is_unrecoverable(payload: object) -> None:
     with pytest.raises(Unrecoverable):
         send_request(payload, allow_private=True)
 
 
 @pytest.mark.parametrize("headers", [{"X": "a\r\nY: b"}, {"a b": "c"}, {"X\r\nY": "b"}, {"": "b"}, {"X:": "b"}])
-def test_no_header_smuggles_another(headers: dict[str, str]) -> None:
+def test_a_header_cannot_inject_another(headers: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(Unrecoverable):
         send_request({"url": f"http://127.0.0.1:{listener.getsockname()[1]}/", "headers": headers}, allow_private=True)
 
 
-def test_nothing_listening_is_a_failure_that_may_pass() -> None:
+def test_a_refused_connection_can_be_retried() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 

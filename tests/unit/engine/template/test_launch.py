@@ -1,4 +1,4 @@
-"""Which Python runs tasks, and what a person is told of one that cannot."""
+"""The interpreter that runs tasks, and the error messages about an unsuitable one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def a_python(folder: Path, version: str) -> Path:
     return path
 
 
-def test_without_a_word_it_is_our_own() -> None:
+def test_the_default_is_the_current_interpreter() -> None:
     assert find_python(None, {}) == sys.executable
 
 
-def test_it_is_that_of_the_active_virtual_environment_and_its_link_is_not_resolved(tmp_path: Path) -> None:
+def test_an_active_virtual_environment_is_used_without_resolving_its_link(tmp_path: Path) -> None:
     linked = a_python(tmp_path / "real", "3 12")
     (tmp_path / "venv" / "bin").mkdir(parents=True)
     (tmp_path / "venv" / "bin" / "python").symlink_to(linked)
@@ -31,30 +31,30 @@ def test_it_is_that_of_the_active_virtual_environment_and_its_link_is_not_resolv
     assert find_python(None, {"VIRTUAL_ENV": str(tmp_path / "venv")}) == str(tmp_path / "venv" / "bin" / "python")
 
 
-def test_what_was_asked_for_wins(tmp_path: Path) -> None:
+def test_task_python_takes_precedence(tmp_path: Path) -> None:
     asked = str(a_python(tmp_path, "3 13"))
 
     assert find_python(asked, {"VIRTUAL_ENV": "/nowhere"}) == asked
 
 
 @pytest.mark.parametrize(
-    ("version", "words"), [("3 10", "is Python 3.10, and tasks need 3.11 or later"), ("hello", "is no Python interpreter")]
+    ("version", "words"), [("3 10", "is Python 3.10, and tasks need 3.11 or later"), ("hello", "is not a Python interpreter")]
 )
-def test_one_that_is_too_old_or_none_at_all_is_one_clear_line(tmp_path: Path, version: str, words: str) -> None:
+def test_an_old_version_or_another_program_is_refused_in_one_line(tmp_path: Path, version: str, words: str) -> None:
     with pytest.raises(CannotStart) as told:
         find_python(str(a_python(tmp_path, version)), {})
 
     assert words in told.value.message and "set TASK_PYTHON" in told.value.message and "\n" not in told.value.message
 
 
-def test_one_that_is_not_there_is_one_clear_line() -> None:
+def test_a_missing_interpreter_is_refused_in_one_line() -> None:
     with pytest.raises(CannotStart, match="TASK_PYTHON /no/python cannot be run"):
         find_python("/no/python", {})
     with pytest.raises(CannotStart, match="active virtual environment, /gone/bin/python, cannot be run"):
         find_python(None, {"VIRTUAL_ENV": "/gone"})
 
 
-def test_a_package_that_lies_among_others_is_reached_by_a_link(tmp_path: Path) -> None:
+def test_an_installed_package_is_reached_through_a_link(tmp_path: Path) -> None:
     installed, alone, run = (tmp_path / name for name in ("site-packages", "src", "run"))
     for folder in (installed / "jobyard", installed / "flask", alone / "jobyard", run):
         folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""How the user's modules are imported, and what a person is told of those that cannot be, or need not be."""
+"""Importing the user's modules: errors and warnings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def failure_of(folder: Path, source: str) -> NotImported:
         ("raise SystemExit(3)", "SystemExit: 3"),
     ],
 )
-def test_a_module_that_cannot_be_imported_is_one_clear_line_with_file_and_line(folder: Path, source: str, words: str) -> None:
+def test_an_import_error_is_one_line_with_file_and_line_number(folder: Path, source: str, words: str) -> None:
     told = str(failure_of(folder, source))
 
     assert told.startswith(f"TASKS: module {NAME} cannot be imported: {words}") and "\n" not in told
@@ -66,7 +66,7 @@ def test_all_apps_of_django_need_a_project() -> None:
         import_all(["django:"], lambda module: None)
 
 
-def test_its_traceback_begins_with_the_users_own_line(folder: Path) -> None:
+def test_the_traceback_begins_with_the_users_frame(folder: Path) -> None:
     fault = failure_of(folder, "def deep():\n    return 1 / 0\n\ndeep()\n")
 
     told = traceback_of(fault.__cause__ or fault)
@@ -83,13 +83,13 @@ def test_a_module_cannot_take_the_name_of_a_built_in_task(folder: Path) -> None:
     assert "'echo' is defined twice: in jobyard.engine.tasks.builtin.echo" in told
 
 
-def test_a_module_of_the_standard_library_is_warned_about_by_name() -> None:
+def test_a_standard_library_module_gets_a_warning_that_names_it() -> None:
     (told,) = import_all(["email"], lambda module: None)
 
     assert "email is a module of Python's standard library" in told
 
 
-def test_a_module_without_tasks_is_warned_about_and_one_with_tasks_is_not(folder: Path) -> None:
+def test_only_a_module_without_tasks_gets_a_warning(folder: Path) -> None:
     (folder / f"{NAME}.py").write_text("from jobyard import task\n@task('unit.of.users')\ndef mine(payload): pass\n")
     (folder / "unit_empty.py").write_text("")
 
@@ -99,7 +99,7 @@ def test_a_module_without_tasks_is_warned_about_and_one_with_tasks_is_not(folder
     assert str(folder / f"{NAME}.py") in files_of_the_user()
 
 
-def test_each_module_is_told_of_before_it_is_imported(folder: Path) -> None:
+def test_each_module_is_announced_before_it_is_imported(folder: Path) -> None:
     (folder / f"{NAME}.py").write_text("import sys; sys.told = list(sys.told)")
     told: list[str] = []
     sys.told = told  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Where the user's modules are found; in a Python of its own, because `sys.path` is changed."""
+"""Finding the user's modules; run in a separate interpreter, because `sys.path` is changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = ("api", "app", "engine", "queue", "tests")
 
 
 def found(folders: list[Path]) -> dict[str, str]:
-    """Where these folders lead to, by the name of a package."""
+    """The location from which each package is imported, by name, with these folders on the path."""
     program = f"""
 import sys
 sys.path.insert(0, {ENTRY!r})
@@ -28,7 +28,7 @@ for name in {NAMES + ("jobyard", "mytasks")!r}:
     return dict(line.split(" ", 1) for line in told.splitlines())
 
 
-def test_a_project_has_its_own_packages_whatever_they_are_called(tmp_path: Path) -> None:
+def test_a_projects_packages_are_found_whatever_their_names(tmp_path: Path) -> None:
     for name in NAMES:
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
@@ -39,7 +39,7 @@ def test_a_project_has_its_own_packages_whatever_they_are_called(tmp_path: Path)
     assert told["jobyard"].startswith(ENTRY)
 
 
-def test_our_checkout_as_the_working_folder_shows_nothing_of_ours() -> None:
+def test_nothing_of_jobyard_is_imported_from_its_checkout() -> None:
     told = found([Path(str(checkout()))])
 
     assert (told["engine"], told["api"], told["tests"], told["app"]) == ("-", "-", "-", "-")

@@ -13,28 +13,23 @@ from hypothesis import strategies as st
 from jobyard.engine.jobs.job import ExecutionStatus, JobFilter, Outcome, Status
 from jobyard.engine.wire.capacity import Offer
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged, Unframer, decode, encode, frame
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     Accepted,
-    Ack,
     Closed,
-    Delivery,
     Done,
     Find,
     Json,
-    Leased,
     List,
-    Message,
     Ping,
-    Push,
     Ready,
     Refused,
     Replied,
-    Room,
     Submit,
     Submits,
     Wake,
-    Want,
 )
+from jobyard.engine.wire.queue_messages import Ack, Delivery, Leased, Push, Room, Want
 from tests.support.builders import a_job, a_ticket
 
 EXAMPLES: list[Message] = [

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged, decode, encode, frame
 from jobyard.engine.wire.hub import Envelope, Hub
-from jobyard.engine.wire.messages import MESSAGES, Closed, Find, GetItems, Json, Message, Ping, Wake
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import MESSAGES, Closed, Find, GetItems, Json, Ping, Wake
 from jobyard.engine.wire.run_dir import RunDir
 from tests.support.world import START
 from tests.unit.engine.wire.test_frames import EXAMPLES
