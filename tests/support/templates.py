@@ -37,7 +37,7 @@ class ForkedTemplate:
             return Template(
                 line=far_line, listener=listener, closed_in_children=[], folder=str(folder / "tmp"), log_level="info",
                 world=self._world, registry=registry,
-            ).live()  # fmt: skip
+            ).run()  # fmt: skip
 
         self.pid = self._world.fork(live)
         far_line.close()
