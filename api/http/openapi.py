@@ -78,6 +78,13 @@ OUTPUT: Mapping[str, Mapping[str, object]] = {
     "attempt": COUNT, "output": {"type": "string"}, "is_cut": {"type": "boolean"}, "is_running": {"type": "boolean"},
     "progress": {"type": ["object", "null"], "properties": PROGRESS, "required": list(PROGRESS)},
 }  # fmt: skip
+TASK: Mapping[str, Mapping[str, object]] = {
+    "task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"},
+    "parameters": {
+        "type": ["object", "null"],
+        "description": "what the payload must be, as JSON Schema; null: the task takes its payload whole",
+    },
+}  # fmt: skip
 PERCENTILES: Mapping[str, object] = {
     "type": ["object", "null"], "properties": {name: {"type": "number"} for name in ("p50", "p95", "p99")},
     "required": ["p50", "p95", "p99"],
@@ -156,9 +163,6 @@ def _with_examples(schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any]:
-    fields = {name: {**field.schema, "description": field.meaning} for name, field in FIELDS.items()}
-    if tasks is not None:
-        fields["task"]["enum"] = list(tasks)
     accepted = {"job_id": JOB_ID, "status": {"type": "string", "enum": list(Status)}, "message": {"type": "string"}}
     uniqueness = {"existing": {"type": "boolean"}, "replaced": {"type": "boolean"}}
     indexes = {"type": "array", "items": COUNT}
@@ -166,21 +170,10 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
     error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
     details = {"job_id": JOB_ID}
     return {
-        "NewJob": {
-            "type": "object", "properties": fields, "additionalProperties": False,
-            "not": {"required": ["scheduled_at", "delay_s"]},
-        },
+        "NewJob": _new_job(tasks),
         "NewBatch": _object({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
         "Job": _object(JOB), "Jobs": _list_of("Job"), "Execution": _object(EXECUTION),
-        "Tasks": {
-            "type": "array", "items": _object({
-                "task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"},
-                "parameters": {
-                    "type": ["object", "null"],
-                    "description": "what the payload must be, as JSON Schema; null: the task takes its payload whole",
-                },
-            }),
-        },
+        "Tasks": {"type": "array", "items": _object(TASK)},
         "Executions": _list_of("Execution"), "Accepted": _object(accepted, **uniqueness),
         "AcceptedBatch": _object({"job_ids": {"type": "array", "items": JOB_ID}}, existing=indexes, replaced=indexes),
         "Count": _object({"count": COUNT, "is_exact": {"type": "boolean"}}),
@@ -196,6 +189,15 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
         "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
         "Queue": _object({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
         "Error": _object({"error": _object(error, **details)}),
+    }  # fmt: skip
+
+
+def _new_job(tasks: tuple[str, ...] | None) -> dict[str, object]:
+    fields = {name: {**field.schema, "description": field.meaning} for name, field in FIELDS.items()}
+    if tasks is not None:
+        fields["task"]["enum"] = list(tasks)
+    return {
+        "type": "object", "properties": fields, "additionalProperties": False, "not": {"required": ["scheduled_at", "delay_s"]},
     }  # fmt: skip
 
 
