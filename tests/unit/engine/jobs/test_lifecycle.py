@@ -39,6 +39,7 @@ ACTS: dict[Verb, Callable[[Job], Change]] = {
     Verb.FAIL: lambda job: settle(job, Outcome(status=ExecutionStatus.FAILED, unrecoverable=True)),
     Verb.ABANDON: lambda job: settle(job, CANCELLED),
     Verb.RELEASE: lambda job: settle(job, RELEASED),
+    Verb.RETURN: lambda job: lifecycle.return_unstarted(job, now=NOW),
     Verb.CANCEL: lambda job: lifecycle.cancel(job, now=NOW),
     Verb.REQUEST_CANCEL: lambda job: lifecycle.cancel(job, now=NOW),
     Verb.RECOVER: recover,
