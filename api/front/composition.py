@@ -33,6 +33,7 @@ from jobyard.engine.config import Settings
 from jobyard.engine.control.client import Control
 from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.logs import Log
+from jobyard.engine.store.bounds import MONGO_CURSOR, SQLITE_CURSOR
 from jobyard.engine.wire.caller import Caller
 from jobyard.engine.wire.hub import Hub
 from jobyard.engine.wire.run_dir import RunDir
@@ -50,6 +51,7 @@ class Composition:
         self._run_dir = run_dir
         self._guards = Guards(settings)
         self._pages = Pages()
+        self._cursor_pattern = SQLITE_CURSOR if settings.mongo_uri is None else MONGO_CURSOR
         self._caller = Caller(run_dir, self.world)
         self.client_watch = ClientWatch()
         self._snapshots = Snapshots(Control(run_dir, self.world, name="front"), self.world)
@@ -93,7 +95,8 @@ class Composition:
             "jobs": jobs, "logs": JobLogs(scheduler, caller), "pages": self._pages,
             "component": Component(caller, name, snapshots=snapshots, world=world),
             "gateway": Gateway(
-                caller, scheduler, components=self._run_dir.components, meter=ProcessMeter(world), snapshots=snapshots, world=world
+                caller, scheduler, components=self._run_dir.components, meter=ProcessMeter(world), snapshots=snapshots, world=world,
+                cursor_pattern=self._cursor_pattern,
             ),
             "metrics": Metrics(
                 scheduler, snapshots=snapshots, meter=ProcessMeter(world), request_metrics=self.request_metrics, world=world

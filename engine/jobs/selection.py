@@ -13,7 +13,7 @@ from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.job import JobFilter, Status
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
-from jobyard.engine.jobs.submission import QUEUE_PATTERN, read_time
+from jobyard.engine.jobs.submission import QUEUE_PATTERN, as_integer, read_time
 from jobyard.engine.jobs.unique import MAX_SHOWN_KEY_CHARS
 
 MAX_STEP = 1000
@@ -133,6 +133,7 @@ def _read(name: str, value: object) -> object:
 
 
 def _limit(value: object) -> int:
+    value = as_integer(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_STEP:
         raise InvalidRequest("invalid_field", f"limit must be an integer from 1 to {MAX_STEP}, not {shown(value)}", "limit")
     return value

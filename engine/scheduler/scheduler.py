@@ -29,6 +29,7 @@ from jobyard.engine.scheduler.why import FactCollector
 from jobyard.engine.store.bounds import OUTPUTS_BYTES
 from jobyard.engine.store.port import Store
 from jobyard.engine.tasks.catalog import Catalog, defaults_of
+from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.why import rules as reasons
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged
 from jobyard.engine.wire.hub import Envelope, Network
@@ -150,8 +151,12 @@ class Scheduler:
     def _defaults(self) -> Defaults:
         return Defaults(
             max_retries=self._settings.max_retries, timeout_s=self._settings.job_timeout_s,
-            tasks=defaults_of({**self._other_hosts.tasks(), **self._catalog.options()}),
+            tasks=defaults_of(self._known_tasks()),
         )  # fmt: skip
+
+    def _known_tasks(self) -> dict[str, TaskOptions]:
+        """Of all hosts; this host's own come first where several define a task."""
+        return {**self._other_hosts.tasks(), **self._catalog.options()}
 
     def _wake_watcher(self, dues: list[datetime]) -> None:
         """Wake a watcher if one of these times, when jobs are due, is before its next poll.
@@ -265,13 +270,12 @@ class Scheduler:
         return Json(body=msgspec.json.encode(self._store.count_jobs(message.wanted)))
 
     def _list_tasks(self, message: ListTasks) -> Message:
-        defaults = self._defaults()
         tasks = [
             {
-                "task": name, "max_retries": _first(options.max_retries, defaults.max_retries),
-                "timeout_s": _first(options.timeout_s, defaults.timeout_s),
+                "task": name, "max_retries": _first(options.max_retries, self._settings.max_retries),
+                "timeout_s": _first(options.timeout_s, self._settings.job_timeout_s), "parameters": options.parameters,
             }
-            for name, options in sorted(defaults.tasks.items())
+            for name, options in sorted(self._known_tasks().items())
         ]  # fmt: skip
         return Json(body=msgspec.json.encode(tasks))
 

@@ -22,6 +22,11 @@ PAGE_BYTES = 2 << 20
 """Bytes of payloads, results and errors in one page of a list, unless its only job has more."""
 COUNT_LOOK = 100_000
 AHEAD_LOOK = 10_000
+SQLITE_CURSOR = r"^-?[0-9]{1,18}-[0-9]{1,18}$"
+MONGO_CURSOR = (
+    r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}-[0-9a-f]{24}$"
+)
+"""What a cursor of each database looks like, for the description of the interface."""
 
 
 def latest_within(latest_first: Iterable[Execution], max_bytes: int) -> list[Execution]:

@@ -228,6 +228,12 @@ class Store(Protocol):
         where a transaction is one document, just before it: whoever sees the attempt ended finds its output.
         """
 
+    def expired(self, *, now: datetime, limit: int) -> list[Job]:
+        """Jobs that must not begin any more (`lifecycle.has_expired`), earliest first, as `jobs.job.without_payload`."""
+
+    def next_expiry(self) -> datetime | None:
+        """The earliest time at which a job expires that has not begun; None when there is none."""
+
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         """Jobs in `claimed`, `queued` or `running` whose `Job.holder` is the owner, ordered by `job_id`, after the id `after`.
 

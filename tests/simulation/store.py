@@ -207,6 +207,12 @@ class ProcessStore:
     def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Due:
         return self._call("count_due", lambda: self._shared.count_due(now=now, served=served, look=look))
 
+    def expired(self, *, now: datetime, limit: int) -> list[Job]:
+        return self._call("expired", lambda: self._shared.expired(now=now, limit=limit))
+
+    def next_expiry(self) -> datetime | None:
+        return self._call("next_expiry", self._shared.next_expiry)
+
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         return self._call("held_by", lambda: self._shared.held_by(owner, limit=limit, after=after))
 

@@ -165,13 +165,22 @@ class MemoryStore:
         return self._jobs[job.job_id]
 
     def _due(self, now: datetime, served: Served) -> list[Job]:
-        due = [job for job in self._pending(served) if job.scheduled_at <= now]
+        due = [job for job in self._pending(served) if job.scheduled_at <= now and not lifecycle.has_expired(job, now)]
         return sorted(due, key=lambda job: (-job.priority, job.scheduled_at))
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         self._reach()
         self.commits += 1
         return [self._apply_one(change) for change in changes]
+
+    def expired(self, *, now: datetime, limit: int) -> list[Job]:
+        self._reach()
+        expired = (job for job in self._jobs.values() if lifecycle.has_expired(job, now))
+        return [without_payload(job) for job in sorted(expired, key=lambda job: job.lapses_at or now)][:limit]
+
+    def next_expiry(self) -> datetime | None:
+        self._reach()
+        return min((job.lapses_at for job in self._jobs.values() if job.lapses_at is not None), default=None)
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         self._reach()

@@ -28,8 +28,8 @@ class Command:
 
 
 def files_of(page: str) -> dict[str, str]:
-    """The files that the page shows, by name."""
-    blocks = re.findall(r"```python\n(# (\w+\.py)\n.*?)```", page, re.DOTALL)
+    """The files that the page shows, by path."""
+    blocks = re.findall(r"```python\n(# ([\w/]+\.py)\n.*?)```", page, re.DOTALL)
     return {name: block for block, name in blocks}
 
 

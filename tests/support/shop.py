@@ -17,7 +17,9 @@ from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.logs import Log
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
-from jobyard.engine.tasks.registry import Registry, Task, TaskOptions
+from jobyard.engine.tasks.catalog import write_catalog
+from jobyard.engine.tasks.function import TaskFunction
+from jobyard.engine.tasks.registry import DEFINED, Registry, Task, TaskOptions
 from jobyard.engine.template.messages import Hello, Retire, encode
 from jobyard.engine.wire.capacity import SLOT_UNITS
 from jobyard.engine.wire.hub import Envelope, Hub, Stream
@@ -71,7 +73,9 @@ class Shop:
         log_fd = os.open(self.log_path, os.O_WRONLY | os.O_CREAT)
         self.registry = Registry()
         for name, function in tasks.items():
-            self.registry.add(Task(name=name, function=function, options=TaskOptions()))
+            known = DEFINED.get(function.name) if isinstance(function, TaskFunction) else None
+            self.registry.add(known or Task(name=name, function=function, options=TaskOptions()))
+        write_catalog(run_dir, self.registry.described())
         self.folder = folder
         self.template = ForkedTemplate(folder, self.registry)
         log = Log(self.world, process="worker-7001", fd=log_fd)

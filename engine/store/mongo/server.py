@@ -88,6 +88,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
             partialFilterExpression=_has("lane"),
         ),
         IndexModel([("slot", ASCENDING)], name="by_slot", unique=True, sparse=True),
+        IndexModel([("lapses_at", ASCENDING)], name="lapsing", sparse=True),
         IndexModel(NEWEST_FIRST, name="newest"),
         *(IndexModel([(field, ASCENDING), *NEWEST_FIRST], name=f"by_{field}") for field in ("status", "task", "queue")),
     ),

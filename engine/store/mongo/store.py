@@ -222,6 +222,16 @@ class MongoStore:
     def counts(self) -> dict[Status, int]:
         return self._counts.read()
 
+    def expired(self, *, now: datetime, limit: int) -> list[Job]:
+        with self._server.call():
+            found = self._server.jobs.find({"lapses_at": {"$lte": now}, "status": {"$nin": HIDDEN}}, SMALL)
+            return [document_to_job(document) for document in found.sort("lapses_at", 1).limit(limit)]
+
+    def next_expiry(self) -> datetime | None:
+        with self._server.call():
+            document = self._server.jobs.find_one({"lapses_at": {"$exists": True}}, {"lapses_at": 1}, sort=[("lapses_at", 1)])
+            return None if document is None else document["lapses_at"]
+
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         wanted = _held(owner, after)
         with self._server.call():

@@ -46,6 +46,9 @@ HOLDS_LOST = f"SELECT 1 {_BY_HOLDER} AND lost_count >= ? LIMIT 1"
 HOLDERS = f"SELECT DISTINCT {_HOLDER} FROM jobs INDEXED BY jobs_by_status WHERE {_HELD}"
 CANCEL_REQUESTS = f"SELECT job_id {_BY_HOLDER} AND cancel_requested_at IS NOT NULL"
 
+EXPIRED = f"SELECT {_SMALL} FROM jobs INDEXED BY jobs_lapsing WHERE lapses_at <= ? ORDER BY lapses_at LIMIT ?"
+NEXT_EXPIRY = "SELECT MIN(lapses_at) FROM jobs INDEXED BY jobs_lapsing WHERE lapses_at IS NOT NULL"
+
 STORE_EXECUTION = "INSERT OR REPLACE INTO job_executions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 EXECUTIONS = """
     SELECT job_id, attempt, locked_by AS worker_id, 'running' AS status, last_run_at AS started_at, NULL, NULL, NULL, NULL
@@ -104,6 +107,7 @@ def due(by_queue: bool, among_queues: bool) -> Due:
         """,
         claimable=f"""
             SELECT scheduled_at, seq, task, lost_count, length(payload) {of_fitting} AND lost_count < COALESCE(?, 1 << 32)
+                AND (lapses_at IS NULL OR lapses_at > ?)
             ORDER BY scheduled_at, seq LIMIT ?
         """,
         listed=f"SELECT scheduled_at, seq, {_SMALL} {of_fitting} ORDER BY scheduled_at, seq LIMIT ?",
@@ -117,7 +121,8 @@ def claim(count: int) -> str:
     """T2 to T4 for `count` pending jobs by their `seq`, under the commit lock: nobody has changed them since they were chosen."""
     return f"""
         UPDATE jobs SET status = 'running', epoch = epoch + 2, attempt = attempt + 1, claimed_by = ?1, claimed_at = ?2,
-            queued_at = ?2, updated_at = ?2, locked_by = ?3, locked_until = ?4, last_run_at = ?2, next_run_at = NULL
+            queued_at = ?2, updated_at = ?2, locked_by = ?3, locked_until = ?4, last_run_at = ?2, next_run_at = NULL,
+            lapses_at = NULL
         WHERE seq IN ({", ".join(f"?{number}" for number in range(5, 5 + count))}) RETURNING seq, {_ALL}
     """
 

@@ -214,6 +214,15 @@ class SqliteStore:
         with self._told_plainly():
             return self._claims.count_due(rows.to_ms(now) or 0, served, look)
 
+    def expired(self, *, now: datetime, limit: int) -> list[Job]:
+        with self._told_plainly():
+            found = self._run(statements.EXPIRED, (rows.to_ms(now), limit)).fetchall()
+        return [rows.row_to_job(row) for row in found]
+
+    def next_expiry(self) -> datetime | None:
+        with self._told_plainly():
+            return rows.from_ms(self._run(statements.NEXT_EXPIRY).fetchone()[0])
+
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         with self._told_plainly():
             found = self._run(statements.HELD_BY, (owner, rows.to_blob(after or ""), limit)).fetchall()

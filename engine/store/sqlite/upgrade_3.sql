@@ -11,6 +11,7 @@ ALTER TABLE jobs ADD COLUMN fire_at INTEGER;
 ALTER TABLE jobs ADD COLUMN lane TEXT;
 ALTER TABLE jobs ADD COLUMN slot TEXT;
 ALTER TABLE jobs ADD COLUMN expires_at INTEGER;
+ALTER TABLE jobs ADD COLUMN lapses_at INTEGER;
 ALTER TABLE jobs ADD COLUMN cancelled_because TEXT;
 ALTER TABLE jobs ADD COLUMN tags TEXT;
 ALTER TABLE jobs ADD COLUMN extra TEXT;
@@ -25,6 +26,7 @@ CREATE INDEX jobs_by_unique_key ON jobs (unique_key, created_at) WHERE unique_ke
 CREATE UNIQUE INDEX jobs_by_fire ON jobs (schedule, fire_at) WHERE fire_at IS NOT NULL;
 CREATE INDEX jobs_by_schedule ON jobs (schedule, created_at) WHERE schedule IS NOT NULL;
 CREATE INDEX jobs_in_lanes ON jobs (lane, scheduled_at, seq) WHERE status = 'pending' AND lane IS NOT NULL;
+CREATE INDEX jobs_lapsing ON jobs (lapses_at) WHERE lapses_at IS NOT NULL;
 CREATE UNIQUE INDEX jobs_by_slot ON jobs (slot) WHERE slot IS NOT NULL;
 
 -- Idempotency keys of requests that were answered with another job, by its unique key; kept as long as that job.
