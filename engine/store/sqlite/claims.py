@@ -104,7 +104,8 @@ class SqliteClaims:
             lost_below: int | None = None
             while allocation.most:
                 limit, looked, skipped = max(allocation.most, FEW), 0, None
-                with self._merged(self._due(served).claimable, of_priority, served, (now_ms, lost_below, now_ms), limit) as candidates:
+                asked = (now_ms, lost_below, now_ms)
+                with self._merged(self._due(served).claimable, of_priority, served, asked, limit) as candidates:
                     for _, seq, task, lost_count, size in candidates:
                         looked += 1
                         if seq in chosen:
