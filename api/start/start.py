@@ -48,7 +48,7 @@ def start(
         if data_dir.is_taken:
             at_the_end.callback(_clean_up, data_dir, plan, deaths)
             _await_predecessors(deaths, world, alone=plan.alone)
-        listeners, closed = open_ports(settings.host, [component.port for component in plan.components])
+        listeners, closed = open_ports(settings.host, [component.port for component in plan.components], world=world)
         at_the_end.callback(_close, listeners.values())
         faults += explain(settings.host, closed)
         code = _find_task_code(settings, environment, faults)

@@ -162,7 +162,11 @@ def overlapping(
 
 def _fire(schedule: Schedule, at: datetime, make: Make, lane: str | None) -> Job:
     due = at + jitter(schedule.name, schedule.asked.timing, at, schedule.asked.jitter_s)
-    return msgspec.structs.replace(make(schedule, at), schedule=schedule.name, fire_at=at, lane=lane, scheduled_at=due)
+    job = make(schedule, at)
+    expires_at = lifecycle.expiry(due, job.expires_s)
+    return msgspec.structs.replace(
+        job, schedule=schedule.name, fire_at=at, lane=lane, scheduled_at=due, expires_at=expires_at, lapses_at=expires_at
+    )  # fmt: skip
 
 
 def jitter(name: str, timing: Timing, at: datetime, jitter_s: float) -> timedelta:

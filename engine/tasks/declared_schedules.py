@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+TIMING_OPTIONS = (
+    "cron", "every_s", "time_zone", "overlap", "catch_up", "catch_up_max", "jitter_s", "starts_at", "ends_at", "dst_gap",
+    "dst_fold",
+)  # fmt: skip
 JOB_OPTIONS = ("priority", "queue", "max_retries", "timeout_s", "expires_s", "limit", "unique", "tags")
 DECLARED: dict[str, dict[str, Any]] = {}
 """By name. A module is executed once in a process, and so are its declarations."""

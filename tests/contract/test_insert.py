@@ -145,7 +145,7 @@ EVERYTHING = {
     "unique_key": "echo/k", "held_key": "echo/k", "held_until": START, "limit": ("stripe", "customer/7"), "run_if": "ended",
     "unique": Unique(until="begun", for_s=1.5, on_conflict="replace", at_latest_s=2.5), "ref": "r", "group": "g",
     "after": (Dependency(job_id="ab" * 12, ref="a"), Dependency(group="g")), "schedule": "nightly", "fire_at": START,
-    "lane": "schedule:nightly", "slot": "schedule:nightly", "expires_s": 60.0, "expires_at": START,
+    "lane": "schedule:nightly", "slot": "schedule:nightly", "expires_s": 60.0, "expires_at": START, "lapses_at": START,
     "cancelled_because": CancelledBecause(reason="limit_full", limit="stripe"), "traceparent": "00-a-b-01", "tracestate": "x=y",
     "tags": ("a", "b"),
 }  # fmt: skip

@@ -205,9 +205,9 @@ def test_a_retry_of_a_job_whose_key_another_holds_is_refused(client: FlaskClient
 
 
 def test_a_begun_job_gives_its_key_up_where_that_was_asked(client: FlaskClient, backend: Backend) -> None:
-    post(client, unique={"key": "k", "until": "begun"})
-    assert post(client, unique="k")[0] == 200
+    _, first = post(client, unique={"key": "k", "until": "begun"})
+    before = post(client, unique="k")[0]
+    (begun,) = claim(backend.store, now=backend.world.now())
 
-    claim(backend.store, now=backend.world.now())
-
+    assert (begun.job_id, before) == (first["job_id"], 200)
     assert post(client, unique="k")[0] == 201

@@ -29,7 +29,7 @@ class ForkedTemplate:
         listener.listen()
         parent = os.getpid()
 
-        def live() -> int:
+        def run() -> int:
             die_with_parent(parent)
             close_descriptors(keep={far_line.fileno(), listener.fileno()})
             ignore_signals()
@@ -37,9 +37,9 @@ class ForkedTemplate:
             return Template(
                 line=far_line, listener=listener, closed_in_children=[], folder=str(folder / "tmp"), log_level="info",
                 world=self._world, registry=registry,
-            ).live()  # fmt: skip
+            ).run()  # fmt: skip
 
-        self.pid = self._world.fork(live)
+        self.pid = self._world.fork(run)
         far_line.close()
         listener.close()
 
