@@ -13,6 +13,7 @@ TAGS: Mapping[str, str] = {
     "jobs": "Submit jobs, look at them, cancel and retry them",
     "bulk": "Change all jobs that a filter selects, step by step",
     "tasks": "What can be submitted",
+    "schedules": "Make jobs at fire times: by cron expressions or at intervals",
     "service": "How the service is doing",
     "dashboard": "The dashboard and its files",
 }
