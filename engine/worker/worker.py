@@ -256,7 +256,7 @@ class Worker:
             self._looks_for_ghosts = True
 
     def _offer(self) -> None:
-        if self._draining or self._ledger.fault is not None or self._host_lease.is_lost:
+        if self._draining or self._ledger.fault is not None or self._host_lease.is_lost or not self._templates.is_open:
             self._queue.close_offer()
         else:
             free, ahead = self._executors.room()

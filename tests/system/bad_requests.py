@@ -105,12 +105,12 @@ FIELDS = {
     **{f"unknown {name}": Row(post(json.dumps({name: 1})), 400, "unknown_field", name)
        for name in ("$where", "$set", "__proto__", "", "Payload", "payload ", "status", "job_id", "epoch", "\0")},
     **{f"{field} {value}": past_bound(field, value) for field, value in (
-        ("priority", "-1"), ("priority", "10"), ("priority", "5.0"), ("priority", '"HIGH"'), ("priority", "true"),
+        ("priority", "-1"), ("priority", "10"), ("priority", "5.5"), ("priority", '"HIGH"'), ("priority", "true"),
         ("priority", "null"),
         ("priority", '{"$gt":0}'), ("queue", '""'), ("queue", '"a b"'), ("queue", '"../etc"'), ("queue", r'"a\u0000"'),
         ("queue", '"a\\n"'),
         ("queue", '{"$ne":null}'), ("queue", '["a"]'), ("delay_s", "-0.001"), ("delay_s", "315360000.1"), ("delay_s", "1e308"),
-        ("delay_s", '"1"'), ("delay_s", "[]"), ("max_retries", "-1"), ("max_retries", "101"), ("max_retries", "1.0"),
+        ("delay_s", '"1"'), ("delay_s", "[]"), ("max_retries", "-1"), ("max_retries", "101"), ("max_retries", "1.5"),
         ("max_retries", "{}"),
         ("timeout_s", "0"), ("timeout_s", "-1"), ("timeout_s", "604800.001"), ("timeout_s", '{"$gt":0}'), ("timeout_s", "false"),
         ("task", "1"), ("task", '""'), ("task", '{"$regex":".*"}'), ("idempotency_key", '""'), ("idempotency_key", "1"),

@@ -15,8 +15,7 @@ from urllib.parse import urljoin
 import psutil
 import pytest
 
-from jobyard.engine.queue.backlog import CAPACITY
-from jobyard.engine.watcher.watcher import BATCH
+from jobyard.engine.wire.capacity import SLOT_UNITS
 from tests.support.gauges import Reading, log_mib, memory_mib, read_gauges, tree
 from tests.support.load import Load, meanwhile
 from tests.support.system import Jobyard
@@ -192,7 +191,8 @@ def test_nothing_grows_and_every_job_is_accounted_for(tmp_path: Path, length: Le
 FLOOD_BATCH = 1_000
 MOST_MIB = 48.0
 WATCHERS = 3
-"""Each may claim once or twice on room that was granted just before another one used it."""
+MOST_LEASED = 15 * 2 * SLOT_UNITS
+"""Each slot and as much again ahead, in the shortest jobs."""
 
 
 def test_a_flood_without_working_workers_is_bounded_in_every_process(tmp_path: Path, flood: int) -> None:
@@ -213,7 +213,7 @@ def test_a_flood_without_working_workers_is_bounded_in_every_process(tmp_path: P
 
         print({title: round(mib, 1) for title, mib in sorted(highest.items())})
         assert max(highest.values()) < MOST_MIB, highest
-        assert queue["ready"] <= CAPACITY + 2 * WATCHERS * BATCH
+        assert queue["leased"] <= MOST_LEASED
         assert len(set(load.job_ids)) == flood
 
 

@@ -305,7 +305,7 @@ def test_failed_jobs_are_retried_together(tab: Tab, notes: Notes) -> None:
 def test_the_overview_shows_jobs_workers_and_processes(tab: Tab) -> None:
     page = tab.open()
 
-    expect(page.get_by_role("list", name="Jobs by status").get_by_role("listitem")).to_have_count(7)
+    expect(page.get_by_role("list", name="Jobs by status").get_by_role("listitem")).to_have_count(8)
     expect(page.get_by_role("region", name="Workers")).to_contain_text("of 1 busy")
     processes = page.get_by_role("region", name="Processes").locator("tbody tr")
     expect(processes).to_have_count(len(tab.jobyard.processes()))
