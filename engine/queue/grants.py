@@ -71,6 +71,8 @@ class WatcherRoom:
     """The units of a due job that it has no room for; 0: it only prepares."""
     waits: bool = False
     was_woken: bool = False
+    returned: int = 0
+    """How often it returned what it had reserved."""
     pushes: int = 0
     unconfirmed_bytes: int = 0
     costs: dict[str, int] = field(default_factory=dict)
@@ -141,6 +143,7 @@ class Grants:
                 room.granted.subtract(units)
             watcher.reserved.clear()
             watcher.waits = False
+            watcher.returned += 1
 
     def remove_watcher(self, peer: Peer) -> str | None:
         """The watcher's connection has ended; returns its owner name."""

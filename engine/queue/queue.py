@@ -121,7 +121,7 @@ class Queue:
     # ---- watchers
 
     def _reserve(self, peer: Peer, message: Reserve) -> None:
-        if message.is_last or message.least:
+        if message.is_last or message.is_return:
             self._grants.give_back(peer)
         if message.is_last:
             self._confirm(peer, self._grants.watchers.get(peer))
@@ -170,7 +170,7 @@ class Queue:
     def _grant(self) -> None:
         for peer, watcher, offers in self._grants.match():
             costs, watcher.costs, watcher.unconfirmed_bytes = watcher.costs, {}, 0
-            peer.send(Room(granted=offers, pushes=watcher.pushes, costs=costs))
+            peer.send(Room(granted=offers, pushes=watcher.pushes, returned=watcher.returned, costs=costs))
         for peer in self._grants.holders_to_wake():
             peer.send(Wake(due_at=self._world.now()))
 

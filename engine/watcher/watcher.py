@@ -69,6 +69,8 @@ class Watcher:
         if feed is not None:
             network.watch(feed.fd)
         self._queue: Peer | None = None
+        self._returned = 0
+        """How often all places were returned on this connection."""
         last_chance = max(1, settings.max_lost - 1)
         self._places = Places(last_chance=last_chance, holds_lost=lambda worker, n: store.holds_lost(worker, at_least=n))
         self._deliveries = Deliveries(self._places.use)
@@ -118,10 +120,10 @@ class Watcher:
 
     def _read(self, envelope: Envelope) -> None:
         match envelope.message:
-            case Room(granted=granted, pushes=pushes, costs=costs):
+            case Room(granted=granted, pushes=pushes, returned=returned, costs=costs):
                 self._deliveries.confirm(pushes)
                 if not self._draining:
-                    self._places.grant(granted, costs)
+                    self._places.grant(granted if returned == self._returned else [], costs)
                 self._look_now = self._look_now or self._is_more_due
             case Withdrawn(owner=worker):
                 self._places.withdraw(worker)
@@ -146,6 +148,7 @@ class Watcher:
         if self._queue is not None:
             return
         self._places.clear()
+        self._returned = 0
         self._queue = self._connector.connect()
         if self._queue is not None:
             self._reserve()
@@ -158,9 +161,11 @@ class Watcher:
         """
         if self._queue is None:
             return
-        if least:
+        is_return = least > 0 and not self._places.is_empty
+        if is_return:
             self._places.clear()
-        self._queue.send(Reserve(owner=self._owner, least=least, is_last=self._draining))
+            self._returned += 1
+        self._queue.send(Reserve(owner=self._owner, least=least, is_return=is_return, is_last=self._draining))
 
     # ---- the store
 

@@ -125,9 +125,18 @@ def test_who_needs_more_gives_back_what_it_has_and_gets_everything() -> None:
     bench.tick(other.says(Reserve(owner="box:b00t:watcher-9002:1")))
     bench.connect()
 
+    bench.tick(bench.watcher.says(Reserve(owner=WATCHER, least=SLOT_UNITS, is_return=True)))
+
+    assert bench.watcher.take(Room) == [Room(granted=[Offer(owner=WORKER, free=32)], pushes=0, returned=1)]
+
+
+def test_what_is_on_its_way_to_a_watcher_that_has_nothing_is_not_granted_again() -> None:
+    bench = Bench()
+    bench.connect()
+
     bench.tick(bench.watcher.says(Reserve(owner=WATCHER, least=SLOT_UNITS)))
 
-    assert bench.watcher.take(Room) == [Room(granted=[Offer(owner=WORKER, free=32)], pushes=0)]
+    assert bench.watcher.take(Room) == []
 
 
 def test_who_leaves_is_answered_at_once_and_its_places_are_the_others() -> None:

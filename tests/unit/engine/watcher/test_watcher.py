@@ -195,6 +195,18 @@ def test_a_long_job_for_which_there_are_only_parts_of_slots_asks_for_a_whole_one
     assert bench.pushed() == []
 
 
+def test_a_grant_that_crosses_a_return_is_void() -> None:
+    bench = Bench(a_job(task="long"))
+    bench.grant(0, short=1)
+    bench.hear(Room(granted=[Offer(owner=WORKER, free=20)], pushes=0))
+
+    bench.hear(Room(granted=[Offer(owner=WORKER, free=SLOT_UNITS)], pushes=0))
+    crossed = bench.pushed()
+    bench.hear(Room(granted=[Offer(owner=WORKER, free=SLOT_UNITS)], pushes=0, returned=1))
+
+    assert (crossed, len(bench.pushed())) == ([], 1)
+
+
 def test_only_room_for_the_cheapest_job_is_asked_for_while_nothing_else_is_known() -> None:
     bench = Bench()
     bench.grant(0, short=1)
