@@ -135,6 +135,12 @@ class Grants:
         for other in self.watchers.values() if least else []:
             other.was_woken = False
 
+    def leave(self, peer: Peer, *, owner: str) -> WatcherRoom:
+        """The watcher wants nothing more, and what it had reserved is free again; it may still push."""
+        watcher = self.watchers.setdefault(peer, WatcherRoom(owner, costs=dict(self._costs)))
+        self.give_back(peer)
+        return watcher
+
     def give_back(self, peer: Peer) -> None:
         """What the watcher had reserved is free again."""
         watcher = self.watchers.get(peer)

@@ -153,6 +153,8 @@ class Watcher:
         if self._queue is not None:
             self._reserve()
             self._deliveries.push_again(self._queue)
+            if self._draining:
+                self._reserve()  # the reply confirms what was pushed again
 
     def _reserve(self, least: int = 0) -> None:
         """Have places at hand; or, if a job is due that takes `least` units and has no room here, get everything that is free.

@@ -158,6 +158,17 @@ def test_a_watcher_that_never_asked_for_anything_may_leave() -> None:
     assert bench.watcher.take() == [Room(granted=[], pushes=0)]
 
 
+def test_what_a_leaving_watcher_pushes_again_is_confirmed() -> None:
+    bench = Bench()
+    bench.tick(bench.worker.says(offers(2)))
+    last = Reserve(owner=WATCHER, is_last=True)
+    push = Push(deliveries=[delivery(running())], is_again=True)
+
+    bench.tick(bench.watcher.says(last), bench.watcher.says(push), bench.watcher.says(last))
+
+    assert bench.watcher.take(Room)[-1] == Room(granted=[], pushes=1)
+
+
 def test_a_watcher_that_sleeps_on_its_places_is_woken_for_another_that_has_none() -> None:
     bench, other = Bench(), FakePeer()
     bench.connect()

@@ -568,10 +568,12 @@ def test_a_drain_after_the_queue_is_gone_pushes_to_the_next_one_first() -> None:
     before = bench.watcher.drained
 
     bench.find_queue()
+    said = [type(message) for message in bench.queue.received]
     pushed = bench.pushed()
     bench.hear(Room(granted=[], pushes=1))
 
     assert (before, pushed, bench.watcher.drained) == (False, job_ids, True)
+    assert said == [Reserve, Push, Reserve]
 
 
 # ---- questions
