@@ -42,7 +42,7 @@ DUE_SLACK_S = 0.0005
 DUE_SPREAD_S = 0.002
 EXPIRY_SLACK_S = 0.05
 SKIPPED_S = 0.1
-"""How soon jobs that may begin nowhere now, although there is room, are tried again."""
+"""How soon due jobs that cannot begin now, although there is room, are tried again."""
 
 
 class Watcher:
@@ -76,7 +76,9 @@ class Watcher:
         self._deliveries = Deliveries(self._places.use)
         self._poll_at = world.monotonic()
         self._look_now = True
-        self._is_more_due = self._has_skipped = False
+        self._is_more_due = False
+        self._in_vain_at: datetime | None = None
+        """When a claim left due jobs although there is room: they may begin nowhere now, or have expired."""
         self._store_fault: str | None = None
         self._draining = False
         self._started = world.monotonic()
@@ -194,18 +196,19 @@ class Watcher:
         """Begin what is due at the workers that have room, in one commit; ask for more room if more may be due."""
         if self._draining or self._queue is None or not self._look_now or self._host_lease.is_lost:
             return
-        self._look_now = self._has_skipped = False
+        self._look_now, self._in_vain_at = False, None
         allocation = self._places.allocation()
         least = allocation.smallest
         if not allocation.most:
             self._is_more_due = self._is_anything_due()
         else:
+            now = self._world.now()
             claimed = self._store.claim_due(
-                owner=self._owner, now=self._world.now(), lease_s=self._settings.lease_s, allocation=allocation,
-                served=self._served(),
+                owner=self._owner, now=now, lease_s=self._settings.lease_s, allocation=allocation, served=self._served()
             )  # fmt: skip
             self._counts["claim_conflicts"] += claimed.conflicts
-            self._look_now, self._has_skipped = allocation.is_batch_full, allocation.has_skipped
+            self._look_now = allocation.is_batch_full
+            self._in_vain_at = now if allocation.has_skipped or not claimed.jobs else None
             self._is_more_due = not self._look_now and not allocation.most
             least = allocation.lacking or least
             self._push(claimed.jobs, self._queue)
@@ -244,7 +247,7 @@ class Watcher:
         if next_due is None:
             return until_poll_s
         until_due_s = (next_due - self._world.now()).total_seconds() + DUE_SLACK_S
-        if self._has_skipped:
+        if self._in_vain_at is not None and next_due <= self._in_vain_at:
             until_due_s = max(until_due_s, SKIPPED_S)
         elif until_due_s > 0:
             until_due_s += self._world.jitter(DUE_SPREAD_S)  # otherwise all watchers would wake at once, and one suffices

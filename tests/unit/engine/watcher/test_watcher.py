@@ -287,6 +287,16 @@ def test_a_job_that_has_not_begun_in_time_is_cancelled_when_its_time_is_up() -> 
     assert bench.statuses() == [Status.CANCELLED, Status.BLOCKED]
 
 
+def test_it_does_not_spin_on_a_job_that_expired_before_there_was_room() -> None:
+    bench = Bench(poll_s=10)
+    bench.tick()
+    bench.submit(expiring_in(0.5))
+    bench.hear(Wake(due_at=START))
+    bench.world.advance(0.8)
+
+    assert bench.grant() == SKIPPED_S
+
+
 def test_many_expired_jobs_are_cancelled_in_slices() -> None:
     bench = Bench(*(expiring_in(-1, status=Status.BLOCKED) for _ in range(1200)))
     commits = bench.store.commits
