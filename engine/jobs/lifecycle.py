@@ -357,8 +357,14 @@ def _never_expiring(job: Job) -> dict[str, Any]:
 
 
 def _expiring_again(job: Job) -> dict[str, Any]:
-    """A job that had begun for the first time, and has not after all, may expire again."""
-    return {"lapses_at": job.expires_at} if job.expires_at is not None and job.attempt == 1 else {}
+    """A job that had begun for the first time since it was submitted or retried, and has not after all, may expire again.
+
+    After a begin, every other way back to `pending` moves `scheduled_at`, from which that time counts.
+    """
+    if job.expires_at is None:
+        return {}
+    has_not_begun = job.attempt == 1 or job.expires_at == expiry(job.scheduled_at, job.expires_s)
+    return {"lapses_at": job.expires_at} if has_not_begun else {}
 
 
 def _expiring_anew(job: Job, now: datetime) -> dict[str, Any]:

@@ -71,6 +71,8 @@ class WatcherRoom:
     """The units of a due job that it has no room for; 0: it only prepares."""
     waits: bool = False
     was_woken: bool = False
+    returned: int = 0
+    """How often it returned what it had reserved."""
     pushes: int = 0
     unconfirmed_bytes: int = 0
     costs: dict[str, int] = field(default_factory=dict)
@@ -133,6 +135,12 @@ class Grants:
         for other in self.watchers.values() if least else []:
             other.was_woken = False
 
+    def leave(self, peer: Peer, *, owner: str) -> WatcherRoom:
+        """The watcher wants nothing more, and what it had reserved is free again; it may still push."""
+        watcher = self.watchers.setdefault(peer, WatcherRoom(owner, costs=dict(self._costs)))
+        self.give_back(peer)
+        return watcher
+
     def give_back(self, peer: Peer) -> None:
         """What the watcher had reserved is free again."""
         watcher = self.watchers.get(peer)
@@ -141,6 +149,7 @@ class Grants:
                 room.granted.subtract(units)
             watcher.reserved.clear()
             watcher.waits = False
+            watcher.returned += 1
 
     def remove_watcher(self, peer: Peer) -> str | None:
         """The watcher's connection has ended; returns its owner name."""

@@ -121,11 +121,11 @@ class Queue:
     # ---- watchers
 
     def _reserve(self, peer: Peer, message: Reserve) -> None:
-        if message.is_last or message.least:
-            self._grants.give_back(peer)
         if message.is_last:
-            self._confirm(peer, self._grants.watchers.get(peer))
+            self._confirm(peer, self._grants.leave(peer, owner=message.owner))
             return
+        if message.is_return:
+            self._grants.give_back(peer)
         self._grants.reserve(peer, owner=message.owner, least=message.least)
         self._is_active = self._is_active or message.least > 0
 
@@ -161,16 +161,15 @@ class Queue:
         self._is_active = True
         return True
 
-    def _confirm(self, peer: Peer, watcher: WatcherRoom | None) -> None:
+    def _confirm(self, peer: Peer, watcher: WatcherRoom) -> None:
         """Without a grant; otherwise the next one confirms the pushes before it."""
-        peer.send(Room(granted=[], pushes=watcher.pushes if watcher is not None else 0))
-        if watcher is not None:
-            watcher.unconfirmed_bytes = 0
+        peer.send(Room(granted=[], pushes=watcher.pushes))
+        watcher.unconfirmed_bytes = 0
 
     def _grant(self) -> None:
         for peer, watcher, offers in self._grants.match():
             costs, watcher.costs, watcher.unconfirmed_bytes = watcher.costs, {}, 0
-            peer.send(Room(granted=offers, pushes=watcher.pushes, costs=costs))
+            peer.send(Room(granted=offers, pushes=watcher.pushes, returned=watcher.returned, costs=costs))
         for peer in self._grants.holders_to_wake():
             peer.send(Wake(due_at=self._world.now()))
 

@@ -36,6 +36,11 @@ class Places:
         """Whether less than half is left of what there was after the last grant."""
         return 2 * self._total() < self._granted
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left."""
+        return self._total() == 0
+
     def grant(self, offers: Iterable[Offer], costs: Mapping[str, int]) -> None:
         """The queue has granted more places; `costs`: units by task, as far as they have changed."""
         self._costs.update(costs)

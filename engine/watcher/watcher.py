@@ -43,7 +43,7 @@ DUE_SLACK_S = 0.0005
 DUE_SPREAD_S = 0.002
 EXPIRY_SLACK_S = 0.05
 SKIPPED_S = 0.1
-"""How soon jobs that may begin nowhere now, although there is room, are tried again."""
+"""How soon due jobs that cannot begin now, although there is room, are tried again."""
 
 
 class Watcher:
@@ -74,12 +74,16 @@ class Watcher:
         if feed is not None:
             network.watch(feed.fd)
         self._queue: Peer | None = None
+        self._returned = 0
+        """How often all places were returned on this connection."""
         last_chance = max(1, settings.max_lost - 1)
         self._places = Places(last_chance=last_chance, holds_lost=lambda worker, n: store.holds_lost(worker, at_least=n))
         self._deliveries = Deliveries(self._places.use)
         self._poll_at = world.monotonic()
         self._look_now = True
-        self._is_more_due = self._has_skipped = False
+        self._is_more_due = False
+        self._in_vain_at: datetime | None = None
+        """When a claim left due jobs although there is room: they may begin nowhere now, or have expired."""
         self._store_fault: str | None = None
         self._draining = False
         self._started = world.monotonic()
@@ -126,10 +130,10 @@ class Watcher:
 
     def _read(self, envelope: Envelope) -> None:
         match envelope.message:
-            case Room(granted=granted, pushes=pushes, costs=costs):
+            case Room(granted=granted, pushes=pushes, returned=returned, costs=costs):
                 self._deliveries.confirm(pushes)
                 if not self._draining:
-                    self._places.grant(granted, costs)
+                    self._places.grant(granted if returned == self._returned else [], costs)
                 self._look_now = self._look_now or self._is_more_due
             case Withdrawn(owner=worker):
                 self._places.withdraw(worker)
@@ -155,10 +159,13 @@ class Watcher:
         if self._queue is not None:
             return
         self._places.clear()
+        self._returned = 0
         self._queue = self._connector.connect()
         if self._queue is not None:
             self._reserve()
             self._deliveries.push_again(self._queue)
+            if self._draining:
+                self._reserve()  # the reply confirms what was pushed again
 
     def _reserve(self, least: int = 0) -> None:
         """Have places at hand; or, if a job is due that takes `least` units and has no room here, get everything that is free.
@@ -167,9 +174,11 @@ class Watcher:
         """
         if self._queue is None:
             return
-        if least:
+        is_return = least > 0 and not self._places.is_empty
+        if is_return:
             self._places.clear()
-        self._queue.send(Reserve(owner=self._owner, least=least, is_last=self._draining))
+            self._returned += 1
+        self._queue.send(Reserve(owner=self._owner, least=least, is_return=is_return, is_last=self._draining))
 
     # ---- the store
 
@@ -206,18 +215,19 @@ class Watcher:
         """Begin what is due at the workers that have room, in one commit; ask for more room if more may be due."""
         if self._draining or self._queue is None or not self._look_now or self._host_lease.is_lost:
             return
-        self._look_now = self._has_skipped = False
+        self._look_now, self._in_vain_at = False, None
         allocation = self._places.allocation()
         least = allocation.smallest
         if not allocation.most:
             self._is_more_due = self._is_anything_due()
         else:
+            now = self._world.now()
             claimed = self._store.claim_due(
-                owner=self._owner, now=self._world.now(), lease_s=self._settings.lease_s, allocation=allocation,
-                served=self._served(),
+                owner=self._owner, now=now, lease_s=self._settings.lease_s, allocation=allocation, served=self._served()
             )  # fmt: skip
             self._counts["claim_conflicts"] += claimed.conflicts
-            self._look_now, self._has_skipped = allocation.is_batch_full, allocation.has_skipped
+            self._look_now = allocation.is_batch_full
+            self._in_vain_at = now if allocation.has_skipped or not claimed.jobs else None
             self._is_more_due = not self._look_now and not allocation.most
             least = allocation.lacking or least
             self._push(claimed.jobs, self._queue)
@@ -256,7 +266,7 @@ class Watcher:
         if next_due is None:
             return until_poll_s
         until_due_s = (next_due - self._world.now()).total_seconds() + DUE_SLACK_S
-        if self._has_skipped:
+        if self._in_vain_at is not None and next_due <= self._in_vain_at:
             until_due_s = max(until_due_s, SKIPPED_S)
         elif until_due_s > 0:
             until_due_s += self._world.jitter(DUE_SPREAD_S)  # otherwise all watchers would wake at once, and one suffices

@@ -27,23 +27,26 @@ class Reserve(Message, frozen=True):
     """Watcher → queue: grant places at workers.
 
     `least` 0: a share of what is free, to have at hand. Otherwise a job is due that takes so many units: grant everything that is
-    free, once a worker has room for it; what was granted before is returned. `is_last`: return it, and nothing is wanted but the
-    reply.
+    free, once a worker has room for it. `is_return`: what was granted before is returned, also what is on its way. `is_last`: it
+    is returned, and nothing is wanted but the reply.
     """
 
     owner: str
     least: int = 0
+    is_return: bool = False
     is_last: bool = False
 
 
 class Room(Message, frozen=True):
     """Queue → watcher: these places are yours. `pushes`: how many pushes of this connection have been passed on.
 
+    `returned`: how often the watcher had returned its places on this connection; a grant that crossed a later return is void.
     `costs`: units of a job by task, as far as they have changed.
     """
 
     granted: list[Offer]
     pushes: int
+    returned: int = 0
     costs: dict[str, int] = {}
 
 

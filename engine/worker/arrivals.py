@@ -50,6 +50,7 @@ class Arrivals:
             jobs = [job for job in jobs if (job.job_id, job.epoch) not in self._returned]
         if not is_again:
             return list(jobs)
+        known = known | {*self.keys()}
         self._doubtful += [job for job in jobs if (job.job_id, job.epoch) not in known]
         return []
 

@@ -21,7 +21,9 @@ class DurationEstimates:
         self._estimates: dict[str, float] = {}
         self._ahead: dict[str, int] = {}
         self.costs: dict[str, int] = {}
-        """Units by task, replaced by a new dictionary when one changes; a task that is not in it takes a whole slot."""
+        """Units by task, replaced by a new dictionary when one changes; a task that is not in it takes a whole slot.
+
+        A long task is in it, too, once it is known: the queue may still have its cost of before, from another worker."""
 
     def note(self, task: str, elapsed_s: float) -> None:
         """An execution of the task took this long."""
@@ -30,7 +32,7 @@ class DurationEstimates:
         estimate_s = elapsed_s if follows_at_once else before + FORGET * (elapsed_s - before)
         self._estimates[task] = estimate_s
         ahead = 1 if estimate_s > SHORT_S else max(1, min(SLOT_UNITS, int(WORK_AHEAD_S / max(estimate_s, 1e-6))))
-        if self._ahead.get(task, 1) != (ahead := 1 << ahead.bit_length() - 1):
+        if self._ahead.get(task) != (ahead := 1 << ahead.bit_length() - 1):
             self.costs = self.costs | {task: SLOT_UNITS // ahead}
         self._ahead[task] = ahead
 

@@ -244,9 +244,9 @@ class ExecutorPool:
         self._fill()
 
     def next_look_at(self) -> float:
-        """When `look_after` or `reap` has something to do, in monotonic seconds."""
+        """When `look_after`, `reap` or `collect` has something to do, in monotonic seconds."""
         now = self._world.monotonic()
-        if any(slot.dying for slot in self.slots):
+        if self._ended or any(slot.dying for slot in self.slots):
             return now
         dues, wanted = [float("inf")], self._wanted()
         for slot in self.slots:

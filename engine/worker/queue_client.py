@@ -68,7 +68,7 @@ class QueueClient:
         limit, short_limit = self._limits_for(free, ahead)
         changed: dict[str, int] = {}
         if costs is not self._seen_costs:
-            changed = {task: cost for task, cost in costs.items() if self._costs.get(task, SLOT_UNITS) != cost}
+            changed = {task: cost for task, cost in costs.items() if self._costs.get(task) != cost}
         if self._limits is not None and not changed:
             known_slots = max(0, self._limits[0] - self._received) // SLOT_UNITS
             is_same = abs(limit - self._limits[0]) < SLOT_UNITS // 2 and known_slots == free // SLOT_UNITS

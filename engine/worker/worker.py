@@ -208,10 +208,10 @@ class Worker:
                 self._start(self._arrivals.resolve(known=self._known()))
 
     def _look_for_ghosts(self) -> None:
-        """Return what was claimed for us and cannot arrive any more: after the death of a watcher or a queue; on a shared database
-        also now and then, because there a claim that seemed to fail may take effect late."""
+        """Return what was claimed for us and cannot arrive any more: after the death of a watcher or a queue, and now and then, in
+        case a claim took effect after that look."""
         now = self._world.monotonic()
-        is_time = now >= self._ghost_look_at and (self._host_lease.is_shared or not self._queue.is_open)
+        is_time = now >= self._ghost_look_at
         if self._ledger.fault is not None or not (self._gone_watchers or self._looks_for_ghosts or is_time):
             return
         with self._noting_faults():

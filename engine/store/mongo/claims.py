@@ -11,6 +11,7 @@ to 200 ranges) and no field of the order itself has. So priorities are queried a
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from datetime import datetime, timedelta
 from bson import ObjectId
 from pymongo import ReturnDocument
 
+from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs.job import PRIORITIES, Job, Status
 from jobyard.engine.jobs.lifecycle import after_begin
 from jobyard.engine.store.mongo.counts import MongoCounts
@@ -152,7 +154,7 @@ class MongoClaims:
         after = [after_begin(job, job.last_run_at or job.updated_at) for job in jobs]
         changed = [ObjectId(job.job_id) for job, now in zip(jobs, after, strict=True) if job.held_key != now.held_key]
         if changed:
-            with self._server.call(writes=True):
+            with contextlib.suppress(StoreUnavailable), self._server.call(writes=True):
                 self._server.jobs.update_many({"_id": {"$in": changed}, "attempt": {"$gt": 0}}, {"$unset": {"held_key": ""}})
         return after
 

@@ -297,3 +297,15 @@ def begun(job: Job) -> Job:
     claimed = lifecycle.claim(job, owner="box:b00t:watcher-9001:1", now=NOW).after(job)
     queued = lifecycle.enqueue(claimed, now=NOW).after(claimed)
     return lifecycle.begin(queued, owner=WORKER, now=NOW, lease_s=30).after(queued)
+
+
+def test_a_retry_on_request_that_was_returned_unstarted_may_still_expire() -> None:
+    expires_at = START + timedelta(seconds=5)
+    failed = a_job(status=Status.FAILED, attempt=3, expires_s=5, expires_at=expires_at)
+    job = lifecycle.retry(failed, now=START).after(failed)
+    job = lifecycle.claim(job, owner="box:b00t:watcher-9001:1", now=START).after(job)
+    job = lifecycle.begin(job, owner=WORKER, now=START, lease_s=30).after(job)
+
+    returned = lifecycle.return_unstarted(job, now=START).after(job)
+
+    assert (job.lapses_at, returned.lapses_at) == (None, expires_at)

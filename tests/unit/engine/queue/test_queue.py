@@ -125,9 +125,18 @@ def test_who_needs_more_gives_back_what_it_has_and_gets_everything() -> None:
     bench.tick(other.says(Reserve(owner="box:b00t:watcher-9002:1")))
     bench.connect()
 
+    bench.tick(bench.watcher.says(Reserve(owner=WATCHER, least=SLOT_UNITS, is_return=True)))
+
+    assert bench.watcher.take(Room) == [Room(granted=[Offer(owner=WORKER, free=32)], pushes=0, returned=1)]
+
+
+def test_what_is_on_its_way_to_a_watcher_that_has_nothing_is_not_granted_again() -> None:
+    bench = Bench()
+    bench.connect()
+
     bench.tick(bench.watcher.says(Reserve(owner=WATCHER, least=SLOT_UNITS)))
 
-    assert bench.watcher.take(Room) == [Room(granted=[Offer(owner=WORKER, free=32)], pushes=0)]
+    assert bench.watcher.take(Room) == []
 
 
 def test_who_leaves_is_answered_at_once_and_its_places_are_the_others() -> None:
@@ -147,6 +156,17 @@ def test_a_watcher_that_never_asked_for_anything_may_leave() -> None:
     bench.tick(bench.watcher.says(Reserve(owner=WATCHER, is_last=True)))
 
     assert bench.watcher.take() == [Room(granted=[], pushes=0)]
+
+
+def test_what_a_leaving_watcher_pushes_again_is_confirmed() -> None:
+    bench = Bench()
+    bench.tick(bench.worker.says(offers(2)))
+    last = Reserve(owner=WATCHER, is_last=True)
+    push = Push(deliveries=[delivery(running())], is_again=True)
+
+    bench.tick(bench.watcher.says(last), bench.watcher.says(push), bench.watcher.says(last))
+
+    assert bench.watcher.take(Room)[-1] == Room(granted=[], pushes=1)
 
 
 def test_a_watcher_that_sleeps_on_its_places_is_woken_for_another_that_has_none() -> None:

@@ -195,6 +195,18 @@ def test_a_long_job_for_which_there_are_only_parts_of_slots_asks_for_a_whole_one
     assert bench.pushed() == []
 
 
+def test_a_grant_that_crosses_a_return_is_void() -> None:
+    bench = Bench(a_job(task="long"))
+    bench.grant(0, short=1)
+    bench.hear(Room(granted=[Offer(owner=WORKER, free=20)], pushes=0))
+
+    bench.hear(Room(granted=[Offer(owner=WORKER, free=SLOT_UNITS)], pushes=0))
+    crossed = bench.pushed()
+    bench.hear(Room(granted=[Offer(owner=WORKER, free=SLOT_UNITS)], pushes=0, returned=1))
+
+    assert (crossed, len(bench.pushed())) == ([], 1)
+
+
 def test_only_room_for_the_cheapest_job_is_asked_for_while_nothing_else_is_known() -> None:
     bench = Bench()
     bench.grant(0, short=1)
@@ -273,6 +285,16 @@ def test_a_job_that_has_not_begun_in_time_is_cancelled_when_its_time_is_up() -> 
 
     assert 0.5 <= sleep_s <= 0.5 + EXPIRY_SLACK_S
     assert bench.statuses() == [Status.CANCELLED, Status.BLOCKED]
+
+
+def test_it_does_not_spin_on_a_job_that_expired_before_there_was_room() -> None:
+    bench = Bench(poll_s=10)
+    bench.tick()
+    bench.submit(expiring_in(0.5))
+    bench.hear(Wake(due_at=START))
+    bench.world.advance(0.8)
+
+    assert bench.grant() == SKIPPED_S
 
 
 def test_many_expired_jobs_are_cancelled_in_slices() -> None:
@@ -556,10 +578,12 @@ def test_a_drain_after_the_queue_is_gone_pushes_to_the_next_one_first() -> None:
     before = bench.watcher.drained
 
     bench.find_queue()
+    said = [type(message) for message in bench.queue.received]
     pushed = bench.pushed()
     bench.hear(Room(granted=[], pushes=1))
 
     assert (before, pushed, bench.watcher.drained) == (False, job_ids, True)
+    assert said == [Reserve, Push, Reserve]
 
 
 # ---- questions

@@ -58,6 +58,16 @@ def test_what_may_have_arrived_before_waits_until_the_store_is_asked() -> None:
 
     assert (at_once, set(waiting)) == ([], keys(jobs))
     assert ids(bench.arrivals.resolve(known=set())) == ids(jobs)
+
+
+def test_what_is_pushed_again_twice_before_the_store_can_be_asked_runs_once() -> None:
+    bench = Bench()
+    jobs = bench.begun(2)
+
+    bench.arrivals.accept(jobs, known=set(), is_again=True)
+    bench.arrivals.accept(jobs, known=set(), is_again=True)
+
+    assert ids(bench.arrivals.resolve(known=set())) == ids(jobs)
     assert not bench.arrivals.has_doubts
 
 

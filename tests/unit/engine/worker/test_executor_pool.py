@@ -281,3 +281,11 @@ def test_behind_a_job_that_turns_out_long_there_is_no_room_for_a_short_one_ahead
     bench.wait(LONG_S + 0.001)
 
     assert bench.executors.room() == (0, 0)
+
+
+def test_what_is_given_back_is_settled_at_once() -> None:
+    bench = Bench()
+
+    bench.executors.give_back([a_short_job()])
+
+    assert bench.executors.next_look_at() == bench.world.monotonic()

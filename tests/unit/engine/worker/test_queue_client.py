@@ -127,13 +127,14 @@ def test_room_for_short_jobs_is_said_when_half_of_it_has_changed() -> None:
     assert (a_little, limits(queue)) == ([(80, 144)], [(90, 90)])
 
 
-def test_costs_are_said_once_and_only_those_that_have_changed() -> None:
+def test_costs_are_said_once_those_of_long_tasks_too_and_then_only_those_that_have_changed() -> None:
     client, queue = connected()
     client.offer(32, 0, {"echo": 1, "video": SLOT_UNITS})
     client.offer(32, 0, {"echo": 1, "page": 4})
     client.offer(32, 0, {"echo": SLOT_UNITS, "page": 4})
 
-    assert [message.costs for message in queue.take() if isinstance(message, Want)] == [{"echo": 1}, {"page": 4}, {"echo": 32}]
+    said = [message.costs for message in queue.take() if isinstance(message, Want)]
+    assert said == [{"echo": 1, "video": 32}, {"page": 4}, {"echo": 32}]
 
 
 def test_the_end_of_the_offer_is_said_once_and_a_new_one_after_it() -> None:

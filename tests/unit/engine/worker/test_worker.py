@@ -510,6 +510,18 @@ def test_what_runs_in_its_name_and_not_in_its_hands_is_given_back(shared_shop: S
     assert (job.retry_count, job.lost_count) == (0, 0)
 
 
+def test_what_was_begun_here_after_every_look_for_it_is_found_in_the_end(tmp_path: Path) -> None:
+    """A watcher that did not know yet that the queue was replaced, and that died before it could push."""
+    shop = Shop(tmp_path, TASKS, LEASE_S="1")
+    shop.until(lambda: shop.peer is not None)
+    (ghost,) = shop.begin(a_job(task="echo"))
+
+    shop.until(lambda: shop.job(ghost.job_id).status is Status.PENDING)
+
+    assert shop_has_no_attempt(shop, ghost.job_id)
+    shop.close()
+
+
 # ---- what arrives twice, late or never
 
 

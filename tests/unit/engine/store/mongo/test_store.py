@@ -13,7 +13,7 @@ from pymongo.errors import AutoReconnect, BulkWriteError, ServerSelectionTimeout
 
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Output, Status
+from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Output, Status, Unique
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.store.mongo.insert import STALE
 from jobyard.engine.store.mongo.store import MongoStore
@@ -148,6 +148,16 @@ def test_a_claim_of_one_whose_reply_was_lost_is_answered_by_the_next(bench: Benc
     (begun,) = claim(bench.store)
     assert (begun.job_id, begun.epoch) == (job.job_id, 2)
     bench.check_counts()
+
+
+def test_a_claim_stands_although_the_keys_that_it_gives_up_cannot_be_written(bench: Bench) -> None:
+    unique = Unique(until="begun")
+    (job,) = bench.put(a_job(unique_key="k", held_key="k", unique=unique))
+    bench.jobs.be_away("update_many")
+
+    (begun,) = claim(bench.store)
+
+    assert (begun.job_id, begun.held_key) == (job.job_id, None)
 
 
 def test_a_claim_that_was_never_made_is_made_by_the_next(bench: Bench) -> None:
