@@ -17,7 +17,7 @@ from jobyard.engine.world import World
 
 
 class ForkedTemplate:
-    """Lives until `end`; `line` is its supervisor's, which the test plays."""
+    """Runs until `end`; `line` is the supervisor's end of the connection, which the test uses."""
 
     def __init__(self, folder: Path, registry: Registry, *, name: str = "template.spawn") -> None:
         self.path = folder / name
@@ -37,7 +37,7 @@ class ForkedTemplate:
             return Template(
                 line=far_line, listener=listener, closed_in_children=[], folder=str(folder / "tmp"), log_level="info",
                 world=self._world, registry=registry,
-            ).live()  # fmt: skip
+            ).run()  # fmt: skip
 
         self.pid = self._world.fork(live)
         far_line.close()
