@@ -20,17 +20,23 @@ def open_ports(host: str, ports: Iterable[int]) -> tuple[dict[int, socket.socket
     listeners: dict[int, socket.socket] = {}
     faults: dict[int, int] = {}
     for port in ports:
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            sock.bind((host, port))
-            sock.listen(BACKLOG)
+            listeners[port] = _listen(host, port)
         except OSError as fault:
-            sock.close()
             faults[port] = fault.errno or errno.EADDRINUSE
-            continue
-        listeners[port] = sock
     return listeners, faults
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def explain(host: str, faults: dict[int, int]) -> list[str]:

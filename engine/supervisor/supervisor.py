@@ -98,7 +98,18 @@ class Supervisor:
         return is_stopped and not has_template and self._pending_deaths.has_no_orphans
 
     def tick(self, inbox: list[Envelope]) -> float:
-        """One iteration; returns the longest time to sleep before the next, in seconds."""
+        """One iteration; returns the longest time to sleep before the next, in seconds.
+
+        An iteration that fails because no descriptor or process is free is abandoned, and all of it is due again in the next one.
+        """
+        try:
+            self._iterate(inbox)
+        except OSError as fault:
+            self._log.error("supervisor_iteration_failed", reason=str(fault))
+            return RECHECK_S
+        return self._sleep_s()
+
+    def _iterate(self, inbox: list[Envelope]) -> None:
         self._detect_own_pause()
         self._answer(inbox)
         self._reap()
@@ -111,7 +122,6 @@ class Supervisor:
             self._start_due()
         else:
             self._continue_drain()
-        return self._sleep_s()
 
     def stop(self) -> None:
         """Drain stage by stage; a stage ends when all of its processes have exited, or were killed after its timeout."""
