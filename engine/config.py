@@ -166,7 +166,9 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("WORKERS", "3", _whole(1, 64), "number of workers"),
         ("CONCURRENCY", "5", _whole(1, 256), "maximum number of jobs that one worker runs at a time"),
         (
-            "TASK_PYTHON", "", _optional,
+            "TASK_PYTHON",
+            "",
+            _optional,
             "interpreter that runs the tasks, Python 3.11 or later; unset: that of the active virtual environment (`VIRTUAL_ENV`),"
             " otherwise Jobyard's own",
         ),
@@ -178,7 +180,12 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("JOB_TIMEOUT_S", "3600", _number(0.001, 604800), "default for a job's `timeout_s`"),
         ("DRAIN_S", "30", _number(0, 86400), "how long a stop waits for running jobs before it releases them to run again later"),
         ("RETENTION_S", "604800", _number(0, 315360000), "how long finished jobs are kept; 0: forever"),
-        ("MAX_PENDING", "10000000", _whole(1, 10**12), "with more pending jobs than this, submissions get 503 with `Retry-After`"),
+        (
+            "MAX_PENDING",
+            "10000000",
+            _whole(1, 10**12),
+            "with more pending and blocked jobs than this, submissions get 503 with `Retry-After`",
+        ),
         ("MAX_LOST", "5", _whole(1, 1000), "how many times a job may be lost to a dead worker or host before it is `failed`"),
         ("HANG_S", "10", _number(1, 3600), "a process that sends no heartbeat for this long is replaced"),
         ("MAX_JOBS_PER_CHILD", "0", _whole(0, 10**9), "an executor is replaced after this many jobs; 0: never"),

@@ -27,11 +27,13 @@ from __future__ import annotations
 class JobyardError(Exception):
     """Base class of all errors that are reported to a user or client."""
 
-    def __init__(self, code: str, message: str, field: str | None = None) -> None:
+    def __init__(self, code: str, message: str, field: str | None = None, **details: object) -> None:
+        """`details`: what else the error's JSON object has, such as the id of the job that stands in the way."""
         super().__init__(message)
         self.code = code
         self.message = message
         self.field = field
+        self.details = details
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep the error picklable between processes: the default would call `__init__` with the message alone."""

@@ -24,7 +24,7 @@ WAITED_LONG_S = 30.0
 SHORT_LIFE_S = 600.0
 OFTEN = 3
 RECHECK_S = 0.2
-BACKLOG_CODES = frozenset({Code.JOBS_AHEAD, Code.SLOTS_BUSY, Code.HANDED_OUT, Code.RUNNING, Code.ABOUT_TO_START})
+BACKLOG_CODES = frozenset({Code.JOBS_AHEAD, Code.SLOTS_BUSY, Code.RUNNING, Code.ABOUT_TO_START})
 """The reasons of jobs that wait only because there are many."""
 
 
@@ -76,11 +76,9 @@ def look_at_jobs(client: Client, stats: Json, now: datetime) -> Iterator[Finding
     if busy < slots:
         yield from _stuck_while_idle(client, stats, now)
     elif slots:
-        waiting = stats["jobs"][Status.QUEUED]
+        waiting = _of_queues(stats, "ready")
         if waiting:
-            yield fine(
-                "jobs", f"all {slots} slots are busy, {waiting} jobs wait in the queue; a higher CONCURRENCY runs more at once"
-            )
+            yield fine("jobs", f"all {slots} slots are busy, {waiting} jobs are due; a higher CONCURRENCY runs more at once")
     counts = ", ".join(f"{count} {status}" for status, count in stats["jobs"].items() if count)
     yield fine("jobs", counts or "none are stored")
 
@@ -116,11 +114,11 @@ def _stuck_while_idle(client: Client, stats: Json, now: datetime) -> Iterator[Fi
 def _is_moving(client: Client, stats: Json) -> bool:
     """Whether jobs are being handed out: with a backlog of short jobs, slots are often free for a moment."""
     select.select([], [], [], RECHECK_S)
-    return _handed_out(client.stats()) > _handed_out(stats)
+    return _of_queues(client.stats(), "jobs_popped") > _of_queues(stats, "jobs_popped")
 
 
-def _handed_out(stats: Json) -> int:
-    return sum(about.get("jobs_popped", 0) for name, about in stats["components"].items() if name.startswith(f"{QUEUE}-"))
+def _of_queues(stats: Json, counter: str) -> int:
+    return sum(about.get(counter, 0) for name, about in stats["components"].items() if name.startswith(f"{QUEUE}-"))
 
 
 def _jobs(client: Client, status: Status) -> list[Json]:

@@ -49,7 +49,7 @@ def _summary(snapshot: Snapshot, speeds: Mapping[str, float] | None, title: str)
     cpu, memory = sum(row["cpu_percent"] for row in rows), sum(row["rss_bytes"] for row in rows)
     up = max((row["uptime_s"] for row in rows), default=0.0)
     busy, slots = len(snapshot.slots()), snapshot.count_slots()
-    shown = [status for status in Status if counts[status] or status is not Status.CLAIMED]
+    shown = [status for status in Status if counts.get(status) or status not in (Status.BLOCKED, Status.CLAIMED)]
     return [
         f"{click.style(title, bold=True)}  up {span(up)}, {cpu:.0f} % CPU, {memory // MIB} MiB  {snapshot.at:%H:%M:%S}",
         "Jobs   " + " ".join(f"{coloured(status)} {counts[status]}" for status in shown),

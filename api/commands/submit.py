@@ -39,12 +39,13 @@ BATCH_INDEX = re.compile(r"jobs\[(\d+)\](: )?")
 @click.option("--max-retries", type=int, help="How many times a failed job is tried again.")
 @click.option("--timeout", "timeout_s", type=SECONDS, help="How long one attempt may run.")
 @click.option("--key", help="Idempotency key; with --file, the first part of every job's key.")
+@click.option("--unique", metavar="KEY|JSON", help="A key that at most one living job has; true; or an object: key, until, …")
 @click.option("--file", "file", metavar="FILE", help="Submit a file of jobs instead, one JSON object per line; - is stdin.")
 @click.option("--wait", "waits", is_flag=True, help="Wait until the job has finished; the exit status shows how it ended.")
 @with_service
 def submit_jobs(
     service: Service, task: str | None, payload: str | None, key: str | None, file: str | None, waits: bool, priority: str | None,
-    **options: Any,
+    unique: str | None, **options: Any,
 ) -> None:  # fmt: skip
     """Submit a job, or a file of jobs, and print their ids.
 
@@ -57,7 +58,7 @@ def submit_jobs(
               bin/jobyard submit report --delay 2h --wait
               bin/jobyard submit --file jobs.ndjson
     """
-    fields = {name: value for name, value in options.items() if value is not None} | _priority(priority)
+    fields = {name: value for name, value in options.items() if value is not None} | _priority(priority) | _unique(unique)
     if file is not None:
         if task or payload or fields or waits:
             raise click.UsageError("--file can be combined with --key only: each line of the file is a complete job")
@@ -73,6 +74,17 @@ def submit_jobs(
 
 def _priority(text: str | None) -> dict[str, Any]:
     return {} if text is None else {"priority": int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text}
+
+
+def _unique(text: str | None) -> dict[str, Any]:
+    """A text that is no JSON object, true or false is a key."""
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {"unique": text}
+    return {"unique": value if isinstance(value, dict | bool) else text}
 
 
 def _payload(text: str | None) -> Any:

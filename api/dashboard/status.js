@@ -2,13 +2,14 @@
 
 import { h } from "./dom.js";
 
-export const STATUSES = ["pending", "claimed", "queued", "running", "completed", "failed", "cancelled"];
+export const STATUSES = ["blocked", "pending", "claimed", "queued", "running", "completed", "failed", "cancelled"];
 export const ENDED = ["completed", "failed", "cancelled"];
 export const CAN_RETRY = ["failed", "cancelled"];
 
 const RING = ["circle", { cx: 6, cy: 6, r: 4.2, fill: "none", stroke: "currentColor", "stroke-width": 1.6 }];
 const stroke = (d) => ["path", { d, fill: "none", stroke: "currentColor", "stroke-width": 1.8, "stroke-linecap": "round" }];
 const SHAPES = {
+  blocked: [RING, stroke("M6 3.6v4.8")],
   pending: [RING],
   claimed: [RING, ["circle", { cx: 6, cy: 6, r: 1.6, fill: "currentColor" }]],
   queued: [stroke("M2 3h8M2 6h8M2 9h8")],

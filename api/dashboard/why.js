@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 
-const WAITING = ["pending", "claimed", "queued"];
+const WAITING = ["blocked", "pending", "claimed", "queued"];
 
 export const isWaiting = (job) => WAITING.includes(job.status);
 

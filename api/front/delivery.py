@@ -27,7 +27,8 @@ from jobyard.api.front.health import Health
 from jobyard.api.front.round_robin import RoundRobin
 from jobyard.engine.errors import OutcomeUnknown, Unavailable
 from jobyard.engine.wire.caller import Caller, NoAnswer
-from jobyard.engine.wire.messages import Accepted, Expired, Message, Refused, Submit
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Accepted, Expired, Refused, Submit
 from jobyard.engine.world import World
 
 GIVE_UP_S = 14.0

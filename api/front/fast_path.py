@@ -27,7 +27,8 @@ from jobyard.api.http.request_metrics import RequestMetrics, request_id_of, with
 from jobyard.api.views.jobs import Jobs
 from jobyard.engine.wire.caller import NoAnswer
 from jobyard.engine.wire.hub import Mailbox, Peer
-from jobyard.engine.wire.messages import Accepted, Begun, Closed, Message, Replied, Submit, Submits
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Accepted, Begun, Closed, Replied, Submit, Submits
 from jobyard.engine.world import World
 
 MAX_IN_FLIGHT = 256

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from jobyard.engine.logs import Log
 from jobyard.engine.wire.caller import SILENT_S, Call, Caller, NoAnswer
-from jobyard.engine.wire.messages import Message, Ping, Refused
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Ping, Refused
 from jobyard.engine.world import World
 
 CHECK_EVERY_S = 1.0

@@ -16,7 +16,8 @@ from jobyard.api.front.health import Health
 from jobyard.api.front.round_robin import RoundRobin
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.wire.caller import Call, Caller, NoAnswer
-from jobyard.engine.wire.messages import CancelJob, ChangeMany, Message, RetryJob, Submit
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import CancelJob, ChangeMany, RetryJob, Submit
 from jobyard.engine.world import World
 
 REQUEST_S = 10.0

@@ -21,6 +21,12 @@ JOB_ID = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
 TIME = {"type": "string", "format": "date-time"}
 MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
 MAYBE_TEXT = {"type": ["string", "null"]}
+MAYBE_TEXTS = {"type": ["array", "null"], "items": {"type": "string"}}
+DEPENDENCY = {"type": "object", "properties": {"job_id": {"type": "string"}, "ref": MAYBE_TEXT, "group": {"type": "string"}}}
+CANCELLED_BECAUSE = {
+    "type": ["object", "null"], "properties": {"reason": {"type": "string"}}, "required": ["reason"],
+    "description": "set where Jobyard itself cancelled the job: the reason, and what caused it",
+}  # fmt: skip
 OBJECTS = {"type": "array", "items": {"type": "object"}}
 COUNT = {"type": "integer", "minimum": 0}
 PATH_PARTS = {"job_id": PARAMETERS["job_id"].schema, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}}
@@ -33,10 +39,10 @@ ANSWER_HEADERS = {
 EVERYWHERE = (401, 403, 421, 500)
 WITH_A_BODY = (408, 501)
 MEANINGS = {
-    200: "The same request was accepted before; nothing new is stored", 400: "Malformed or out of bounds",
+    200: "Accepted before, or an existing job has the unique key; no job is added", 400: "Malformed or out of bounds",
     401: "The token is missing or wrong", 403: "The Origin is not allowed", 404: "Not found",
     406: "Only HTML is available here",
-    408: "The body was not received in time", 409: "Conflicts with the job's state or an idempotency key",
+    408: "The body was not received in time", 409: "Conflicts with the job's state, an idempotency key or a unique key",
     413: "Too large", 415: "Unsupported media type or compressed body", 421: "The Host is not served here",
     500: "Internal error; the message has the error_id to look for in the log", 501: "A transfer coding other than chunked",
     503: "Temporarily unavailable: try again after Retry-After seconds; nothing was stored",
@@ -49,7 +55,10 @@ JOB: Mapping[str, Mapping[str, object]] = {
     "queued_at": MAYBE_TIME, "locked_by": MAYBE_TEXT, "locked_until": MAYBE_TIME, "last_run_at": MAYBE_TIME,
     "next_run_at": MAYBE_TIME, "finished_at": MAYBE_TIME, "attempt": COUNT, "epoch": COUNT, "lost_count": COUNT,
     "retry_count": COUNT, "max_retries": COUNT, "timeout_s": {"type": "number"}, "idempotency_key": MAYBE_TEXT, "result": {},
-    "error": MAYBE_TEXT,
+    "error": MAYBE_TEXT, "unique_key": MAYBE_TEXT, "limit": MAYBE_TEXTS, "after": {"type": ["array", "null"], "items": DEPENDENCY},
+    "run_if": MAYBE_TEXT, "ref": MAYBE_TEXT, "group": MAYBE_TEXT, "schedule": MAYBE_TEXT, "fire_at": MAYBE_TIME,
+    "expires_s": {"type": ["number", "null"]}, "expires_at": MAYBE_TIME, "cancelled_because": CANCELLED_BECAUSE,
+    "traceparent": MAYBE_TEXT, "tracestate": MAYBE_TEXT, "tags": {"type": "array", "items": {"type": "string"}},
 }  # fmt: skip
 EXECUTION: Mapping[str, Mapping[str, object]] = {
     "execution_id": {"type": "string"}, "job_id": JOB_ID, "attempt": COUNT, "worker_id": {"type": "string"},
@@ -128,8 +137,11 @@ def _responses(route: Route) -> dict[str, object]:
 def _schemas() -> dict[str, object]:
     fields = {name: {**field.schema, "description": field.meaning} for name, field in FIELDS.items()}
     accepted = {"job_id": JOB_ID, "status": {"type": "string", "enum": list(Status)}, "message": {"type": "string"}}
+    uniqueness = {"existing": {"type": "boolean"}, "replaced": {"type": "boolean"}}
+    indexes = {"type": "array", "items": COUNT}
     counts = {"type": "object", "properties": {status: COUNT for status in Status}}
     error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
+    details = {"job_id": JOB_ID}
     return {
         "NewJob": {
             "type": "object", "properties": fields, "additionalProperties": False,
@@ -140,8 +152,8 @@ def _schemas() -> dict[str, object]:
         "Tasks": {
             "type": "array", "items": _object({"task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"}}),
         },
-        "Executions": _list_of("Execution"), "Accepted": _object(accepted),
-        "AcceptedBatch": _object({"job_ids": {"type": "array", "items": JOB_ID}}),
+        "Executions": _list_of("Execution"), "Accepted": _object(accepted, **uniqueness),
+        "AcceptedBatch": _object({"job_ids": {"type": "array", "items": JOB_ID}}, existing=indexes, replaced=indexes),
         "Count": _object({"count": COUNT, "is_exact": {"type": "boolean"}}),
         "Selection": _selection(), "Step": _object({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
         "Why": _object({"job_id": JOB_ID, "status": {"type": ["string", "null"], "enum": [*Status, None]}, "reasons": _reasons()}),
@@ -154,7 +166,7 @@ def _schemas() -> dict[str, object]:
         "Text": {"type": "string"},
         "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
         "Queue": _object({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
-        "Error": _object({"error": {"type": "object", "properties": error, "required": list(error)}}),
+        "Error": _object({"error": _object(error, **details)}),
     }  # fmt: skip
 
 
@@ -173,8 +185,8 @@ def _selection() -> dict[str, object]:
     return {"type": "object", "properties": properties, "required": ["filter"], "additionalProperties": False}
 
 
-def _object(properties: Mapping[str, object]) -> dict[str, object]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
+def _object(properties: Mapping[str, object], **optional: object) -> dict[str, object]:
+    return {"type": "object", "properties": {**properties, **optional}, "required": list(properties)}
 
 
 def _list_of(name: str) -> dict[str, object]:

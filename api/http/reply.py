@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import msgspec
 
 from jobyard.engine.errors import JobyardError, Unavailable
-from jobyard.engine.wire.messages import Json, Message, Refused
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Json, Refused
 
 STATUS_OF: Mapping[str, int] = {
     "invalid_request": 400, "invalid_json": 400, "invalid_field": 400, "unknown_field": 400, "repeated_field": 400,
     "unknown_task": 400, "invalid_job_id": 400, "invalid_cursor": 400, "too_many_jobs": 400, "unauthorized": 401,
     "origin_not_allowed": 403, "not_found": 404, "method_not_allowed": 405, "not_acceptable": 406, "request_timeout": 408,
-    "conflict": 409, "idempotency_conflict": 409,
+    "conflict": 409, "idempotency_conflict": 409, "not_unique": 409,
     "payload_too_large": 413, "body_too_large": 413, "uri_too_long": 414, "unsupported_media_type": 415, "expectation_failed": 417,
     "misdirected_host": 421, "headers_too_large": 431, "internal_error": 500, "not_implemented": 501, "unavailable": 503,
     "overloaded": 503, "no_scheduler": 503, "outcome_unknown": 503, "database_unavailable": 503, "query_too_broad": 503,
@@ -47,9 +48,9 @@ def value_reply(value: object, status: int = 200, headers: Mapping[str, str] | N
     return json_reply(msgspec.json.encode(value), status, headers)
 
 
-def error_body(code: str, message: str, field: str | None = None) -> bytes:
+def error_body(code: str, message: str, field: str | None = None, details: Mapping[str, object] | None = None) -> bytes:
     """The one form of every error."""
-    return msgspec.json.encode({"error": {"code": code, "message": message, "field": field}})
+    return msgspec.json.encode({"error": {"code": code, "message": message, "field": field, **(details or {})}})
 
 
 def error_reply(error: JobyardError | Refused, headers: Mapping[str, str] | None = None) -> Reply:
@@ -57,7 +58,7 @@ def error_reply(error: JobyardError | Refused, headers: Mapping[str, str] | None
     retry_after_s = error.retry_after_s if isinstance(error, Unavailable | Refused) else None
     status = STATUS_OF.get(error.code, 500)
     more = {"Retry-After": str(retry_after_s or 1)} if status == 503 else {}
-    return json_reply(error_body(error.code, error.message, error.field), status, {**more, **(headers or {})})
+    return json_reply(error_body(error.code, error.message, error.field, error.details), status, {**more, **(headers or {})})
 
 
 def message_reply(answer: Message) -> Reply:

@@ -40,7 +40,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="POST", path="/api/jobs/batch", view="jobs.create_batch", kinds=(GATEWAY,), body="batch", status=201,
-        answer="AcceptedBatch", errors=(400, 409, 413, 415, 503), summary="Submit many jobs: all are stored, or none",
+        answer="AcceptedBatch", errors=(200, 400, 409, 413, 415, 503), summary="Submit many jobs: all are stored, or none",
     ),
     Route(
         method="GET", path="/jobs", view="jobs.list", kinds=(GATEWAY, SCHEDULER), query=LIST_QUERY, answer="Jobs",

@@ -174,8 +174,14 @@ def _store(start: Start, identity: ProcessIdentity, *, durable: bool = False, pl
 def _queue(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Role:
     return Queue(
         owner=identity.owner, settings=start.settings, world=start.world, network=hub, log=log, store=_store(start, identity),
-        is_ours=start.deaths().is_ours,
+        served=_served(start),
     )  # fmt: skip
+
+
+def _served(start: Start) -> Callable[[], Served]:
+    """What this host can run now."""
+    catalog = Catalog(RunDir(start.settings.data_dir))
+    return lambda: Served(tasks=tuple(catalog.options()), queues=start.settings.queues)
 
 
 def _scheduler(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Role:
@@ -192,7 +198,6 @@ def _watcher(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Rol
     number = int(owner.process.rpartition("-")[2]) - FIRST_PORTS[WATCHER] - settings.port_offset
     store = _store(start, identity, place=(number % settings.watchers, settings.watchers))
     hosts = hosts_of(store)
-    catalog = Catalog(RunDir(settings.data_dir))
     failure_detector = None
     if hosts is not None:
         look_s = 1.25 * settings.poll_s
@@ -203,7 +208,7 @@ def _watcher(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Rol
         owner=identity.owner, settings=settings, world=world, network=hub, log=log, store=store, queue_names=start.queue_names,
         recovery=Recovery(settings=settings, world=world, store=store, log=log, deaths=deaths, failure_detector=failure_detector),
         retention=Retention(settings=settings, world=world, store=store, log=log),
-        host_lease=_host_lease(start, owner, hosts), served=lambda: Served(tasks=tuple(catalog.options()), queues=settings.queues),
+        host_lease=_host_lease(start, owner, hosts), served=_served(start),
         feed=feed_of(settings, owner=owner, log=log) if number == 0 else None,
     )  # fmt: skip
 

@@ -10,7 +10,8 @@ from jobyard.api.views.shown import shown_stats
 from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.wire.caller import SILENT_S, Caller, NoAnswer
-from jobyard.engine.wire.messages import GetItems, Json, Message, Ping, Refused
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import GetItems, Json, Ping, Refused
 from jobyard.engine.world import World
 
 ANSWER_S = SILENT_S

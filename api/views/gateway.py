@@ -19,7 +19,8 @@ from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.topology import COUNTING
 from jobyard.engine.wire.caller import SILENT_S, Caller
-from jobyard.engine.wire.messages import CountJobs, Explain, Json, Message, Ping, Refused
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import CountJobs, Explain, Json, Ping, Refused
 from jobyard.engine.world import World
 
 HEALTH_S = SILENT_S
@@ -71,7 +72,7 @@ class Gateway:
         """Why a job is not running."""
         read_query(request, ())
         checked_id = read_job_id(job_id)
-        report = build_report(self._caller, self._snapshots, checked_id, self._world.monotonic())
+        report = build_report(self._snapshots, self._world.monotonic())
         return message_reply(self._scheduler.send(Explain(job_id=checked_id, report=report)))
 
     def openapi(self) -> Reply:

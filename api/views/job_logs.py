@@ -19,7 +19,8 @@ from jobyard.api.views.jobs import SchedulerClient
 from jobyard.engine.jobs.job import Output
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.caller import NoAnswer
-from jobyard.engine.wire.messages import GetOutput, ListOutputs, Message, OutputNow, Outputs, Refused
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import GetOutput, ListOutputs, OutputNow, Outputs, Refused
 
 WORKER_S = 1.0
 MAX_TRIES = 2

@@ -21,6 +21,7 @@ from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Verb
 from jobyard.engine.jobs.submission import MAX_BATCH
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     Accepted,
     CancelJob,
@@ -31,7 +32,6 @@ from jobyard.engine.wire.messages import (
     List,
     ListExecutions,
     ListTasks,
-    Message,
     RetryJob,
     Submit,
 )
@@ -72,10 +72,11 @@ class Jobs:
             return message_reply(answer)
         job_id = answer.job_ids[0]
         location = {"Location": f"/api/jobs/{job_id}"}
-        if answer.repeated:
-            status = self._status_of(job_id)
-            return value_reply({"job_id": job_id, "status": status, "message": "this job was accepted before"}, 200, location)
-        return value_reply({"job_id": job_id, "status": "pending", "message": "job accepted"}, 201, location)
+        if answer.repeated or answer.existing:
+            told = "this job was accepted before" if answer.repeated else "an existing job has this unique key"
+            shown = {"job_id": job_id, "status": self._status_of(job_id), "message": told, **_uniqueness(answer)}
+            return value_reply(shown, 200, location)
+        return value_reply({"job_id": job_id, "status": "pending", "message": "job accepted", **_uniqueness(answer)}, 201, location)
 
     def create_batch(self) -> Reply:
         """Submit several jobs, all or none."""
@@ -87,7 +88,11 @@ class Jobs:
                 "idempotency_key",
             )  # fmt: skip
         answer = self._scheduler.send(self._submit(request.environ, form, MAX_BATCH))
-        return value_reply({"job_ids": answer.job_ids}, 201) if isinstance(answer, Accepted) else message_reply(answer)
+        if not isinstance(answer, Accepted):
+            return message_reply(answer)
+        keys = {} if answer.existing is None else {"existing": answer.existing, "replaced": answer.replaced}
+        is_new = len(answer.job_ids) > answer.repeated + len(answer.existing or ())
+        return value_reply({"job_ids": answer.job_ids, **keys}, 201 if is_new or not answer.job_ids else 200)
 
     def list(self) -> Reply:
         """One page of the jobs that match."""
@@ -170,6 +175,13 @@ class Jobs:
     def _status_of(self, job_id: str) -> str:
         answer = self._scheduler.send(Find(job_id=job_id))
         return str(msgspec.json.decode(answer.body)["status"]) if isinstance(answer, Json) else "pending"
+
+
+def _uniqueness(answer: Accepted) -> dict[str, bool]:
+    """What the answer about one job says of its unique key, if it has one."""
+    if answer.existing is None:
+        return {}
+    return {"existing": bool(answer.existing)} | ({"replaced": True} if answer.replaced else {})
 
 
 class _Shown(msgspec.Struct):

@@ -25,7 +25,8 @@ from jobyard.engine.errors import Unavailable
 from jobyard.engine.metrics import ComponentCounters, all_attempts
 from jobyard.engine.topology import COUNTING, SUPERVISOR
 from jobyard.engine.version import version
-from jobyard.engine.wire.messages import CountJobs, Json, Message, Ping
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import CountJobs, Json, Ping
 from jobyard.engine.world import World
 
 

@@ -45,11 +45,10 @@ UP = _row("component_up", "gauge", "1 when the component is up, otherwise 0", "c
 AGE = _row("component_stale_seconds", "gauge", "Age of a component's counters if it no longer updates them, otherwise 0",
            "component")  # fmt: skip
 JOBS = _row("jobs", "gauge", "Stored jobs, by status", "status")
-DEPTH = _row("queue_depth", "gauge", "Jobs waiting in the queue for a worker, by priority", "priority")
+DEPTH = _row("queue_depth", "gauge", "Due jobs that wait for a worker, by priority, counted up to 10,000 each", "priority")
 ATTEMPTS = _row("attempts", "counter", "Attempts that ended, by task (at most 100, the rest are `other`) and outcome",
                 "component", "task", "outcome")  # fmt: skip
 LAG = _row("schedule_lag_seconds", "histogram", "Time from when a job was due until an attempt began", "component")
-WAIT = _row("queue_wait_seconds", "histogram", "Time from when a job was queued until an attempt began", "component")
 RUN = _row("run_seconds", "histogram", "Duration of attempts, as recorded in their executions", "component")
 HTTP = _row("http_request_seconds", "histogram", "Time until a response was ready, by route and class of status", "route", "status")
 MEMORY = _row("process_resident_memory_bytes", "gauge", "Resident memory of a process", "process")
@@ -71,7 +70,7 @@ OF_STATS: Mapping[str, Mapping[str, Row]] = {
         "polls": _row("watcher_polls", "counter", "Polls of the database caused only by the poll interval", "component"),
     },
     "queue": {
-        "jobs_pushed": _row("queue_pushed", "counter", "Tickets pushed to the queue", "component"),
+        "jobs_pushed": _row("queue_pushed", "counter", "Jobs pushed to the queue, begun at a worker", "component"),
         "jobs_popped": _row("queue_popped", "counter", "Leases given to workers", "component"),
         "jobs_acked": _row("queue_acked", "counter", "Leases acknowledged by workers", "component"),
         "jobs_released": _row("queue_released", "counter", "Leases released by workers", "component"),
@@ -90,10 +89,10 @@ OF_STATS: Mapping[str, Mapping[str, Row]] = {
 }  # fmt: skip
 """The metrics for fields of `/stats`, by role and field name."""
 
-HISTOGRAMS = {"lag": LAG, "wait": WAIT, "run": RUN}
+HISTOGRAMS = {"lag": LAG, "run": RUN}
 COUNTS = {"stale_writes": STALE, "recovered": RECOVERED}
 ROWS: tuple[Row, ...] = (
-    BUILD, UP, AGE, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, WAIT, RUN, STALE,
+    BUILD, UP, AGE, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, RUN, STALE,
     RECOVERED, HTTP, MEMORY, CPU, RESTARTS, UPTIME,
 )  # fmt: skip
 """All metrics, in the order of the output."""

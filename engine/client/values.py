@@ -31,6 +31,7 @@ class JobOptions(TypedDict, total=False):
     max_retries: int | None
     timeout_s: float | None
     idempotency_key: str | None
+    unique: bool | str | Mapping[str, Any] | None
 
 
 class NewJob(JobOptions, total=False):
@@ -70,6 +71,20 @@ class Job:
     idempotency_key: str | None
     result: Any
     error: str | None
+    unique_key: str | None = None
+    limit: tuple[str, ...] | None = None
+    after: tuple[Mapping[str, str | None], ...] | None = None
+    run_if: str | None = None
+    ref: str | None = None
+    group: str | None = None
+    schedule: str | None = None
+    fire_at: datetime | None = None
+    expires_s: float | None = None
+    expires_at: datetime | None = None
+    cancelled_because: Mapping[str, str] | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+    tags: tuple[str, ...] = ()
 
     @property
     def is_finished(self) -> bool:

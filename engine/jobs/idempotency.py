@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
+from jobyard.engine.jobs.unique_field import Asked
+
 DIGEST_BYTES = 16
 """The length of each stored digest: first that of the meaning, then that of the text. Version 0.1 stored the latter alone."""
 
@@ -45,4 +47,6 @@ def _plain(name: str, value: object) -> object:
     """The value as JSON, in one canonical form."""
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, Asked):
+        return value._asdict()
     return float(value) if name in SECONDS and isinstance(value, int) else value

@@ -21,6 +21,7 @@ PRIORITIES = range(10)
 class Status(StrEnum):
     """A job's state; `lifecycle` defines the transitions."""
 
+    BLOCKED = "blocked"
     PENDING = "pending"
     CLAIMED = "claimed"
     QUEUED = "queued"
@@ -47,8 +48,40 @@ class ExecutionStatus(StrEnum):
     __hash__ = str.__hash__
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One job as stored. The last two fields are internal and never shown."""
+class Unique(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What a submission asked of its unique key, besides the key itself; see `jobs.unique`."""
+
+    until: str = "ended"
+    for_s: float = 0
+    on_conflict: str = "return"
+    at_latest_s: float | None = None
+
+
+class Dependency(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What a job waits for: a job, by its id and, in a batch, the name that it was given there; or a group."""
+
+    job_id: str | None = None
+    ref: str | None = None
+    group: str | None = None
+
+
+class CancelledBecause(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """Why Jobyard cancelled a job: the reason, and what caused it."""
+
+    reason: str
+    job_id: str | None = None
+    group: str | None = None
+    limit: str | None = None
+    schedule: str | None = None
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
+    """One job as stored. Between processes it travels as an array.
+
+    Few jobs have any of the fields from `unique_key` on: `held_key` is the unique key while the job may hold it, `held_until` the
+    end of its window; `lane` names what the job must have to itself in order to run, `slot` is the lane while the job has it.
+    Never shown: `request_digest`, `cancel_requested_at`, `held_key`, `held_until`, `unique`, `lane`, `slot`.
+    """
 
     job_id: str
     task: str
@@ -78,6 +111,25 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     error: str | None = None
     request_digest: bytes | None = None
     cancel_requested_at: datetime | None = None
+    unique_key: str | None = None
+    held_key: str | None = None
+    held_until: datetime | None = None
+    unique: Unique | None = None
+    limit: tuple[str, ...] | None = None
+    after: tuple[Dependency, ...] | None = None
+    run_if: str | None = None
+    ref: str | None = None
+    group: str | None = None
+    schedule: str | None = None
+    fire_at: datetime | None = None
+    lane: str | None = None
+    slot: str | None = None
+    expires_s: float | None = None
+    expires_at: datetime | None = None
+    cancelled_because: CancelledBecause | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+    tags: tuple[str, ...] = ()
 
     @property
     def holder(self) -> str | None:
@@ -119,7 +171,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A queued job as the queue sees it: enough to order and list it; everything else stays in the store."""
+    """A job as the queue sees it: enough to list it and to name its lease."""
 
     job_id: str
     epoch: int
@@ -153,6 +205,8 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     status: Status | None = None
     task: str | None = None
     queue: str | None = None
+    unique_key: str | None = None
+    schedule: str | None = None
     text: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -190,8 +244,19 @@ def to_json(job: Job) -> bytes:
             "lost_count": job.lost_count, "retry_count": job.retry_count, "max_retries": job.max_retries,
             "timeout_s": _number(job.timeout_s), "idempotency_key": job.idempotency_key,
             "result": None if job.result is None else msgspec.Raw(job.result), "error": job.error,
+            "unique_key": job.unique_key, "limit": job.limit, "after": _shown_dependencies(job.after), "run_if": job.run_if,
+            "ref": job.ref, "group": job.group, "schedule": job.schedule, "fire_at": rfc3339(job.fire_at),
+            "expires_s": None if job.expires_s is None else _number(job.expires_s), "expires_at": rfc3339(job.expires_at),
+            "cancelled_because": job.cancelled_because if job.status is Status.CANCELLED else None,
+            "traceparent": job.traceparent, "tracestate": job.tracestate, "tags": job.tags,
         }
     )  # fmt: skip
+
+
+def _shown_dependencies(after: tuple[Dependency, ...] | None) -> list[dict[str, str | None]] | None:
+    if after is None:
+        return None
+    return [{"job_id": one.job_id, "ref": one.ref} if one.group is None else {"group": one.group} for one in after]
 
 
 def _number(seconds: float) -> float:

@@ -1,10 +1,12 @@
 """THE state machine of a job: one table, one function per verb. A status is decided nowhere else.
 
+    ──▶ BLOCKED ─────────────── cancel ──────────────────────────▶ CANCELLED        (blocked, pending) ── replace ──▶ the same
+
                  claim           enqueue            begin             complete
     ──▶ PENDING ───────▶ CLAIMED ───────▶ QUEUED ────────▶ RUNNING ────────────▶ COMPLETED
           ▲  ▲ ▲            │               │               │  │ │
           │  │ └── recover ─┴───────────────┘               │  │ └─ fail ─────▶ FAILED ─────┐
-          │  └──── postpone · recover · release ────────────┘  └─── abandon ──▶ CANCELLED ──┤
+          │  └──── postpone · recover · release · return ───┘  └─── abandon ──▶ CANCELLED ──┤
           │                                                         ▲                       │
           │        (pending, claimed, queued) ─────────── cancel ───┘                       │
           └───────────────────────────────────── retry ─────────────────────────────────────┘
@@ -13,7 +15,12 @@ Every verb is a pure function: it takes a job, facts and `now`, and returns a `C
 status and epoch), the new fields, and the execution. A store applies it as a whole or refuses it. The epoch rises whenever the job
 changes hands, so a former holder can no longer change it: a refused change is an ordinary result, not an error.
 
-A job whose worker or host dies uses up no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`.
+A unique key is given up by the change that begins or ends its job (see `jobs.unique`), and a slot by the one that ends it.
+
+A job whose worker or host dies uses up no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`. An attempt whose task
+never started is undone by `return`: it leaves neither a count nor an execution.
+
+Claim, enqueue and begin happen in one commit (`Store.claim_due`), so no reader sees a job between them.
 """
 
 from __future__ import annotations
@@ -21,10 +28,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
-from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, Outcome, Output, Status
+from jobyard.engine.jobs.job import CancelledBecause, Execution, ExecutionStatus, Job, Outcome, Output, Status
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.jobs.retry_delay import retry_delay
 
@@ -40,10 +48,12 @@ class Verb(StrEnum):
     FAIL = "fail"
     ABANDON = "abandon"
     RELEASE = "release"
+    RETURN = "return"
     CANCEL = "cancel"
     REQUEST_CANCEL = "request_cancel"
     RECOVER = "recover"
     RETRY = "retry"
+    REPLACE = "replace"
 
     __hash__ = str.__hash__  # see `Status`
 
@@ -61,6 +71,8 @@ TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
     (Status.RUNNING, Verb.FAIL): (Status.FAILED,),
     (Status.RUNNING, Verb.ABANDON): (Status.CANCELLED,),
     (Status.RUNNING, Verb.RELEASE): (Status.PENDING,),
+    (Status.RUNNING, Verb.RETURN): (Status.PENDING, Status.CANCELLED),
+    (Status.BLOCKED, Verb.CANCEL): (Status.CANCELLED,),
     (Status.PENDING, Verb.CANCEL): (Status.CANCELLED,),
     (Status.CLAIMED, Verb.CANCEL): (Status.CANCELLED,),
     (Status.QUEUED, Verb.CANCEL): (Status.CANCELLED,),
@@ -70,6 +82,8 @@ TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
     (Status.RUNNING, Verb.RECOVER): (Status.PENDING, Status.FAILED, Status.CANCELLED),
     (Status.FAILED, Verb.RETRY): (Status.PENDING,),
     (Status.CANCELLED, Verb.RETRY): (Status.PENDING,),
+    (Status.BLOCKED, Verb.REPLACE): (Status.BLOCKED,),
+    (Status.PENDING, Verb.REPLACE): (Status.PENDING,),
 }
 """(status, verb) → the possible next statuses. Everything else is refused."""
 
@@ -82,8 +96,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One guarded write. It is applied as a whole, or not at all if the job is no longer at `status` and `epoch`.
 
     `unless_cancelled` also refuses if cancellation was requested in the meantime. `fields` are the job's new values (never
-    `job_id`), the same set of names for each verb. `execution` is the complete row to store with it; `output` is what its attempt
-    printed.
+    `job_id`), the same set of names for each verb, plus what the change gives up or takes (`held_key`, `slot`) and its cause.
+    `execution` is the complete row to store with it; `output` is what its attempt printed.
     """
 
     verb: Verb
@@ -122,17 +136,17 @@ def as_held(job: Job, *, seen_at: Callable[[str], datetime | None], lease_s: flo
 
 
 def claim(job: Job, *, owner: str, now: datetime) -> Change:
-    """T2: a watcher claims the job. `Store.claim_due` does this and `enqueue` for many jobs at once."""
+    """T2: a watcher claims the job. `Store.claim_due` does this, `enqueue` and `begin` for many jobs at once."""
     return _change(job, Verb.CLAIM, Status.CLAIMED, now, epoch=job.epoch + 1, claimed_by=owner, claimed_at=now)
 
 
 def enqueue(job: Job, *, now: datetime) -> Change:
-    """T3: the job is about to be pushed to the queue, which has reserved room for it."""
+    """T3: the job is about to be pushed to the queue, which has reserved a place at a worker for it."""
     return _change(job, Verb.ENQUEUE, Status.QUEUED, now, queued_at=now)
 
 
 def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
-    """T4: a worker starts an attempt. Must be durable before the task's first line runs."""
+    """T4: an attempt at worker `owner` begins. Must be stored before the task's first line runs."""
     attempt = job.attempt + 1
     execution = Execution(
         execution_id=execution_id(job.job_id, attempt), job_id=job.job_id, attempt=attempt, worker_id=owner,
@@ -141,6 +155,7 @@ def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
     return _change(
         job, Verb.BEGIN, Status.RUNNING, now, execution=execution, epoch=job.epoch + 1, attempt=attempt,
         locked_by=owner, locked_until=now + timedelta(seconds=lease_s), last_run_at=now, next_run_at=None,
+        **given_up_by_begin(job, now),
     )  # fmt: skip
 
 
@@ -160,27 +175,66 @@ def settle(job: Job, outcome: Outcome, *, now: datetime, retry_base_s: float) ->
     return _again(job, Verb.POSTPONE, now, execution, due=due, error=outcome.error, retry_count=retry_count)
 
 
+def return_unstarted(job: Job, *, now: datetime) -> Change:
+    """T4 undone: the attempt was begun, but no line of its task ran. It uses up no attempt and leaves no execution.
+
+    If cancellation was requested meanwhile, the job ends as if it had never been claimed.
+    """
+    status = Status.PENDING if job.cancel_requested_at is None else Status.CANCELLED
+    is_over = status is Status.CANCELLED
+    return _change(
+        job, Verb.RETURN, status, now, unless_cancelled=not is_over, epoch=job.epoch + 1, attempt=job.attempt - 1,
+        claimed_by=None, claimed_at=None, queued_at=None, locked_by=None, locked_until=None,
+        last_run_at=job.last_run_at if job.attempt > 1 else None,
+        next_run_at=job.scheduled_at if job.retry_count and not is_over else None, finished_at=now if is_over else None,
+        **(_given_up(job, now) if is_over else _slot_given_up(job, attempt=job.attempt - 1)),
+    )  # fmt: skip
+
+
 def execution_id(job_id: str, attempt: int) -> str:
     """The id of an execution, derived from its job and attempt, so that whoever ends it names the row that was begun."""
     return f"{job_id}-{attempt}"
 
 
-def cancel(job: Job, *, now: datetime) -> Change:
-    """T9 and T10: cancel at once if the job is not running; otherwise record a request for the worker that runs it."""
+def cancel(job: Job, *, now: datetime, because: CancelledBecause | None = None) -> Change:
+    """T9 and T10: cancel at once if the job is not running; otherwise record a request for the worker that runs it.
+
+    `because`: the cause, where it is not a client's request.
+    """
+    cause: dict[str, Any] = {} if because is None else {"cancelled_because": because}
     if job.status is Status.RUNNING:
-        return _change(job, Verb.REQUEST_CANCEL, Status.RUNNING, now, cancel_requested_at=job.cancel_requested_at or now)
+        return _change(job, Verb.REQUEST_CANCEL, Status.RUNNING, now, cancel_requested_at=job.cancel_requested_at or now, **cause)
     return _change(
         job, Verb.CANCEL, Status.CANCELLED, now, epoch=job.epoch + 1, cancel_requested_at=now, finished_at=now,
-        next_run_at=None,
+        next_run_at=None, **_given_up(job, now), **cause,
     )  # fmt: skip
 
 
 def retry(job: Job, *, now: datetime) -> Change:
-    """T15: a client requests a fresh set of retries; past attempts stay counted."""
+    """T15: a client requests a fresh set of retries; past attempts stay counted.
+
+    A unique key that was held until the end is taken again, which the store refuses if another job has it in `held_key`.
+    """
+    again: dict[str, Any] = {}
+    if job.held_key is None and job.unique is not None and job.unique.until == "ended":
+        again["held_key"] = job.unique_key
+    if job.cancelled_because is not None:
+        again["cancelled_because"] = None
     return _change(
         job, Verb.RETRY, Status.PENDING, now, epoch=job.epoch + 1, scheduled_at=now, retry_count=0, lost_count=0,
         claimed_by=None, claimed_at=None, queued_at=None, next_run_at=None, finished_at=None, result=None, error=None,
-        cancel_requested_at=None,
+        cancel_requested_at=None, **again,
+    )  # fmt: skip
+
+
+def replace(job: Job, new: Job, *, now: datetime, due: datetime) -> Change:
+    """A unique submission brought newer data for a job that has not begun: it gets what `new` says of itself, and is due then."""
+    return _change(
+        job, Verb.REPLACE, job.status, now, epoch=job.epoch + 1, scheduled_at=due, payload=new.payload, priority=new.priority,
+        queue=new.queue, max_retries=new.max_retries, timeout_s=new.timeout_s, retry_count=0, next_run_at=None, error=None,
+        schedule=new.schedule, fire_at=new.fire_at, lane=new.lane, expires_at=new.expires_at, tags=new.tags, unique=job.unique,
+        limit=new.limit, after=job.after, run_if=job.run_if, ref=job.ref, expires_s=new.expires_s, traceparent=new.traceparent,
+        tracestate=new.tracestate,
     )  # fmt: skip
 
 
@@ -197,7 +251,7 @@ def recover(job: Job, *, now: datetime, max_lost: int, died: str | None = None) 
         return _change(
             job, Verb.RECOVER, Status.PENDING, now, epoch=job.epoch + 1, claimed_by=None, claimed_at=None,
             queued_at=None, locked_by=None, locked_until=None, scheduled_at=job.scheduled_at, lost_count=job.lost_count,
-            finished_at=None, error=job.error,
+            finished_at=None, error=job.error, **_slot_given_up(job, attempt=job.attempt),
         )  # fmt: skip
     lost_count = job.lost_count + 1
     died = died or f"{job.locked_by} died"
@@ -214,6 +268,7 @@ def recover(job: Job, *, now: datetime, max_lost: int, died: str | None = None) 
         epoch=job.epoch + 1, lost_count=lost_count, claimed_by=job.claimed_by if ended else None,
         claimed_at=job.claimed_at if ended else None, queued_at=job.queued_at if ended else None, locked_by=None,
         locked_until=None, scheduled_at=job.scheduled_at if ended else now, finished_at=now if ended else None, error=error,
+        **(_given_up(job, now) if ended else {}),
     )  # fmt: skip
 
 
@@ -223,7 +278,37 @@ def _end(
     return _change(
         job, verb, status, now, execution=execution, unless_cancelled=verb is Verb.FAIL and job.cancel_requested_at is None,
         epoch=job.epoch + 1, locked_by=None, locked_until=None, finished_at=now, result=result, error=error,
+        **_given_up(job, now),
     )  # fmt: skip
+
+
+def _given_up(job: Job, now: datetime, *, begins: bool = False) -> dict[str, Any]:
+    """What the job holds no longer once it has ended, or begins."""
+    if job.held_key is None and job.slot is None:
+        return {}
+    given_up: dict[str, Any] = {}
+    ends_hold = not begins or (job.unique is not None and job.unique.until == "begun")
+    if job.held_key is not None and ends_hold and (job.held_until is None or job.held_until <= now):
+        given_up["held_key"] = None
+    if job.slot is not None and not begins:
+        given_up["slot"] = None
+    return given_up
+
+
+def after_begin(job: Job, now: datetime) -> Job:
+    """A job that `Store.claim_due` has begun, without what it gave up."""
+    given_up = given_up_by_begin(job, now)
+    return msgspec.structs.replace(job, **given_up) if given_up else job
+
+
+def given_up_by_begin(job: Job, now: datetime) -> dict[str, Any]:
+    """The fields of what a job holds no longer once it has begun; `Store.claim_due` needs them by themselves."""
+    return _given_up(job, now, begins=True)
+
+
+def _slot_given_up(job: Job, *, attempt: int) -> dict[str, Any]:
+    """A job that is pending again does not keep its slot unless an attempt has begun."""
+    return {"slot": None} if job.slot is not None and attempt == 0 else {}
 
 
 def _again(

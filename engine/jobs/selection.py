@@ -14,6 +14,7 @@ from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.job import JobFilter, Status
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 from jobyard.engine.jobs.submission import QUEUE_PATTERN, read_time
+from jobyard.engine.jobs.unique import MAX_SHOWN_KEY_CHARS
 
 MAX_STEP = 1000
 DEFAULT_STEP = 500
@@ -60,6 +61,12 @@ def _text(text: str) -> str:
     return text
 
 
+def _unique_key(text: str) -> str:
+    if not 1 <= len(text) <= MAX_SHOWN_KEY_CHARS:
+        raise ValueError(f"1 to {MAX_SHOWN_KEY_CHARS} characters")
+    return text
+
+
 def some_text(text: str) -> str:
     """Any text that is not empty."""
     if not text:
@@ -78,6 +85,14 @@ FILTERS: Mapping[str, Filter] = {
         Filter(
             name="text", read=_text, meaning="only jobs whose payload or error contains this text; case is ignored",
             schema={"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": r"^[^\x00-\x1f\x7f]*$"},
+        ),
+        Filter(
+            name="unique_key", read=_unique_key, meaning="only jobs with this unique key, as a job shows it",
+            schema={"type": "string", "minLength": 1, "maxLength": MAX_SHOWN_KEY_CHARS},
+        ),
+        Filter(
+            name="schedule", read=_queue, meaning="only jobs that this schedule made",
+            schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$"},
         ),
         Filter(name="created_after", read=read_time, meaning="only jobs created at this time or later", schema=_TIME),
         Filter(name="created_before", read=read_time, meaning="only jobs created before this time", schema=_TIME),

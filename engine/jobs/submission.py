@@ -22,6 +22,9 @@ from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.idempotency import digest_of
 from jobyard.engine.jobs.job import Job, at_least
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
+from jobyard.engine.jobs.unique import from_template, full_key, how_of, window_end
+from jobyard.engine.jobs.unique_field import SCHEMA as UNIQUE_SCHEMA
+from jobyard.engine.jobs.unique_field import Asked, read_unique
 from jobyard.engine.world import later_id
 
 MAX_BATCH = 10_000
@@ -54,10 +57,11 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefaults:
-    """The defaults that `@task` gives; None: the setting applies."""
+    """The defaults that `@task` gives; None: the setting applies. `unique`: as in a submission, with fields of the payload."""
 
     max_retries: int | None = None
     timeout_s: float | None = None
+    unique: Asked | None = None
 
 
 def _whole(at_least: int, at_most: int) -> Callable[[object], int]:
@@ -155,6 +159,11 @@ FIELDS: Mapping[str, Field] = {
             name="idempotency_key", schema={"type": "string", "minLength": 1, "maxLength": 255},
             meaning="a second request with the same key and body stores nothing and returns the first job's id",
             check=_text("a string of 1 to 255 characters", r".{1,255}"),
+        ),
+        Field(
+            name="unique", schema=UNIQUE_SCHEMA, check=read_unique,
+            meaning="at most one living job has a key: true (the payload is the key), a key, or an object; default: the task's; "
+            "false or null: none",
         ),
     )
 }  # fmt: skip
@@ -295,10 +304,29 @@ def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: dateti
         "timeout_s": defaults.timeout_s if wishes.timeout_s is None else wishes.timeout_s,
     }
     digest = digest_of(fields, values | {"task": task}, of_task) if "idempotency_key" in values else None
+    if wishes.unique is not None or "unique" in values:
+        values |= _unique(values["unique"] if "unique" in values else _of_task(wishes.unique, payload), task, payload, now)
     values.pop("payload", None)
     values = of_task | values
     values["scheduled_at"] = _due(values, now)
     return Job(job_id=job_id, task=task, payload=payload, created_at=now, updated_at=now, request_digest=digest, **values)
+
+
+def _of_task(asked: Asked | None, payload: bytes) -> Asked | None:
+    if asked is None or asked.key is None:
+        return asked
+    try:
+        return from_template(asked, json.loads(payload))
+    except ValueError as wrong:
+        raise InvalidRequest("invalid_field", f"payload must be {wrong}", "payload") from None
+
+
+def _unique(asked: Asked | None, task: str, payload: bytes, now: datetime) -> dict[str, object]:
+    if asked is None:
+        return {"unique": None}
+    key = full_key(task, asked.key, payload)
+    how = how_of(asked)
+    return {"unique": how, "unique_key": key, "held_key": key, "held_until": window_end(now, how)}
 
 
 def _checked(name: str, value: object) -> object:

@@ -1,60 +1,53 @@
-"""Hands queued jobs to workers, by priority, then age. All in memory: every job it holds is `queued` in the store.
+"""Brings claimed jobs to workers: grants workers' free places to watchers, passes on what they claimed, and keeps the leases.
 
-At startup the queue loads what its predecessor held; afterwards watchers push what they claimed, idempotently by (job, epoch). Once
-per LEASE_S it checks whether the store has a queued job that it does not know, so a ticket that was lost on the way is found. A
-worker says how many jobs it wants and receives them as soon as there are any; waiting workers share evenly. Watchers reserve room
-before they claim.
+    worker ── Want ──▶        ── Room ──▶ watcher        places, granted to one watcher at a time (`grants`)
+    watcher ── Push ──▶       ── Leased ──▶ worker       jobs that have begun at that worker, by priority, then age
+    worker ── Extend, Ack ──▶                            leases (`leases`)
+
+All in memory, and nothing of it is needed to keep a job: when the queue dies, watchers push again what it has not confirmed, and
+workers return to the store what is begun in their names and did not arrive. Jobs that wait for a place wait in the store; the queue
+lists and counts them there.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import msgspec
 
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import StoreUnavailable
-from jobyard.engine.jobs.job import PRIORITIES, Ticket
+from jobyard.engine.jobs.job import Ticket, ticket_for
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
-from jobyard.engine.queue.admission import Admission
-from jobyard.engine.queue.backlog import CAPACITY, Backlog, Entry
-from jobyard.engine.store.hand_back import hand_back
-from jobyard.engine.store.port import Store
+from jobyard.engine.queue.grants import Grants, WatcherRoom
+from jobyard.engine.queue.leases import Lease, Leases
+from jobyard.engine.store.port import Due, Served, Store
 from jobyard.engine.timestamps import rfc3339
-from jobyard.engine.why.facts import Place
 from jobyard.engine.wire.hub import Envelope, Network, Peer
-from jobyard.engine.wire.messages import (
+from jobyard.engine.wire.messages import Closed, GetItems, Json, Ping, Refused, Wake
+from jobyard.engine.wire.queue_messages import (
     Ack,
-    CancelAsked,
-    Closed,
+    Delivery,
     Extend,
-    GetItems,
-    GetPlace,
-    Json,
     Leased,
-    Ping,
     Push,
-    Pushed,
-    Refused,
     Release,
     Reserve,
     Room,
+    Undelivered,
     Want,
+    WatcherGone,
+    Withdrawn,
 )
 from jobyard.engine.world import World
 
-PAGE = 500
 LOOK_S = 1.0
-ON_ITS_WAY = timedelta(seconds=5)
-LEAST_GRANT = 200
-JOBS_A_SLOT = 3
-PARTS = 8
-MANY = 16
-SILENCE_S = 0.1
+UNCONFIRMED_BYTES = 256 << 10
+"""A watcher keeps what was not confirmed, so after this much a confirmation is worth a message of its own."""
+NOTHING_DUE = Due(counts=[0] * 10)
 
 
 class Queue:
@@ -62,253 +55,196 @@ class Queue:
 
     def __init__(
         self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log,
-        is_ours: Callable[[str], bool],
+        served: Callable[[], Served],
     ) -> None:  # fmt: skip
-        """`is_ours`: whether an owner belongs to this data folder; other hosts hand out what they hold themselves."""
+        """`served`: what this host can run, whose due jobs are listed and counted."""
         self._owner = parse_owner(owner)
-        self._is_ours = is_ours
         self._settings = settings
         self._world = world
         self._store = store
         self._log = log
-        self._backlog = Backlog()
-        self._admission = Admission(
-            world, least=JOBS_A_SLOT * settings.workers * settings.concurrency, most=CAPACITY, shared=settings.mongo_uri is not None
-        )
-        self._rebuilt = self._reload_failed = False
-        self._reload_at = world.monotonic()
-        self._wants: dict[Peer, Want] = {}
-        self._unheard: dict[Peer, float] = {}
-        self._reserved: dict[Peer, list[int]] = {}
-        self._wished: dict[Peer, list[int]] = {}
-        self._expired_at = world.monotonic()
+        self._served = served
+        self._grants = Grants()
+        self._leases = Leases()
+        self._due = NOTHING_DUE
+        self._is_active = False
+        self._looked_at = world.monotonic()
         self._started = world.monotonic()
         self._counts = dict.fromkeys(("jobs_pushed", "jobs_popped", "jobs_acked", "jobs_released", "jobs_recovered"), 0)
         self._last_push_time: datetime | None = None
         self._last_pop_time: datetime | None = None
-        self._draining = False
         self.drained = False
         self._steps: dict[type, Callable[..., None]] = {
-            Push: self._push, Reserve: self._reserve, Want: self._want, Extend: self._extend, Ack: self._ack,
-            Release: self._release, Closed: self._forget, GetItems: self._items, GetPlace: self._place,
-            Ping: self._ping,
+            Want: self._want, Reserve: self._reserve, Push: self._push, Extend: self._extend, Ack: self._ack,
+            Release: self._release, Closed: self._forget, GetItems: self._items, Ping: self._ping,
         }  # fmt: skip
 
     def tick(self, inbox: list[Envelope]) -> float:
-        """Handle the messages, expire leases, hand out ready tickets, and grant room to watchers."""
-        if self._world.monotonic() >= self._reload_at and not self._draining:
-            self._reload()
+        """Handle the messages, grant what is free, expire leases."""
         for envelope in inbox:
-            if envelope.peer is not None:
-                self._unheard.pop(envelope.peer, None)
             step = self._steps.get(type(envelope.message))
             if step is not None and envelope.peer is not None:
                 step(envelope.peer, envelope.message)
-            elif isinstance(envelope.message, CancelAsked):
-                self._backlog.discard(envelope.message.job_id, before_epoch=envelope.message.epoch)
-        self._expire()
-        self._hand_out()
-        self._offer_room()
-        if self._draining and not self.drained:
-            self._hand_back()
-        return LOOK_S if self._backlog.leased or not self._rebuilt else self._settings.lease_s
+        self._grant()
+        self._look()
+        return LOOK_S if self._is_active else self._settings.lease_s
 
     def drain(self) -> None:
-        """Hand out nothing more; the remaining jobs return to the store."""
-        self._draining = True
+        """Nothing is kept here that would be lost."""
+        self.drained = True
 
     def close(self) -> None:
         """See `Role`."""
         self._store.close()
 
-    # ---- messages from watchers
-
-    def _push(self, peer: Peer, message: Push) -> None:
-        taken = sum(self._backlog.push(ticket) for ticket in message.tickets)
-        self._reserved.pop(peer, None)
-        self._wished.pop(peer, None)
-        self._counts["jobs_pushed"] += taken
-        if taken:
-            self._last_push_time = self._world.now()
-        peer.send(Pushed(taken=taken, known=len(message.tickets) - taken))
-
-    def _reserve(self, peer: Peer, message: Reserve) -> None:
-        self._wished[peer] = message.wanted
-        self._grant(peer)
-
-    def _grant(self, peer: Peer) -> None:
-        self._reserved[peer] = self._free_for(peer) if self._rebuilt and not self._draining else [0 for _ in PRIORITIES]
-        peer.send(Room(granted=self._reserved[peer]))
-
-    def _free_for(self, peer: Peer) -> list[int]:
-        """The room that others have not reserved, but always a little, so a watcher that wakes up can act while others sleep."""
-        self._backlog.capacity = self._admission.room()
-        others = [granted for other, granted in self._reserved.items() if other is not peer]
-        free = []
-        for priority, wanted in enumerate(self._wished[peer]):
-            room = self._backlog.room(priority)
-            unreserved = room - sum(granted[priority] for granted in others)
-            free.append(min(wanted, max(unreserved, min(room, LEAST_GRANT, 1 + self._backlog.capacity // 4))))
-        return free
-
-    def _offer_room(self) -> None:
-        """Grant room that opened since a watcher got less than it wanted; only in large steps, so that acks cause few messages."""
-        for peer, wished in self._wished.items():
-            granted = self._reserved.get(peer, [])
-            if granted == wished or self._draining or not self._rebuilt:
-                continue
-            free = self._free_for(peer)
-            if any(free[p] > granted[p] and self._is_worth_a_word(p, free[p], granted[p], wished[p]) for p in PRIORITIES):
-                self._grant(peer)
-
-    def _is_worth_a_word(self, priority: int, free: int, granted: int, wished: int) -> bool:
-        """At least half of what it can get; or anything for a watcher without room that is blocked only by others' reservations."""
-        enough = min(wished, self._backlog.capacity) / 2
-        return free >= enough or (not granted and self._backlog.room(priority) >= enough)
-
-    # ---- messages from workers
+    # ---- workers
 
     def _want(self, peer: Peer, message: Want) -> None:
-        self._wants.pop(peer, None)
-        if message.count > 0:
-            self._wants[peer] = message
-
-    def _hand_out(self) -> None:
-        """Give each waiting worker an even share, or a portion worth a message if it wants many. It keeps waiting for the rest."""
-        while self._wants and self._backlog.ready and not self._draining:
-            waiting = list(self._wants.items())
-            for number, (peer, want) in enumerate(waiting):
-                share = max(math.ceil(self._backlog.ready / (len(waiting) - number)), want.count // PARTS)
-                if self._backlog.ready:
-                    self._lease(peer, want, min(want.count, share))
-
-    def _lease(self, peer: Peer, want: Want, count: int) -> None:
-        """A worker that received tickets goes to the end of the line, unless it still wants many: one worker suits few short jobs.
-
-        It also goes to the end if it has received tickets but sent no message for a while.
-        """
-        now = self._world.monotonic()
-        tickets = self._backlog.pop(count, holder=peer, worker=want.worker, expires_at=now + self._settings.lease_s)
-        left = want.count - len(tickets)
-        if left < MANY or now - self._unheard.setdefault(peer, now) > SILENCE_S:
-            del self._wants[peer]
-        if left:
-            self._wants[peer] = Want(count=left, worker=want.worker)
-        if peer.send(Leased(tickets=tickets, lease_s=self._settings.lease_s)):
-            self._counts["jobs_popped"] += len(tickets)
-            self._last_pop_time = self._world.now()
+        if message.is_closed:
+            self._withdraw(message.owner, self._grants.close(peer))
         else:
-            self._backlog.release_all(peer)
-            self._wants.pop(peer, None)
+            self._grants.offer(
+                peer, owner=message.owner, limit=message.limit, short_limit=message.short_limit, costs=message.costs
+            )  # fmt: skip
 
     def _extend(self, peer: Peer, message: Extend) -> None:
-        self._backlog.extend(message.leases, holder=peer, expires_at=self._world.monotonic() + self._settings.lease_s)
+        self._leases.extend(message.leases, holder=peer, expires_at=self._lease_end())
 
     def _ack(self, peer: Peer, message: Ack) -> None:
-        done = self._backlog.ack(message.leases, holder=peer)
-        self._counts["jobs_acked"] += done
-        self._admission.note(done)
+        self._counts["jobs_acked"] += self._leases.end(message.leases, holder=peer)
+        if message.short_limit:
+            self._grants.limit(peer, message.limit, message.short_limit)
 
     def _release(self, peer: Peer, message: Release) -> None:
-        self._counts["jobs_released"] += self._backlog.release(message.leases, holder=peer)
+        self._counts["jobs_released"] += self._leases.end(message.leases, holder=peer)
+
+    # ---- watchers
+
+    def _reserve(self, peer: Peer, message: Reserve) -> None:
+        if message.is_last or message.least:
+            self._grants.give_back(peer)
+        if message.is_last:
+            self._confirm(peer, self._grants.watchers.get(peer))
+            return
+        self._grants.reserve(peer, owner=message.owner, least=message.least)
+        self._is_active = self._is_active or message.least > 0
+
+    def _push(self, peer: Peer, message: Push) -> None:
+        missing = [delivery for delivery in message.deliveries if not self._pass_on(peer, delivery, message.is_again)]
+        if missing and not message.is_again:  # else the worker may have received them before; it finds them when it connects
+            leases = [(ticket.job_id, ticket.epoch) for delivery in missing for ticket in delivery.tickets]
+            peer.send(Undelivered(leases=leases))
+        watcher = self._grants.watchers.get(peer)
+        if watcher is None:
+            return
+        watcher.pushes += 1
+        watcher.unconfirmed_bytes += sum(len(memoryview(delivery.jobs)) for delivery in message.deliveries)
+        if watcher.unconfirmed_bytes > UNCONFIRMED_BYTES:
+            self._confirm(peer, watcher)
+
+    def _pass_on(self, watcher: Peer, delivery: Delivery, is_again: bool) -> bool:
+        """Lease the jobs to their worker; False if it is gone."""
+        found = self._grants.worker(delivery.owner)
+        self._counts["jobs_pushed"] += len(delivery.tickets)
+        self._last_push_time = self._world.now()
+        if found is None:
+            return False
+        worker, room = found
+        self._grants.use(watcher, room, delivery.units)
+        if not worker.send(Leased(jobs=delivery.jobs, units=delivery.units, is_again=is_again)):
+            return False
+        name, until = parse_owner(room.owner).process, self._lease_end()
+        for ticket in delivery.tickets:
+            self._leases.add(ticket, holder=worker, worker=name, expires_at=until)
+        self._counts["jobs_popped"] += len(delivery.tickets)
+        self._last_pop_time = self._last_push_time
+        self._is_active = True
+        return True
+
+    def _confirm(self, peer: Peer, watcher: WatcherRoom | None) -> None:
+        """Without a grant; otherwise the next one confirms the pushes before it."""
+        peer.send(Room(granted=[], pushes=watcher.pushes if watcher is not None else 0))
+        if watcher is not None:
+            watcher.unconfirmed_bytes = 0
+
+    def _grant(self) -> None:
+        for peer, watcher, offers in self._grants.match():
+            costs, watcher.costs, watcher.unconfirmed_bytes = watcher.costs, {}, 0
+            peer.send(Room(granted=offers, pushes=watcher.pushes, costs=costs))
+        for peer in self._grants.holders_to_wake():
+            peer.send(Wake(due_at=self._world.now()))
+
+    def _withdraw(self, worker: str, watchers: list[Peer]) -> None:
+        for watcher in watchers:
+            watcher.send(Withdrawn(owner=worker))
 
     def _forget(self, peer: Peer, message: Closed) -> None:
-        """The connection closed: release a worker's leases and a watcher's reservation."""
-        self._counts["jobs_recovered"] += self._backlog.release_all(peer)
-        for told in (self._wants, self._unheard, self._reserved, self._wished):
-            told.pop(peer, None)
+        """A connection has ended: what a worker held is recovered from the store; a watcher's places are free again."""
+        if peer in self._grants.workers:
+            owner = self._grants.workers[peer].owner
+            self._withdraw(owner, self._grants.remove_worker(peer))
+            self._counts["jobs_recovered"] += self._leases.end_all(peer)
+        watcher = self._grants.remove_watcher(peer)
+        if watcher is not None:
+            for worker in self._grants.workers:
+                worker.send(WatcherGone(owner=watcher))
 
-    def _expire(self) -> None:
+    def _lease_end(self) -> float:
+        return self._world.monotonic() + self._settings.lease_s
+
+    # ---- once a second, while anything happens
+
+    def _look(self) -> None:
         now = self._world.monotonic()
-        if now - self._expired_at >= LOOK_S:
-            self._expired_at = now
-            self._counts["jobs_recovered"] += self._backlog.expire(now)
-
-    # ---- start and end
-
-    def _reload(self) -> None:
-        """Load this host's queued jobs that are missing here; until that has succeeded once, no room is granted.
-
-        Loading a job that has started since it was read does no harm: beginning it again is refused.
-        """
-        try:
-            loaded = sum(self._backlog.push(ticket) for owner in self._owners() for ticket in self._queued_by(owner))
-        except StoreUnavailable as fault:
-            if not self._reload_failed:
-                self._log.warning("queue_reload_postponed", reason=fault.message)
-            self._reload_failed = True
-            self._reload_at = self._world.monotonic() + LOOK_S
+        if not self._is_active or now < self._looked_at + LOOK_S:
             return
-        self._reload_at = self._world.monotonic() + self._settings.lease_s
-        self._rebuilt = True
-        self._reload_failed = False
-        if loaded:
-            self._log.info("queue_reloaded", jobs=loaded)
-
-    def _owners(self) -> list[str]:
-        return [owner for owner in self._store.holders() if self._is_ours(owner)]
-
-    def _queued_by(self, owner: str) -> Iterator[Ticket]:
-        """Skips jobs queued just now, whose watcher is still pushing them; at startup the queue cannot wait for that."""
-        until = self._world.now() - ON_ITS_WAY if self._rebuilt else None
-        after = None
-        while page := self._store.queued_by(owner, limit=PAGE, after=after, until=until):
-            yield from page
-            after = page[-1].job_id
-
-    def _hand_back(self) -> None:
-        """Return queued jobs to pending for the next start; guarded, so a job that a worker has started meanwhile is unaffected."""
+        self._looked_at = now
+        self._counts["jobs_recovered"] += self._leases.expire(now)
         try:
-            hand_back(self._store, self._backlog.tickets(), now=self._world.now(), max_lost=self._settings.max_lost)
-        except StoreUnavailable as fault:
-            self._log.warning("queue_not_handed_back", reason=fault.message)  # the next start recovers them
-        self.drained = True
+            self._due = self._store.count_due(now=self._world.now(), served=self._served())
+        except StoreUnavailable:
+            return  # the last count stands; those who need the database say what is wrong with it
+        self._is_active = bool(self._leases) or any(self._due.counts)
 
     # ---- requests
 
     def counters(self) -> ComponentCounters:
         """See `Role`."""
+        ready, leased = sum(self._due.counts), len(self._leases)
         return ComponentCounters(
-            started_at=self._started, depth=self._backlog.depth(),
+            started_at=self._started, depth=self._due.counts,
             stats={
-                "queue_id": self._owner.process, "size": self._backlog.size, "ready": self._backlog.ready,
-                "leased": self._backlog.leased, **self._counts,
-                "jobs_acked": self._counts["jobs_acked"] + self._backlog.overtaken,
+                "queue_id": self._owner.process, "size": ready + leased, "ready": ready, "leased": leased, **self._counts,
                 "last_push_time": rfc3339(self._last_push_time), "last_pop_time": rfc3339(self._last_pop_time),
             },
         )  # fmt: skip
 
     def _items(self, peer: Peer, message: GetItems) -> None:
-        peer.send(
-            _json(
-                {
-                    "size": self._backlog.size, "ready": self._backlog.ready, "leased": self._backlog.leased,
-                    "items": [self._item(entry) for entry in self._backlog.entries(message.limit)],
-                }
-            )
-        )  # fmt: skip
+        now, served = self._world.now(), self._served()
+        try:
+            due = self._store.due(now=now, limit=message.limit, served=served)
+            self._due = self._store.count_due(now=now, served=served)
+        except StoreUnavailable as fault:
+            peer.send(Refused(code="database_unavailable", message=fault.message, retry_after_s=1))
+            return
+        ready, leased = sum(self._due.counts), len(self._leases)
+        items = [self._leased_item(lease) for lease in self._leases][: message.limit]
+        items += [_item(ticket_for(job)) for job in due[: message.limit - len(items)]]
+        peer.send(_json({"size": ready + leased, "ready": ready, "leased": leased, "items": items}))
 
-    def _item(self, entry: Entry) -> dict[str, object]:
-        ticket = entry.ticket
-        leased = entry.holder is not None
-        ends_at = self._world.now() + timedelta(seconds=entry.expires_at - self._world.monotonic()) if leased else None
-        return {
-            "job_id": ticket.job_id, "task": ticket.task, "queue": ticket.queue, "priority": ticket.priority,
-            "state": "leased" if leased else "ready", "leased_by": entry.worker, "lease_expires_at": rfc3339(ends_at),
-            "attempt": ticket.attempt,
-        }  # fmt: skip
-
-    def _place(self, peer: Peer, message: GetPlace) -> None:
-        entry, ahead = self._backlog.place(message.job_id)
-        state = None if entry is None else "ready" if entry.holder is None else "leased"
-        leased_by = entry.worker if entry is not None else None
-        peer.send(_json(Place(state=state, leased_by=leased_by, ahead=ahead, waiting=tuple(self._backlog.waiting()))))
+    def _leased_item(self, lease: Lease) -> dict[str, object]:
+        ends_at = self._world.now() + timedelta(seconds=lease.expires_at - self._world.monotonic())
+        return _item(lease.ticket) | {"state": "leased", "leased_by": lease.worker, "lease_expires_at": rfc3339(ends_at)}
 
     def _ping(self, peer: Peer, message: Ping) -> None:
-        if self._rebuilt:
-            peer.send(_json({"status": "healthy"}))
-        else:
-            peer.send(Refused(code="database_unavailable", message="waiting for the database", retry_after_s=1))
+        peer.send(_json({"status": "healthy"}))
+
+
+def _item(ticket: Ticket) -> dict[str, object]:
+    return {
+        "job_id": ticket.job_id, "task": ticket.task, "queue": ticket.queue, "priority": ticket.priority, "state": "ready",
+        "leased_by": None, "lease_expires_at": None, "attempt": ticket.attempt,
+    }  # fmt: skip
 
 
 def _json(value: object) -> Json:

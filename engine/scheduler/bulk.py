@@ -51,7 +51,7 @@ def _change(store: Store, verb: Verb, jobs: list[Job], now: datetime) -> list[tu
     """The jobs that were changed, each as it was, with its change."""
     changed: list[tuple[Job, Change]] = []
     for _ in range(GUARD_TRIES):
-        changes = [(job, change) for job in jobs if (change := _decide(job, verb, now)) is not None]
+        changes = [(job, change) for job in jobs if (change := _decide(store, job, verb, now)) is not None]
         done = store.apply([change for _, change in changes])
         changed += [pair for pair, was_done in zip(changes, done, strict=True) if was_done]
         moved = [job.job_id for (job, _), was_done in zip(changes, done, strict=True) if not was_done]
@@ -61,8 +61,17 @@ def _change(store: Store, verb: Verb, jobs: list[Job], now: datetime) -> list[tu
     return changed
 
 
-def _decide(job: Job, verb: Verb, now: datetime) -> Change | None:
-    """None: the job's state does not allow the verb."""
-    if verb is Verb.RETRY:
-        return lifecycle.retry(job, now=now) if lifecycle.may(job, Verb.RETRY) else None
-    return None if lifecycle.is_terminal(job) else lifecycle.cancel(job, now=now)
+def _decide(store: Store, job: Job, verb: Verb, now: datetime) -> Change | None:
+    """None: the job's state, or the holder of its unique key, does not allow the verb."""
+    if verb is not Verb.RETRY:
+        return None if lifecycle.is_terminal(job) else lifecycle.cancel(job, now=now)
+    if not lifecycle.may(job, Verb.RETRY):
+        return None
+    change = lifecycle.retry(job, now=now)
+    return change if key_holder(store, change) is None else None
+
+
+def key_holder(store: Store, change: Change) -> Job | None:
+    """The job that holds the unique key that a retry would take again."""
+    key, now = change.fields.get("held_key"), change.fields["updated_at"]
+    return store.free_key(key, now=now) if isinstance(key, str) and isinstance(now, datetime) else None

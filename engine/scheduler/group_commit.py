@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import JobyardError, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
@@ -25,9 +26,10 @@ from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.submission import Defaults, parse
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import Minutes, Totals
-from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, Store
+from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, NotUnique, Store
 from jobyard.engine.wire.hub import Peer
-from jobyard.engine.wire.messages import Accepted, Begun, Expired, Message, Refused, Submit
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Accepted, Begun, Expired, Refused, Submit
 from jobyard.engine.world import World
 
 JOBS_A_TURN = 2_000
@@ -52,9 +54,9 @@ class GroupCommit:
 
     def __init__(
         self, *, settings: Settings, world: World, store: Store, defaults: Callable[[], Defaults],
-        wake: Callable[[list[Job]], None], our_fault: Callable[[Exception, str], Message], log: Log,
+        wake: Callable[[list[datetime]], None], our_fault: Callable[[Exception, str], Message], log: Log,
     ) -> None:  # fmt: skip
-        """`wake` receives the jobs that were stored; `our_fault` makes the reply for an unexpected exception."""
+        """`wake` receives the times at which stored jobs are due; `our_fault` makes the reply for an unexpected exception."""
         self._settings = settings
         self._world = world
         self._store = store
@@ -133,7 +135,9 @@ class GroupCommit:
     def _wake_for(self, waiting: list[Waiting], stored: list[Insertion]) -> None:
         """Wake a watcher while the commit is still being synced to disk."""
         answered = zip(waiting, stored, strict=True)
-        self._wake([job for one, insertion in answered if isinstance(insertion, Inserted) for job in one.jobs])
+        inserted = [(one, insertion) for one, insertion in answered if isinstance(insertion, Inserted)]
+        dues = [job.scheduled_at for one, _ in inserted for job in one.jobs]
+        self._wake([*dues, *(insertion.replaced_due_at for _, insertion in inserted if insertion.replaced_due_at is not None)])
 
     def _too_full(self) -> Refused | None:
         """Based on a recent count of pending jobs plus those stored since; recounted before any request is refused."""
@@ -141,11 +145,14 @@ class GroupCommit:
         limit = self._settings.max_pending
         if now - self._pending_seen_at < PENDING_KNOWN_FOR_S and self._pending_seen < limit:
             return None
-        pending = self._pending_seen = self._store.counts()[Status.PENDING]
+        counts = self._store.counts()
+        pending = self._pending_seen = counts[Status.PENDING] + counts[Status.BLOCKED]
         self._pending_seen_at = now
         if pending < limit:
             return None
-        return Refused(code="overloaded", message=f"{pending} jobs are pending and MAX_PENDING is {limit}", retry_after_s=5)
+        return Refused(
+            code="overloaded", message=f"{pending} jobs are pending or blocked and MAX_PENDING is {limit}", retry_after_s=5
+        )
 
     def _gives_up(self, one: Waiting, full: Refused | None) -> bool:
         """The last chance to abandon a request. Where the commit may take long from here on, its sender is notified."""
@@ -162,16 +169,19 @@ class GroupCommit:
     def _is_late(self, submit: Submit) -> bool:
         return self._world.monotonic() > submit.deadline
 
-    def _told(self, one: Waiting, insertion: Inserted | KeyTaken) -> Message:
+    def _told(self, one: Waiting, insertion: Inserted | KeyTaken | NotUnique) -> Message:
         if isinstance(insertion, Inserted):
-            self.jobs_accepted += len(insertion.job_ids) - insertion.repeated
-            self._pending_seen += len(insertion.job_ids) - insertion.repeated
+            self.jobs_accepted += insertion.stored
+            self._pending_seen += insertion.stored
             if self._log.is_debug:
                 self._log.debug(
                     "jobs_accepted", request_id=one.submit.request_id, job_id=next(iter(insertion.job_ids), None),
                     jobs=len(insertion.job_ids), repeated=insertion.repeated,
                 )  # fmt: skip
-            return Accepted(job_ids=insertion.job_ids, repeated=insertion.repeated)
+            existing = insertion.existing if any(job.unique_key for job in one.jobs) else None
+            return Accepted(job_ids=insertion.job_ids, repeated=insertion.repeated, existing=existing, replaced=insertion.replaced)
+        if isinstance(insertion, NotUnique):
+            return _not_unique(one, insertion)
         at = "" if one.submit.form == "job" else f"jobs[{insertion.index}]: "
         return Refused(
             code="idempotency_conflict", field=f"jobs[{insertion.index}].idempotency_key" if at else "idempotency_key",
@@ -195,7 +205,7 @@ class GroupCommit:
             return refused(wrong)
         return Accepted(job_ids=[job.job_id for job in one.jobs]) if any(stands) else one.otherwise
 
-    def _known(self, jobs: list[Job]) -> Inserted | KeyTaken:
+    def _known(self, jobs: list[Job]) -> Inserted | KeyTaken | NotUnique:
         (insertion,) = self._store.insert([jobs])
         assert not isinstance(insertion, Abandoned)
         return insertion
@@ -204,12 +214,24 @@ class GroupCommit:
 def refused(wrong: JobyardError) -> Refused:
     """The reply for an error."""
     retry_after_s = wrong.retry_after_s if isinstance(wrong, Unavailable) else None
-    return Refused(code=wrong.code, message=wrong.message, field=wrong.field, retry_after_s=retry_after_s)
+    return Refused(
+        code=wrong.code, message=wrong.message, field=wrong.field, retry_after_s=retry_after_s, details=wrong.details
+    )  # fmt: skip
+
+
+def _not_unique(one: Waiting, refusal: NotUnique) -> Refused:
+    at = "" if one.submit.form == "job" else f"jobs[{refusal.index}]"
+    holder = "an earlier job of this request" if refusal.job_id is None else f"job {refusal.job_id}"
+    words = f"{holder} holds the unique key {refusal.key!r}"
+    return Refused(
+        code="not_unique", message=f"{at}: {words}" if at else words, field=f"{at}.unique" if at else "unique",
+        details={} if refusal.job_id is None else {"job_id": refusal.job_id},
+    )  # fmt: skip
 
 
 def _refuse_new(waiting: list[Waiting], full: Refused) -> list[Waiting]:
-    """Refuse all but the requests that may already be stored: sent before, or with an idempotency key that may be known."""
-    kept = [one for one in waiting if one.submit.is_again or any(job.idempotency_key for job in one.jobs)]
+    """Refuse all but the requests that may already be stored: sent before, or with a key that may be known."""
+    kept = [one for one in waiting if one.submit.is_again or any(job.idempotency_key or job.held_key for job in one.jobs)]
     for one in waiting:
         if one not in kept:
             one.peer.send(full)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jobyard.engine.wire.hub import Peer
-from jobyard.engine.wire.messages import Accepted, Begun, Expired, Message, Refused, Replied, Submit, Submits
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Accepted, Begun, Expired, Refused, Replied, Submit, Submits
 
 
 class Replies:

@@ -17,20 +17,21 @@ from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, Status, execution_to_json, to_json
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.jobs.selection import parse
-from jobyard.engine.jobs.submission import Defaults, TaskDefaults
+from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
-from jobyard.engine.scheduler.bulk import take_step
+from jobyard.engine.scheduler.bulk import key_holder, take_step
 from jobyard.engine.scheduler.completion_watch import CompletionWatch
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
 from jobyard.engine.scheduler.replies import Replies
 from jobyard.engine.scheduler.why import FactCollector
 from jobyard.engine.store.bounds import OUTPUTS_BYTES
 from jobyard.engine.store.port import Store
-from jobyard.engine.tasks.catalog import Catalog
+from jobyard.engine.tasks.catalog import Catalog, defaults_of
 from jobyard.engine.why import rules as reasons
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged
 from jobyard.engine.wire.hub import Envelope, Network
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     CancelAsked,
     CancelJob,
@@ -45,7 +46,6 @@ from jobyard.engine.wire.messages import (
     ListExecutions,
     ListOutputs,
     ListTasks,
-    Message,
     Outputs,
     Ping,
     Refused,
@@ -143,15 +143,15 @@ class Scheduler:
     def _defaults(self) -> Defaults:
         return Defaults(
             max_retries=self._settings.max_retries, timeout_s=self._settings.job_timeout_s,
-            tasks={
-                name: TaskDefaults(max_retries=options.max_retries, timeout_s=options.timeout_s)
-                for name, options in (*self._other_hosts.tasks().items(), *self._catalog.options().items())
-            },
+            tasks=defaults_of({**self._other_hosts.tasks(), **self._catalog.options()}),
         )  # fmt: skip
 
-    def _wake_watcher(self, jobs: list[Job]) -> None:
-        """Wake a watcher if a job is due before its next poll. For a while all schedulers wake the same one; it claims for all."""
-        due_at = min((job.scheduled_at for job in jobs), default=None)
+    def _wake_watcher(self, dues: list[datetime]) -> None:
+        """Wake a watcher if one of these times, when jobs are due, is before its next poll.
+
+        For a while all schedulers wake the same one; it claims for all.
+        """
+        due_at = min(dues, default=None)
         if due_at is None or (due_at - self._world.now()).total_seconds() > 2 * self._settings.poll_s:
             return
         if self._world.monotonic() - self._watchers_read_at > WATCHERS_KNOWN_FOR_S:
@@ -221,20 +221,17 @@ class Scheduler:
         return Json(body=to_json(self._shown(job)))
 
     def _tell_cancelled(self, pairs: list[tuple[Job, Job]]) -> None:
-        """Given each job before and after: the queue drops its ticket, and its worker checks at once for all jobs it must end."""
+        """Given each job before and after: its worker checks at once for all jobs that it must end."""
         told: set[str] = set()
         for before, job in pairs:
             message = CancelAsked(job_id=job.job_id, epoch=job.epoch)
-            if before.status is Status.QUEUED:
-                for name in self._run_dir.components("queue"):
-                    self._network.hint(name, message)
-            elif before.status is Status.RUNNING and before.locked_by and before.locked_by not in told:
+            if before.status is Status.RUNNING and before.locked_by and before.locked_by not in told:
                 told.add(before.locked_by)
                 self._network.hint(parse_owner(before.locked_by).process, message)
 
     def _retry(self, message: RetryJob) -> Message:
         job, _ = self._change(message, self._retried)
-        self._wake_watcher([job])
+        self._wake_watcher([job.scheduled_at])
         return Json(body=to_json(job))
 
     def _change_many(self, message: ChangeMany) -> Message:
@@ -242,7 +239,7 @@ class Scheduler:
         pairs = [(before, change.after(before)) for before, change in step.changed]
         self._log.info("jobs_changed", verb=message.verb, jobs=len(pairs), skipped=step.skipped, request_id=message.request_id)
         if message.verb is lifecycle.Verb.RETRY:
-            self._wake_watcher([job for _, job in pairs])
+            self._wake_watcher([job.scheduled_at for _, job in pairs])
         else:
             self._tell_cancelled(pairs)
         return Json(body=step.to_json())
@@ -307,7 +304,14 @@ class Scheduler:
     def _retried(self, job: Job) -> lifecycle.Change:
         if not lifecycle.may(job, lifecycle.Verb.RETRY):
             raise Conflict("conflict", f"job {job.job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
-        return lifecycle.retry(job, now=self._world.now())
+        change = lifecycle.retry(job, now=self._world.now())
+        holder = key_holder(self._store, change)
+        if holder is not None:
+            told = (
+                f"job {holder.job_id} holds the unique key {job.unique_key!r} of job {job.job_id}; it can be retried when that ends"
+            )
+            raise Conflict("not_unique", told, "job_id", job_id=holder.job_id)
+        return change
 
     def _shown(self, job: Job) -> Job:
         return lifecycle.as_held(job, seen_at=self._seen_at, lease_s=self._settings.lease_s)

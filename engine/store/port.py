@@ -18,7 +18,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status, Ticket
+from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
 
@@ -38,10 +38,22 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inserted(msgspec.Struct, frozen=True, kw_only=True):
-    """The request is stored. `job_ids` are in the order of its jobs; `repeated` says how many of them already existed."""
+    """The request is stored. `job_ids` are in the order of its jobs; `repeated` says how many of them the idempotency keys knew.
+
+    `existing`: the indexes of the jobs that stand for another, by their unique keys; `replaced`: those among them that brought it
+    newer data, `replaced_due_at` the earliest time that it is due at.
+    """
 
     job_ids: list[str]
     repeated: int = 0
+    existing: tuple[int, ...] = ()
+    replaced: tuple[int, ...] = ()
+    replaced_due_at: datetime | None = None
+
+    @property
+    def stored(self) -> int:
+        """How many jobs were stored."""
+        return len(self.job_ids) - self.repeated - len(self.existing)
 
 
 class KeyTaken(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,21 +63,55 @@ class KeyTaken(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
 
 
+class NotUnique(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing of the request is stored: job `index` has a unique key that another job holds (None: one of the same request)."""
+
+    index: int
+    key: str
+    job_id: str | None
+
+
 class Abandoned(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing of the request is stored: its client no longer waits."""
 
 
-class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """The claimed tickets; `conflicts` counts the due jobs that another claimer took first."""
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A due job that may be claimed. `size`: bytes of its payload, 0 if the store cannot tell cheaply."""
 
-    tickets: list[Ticket]
+    task: str
+    lost_count: int
+    size: int = 0
+
+
+class Allocation(Protocol):
+    """Decides for each due job, in claiming order, at which worker it begins."""
+
+    @property
+    def most(self) -> int:
+        """The number of jobs that can be placed at most; 0 if it is full."""
+
+    def place(self, candidate: Candidate) -> str | None:
+        """The owner name of the worker that begins the job; None if no worker may begin it now."""
+
+
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """The jobs that were claimed and begun, in claiming order; `conflicts`: the due jobs that another claimer took first."""
+
+    jobs: list[Job]
     conflicts: int = 0
+
+
+class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """The number of due jobs of each priority 0 to 9, as far as they were counted."""
+
+    counts: list[int]
+    is_exact: bool = True
 
 
 Record = tuple[Job, list[Execution], list[Output]]
 """A job with everything that is stored about it."""
 
-Insertion = Inserted | KeyTaken | Abandoned
+Insertion = Inserted | KeyTaken | NotUnique | Abandoned
 Seen = Callable[[list[Insertion]], None]
 
 
@@ -109,7 +155,8 @@ class Store(Protocol):
 
         A job whose `job_id` is already stored is the same request sent again: nothing changes, and it counts as stored (not as
         repeated). A job whose `idempotency_key` is stored with the same `request_digest` gets that job's id (counted in
-        `repeated`); with another digest, its whole request is refused. The same holds between the jobs of one call.
+        `repeated`); with another digest, its whole request is refused. A job whose `held_key` another job holds is decided by
+        `jobs.unique.verdict`, and its idempotency key is remembered with the holder. The same holds between the jobs of one call.
         `abandoned(i)` is called for each request that would store a job, when only the commit remains to wait for; a request whose
         jobs are all known by their keys succeeds in any case. `seen` receives the results as soon as other processes may see them,
         when it is not yet certain that they will be on disk.
@@ -142,21 +189,38 @@ class Store(Protocol):
         """The number of due pending jobs that are claimed before this pending one; at most `look` per priority are examined."""
 
     def counts(self) -> dict[Status, int]:
-        """Jobs by status, all seven; exact, and cheap however many jobs are stored."""
+        """Jobs by status, all eight; exact, and cheap however many jobs are stored."""
 
-    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
-        """The earliest `scheduled_at` of served pending jobs of the priorities (0 to 9) with a limit above 0, or None."""
+    def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
+        """The earliest `scheduled_at` of served pending jobs, or None."""
 
-    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
-        """T2 and T3 at once, for many jobs: due jobs become `queued`, claimed by `owner`, epoch + 1; one claimer wins each.
+    def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
+        """The first served due jobs, in claiming order; see `jobs.job.without_payload`."""
 
-        Ordered by priority (highest first), then `scheduled_at`, then insertion; at most `limits[p]` jobs of priority p, for which
-        the caller has room in its queue. The tickets are in that order. Takes no lock if nothing is due. May claim fewer than it
-        could, but never none. If the reply to a claim was lost, the next call on the same store returns its result.
+    def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Due:
+        """The number of served due jobs by priority; at most `look` per priority are examined."""
+
+    def claim_due(
+        self, *, owner: str, now: datetime, lease_s: float, allocation: Allocation, served: Served = ANYTHING
+    ) -> Claimed:  # fmt: skip
+        """T2, T3 and T4 at once, for many jobs: due jobs become `running` at the worker that `allocation` names; epoch + 2.
+
+        Claimed by `owner`; one claimer wins each. Ordered by priority (highest first), then `scheduled_at`, then insertion. Claims
+        until the allocation is full; a job that it places nowhere is skipped. Takes no lock if nothing is due or the allocation is
+        full from the start. May claim fewer than it could, but never none. If the reply to a claim was lost, the next call on the
+        same store returns its result.
         """
+
+    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+        """Whether a job that this owner runs has been lost `at_least` times before. May be called while `claim_due` allocates."""
+
+    def free_key(self, key: str, *, now: datetime) -> Job | None:
+        """The job that holds this unique key, without its payload; None after taking the key from one that holds it no longer."""
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """Apply each change as a whole or not at all, all in one commit; True where the guard matched. Later ones see earlier ones.
+
+        A change that takes a `held_key` or `slot` that another job has is not applied.
 
         An execution is stored as a row (`job_id`, `attempt`) in the same transaction as its change. So is an output, except where a
         transaction is one document: there it may be lost if the process dies or the connection breaks between the two writes.
@@ -167,9 +231,6 @@ class Store(Protocol):
 
         All are `jobs.job.without_payload`, which suffices to recover them.
         """
-
-    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
-        """The tickets of those that are `queued`, in the same order; `until`: only jobs that were queued by then."""
 
     def holders(self) -> list[str]:
         """Every owner that currently holds at least one job."""
@@ -187,7 +248,10 @@ class Store(Protocol):
         """The outputs of the latest attempts that printed anything, oldest first, up to the first past `max_bytes` of UTF-8."""
 
     def purge(self, *, before: datetime, limit: int) -> int:
-        """T16. Remove at most `limit` jobs that finished before that time, oldest first, with all their data; returns how many."""
+        """T16. Remove at most `limit` jobs that finished before that time, oldest first, with all their data; returns how many.
+
+        Those that have a unique key remain until their window, too, ended before that time.
+        """
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         """Complete or undo unfinished writes of processes that died long before `now`. `thorough`: also recount the jobs."""

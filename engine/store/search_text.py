@@ -45,6 +45,8 @@ def is_wanted(job: Job, wanted: JobFilter) -> bool:
         wanted.status in (None, job.status)
         and wanted.task in (None, job.task)
         and wanted.queue in (None, job.queue)
+        and wanted.unique_key in (None, job.unique_key)
+        and wanted.schedule in (None, job.schedule)
         and (wanted.created_after is None or job.created_at >= wanted.created_after)
         and (wanted.created_before is None or job.created_at < wanted.created_before)
         and (wanted.text is None or Finder(wanted.text).finds(job.payload, job.error))

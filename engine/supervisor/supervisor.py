@@ -25,7 +25,8 @@ from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT
 from jobyard.engine.supervisor.template_keeper import ReloadResult, TemplateKeeper
 from jobyard.engine.topology import SUPERVISOR
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import Json, Message, Ping, Ready, Refused
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Json, Ping, Ready, Refused
 from jobyard.engine.world import World
 
 LONGEST_SLEEP_S = 1.0

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from jobyard.engine.jobs.submission import TaskDefaults
+from jobyard.engine.jobs.unique_field import Asked
 from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.wire.run_dir import RunDir
 
@@ -27,6 +29,16 @@ def write_catalog(run_dir: RunDir, options: Mapping[str, TaskOptions]) -> None:
 def read_catalog(text: bytes) -> Mapping[str, TaskOptions]:
     """Decode the `Catalog.text` of another host."""
     return msgspec.json.decode(text, type=dict[str, TaskOptions])
+
+
+def defaults_of(options: Mapping[str, TaskOptions]) -> Mapping[str, TaskDefaults]:
+    """What a submission needs of each task."""
+    return {
+        name: TaskDefaults(
+            max_retries=one.max_retries, timeout_s=one.timeout_s, unique=None if one.unique is None else Asked(**one.unique)
+        )
+        for name, one in options.items()
+    }  # fmt: skip
 
 
 class Catalog:

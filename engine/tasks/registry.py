@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, ParamSpec, TypeVar
 
+from jobyard.engine.jobs.template import Template
+from jobyard.engine.jobs.unique_field import read_unique
 from jobyard.engine.tasks.function import TaskFunction
 
 P = ParamSpec("P")
@@ -23,6 +25,7 @@ class TaskOptions:
 
     max_retries: int | None = None
     timeout_s: float | None = None
+    unique: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +77,8 @@ DEFINED = Registry()
 
 
 def task(
-    name: str, *, max_retries: int | None = None, timeout_s: float | None = None
+    name: str, *, max_retries: int | None = None, timeout_s: float | None = None,
+    unique: bool | str | Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]:  # fmt: skip
     """Register a function, plain or `async`, under a name. It receives the payload, and its return value (JSON) is the result."""
     if not isinstance(name, str) or not 0 < len(name) <= 255 or not name.isprintable():
@@ -83,12 +87,23 @@ def task(
         raise ValueError(f"max_retries of task {name!r} must be an integer from 0 to 100, not {max_retries!r}")
     if timeout_s is not None and not (_is_number(timeout_s, int | float) and 0 < timeout_s <= 604800):
         raise ValueError(f"timeout_s of task {name!r} must be a number above 0, at most 604800, not {timeout_s!r}")
+    options = TaskOptions(max_retries=max_retries, timeout_s=timeout_s, unique=_unique(name, unique))
 
     def note(function: Callable[P, R]) -> TaskFunction[P, R]:
-        DEFINED.add(Task(name=name, function=function, options=TaskOptions(max_retries=max_retries, timeout_s=timeout_s)))
+        DEFINED.add(Task(name=name, function=function, options=options))
         return TaskFunction(function, name=name, timeout_s=timeout_s)
 
     return note
+
+
+def _unique(name: str, unique: object) -> dict[str, Any] | None:
+    try:
+        asked = read_unique(dict(unique) if isinstance(unique, Mapping) else unique)
+        if asked is not None and asked.key is not None:
+            Template(asked.key)
+    except ValueError as wrong:
+        raise ValueError(f"unique of task {name!r} must be {wrong}, not {unique!r}") from None
+    return None if asked is None else asked._asdict()
 
 
 def _is_number(value: object, kind: type | UnionType) -> bool:

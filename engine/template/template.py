@@ -1,6 +1,6 @@
 """The loop that forks executors. It watches a connection to the supervisor, one to each worker, and a pidfd for each executor.
 
-    Spawn ──▶ fork ──▶ Spawned (pidfd) … the executor ends ──▶ its group is killed, it is reaped ──▶ Ended
+    Spawn ──▶ fork ──▶ Spawned (pidfd) … the executor exits ──▶ its group is killed, it is reaped ──▶ Ended
 
 When a worker ends, as seen on its connection or reported by the supervisor, its executors are killed. Only this process can
 confirm that they are gone, because it is their parent; it does so after reaping them all. The loop never blocks on another process.
@@ -67,7 +67,7 @@ class Template:
         self._world = world
         self._registry = registry
         self._pid = os.getpid()
-        self._poll = select.poll()  # no descriptor of its own, which every fork would share
+        self._poll = select.poll()  # needs no descriptor of its own, which every fork would share
         self._actions: dict[int, Callable[[], None]] = {}
         self._workers: list[WorkerConnection] = []
         self._dead: set[str] = set()

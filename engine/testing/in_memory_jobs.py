@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+import msgspec
+
 from jobyard.engine.errors import Conflict, NotFound
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.idempotency import is_same_request
 from jobyard.engine.jobs.job import Execution, Job, Status
-from jobyard.engine.jobs.submission import Defaults, TaskDefaults, parse
+from jobyard.engine.jobs.submission import Defaults, parse
+from jobyard.engine.jobs.unique import is_held
+from jobyard.engine.store.port import Inserted, KeyTaken, NotUnique
+from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
+from jobyard.engine.tasks.catalog import defaults_of
 from jobyard.engine.tasks.registry import DEFINED
 from jobyard.engine.world import World
 
@@ -40,28 +45,36 @@ class InMemoryJobs:
         self._world = world
         self._jobs: dict[str, Job] = {}
         self._executions: dict[str, dict[int, Execution]] = {}
+        self._remembered: dict[str, Known] = {}
 
-    def accept(self, form: str, body: bytes) -> list[str]:
-        """Accept the jobs of a request body, all or none, and return their ids; raises what a scheduler would."""
-        tasks = {
-            name: TaskDefaults(max_retries=options.max_retries, timeout_s=options.timeout_s)
-            for name, options in DEFINED.options().items()
-        }
-        defaults = Defaults(max_retries=MAX_RETRIES, timeout_s=TIMEOUT_S, tasks=tasks)
+    def accept(self, form: str, body: bytes) -> tuple[list[Job], Inserted]:
+        """Accept the jobs of a request body, all or none: what was asked for, and the answer; raises what a scheduler would."""
+        defaults = Defaults(max_retries=MAX_RETRIES, timeout_s=TIMEOUT_S, tasks=defaults_of(DEFINED.options()))
         first_id = self._world.reserve_ids(body.count(b"{"))
         jobs = parse(form, body, first_id=first_id, idempotency_key=None, now=self._world.now(), defaults=defaults)
-        accepted = dict(self._jobs)
-        job_ids = []
-        for index, job in enumerate(jobs):
-            known = _find_by_key(accepted, job.idempotency_key)
-            if known is not None and not is_same_request(known.request_digest, job.request_digest):
-                at = "" if form == "job" else f"jobs[{index}]"
-                words = f"this idempotency_key was used for job {known.job_id} with a different body"
-                raise Conflict("idempotency_conflict", f"{at}: {words}".lstrip(": "), f"{at}.idempotency_key".lstrip("."))
-            job_ids.append((known or job).job_id)
-            accepted.setdefault(job_ids[-1], job)
-        self._jobs = accepted
-        return job_ids
+        plan = plan_request(jobs, self)
+        if not isinstance(plan, RequestPlan):
+            raise _refusal(plan, form)
+        for holder in plan.unique.dropped:
+            self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
+        self._jobs |= {job.job_id: job for job in plan.unique.fresh}
+        for change in [replacing.change() for replacing in plan.unique.replacing.values()]:
+            self.apply(change)
+        self._remembered |= dict(plan.remembered)
+        return jobs, plan.answer()
+
+    def known(self, key: str) -> Known | None:
+        """See `Lookups`."""
+        job = next((job for job in self if job.idempotency_key == key), None)
+        return self._remembered.get(key) if job is None else Known(job.job_id, job.request_digest)
+
+    def holder(self, key: str) -> Job | None:
+        """See `Lookups`."""
+        return next((job for job in self if job.held_key == key), None)
+
+    def is_stored(self, job_id: str) -> bool:
+        """See `Lookups`."""
+        return job_id in self._jobs
 
     def find(self, job_id: str) -> Job:
         """The job; raises `NotFound`."""
@@ -94,7 +107,14 @@ class InMemoryJobs:
         job = self.find(job_id)
         if not lifecycle.may(job, lifecycle.Verb.RETRY):
             raise Conflict("conflict", f"job {job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
-        return self.apply(lifecycle.retry(job, now=self._world.now()))
+        change = lifecycle.retry(job, now=self._world.now())
+        holder = self.holder(str(change.fields.get("held_key")))
+        if holder is not None and is_held(holder, self._world.now()):
+            words = f"job {holder.job_id} holds the unique key {holder.held_key!r}"
+            raise Conflict("not_unique", words, "job_id", job_id=holder.job_id)
+        if holder is not None:
+            self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
+        return self.apply(change)
 
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._jobs.values()))
@@ -109,5 +129,12 @@ class InMemoryJobs:
         return min(waiting, key=lambda job: job.scheduled_at, default=None)
 
 
-def _find_by_key(jobs: dict[str, Job], key: str | None) -> Job | None:
-    return next((job for job in jobs.values() if key is not None and job.idempotency_key == key), None)
+def _refusal(refused: KeyTaken | NotUnique, form: str) -> Conflict:
+    at = "" if form == "job" else f"jobs[{refused.index}]"
+    if isinstance(refused, KeyTaken):
+        code, field, words = "idempotency_conflict", "idempotency_key", f"was used for job {refused.job_id} with a different body"
+        return Conflict(code, f"{at}: this idempotency_key {words}".lstrip(": "), f"{at}.{field}".lstrip("."))
+    holder = "an earlier job of this request" if refused.job_id is None else f"job {refused.job_id}"
+    details = {} if refused.job_id is None else {"job_id": refused.job_id}
+    words = f"{at}: {holder} holds the unique key {refused.key!r}".lstrip(": ")
+    return Conflict("not_unique", words, f"{at}.unique".lstrip("."), **details)

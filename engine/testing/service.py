@@ -45,15 +45,21 @@ class Service:
                     return view(request, *found.groups())
             raise NotFound("not_found", f"there is nothing at {request.method} {request.url.path}")
         except Rejected as rejected:
-            error = {"code": rejected.code, "message": rejected.message, "field": rejected.field}
+            error = {"code": rejected.code, "message": rejected.message, "field": rejected.field, **rejected.details}
             return httpx.Response(STATUS_OF.get(type(rejected), 400), json={"error": error})
 
     def _create(self, request: httpx.Request) -> httpx.Response:
-        [job_id] = self._jobs.accept("job", request.content)
-        return httpx.Response(201, json={"job_id": job_id, "status": Status.PENDING, "message": "job accepted"})
+        [job], answer = self._jobs.accept("job", request.content)
+        [job_id] = answer.job_ids
+        uniqueness = {} if job.unique_key is None else {"existing": bool(answer.existing)}
+        uniqueness |= {"replaced": True} if answer.replaced else {}
+        told = {"job_id": job_id, "status": self._jobs.find(job_id).status, "message": "job accepted", **uniqueness}
+        return httpx.Response(201 if answer.stored else 200, json=told)
 
     def _create_batch(self, request: httpx.Request) -> httpx.Response:
-        return httpx.Response(201, json={"job_ids": self._jobs.accept("batch", request.content)})
+        jobs, answer = self._jobs.accept("batch", request.content)
+        keys = {"existing": answer.existing, "replaced": answer.replaced} if any(job.unique_key for job in jobs) else {}
+        return httpx.Response(201 if answer.stored or not jobs else 200, json={"job_ids": answer.job_ids, **keys})
 
     def _list(self, request: httpx.Request) -> httpx.Response:
         """All jobs in one page."""

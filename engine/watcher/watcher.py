@@ -1,17 +1,16 @@
-"""Claims due jobs and pushes them to the queue; recovers the jobs of dead owners.
+"""Claims due jobs for the workers that have room for them; recovers the jobs of dead owners.
 
-    wake · next due time · poll                       Room           Pushed
-           └──▶ claim_due (as many as there is room) ◀──── queue ────▶ the claimed jobs are in the queue
-                     └── Push + Reserve ──────────────────▶
+    wake · next due time · poll              Room                        confirmed with the next Room
+           └──▶ claim_due (places at workers) ◀──── queue ────▶ worker     ▲
+                     └── Push: the jobs, begun at their workers ───────────┘
 
-A claim makes jobs `queued` in the store before they are pushed. Until the queue has replied `Pushed`, the watcher keeps the
-tickets: it pushes them again to a new queue, and returns them to the store if no queue appears for long. If the watcher dies
-first, its death is the proof with which another watcher recovers them.
+A claim is one commit in which a job is claimed and begins at a worker that has a free place (`places`); a job that no worker has
+room for waits in the store, in order. If the watcher dies before its push has arrived, the worker returns the job (see
+`worker.arrivals`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
@@ -20,39 +19,28 @@ import msgspec
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.hosts.host_lease import HostLease
-from jobyard.engine.jobs.job import PRIORITIES, Ticket
+from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
-from jobyard.engine.store.hand_back import hand_back
 from jobyard.engine.store.port import Feed, Served, Store
 from jobyard.engine.timestamps import rfc3339
+from jobyard.engine.watcher.deliveries import Deliveries
+from jobyard.engine.watcher.places import Places
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.wire.hub import Envelope, Network, Peer
-from jobyard.engine.wire.messages import (
-    Closed,
-    Json,
-    Message,
-    OwnersDied,
-    Ping,
-    Push,
-    Pushed,
-    Ready,
-    Refused,
-    Reserve,
-    Room,
-    Wake,
-)
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Closed, Json, OwnersDied, Ping, Ready, Refused, Wake
 from jobyard.engine.wire.queue_connector import QueueConnector
+from jobyard.engine.wire.queue_messages import Reserve, Room, Undelivered, Withdrawn
 from jobyard.engine.world import World
 
-BATCH = 500
-NO_ROOM = [0 for _ in PRIORITIES]
 RECONNECT_S = 0.1
-HAND_BACK_AFTER_S = 3.0
 DUE_SLACK_S = 0.0005
 DUE_SPREAD_S = 0.002
+SKIPPED_S = 0.1
+"""How soon jobs that may begin nowhere now, although there is room, are tried again."""
 
 
 class Watcher:
@@ -78,12 +66,12 @@ class Watcher:
         if feed is not None:
             network.watch(feed.fd)
         self._queue: Peer | None = None
-        self._room = NO_ROOM
-        self._unpushed: list[Ticket] = []
-        self._unreachable_since: float | None = None
+        last_chance = max(1, settings.max_lost - 1)
+        self._places = Places(last_chance=last_chance, holds_lost=lambda worker, n: store.holds_lost(worker, at_least=n))
+        self._deliveries = Deliveries(self._places.use)
         self._poll_at = world.monotonic()
         self._look_now = True
-        self._is_more_due = True
+        self._is_more_due = self._has_skipped = False
         self._store_fault: str | None = None
         self._draining = False
         self._started = world.monotonic()
@@ -93,8 +81,8 @@ class Watcher:
 
     @property
     def drained(self) -> bool:
-        """Whether every claim is in the queue or back in the store."""
-        return self._draining and not self._unpushed
+        """Whether every claimed job has been passed on, or is back in the store."""
+        return self._draining and self._deliveries.is_clear
 
     def tick(self, inbox: list[Envelope]) -> float:
         """Handle messages, keep the queue connected, poll, claim and push; returns the time until something is due."""
@@ -104,6 +92,7 @@ class Watcher:
         try:
             self._host_lease.renew()
             self._poll()
+            self._give_back()
             self._claim()
             sleep_s = self._sleep_s()
         except StoreUnavailable as fault:
@@ -114,8 +103,11 @@ class Watcher:
         return sleep_s
 
     def drain(self) -> None:
-        """Claim nothing more; claimed jobs go to the queue or back to the store."""
+        """Claim nothing more; the places go back to the queue, whose reply confirms what is on its way."""
         self._draining = True
+        self._places.clear()
+        if self._queue is not None:
+            self._queue.send(Reserve(owner=self._owner, is_last=True))
 
     def close(self) -> None:
         """See `Role`."""
@@ -123,13 +115,15 @@ class Watcher:
 
     def _read(self, envelope: Envelope) -> None:
         match envelope.message:
-            case Room(granted=granted):
-                self._room = granted
+            case Room(granted=granted, pushes=pushes, costs=costs):
+                self._deliveries.confirm(pushes)
+                if not self._draining:
+                    self._places.grant(granted, costs)
                 self._look_now = self._look_now or self._is_more_due
-            case Pushed():
-                self._counts["jobs_queued"] += len(self._unpushed)
-                self._last_queued_time = self._world.now()
-                self._unpushed = []
+            case Withdrawn(owner=worker):
+                self._places.withdraw(worker)
+            case Undelivered(leases=leases):
+                self._deliveries.note_undelivered(leases)
             case Wake():
                 self._look_now = True
             case Ready() if self._feed is not None:
@@ -148,33 +142,22 @@ class Watcher:
     def _reach_queue(self) -> None:
         if self._queue is not None:
             return
-        self._room = NO_ROOM
+        self._places.clear()
         self._queue = self._connector.connect()
+        if self._queue is not None:
+            self._reserve()
+            self._deliveries.push_again(self._queue)
+
+    def _reserve(self, least: int = 0) -> None:
+        """Have places at hand; or, if a job is due that takes `least` units and has no room here, get everything that is free.
+
+        Parts of slots that remain here then go back, so that the queue can join them.
+        """
         if self._queue is None:
-            self._unreachable_since = self._unreachable_since or self._world.monotonic()
-            self._hand_back()
             return
-        self._unreachable_since = None
-        if self._unpushed:
-            self._queue.send(Push(tickets=self._unpushed))
-        self._reserve()
-
-    def _reserve(self) -> None:
-        if self._queue is not None and not self._draining:
-            self._queue.send(Reserve(wanted=[BATCH for _ in PRIORITIES]))
-
-    def _hand_back(self) -> None:
-        """After too long without a queue, the claimed jobs become pending again, so that a host with a queue can claim them."""
-        assert self._unreachable_since is not None
-        waited_s = self._world.monotonic() - self._unreachable_since
-        if not self._unpushed or (waited_s < HAND_BACK_AFTER_S and not self._draining):
-            return
-        try:
-            jobs = hand_back(self._store, self._unpushed, now=self._world.now(), max_lost=self._settings.max_lost)
-        except StoreUnavailable:
-            return
-        self._log.warning("claims_handed_back", jobs=jobs, reason="no queue")
-        self._unpushed = []
+        if least:
+            self._places.clear()
+        self._queue.send(Reserve(owner=self._owner, least=least, is_last=self._draining))
 
     # ---- the store
 
@@ -188,39 +171,69 @@ class Watcher:
         self._retention.purge()
         self._look_now = True
 
+    def _give_back(self) -> None:
+        returned = self._deliveries.give_back(self._store, self._world.now())
+        if returned:
+            self._log.warning("claims_returned", jobs=returned, reason="their worker is gone")
+            self._look_now = True
+
     def _claim(self) -> None:
-        if self._draining or self._unpushed or self._queue is None or not self._look_now or not any(self._room):
+        """Begin what is due at the workers that have room, in one commit; ask for more room if more may be due."""
+        if self._draining or self._queue is None or not self._look_now or self._host_lease.is_lost:
             return
-        if self._host_lease.is_lost:
+        self._look_now = self._has_skipped = False
+        allocation = self._places.allocation()
+        least = allocation.smallest
+        if not allocation.most:
+            self._is_more_due = self._is_anything_due()
+        else:
+            claimed = self._store.claim_due(
+                owner=self._owner, now=self._world.now(), lease_s=self._settings.lease_s, allocation=allocation,
+                served=self._served(),
+            )  # fmt: skip
+            self._counts["claim_conflicts"] += claimed.conflicts
+            self._look_now, self._has_skipped = allocation.is_batch_full, allocation.has_skipped
+            self._is_more_due = not self._look_now and not allocation.most
+            least = allocation.lacking or least
+            self._push(claimed.jobs, self._queue)
+        if self._is_more_due:  # each time: watchers that hold places are woken for it, once for each such message
+            self._reserve(least)
+        elif self._places.is_low:
+            self._reserve()
+
+    def _push(self, jobs: list[Job], queue: Peer) -> None:
+        if not jobs:
             return
-        claimed = self._store.claim_due(owner=self._owner, now=self._world.now(), limits=self._room, served=self._served())
-        self._look_now = False
-        self._is_more_due = _is_any_used_up(self._room, claimed.tickets)
-        self._counts["claim_conflicts"] += claimed.conflicts
-        if not claimed.tickets:
-            return
-        self._counts["jobs_claimed"] += len(claimed.tickets)
-        self._last_claim_time = self._world.now()
+        self._counts["jobs_claimed"] += len(jobs)
+        self._counts["jobs_queued"] += len(jobs)
+        self._last_claim_time = self._last_queued_time = self._world.now()
         if self._log.is_debug:
-            for ticket in claimed.tickets:
-                self._log.debug("job_claimed", job_id=ticket.job_id, epoch=ticket.epoch)
-        self._unpushed = claimed.tickets
-        self._room = NO_ROOM
-        self._queue.send(Push(tickets=claimed.tickets))
-        self._reserve()
+            for job in jobs:
+                self._log.debug("job_claimed", job_id=job.job_id, epoch=job.epoch, worker=job.locked_by)
+        self._deliveries.push(jobs, queue)
+
+    def _is_anything_due(self) -> bool:
+        next_due = self._store.next_due(served=self._served())
+        return next_due is not None and next_due <= self._world.now()
 
     def _sleep_s(self) -> float:
         if self._draining or self._queue is None:
             return RECONNECT_S
         now_s = self._world.monotonic()
         until_poll_s = max(0.0, min(self._poll_at, self._host_lease.next_at()) - now_s)
-        if self._unpushed or not any(self._room):
-            return until_poll_s  # Pushed or Room wakes this watcher
-        next_due = self._store.next_due(limits=self._room, served=self._served())
+        if self._host_lease.is_lost:
+            return until_poll_s
+        if self._look_now:
+            return 0.0
+        if self._is_more_due:
+            return until_poll_s  # Room wakes this watcher
+        next_due = self._store.next_due(served=self._served())
         if next_due is None:
             return until_poll_s
         until_due_s = (next_due - self._world.now()).total_seconds() + DUE_SLACK_S
-        if until_due_s > 0:
+        if self._has_skipped:
+            until_due_s = max(until_due_s, SKIPPED_S)
+        elif until_due_s > 0:
             until_due_s += self._world.jitter(DUE_SPREAD_S)  # otherwise all watchers would wake at once, and one suffices
         self._look_now = until_due_s <= until_poll_s
         return max(0.0, min(until_poll_s, until_due_s))
@@ -253,9 +266,3 @@ class Watcher:
             counts={"stale_writes": self._recovery.stale_writes, "recovered": self._recovery.jobs_recovered},
             attempts=self._recovery.attempts_lost,
         )  # fmt: skip
-
-
-def _is_any_used_up(room: list[int], tickets: list[Ticket]) -> bool:
-    """Whether the claim used up the room of some priority, so that more of it may be due; jobs due later cause a wake-up."""
-    taken = Counter(ticket.priority for ticket in tickets)
-    return any(count >= room[priority] for priority, count in taken.items())

@@ -11,9 +11,8 @@ from datetime import datetime
 import msgspec
 
 from jobyard.engine.jobs.job import Job, Status
-from jobyard.engine.jobs.owners import parse_owner
 
-WAITING = (Status.PENDING, Status.CLAIMED, Status.QUEUED)
+WAITING = (Status.BLOCKED, Status.PENDING, Status.CLAIMED, Status.QUEUED)
 
 
 class WorkerSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,24 +25,12 @@ class WorkerSeen(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None = None
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """The job's place in this host's queue: `ready` with `ahead` jobs before it, `leased` by a worker, or None if it is not there.
-
-    `waiting`: the number of ready jobs of each priority 0 to 9.
-    """
-
-    state: str | None = None
-    leased_by: str | None = None
-    ahead: int = 0
-    waiting: tuple[int, ...] = (0,) * 10
-
-
 class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
-    """This host as its front sees it. `watchers`: how many are reachable. `place`: None if the queue is unreachable."""
+    """This host as its front sees it. `watchers`, `queues`: how many are reachable."""
 
     watchers: int = 0
+    queues: int = 0
     workers: tuple[WorkerSeen, ...] = ()
-    place: Place | None = None
 
 
 class HostSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,12 +88,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         return self.job is not None and self.is_waiting and self.job.scheduled_at <= self.now
 
     @property
-    def is_elsewhere(self) -> bool:
-        """Whether another host holds the job."""
-        holder = self.job.holder if self.job is not None else None
-        return holder is not None and parse_owner(holder).boot != self.boot
-
-    @property
     def is_served_here(self) -> bool:
         """Whether this host would run the job."""
         return self.job is not None and any(host.is_here and host.serves(self.job) for host in self.hosts)
@@ -114,7 +95,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def needs_us(self) -> bool:
         """Whether, as far as is known, only this host can run the job."""
-        if self.job is None or not self.is_waiting or self.is_elsewhere:
+        if self.job is None or not self.is_waiting:
             return self.job is None
         others = (host for host in self.hosts if not host.is_here and host.is_alive)
-        return self.job.holder is not None or not any(host.serves(self.job) for host in others)
+        return not any(host.serves(self.job) for host in others)

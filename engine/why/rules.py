@@ -43,8 +43,6 @@ class Code(StrEnum):
     LAST_CHANCE = "last_chance"
     JOBS_AHEAD = "jobs_ahead"
     SLOTS_BUSY = "slots_busy"
-    HANDED_OUT = "handed_out"
-    ELSEWHERE = "elsewhere"
     ABOUT_TO_START = "about_to_start"
 
 
@@ -193,7 +191,7 @@ def _no_watcher(facts: Facts) -> Reason | None:
 
 
 def _no_queue(facts: Facts) -> Reason | None:
-    if not facts.needs_us or facts.report.place is not None:
+    if not facts.needs_us or facts.report.queues:
         return None
     return Reason(code=Code.NO_QUEUE, message="the queue is not reachable on this host: workers receive no jobs")
 
@@ -223,14 +221,8 @@ def _last_chance(facts: Facts) -> Reason | None:
 
 
 def _jobs_ahead(facts: Facts) -> Reason | None:
-    job, place = facts.job, facts.report.place
-    if job is None or not facts.is_due or facts.is_elsewhere:
-        return None
-    if job.status is Status.PENDING:
-        ahead = facts.ahead + sum(place.waiting[job.priority :] if place is not None and facts.is_served_here else ())
-    else:
-        ahead = place.ahead if place is not None else 0
-    if not ahead:
+    ahead = facts.ahead
+    if not facts.is_due or not ahead:
         return None
     many = f"{ahead:,}" if facts.is_exact else f"more than {ahead:,}"
     words = f"{many} {'job comes' if ahead == 1 and facts.is_exact else 'jobs come'} first: of higher priority, or due earlier"
@@ -240,28 +232,11 @@ def _jobs_ahead(facts: Facts) -> Reason | None:
 def _slots_busy(facts: Facts) -> Reason | None:
     workers = facts.report.workers
     slots, busy = sum(worker.slots for worker in workers), sum(worker.busy for worker in workers)
-    if not facts.is_due or facts.is_elsewhere or not facts.is_served_here or not slots or busy < slots:
+    if not facts.is_due or not facts.is_served_here or not slots or busy < slots:
         return None
     longest_s = max(worker.longest_s for worker in workers)
     words = f"all {slots} slots of this host are busy, the longest for {in_words(longest_s)}"
     return Reason(code=Code.SLOTS_BUSY, message=words, facts={"slots": slots, "longest_s": round(longest_s, 3)})
-
-
-def _handed_out(facts: Facts) -> Reason | None:
-    place = facts.report.place
-    if not facts.is_waiting or place is None or place.state != "leased":
-        return None
-    words = f"{place.leased_by} has leased it and starts it as soon as it can"
-    return Reason(code=Code.HANDED_OUT, message=words, facts={"worker": place.leased_by})
-
-
-def _other_hosts(facts: Facts) -> Reason | None:
-    job = facts.job
-    if job is None or job.holder is None or not facts.is_waiting or not facts.is_elsewhere:
-        return None
-    host = parse_owner(job.holder).host
-    words = f"host {host} has had it in its queue for {_since(facts, job.queued_at)}; ask that host for details"
-    return Reason(code=Code.ELSEWHERE, message=words, facts={"host": host})
 
 
 def _about_to_start() -> Reason:
@@ -270,7 +245,7 @@ def _about_to_start() -> Reason:
 
 RULES: tuple[Callable[[Facts], Reason | None], ...] = (
     _database, _ended, _cancel_requested, _running, _host_silent, _retry_wait, _scheduled, _task_not_served, _queue_not_served,
-    _no_watcher, _no_queue, _no_worker, _no_template, _last_chance, _jobs_ahead, _slots_busy, _handed_out, _other_hosts,
+    _no_watcher, _no_queue, _no_worker, _no_template, _last_chance, _jobs_ahead, _slots_busy,
 )  # fmt: skip
 """In order of presentation."""
 

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from math import ceil
 
 from jobyard.engine.wire.frames import Damaged, Unframer, frame
-from jobyard.engine.wire.messages import Begun, Message
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Begun
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from jobyard.engine.wire.messages import MESSAGES, Message
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import MESSAGES
 
 MAX_FRAME_BYTES = 48 << 20
 """Larger than the largest request body with its envelope; checked before the body is read."""

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged, Unframer, decode, encode, frame
-from jobyard.engine.wire.messages import Closed, Message, Ready
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Closed, Ready
 from jobyard.engine.wire.run_dir import RunDir
 
 READ_BYTES = 1 << 18

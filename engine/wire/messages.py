@@ -7,26 +7,37 @@ poll would find anyway.
 
     front ─ Submit Find List … ─▶ scheduler            front ─ Ping ─▶ every component
     scheduler, worker ─ Wake (hint) ─▶ watcher         supervisor ─ OwnersDied (hint) ─▶ watcher
-    scheduler ─ CancelAsked (hint) ─▶ worker, queue    worker ─ Run ─▶ executor ─ Done Progressed ─▶ worker
+    scheduler ─ CancelAsked (hint) ─▶ worker           worker ─ Run ─▶ executor ─ Done Progressed ─▶ worker
 
-    watcher ─ Reserve ─▶ queue ─ Room ─▶ watcher       worker ─ Want ─▶ queue ─ Leased ─▶ worker
-    watcher ─ Push ────▶ queue ─ Pushed ▶ watcher      worker ─ Extend Ack Release ─▶ queue
+    worker ── Want ─────▶ queue                        what it can take
+    watcher ─ Reserve ──▶ queue ─ Room Withdrawn ─▶ watcher
+    watcher ─ Push ─────▶ queue ─ Leased ─▶ worker     the claimed jobs, which have begun in the store
+                          queue ─ Undelivered ─▶ watcher, WatcherGone ─▶ worker, Wake ─▶ watcher
+    worker ── Extend Ack Release ─▶ queue              until the lease is over
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-import msgspec
-
-from jobyard.engine.jobs.job import JobFilter, Outcome, Output, Ticket
+from jobyard.engine.jobs.job import JobFilter, Outcome, Output
 from jobyard.engine.jobs.lifecycle import Verb
 from jobyard.engine.why.facts import ProcessReport
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """Base class of everything that is sent between processes."""
-
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.queue_messages import (
+    Ack,
+    Extend,
+    Leased,
+    Push,
+    Release,
+    Reserve,
+    Room,
+    Undelivered,
+    Want,
+    WatcherGone,
+    Withdrawn,
+)
 
 # ---- requests to a scheduler -------------------------------------------------------------------------------------
 
@@ -138,14 +149,8 @@ class Ping(Message, frozen=True):
     """Check a component's health; the reply is `Json` (an object of details) or `Refused` with the problem."""
 
 
-class GetPlace(Message, frozen=True):
-    """→ queue: get the place of a job in the queue; the reply is `Json` (a `Place`)."""
-
-    job_id: str
-
-
 class GetItems(Message, frozen=True):
-    """Get the contents of the queue, in the order of handing out; the reply is `Json` (an object)."""
+    """Get what is leased, and what is due, in the order of handing out; the reply is `Json` (an object)."""
 
     limit: int = 100
 
@@ -161,10 +166,16 @@ class GetOutput(Message, frozen=True):
 
 
 class Accepted(Message, frozen=True):
-    """The jobs are stored and on disk; `repeated` of them already existed, by their idempotency keys."""
+    """The jobs are stored and on disk; `repeated` of them already existed, by their idempotency keys.
+
+    `existing`: the indexes of those that stand for another job, by their unique keys, None when no job has such a key; `replaced`:
+    those among them that brought it newer data.
+    """
 
     job_ids: list[str]
     repeated: int = 0
+    existing: tuple[int, ...] | None = None
+    replaced: tuple[int, ...] = ()
 
 
 class Begun(Message, frozen=True):
@@ -202,78 +213,22 @@ class Ended(Message, frozen=True):
 
 
 class Refused(Message, frozen=True):
-    """An error as defined in `errors`. `temporary` with `retry_after_s`: the same request may succeed later."""
+    """An error as defined in `errors`; `details` are further fields of its JSON object.
+
+    `temporary` with `retry_after_s`: the same request may succeed later.
+    """
 
     code: str
     message: str
     field: str | None = None
     retry_after_s: int | None = None
+    details: dict[str, Any] = {}
 
 
 class Replied(Message, frozen=True):
     """Replies, by number, to some of the `Submits` received on this connection, in any order."""
 
     replies: list[tuple[int, Accepted | Begun | Expired | Refused]]
-
-
-# ---- the queue ------------------------------------------------------------------------------------------------------
-
-
-class Reserve(Message, frozen=True):
-    """Watcher → queue: reserve room for up to this many tickets of each priority 0 to 9. Replaces an earlier reservation."""
-
-    wanted: list[int]
-
-
-class Room(Message, frozen=True):
-    """Queue → watcher: this many of each priority may be pushed; also sent unprompted when room opens after a partial grant."""
-
-    granted: list[int]
-
-
-class Push(Message, frozen=True):
-    """Watcher → queue: these jobs are queued in the store. Idempotent by (`job_id`, `epoch`); uses up the reservation."""
-
-    tickets: list[Ticket]
-
-
-class Pushed(Message, frozen=True):
-    """Queue → watcher: every ticket of the last `Push` is in the queue (`known`: how many it already had)."""
-
-    taken: int
-    known: int
-
-
-class Want(Message, frozen=True):
-    """Worker → queue: send up to this many tickets once there are any. Replaces an earlier request; 0 withdraws it."""
-
-    count: int
-    worker: str
-
-
-class Leased(Message, frozen=True):
-    """Queue → worker: these tickets are leased to you."""
-
-    tickets: list[Ticket]
-    lease_s: float
-
-
-class Extend(Message, frozen=True):
-    """Worker → queue: extend these leases, each a job_id and its ticket's epoch."""
-
-    leases: list[tuple[str, int]]
-
-
-class Ack(Message, frozen=True):
-    """Worker → queue: finished with these (job_id, epoch), whatever the outcome."""
-
-    leases: list[tuple[str, int]]
-
-
-class Release(Message, frozen=True):
-    """Worker → queue: these (job_id, epoch) were not started and are returned."""
-
-    leases: list[tuple[str, int]]
 
 
 # ---- hints ------------------------------------------------------------------------------------------------------------
@@ -286,10 +241,7 @@ class Wake(Message, frozen=True):
 
 
 class CancelAsked(Message, frozen=True):
-    """→ worker, queue: cancellation of this job was requested at this epoch; tickets of earlier epochs are void.
-
-    The hint may arrive late, after the job was retried and queued again.
-    """
+    """→ worker: cancellation of this job was requested at this epoch."""
 
     job_id: str
     epoch: int
@@ -351,8 +303,9 @@ class Ready(Message, frozen=True):
 
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
-    | ListOutputs | Explain | GetPlace | GetOutput | Outputs | OutputNow | Ping | GetItems
+    | ListOutputs | Explain | GetOutput | Outputs | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
-    | Push | Pushed | Want | Leased | Extend | Ack | Release | Wake | CancelAsked | OwnersDied | Run | Done | Progressed
+    | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
+    | Run | Done | Progressed
 )  # fmt: skip
 """Every message that may be decoded; `Closed` and `Ready` are never sent."""

@@ -1,8 +1,8 @@
-"""How an attempt is ended before it ends by itself: asked, told, killed; and what its end is then called.
+"""Ends attempts that must not continue: an exception in the task, then SIGTERM, then SIGKILL; and decides their outcome.
 
-Only an exception names its attempt; whoever ends a child ends what the child is at. As far as we know that is the slot's current
-attempt; but its report may be on its way and the child at a later one already. So, before a child is ended, what it has not read
-is taken back, and what is left behind the current attempt is released: whichever of them the child's end hits, it costs no retry.
+Only the exception names its attempt; a signal ends whatever the executor runs. As far as is known that is the slot's current
+attempt, but its report may be on its way while the executor runs a later one. So before an executor is ended, what it has not read
+is taken back, and what it may have begun after the current attempt is released: none of these uses up a retry.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Deadlines:
         self._drain_s = drain_s
 
     def begin_end(self, attempt: Attempt, ending: ExecutionStatus) -> None:
-        """It must end, for this reason; the first reason stays."""
+        """The attempt must end, for this reason; the first reason counts."""
         if attempt.ending is None:
             attempt.ending = ending
             attempt.next_step_at = self._world.monotonic()
 
     def look(self, attempt: Attempt, *, draining_since: float | None) -> None:
-        """See whether the attempt that a slot runs must end now."""
+        """Check whether the attempt that a slot runs must end now."""
         now = self._world.monotonic()
         is_over = draining_since is not None and now >= draining_since + self._drain_s
         if is_over and attempt.ending is None and attempt.crash is None:
@@ -41,7 +41,7 @@ class Deadlines:
             self.begin_end(attempt, ExecutionStatus.TIMEOUT)
 
     def step(self, slot: Slot, attempt: Attempt) -> None:
-        """Do what is due to the attempt that a slot runs; what the child has not read was taken back."""
+        """Take the next step of ending the attempt that a slot runs; what the executor has not read was taken back before."""
         now = self._world.monotonic()
         if attempt.ending is None or now < attempt.next_step_at:
             return
@@ -52,7 +52,7 @@ class Deadlines:
         attempt.next_step_at = now + GRACE_S
 
     def spare_others(self, slot: Slot) -> None:
-        """The child is ended for what its current attempt does."""
+        """The executor is ended because of its current attempt: release the others, without using up a retry."""
         for attempt in slot.attempts:
             if attempt is not slot.current:
                 self._release(attempt, "handed back: its process was ended for another job")
@@ -64,7 +64,7 @@ class Deadlines:
         return min(self._ends_at(attempt), NEVER if draining_since is None else draining_since + self._drain_s)
 
     def outcome_of(self, attempt: Attempt, told: Outcome) -> Outcome:
-        """What its end is called, given what the child said or died of."""
+        """The outcome of an attempt, given what the executor reported or how it died."""
         if attempt.ending is ExecutionStatus.TIMEOUT:
             late = f"timed out after {attempt.job.timeout_s:g} s"
             return Outcome(status=ExecutionStatus.TIMEOUT, error=late, traceback=told.traceback)
@@ -74,7 +74,7 @@ class Deadlines:
         return Outcome(status=attempt.ending, error=words, traceback=told.traceback)
 
     def _release(self, attempt: Attempt, why: str) -> None:
-        """Ended at once, and free of charge, unless it ends for another reason anyhow."""
+        """End it at once, without using up a retry, unless it already ends for another reason."""
         if attempt.ending is None and attempt.crash is None:
             attempt.ending, attempt.crash = ExecutionStatus.RELEASED, why
             attempt.step, attempt.next_step_at = len(STEPS) - 1, self._world.monotonic()
@@ -91,7 +91,7 @@ STEPS = (
 
 
 def death_words(status: int | None) -> str:
-    """What a child died of, in words."""
+    """How an executor died, in words."""
     if status is None:
         return "its process ended before it reported a result"
     if status >= 0:

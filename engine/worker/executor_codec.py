@@ -1,4 +1,4 @@
-"""A worker's side of `executor.messages`: runs become packets, what stands on the stream becomes `Done` and `Progressed`."""
+"""The worker's side of `executor.messages`: encodes runs as packets, decodes the stream into `Done` and `Progressed`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import msgspec
 
 from jobyard.engine.jobs.job import ExecutionStatus, Outcome
 from jobyard.engine.wire.frames import Damaged
-from jobyard.engine.wire.messages import Done, Message, Progressed, Run
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Done, Progressed, Run
 
 
 class _Head(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """The first line of a `Run`: its fields in their order."""
+    """The first line of a `Run`: its fields in order."""
 
     job_id: str
     attempt: int
@@ -46,19 +47,19 @@ _head_decoder = msgspec.json.Decoder(_Head)
 
 
 def encode_run(run: Run) -> bytes:
-    """One line, and the payload as it is stored."""
+    """One line of fields, then the payload as it is stored."""
     head = _Head(run.job_id, run.attempt, run.epoch, run.retry_count, run.task, run.timeout_s, run.is_behind)
     return _encoder.encode(head) + b"\n" + run.payload
 
 
 def run_id(packet: bytes) -> tuple[str, int]:
-    """Job and attempt of what `encode_run` made this of."""
+    """The (job_id, attempt) of an encoded run."""
     head = _head_decoder.decode(packet.partition(b"\n")[0])
     return head.job_id, head.attempt
 
 
 def decode_report(body: bytes | bytearray | memoryview) -> Message:
-    """What an executor says; raises `Damaged`."""
+    """Decode an executor's report; raises `Damaged`."""
     head, _, result = bytes(body).partition(b"\n")
     try:
         told = _decoder.decode(head)

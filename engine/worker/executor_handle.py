@@ -1,10 +1,10 @@
-"""A worker's hold on one executor: hand it jobs, take back what it has not read, end it; the template forks and reaps it.
+"""The worker's side of one executor: sends it jobs, takes back what it has not read, ends it. The template forks and reaps it.
 
-    Spawn sent ── Spawned ──▶ lives ── its pidfd says that it ended ── Ended (how) ──▶ dead
-        │  NotSpawned, or no answer in time ──▶ dead, never lived
-        └──────────────── the template is gone ──▶ dead once its pidfd says so: its job is lost, not failed
+    Spawn sent ── Spawned ──▶ runs ── its pidfd shows that it exited ── Ended (exit status) ──▶ dead
+        │  NotSpawned, or no answer in time ──▶ dead, never ran
+        └──────────────── the template has died ──▶ dead once its pidfd shows so: its job is lost, not failed
 
-Jobs that are handed to it before it lives wait here, so that nobody else has them when it never does.
+Jobs that are sent before it runs wait here, so that no other process has them if it never does.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ MAX_REPORT_BYTES = 4 << 20
 OUTPUT_READ_BYTES = 1 << 18
 """More than a pipe holds: one read takes all that was printed before it."""
 SPAWN_S = 3.0
-"""The longest that a template may take to fork it, and to tell how it ended."""
+"""The longest time that a template may take to fork an executor, and to report how it ended."""
 NEVER = float("inf")
 
 
 class ExecutorHandle:
-    """See the module. Raises `OSError` when there are no descriptors for it."""
+    """See the module. Raises `OSError` if there are no file descriptors left."""
 
     def __init__(self, number: int, *, world: World, network: Network) -> None:
         self.number = number
@@ -58,17 +58,17 @@ class ExecutorHandle:
         self.peer: Peer = network.adopt(outbox, MAX_REPORT_BYTES, decode_report)
         network.watch(self.output_fd)
 
-    # ---- its birth
+    # ---- start
 
     @property
     def far_descriptors(self) -> tuple[int, int, int, int]:
-        """The executor's own, in the order of `Spawn`."""
+        """The descriptors that the executor gets, in the order of `Spawn`."""
         assert self._far_ends is not None
         outbox, output, page = self._far_ends
         return self._far_inbox.fileno(), outbox.fileno(), output, page
 
     def close_far_ends(self) -> None:
-        """They are on their way; only that of the inbox stays here, to take back by."""
+        """The descriptors have been sent; only the inbox stays open here, so that unread jobs can be taken back."""
         if self._far_ends is not None:
             outbox, output, page = self._far_ends
             self._far_ends = None
@@ -82,7 +82,7 @@ class ExecutorHandle:
         return self.pid > 0
 
     def note_spawned(self, pid: int, pid_fd: int) -> None:
-        """It lives; what has waited for it goes to it."""
+        """The executor was forked; send it the jobs that waited for it."""
         self.pid, self.pid_fd = pid, pid_fd
         self._overdue_at = NEVER
         self._network.watch(pid_fd)
@@ -90,20 +90,20 @@ class ExecutorHandle:
             self._waiting.popleft()
 
     def note_not_spawned(self) -> None:
-        """It never will."""
+        """The executor could not be forked, and never will be."""
         self.is_dead = True
 
-    # ---- its jobs
+    # ---- jobs
 
     def send(self, run: Run) -> bool:
-        """Hand it a job; False when it has too much unread, or is gone (its pidfd will tell)."""
+        """Send it a job; False if it has too much unread, or has exited (which its pidfd shows)."""
         if self.has_lived:
             return self._send(run)
         self._waiting.append(run)
         return not self.is_dead
 
     def take_back(self) -> set[tuple[str, int]]:
-        """Job and attempt of what it has not begun to read; nobody runs it now."""
+        """Take back the jobs that it has not read: their (job_id, attempt). No process runs them now."""
         unread = {(run.job_id, run.attempt) for run in self._waiting}
         self._waiting.clear()
         while (packet := receive_packet(self._far_inbox, wait=False)) is not None:
@@ -111,40 +111,40 @@ class ExecutorHandle:
         return unread
 
     def interrupt(self, why: Why, job_id: str, attempt: int) -> None:
-        """Raise an exception in its task, if that is what it runs."""
+        """Raise an exception in its task, if it runs this attempt."""
         self._page.ask(why, job_id, attempt)
         self._signal(signal.SIGUSR1)
 
     def terminate(self) -> None:
-        """Ask it and all that it started to leave."""
+        """Send SIGTERM to it and everything that it started."""
         self._signal(signal.SIGTERM, to_group=True)
 
     def kill(self) -> None:
-        """End it; the template ends its group."""
+        """Kill it; the template kills the rest of its process group."""
         self._signal(signal.SIGKILL)
 
     def dismiss(self) -> None:
-        """Let it leave once it has done what it has read; nothing can be handed to it or taken back any more."""
+        """Let it exit once it has finished what it has read; nothing can be sent or taken back any more."""
         self._inbox.close()
 
     def read_output(self) -> bytes:
-        """What was printed since the last look."""
+        """What was printed since the last call."""
         try:
             printed = os.read(self.output_fd, OUTPUT_READ_BYTES)
         except OSError:  # nothing
             return b""
         if not printed:
-            self._network.forget(self.output_fd)  # everybody has closed it, and it would be readable for ever
+            self._network.forget(self.output_fd)  # every writer has closed it, and it would be readable for ever
         return printed
 
     def memory(self) -> int:
-        """Bytes that it holds."""
+        """The memory that it uses, in bytes."""
         return self._world.memory_of(self.pid) if self.has_lived else 0
 
-    # ---- its end
+    # ---- end
 
     def note_exit(self) -> None:
-        """Its pidfd says that it has ended."""
+        """Its pidfd shows that it has exited."""
         self._network.forget(self.pid_fd)
         self.has_exited = True
         self._overdue_at = self._world.monotonic() + SPAWN_S
@@ -155,22 +155,22 @@ class ExecutorHandle:
         self.status, self.is_dead = status, True
 
     def note_template_gone(self) -> None:
-        """With it went whoever could tell how this one ends, which it does now."""
+        """The template has died, so the exit status will never be known; the executor exits with its template."""
         self._template_is_gone = True
         self.kill()
         self._see_whether_dead()
 
     def note_time(self) -> None:
-        """The template may hang, and tell nothing."""
+        """The template may hang and report nothing: give up after a while."""
         if self._world.monotonic() >= self._overdue_at:
             self.is_dead = True
 
     def next_look_at(self) -> float:
-        """When `note_time` has something to do."""
+        """When `note_time` has something to do, in monotonic seconds."""
         return NEVER if self.is_dead else self._overdue_at
 
     def reap(self) -> None:
-        """Let go of everything."""
+        """Close all descriptors."""
         if self.pid_fd >= 0:
             self._network.forget(self.pid_fd)
             os.close(self.pid_fd)

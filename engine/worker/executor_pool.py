@@ -1,12 +1,12 @@
-"""All executors of a worker: has as many forked as jobs run at once, hands attempts to them, and brings every attempt to an end.
+"""All executors of a worker: forks as many as jobs run at once, sends them attempts, and brings every attempt to an end.
 
     hand ──▶ slot ──▶ Done ──────────────▶ Ended
-              │  ├──▶ death of the child ─▶ Ended (crashed)
-              │  └──▶ death of the template ─▶ Ended (lost)
-              └── taken back unread (stuck behind a long one, or its child ends) ──▶ homeless ──▶ another slot, or Ended (released)
+              │  ├──▶ the executor dies ─▶ Ended (crashed)
+              │  └──▶ the template dies ─▶ Ended (lost)
+              └── taken back unread (behind a long one, or its executor ends) ──▶ unplaced ──▶ another slot, or Ended (unstarted)
 
-One more executor is kept warm than is busy with jobs that are not short; those beyond that leave after a while without work.
-What has ended is collected by the worker, which settles it in the store. Nothing here knows the store or the queue.
+One more executor is kept warm than is busy with jobs that are not short; further ones exit after a while without work. The worker
+collects what has ended and settles it in the store. Nothing here knows the store or the queue.
 """
 
 from __future__ import annotations
@@ -16,43 +16,44 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from jobyard.engine.config import Settings
-from jobyard.engine.jobs.job import ExecutionStatus, Outcome, Output, Progress
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Output, Progress
 from jobyard.engine.logs import Log
 from jobyard.engine.wire.hub import Peer
 from jobyard.engine.wire.messages import Done, Progressed
 from jobyard.engine.worker.deadlines import Deadlines, death_words
 from jobyard.engine.worker.duration_estimates import DurationEstimates
-from jobyard.engine.worker.slot import LONG_S, Attempt, Slot
+from jobyard.engine.worker.slot import LONG_S, Attempt, Key, Slot
 from jobyard.engine.worker.slot_allocator import SlotAllocator
 from jobyard.engine.worker.template_client import TemplateClient
 from jobyard.engine.world import World
 
-UNPLACED_S = 0.1
+UNPLACED_S = 0.5
+"""How long an attempt may wait for a slot before it is returned to the store."""
 WITHOUT_TEMPLATE_S = 3.0
-"""A new template is soon there."""
+"""How long an attempt may wait while no template is connected; a new one usually starts sooner."""
 BROKEN_OFF_S = 0.2
 MEMORY_LOOK_S = 0.5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 WARM_S = 10.0
-"""How long an executor without work stays, if it is not the last one."""
+"""How long an idle executor is kept, unless it is the last one."""
 LEAVE_S = 5.0
-"""How long one may take to leave, `on_child_stop` included."""
+"""How long an executor may take to exit, `on_child_stop` included."""
 SUSPECT_AFTER = 3
-"""Failures in a row of one child, of tasks that succeed elsewhere."""
+"""An executor is replaced after this many failures in a row of tasks that succeed in other executors."""
 STILLBORN_SHOWN = 3
 LOST = "the template process that its executor was forked from died"
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt and what came of it, waiting to be settled."""
+    """An attempt that waits to be settled, and its outcome; None if its task never started."""
 
     attempt: Attempt
-    outcome: Outcome
+    outcome: Outcome | None
 
 
 class ExecutorPool:
-    """The children and what they have."""
+    """The executors of one worker and their attempts."""
 
     def __init__(self, *, settings: Settings, world: World, log: Log, templates: TemplateClient) -> None:
         self._settings = settings
@@ -71,55 +72,62 @@ class ExecutorPool:
         self.slots: list[Slot] = []
 
     @property
-    def has_unplaced(self) -> bool:
-        """Whether attempts wait here for a slot; they come before any new ones."""
-        return bool(self._unplaced)
-
-    @property
     def is_empty(self) -> bool:
-        """Whether every child has left after `drain`, and nothing waits."""
+        """Whether every executor has exited after `drain`, and nothing waits."""
         return not self.slots and not self._unplaced and not self._ended
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything runs, or may."""
+        """Whether anything runs or waits to run."""
         return bool(self._unplaced) or any(slot.attempts for slot in self.slots)
 
     @property
     def fault(self) -> str | None:
-        """Why no jobs can run here, for people."""
+        """Why no jobs can run here, in words; None if they can."""
         if self._stillborn >= STILLBORN_SHOWN:
             return f"the last {self._stillborn} executors ended before their first job; the log has what they printed"
         return self._templates.fault
 
     def seats(self) -> SlotAllocator:
-        """Who may be handed how many now."""
+        """How many attempts each slot can take now."""
         limit = self._settings.max_jobs_per_child
         now = self._world.monotonic()
         return SlotAllocator(self.slots, self._durations, now=now, max_jobs_per_child=limit, spare=self._spare())
 
-    def is_short(self, task: str) -> bool:
-        """Whether jobs of this task were so short that some may wait here for a slot."""
-        return self._durations.ahead(task) > 1
+    def room(self) -> tuple[int, int]:
+        """The units that are free, and those for short jobs ahead; see `wire.capacity`."""
+        return self.seats().room(attempt.job.task for attempt, _ in self._unplaced)
 
-    def hand(self, attempts: Iterable[Attempt]) -> None:
-        """Each to the slot with the least to do."""
-        self._requeue(attempts)
+    def costs(self) -> dict[str, int]:
+        """The units of a job by task; the same object as long as nothing has changed."""
+        return self._durations.costs
+
+    def hand(self, jobs: Iterable[Job]) -> None:
+        """Run jobs that have begun in the store, each in the slot that has the least to do."""
+        self._requeue(Attempt(job=job) for job in jobs)
         self._place()
 
+    def give_back(self, jobs: Iterable[Job]) -> None:
+        """Jobs that have begun in the store and must not start here."""
+        self._ended += [Ended(Attempt(job=job), None) for job in jobs]
+
+    def ended_keys(self) -> list[Key]:
+        """The leases of what has ended and was not collected."""
+        return [end.attempt.key for end in self._ended]
+
     def collect(self) -> list[Ended]:
-        """What has ended since the last time."""
+        """The attempts that have ended since the last call."""
         ended, self._ended = self._ended, []
         return ended
 
     def attempts(self) -> Iterator[Attempt]:
-        """All that are here."""
+        """All attempts that have begun here and have not ended."""
         for slot in self.slots:
             yield from slot.attempts
         yield from (attempt for attempt, _ in self._unplaced)
 
     def output_of(self, job_id: str, attempt: int) -> Output | None:
-        """What an attempt that is here has left so far; None: it is not here."""
+        """The output of an attempt so far; None if the attempt is not here."""
         for slot in self.slots:
             for one in slot.attempts:
                 if (one.job.job_id, one.job.attempt) == (job_id, attempt):
@@ -127,13 +135,13 @@ class ExecutorPool:
         return None
 
     def cancel(self, job_id: str) -> None:
-        """Somebody asked to cancel this job."""
+        """End the attempt at this job, because its cancellation was requested."""
         for attempt in self.attempts():
             if attempt.job.job_id == job_id:
                 self._deadlines.begin_end(attempt, ExecutionStatus.CANCELLED)
 
     def abandon(self) -> int:
-        """End at once, free of charge, all that runs: its host may lose its hold on it. How many were not at their end anyhow."""
+        """End everything at once, without using up retries: the host is about to lose its lease. Returns how many attempts."""
         ended = 0
         for attempt in self.attempts():
             if attempt.ending is None:
@@ -145,20 +153,20 @@ class ExecutorPool:
         return ended
 
     def drain(self) -> None:
-        """No new children; what runs may go on for DRAIN_S."""
+        """Fork no more executors; what runs may continue for DRAIN_S."""
         self._draining_since = self._world.monotonic()
 
-    # ---- what the children say
+    # ---- reports of executors
 
     def note_done(self, peer: Peer | None, done: Done) -> None:
-        """A child reports the end of an attempt."""
+        """An executor reports the end of an attempt."""
         slot = next((slot for slot in self.slots if slot.handle.peer is peer), None)
         attempt = slot.done(done) if slot is not None else None
         if slot is None or attempt is None:
             self._log.warning("report_ignored", job_id=done.job_id, attempt=done.attempt)
             return
         self._pause_s, self._stillborn = 0.0, 0
-        if done.outcome.status is ExecutionStatus.SUCCESS:  # how fast a task fails says nothing of how long it takes
+        if done.outcome.status is ExecutionStatus.SUCCESS:  # how fast a task fails does not tell how long it takes
             self._durations.note(attempt.job.task, done.elapsed_s)
             self._succeeded_at[attempt.job.task] = self._world.monotonic()
         self._ended.append(Ended(attempt, self._deadlines.outcome_of(attempt, done.outcome)))
@@ -167,7 +175,7 @@ class ExecutorPool:
             self._requeue(slot.retire())
 
     def note_progress(self, peer: Peer | None, told: Progressed) -> None:
-        """A child's task says how far it is."""
+        """A task reports its progress."""
         slot = next((slot for slot in self.slots if slot.handle.peer is peer), None)
         current = slot.current if slot is not None else None
         if current is not None and (current.job.job_id, current.job.attempt) == (told.job_id, told.attempt):
@@ -175,23 +183,23 @@ class ExecutorPool:
             self._log.info("job_progressed", job_id=told.job_id, attempt=told.attempt, fraction=told.fraction, note=told.note)
 
     def note_closed(self, peer: Peer | None) -> None:
-        """A child's reports have ended: because it did, which is seen in a moment, or because its task broke them off."""
+        """An executor's stream of reports has ended: it exited, which its pidfd shows soon, or its task closed the stream."""
         for slot in self.slots:
             if slot.handle.peer is peer:
                 slot.broke_off_at = self._world.monotonic()
 
     def note_ready(self, fd: int) -> None:
-        """One of its tasks printed something."""
+        """A task printed something, or an executor exited."""
         for slot in self.slots:
             if fd == slot.handle.output_fd:
                 slot.read_output()
 
     def dead(self) -> list[Slot]:
-        """Those whose death was seen in an earlier turn: all that they reported is among the letters of this one."""
+        """The slots whose executors were seen dead in an earlier tick: all of their reports are in the inbox of this tick."""
         return [slot for slot in self.slots if slot.dying]
 
     def reap(self, dead: list[Slot]) -> None:
-        """After this turn's letters are read: a letter about a descriptor must not meet a new child that got its number."""
+        """Call after the inbox was handled: a message about a descriptor must not reach a new executor with the same number."""
         for slot in dead:
             self._requeue(slot.take_back())
             slot.reap()
@@ -207,14 +215,14 @@ class ExecutorPool:
             if slot.retiring or handle.is_lost or not handle.has_lived:
                 continue
             self._log.info("executor_died", pid=handle.pid, reason=words, jobs_run=slot.runs)
-            if not slot.runs and not slot.attempts:  # it did not even begin: the next one may fare no better
+            if not slot.runs and not slot.attempts:  # it never started a job: the next one may do no better
                 self._stillborn += 1
                 self._pause()
 
-    # ---- what time brings
+    # ---- timers
 
     def look_after(self) -> None:
-        """Time-outs, cancellations, memory, short jobs stuck behind a long one, homes for the homeless, the end of the drain."""
+        """Handle timeouts, cancellations, memory limits, short jobs behind a long one, unplaced attempts, the end of a drain."""
         now = self._world.monotonic()
         self._templates.look_after()
         for slot in self.slots:
@@ -236,7 +244,7 @@ class ExecutorPool:
         self._fill()
 
     def next_look_at(self) -> float:
-        """When `look_after` or `bury` has something to do, in monotonic seconds."""
+        """When `look_after` or `reap` has something to do, in monotonic seconds."""
         now = self._world.monotonic()
         if any(slot.dying for slot in self.slots):
             return now
@@ -265,7 +273,7 @@ class ExecutorPool:
         return min([*dues, self._templates.next_look_at()])
 
     def _end_broken_off(self, now: float) -> None:
-        """No result can come any more from a child that lives on without its line."""
+        """An executor that is alive but has no stream of reports can never report a result."""
         for slot in self.slots:
             if slot.broke_off_at is None or slot.dying or (slot.retiring and not slot.attempts):
                 continue
@@ -284,7 +292,7 @@ class ExecutorPool:
                 self._end_child(slot, f"out of memory: {used_mb} MiB used, CHILD_MEMORY_MB allows {limit_mb}")
 
     def _end_child(self, slot: Slot, why: str) -> None:
-        """For what its current attempt did, which is charged."""
+        """Kill an executor for what its current attempt did; that attempt is charged."""
         self._requeue(slot.take_back())
         if slot.current is not None:
             slot.current.crash = why
@@ -296,11 +304,12 @@ class ExecutorPool:
         self._unplaced.extend((attempt, now) for attempt in attempts)
 
     def _place(self) -> None:
-        """Attempts without a slot go to whoever is free, or are given back free of charge."""
+        """Attempts without a slot go to one that is free; those that wait too long are returned to the store."""
         if not self._unplaced:
             return
         seats = self.seats()
         now = self._world.monotonic()
+        patience_s = self._patience_s(now)
         waiting, self._unplaced = self._unplaced, deque()
         for attempt, since in waiting:
             may_run = self._draining_since is None and attempt.ending is None
@@ -309,14 +318,25 @@ class ExecutorPool:
                 share.slot = share.slot or self._new_slot()
                 if share.slot is not None and share.slot.hand(attempt):
                     continue
-            if may_run and now - since < (UNPLACED_S if self._templates.is_open else WITHOUT_TEMPLATE_S):
+            if may_run and now - since < patience_s:
                 self._unplaced.append((attempt, since))
             else:
-                released = Outcome(status=ExecutionStatus.RELEASED, error="given back before it began to run")
-                self._ended.append(Ended(attempt, self._deadlines.outcome_of(attempt, released)))
+                self._ended.append(Ended(attempt, None))
+
+    def _patience_s(self, now: float) -> float:
+        """How long an attempt may wait for a slot: not behind long jobs, since it might run elsewhere."""
+        if not self._templates.is_open:
+            return WITHOUT_TEMPLATE_S
+        return UNPLACED_S if any(self._moves_on(slot, now) for slot in self.slots) else LONG_S
+
+    def _moves_on(self, slot: Slot, now: float) -> bool:
+        """Whether the slot is free soon."""
+        if not slot.takes_work or slot.is_behind_long(now):
+            return False
+        return slot.current is None or not self._durations.is_known_long(slot.current.job.task)
 
     def _retire(self, now: float) -> None:
-        """Let those leave that are not needed, or come from an older template; end those that do not leave."""
+        """Let executors exit that are not needed or were forked from an older template; kill those that do not exit."""
         idle = [slot for slot in self.slots if slot.takes_work and not slot.attempts]
         spare = len(self.slots) - self._wanted()
         for slot in self.slots:
@@ -333,13 +353,13 @@ class ExecutorPool:
                 spare -= 1
 
     def _is_suspect(self, slot: Slot, task: str) -> bool:
-        """Whether it is rather the child that fails than the task."""
+        """Whether the executor, rather than the task, seems to be at fault."""
         if slot.failures_in_a_row == 1:
             slot.failing_since = self._world.monotonic()
         return slot.failures_in_a_row >= SUSPECT_AFTER and self._succeeded_at.get(task, 0.0) > slot.failing_since
 
     def _wanted(self) -> int:
-        """How many executors there should be: one more than are busy with what is not short, so that one is warm."""
+        """How many executors there should be: one more than are busy with jobs that are not short, so that one is warm."""
         now = self._world.monotonic()
         busy = sum(
             slot.retiring or job.ending is not None or slot.is_behind_long(now) or self._durations.is_known_long(job.job.task)
@@ -354,7 +374,7 @@ class ExecutorPool:
         return max(0, self._settings.concurrency - len(self.slots)) if may_fork else 0
 
     def _fill(self) -> None:
-        """As many as are wanted; when one cannot be started, another try in a while."""
+        """Fork as many as are wanted; if one cannot be started, retry after a pause."""
         while len(self.slots) < self._wanted() and self._spare() and self._new_slot() is not None:
             pass
 

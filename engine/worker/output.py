@@ -1,11 +1,11 @@
-"""What tasks print: lines in the log with their job and attempt, bounded, and the end of it kept for whoever asks later.
+"""What tasks print: lines in the log with their job and attempt, bounded, and the last part of it kept to be read later.
 
-One pipe takes all that a child and its own children print. A job that was handed to an idle child prints from then on; one that
-waited in the child's inbox begins with a mark, because only the child knows when its turn came. A mark counts only for an
-attempt that the child was handed and that has not begun to print; any other is something that a task printed.
+One pipe receives everything that an executor and its child processes print. A job that was sent to an idle executor prints from
+then on; one that waited in the inbox begins with a mark, because only the executor knows when it started. A mark counts only for an
+attempt that the executor was sent and that has not begun to print; any other is text that a task printed.
 
-    handed to an idle child ── begin ─┐
-    a mark for one that is awaited ───┴─▶ prints ── taken (its end is known) ──▶ Output, kept with its execution
+    sent to an idle executor ─ begin ─┐
+    a mark for one that is awaited ───┴─▶ prints ── taken (its end is known) ──▶ Output, stored with its execution
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ KEPT_BYTES = 64 << 10
 MARK = re.compile(rb"\0\x1e([0-9a-f]{24}):([0-9]{1,9})\n")
 
 Printer = tuple[str, int]
-"""A job's id and the number of an attempt at it."""
+"""The job_id and attempt number of an attempt."""
 
 
 class OutputReader:
-    """What one child prints."""
+    """Reads what one executor prints."""
 
     def __init__(self, log: Log, *, pid: Callable[[], int], awaits: Callable[[Printer], bool]) -> None:
-        """`awaits`: whether the child was handed this attempt and has not ended it."""
+        """`awaits`: whether the executor was sent this attempt and has not finished it."""
         self._log = log
         self._pid = pid
         self._awaits = awaits
@@ -40,24 +40,24 @@ class OutputReader:
         self._tails: dict[Printer, Tail] = {}
 
     def begin(self, job_id: str, attempt: int) -> None:
-        """What comes now is printed by this attempt, until it ends or a mark tells of another."""
+        """What follows is printed by this attempt, until it ends or a mark names another."""
         self._flush()
         self._printer = (job_id, attempt)
         self._bytes = self._lines = 0
 
     def end(self, job_id: str, attempt: int) -> None:
-        """It prints no more, unless another has begun already."""
+        """The attempt prints nothing more; ignored if another has begun already."""
         if self._printer == (job_id, attempt):
             self._flush()
             self._printer = None
             self._bytes = self._lines = 0
 
     def close(self) -> None:
-        """Nobody prints here any more."""
+        """The executor has exited; log the last, incomplete line."""
         self._flush()
 
     def take(self, data: bytes) -> None:
-        """This was printed."""
+        """These bytes were printed."""
         if b"\0\x1e" not in data:
             self._add(data)
             return
@@ -71,14 +71,14 @@ class OutputReader:
         self._add(data[start:])
 
     def so_far(self, job_id: str, attempt: int, progress: Progress | None) -> Output | None:
-        """What is kept of this attempt's output now; None when that is nothing."""
+        """The output of this attempt that is kept so far; None if there is none."""
         tail = self._tails.get((job_id, attempt))
         if tail is None:
             return Output(job_id=job_id, attempt=attempt, progress=progress) if progress is not None else None
         return Output(job_id=job_id, attempt=attempt, text=tail.text(), is_cut=tail.is_cut, progress=progress)
 
     def taken(self, job_id: str, attempt: int, progress: Progress | None) -> Output | None:
-        """The same at its end; it is the caller's from now on."""
+        """Remove and return the output of an attempt that has ended."""
         output = self.so_far(job_id, attempt, progress)
         self._tails.pop((job_id, attempt), None)
         return output
@@ -113,7 +113,7 @@ class OutputReader:
             self._log.info("task_output", **self._where(), text=text)
 
     def _where(self) -> dict[str, object]:
-        """Between two jobs it is the child itself that prints, or a thread that a task left."""
+        """Between two jobs the executor itself prints, or a thread that a task left behind."""
         if self._printer is None:
             return {"executor": self._pid()}
         job_id, attempt = self._printer
@@ -121,21 +121,21 @@ class OutputReader:
 
 
 class Tail:
-    """The end of a stream of bytes."""
+    """The last part of a stream of bytes."""
 
     def __init__(self) -> None:
         self._end = bytearray()
         self.is_cut = False
 
     def add(self, data: bytes) -> None:
-        """More came."""
+        """Append bytes."""
         self._end += data
         if len(self._end) > KEPT_BYTES:
             del self._end[:-KEPT_BYTES]
             self.is_cut = True
 
     def text(self) -> str:
-        """As text that has at most `KEPT_BYTES` in UTF-8; it begins with a whole character."""
+        """The text, at most `KEPT_BYTES` in UTF-8, beginning with a whole character."""
         data = self._end.lstrip(CONTINUATIONS) if self.is_cut else self._end
         text = data.decode("utf-8", "replace")
         encoded = text.encode()
@@ -146,4 +146,4 @@ class Tail:
 
 
 CONTINUATIONS = bytes(range(0x80, 0xC0))
-"""Bytes that begin no character."""
+"""UTF-8 continuation bytes."""

@@ -1,4 +1,4 @@
-"""One place to run jobs at: an executor child and the attempts that it was handed, in the order in which it runs them."""
+"""One slot of a worker: an executor and the attempts that it was sent, in the order in which it runs them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections import deque
 from dataclasses import dataclass
 
 from jobyard.engine.executor.interrupt import Why
-from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, Progress, Ticket
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, Progress
 from jobyard.engine.logs import Log
 from jobyard.engine.wire.messages import Done, Run
 from jobyard.engine.worker.executor_handle import ExecutorHandle
 from jobyard.engine.worker.output import OutputReader, Printer
 from jobyard.engine.world import World
+
+Key = tuple[str, int]
+"""The job_id and epoch of a job that has begun: the name of its lease."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -19,7 +22,6 @@ class Attempt:
     """A job that was begun here and has not been settled. `output` is there once it has ended, if it left any."""
 
     job: Job
-    ticket: Ticket
     started_at: float | None = None
     ending: ExecutionStatus | None = None
     next_step_at: float = 0.0
@@ -28,13 +30,18 @@ class Attempt:
     progress: Progress | None = None
     output: Output | None = None
 
+    @property
+    def key(self) -> Key:
+        """Its lease."""
+        return self.job.job_id, self.job.epoch
+
 
 LONG_S = 0.02
 WHYS = {ExecutionStatus.TIMEOUT: Why.TIMEOUT, ExecutionStatus.CANCELLED: Why.CANCEL, ExecutionStatus.RELEASED: Why.RELEASE}
 
 
 class Slot:
-    """See the module."""
+    """An executor and its attempts."""
 
     def __init__(self, handle: ExecutorHandle, *, world: World, log: Log) -> None:
         self.handle = handle
@@ -50,24 +57,24 @@ class Slot:
         self.failing_since = 0.0
         self._handed_at = 0.0
         self.has_read = False
-        """Whether all was read that was printed before the reports which came this turn."""
+        """Whether everything was read that was printed before the reports of this tick."""
         self._world = world
         self._output_reader = OutputReader(log, pid=lambda: handle.pid, awaits=self._handed.__contains__)
 
     @property
     def current(self) -> Attempt | None:
-        """What it runs now."""
+        """The attempt that it runs now."""
         return self.attempts[0] if self.attempts else None
 
     @property
     def takes_work(self) -> bool:
-        """Whether it may be handed a job: not behind one that may take the child with it when it is ended."""
+        """Whether it may be sent a job: not behind one that is being ended, since that may end the executor, too."""
         if self.dying or self.retiring or self.broke_off_at is not None or self.handle.is_outdated:
             return False
         return not self.attempts or self.attempts[0].ending is None
 
     def hand(self, attempt: Attempt) -> bool:
-        """Give it one more job; False when it cannot take it now."""
+        """Send it one more attempt; False if it cannot take it now."""
         job = attempt.job
         run = Run(
             job_id=job.job_id, attempt=job.attempt, epoch=job.epoch, retry_count=job.retry_count, task=job.task,
@@ -84,7 +91,7 @@ class Slot:
         return True
 
     def done(self, done: Done) -> Attempt | None:
-        """The attempt that it says has ended; None when it says so of one that it does not run."""
+        """The attempt whose end was reported; None if it is not the one that runs here."""
         current = self.current
         if current is None or (current.job.job_id, current.job.attempt) != (done.job_id, done.attempt):
             return None
@@ -102,17 +109,17 @@ class Slot:
         return current
 
     def is_behind_long(self, now: float) -> bool:
-        """Whether its job has run, or has waited for its executor, for longer than others should wait behind it."""
+        """Whether its job has run, or has waited for the executor to start, longer than others should wait behind it."""
         current = self.current
         return current is not None and now - (current.started_at or self._handed_at) > LONG_S
 
     def note_birth(self) -> None:
-        """Its time begins when the executor lives."""
+        """The first attempt's time starts when the executor has been forked."""
         if self.attempts and self.attempts[0].started_at is None and self.handle.has_lived:
             self.attempts[0].started_at = self._world.monotonic()
 
     def take_back(self) -> list[Attempt]:
-        """What the child has not begun to read, in order; nobody runs it now."""
+        """Take back the attempts that the executor has not read, in order; no process runs them now."""
         unread = self.handle.take_back()
         taken = [attempt for attempt in self.attempts if (attempt.job.job_id, attempt.job.attempt) in unread]
         self.attempts = deque(attempt for attempt in self.attempts if attempt not in taken)
@@ -122,12 +129,12 @@ class Slot:
         return taken
 
     def interrupt(self, attempt: Attempt) -> None:
-        """Raise an exception in its task, if that is what the child runs."""
+        """Raise an exception in the attempt's task, if the executor runs it."""
         why = WHYS.get(attempt.ending or ExecutionStatus.CANCELLED, Why.CANCEL)
         self.handle.interrupt(why, attempt.job.job_id, attempt.job.attempt)
 
     def retire(self) -> list[Attempt]:
-        """Let the child leave once it has nothing left to do; what it has not begun comes back."""
+        """Let the executor exit once it has nothing left to do; returns the attempts that it has not read."""
         taken = self.take_back()
         self.retiring = True
         self.retired_at = self._world.monotonic()
@@ -135,19 +142,19 @@ class Slot:
         return taken
 
     def read_output(self) -> None:
-        """What was printed goes to the log, and its end is kept."""
+        """Read what was printed: it goes to the log, and the last part of it is kept."""
         self.has_read = True
         printed = self.handle.read_output()
         if printed:
             self._output_reader.take(printed)
 
     def output_of(self, attempt: Attempt) -> Output | None:
-        """What it has printed and told so far."""
+        """What the attempt has printed, and its progress, so far."""
         self.read_output()
         return self._output_reader.so_far(attempt.job.job_id, attempt.job.attempt, attempt.progress)
 
     def reap(self) -> None:
-        """See `ExecutorHandle`."""
+        """The executor has exited: read what it printed last, and release its descriptors."""
         self.read_output()
         self.handle.reap()
         self._output_reader.close()

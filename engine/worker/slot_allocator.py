@@ -1,7 +1,7 @@
-"""Who may be handed how many attempts now: each slot's depth, and how much of it is free, while attempts are given out one by one.
+"""How many attempts each slot can take now, while they are given out one by one.
 
-A slot behind a job that is or may be long takes nothing: what waits there could run elsewhere. Of the shortest jobs a few go to one
-slot together, because to wake a child costs more than they do.
+A slot whose job is or may be long takes nothing more: what waits there could run elsewhere. A few of the shortest jobs go to one
+slot together, because waking an executor costs more than they do.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from jobyard.engine.worker.duration_estimates import MOST_AHEAD, DurationEstimates
+from jobyard.engine.wire.capacity import SLOT_UNITS
+from jobyard.engine.worker.duration_estimates import DurationEstimates
 from jobyard.engine.worker.slot import Slot
 
 PARTS = 8
@@ -17,7 +18,7 @@ PARTS = 8
 
 @dataclass(slots=True)
 class SlotShare:
-    """A slot with what it has and may have. `slot`: None as long as no executor was forked for it."""
+    """A slot, how many attempts it has, and how many it may have. `slot`: None if no executor has been forked for it yet."""
 
     slot: Slot | None
     count: int
@@ -25,14 +26,14 @@ class SlotShare:
 
 
 class SlotAllocator:
-    """As they stand now."""
+    """A snapshot of all slots."""
 
     def __init__(
         self, slots: Iterable[Slot], durations: DurationEstimates, *, now: float, max_jobs_per_child: int = 0, spare: int = 0
     ) -> None:
-        """`spare`: how many more executors may be forked for what finds no place in those that are there.
+        """`spare`: how many more executors may be forked for attempts that find no place in the existing ones.
 
-        One that does not live yet gets one job: nobody knows when it will.
+        An executor that does not run yet gets one job, since it is not known when it will.
         """
         self._durations = durations
         self._spare = spare
@@ -44,8 +45,8 @@ class SlotAllocator:
         ]
 
     def take(self, task: str) -> SlotShare | None:
-        """A share with room for one more of this task: the last one, for a part of what it may have; then the one with the least;
-        then a new one, whose slot is the caller's to make."""
+        """The share for one more attempt at this task: the last one, for a part of what it may have; else the one with the fewest
+        attempts; else a new one, for which the caller forks the executor. None if there is no room."""
         ahead = self._durations.ahead(task)
         last = self._last
         if last is not None and last.count < ahead // PARTS and last.count < last.depth:
@@ -66,15 +67,22 @@ class SlotAllocator:
         self._last = best
         return best
 
-    def wanted_tickets(self) -> int:
-        """How many more attempts are of use: for what is free, and as many again ahead where jobs are short."""
-        expected = self._durations.expected()
-        depths = [(share.count, min(share.depth, expected)) for share in self._shares]
-        depths += [(0, min(MOST_AHEAD, expected))] * self._spare
-        return sum(max(0, depth - count) + (depth if depth > 1 else 0) for count, depth in depths)
+    def room(self, unplaced: Iterable[str]) -> tuple[int, int]:
+        """The units that are free, and those for short jobs ahead: as many again as all slots here have.
+
+        `unplaced`: the tasks of the attempts that wait for a slot already.
+        """
+        free = self._spare * SLOT_UNITS
+        for share in self._shares:
+            if share.depth > share.count:
+                taken = sum(self._durations.cost(attempt.job.task) for attempt in share.slot.attempts) if share.slot else 0
+                free += max(0, SLOT_UNITS - taken)
+        ahead = (self._spare + len(self._shares)) * SLOT_UNITS
+        waiting = sum(map(self._durations.cost, unplaced))
+        return max(0, free - waiting), max(0, ahead - max(0, waiting - free))
 
     def _depth(self, slot: Slot, max_jobs_per_child: int) -> int:
         if not slot.handle.has_lived:
             return 1
-        depth = min((self._durations.ahead(attempt.job.task) for attempt in slot.attempts), default=MOST_AHEAD)
+        depth = min((self._durations.ahead(attempt.job.task) for attempt in slot.attempts), default=SLOT_UNITS)
         return min(depth, max_jobs_per_child - slot.runs) if max_jobs_per_child else depth

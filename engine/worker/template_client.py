@@ -26,7 +26,7 @@ RECONNECT_S = 0.1
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """With one template, and the executors that came by it, by number. `template`: which one, as the connector tells them apart."""
+    """The connection to one template, and the executors forked over it, by number. `template`: the connector's name for it."""
 
     line: TemplateLine
     template: int
@@ -36,7 +36,7 @@ class Connection:
 
 
 class TemplateClient:
-    """See the module. `new_handle`: makes the worker's side of the executor of this number."""
+    """See the module. `new_handle`: makes the worker's side of the executor with this number."""
 
     def __init__(
         self, *, connector: TemplateConnector, new_handle: Callable[[int], ExecutorHandle], hello: Hello, world: World,
@@ -61,14 +61,14 @@ class TemplateClient:
 
     @property
     def fault(self) -> str | None:
-        """Why they cannot, for people."""
+        """Why no executor can be forked, in words; None if one can."""
         connection = self._current()
         if connection is None:
             return "there is no template process to fork executors from; its log lines (template_…, task_modules_…) say why"
         return "the template process does not answer" if connection.is_hung else None
 
     def reach(self) -> None:
-        """Connect to the template that is there now, unless it is the one that we have."""
+        """Connect to the current template, unless already connected to it."""
         now = self._world.monotonic()
         if self.is_open or now < self._reach_at:
             return
@@ -92,7 +92,7 @@ class TemplateClient:
         return min([self._reach_at if not self.is_open else NEVER, *dues])
 
     def spawn(self) -> ExecutorHandle:
-        """A new executor, which may be handed jobs at once; raises `OSError` when there is nobody to fork it."""
+        """Request a new executor, which can be sent jobs at once; raises `OSError` if no template is connected."""
         connection = self._current()
         if connection is None or connection.is_hung:
             raise OSError(errno.ECONNREFUSED, "there is no template")
@@ -109,14 +109,14 @@ class TemplateClient:
         return handle
 
     def note_ready(self, fd: int) -> None:
-        """A template has said something, or an executor has ended."""
+        """A template has sent something, or an executor has exited."""
         for connection in [connection for connection in self._connections if connection.line.fileno() == fd]:
             self._read(connection)
         for handle in [handle for handle in self._handles() if handle.pid_fd == fd]:
             handle.note_exit()
 
     def look_after(self) -> None:
-        """Give up what a template does not do in time."""
+        """Give up on what a template does not do in time."""
         self._orphans = [handle for handle in self._orphans if not handle.is_dead]
         for connection in list(self._connections):
             for handle in list(connection.handles.values()):
@@ -134,7 +134,7 @@ class TemplateClient:
             connection.is_outdated = True
             self._lose(connection)
 
-    # ---- how it is done
+    # ---- internals
 
     def _handles(self) -> list[ExecutorHandle]:
         return [*self._orphans, *(handle for connection in self._connections for handle in connection.handles.values())]
@@ -157,7 +157,7 @@ class TemplateClient:
                 handle = connection.handles.get(number)
                 if handle is not None:
                     handle.note_spawned(pid, fds[0])
-                else:  # given up meanwhile
+                else:  # it was given up in the meantime
                     connection.line.refuse(fds[0])
             case NotSpawned(number=number, reason=reason):
                 self._log.error("executor_not_started", reason=reason)
@@ -170,7 +170,7 @@ class TemplateClient:
                 self._outdate(connection)
 
     def _outdate(self, connection: Connection) -> None:
-        """New jobs go to executors of a newer one."""
+        """This template was replaced; new jobs go to executors of the newer one."""
         connection.is_outdated = True
         self._reach_at = self._world.monotonic()
         for handle in connection.handles.values():
@@ -181,7 +181,7 @@ class TemplateClient:
             self._drop(connection)
 
     def _lose(self, connection: Connection) -> None:
-        """The template is gone. Those of its executors that live are ending; each is waited for by its pidfd."""
+        """The template has died. Its living executors are exiting; the pidfd of each shows when it has."""
         self._drop(connection)
         self._reach_at = self._world.monotonic()
         for handle in connection.handles.values():

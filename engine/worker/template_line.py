@@ -1,4 +1,4 @@
-"""A worker's connection to one template: packets with descriptors, nothing that waits."""
+"""A worker's connection to one template: packets with file descriptors; no call blocks."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from jobyard.engine.template import messages
 
 
 class TemplateLine(Protocol):
-    """See `SocketLine`; tests and the simulation have others."""
+    """What a worker needs of a connection; tests and the simulation provide other implementations."""
 
     def fileno(self) -> int:
-        """Readable when there is something to receive, or the template is gone."""
+        """A descriptor that is readable if there is something to receive, or the template has died."""
 
     def send(self, message: messages.Message, fds: Sequence[int] = ()) -> bool:
-        """False when it does not read; raises `OSError` when it is gone."""
+        """Send a packet; False if the template does not read. Raises `OSError` if it has died."""
 
     def receive(self) -> Iterator[tuple[messages.Message | None, list[int]]]:
-        """What has come, with descriptors; None last, when it is gone."""
+        """The received packets with their descriptors; None as the last item if the template has died."""
 
     def refuse(self, pid_fd: int) -> None:
-        """Nobody waits for this executor any more: it ends."""
+        """Nobody waits for this executor any more: kill it."""
 
     def close(self) -> None:
-        """End it."""
+        """Close the connection."""
 
 
 class TemplateConnector(Protocol):
-    """See `SocketConnector`."""
+    """Finds the current template; see `SocketConnector`."""
 
     def listening(self) -> int:
-        """Which template listens now: another number for another one. Raises `OSError` when none does."""
+        """A number that identifies the template that listens now. Raises `OSError` if none does."""
 
     def connect(self) -> TemplateLine:
-        """To that one; raises `OSError`."""
+        """Connect to it; raises `OSError`."""
 
 
 class SocketLine:
-    """Over a socket."""
+    """A connection over a Unix socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -81,7 +81,7 @@ class SocketLine:
 
 
 class SocketConnector:
-    """`path`: where templates listen, one after the other."""
+    """`path`: the socket on which templates listen, one after the other."""
 
     def __init__(self, path: Callable[[], str]) -> None:
         self._path = path

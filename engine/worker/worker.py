@@ -1,37 +1,35 @@
-"""Runs jobs: leases tickets, begins them in the store, has them executed, settles what came of them.
+"""Runs jobs: receives what watchers claimed for it, has it executed, settles the outcomes.
 
-    queue ── Leased ──▶ tickets ── begin (one commit) ──▶ workshop ── Ended ── settle (the same commit) ──▶ Ack
+    queue ── Leased ──▶ jobs that have begun here ──▶ executors ── Ended ── settle (one commit) ──▶ Ack
 
-One turn makes one commit for everything that ended and everything that begins (`Ledger`). A task's first line runs only after its
-begin is in the store. What a child dies of is that job's own failure; what we die of is not (`lifecycle.recover`).
+A job arrives when its begin is in the store, so its task may start at once. The way an executor dies is its job's own failure; the
+death of a worker is not (`lifecycle.recover`).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.hosts.host_lease import HostLease
-from jobyard.engine.jobs.job import Ticket
+from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.store.port import Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.hub import Envelope, Network
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     CancelAsked,
     Closed,
     Done,
     GetOutput,
     Json,
-    Leased,
-    Message,
     OutputNow,
     Ping,
     Progressed,
@@ -40,17 +38,20 @@ from jobyard.engine.wire.messages import (
     Wake,
 )
 from jobyard.engine.wire.queue_connector import QueueConnector
+from jobyard.engine.wire.queue_messages import Leased, WatcherGone
 from jobyard.engine.wire.run_dir import RunDir
-from jobyard.engine.worker.begin_and_settle import Ledger, Written
+from jobyard.engine.worker.arrivals import Arrivals
 from jobyard.engine.worker.executor_pool import ExecutorPool
 from jobyard.engine.worker.queue_client import QueueClient
-from jobyard.engine.worker.slot import Slot
+from jobyard.engine.worker.settle import Ledger, Written
+from jobyard.engine.worker.slot import Key, Slot
 from jobyard.engine.worker.template_client import TemplateClient
 from jobyard.engine.world import World
 
 RECONNECT_S = 0.1
-TICKETS_WAIT_S = 0.1
+WITHOUT_QUEUE_S = 3.0
 IDLE_S = 60.0
+_decode = msgspec.msgpack.Decoder(list[Job]).decode
 
 
 class Worker:
@@ -68,27 +69,32 @@ class Worker:
         self._network = network
         self._log = log
         self._run_dir = run_dir
-        self._queue = QueueClient(connector=QueueConnector(network=network, names=queue_names), worker=self._name)
+        self._queue = QueueClient(connector=QueueConnector(network=network, names=queue_names), owner=owner)
         self._host_lease = host_lease
         self._templates = templates
         self._executors = ExecutorPool(settings=settings, world=world, log=log, templates=templates)
-        self._ledger = Ledger(
-            owner=owner, settings=settings, world=world, store=store, log=log, host_lease=host_lease,
-            running=lambda: (attempt.job for attempt in self._executors.attempts()),
-        )  # fmt: skip
-        self._tickets: deque[tuple[Ticket, float]] = deque()
-        self._put_off: deque[tuple[Ticket, float]] = deque()
+        self._ledger = Ledger(settings=settings, world=world, store=store, log=log)
+        self._arrivals = Arrivals(owner=owner, store=store, log=log)
+        self._gone_watchers: list[str] = []
+        self._looks_for_ghosts = False
+        self._cancelled_early: set[str] = set()
+        """Jobs to be cancelled that had not arrived at the last look; when one arrives, it is time for another."""
         self._extend_at = self._cancel_look_at = self._ghost_look_at = self._started = world.monotonic()
-        self._draining = False
+        self._draining = self._has_looked_last = False
         self._wakes = 0
 
     @property
     def drained(self) -> bool:
-        """Whether nothing is left that only we know of."""
-        return self._draining and self._ledger.is_clear and self._executors.is_empty
+        """Whether nothing is left that only this process knows of."""
+        return self._is_idle and self._has_looked_last
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether the drain has left nothing to do."""
+        return self._draining and self._ledger.is_clear and self._executors.is_empty and not self._arrivals.has_doubts
 
     def tick(self, inbox: list[Envelope]) -> float:
-        """One turn: what came, what is overdue, one commit, ask for more."""
+        """Handle what arrived and what is overdue, settle what ended in one commit, offer what is free."""
         self._let_go_if_lost()
         dead = self._executors.dead()
         for envelope in inbox:
@@ -97,18 +103,19 @@ class Worker:
         self._templates.reach()
         self._executors.look_after()
         self._renew()
-        self._write()
-        self._queue.reach()
-        self._ask_for_more()
-        self._keep_hold()
+        self._settle()
+        self._reach_queue()
+        self._look_for_ghosts()
+        self._look_last()
+        self._offer()
+        self._keep_leases()
         return self._sleep_s()
 
     def drain(self) -> None:
-        """Take nothing new: 1. give back what has not begun; 2. let run what runs; 3. after DRAIN_S end it, free of charge;
-        4. settle everything; 5. let the children leave. The workshop does 2, 3 and 5."""
+        """Take nothing new: 1. return what has not started; 2. let run what runs; 3. after DRAIN_S end it, free of charge;
+        4. settle everything; 5. let the executors exit; 6. return what has not arrived. The executor pool does 1, 2, 3 and 5."""
         self._draining = True
-        self._queue.release(self._drop_tickets())
-        self._queue.want(0)
+        self._queue.close_offer()
         self._executors.drain()
 
     def close(self) -> None:
@@ -116,17 +123,17 @@ class Worker:
         self._templates.close()
         self._store.close()
 
-    # ---- our right to what we hold
+    # ---- the host's lease
 
     def _let_go_if_lost(self) -> None:
-        """Before anything else, because others may begin our jobs soon. Their attempts are settled if nobody has taken them yet."""
+        """Before anything else, because others may begin these jobs soon. The attempts are settled if nobody has taken them yet."""
         if self._host_lease.is_lost and self._executors.is_busy:
             ended = self._executors.abandon()
             if ended:
                 self._log.warning("host_lease_lost", jobs=ended, reason="the database was unreachable for nearly LEASE_S")
 
     def _renew(self) -> None:
-        """Not before what we lost has ended."""
+        """Not before everything that the lost lease covered has ended."""
         if self._ledger.fault is not None or (self._host_lease.is_lost and self._executors.is_busy):
             return
         try:
@@ -134,24 +141,26 @@ class Worker:
         except StoreUnavailable as fault:
             self._ledger.note_fault(fault)
 
-    # ---- what came
+    # ---- messages
 
     def _read(self, envelope: Envelope) -> None:
         match envelope.message:
-            case Leased(tickets=tickets):
-                self._take(tickets)
+            case Leased() as leased:
+                self._receive(leased)
             case Done() as done:
                 self._executors.note_done(envelope.peer, done)
             case Ready(fd=fd):
                 self._templates.note_ready(fd)
                 self._executors.note_ready(fd)
-            case Progressed() as told:
-                self._executors.note_progress(envelope.peer, told)
+            case Progressed() as progress:
+                self._executors.note_progress(envelope.peer, progress)
             case CancelAsked():
-                self._cancel_look_at = self._world.monotonic()  # only a hint: the store says what was asked
+                self._cancel_look_at = self._world.monotonic()  # only a hint: the store says what was requested
+            case WatcherGone(owner=watcher):
+                self._gone_watchers.append(watcher)
             case Closed():
-                if self._queue.lost(envelope.peer):
-                    self._drop_tickets()
+                if self._queue.note_closed(envelope.peer):
+                    self._looks_for_ghosts = True
                 else:
                     self._executors.note_closed(envelope.peer)
             case GetOutput(job_id=job_id, attempt=attempt) if envelope.peer is not None:
@@ -160,64 +169,74 @@ class Worker:
             case Ping() if envelope.peer is not None:
                 envelope.peer.send(self._health())
 
-    def _take(self, tickets: list[Ticket]) -> None:
-        self._queue.was_answered(len(tickets))
-        if self._draining or self._ledger.fault is not None or self._host_lease.is_lost:
-            self._queue.release(tickets)
-            return
-        now = self._world.monotonic()
-        is_in_order = not self._tickets
-        self._tickets.extend((ticket, now) for ticket in tickets)
-        if not is_in_order:
-            self._tickets = deque(sorted(self._tickets, key=lambda waiting: (-waiting[0].priority, waiting[0].scheduled_at)))
+    def _receive(self, leased: Leased) -> None:
+        self._queue.note_received(leased.units)
+        jobs = _decode(leased.jobs)
+        known = self._known() if leased.is_again else set()
+        self._start(self._arrivals.accept(jobs, known=known, is_again=leased.is_again))
 
-    def _drop_tickets(self) -> list[Ticket]:
-        dropped = [ticket for ticket, _ in (*self._tickets, *self._put_off)]
-        self._tickets.clear()
-        self._put_off.clear()
-        return dropped
+    def _start(self, jobs: list[Job]) -> None:
+        """Have the jobs executed, or return them if none may start here any more."""
+        if self._draining or self._host_lease.is_lost:
+            self._executors.give_back(jobs)
+            return
+        self._ledger.attempt_metrics.note_begun(jobs)
+        self._executors.hand(jobs)
+        if not self._cancelled_early.isdisjoint(job.job_id for job in jobs):
+            self._cancel_look_at = self._world.monotonic()
+        if self._log.is_debug:
+            for job in jobs:
+                self._log.debug("attempt_begun", job_id=job.job_id, attempt=job.attempt, task=job.task)
+
+    def _known(self) -> set[Key]:
+        """Everything that is in our hands."""
+        return {*(attempt.key for attempt in self._executors.attempts()), *self._executors.ended_keys(), *self._ledger.held()}
 
     # ---- the store
 
-    def _write(self) -> None:
-        """One commit for all that ended and all that begins; then hand-outs and acks."""
+    def _settle(self) -> None:
+        """One commit for everything that ended; then the ends of its leases."""
         ended = self._executors.collect()
-        tickets = self._next_tickets()
-        if not ended and not tickets and self._ledger.next_try_at() > self._world.monotonic():
+        if ended or self._ledger.next_try_at() <= self._world.monotonic():
+            written = self._ledger.write(ended)
+            self._queue.ack(written.acked, self._executors.room())
+            self._queue.release(written.released)
+            self._wake_watcher(written)
+        if self._arrivals.has_doubts and self._ledger.fault is None:
+            with self._noting_faults():
+                self._start(self._arrivals.resolve(known=self._known()))
+
+    def _look_for_ghosts(self) -> None:
+        """Return what was claimed for us and cannot arrive any more: after the death of a watcher or a queue; on a shared database
+        also now and then, because there a claim that seemed to fail may take effect late."""
+        now = self._world.monotonic()
+        is_time = now >= self._ghost_look_at and (self._host_lease.is_shared or not self._queue.is_open)
+        if self._ledger.fault is not None or not (self._gone_watchers or self._looks_for_ghosts or is_time):
             return
-        written = self._ledger.write(ended, tickets)
-        self._executors.hand(written.begun)
-        self._queue.ack(written.acked)
-        self._queue.release(written.released)
-        self._put_off.extend((ticket, self._world.monotonic()) for ticket in written.put_off)
-        self._wake_watcher(written)
-        if self._ledger.fault is not None:
-            self._queue.release(self._drop_tickets())
+        with self._noting_faults():
+            if self._looks_for_ghosts:
+                self._executors.give_back(self._arrivals.ghosts(known=self._known()))
+            for watcher in [] if self._looks_for_ghosts else self._gone_watchers:
+                self._executors.give_back(self._arrivals.ghosts(known=self._known(), claimed_by=watcher))
+            if is_time:
+                self._ghost_look_at = now + (self._settings.lease_s / 3 if self._queue.is_open else WITHOUT_QUEUE_S)
+                self._executors.give_back(self._arrivals.ghosts(known=self._known(), seen_twice=self._queue.is_open))
+            self._looks_for_ghosts, self._gone_watchers = False, []
 
-    def _next_tickets(self) -> list[Ticket]:
-        """As many as can start now. Of the others, what is not known to be short, or waits too long, goes back to the queue."""
-        chosen: list[Ticket] = []
-        looks_for_seats = not self._executors.has_unplaced
-        if self._tickets and looks_for_seats:
-            seats = self._executors.seats()
-            while self._tickets and seats.take(self._tickets[0][0].task) is not None:
-                chosen.append(self._tickets.popleft()[0])
-        if self._tickets or self._put_off:
-            self._give_back_late(found_no_seat=looks_for_seats)
-        return chosen
+    def _look_last(self) -> None:
+        """Once nothing is left to do: what was claimed for this worker before it said that it leaves, and has not arrived."""
+        if not self._is_idle or self._has_looked_last:
+            return
+        self._has_looked_last = True
+        with self._noting_faults():  # without a database nobody can claim for us, and the next start recovers what is left
+            self._executors.give_back(self._arrivals.ghosts(known=set()))
 
-    def _give_back_late(self, *, found_no_seat: bool) -> None:
-        overdue = self._world.monotonic() - TICKETS_WAIT_S
-        waiting: deque[tuple[Ticket, float]] = deque()
-        late = [ticket for ticket, since in self._put_off if since <= overdue]
-        for ticket, since in self._tickets:
-            if since <= overdue or (found_no_seat and not self._executors.is_short(ticket.task)):
-                late.append(ticket)
-            else:
-                waiting.append((ticket, since))
-        self._tickets = waiting
-        self._put_off = deque((ticket, since) for ticket, since in self._put_off if since > overdue)
-        self._queue.release(late)
+    @contextlib.contextmanager
+    def _noting_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreUnavailable as fault:
+            self._ledger.note_fault(fault)
 
     def _wake_watcher(self, written: Written) -> None:
         """Something is due again, sooner than the next poll would find it."""
@@ -231,52 +250,55 @@ class Worker:
 
     # ---- the queue
 
-    def _ask_for_more(self) -> None:
-        can_begin = not self._draining and self._ledger.fault is None and not self._host_lease.is_lost
-        self._queue.want(max(0, self._executors.seats().wanted_tickets() - len(self._tickets)) if can_begin else 0)
+    def _reach_queue(self) -> None:
+        if self._queue.connect():
+            self._looks_for_ghosts = True
 
-    def _keep_hold(self) -> None:
-        """Extend the leases; and see what was asked to be cancelled: after a hint, and now and then, for another host's sake."""
+    def _offer(self) -> None:
+        if self._draining or self._ledger.fault is not None or self._host_lease.is_lost:
+            self._queue.close_offer()
+        else:
+            free, ahead = self._executors.room()
+            self._queue.offer(free, ahead, self._executors.costs())
+
+    def _keep_leases(self) -> None:
+        """Extend the leases, and see which jobs are to be cancelled: after a hint, and regularly, for requests of other hosts."""
         now = self._world.monotonic()
-        held = [attempt.ticket for attempt in self._executors.attempts()] + self._ledger.held()
+        held = [attempt.key for attempt in self._executors.attempts()]
         if now >= self._extend_at:
             self._extend_at = now + self._settings.lease_s / 3
-            self._queue.extend([*held, *(ticket for ticket, _ in self._tickets)])
-        with contextlib.suppress(StoreUnavailable):  # the next write tells it
-            if held and now >= self._cancel_look_at and self._ledger.fault is None:
-                self._cancel_look_at = now + self._settings.poll_s
-                for job_id in self._store.cancel_requests(self._owner):
+            self._queue.extend([*held, *self._ledger.held(), *self._arrivals.keys()])
+        if now >= self._cancel_look_at and self._ledger.fault is None:
+            self._cancel_look_at = now + self._settings.poll_s
+            with contextlib.suppress(StoreUnavailable):  # the next write reports it
+                requested = set(self._store.cancel_requests(self._owner))
+                for job_id in requested:
                     self._executors.cancel(job_id)
-            if self._host_lease.is_shared and now >= self._ghost_look_at and self._ledger.fault is None:
-                self._ghost_look_at = now + self._settings.lease_s / 3
-                self._ledger.look_for_ghosts({ticket.job_id for ticket in held})
+                self._cancelled_early = requested - {job_id for job_id, _ in held}
 
     # ---- time
 
     def _sleep_s(self) -> float:
         now = self._world.monotonic()
-        dues = [now + IDLE_S, self._executors.next_look_at(), self._ledger.next_try_at(), self._hold_due_at()]
+        dues = [now + IDLE_S, self._executors.next_look_at(), self._ledger.next_try_at(), self._host_lease_due_at()]
         if not self._queue.is_open:
             dues.append(now + RECONNECT_S)
-        if self._tickets or self._put_off:
-            dues.append(self._tickets_wait_until())
+        if (self._arrivals.has_doubts and self._ledger.fault is None) or (self._is_idle and not self._has_looked_last):
+            dues.append(now)
         if any(slot.attempts for slot in self._executors.slots):
             dues.append(self._extend_at)
             if self._ledger.fault is None:
                 dues.append(self._cancel_look_at)
         return max(0.0, min(dues) - now)
 
-    def _hold_due_at(self) -> float:
-        """The next sign, or the moment at which we must let go; while something else must come first, that wakes us."""
+    def _host_lease_due_at(self) -> float:
+        """The next heartbeat, or the moment at which we must let go; while something else must come first, that wakes us."""
         if self._host_lease.is_lost and self._executors.is_busy:
             return float("inf")
         due_at = float("inf") if self._ledger.fault is not None else self._host_lease.next_at()
         return due_at if self._host_lease.is_lost else min(due_at, self._host_lease.ends_at())
 
-    def _tickets_wait_until(self) -> float:
-        return min(since for _, since in (*self._tickets, *self._put_off)) + TICKETS_WAIT_S
-
-    # ---- questions
+    # ---- requests
 
     def _health(self) -> Message:
         if not self._queue.is_open:
@@ -299,7 +321,7 @@ class Worker:
                 "fault": self._executors.fault, "has_template": self._templates.is_open,
             },
             counts={"stale_writes": self._ledger.stale_writes}, attempts=metrics.attempts,
-            histograms={"lag": metrics.lag, "wait": metrics.wait, "run": metrics.run},
+            histograms={"lag": metrics.lag, "run": metrics.run},
             minute=minutes.under_way(), minutes=minutes.over(),
         )  # fmt: skip
 

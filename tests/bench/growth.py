@@ -21,8 +21,9 @@ from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status
 from jobyard.engine.store.port import JobFilter
 from jobyard.engine.store.sqlite.store import SqliteStore
 from tests.bench.prefilled_database import some_job
+from tests.support.claims import AllAt
 
-LIMITS = [500] * 10
+MOST = 500
 PAGE = 100
 MANY = 100
 WATCHER, WORKER = "box:0123456789abcdef:watcher-9001:2001", "box:0123456789abcdef:worker-7001:2002"
@@ -53,19 +54,20 @@ def claim(subject: Subject, jobs: int) -> Callable[[], object]:
     _finish(subject)
     subject.store.insert([subject.new_jobs(jobs)])
     now = datetime.now(UTC)
-    return lambda: subject.store.claim_due(owner=WATCHER, now=now, limits=LIMITS)
+    return lambda: _claim(subject.store, now)
 
 
 def settle(subject: Subject, jobs: int) -> Callable[[], object]:
-    """Begin and settle jobs as a worker does, with their executions."""
-    claim(subject, jobs)()
-    queued = [job for job in subject.store.held_by(WATCHER, limit=jobs) if job.status is Status.QUEUED]
-    return lambda: _run(subject, queued)
+    """Settle jobs as a worker does, with their executions."""
+    _finish(subject)
+    subject.store.insert([subject.new_jobs(jobs)])
+    running = _claim(subject.store, datetime.now(UTC))
+    return lambda: _settle(subject, running)
 
 
 def next_due(subject: Subject, jobs: int) -> Callable[[], object]:
     """The read of a watcher before it sleeps."""
-    return lambda: subject.store.next_due(limits=LIMITS)
+    return lambda: subject.store.next_due()
 
 
 def find(subject: Subject, jobs: int) -> Callable[[], object]:
@@ -97,7 +99,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(name=f"insert {MANY}", prepare=insert, jobs=MANY),
     Operation(name="claim 1", prepare=claim),
     Operation(name=f"claim {MANY}", prepare=claim, jobs=MANY),
-    Operation(name="begin and settle 1", prepare=settle),
+    Operation(name="settle 1", prepare=settle),
     Operation(name="next due", prepare=next_due),
     Operation(name="find", prepare=find),
     Operation(name=f"list {PAGE}", prepare=listed(JobFilter())),
@@ -136,19 +138,20 @@ def _cost_us(operation: Operation, subject: Subject) -> float:
 
 def _finish(subject: Subject) -> None:
     """Complete all jobs that wait for a worker."""
-    while subject.store.claim_due(owner=WATCHER, now=datetime.now(UTC), limits=LIMITS).tickets:
+    while _claim(subject.store, datetime.now(UTC)):
         pass
-    while held := subject.store.held_by(WATCHER, limit=500):
-        _run(subject, held)
+    while held := subject.store.held_by(WORKER, limit=MOST):
+        _settle(subject, held)
 
 
-def _run(subject: Subject, queued: Sequence[Job]) -> None:
+def _claim(store: SqliteStore, now: datetime) -> list[Job]:
+    return store.claim_due(owner=WATCHER, now=now, lease_s=30, allocation=AllAt(WORKER, most=MOST)).jobs
+
+
+def _settle(subject: Subject, running: Sequence[Job]) -> None:
     now = datetime.now(UTC)
-    begins = [lifecycle.begin(job, owner=WORKER, now=now, lease_s=30) for job in queued]
     done = Outcome(status=ExecutionStatus.SUCCESS, result=b'"test job"')
-    running = [begin.after(job) for begin, job in zip(begins, queued, strict=True)]
-    ends = [lifecycle.settle(job, done, now=now, retry_base_s=10) for job in running]
-    subject.store.apply([*begins, *ends])
+    subject.store.apply([lifecycle.settle(job, done, now=now, retry_base_s=10) for job in running])
 
 
 def _open(folder: Path) -> SqliteStore:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from datetime import timedelta
 
 import msgspec
 
@@ -15,6 +14,7 @@ from jobyard.engine.store.bounds import ROW_BYTES
 from jobyard.engine.store.port import Store
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
+from tests.support.claims import claim
 from tests.support.world import START
 
 WATCHER, WORKER = "box:b00t:watcher-9001:1", "box:b00t:worker-7001:1"
@@ -25,7 +25,9 @@ FAILED = Outcome(status=ExecutionStatus.FAILED, error="ValueError: no", tracebac
 def queued(store: Store, **fields: object) -> Job:
     job = a_job(**fields)
     store.insert([[job]])
-    store.claim_due(owner=WATCHER, now=START, limits=[1000] * 10)
+    claimed = lifecycle.claim(job, owner=WATCHER, now=START)
+    queue = lifecycle.enqueue(claimed.after(job), now=START)
+    assert store.apply([claimed, queue]) == [True, True]
     return found(store, job)
 
 
@@ -80,9 +82,7 @@ def test_of_many_attempts_the_latest_are_given_and_no_more_than_the_first_past_a
     job = running(store, max_retries=9)
     for _ in range(5):
         store.apply([lifecycle.settle(job, Outcome(status=ExecutionStatus.FAILED, error="é" * 500), now=START, retry_base_s=0)])
-        store.claim_due(owner=WATCHER, now=START, limits=[1000] * 10)
-        store.apply([begin(found(store, job))])
-        job = found(store, job)
+        (job,) = claim(store, owner=WATCHER, worker=WORKER)
 
     of_two_rows = ROW_BYTES + (ROW_BYTES + 1000)  # the last one runs and has no words yet
 
@@ -92,7 +92,7 @@ def test_of_many_attempts_the_latest_are_given_and_no_more_than_the_first_past_a
     assert [execution.attempt for execution in store.executions(job.job_id, max_bytes=0)] == [6]
 
 
-def test_of_two_workers_with_one_ticket_one_begins(store: Store, open_another: Open) -> None:
+def test_of_two_workers_with_one_job_one_begins(store: Store, open_another: Open) -> None:
     job = queued(store)
 
     answers = store.apply([begin(job)]), open_another().apply([begin(job, "box:b00t:worker-7002:1")])
@@ -236,33 +236,6 @@ def test_a_job_that_was_read_without_its_payload_can_be_taken_back_and_keeps_it(
     assert store.apply([lifecycle.recover(read, now=START, max_lost=5)]) == [True]
 
     assert (found(store, job).payload, found(store, job).lost_count) == (b'"large"', 1)
-
-
-def test_queued_jobs_are_told_as_tickets_page_by_page_as_the_claim_told_them(store: Store) -> None:
-    running(store)
-    jobs = [a_job(priority=number, task="mail", queue="eu", payload=b'"large"') for number in range(5)]
-    store.insert([jobs])
-    claimed = store.claim_due(owner=WATCHER, now=START, limits=[1000] * 10).tickets
-    store.insert([[a_job()]])
-    store.claim_due(owner="box:b00t:watcher-9002:1", now=START, limits=[1000] * 10)
-
-    first = store.queued_by(WATCHER, limit=2)
-    rest = store.queued_by(WATCHER, limit=10, after=first[-1].job_id)
-
-    assert first + rest == sorted(claimed, key=lambda ticket: ticket.job_id)
-    assert store.queued_by(WORKER, limit=10) == []
-
-
-def test_what_was_queued_later_than_asked_for_is_left_out(store: Store) -> None:
-    early, late = a_job(), a_job(scheduled_at=START + timedelta(seconds=1))
-    store.insert([[early, late]])
-    store.claim_due(owner=WATCHER, now=START, limits=[1000] * 10)
-    store.claim_due(owner=WATCHER, now=late.scheduled_at, limits=[1000] * 10)
-
-    told = store.queued_by(WATCHER, limit=10, until=START)
-
-    assert [ticket.job_id for ticket in told] == [early.job_id]
-    assert len(store.queued_by(WATCHER, limit=10, until=late.scheduled_at)) == 2
 
 
 def test_cancel_requests_are_those_of_jobs_that_the_owner_runs(store: Store) -> None:

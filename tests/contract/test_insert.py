@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
-from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import CancelledBecause, Dependency, Job, JobFilter, Status, Unique
 from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, Store
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
+from tests.support.world import START
 
 
 def keyed(key: str, body: bytes = b"body", **fields: object) -> Job:
@@ -135,6 +138,47 @@ def test_a_request_whose_key_is_known_is_answered_though_it_is_abandoned(store: 
 
     assert answers == [Inserted(job_ids=[first.job_id], repeated=1), Abandoned()]
     assert store.find([other.job_id]) == [None]
+
+
+EVERYTHING = {
+    "unique_key": "echo/k", "held_key": "echo/k", "held_until": START, "limit": ("stripe", "customer/7"), "run_if": "ended",
+    "unique": Unique(until="begun", for_s=1.5, on_conflict="replace", at_latest_s=2.5), "ref": "r", "group": "g",
+    "after": (Dependency(job_id="ab" * 12, ref="a"), Dependency(group="g")), "schedule": "nightly", "fire_at": START,
+    "lane": "schedule:nightly", "slot": "schedule:nightly", "expires_s": 60.0, "expires_at": START,
+    "cancelled_because": CancelledBecause(reason="limit_full", limit="stripe"), "traceparent": "00-a-b-01", "tracestate": "x=y",
+    "tags": ("a", "b"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*EVERYTHING, "everything"])
+def test_what_few_jobs_have_is_stored_as_it_was(store: Store, name: str) -> None:
+    fields = EVERYTHING if name == "everything" else {name: EVERYTHING[name]}
+    plain, job = a_job(), a_job(**fields)
+
+    store.insert([[plain, job]])
+
+    assert store.find([plain.job_id, job.job_id]) == [plain, job]
+    assert store.list_jobs(JobFilter(), limit=5, whole=False).jobs == [job, plain]
+
+
+def test_a_change_of_what_few_jobs_have_is_stored(store: Store) -> None:
+    job = a_job(status=Status.BLOCKED, **EVERYTHING)
+    store.insert([[job]])
+    new = {**dict.fromkeys(EVERYTHING), "tags": (), "tracestate": "z", "group": "h", "priority": 7}
+    cancelled = lifecycle.cancel(job, now=START)
+    change = msgspec.structs.replace(cancelled, fields={**cancelled.fields, **new})
+
+    assert store.apply([change]) == [True]
+    assert store.find([job.job_id]) == [change.after(job)]
+
+
+def test_a_blocked_job_is_counted_and_not_claimed(store: Store) -> None:
+    job = a_job(status=Status.BLOCKED)
+    store.insert([[job]])
+
+    assert (store.counts()[Status.BLOCKED], store.counts()[Status.PENDING]) == (1, 0)
+    assert not store.claim_due(owner="box:b:watcher-9001:1", now=START, limits=[1] * 10).tickets
+    assert store.next_due(limits=[1] * 10) is None and store.ended([job.job_id]) == []
 
 
 def test_unknown_ids_are_answered_in_their_places(store: Store) -> None:

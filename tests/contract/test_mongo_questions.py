@@ -20,6 +20,7 @@ from jobyard.engine.store.mongo.server import INDEXES, MongoServer, prepare
 from jobyard.engine.store.mongo.store import MongoStore
 from jobyard.engine.store.port import Served
 from tests.support.builders import a_job
+from tests.support.claims import claim
 from tests.support.mongo import a_database, settings_for
 from tests.support.world import START
 
@@ -77,7 +78,6 @@ def named(kind: str, count: int) -> tuple[str, ...]:
     return tuple(f"{kind}-{number}" for number in range(count))
 
 
-@pytest.mark.parametrize("limits", [[500] * 10, [0] * 9 + [5], [5, 0, 5, 5, 0, 0, 5, 0, 5, 5]], ids=["all", "one", "some"])
 @pytest.mark.parametrize(
     "served",
     [
@@ -86,14 +86,15 @@ def named(kind: str, count: int) -> tuple[str, ...]:
     ],
     ids=lambda served: f"{len(served.tasks)} tasks, {len(served.queues or ())} queues",
 )  # fmt: skip
-def test_claims_read_indexes_in_order(store: MongoStore, heard: Heard, served: Served, limits: list[int]) -> None:
+def test_claims_read_indexes_in_order(store: MongoStore, heard: Heard, served: Served) -> None:
     assert served.tasks is not None
     task, queue = served.tasks[-1], served.queues[-1] if served.queues else "default"
     store.insert([[a_job(task=task, queue=queue, priority=9)]])
 
-    first = store.next_due(limits=limits, served=served)
-    claimed = store.claim_due(owner="box:b00t:watcher-9001:1", now=START, limits=limits, served=served)
+    first = store.next_due(served=served)
+    due = store.due(now=START, limit=10, served=served)
+    claimed = claim(store, served=served)
 
-    assert (first, len(claimed.tickets)) == (START, 1)
+    assert (first, len(due), len(claimed)) == (START, 1, 1)
     assert heard.finds
     assert all(stretches(find) <= MOST_STRETCHES for find in heard.finds)

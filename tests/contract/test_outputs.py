@@ -11,6 +11,7 @@ from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Output, Progr
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.store.port import Store
 from tests.contract.test_apply import running
+from tests.support.claims import claim
 from tests.support.world import START
 
 DONE = Outcome(status=ExecutionStatus.SUCCESS, result=b"1")
@@ -25,14 +26,9 @@ def end(job: Job, text: str, outcome: Outcome = DONE, **more: object) -> Change:
 
 
 def begin_again(store: Store, job_id: str) -> Job:
-    (job,) = store.find([job_id])
-    assert job is not None
-    store.claim_due(owner="box:b00t:watcher-9001:1", now=START, limits=[10] * 10)
-    (job,) = store.find([job_id])
-    assert job is not None
-    change = lifecycle.begin(job, owner="box:b00t:worker-7001:1", now=START, lease_s=30)
-    assert store.apply([change]) == [True]
-    return change.after(job)
+    (job,) = claim(store)
+    assert job.job_id == job_id
+    return job
 
 
 def test_words_and_progress_come_back_as_they_were(store: Store) -> None:

@@ -18,6 +18,7 @@ from jobyard.engine.store.bounds import record_bytes
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
 from tests.support.builders import a_job, a_log
+from tests.support.claims import claim
 from tests.support.mongo import open_mock
 from tests.support.world import START, FakeWorld
 
@@ -45,10 +46,11 @@ def ends(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Copyable, Copy
 def lived_in(store: Copyable, count: int = 30) -> list[Job]:
     """Jobs in every state."""
     store.insert([[a_job(payload=b'{"n" : %d}' % n, max_retries=1, idempotency_key=f"k{n}") for n in range(count)]])
-    store.claim_due(owner=WATCHER, now=START, limits=[0] * 5 + [count // 2] + [0] * 4)
-    queued = store.held_by(WATCHER, limit=100)
-    store.apply([lifecycle.begin(job, owner=WORKER, now=START, lease_s=30) for job in queued[2:]])
-    running = store.held_by(WORKER, limit=100)
+    early = listed(store)[-2:]
+    claims = [lifecycle.claim(job, owner=WATCHER, now=START) for job in early]
+    enqueued = lifecycle.enqueue(claims[1].after(early[1]), now=START)
+    store.apply([*claims, enqueued])
+    running = claim(store, owner=WATCHER, worker=WORKER, most=count // 2 - 2)
     outcomes = [DONE, FAILED, FAILED]
     store.apply(
         [

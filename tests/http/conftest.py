@@ -25,6 +25,7 @@ from jobyard.api.views.process_meter import ProcessMeter
 from jobyard.engine.config import read_settings
 from jobyard.engine.control.protocol import OVERVIEW
 from jobyard.engine.control.snapshot import Snapshots
+from jobyard.engine.jobs.unique_field import Asked
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.queue.queue import Queue
@@ -38,7 +39,8 @@ from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.watcher.watcher import Watcher
 from jobyard.engine.wire.caller import NoAnswer
-from jobyard.engine.wire.messages import Json, Message, Ping
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Json, Ping
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
 from tests.support.builders import a_host_lease
@@ -46,7 +48,10 @@ from tests.support.control import FakeControl, a_row
 from tests.support.network import FakeNetwork, FakePeer
 
 NAMES = ("queue-6000", "scheduler-8081", "watcher-9001", "supervisor")
-TASKS = {"echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=60)}
+UNIQUE = Asked(key="{doc}", until="begun", on_conflict="replace")
+TASKS = {
+    "echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=60), "index": TaskOptions(unique=UNIQUE._asdict()),
+}  # fmt: skip
 
 
 class Backend:
@@ -65,7 +70,7 @@ class Backend:
         common = {"settings": self.settings, "world": self.world, "store": self.store, "network": network, "log": self.log}
         self.roles = {
             "scheduler-8081": Scheduler(owner="box:b00t:scheduler-8081:1", run_dir=run_dir, **common),  # type: ignore[arg-type]
-            "queue-6000": Queue(owner="box:b00t:queue-6000:1", is_ours=lambda owner: True, **common),  # type: ignore[arg-type]
+            "queue-6000": Queue(owner="box:b00t:queue-6000:1", served=lambda: ANYTHING, **common),  # type: ignore[arg-type]
             "watcher-9001": Watcher(
                 owner="box:b00t:watcher-9001:1", queue_names=lambda: ["queue-6000"], host_lease=a_host_lease(self.world),
                 served=lambda: ANYTHING,

@@ -13,6 +13,7 @@ from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Output, Progr
 from jobyard.engine.wire.messages import GetOutput, OutputNow
 from tests.http.conftest import Backend
 from tests.http.test_jobs import UNKNOWN_ID, error_of, submit
+from tests.support.claims import claim
 from tests.support.world import START
 
 WORKER = "box:b00t:worker-7001:1"
@@ -23,12 +24,9 @@ PROGRESS = Progress(fraction=0.5, note="half way", at=START)
 
 def begin(backend: Backend, job_id: str) -> Job:
     """A worker begins the job."""
-    backend.store.claim_due(owner="box:b00t:watcher-9001:1", now=backend.world.now(), limits=[10] * 10)
-    (job,) = backend.store.find([job_id])
-    assert job is not None
-    change = lifecycle.begin(job, owner=WORKER, now=backend.world.now(), lease_s=30)
-    assert backend.store.apply([change]) == [True]
-    return change.after(job)
+    (job,) = claim(backend.store, now=backend.world.now(), worker=WORKER)
+    assert job.job_id == job_id
+    return job
 
 
 def end(backend: Backend, job: Job, outcome: Outcome, text: str | None, **more: Any) -> None:

@@ -10,14 +10,17 @@ from flask.testing import FlaskClient
 
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Outcome
+from jobyard.engine.timestamps import rfc3339
 from tests.http.conftest import Backend
-from tests.support.world import START
+from tests.support.claims import claim
 
 UNKNOWN_ID = "f" * 24
 JOB_FIELDS = [
     "job_id", "task", "payload", "queue", "priority", "status", "scheduled_at", "created_at", "updated_at", "claimed_by",
     "claimed_at", "queued_at", "locked_by", "locked_until", "last_run_at", "next_run_at", "finished_at", "attempt", "epoch",
     "lost_count", "retry_count", "max_retries", "timeout_s", "idempotency_key", "result", "error",
+    "unique_key", "limit", "after", "run_if", "ref", "group", "schedule", "fire_at", "expires_s", "expires_at",
+    "cancelled_because", "traceparent", "tracestate", "tags",
 ]  # fmt: skip
 
 
@@ -246,18 +249,16 @@ def test_a_waiting_job_is_cancelled_once_and_can_be_retried(client: FlaskClient)
 
 def test_the_attempts_are_shown_oldest_first(backend: Backend, client: FlaskClient) -> None:
     job_id = submit(client)
-    backend.store.claim_due(owner="box:b00t:watcher-9001:1", now=backend.world.now(), limits=[10] * 10)
-    job = backend.store.find([job_id])[0]
-    assert job is not None
-    begun = lifecycle.begin(job, owner="box:b00t:worker-7001:1", now=START, lease_s=30)
-    ended = lifecycle.settle(begun.after(job), Outcome(status=ExecutionStatus.FAILED, error="no"), now=START, retry_base_s=10)
-    backend.store.apply([begun, ended])
+    begun_at = backend.world.now().replace(microsecond=0)
+    (job,) = claim(backend.store, now=begun_at)
+    ended = lifecycle.settle(job, Outcome(status=ExecutionStatus.FAILED, error="no"), now=begun_at, retry_base_s=10)
+    backend.store.apply([ended])
 
     (execution,) = client.get(f"/api/jobs/{job_id}/executions").json
 
     assert execution == {
         "execution_id": f"{job_id}-1", "job_id": job_id, "attempt": 1, "worker_id": "box:b00t:worker-7001:1", "status": "failed",
-        "started_at": "2026-01-04T02:04:20.123Z", "finished_at": "2026-01-04T02:04:20.123Z", "duration_ms": 0,
+        "started_at": rfc3339(begun_at), "finished_at": rfc3339(begun_at), "duration_ms": 0,
         "error_message": "no", "traceback": None,
     }  # fmt: skip
 

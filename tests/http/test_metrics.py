@@ -42,7 +42,7 @@ def worker(backend: Backend, attempt_metrics: AttemptMetrics) -> None:
              "has_template": True}  # fmt: skip
     backend.counters["worker-7001"] = ComponentCounters(
         started_at=1.0, stats=stats, counts={"stale_writes": 7}, attempts=attempt_metrics.attempts,
-        histograms={"lag": attempt_metrics.lag, "wait": attempt_metrics.wait, "run": attempt_metrics.run},
+        histograms={"lag": attempt_metrics.lag, "run": attempt_metrics.run},
     )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def test_stats_hold_jobs_processes_and_components(client: FlaskClient) -> None:
     stats = client.get("/stats").json
 
     assert stats["jobs"] == {
-        "pending": 1, "claimed": 0, "queued": 0, "running": 0, "completed": 0, "failed": 0, "cancelled": 0,
+        "blocked": 0, "pending": 1, "claimed": 0, "queued": 0, "running": 0, "completed": 0, "failed": 0, "cancelled": 0,
     }  # fmt: skip
     assert stats["processes"][-1]["name"] == "supervisor"
     assert {"rss_bytes", "cpu_percent"} <= set(stats["processes"][0])

@@ -9,7 +9,8 @@ import json
 
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import Status
-from jobyard.engine.wire.messages import CancelJob, Json, Message
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import CancelJob, Json
 from tests.simulation.clients import Call, Clients
 from tests.simulation.event_queue import Violation
 from tests.simulation.host import NAMES, QUEUE_NAME, Cluster, Host

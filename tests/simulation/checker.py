@@ -15,7 +15,7 @@ from jobyard.engine.config import Settings
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status, at_least
 from jobyard.engine.jobs.lifecycle import TABLE, Change, Verb
-from jobyard.engine.wire.messages import Leased, Message, Run
+from jobyard.engine.wire.messages import Run
 from tests.simulation.event_queue import EventQueue, Violation
 from tests.support.world import START
 
@@ -47,8 +47,6 @@ class History:
 
     attempts: dict[int, Attempt] = field(default_factory=dict)
     charged: int = 0
-    waits_since: float = 0.0
-    leased_at: float = 0.0
     was_cancelled_at: float | None = None
 
 
@@ -111,12 +109,13 @@ class Checker:
         self._require(self._queue.now <= self.deadlines[job.job_id], "stored after its deadline", job)
 
     def note_claimed(self, before: Job, after: Job, now: datetime) -> None:
-        """T2, T3: no job is claimed before it is due."""
+        """T2 to T4: no job is claimed before it is due; it begins at a worker of the watcher's own host."""
         self.verbs[Verb.CLAIM] += 1
+        self.verbs[Verb.BEGIN] += 1
         self._require(before.status is Status.PENDING, f"claimed while {before.status}", before)
         self._require(before.scheduled_at <= now, f"claimed at {now}, due {before.scheduled_at}", before)
-        self._require(after.epoch == before.epoch + 1, "claimed without a new epoch", before)
-        self.histories[before.job_id].waits_since = self._queue.now
+        self._require(after.epoch == before.epoch + 2, "claimed without a new epoch", before)
+        self._check_begin(before, after, self.histories[before.job_id])
 
     def note_changed(self, before: Job, after: Job, change: Change, writer: Process) -> None:
         """Every other transition."""
@@ -132,9 +131,9 @@ class Checker:
         if verb is Verb.RETRY:
             history.charged = 0
             history.was_cancelled_at = None
-        if verb is Verb.BEGIN:
-            self._check_begin(before, after, history, writer)
-        if before.status is Status.RUNNING and verb is not Verb.REQUEST_CANCEL:
+        if verb is Verb.RETURN:
+            self._check_return(before, after, history, writer)
+        elif before.status is Status.RUNNING and verb is not Verb.REQUEST_CANCEL:
             self._check_end(before, after, change, writer)
         if verb is Verb.CANCEL:
             history.was_cancelled_at = self._queue.now
@@ -158,33 +157,39 @@ class Checker:
             self.isolated.add(process.owner)
         self.heartbeats[process.owner] = sent_at
 
-    def _check_begin(self, before: Job, after: Job, history: History, writer: Process) -> None:
-        self._require(after.locked_by == writer.owner, f"{writer.owner} began it for {after.locked_by}", before)
+    def _check_begin(self, before: Job, after: Job, history: History) -> None:
+        watcher, worker = after.claimed_by or "", after.locked_by or ""
+        self._require(watcher.split(":")[:2] == worker.split(":")[:2], f"{watcher} began it at {worker}", before)
         is_new = after.attempt == before.attempt + 1 and after.attempt not in history.attempts
         self._require(is_new, "attempts are not counted", before)
         if self.clocks_are_right:
             early_s = self.due_at(before) - self._queue.now
             self._require(early_s < 0.002, f"begun {early_s} s before its time", before)
         self._require(history.was_cancelled_at is None, "begun after it was cancelled", before)
-        history.attempts[after.attempt] = Attempt(owner=writer.owner, begun_at=self._queue.now)
-        self._check_order(before, writer)
+        history.attempts[after.attempt] = Attempt(owner=worker, begun_at=self._queue.now)
+        self._check_order(before)
 
-    def _check_order(self, begun: Job, writer: Process) -> None:
-        """Once the faults are over, no more urgent job waits for long in the queue of the same host."""
+    def _check_return(self, before: Job, after: Job, history: History, writer: Process) -> None:
+        """A begin is undone only by those who know that no child has run the task, and leaves no attempt."""
+        attempt = history.attempts.pop(before.attempt)
+        self._require(attempt.started_at is None, "returned after its task had started", before)
+        self._require(writer.owner in (before.locked_by, before.claimed_by), f"returned by {writer.owner}", before)
+        self._require(after.attempt == before.attempt - 1, "an attempt that never started is counted", before)
+
+    def _check_order(self, begun: Job) -> None:
+        """Once the faults are over, no more urgent job waits for long while others begin."""
         if self.faults_over_since is None or self._queue.now < self.faults_over_since + self._settings.lease_s + 5:
             return
         for job in self.store.all_jobs():
-            waits = job.status is Status.QUEUED and (job.claimed_by or "").split(":")[0] == writer.owner.split(":")[0]
             more_urgent = (-job.priority, job.scheduled_at) < (-begun.priority, begun.scheduled_at)
-            history = self.histories[job.job_id]
-            since = max(history.waits_since, history.leased_at, self.due_at(job))
-            if waits and more_urgent and since < self._queue.now - URGENT_S:
-                raise Violation(f"{_describe(begun)} begins while {_describe(job)} waits since {since}")
+            if job.status is Status.PENDING and more_urgent and self._since(job) < self._queue.now - URGENT_S:
+                raise Violation(f"{_describe(begun)} begins while {_describe(job)} waits since {self._since(job)}")
 
-    def note_sent(self, message: Message) -> None:
-        """A worker holds tickets for a moment, then begins their jobs or gives them back."""
-        for ticket in message.tickets if isinstance(message, Leased) else []:
-            self.histories[ticket.job_id].leased_at = self._queue.now
+    def _since(self, job: Job) -> float:
+        """Since when the job could have begun; one that may kill its worker waits for others like it."""
+        if lifecycle.is_last_chance(job, max_lost=self._settings.max_lost):
+            return self._queue.now
+        return max(self.due_at(job), (job.updated_at - START).total_seconds())
 
     def _check_end(self, before: Job, after: Job, change: Change, writer: Process) -> None:
         """An execution ends as its child did, and only its holder ends it, or a process that knows the holder to be dead."""
@@ -198,7 +203,8 @@ class Checker:
                 self._require(not self._runs(attempt), "lost while its child runs it", before)
                 self._require(attempt.child is None or attempt.child.is_orphan, "lost, but its template is alive", before)
                 return
-            self._require(before.locked_by not in self.left, f"{before.locked_by} stopped cleanly without settling it", before)
+            left_it = before.locked_by in self.left and attempt.started_at is not None
+            self._require(not left_it, f"{before.locked_by} stopped cleanly without settling it", before)
             self._require(self._is_gone(before.locked_by), f"{before.locked_by} is alive and its job was recovered", before)
             paused = before.locked_by in self.paused
             self._require(not self._runs(attempt) or paused, "recovered while a child of the dead process runs it", before)

@@ -13,7 +13,8 @@ import msgspec
 
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import Accepted, Begun, CancelJob, Closed, Json, Message, Refused, RetryJob, Submit
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Accepted, Begun, CancelJob, Closed, Json, Refused, RetryJob, Submit
 from jobyard.engine.world import later_id
 from tests.simulation.checker import Checker
 from tests.simulation.event_queue import EventQueue, Violation

@@ -39,7 +39,7 @@ from tests.simulation.world import HostWorld, TracedLog
 
 QUEUE_NAME = "queue-6000"
 NAMES = ("scheduler-8081", "scheduler-8082", QUEUE_NAME, "watcher-9001", "watcher-9002", "worker-7001", "worker-7002")
-STAGES = (("watcher", "worker"), ("queue",), ("scheduler",))
+STAGES = (("watcher",), ("worker",), ("queue",), ("scheduler",))
 """The order of `start.drain`."""
 
 
@@ -165,7 +165,7 @@ class Host:
         owner = f"{self.name}:{self.boot}:{name}:{self._generations[name]}"
         checker = self.cluster.checker
         process = Process(
-            self.cluster.event_queue, name=name, owner=owner, on_death=self._on_process_death, on_sent=checker.note_sent,
+            self.cluster.event_queue, name=name, owner=owner, on_death=self._on_process_death,
             paused=lambda: checker.paused.add(owner),
         )  # fmt: skip
         process.crash_rate = self.crash_rate
@@ -257,7 +257,8 @@ class Host:
                 host_lease=self._host_lease(owner, hosts), served=lambda: Served(tasks=ALL_TASKS),
             ),
             "queue": lambda: Queue(
-                owner=owner, settings=cluster.settings, world=world, store=store, network=network, log=log, is_ours=self.is_ours
+                owner=owner, settings=cluster.settings, world=world, store=store, network=network, log=log,
+                served=lambda: Served(tasks=ALL_TASKS),
             ),
             "worker": lambda: Worker(
                 owner=owner, settings=cluster.settings, world=world, store=store, network=network, log=log, queue_names=queues,

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import Closed, Message
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Closed
 from tests.simulation.event_queue import EventQueue
 from tests.simulation.process import Process
 
@@ -49,7 +50,6 @@ class End:
         """See `Peer`."""
         if isinstance(self.holder, Process):
             self.holder.side_effect("a message")
-            self.holder.on_sent(message)
             self._queue.note(self.holder.who, "→", _describe(self.other.holder), type(message).__name__, *_facts(message))
         if self.is_open and not self.other.is_open:
             self.is_open = False

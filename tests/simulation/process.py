@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from jobyard.engine.errors import StoreBroken
 from jobyard.engine.supervisor.role_loop import Role
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import Message, Ready
+from jobyard.engine.wire.messages import Ready
 from tests.simulation.event_queue import EventQueue, Violation
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Process:
 
     def __init__(
         self, event_queue: EventQueue, *, name: str, owner: str, on_death: Callable[[Process], object],
-        on_sent: Callable[[Message], object], paused: Callable[[], object],
+        paused: Callable[[], object],
     ) -> None:  # fmt: skip
         self.event_queue = event_queue
         self.name = name
@@ -53,7 +53,6 @@ class Process:
         self.crash_rate = 0.0
         self.began_at = event_queue.now
         self.ticks = 0
-        self.on_sent = on_sent
         self.paused = paused
         self._on_death = on_death
         self._inbox: list[Envelope] = []

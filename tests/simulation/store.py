@@ -11,10 +11,22 @@ from datetime import datetime
 from typing import TypeVar
 
 from jobyard.engine.errors import StoreBroken, StoreUnavailable
-from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status, Ticket
+from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
-from jobyard.engine.store.port import ANYTHING, Claimed, Count, HostHeartbeat, Insertion, Page, Seen, Served, nobody
+from jobyard.engine.store.port import (
+    ANYTHING,
+    Allocation,
+    Claimed,
+    Count,
+    Due,
+    HostHeartbeat,
+    Insertion,
+    Page,
+    Seen,
+    Served,
+    nobody,
+)
 from tests.simulation.checker import Checker
 from tests.simulation.event_queue import EventQueue
 from tests.simulation.process import Process
@@ -67,12 +79,10 @@ class SharedStore(MemoryStore):
                 self.checker.note_inserted(job)
         return answer
 
-    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
-        before = dict(self._jobs)
-        claimed = super().claim_due(owner=owner, now=now, limits=limits, served=served)
-        for ticket in claimed.tickets:
-            self.checker.note_claimed(before[ticket.job_id], self._jobs[ticket.job_id], now)
-        return claimed
+    def _begin(self, job: Job, owner: str, worker: str, now: datetime, lease_s: float) -> Job:
+        begun = super()._begin(job, owner, worker, now, lease_s)
+        self.checker.note_claimed(job, begun, now)
+        return begun
 
     def purge(self, *, before: datetime, limit: int) -> int:
         known = dict(self._jobs)
@@ -102,7 +112,7 @@ class ProcessStore:
         self._process = process
         self._shared = shared
         self._conditions = conditions
-        self._uncertain: list[Ticket] = []
+        self._uncertain: list[Job] = []
 
     # ---- writes
 
@@ -111,23 +121,29 @@ class ProcessStore:
     ) -> list[Insertion]:  # fmt: skip
         return self._call("insert", lambda: self._shared.insert(requests, abandoned=abandoned, seen=seen), writes=True)
 
-    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
+    def claim_due(
+        self, *, owner: str, now: datetime, lease_s: float, allocation: Allocation, served: Served = ANYTHING
+    ) -> Claimed:  # fmt: skip
         doubt, self._uncertain = self._uncertain, []
         if doubt:
             self._uncertain = doubt
-            won = self._call("claim in doubt", lambda: [ticket for ticket in doubt if self._still_ours(ticket)])
+            won = self._call("claim in doubt", lambda: [job for job in doubt if self._still_runs(job)])
             self._uncertain = []
             if won:
-                return Claimed(tickets=won)
+                return Claimed(jobs=won)
 
         def claim() -> Claimed:
-            claimed = self._shared.claim_due(owner=owner, now=now, limits=limits, served=served)
-            self._uncertain = claimed.tickets
+            claimed = self._shared.claim_due(owner=owner, now=now, lease_s=lease_s, allocation=allocation, served=served)
+            self._uncertain = claimed.jobs
             return claimed
 
         claimed = self._call("claim_due", claim, writes=True)
         self._uncertain = []
         return claimed
+
+    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+        """Asked while a claim is under way, so it takes no time of its own."""
+        return self._shared.holds_lost(owner, at_least=at_least)
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         if not changes:
@@ -135,6 +151,9 @@ class ProcessStore:
         name = "apply " + " ".join(f"{change.verb}:{change.job_id[-6:]}@{change.epoch}" for change in changes)
         part = self._queue.chance.randrange(len(changes)) if self._conditions.is_partial else None
         return self._call(name, lambda: self._shared.apply(changes), writes=True, partly=lambda: self._apply_part(changes, part))
+
+    def free_key(self, key: str, *, now: datetime) -> Job | None:
+        return self._call("free_key", lambda: self._shared.free_key(key, now=now), writes=True)
 
     def purge(self, *, before: datetime, limit: int) -> int:
         return self._call("purge", lambda: self._shared.purge(before=before, limit=limit), writes=True)
@@ -179,14 +198,17 @@ class ProcessStore:
     def counts(self) -> dict[Status, int]:
         return self._call("counts", self._shared.counts)
 
-    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
-        return self._call("next_due", lambda: self._shared.next_due(limits=limits, served=served))
+    def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
+        return self._call("next_due", lambda: self._shared.next_due(served=served))
+
+    def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
+        return self._call("due", lambda: self._shared.due(now=now, limit=limit, served=served))
+
+    def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Due:
+        return self._call("count_due", lambda: self._shared.count_due(now=now, served=served, look=look))
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         return self._call("held_by", lambda: self._shared.held_by(owner, limit=limit, after=after))
-
-    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
-        return self._call("queued_by", lambda: self._shared.queued_by(owner, limit=limit, after=after, until=until))
 
     def holders(self) -> list[str]:
         return self._call("holders", self._shared.holders)
@@ -247,6 +269,6 @@ class ProcessStore:
     def _apply_part(self, changes: Sequence[Change], skipped: int | None) -> None:
         self._shared.apply([change for index, change in enumerate(changes) if index != skipped])
 
-    def _still_ours(self, ticket: Ticket) -> bool:
-        job = self._shared.job(ticket.job_id)
-        return job is not None and job.status is Status.QUEUED and job.epoch == ticket.epoch
+    def _still_runs(self, begun: Job) -> bool:
+        job = self._shared.job(begun.job_id)
+        return job is not None and job.status is Status.RUNNING and job.epoch == begun.epoch

@@ -6,6 +6,7 @@ Rows are in the order of insertion. A write is prepared on a copy and applied as
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -13,9 +14,9 @@ import msgspec
 
 from jobyard.engine.errors import InvalidRequest, StoreUnavailable
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.idempotency import is_same_request
-from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status, Ticket, ticket_for, without_payload
-from jobyard.engine.jobs.lifecycle import HELD, TERMINAL, Change
+from jobyard.engine.jobs.job import PRIORITIES, Execution, Job, JobFilter, Output, Status, without_payload
+from jobyard.engine.jobs.lifecycle import HELD, TERMINAL, Change, Verb
+from jobyard.engine.jobs.unique import is_held
 from jobyard.engine.store.bounds import (
     AHEAD_LOOK,
     COUNT_LOOK,
@@ -29,17 +30,19 @@ from jobyard.engine.store.bounds import (
 from jobyard.engine.store.port import (
     ANYTHING,
     Abandoned,
+    Allocation,
+    Candidate,
     Claimed,
     Count,
+    Due,
     HostHeartbeat,
-    Inserted,
     Insertion,
-    KeyTaken,
     Page,
     Seen,
     Served,
     nobody,
 )
+from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
 from jobyard.engine.store.search_text import is_wanted
 
 
@@ -51,6 +54,7 @@ class MemoryStore:
         self._executions: dict[tuple[str, int], Execution] = {}
         self._outputs: dict[tuple[str, int], Output] = {}
         self._hosts: dict[str, HostHeartbeat] = {}
+        self._remembered: dict[str, Known] = {}
         self.is_down = False
         self.stale_writes = 0
         self.commits = 0
@@ -117,23 +121,49 @@ class MemoryStore:
         self._reach()
         return {status: sum(job.status is status for job in self._jobs.values()) for status in Status}
 
-    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
+    def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
         self._reach()
-        return min((job.scheduled_at for job in self._pending(served) if limits[job.priority] > 0), default=None)
+        return min((job.scheduled_at for job in self._pending(served)), default=None)
 
-    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
+    def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
         self._reach()
-        tickets = []
-        left = list(limits)
-        for job in sorted(self._pending(served), key=lambda job: (-job.priority, job.scheduled_at)):
-            if job.scheduled_at <= now and left[job.priority] > 0:
-                left[job.priority] -= 1
-                claimed = lifecycle.claim(job, owner=owner, now=now).after(job)
-                queued = lifecycle.enqueue(claimed, now=now).after(claimed)
-                self._jobs[job.job_id] = queued
-                tickets.append(ticket_for(queued))
-        self.commits += bool(tickets)
-        return Claimed(tickets=tickets)
+        return [without_payload(job) for job in self._due(now, served)][:limit]
+
+    def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Due:
+        self._reach()
+        due = Counter(job.priority for job in self._due(now, served))
+        return Due(counts=[min(look, due[priority]) for priority in PRIORITIES], is_exact=all(n < look for n in due.values()))
+
+    def claim_due(
+        self, *, owner: str, now: datetime, lease_s: float, allocation: Allocation, served: Served = ANYTHING
+    ) -> Claimed:  # fmt: skip
+        self._reach()
+        begun: list[Job] = []
+        for job in self._due(now, served):
+            if not allocation.most:
+                break
+            worker = allocation.place(Candidate(task=job.task, lost_count=job.lost_count, size=len(job.payload)))
+            if worker is not None:
+                begun.append(self._begin(job, owner, worker, now, lease_s))
+        self.commits += bool(begun)
+        return Claimed(jobs=begun)
+
+    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+        self._reach()
+        return any(job.locked_by == owner and job.lost_count >= at_least for job in self._held())
+
+    def _begin(self, job: Job, owner: str, worker: str, now: datetime, lease_s: float) -> Job:
+        claimed = lifecycle.claim(job, owner=owner, now=now).after(job)
+        queued = lifecycle.enqueue(claimed, now=now).after(claimed)
+        begin = lifecycle.begin(queued, owner=worker, now=now, lease_s=lease_s)
+        self._jobs[job.job_id] = begin.after(queued)
+        if begin.execution is not None:
+            self._executions[job.job_id, begin.execution.attempt] = begin.execution
+        return self._jobs[job.job_id]
+
+    def _due(self, now: datetime, served: Served) -> list[Job]:
+        due = [job for job in self._pending(served) if job.scheduled_at <= now]
+        return sorted(due, key=lambda job: (-job.priority, job.scheduled_at))
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         self._reach()
@@ -143,12 +173,6 @@ class MemoryStore:
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         self._reach()
         return [without_payload(job) for job in self._held_past(owner, after)][:limit]
-
-    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
-        self._reach()
-        queued = [job for job in self._held_past(owner, after) if job.status is Status.QUEUED]
-        in_time = (job for job in queued if until is None or (job.queued_at is not None and job.queued_at <= until))
-        return [ticket_for(job) for job in in_time][:limit]
 
     def holders(self) -> list[str]:
         self._reach()
@@ -171,9 +195,12 @@ class MemoryStore:
     def purge(self, *, before: datetime, limit: int) -> int:
         self._reach()
         finished = [(job.finished_at, job) for job in self._jobs.values() if job.status in TERMINAL and job.finished_at is not None]
-        old = sorted((pair for pair in finished if pair[0] < before), key=lambda pair: pair[0])[:limit]
+        old = [pair for pair in finished if pair[0] < before]
+        old = [(at, job) for at, job in old if job.held_key is None or (job.held_until is not None and job.held_until < before)]
+        old = sorted(old, key=lambda pair: pair[0])[:limit]
         for _, job in old:
             del self._jobs[job.job_id]
+            self._remembered = {key: known for key, known in self._remembered.items() if known.job_id != job.job_id}
             for execution in self.executions(job.job_id, max_bytes=UNBOUNDED):
                 del self._executions[execution.job_id, execution.attempt]
                 self._outputs.pop((execution.job_id, execution.attempt), None)
@@ -212,28 +239,40 @@ class MemoryStore:
             raise StoreUnavailable("the test made the database unavailable")
 
     def _insert_request(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
-        new: dict[str, Job] = {}
-        job_ids = []
-        repeated = 0
-        for index, job in enumerate(jobs):
-            if job.job_id in self._jobs:
-                job_ids.append(job.job_id)
-                continue
-            same_key = self._with_key(job.idempotency_key, [*self._jobs.values(), *new.values()])
-            if same_key is None:
-                new[job.job_id] = job
-            elif is_same_request(same_key.request_digest, job.request_digest):
-                repeated += 1
-            else:
-                return KeyTaken(index=index, job_id=same_key.job_id)
-            job_ids.append((same_key or job).job_id)
-        if repeated < len(jobs) and is_abandoned():
+        plan = plan_request(jobs, self)
+        if not isinstance(plan, RequestPlan):
+            return plan
+        new = [job for job in plan.unique.fresh if job.job_id not in self._jobs]
+        if plan.writes and is_abandoned():
             return Abandoned()
-        self._jobs |= new
-        return Inserted(job_ids=job_ids, repeated=repeated)
+        for holder in plan.unique.dropped:
+            self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
+        self._jobs |= {job.job_id: job for job in new}
+        for change in [replacing.change() for replacing in plan.unique.replacing.values()]:
+            self._jobs[change.job_id] = change.after(self._jobs[change.job_id])
+        self._remembered |= dict(plan.remembered)
+        return plan.answer()
 
-    def _with_key(self, key: str | None, jobs: Sequence[Job]) -> Job | None:
-        return next((job for job in jobs if key is not None and job.idempotency_key == key), None)
+    def known(self, key: str) -> Known | None:
+        """See `store.request_plan.Lookups`."""
+        job = next((job for job in self._jobs.values() if job.idempotency_key == key), None)
+        return self._remembered.get(key) if job is None else Known(job.job_id, job.request_digest)
+
+    def holder(self, key: str) -> Job | None:
+        """See `store.request_plan.Lookups`."""
+        return next((job for job in self._jobs.values() if job.held_key == key), None)
+
+    def is_stored(self, job_id: str) -> bool:
+        """See `store.request_plan.Lookups`."""
+        return job_id in self._jobs
+
+    def free_key(self, key: str, *, now: datetime) -> Job | None:
+        self._reach()
+        holder = self.holder(key)
+        if holder is None or is_held(holder, now):
+            return holder
+        self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
+        return None
 
     def _apply_one(self, change: Change) -> bool:
         job = self._jobs.get(change.job_id)
@@ -241,9 +280,15 @@ class MemoryStore:
         if job is None or not stands or (change.unless_cancelled and job.cancel_requested_at is not None):
             self.stale_writes += 1
             return False
+        for name in ("held_key", "slot"):
+            taken = change.fields.get(name)
+            if taken is not None and any(getattr(other, name) == taken and other is not job for other in self._jobs.values()):
+                return False
         self._jobs[job.job_id] = change.after(job)
         if change.execution is not None:
             self._executions[change.execution.job_id, change.execution.attempt] = change.execution
+        if change.verb is Verb.RETURN:
+            self._executions.pop((job.job_id, job.attempt), None)
         if change.output is not None:
             self._outputs[change.output.job_id, change.output.attempt] = change.output
         return True

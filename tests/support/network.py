@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from jobyard.engine.wire.frames import decode
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import Closed, Message
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Closed
 
 
 class FakePeer:

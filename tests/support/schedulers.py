@@ -7,7 +7,8 @@ from collections.abc import Callable
 from jobyard.api.front.health import Health
 from jobyard.api.front.load_balancer import LoadBalancer
 from jobyard.engine.wire.caller import NoAnswer
-from jobyard.engine.wire.messages import Accepted, Json, Message, Ping
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Accepted, Json, Ping
 from tests.support.builders import a_log
 from tests.support.world import FakeWorld
 

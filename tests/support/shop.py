@@ -6,19 +6,23 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from jobyard.engine.config import read_settings
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.executor.packets import send_packet
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import Execution, Job, Status, ticket_for
+from jobyard.engine.jobs.job import Execution, Job, Status
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.logs import Log
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
 from jobyard.engine.tasks.registry import Registry, Task, TaskOptions
 from jobyard.engine.template.messages import Hello, Retire, encode
+from jobyard.engine.wire.capacity import SLOT_UNITS
 from jobyard.engine.wire.hub import Envelope, Hub, Stream
-from jobyard.engine.wire.messages import Ack, Leased, Message, Release, Want
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.queue_messages import Ack, Leased, Release, Want
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.worker.executor_handle import ExecutorHandle
 from jobyard.engine.worker.template_client import TemplateClient
@@ -26,11 +30,12 @@ from jobyard.engine.worker.template_line import SocketConnector
 from jobyard.engine.worker.worker import Worker
 from jobyard.engine.world import World
 from tests.support.builders import a_host_lease, a_job
+from tests.support.claims import WATCHER, WORKER
 from tests.support.memory_store import MemoryStore
 from tests.support.templates import ForkedTemplate
 from tests.support.waiting import wait_for
 
-QUEUE, WORKER, WATCHER = "queue-6000", "box:b00t:worker-7001:1", "box:b00t:watcher-9001:1"
+QUEUE = "queue-6000"
 
 
 class FailingStore(SqliteStore):
@@ -61,6 +66,7 @@ class Shop:
         self.queue_hub.listen(QUEUE)
         self.peer: Stream | None = None
         self.heard: list[Message] = []
+        self.sent = 0
         self.log_path = folder / "log"
         log_fd = os.open(self.log_path, os.O_WRONLY | os.O_CREAT)
         self.registry = Registry()
@@ -103,18 +109,32 @@ class Shop:
         self.heard.append(envelope.message)
 
     def offer(self, *jobs: Job) -> list[str]:
-        """Queue jobs in the store and lease them to the worker."""
-        self.store.insert([list(jobs)])
-        self.store.claim_due(owner=WATCHER, now=self.world.now(), limits=[1000] * 10)
+        """Begin jobs in the worker's name and send them to it."""
         self.until(lambda: self.peer is not None)
-        return self.offer_again(*(job.job_id for job in jobs))
+        self.send(*self.begin(*jobs))
+        return [job.job_id for job in jobs]
 
-    def offer_again(self, *job_ids: str) -> list[str]:
-        """Lease queued jobs to the worker."""
-        found = [job for job in self.store.find(list(job_ids)) if job is not None]
+    def begin(self, *jobs: Job) -> list[Job]:
+        """What a watcher does, for these jobs only: they run in the worker's name, which does not know it yet."""
+        self.store.insert([list(jobs)])
+        return [self.begin_one(job) for job in jobs]
+
+    def begin_one(self, job: Job) -> Job:
+        """A stored job."""
+        now = self.world.now()
+        claim = lifecycle.claim(job, owner=WATCHER, now=now)
+        enqueue = lifecycle.enqueue(claim.after(job), now=now)
+        queued = enqueue.after(claim.after(job))
+        begin = lifecycle.begin(queued, owner=WORKER, now=now, lease_s=self.settings.lease_s)
+        assert self.store.apply([claim, enqueue, begin]) == [True] * 3
+        return begin.after(queued)
+
+    def send(self, *jobs: Job, is_again: bool = False) -> None:
+        """What the queue does."""
         assert self.peer is not None
-        self.peer.send(Leased(tickets=[ticket_for(job) for job in found], lease_s=30))
-        return [job.job_id for job in found]
+        units = SLOT_UNITS * len(jobs)
+        self.sent += units
+        self.peer.send(Leased(jobs=msgspec.Raw(msgspec.msgpack.encode(jobs)), units=units, is_again=is_again))
 
     def run(self, task: str, payload: bytes = b"null", **fields: object) -> Job:
         """One job of the task, until its attempt has ended."""
@@ -145,8 +165,11 @@ class Shop:
     def released(self) -> list[str]:
         return [lease[0] for message in self.heard if isinstance(message, Release) for lease in message.leases]
 
-    def last_want(self) -> int:
-        return [message.count for message in self.heard if isinstance(message, Want)][-1]
+    def room(self) -> int:
+        """The free slots by what the worker said last."""
+        said = [message for message in self.heard if isinstance(message, Want | Ack)]
+        last = [message for message in said if isinstance(message, Want) or message.short_limit][-1]
+        return max(0, last.limit - self.sent) // SLOT_UNITS
 
     def pids(self) -> list[int]:
         return [slot.handle.pid for slot in self.worker._executors.slots]

@@ -24,12 +24,12 @@ def test_a_job_that_is_not_due_is_cancelled_at_once(jobyard: Jobyard, notes: Not
     assert notes.read(job_id=job_id) == []
 
 
-def test_a_queued_job_that_is_cancelled_never_runs(one_slot: Jobyard, notes: Notes, tmp_path: Path) -> None:
+def test_a_due_job_that_is_cancelled_while_all_slots_are_busy_never_runs(one_slot: Jobyard, notes: Notes, tmp_path: Path) -> None:
     until = tmp_path / "until"
     holder = one_slot.submit(notes.payload(until=str(until)), task="hold")
     notes.wait(holder)
     job_id = one_slot.submit(notes.payload(), task="run")
-    wait_for(lambda: one_slot.job(job_id)["status"] == "queued")
+    wait_for(lambda: job_id in {item["job_id"] for item in one_slot.get("/queue", port=6000).json["items"]})
 
     answer = cancel(one_slot, job_id)
     marker = one_slot.submit(notes.payload(), task="run")

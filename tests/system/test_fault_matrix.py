@@ -90,7 +90,7 @@ class Load:
 
         def acknowledged() -> list[str] | None:
             answer = self._jobyard.ask("POST", "/api/jobs/batch", {"jobs": jobs})
-            return list(answer.json["job_ids"]) if answer.status == 201 else None
+            return list(answer.json["job_ids"]) if answer.status in (200, 201) else None
 
         self._job_ids += wait_for(acknowledged, within_s=15, told="an acknowledged batch") or []
 

@@ -24,7 +24,7 @@ def submit_batch(jobyard: Jobyard, **fields: object) -> list[str]:
 
     def acknowledged() -> list[str] | None:
         answer = jobyard.ask("POST", "/api/jobs/batch", batch)
-        return list(answer.json["job_ids"]) if answer.status == 201 else None
+        return list(answer.json["job_ids"]) if answer.status in (200, 201) else None
 
     return wait_for(acknowledged, within_s=30, told="an acknowledged batch") or []
 

@@ -34,7 +34,9 @@ STATS = {
 FIELDS = {
     "job_id", "task", "payload", "queue", "priority", "status", "scheduled_at", "created_at", "updated_at", "claimed_by",
     "claimed_at", "queued_at", "locked_by", "locked_until", "last_run_at", "next_run_at", "finished_at", "attempt", "epoch",
-    "lost_count", "retry_count", "max_retries", "timeout_s", "idempotency_key", "result", "error",
+    "lost_count", "retry_count", "max_retries", "timeout_s", "idempotency_key", "result", "error", "unique_key", "limit", "after",
+    "run_if", "ref", "group", "schedule", "fire_at", "expires_s", "expires_at", "cancelled_because", "traceparent", "tracestate",
+    "tags",
 }  # fmt: skip
 
 JOBS = 60

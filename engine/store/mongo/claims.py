@@ -13,21 +13,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bson import ObjectId
 from pymongo import ReturnDocument
 
-from jobyard.engine.jobs.job import Status, Ticket
+from jobyard.engine.jobs.job import PRIORITIES, Job, Status
+from jobyard.engine.jobs.lifecycle import after_begin
 from jobyard.engine.store.mongo.counts import MongoCounts
-from jobyard.engine.store.mongo.documents import TICKET_FIELDS, Document, document_to_ticket
+from jobyard.engine.store.mongo.documents import SMALL, Document, document_to_job
 from jobyard.engine.store.mongo.server import DUE, DUE_IN_QUEUE_INDEX, DUE_INDEX, MongoServer
-from jobyard.engine.store.port import Claimed, Served
+from jobyard.engine.store.port import Allocation, Candidate, Claimed, Served
 
 MOST_A_CLAIM = 500
 FEW = 20
 STRETCHES = 200
-PENDING, QUEUED = Status.PENDING.value, Status.QUEUED.value
+PENDING, RUNNING = Status.PENDING.value, Status.RUNNING.value
+CANDIDATE_FIELDS = {"priority": 1, "scheduled_at": 1, "task": 1, "lost_count": 1}
 
 
 class MongoClaims:
@@ -40,93 +42,126 @@ class MongoClaims:
         self._place = place
         self._doubt: tuple[ObjectId, list[ObjectId]] | None = None
 
-    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served) -> Claimed:
+    def claim_due(self, *, owner: str, now: datetime, lease_s: float, allocation: Allocation, served: Served) -> Claimed:
         """See `Store`."""
         if self._doubt is not None and (won := self._settle_doubt()):
-            self._counts.move(Counter({PENDING: -len(won), QUEUED: len(won)}))
-            return Claimed(tickets=won)
-        candidates = self._candidates(now, limits, served)
-        if not candidates:
-            return Claimed(tickets=[])
-        stamp, ids = ObjectId(), [candidate["_id"] for candidate in candidates]
-        self._doubt = (stamp, ids)
-        guard = {"_id": {"$in": ids}, "status": PENDING, "scheduled_at": {"$lte": now}}  # it may have become a retry that waits
-        update = {
-            "$set": {
-                "status": QUEUED, "claimed_by": owner, "holder": owner, "claimed_at": now, "queued_at": now, "updated_at": now,
-                "stamp": stamp,
-            },
-            "$inc": {"epoch": 1},
-        }  # fmt: skip
-        tickets = self._take_one(guard, update) if len(ids) == 1 else self._take_many(guard, update)
-        return Claimed(tickets=tickets, conflicts=len(candidates) - len(tickets))
+            self._counts.move(Counter({PENDING: -len(won), RUNNING: len(won)}))
+            return Claimed(jobs=won)
+        chosen = self._choose(now, allocation, served)
+        if not chosen:
+            return Claimed(jobs=[])
+        stamp = ObjectId()
+        self._doubt = (stamp, [*chosen])
+        jobs = self._begin(chosen, stamp, owner, now, lease_s)
+        return Claimed(jobs=jobs, conflicts=len(chosen) - len(jobs))
 
-    def next_due(self, limits: Sequence[int], served: Served) -> datetime | None:
+    def next_due(self, served: Served) -> datetime | None:
         """See `Store`."""
-        priorities = [priority for priority, limit in enumerate(limits) if limit > 0]
-        if not priorities:
-            return None
         found: list[Document] = []
-        for portion in _portions(served, at_most=STRETCHES // len(priorities)):
-            due = {"status": PENDING, "priority": {"$in": priorities}, **portion}
+        for portion in _portions(served, at_most=STRETCHES // len(PRIORITIES)):
+            due = {"status": PENDING, "priority": {"$in": [*PRIORITIES]}, **portion}
             found += self._ask(due, served, {"scheduled_at": 1}, sort=[("scheduled_at", 1)], limit=1)
         return min((document["scheduled_at"] for document in found), default=None)
 
+    def due(self, now: datetime, limit: int, served: Served) -> list[Job]:
+        """See `Store`."""
+        return [document_to_job(document) for document in self._page(now, served, limit, SMALL)]
+
     # ---- claiming
 
-    def _take_one(self, guard: Document, update: Document) -> list[Ticket]:
-        with self._server.call(writes=True):
-            won = self._server.jobs.find_one_and_update(
-                guard, update, projection=TICKET_FIELDS, return_document=ReturnDocument.AFTER
-            )  # fmt: skip
-        self._doubt = None
-        self._counts.move(Counter({PENDING: -1, QUEUED: 1}) if won else Counter())
-        return [document_to_ticket(won)] if won else []
+    def _choose(self, now: datetime, allocation: Allocation, served: Served) -> dict[ObjectId, str]:
+        """The jobs to claim, each with its worker, in claiming order.
 
-    def _take_many(self, guard: Document, update: Document) -> list[Ticket]:
-        with self._server.call(writes=True):
-            taken = self._server.jobs.update_many(guard, update).modified_count
-        self._counts.move(Counter({PENDING: -taken, QUEUED: taken}))
+        Only jobs that were lost before are skipped while there is room. If they fill a page, the next one leaves out their like, so
+        that they do not hide those behind them.
+        """
+        chosen: dict[ObjectId, str] = {}
+        lost_below: int | None = None
+        while allocation.most:
+            found, is_full = self._candidates(now, allocation.most, served, lost_below)
+            skipped: list[int] = []
+            for document in found:
+                if not allocation.most:
+                    break
+                if document["_id"] in chosen:
+                    continue
+                worker = allocation.place(Candidate(task=document["task"], lost_count=document["lost_count"]))
+                if worker is None:
+                    skipped.append(document["lost_count"])
+                else:
+                    chosen[document["_id"]] = worker
+            lost_below = min(skipped, default=0)
+            if not lost_below or not is_full:
+                break
+        return chosen
+
+    def _begin(
+        self, chosen: dict[ObjectId, str], stamp: ObjectId, owner: str, now: datetime, lease_s: float
+    ) -> list[Job]:  # fmt: skip
+        by_worker: dict[str, list[ObjectId]] = {}
+        for job_id, worker in chosen.items():
+            by_worker.setdefault(worker, []).append(job_id)
+        if len(chosen) == 1:
+            [(job_id, worker)] = chosen.items()
+            return self._take_one(_guard([job_id], now), _update(worker, stamp, owner, now, lease_s))
+        taken = 0
+        for worker, ids in by_worker.items():
+            with self._server.call(writes=True):
+                update = _update(worker, stamp, owner, now, lease_s)
+                taken += self._server.jobs.update_many(_guard(ids, now), update).modified_count
+        self._counts.move(Counter({PENDING: -taken, RUNNING: taken}))
         return self._settle_doubt()
 
-    def _settle_doubt(self) -> list[Ticket]:
-        """The tickets that the last claim won, in candidate order; settles a claim whose reply was lost."""
+    def _take_one(self, guard: Document, update: Document) -> list[Job]:
+        with self._server.call(writes=True):
+            won = self._server.jobs.find_one_and_update(guard, update, return_document=ReturnDocument.AFTER)
+        self._doubt = None
+        self._counts.move(Counter({PENDING: -1, RUNNING: 1}) if won else Counter())
+        return self._given_up([document_to_job(won)]) if won else []
+
+    def _settle_doubt(self) -> list[Job]:
+        """The jobs that the last claim won, in claiming order; settles a claim whose reply was lost."""
         assert self._doubt is not None
         stamp, ids = self._doubt
         with self._server.call():
-            won = self._server.jobs.find({"_id": {"$in": ids}, "stamp": stamp, "status": QUEUED}, TICKET_FIELDS)
+            won = self._server.jobs.find({"_id": {"$in": ids}, "stamp": stamp, "status": RUNNING})
             found = {document["_id"]: document for document in won}
         self._doubt = None
-        return [document_to_ticket(found[job_id]) for job_id in ids if job_id in found]
+        return self._given_up([document_to_job(found[job_id]) for job_id in ids if job_id in found])
+
+    def _given_up(self, jobs: list[Job]) -> list[Job]:
+        """The jobs without the unique keys that their begin gives up. If this write is lost, the next submitter takes the key."""
+        after = [after_begin(job, job.last_run_at or job.updated_at) for job in jobs]
+        changed = [ObjectId(job.job_id) for job, now in zip(jobs, after, strict=True) if job.held_key != now.held_key]
+        if changed:
+            with self._server.call(writes=True):
+                self._server.jobs.update_many({"_id": {"$in": changed}, "attempt": {"$gt": 0}}, {"$unset": {"held_key": ""}})
+        return after
 
     # ---- candidates
 
-    def _candidates(self, now: datetime, limits: Sequence[int], served: Served) -> list[Document]:
-        """One page in claiming order; where there are many, each claimer of a host takes a different part of them."""
+    def _candidates(
+        self, now: datetime, most: int, served: Served, lost_below: int | None
+    ) -> tuple[list[Document], bool]:  # fmt: skip
+        """One page in claiming order, and whether there may be more; of many, each claimer of a host takes a different part."""
         number, claimers = self._place
-        found = self._page(now, limits, served, min(sum(limits), MOST_A_CLAIM) * claimers)
+        size = max(FEW, min(most, MOST_A_CLAIM)) * claimers
+        found = self._page(now, served, size, CANDIDATE_FIELDS, lost_below)
+        is_full = len(found) == size
         if claimers > 1 and len(found) > FEW * claimers:
             found = [document for document in found if int.from_bytes(document["_id"].binary[-3:]) % claimers == number] or found
-        taken: Counter[int] = Counter()
-        chosen: list[Document] = []
-        for document in found:
-            if taken[document["priority"]] < limits[document["priority"]] and len(chosen) < MOST_A_CLAIM:
-                taken[document["priority"]] += 1
-                chosen.append(document)
-        return chosen
+        return found[:MOST_A_CLAIM], is_full
 
-    def _page(self, now: datetime, limits: Sequence[int], served: Served, size: int) -> list[Document]:
-        fields = {"priority": 1, "scheduled_at": 1}
-        page: list[Document] = []
-        for lowest, highest in _runs(limits):
-            found: list[Document] = []
-            for portion in _portions(served, at_most=STRETCHES):
-                due = {"status": PENDING, "priority": _between(lowest, highest), "scheduled_at": {"$lte": now}, **portion}
-                found += self._ask(due, served, fields, sort=DUE, limit=size - len(page))
-            page += sorted(found, key=_in_order)[: size - len(page)]
-            if len(page) == size:
-                break
-        return page
+    def _page(
+        self, now: datetime, served: Served, size: int, fields: Document, lost_below: int | None = None
+    ) -> list[Document]:  # fmt: skip
+        """The first due jobs in claiming order; of those that were lost less than `lost_below` times, if it is given."""
+        found: list[Document] = []
+        seldom_lost = {} if lost_below is None else {"lost_count": {"$lt": lost_below}}
+        for portion in _portions(served, at_most=STRETCHES):
+            due = {"status": PENDING, "priority": ANY_PRIORITY, "scheduled_at": {"$lte": now}, **portion, **seldom_lost}
+            found += self._ask(due, served, fields, sort=DUE, limit=size)
+        return sorted(found, key=_in_order)[:size]
 
     def _ask(
         self, due: Document, served: Served, fields: Document, *, sort: list[tuple[str, int]], limit: int
@@ -136,26 +171,30 @@ class MongoClaims:
             return list(asked if served.tasks is None else asked.hint(due_index(served)))
 
 
+ANY_PRIORITY = {"$gt": PRIORITIES[0] - 1, "$lt": PRIORITIES[-1] + 1}
+"""A range, since a list of values would be merged with those of tasks and queues; see the module."""
+
+
+def _guard(ids: list[ObjectId], now: datetime) -> Document:
+    """Only jobs that are still due: a candidate may have become a retry that waits."""
+    return {"_id": {"$in": ids}, "status": PENDING, "scheduled_at": {"$lte": now}}
+
+
+def _update(worker: str, stamp: ObjectId, owner: str, now: datetime, lease_s: float) -> Document:
+    """T2 to T4. The row of the attempt that began is not stored before it ends; see `documents.running_execution`."""
+    return {
+        "$set": {
+            "status": RUNNING, "claimed_by": owner, "holder": worker, "claimed_at": now, "queued_at": now, "updated_at": now,
+            "locked_by": worker, "locked_until": now + timedelta(seconds=lease_s), "last_run_at": now, "stamp": stamp,
+        },
+        "$inc": {"epoch": 2, "attempt": 1},
+        "$unset": {"next_run_at": ""},
+    }  # fmt: skip
+
+
 def due_index(served: Served) -> str:
     """The index that begins with the fields that restrict what is served."""
     return DUE_INDEX if served.queues is None else DUE_IN_QUEUE_INDEX
-
-
-def _runs(limits: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """The priorities with room as ranges (lowest, highest), highest first."""
-    highest = None
-    for priority in range(len(limits) - 1, -2, -1):
-        has_room = priority >= 0 and limits[priority] > 0
-        if has_room and highest is None:
-            highest = priority
-        elif not has_room and highest is not None:
-            yield priority + 1, highest
-            highest = None
-
-
-def _between(lowest: int, highest: int) -> Document:
-    """A range, even for a single priority; see the module."""
-    return {"$gt": lowest - 1, "$lt": highest + 1}
 
 
 def _portions(served: Served, *, at_most: int) -> Iterator[Document]:

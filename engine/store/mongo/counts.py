@@ -38,7 +38,7 @@ class MongoCounts:
         self._pause = self._skip = 0
 
     def read(self) -> dict[Status, int]:
-        """All seven."""
+        """All eight."""
         with self._server.call():
             document = self._server.counts.find_one({"_id": COUNTS_ID}) or {}
         return {status: max(0, document.get(name, 0)) for name, status in STATUSES.items()}

@@ -4,10 +4,13 @@ Times are BSON dates, ids ObjectIds plus their hex digits; `payload` and `result
 always be returned exactly as sent. Null fields are omitted. Internal fields:
 
     holder     the owner that must be dead before the job is recovered, while it is held
-    execution  the row of the last attempt, so that a job and its attempt change in one write
+    execution  the row of the last attempt that ended, so that a job and its attempt change in one write
     stamp      the last write that moved the job, so that a lost reply can be settled
     batch      the request that the job belongs to, until it is complete (status `staged`: not visible)
     origin     the host that accepted the job
+
+A job in a lane has its priority in `lane_priority`: the indexes of due jobs begin with the priority, so that those without a lane
+are found as if there were no others.
 """
 
 from __future__ import annotations
@@ -18,12 +21,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from bson import ObjectId
 from bson.codec_options import CodecOptions
 
 from jobyard.engine.errors import InvalidRequest
-from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, Status, Ticket
-from jobyard.engine.jobs.lifecycle import HELD, Change
+from jobyard.engine.jobs.job import CancelledBecause, Dependency, Execution, ExecutionStatus, Job, Status, Unique
+from jobyard.engine.jobs.lifecycle import HELD, Change, execution_id
 
 Document = dict[str, Any]
 
@@ -37,8 +41,14 @@ BYTES = ("request_digest",)
 STATUSES = {str(status): status for status in Status}
 SMALL = {"payload": 0, "result": 0, "execution": 0}
 """A projection; see `jobs.job.without_payload`."""
-TICKET_FIELDS = ("task", "queue", "priority", "scheduled_at", "attempt", "epoch")
 JOB_FIELDS = Job.__struct_fields__
+EXECUTION_FIELDS = {"execution": 1, "status": 1, "attempt": 1, "locked_by": 1, "last_run_at": 1}
+"""A projection; see `executions_in`."""
+STRUCTS: Mapping[str, Any] = {
+    "unique": Unique, "limit": tuple[str, ...], "after": tuple[Dependency, ...], "cancelled_because": CancelledBecause,
+    "tags": tuple[str, ...],
+}  # fmt: skip
+"""Rare fields that hold more than one value, and their types."""
 
 
 def job_to_document(job: Job, *, origin: str) -> Document:
@@ -46,8 +56,10 @@ def job_to_document(job: Job, *, origin: str) -> Document:
     document: Document = {"_id": ObjectId(job.job_id)}
     for name in JOB_FIELDS:
         value = getattr(job, name)
-        if value is not None:
+        if value is not None and value != ():
             document[name] = to_bson(name, value)
+    if job.lane is not None:
+        document["lane_priority"] = document.pop("priority")
     if job.status in HELD:
         document["holder"] = job.holder
     document["origin"] = origin
@@ -58,21 +70,22 @@ def document_to_job(document: Mapping[str, Any]) -> Job:
     """The job of a document."""
     values = {name: document[name] for name in JOB_FIELDS if name in document}
     values["status"] = STATUSES[values["status"]]
+    if "lane_priority" in document:
+        values["priority"] = document["lane_priority"]
     for name in JSON_TEXT:
         if name in values:
             values[name] = values[name].encode()
+    for name in STRUCTS.keys() & values.keys():
+        values[name] = msgspec.convert(values[name], STRUCTS[name])
     return Job(**values)
-
-
-def document_to_ticket(document: Mapping[str, Any]) -> Ticket:
-    """The ticket of a document with `TICKET_FIELDS`."""
-    return Ticket(job_id=str(document["_id"]), **{name: document[name] for name in TICKET_FIELDS})
 
 
 def to_bson(name: str, value: Any) -> Any:
     """A job's value as stored."""
     if name in JSON_TEXT:
         return value.decode()
+    if name in STRUCTS:
+        return msgspec.to_builtins(value)
     return value.value if name == "status" else value
 
 
@@ -85,11 +98,15 @@ def guard_of(change: Change) -> Document:
 def update_of(change: Change, stamp: ObjectId) -> Document:
     """The update with the new values; fields that become null are removed."""
     values: Document = {name: value for name, value in change.fields.items() if value is not None}
-    if change.execution is not None:
+    if change.execution is not None and change.execution.status is not ExecutionStatus.RUNNING:
         values["execution"] = execution_to_document(change.execution)
     if "epoch" in values:
         values["stamp"] = stamp
     gone = [name for name, value in change.fields.items() if value is None]
+    if "lane" in change.fields:
+        used, unused = ("priority", "lane_priority") if change.fields["lane"] is None else ("lane_priority", "priority")
+        values[used] = values.pop("priority")
+        gone.append(unused)
     if change.fields["status"] in HELD:
         holder = change.fields.get("locked_by") or change.fields.get("claimed_by")
         values |= {"holder": holder} if holder else {}
@@ -97,6 +114,24 @@ def update_of(change: Change, stamp: ObjectId) -> Document:
         gone.append("holder")
     update: Document = {"$set": {name: to_bson(name, value) for name, value in values.items()}}
     return update | ({"$unset": dict.fromkeys(gone, "")} if gone else {})
+
+
+def running_execution(document: Mapping[str, Any]) -> Document | None:
+    """The row of the attempt that runs, which only the job's own fields describe; None if none does."""
+    if document["status"] != Status.RUNNING:
+        return None
+    job_id, attempt = str(document["_id"]), document["attempt"]
+    return {
+        "_id": execution_id(job_id, attempt), "execution_id": execution_id(job_id, attempt), "job_id": job_id, "attempt": attempt,
+        "worker_id": document["locked_by"], "status": ExecutionStatus.RUNNING.value, "started_at": document["last_run_at"],
+    }  # fmt: skip
+
+
+def executions_in(document: Mapping[str, Any]) -> list[Document]:
+    """The rows that a document with `EXECUTION_FIELDS` holds, latest first."""
+    running, last = running_execution(document), document.get("execution")
+    rows = [running] if running is not None else []
+    return [*rows, last] if last is not None and last["_id"] not in {row["_id"] for row in rows} else rows
 
 
 def execution_to_document(execution: Execution) -> Document:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bson import ObjectId
@@ -24,12 +24,15 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from jobyard.engine.errors import Conflict, StoreUnavailable
 from jobyard.engine.jobs.idempotency import is_same_request
 from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.jobs.unique import Verdict
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import PURGED, STAGED, Document, execution_to_document, job_to_document
 from jobyard.engine.store.mongo.server import MongoServer
-from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, Record
+from jobyard.engine.store.mongo.unique_keys import Holder, MongoUniqueKeys, Remembered
+from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, NotUnique, Record
+from jobyard.engine.store.unique_plan import Refusal, UniquePlan
 
-ROUNDS = 3
+ROUNDS = 5
 DUPLICATE = 11000
 STALE = timedelta(seconds=60)
 """Much longer than any submission may take, by the observer's clock."""
@@ -41,11 +44,12 @@ KEYS_A_QUESTION = 5_000
 
 @dataclass(slots=True)
 class Taken:
-    """The job that has an idempotency key."""
+    """The job that an idempotency key leads to. `verdict`: how the request was answered, where a unique key decided that."""
 
     job_id: str
     digest: bytes | None
     batch: str | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(slots=True)
@@ -54,13 +58,47 @@ class Plan:
 
     number: int
     batch: str
-    fresh: list[Job]
-    answer: Inserted
+    unique: UniquePlan = field(default_factory=UniquePlan)
+    job_ids: list[str] = field(default_factory=list)
+    repeated: int = 0
+    verdicts: dict[int, Verdict] = field(default_factory=dict)
+    remembered: list[Remembered] = field(default_factory=list)
+
+    @property
+    def fresh(self) -> list[Job]:
+        """The jobs to be stored."""
+        return self.unique.fresh
 
     @property
     def is_one(self) -> bool:
         """Whether the request is at most one document."""
         return len(self.fresh) < 2
+
+    def answer(self) -> Inserted:
+        """The answer once all is written."""
+        return Inserted(
+            job_ids=self.job_ids, repeated=self.repeated, existing=tuple(self.verdicts),
+            replaced=tuple(index for index, verdict in self.verdicts.items() if verdict is Verdict.REPLACE),
+            replaced_due_at=min((one.due_at for one in self.unique.replacing.values()), default=None),
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Keys:
+    """What a round knows of the requests' keys: `taken` by idempotency key, `holders` by unique key.
+
+    `planned`: the unique keys of jobs that this round is to store; requests that depend on them are decided in the next round.
+    """
+
+    taken: dict[str, Taken]
+    holders: dict[str, Holder]
+    planned: set[str] = field(default_factory=set)
+    stored: set[str] = field(default_factory=set)
+    """The ids of jobs that are stored already, where another job has their unique key."""
+
+
+class Undecided:
+    """A unique key belongs to a request that is neither stored nor undone yet."""
 
 
 class MongoInsert:
@@ -70,6 +108,7 @@ class MongoInsert:
         self._server = server
         self._counts = counts
         self._origin = origin
+        self._keys = MongoUniqueKeys(server)
         self._has_written = False
         self._staged_since: dict[str, datetime] = {}
 
@@ -94,20 +133,26 @@ class MongoInsert:
         if not waiting:
             return
         plans = self._plan(requests, waiting, answers)
-        given_up = {plan.number for plan in plans if plan.fresh and abandoned(plan.number)}
+        given_up = {plan.number for plan in plans if (plan.fresh or plan.unique.replacing) and abandoned(plan.number)}
         answers |= dict.fromkeys(given_up, Abandoned())
         self._write([plan for plan in plans if plan.number not in given_up], answers)
 
-    # ---- idempotency keys
+    # ---- keys
 
     def _plan(self, requests: Sequence[Sequence[Job]], waiting: list[int], answers: dict[int, Insertion]) -> list[Plan]:
-        taken = self._taken({job.idempotency_key for number in waiting for job in requests[number] if job.idempotency_key})
+        jobs = [job for number in waiting for job in requests[number]]
+        keys = Keys(
+            self._taken({job.idempotency_key for job in jobs if job.idempotency_key}),
+            self._holders({job.held_key for job in jobs if job.held_key}),
+        )
+        keys.stored = self._stored({job.job_id for job in jobs if job.held_key in keys.holders})
         plans = []
         for number in waiting:
-            plan = self._plan_one(number, requests[number], taken)
+            plan = self._plan_one(number, requests[number], keys)
             if isinstance(plan, Plan):
                 plans.append(plan)
-                taken |= {  # not written yet: requests that depend on these keys are decided in the next round
+                keys.planned |= {job.held_key for job in plan.fresh if job.held_key}
+                keys.taken |= {  # not written yet: requests that depend on these keys are decided in the next round
                     job.idempotency_key: Taken(job.job_id, job.request_digest, plan.batch)
                     for job in plan.fresh
                     if job.idempotency_key
@@ -116,28 +161,64 @@ class MongoInsert:
                 answers[number] = plan
         return plans
 
-    def _plan_one(self, number: int, jobs: Sequence[Job], taken: dict[str, Taken]) -> Plan | KeyTaken | None:
+    def _plan_one(self, number: int, jobs: Sequence[Job], keys: Keys) -> Plan | KeyTaken | NotUnique | None:
         """None: a key belongs to a request that is neither stored nor undone yet."""
-        batch = jobs[0].job_id if jobs else ""
-        plan = Plan(number, batch, [], Inserted(job_ids=[]))
+        plan = Plan(number, jobs[0].job_id if jobs else "")
         own: dict[str, Taken] = {}
-        repeated = 0
         for index, job in enumerate(jobs):
-            known = (own.get(job.idempotency_key) or taken.get(job.idempotency_key)) if job.idempotency_key else None
-            if known is None or (known.job_id == job.job_id and known.batch == batch):
-                plan.fresh.append(job)
-                plan.answer.job_ids.append(job.job_id)
+            known = (own.get(job.idempotency_key) or keys.taken.get(job.idempotency_key)) if job.idempotency_key else None
+            if known is None or (known.job_id == job.job_id and known.batch == plan.batch):
+                refused = self._plan_job(plan, index, job, keys)
+                if refused is not None:
+                    return None if isinstance(refused, Undecided) else refused
                 if job.idempotency_key:
-                    own[job.idempotency_key] = Taken(job.job_id, job.request_digest)
+                    own[job.idempotency_key] = Taken(plan.job_ids[-1], job.request_digest, verdict=plan.verdicts.get(index))
             elif known.batch is not None:
                 return None
             elif not is_same_request(known.digest, job.request_digest):
                 return KeyTaken(index=index, job_id=known.job_id)
             else:
-                plan.answer.job_ids.append(known.job_id)
-                repeated += known.job_id != job.job_id
-        plan.answer = Inserted(job_ids=plan.answer.job_ids, repeated=repeated)
+                plan.job_ids.append(known.job_id)
+                if known.verdict is not None:
+                    plan.verdicts[index] = known.verdict
+                else:
+                    plan.repeated += known.job_id != job.job_id
         return plan
+
+    def _plan_job(self, plan: Plan, index: int, job: Job, keys: Keys) -> NotUnique | Undecided | None:
+        """Plan a job whose idempotency key is new; None when it is planned."""
+        holder = keys.holders.get(job.held_key) if job.held_key else None
+        is_own = holder is not None and holder.job_id == job.job_id and holder.batch == plan.batch
+        if job.job_id in keys.stored and not is_own:
+            plan.job_ids.append(job.job_id)  # the same request sent again
+            return None
+        holder = None if is_own else holder
+        if (job.held_key in keys.planned) or (holder is not None and holder.job is None):
+            return Undecided()
+        decided = plan.unique.add(job, holder.job if holder is not None else None)
+        if isinstance(decided, Refusal):
+            return NotUnique(index=index, key=decided.key, job_id=decided.job_id)
+        job_id, verdict = decided
+        plan.job_ids.append(job_id)
+        if verdict is not Verdict.TAKE:
+            plan.verdicts[index] = verdict
+            if job.idempotency_key is not None:
+                plan.remembered.append(Remembered(job.idempotency_key, job_id, job.request_digest, verdict))
+        return None
+
+    def _holders(self, keys: set[str]) -> dict[str, Holder]:
+        if not keys:
+            return {}
+        found = self._keys.holders(keys)
+        unfinished = [holder.batch for holder in found.values() if holder.batch is not None]
+        if unfinished:
+            self._finish(unfinished)
+            found = self._keys.holders(keys)
+        return found
+
+    def free_key(self, key: str, now: datetime) -> Job | None:
+        """See `Store.free_key`."""
+        return self._keys.free(key, now)
 
     def _taken(self, keys: set[str]) -> dict[str, Taken]:
         if not keys:
@@ -157,11 +238,15 @@ class MongoInsert:
             with self._server.call():
                 for found in self._server.jobs.find(wanted, fields):
                     taken[found["idempotency_key"]] = Taken(str(found["_id"]), found.get("request_digest"), found.get("batch"))
+        for one in self._keys.remembered([key for key in listed if key not in taken]):
+            taken[one.key] = Taken(one.job_id, one.digest, verdict=one.verdict)
         return taken
 
     # ---- writing
 
     def _write(self, plans: list[Plan], answers: dict[int, Insertion]) -> None:
+        for holder in [holder for plan in plans for holder in plan.unique.dropped]:
+            self._keys.drop(holder)
         documents = {job.job_id: self._document(plan, job) for plan in plans for job in plan.fresh}
         refused = self._insert_documents(documents)
         whole: list[Plan] = []
@@ -171,8 +256,26 @@ class MongoInsert:
             elif not plan.is_one:
                 self._undo(plan.batch, plan.fresh[0].created_at)
         committed = self._commit([plan.batch for plan in whole if not plan.is_one])
-        for plan in whole:
-            answers[plan.number] = plan.answer if plan.is_one or plan.batch in committed else Abandoned()
+        stored = [plan for plan in whole if plan.is_one or plan.batch in committed]
+        answers |= {plan.number: Abandoned() for plan in whole if plan not in stored}
+        done = self._replace([plan for plan in stored])
+        self._keys.remember([one for plan in done for one in plan.remembered])
+        answers |= {plan.number: plan.answer() for plan in done}
+
+    def _replace(self, plans: list[Plan]) -> list[Plan]:
+        """Bring the holders the newest data of all requests; the requests that are done. The others are decided again."""
+        newest = {key: replacing for plan in plans for key, replacing in plan.unique.replacing.items()}
+        if not newest:
+            return plans
+        self._has_written = True
+        failed = {key for key, replacing in newest.items() if not self._keys.replace(replacing)}
+        done = []
+        for plan in plans:
+            if failed.isdisjoint(plan.unique.replacing):
+                done.append(plan)
+            elif plan.fresh:  # the rest of the request is stored, so this part must be, too
+                raise StoreUnavailable("a job that was to be replaced was taken meanwhile", may_be_stored=True)
+        return done
 
     def _document(self, plan: Plan, job: Job) -> Document:
         document = job_to_document(job, origin=self._origin)
@@ -263,7 +366,8 @@ class MongoInsert:
         ]
         refused = self._insert_new(documents)
         if taken := refused - self._stored(refused):
-            raise Conflict("conflict", f"another job there has the idempotency key of job {min(taken)}")
+            told = f"another job there has the idempotency key, unique key or fire time of job {min(taken)}"
+            raise Conflict("conflict", told)
         return len(documents) - len(refused)
 
     # ---- recovery

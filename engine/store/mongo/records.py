@@ -9,7 +9,15 @@ from collections.abc import Iterator, Sequence
 
 from jobyard.engine.jobs.job import Execution
 from jobyard.engine.store.bounds import first_records
-from jobyard.engine.store.mongo.documents import HIDDEN, Document, cursor_of, document_to_execution, document_to_job, past
+from jobyard.engine.store.mongo.documents import (
+    HIDDEN,
+    Document,
+    cursor_of,
+    document_to_execution,
+    document_to_job,
+    executions_in,
+    past,
+)
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.server import NEWEST_FIRST, MongoServer
 from jobyard.engine.store.port import Record
@@ -52,7 +60,8 @@ class MongoRecords:
         job_ids = [document["job_id"] for document in documents]
         with self._server.call():
             kept = list(self._server.executions.find({"job_id": {"$in": job_ids}}))
-        rows = {row["_id"]: row for row in [*kept, *(document["execution"] for document in documents if "execution" in document)]}
+        in_jobs = [row for document in documents for row in executions_in(document)]
+        rows = {row["_id"]: row for row in [*kept, *in_jobs]}
         executions: dict[str, list[Execution]] = {}
         for row in sorted(rows.values(), key=lambda row: row["attempt"]):
             executions.setdefault(row["job_id"], []).append(document_to_execution(row))

@@ -11,16 +11,17 @@ import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from bson import ObjectId
 from pymongo.errors import ExecutionTimeout
 
 from jobyard.engine.errors import Unavailable
-from jobyard.engine.jobs.job import Job, JobFilter, Status, without_payload
+from jobyard.engine.jobs.job import PRIORITIES, Job, JobFilter, Status, without_payload
 from jobyard.engine.store.mongo.claims import due_index
 from jobyard.engine.store.mongo.documents import HIDDEN, Document, cursor_of, document_to_job, down_to, past
 from jobyard.engine.store.mongo.server import LIST_INDEXES, NEWEST_FIRST, MongoServer
-from jobyard.engine.store.port import Count, Page, Served
+from jobyard.engine.store.port import Count, Due, Page, Served
 from jobyard.engine.store.search_text import spellings
 
 TOO_BROAD = "query_too_broad"
@@ -84,17 +85,21 @@ class MongoSearch:
 
     def count_ahead(self, job: Job, *, now: datetime, served: Served, look: int) -> Count:
         """See `Store.count_ahead`."""
-        pending: Document = {"status": Status.PENDING.value}
-        pending |= {"task": {"$in": list(served.tasks)}} if served.tasks is not None else {}
-        pending |= {"queue": {"$in": list(served.queues)}} if served.queues is not None else {}
+        pending = _pending(served)
         earlier: list[Document] = [{"priority": priority, "scheduled_at": {"$lte": now}} for priority in range(9, job.priority, -1)]
         earlier.append({"priority": job.priority, "scheduled_at": {"$lt": job.scheduled_at}})
         earlier.append({"priority": job.priority, "scheduled_at": job.scheduled_at, "_id": {"$lt": ObjectId(job.job_id)}})
-        index = {} if served.tasks is None else {"hint": due_index(served)}
-        counts = [self._count_due(pending | of_priority, look, index) for of_priority in earlier]
+        counts = [self._count(pending | of_priority, served, look) for of_priority in earlier]
         return Count(count=sum(count.count for count in counts), is_exact=all(count.is_exact for count in counts))
 
-    def _count_due(self, due: Document, look: int, index: Document) -> Count:
+    def count_due(self, *, now: datetime, served: Served, look: int) -> Due:
+        """See `Store.count_due`."""
+        due = {**_pending(served), "scheduled_at": {"$lte": now}}
+        counts = [self._count(due | {"priority": priority}, served, look) for priority in PRIORITIES]
+        return Due(counts=[count.count for count in counts], is_exact=all(count.is_exact for count in counts))
+
+    def _count(self, due: Document, served: Served, look: int) -> Count:
+        index: dict[str, Any] = {} if served.tasks is None else {"hint": due_index(served)}
         try:
             with self._server.call(), _bounded():
                 count = self._server.jobs.count_documents(due, limit=look, maxTimeMS=AHEAD_MS, **index)
@@ -125,6 +130,12 @@ class MongoSearch:
         with self._server.call(), _bounded():
             found = self._server.jobs.find(asked.matching(run)).sort(NEWEST_FIRST).limit(limit)
             yield from found.hint(asked.index).max_time_ms(asked.limit_ms)
+
+
+def _pending(served: Served) -> Document:
+    pending: Document = {"status": Status.PENDING.value}
+    pending |= {"task": {"$in": list(served.tasks)}} if served.tasks is not None else {}
+    return pending | ({"queue": {"$in": list(served.queues)}} if served.queues is not None else {})
 
 
 class _Asked:

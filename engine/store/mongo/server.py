@@ -53,7 +53,15 @@ DUE = [("priority", DESCENDING), ("scheduled_at", ASCENDING), ("_id", ASCENDING)
 DUE_INDEX, DUE_IN_QUEUE_INDEX = "due_by_task", "due_by_task_and_queue"
 STATUS, IS_PENDING = ("status", ASCENDING), {"status": Status.PENDING.value}
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
-LIST_INDEXES = {"status": "by_status", "task": "by_task", "queue": "by_queue"}
+LIST_INDEXES = {
+    "unique_key": "by_unique_key", "schedule": "by_schedule", "status": "by_status", "task": "by_task", "queue": "by_queue",
+}  # fmt: skip
+
+
+def _has(field: str) -> Document:
+    """The filter of an index of the documents that have the field."""
+    return {field: {"$exists": True}}
+
 
 INDEXES: dict[str, tuple[IndexModel, ...]] = {
     "jobs": (
@@ -65,10 +73,23 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         IndexModel([("idempotency_key", ASCENDING)], name="by_key", unique=True, sparse=True),
         IndexModel([("finished_at", ASCENDING)], name="finished", sparse=True),
         IndexModel([("batch", ASCENDING)], name="by_batch", sparse=True),
+        IndexModel([("held_key", ASCENDING)], name="by_held_key", unique=True, sparse=True),
+        IndexModel([("unique_key", ASCENDING), *NEWEST_FIRST], name="by_unique_key", partialFilterExpression=_has("unique_key")),
+        IndexModel(
+            [("schedule", ASCENDING), ("fire_at", ASCENDING)], name="by_fire", unique=True, partialFilterExpression=_has("fire_at")
+        ),
+        IndexModel([("schedule", ASCENDING), *NEWEST_FIRST], name="by_schedule", partialFilterExpression=_has("schedule")),
+        IndexModel(
+            [("lane", ASCENDING), ("scheduled_at", ASCENDING), ("_id", ASCENDING)],
+            name="in_lanes",
+            partialFilterExpression=_has("lane"),
+        ),
+        IndexModel([("slot", ASCENDING)], name="by_slot", unique=True, sparse=True),
         IndexModel(NEWEST_FIRST, name="newest"),
-        *(IndexModel([(field, ASCENDING), *NEWEST_FIRST], name=name) for field, name in LIST_INDEXES.items()),
+        *(IndexModel([(field, ASCENDING), *NEWEST_FIRST], name=f"by_{field}") for field in ("status", "task", "queue")),
     ),
     "job_executions": (IndexModel([("job_id", ASCENDING), ("attempt", ASCENDING)], name="by_job", unique=True),),
+    "remembered_keys": (IndexModel([("job_id", ASCENDING)], name="by_job"),),
     "job_outputs": (IndexModel([("job_id", ASCENDING), ("attempt", ASCENDING)], name="by_job", unique=True),),
 }
 
@@ -96,6 +117,7 @@ class MongoServer:
         self.executions = self.database["job_executions"]
         self.outputs = self.database["job_outputs"]
         self.batches = self.database["batches"]
+        self.remembered_keys = self.database["remembered_keys"]
         self.hosts = self.database["hosts"]
         self.barrier = self.database["barrier"]
         self.counts: Collection[Document] = self.database.get_collection("counts", write_concern=WriteConcern(w=1))

@@ -17,34 +17,49 @@ from itertools import chain
 
 from bson import ObjectId
 from pymongo import ReplaceOne, UpdateOne
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError
 
 from jobyard.engine.errors import StoreUnavailable
-from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status, Ticket
-from jobyard.engine.jobs.lifecycle import TERMINAL, Change, Verb
+from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status
+from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, latest_within
 from jobyard.engine.store.mongo.claims import MongoClaims
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import (
+    EXECUTION_FIELDS,
     HIDDEN,
     PURGED,
     SMALL,
-    TICKET_FIELDS,
     Document,
     document_to_execution,
     document_to_job,
-    document_to_ticket,
     execution_to_document,
+    executions_in,
     guard_of,
     update_of,
 )
-from jobyard.engine.store.mongo.insert import MongoInsert
+from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
 from jobyard.engine.store.mongo.search import MongoSearch
 from jobyard.engine.store.mongo.server import MongoServer
-from jobyard.engine.store.port import ANYTHING, Claimed, Count, HostHeartbeat, Insertion, Page, Record, Seen, Served, nobody
+from jobyard.engine.store.port import (
+    ANYTHING,
+    Allocation,
+    Claimed,
+    Count,
+    Due,
+    HostHeartbeat,
+    Insertion,
+    Page,
+    Record,
+    Seen,
+    Served,
+    nobody,
+)
 
-QUEUED = Status.QUEUED.value
+RUNNING = ExecutionStatus.RUNNING
 ENDED = [status.value for status in TERMINAL]
 
 
@@ -72,20 +87,35 @@ class MongoStore:
         seen(insertions)
         return insertions
 
-    # ---- T2 and T3
+    def free_key(self, key: str, *, now: datetime) -> Job | None:
+        return self._requests.free_key(key, now)
 
-    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
-        return self._claims.claim_due(owner=owner, now=now, limits=limits, served=served)
+    # ---- T2 to T4
 
-    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
-        return self._claims.next_due(limits, served)
+    def claim_due(
+        self, *, owner: str, now: datetime, lease_s: float, allocation: Allocation, served: Served = ANYTHING
+    ) -> Claimed:  # fmt: skip
+        return self._claims.claim_due(owner=owner, now=now, lease_s=lease_s, allocation=allocation, served=served)
+
+    def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
+        return self._claims.next_due(served)
+
+    def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
+        return self._claims.due(now, limit, served)
+
+    def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Due:
+        return self._search.count_due(now=now, served=served, look=look)
+
+    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+        with self._server.call():
+            return self._server.jobs.find_one({"holder": owner, "lost_count": {"$gte": at_least}}, {"_id": 1}) is not None
 
     # ---- all other transitions
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         if not changes:
             return []
-        self._keep_rows([change.job_id for change in changes if _begins_again(change)])
+        self._keep_rows([change.job_id for change in changes if _ends_again(change)])
         done = [False for _ in changes]
         for wave in _waves(changes):
             applied = self._apply_wave([changes[index] for index in wave])
@@ -99,7 +129,7 @@ class MongoStore:
         stamp = ObjectId()
         updates = [UpdateOne(guard_of(change), update_of(change, stamp)) for change in changes]
         with self._server.call(writes=True):
-            matched = self._server.jobs.bulk_write(updates, ordered=False).matched_count
+            matched = _matched(self._server.jobs, updates)
             if matched in (0, len(changes)):
                 return {change.job_id for change in changes} if matched else set()
             ids = [ObjectId(change.job_id) for change in changes]
@@ -122,7 +152,7 @@ class MongoStore:
             return
         ended = [change.execution for change in applied if change.execution is not None]
         with contextlib.suppress(StoreUnavailable):
-            self._replace_rows([execution_to_document(row) for row in ended if row.status is not ExecutionStatus.RUNNING])
+            self._replace_rows([execution_to_document(row) for row in ended if row.status is not RUNNING])
             self._outputs.write([change.output for change in applied if change.output is not None])
 
     def _replace_rows(self, rows: Sequence[Document]) -> None:
@@ -132,13 +162,13 @@ class MongoStore:
                 self._server.executions.bulk_write(replacements, ordered=False)
 
     def _keep_rows(self, job_ids: Sequence[str]) -> None:
-        """Store the last attempts' rows before a new attempt replaces them in the documents."""
+        """Store the rows of earlier attempts before a later one replaces them in the documents."""
         if not job_ids:
             return
         with self._server.call():
             wanted = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "execution": {"$exists": True}}
             rows = [document["execution"] for document in self._server.jobs.find(wanted, {"execution": 1})]
-        self._replace_rows(rows)
+        self._replace_rows([row for row in rows if row["status"] != RUNNING])
 
     # ---- reading
 
@@ -180,12 +210,6 @@ class MongoStore:
         with self._server.call():
             return [document_to_job(document) for document in self._server.jobs.find(wanted, SMALL).sort("_id", 1).limit(limit)]
 
-    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
-        wanted = _held(owner, after) | {"status": QUEUED} | ({"queued_at": {"$lte": until}} if until else {})
-        with self._server.call():
-            found = self._server.jobs.find(wanted, TICKET_FIELDS).sort("_id", 1).limit(limit)
-            return [document_to_ticket(document) for document in found]
-
     def holders(self) -> list[str]:
         with self._server.call():
             return [str(holder) for holder in self._server.jobs.distinct("holder", {"holder": {"$gt": ""}}) if holder]
@@ -197,8 +221,8 @@ class MongoStore:
 
     def executions(self, job_id: str, *, max_bytes: int = EXECUTIONS_BYTES) -> list[Execution]:
         with self._server.call():
-            latest = self._server.jobs.find_one({"_id": ObjectId(job_id), "execution": {"$exists": True}}, {"execution": 1})
-            in_job = [latest["execution"]] if latest is not None else []
+            document = self._server.jobs.find_one({"_id": ObjectId(job_id)}, EXECUTION_FIELDS)
+            in_job = executions_in(document) if document is not None else []
             others = {"job_id": job_id, "_id": {"$nin": [row["_id"] for row in in_job]}}
             kept = self._server.executions.find(others).sort("attempt", -1)
             return latest_within(map(document_to_execution, chain(in_job, kept)), max_bytes)
@@ -216,17 +240,20 @@ class MongoStore:
             if gone:
                 self._server.executions.delete_many({"job_id": {"$in": [str(job_id) for job_id in gone]}})
                 self._outputs.remove(map(str, gone))
+                self._server.remembered_keys.delete_many({"job_id": {"$in": [str(job_id) for job_id in gone]}})
                 self._server.jobs.delete_many({"_id": {"$in": gone}, "status": PURGED})
         return marked
 
     def _mark(self, before: datetime, limit: int) -> int:
-        old = {"finished_at": {"$lt": before}, "status": {"$in": ENDED}}
+        holds_none = [{"held_key": None}, {"held_until": {"$lt": before}}]
+        old = {"finished_at": {"$lt": before}, "status": {"$in": ENDED}, "$or": holds_none}
         stamp = ObjectId()
         with self._server.call(writes=True):
             found = {d["_id"]: d["status"] for d in self._server.jobs.find(old, {"status": 1}).sort("finished_at", 1).limit(limit)}
             if not found:
                 return 0
-            change = {"$set": {"status": PURGED, "stamp": stamp}, "$unset": {"idempotency_key": "", "finished_at": ""}}
+            gone = dict.fromkeys(("idempotency_key", "finished_at", "held_key", "fire_at"), "")
+            change = {"$set": {"status": PURGED, "stamp": stamp}, "$unset": gone}
             number = self._server.jobs.update_many({"_id": {"$in": list(found)}, **old}, change).modified_count
             marked = list(found)
             if number < len(found):
@@ -286,12 +313,23 @@ def _sign(document: Document) -> HostHeartbeat:
     )  # fmt: skip
 
 
+def _matched(jobs: Collection[Document], updates: Sequence[UpdateOne]) -> int:
+    """Perform the updates; how many matched. One that takes a key or slot that another job has changes nothing."""
+    try:
+        return jobs.bulk_write(updates, ordered=False).matched_count
+    except BulkWriteError as fault:
+        if any(error["code"] != DUPLICATE for error in fault.details["writeErrors"]) or fault.details.get("writeConcernErrors"):
+            raise
+        return int(fault.details["nMatched"]) if len(updates) > 1 else 0
+
+
 def _held(owner: str, after: str | None) -> Document:
     return {"holder": owner} | ({"_id": {"$gt": ObjectId(after)}} if after else {})
 
 
-def _begins_again(change: Change) -> bool:
-    return change.verb is Verb.BEGIN and change.execution is not None and change.execution.attempt > 1
+def _ends_again(change: Change) -> bool:
+    row = change.execution
+    return row is not None and row.status is not RUNNING and row.attempt > 1
 
 
 def _waves(changes: Sequence[Change]) -> Iterator[list[int]]:

@@ -19,7 +19,7 @@ from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import has_no_room, is_locked
 from jobyard.engine.store.sqlite.statements import split_script
 
-VERSION = 2
+VERSION = 3
 MAGIC = b"SQLite format 3\0"
 TABLES = frozenset({"jobs", "job_executions", "counts"})
 SMALL_BYTES = 64 << 20
@@ -27,7 +27,7 @@ FOREIGN_LOCK_S = 5.0
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"})
 MOUNTS = Path("/proc/mounts")
 SCHEMA = Path(__file__).with_name("schema.sql")
-UPGRADES = {2: Path(__file__).with_name("upgrade_2.sql")}
+UPGRADES = {version: Path(__file__).with_name(f"upgrade_{version}.sql") for version in range(2, VERSION + 1)}
 """For each version, the script that upgrades from the one before."""
 
 Run = Callable[..., Any]

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, Output, Progress, Status, Ticket
+import msgspec
+
+from jobyard.engine.jobs.job import (
+    CancelledBecause,
+    Dependency,
+    Execution,
+    ExecutionStatus,
+    Job,
+    Output,
+    Progress,
+    Status,
+    Unique,
+)
 from jobyard.engine.jobs.lifecycle import Change, execution_id
 
 Row = Sequence[Any]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
-JOB_COLUMNS = Job.__struct_fields__
+FIRST_RARE = Job.__struct_fields__.index("unique_key")
+PLAIN_COLUMNS, RARE_FIELDS = Job.__struct_fields__[:FIRST_RARE], Job.__struct_fields__[FIRST_RARE:]
+EXTRA_FIELDS = ("unique", "limit", "after", "run_if", "ref", "expires_s", "traceparent", "tracestate")
+"""Fields that are stored together, as JSON, in the column `extra`. A change that sets one of them sets all.
+
+The column is not NULL wherever any rare column has a value, so that reading a job looks at no other.
+"""
+RARE_COLUMNS = (*("group_name" if name == "group" else name for name in RARE_FIELDS if name not in EXTRA_FIELDS), "extra")
+JOB_COLUMNS = (*PLAIN_COLUMNS, *RARE_COLUMNS)
+READ_COLUMNS = (*PLAIN_COLUMNS, f"CASE WHEN extra IS NOT NULL THEN json_array({', '.join(RARE_COLUMNS)}) END")
 STATUSES = {str(status): status for status in Status}
 TEXTS: dict[str, str] = {status: status.value for status in (*Status, *ExecutionStatus)}
 """Statuses as plain `str`, since subclasses of `str` are slow to bind."""
@@ -46,8 +68,35 @@ def to_blob(job_id: str) -> bytearray:
     return bytearray.fromhex(job_id)
 
 
+class Extra(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What the column `extra` holds."""
+
+    unique: Unique | None = None
+    limit: tuple[str, ...] | None = None
+    after: tuple[Dependency, ...] | None = None
+    run_if: str | None = None
+    ref: str | None = None
+    expires_s: float | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+
+def is_plain(job: Job) -> bool:
+    """Whether the job is pending and has no value in any of `RARE_COLUMNS`."""
+    return _rare_values(job) == _NO_VALUES
+
+
 def job_to_row(job: Job) -> Row:
     """A row in the order of `JOB_COLUMNS`."""
+    return (
+        *plain_job_to_row(job), job.unique_key, job.held_key, to_ms(job.held_until), job.group, job.schedule, to_ms(job.fire_at),
+        job.lane, job.slot, to_ms(job.expires_at), _column(job.cancelled_because), _column(job.tags),
+        _extra_of(_extra_values(job)),
+    )  # fmt: skip
+
+
+def plain_job_to_row(job: Job) -> Row:
+    """A row in the order of `PLAIN_COLUMNS`."""
     created_at = to_ms(job.created_at)
     return (
         bytearray.fromhex(job.job_id), job.task, job.payload, job.queue, job.priority, TEXTS[job.status], to_ms(job.scheduled_at),
@@ -59,13 +108,13 @@ def job_to_row(job: Job) -> Row:
 
 
 def row_to_job(row: Row) -> Job:
-    """The job from columns in the order of `JOB_COLUMNS`."""
+    """The job from `READ_COLUMNS`."""
     (
         job_id, task, payload, queue, priority, status, scheduled_at, created_at, updated_at, claimed_by, claimed_at, queued_at,
         locked_by, locked_until, last_run_at, next_run_at, finished_at, attempt, epoch, lost_count, retry_count, max_retries,
-        timeout_s, idempotency_key, result, error, request_digest, cancel_requested_at,
+        timeout_s, idempotency_key, result, error, request_digest, cancel_requested_at, rare,
     ) = row  # fmt: skip
-    return Job(
+    job = Job(
         job_id=job_id.hex(), task=task, payload=payload, queue=queue, priority=priority, status=STATUSES[status],
         scheduled_at=_at(scheduled_at), created_at=_at(created_at),
         updated_at=_at(updated_at), claimed_by=claimed_by, claimed_at=from_ms(claimed_at),
@@ -74,26 +123,68 @@ def row_to_job(row: Row) -> Job:
         retry_count=retry_count, max_retries=max_retries, timeout_s=timeout_s, idempotency_key=idempotency_key, result=result,
         error=error, request_digest=request_digest, cancel_requested_at=from_ms(cancel_requested_at),
     )  # fmt: skip
+    return job if rare is None else msgspec.structs.replace(job, **_rare_fields(rare))
 
 
-def row_to_ticket(row: Row, *, claims: int = 0) -> Ticket:
-    """A ticket from the columns in `statements`; `claims` is added to the epoch if the job was claimed since the read."""
-    job_id, task, queue, priority, scheduled_at, attempt, epoch = row
-    return Ticket(
-        job_id=job_id.hex(), epoch=epoch + claims, task=task, queue=queue, priority=priority, attempt=attempt,
-        scheduled_at=_at(scheduled_at),
-    )  # fmt: skip
+def _rare_fields(rare: str) -> dict[str, Any]:
+    (
+        unique_key, held_key, held_until, group, schedule, fire_at, lane, slot, expires_at, cancelled_because, tags, extra,
+    ) = msgspec.json.decode(rare)  # fmt: skip
+    others = _decode_extra(extra)
+    return {
+        "unique_key": unique_key, "held_key": held_key, "held_until": from_ms(held_until), "schedule": schedule,
+        "fire_at": from_ms(fire_at), "lane": lane, "slot": slot, "group": group, "expires_at": from_ms(expires_at),
+        "cancelled_because": None if cancelled_because is None else _decode_cause(cancelled_because),
+        "tags": () if tags is None else tuple(msgspec.json.decode(tags)),
+        **{name: getattr(others, name) for name in EXTRA_FIELDS},
+    }  # fmt: skip
 
 
 def change_to_row(change: Change) -> Row:
-    """The change's new values, followed by its guard."""
-    values = [_column(value) for value in change.fields.values()]
+    """The change's new values in the order of `settings_of`, followed by its guard."""
+    fields = change.fields
+    if EXTRA_FIELDS[0] in fields:
+        values = [_column(value) for name, value in fields.items() if name not in EXTRA_FIELDS]
+        values.append(_extra_of([fields[name] for name in EXTRA_FIELDS]))
+    else:
+        values = [_column(value) for value in fields.values()]
     return (*values, bytearray.fromhex(change.job_id), TEXTS[change.status], change.epoch)
 
 
 def _column(value: Any) -> Any:
-    kind = type(value)
-    return _ms(value) if kind is datetime else TEXTS[value] if kind is Status else value
+    convert = _CONVERSIONS.get(type(value))
+    return value if convert is None else convert(value)
+
+
+def settings_of(fields: Sequence[str]) -> str:
+    """The SET clause of a change of these fields, in the order of `change_to_row`."""
+    columns = ["group_name" if name == "group" else name for name in fields if name not in EXTRA_FIELDS]
+    clauses = [f"{column} = ?" for column in columns]
+    if len(columns) < len(fields):
+        clauses.append("extra = ?")
+    elif not set(columns).isdisjoint(RARE_COLUMNS):
+        clauses.append("extra = COALESCE(extra, '{}')")
+    return ", ".join(clauses)
+
+
+def _extra_of(values: Sequence[Any]) -> str:
+    return _text(Extra(**dict(zip(EXTRA_FIELDS, values, strict=True))))
+
+
+def _text(value: object) -> str:
+    return _encode(value).decode()
+
+
+_rare_values = operator.attrgetter("status", *RARE_FIELDS)
+_extra_values = operator.attrgetter(*EXTRA_FIELDS)
+_NO_VALUES = (Status.PENDING, *(() if name == "tags" else None for name in RARE_FIELDS))
+_CONVERSIONS: dict[type, Callable[[Any], Any]] = {
+    datetime: lambda at: _ms(at), Status: TEXTS.__getitem__, CancelledBecause: lambda cause: _text(cause),
+    tuple: lambda tags: _text(tags) if tags else None,
+}  # fmt: skip
+_encode = msgspec.json.Encoder().encode
+_decode_extra = msgspec.json.Decoder(Extra).decode
+_decode_cause = msgspec.json.Decoder(CancelledBecause).decode
 
 
 def execution_to_row(execution: Execution) -> Row:

@@ -1,4 +1,5 @@
 -- The embedded database. Times are milliseconds since 1970, UTC. `seq` is the order of insertion.
+-- From `unique_key` to `extra`, few jobs have any value; `extra` holds the fields that no statement asks for, as JSON.
 -- Potentially large columns come last in `jobs`: reading a column walks through all pages of those before it.
 
 CREATE TABLE jobs (
@@ -26,6 +27,18 @@ CREATE TABLE jobs (
     max_retries INTEGER NOT NULL,
     timeout_s REAL NOT NULL,
     cancel_requested_at INTEGER,
+    unique_key TEXT,
+    held_key TEXT,
+    held_until INTEGER,
+    group_name TEXT,
+    schedule TEXT,
+    fire_at INTEGER,
+    lane TEXT,
+    slot TEXT,
+    expires_at INTEGER,
+    cancelled_because TEXT,
+    tags TEXT,
+    extra TEXT,
     request_digest BLOB,
     idempotency_key TEXT,
     error TEXT,
@@ -34,13 +47,20 @@ CREATE TABLE jobs (
 ) STRICT;
 
 CREATE UNIQUE INDEX jobs_by_id ON jobs (job_id);
-CREATE INDEX jobs_due ON jobs (priority, scheduled_at, seq, task, queue) WHERE status = 'pending';
+CREATE INDEX jobs_due ON jobs (priority, scheduled_at, seq, task, queue) WHERE status = 'pending' AND lane IS NULL;
 CREATE UNIQUE INDEX jobs_by_key ON jobs (idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL AND held_key IS NULL;
+CREATE INDEX jobs_finished_with_key ON jobs (held_until) WHERE finished_at IS NOT NULL AND held_key IS NOT NULL;
 CREATE INDEX jobs_newest ON jobs (created_at);
 CREATE INDEX jobs_by_status ON jobs (status, created_at);
 CREATE INDEX jobs_by_task ON jobs (task, created_at);
 CREATE INDEX jobs_by_queue ON jobs (queue, created_at);
+CREATE UNIQUE INDEX jobs_by_held_key ON jobs (held_key) WHERE held_key IS NOT NULL;
+CREATE INDEX jobs_by_unique_key ON jobs (unique_key, created_at) WHERE unique_key IS NOT NULL;
+CREATE UNIQUE INDEX jobs_by_fire ON jobs (schedule, fire_at) WHERE fire_at IS NOT NULL;
+CREATE INDEX jobs_by_schedule ON jobs (schedule, created_at) WHERE schedule IS NOT NULL;
+CREATE INDEX jobs_in_lanes ON jobs (lane, scheduled_at, seq) WHERE status = 'pending' AND lane IS NOT NULL;
+CREATE UNIQUE INDEX jobs_by_slot ON jobs (slot) WHERE slot IS NOT NULL;
 
 -- Attempts that have ended. A running attempt is described by its job's row: `attempt`, `locked_by`, `last_run_at`.
 CREATE TABLE job_executions (
@@ -68,5 +88,14 @@ CREATE TABLE job_outputs (
     PRIMARY KEY (job_id, attempt)
 ) STRICT, WITHOUT ROWID;
 
+-- Idempotency keys of requests that were answered with another job, by its unique key; kept as long as that job.
+CREATE TABLE remembered_keys (
+    idempotency_key TEXT PRIMARY KEY,
+    job_id BLOB NOT NULL,
+    request_digest BLOB,
+    is_replaced INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX remembered_keys_by_job ON remembered_keys (job_id);
+
 CREATE TABLE counts (status TEXT PRIMARY KEY, jobs INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-INSERT INTO counts VALUES ('pending', 0), ('claimed', 0), ('queued', 0), ('running', 0), ('completed', 0), ('failed', 0), ('cancelled', 0);
+INSERT INTO counts VALUES ('blocked', 0), ('pending', 0), ('claimed', 0), ('queued', 0), ('running', 0), ('completed', 0), ('failed', 0), ('cancelled', 0);

@@ -6,7 +6,6 @@ the candidates, newest first; all other filters are checked on each candidate.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -17,9 +16,10 @@ from jobyard.engine.store.bounds import LOOK, LOOK_BYTES
 from jobyard.engine.store.port import Count, Page, Served
 from jobyard.engine.store.search_text import Finder
 from jobyard.engine.store.sqlite import rows, statements
+from jobyard.engine.store.sqlite.claims import served_values
 
-CREATED_AT, PAYLOAD, ERROR = (rows.JOB_COLUMNS.index(name) for name in ("created_at", "payload", "error"))
-NAMED = ("status", "task", "queue")
+CREATED_AT, PAYLOAD, ERROR = (rows.READ_COLUMNS.index(name) for name in ("created_at", "payload", "error"))
+NAMED = ("unique_key", "schedule", "status", "task", "queue")
 FIRST, LAST = (1 << 62, 0), -(1 << 62)
 Place = tuple[int, int]
 """`created_at` in milliseconds and `seq`: the sort order of a list."""
@@ -58,7 +58,7 @@ class SqliteSearch:
 
     def count(self, wanted: JobFilter, *, look: int) -> Count:
         """See `Store.count_jobs`."""
-        if (wanted.task, wanted.queue, wanted.text, wanted.created_after, wanted.created_before) == (None,) * 5:
+        if wanted in (JobFilter(), JobFilter(status=wanted.status)):
             counts = self._counts()
             return Count(count=sum(counts.values()) if wanted.status is None else counts[wanted.status])
         if wanted.text is not None:
@@ -73,9 +73,8 @@ class SqliteSearch:
     def count_ahead(self, job: Job, *, now: datetime, served: Served, look: int) -> Count:
         """See `Store.count_ahead`."""
         what = {
-            "tasks": None if served.tasks is None else json.dumps(served.tasks),
-            "queues": None if served.queues is None else json.dumps(served.queues),
-            "now": rows.to_ms(now), "look": look, "id": rows.to_blob(job.job_id), "scheduled_at": rows.to_ms(job.scheduled_at),
+            **served_values(served), "now": rows.to_ms(now), "look": look, "id": rows.to_blob(job.job_id),
+            "scheduled_at": rows.to_ms(job.scheduled_at),
         }  # fmt: skip
         looks = [(statements.COUNT_DUE, priority) for priority in range(9, job.priority, -1)]
         count, is_exact = 0, True

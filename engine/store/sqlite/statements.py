@@ -6,33 +6,39 @@ import functools
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from jobyard.engine.store.sqlite.rows import JOB_COLUMNS
+from jobyard.engine.store.sqlite.rows import JOB_COLUMNS, PLAIN_COLUMNS, READ_COLUMNS, settings_of
 
-_ALL = ", ".join(JOB_COLUMNS)
-_SMALL = ", ".join({"payload": "x'6E756C6C'", "result": "NULL"}.get(name, name) for name in JOB_COLUMNS)
-_TICKET = "job_id, task, queue, priority, scheduled_at, attempt, epoch"
+_ALL = ", ".join(READ_COLUMNS)
+_SMALL = ", ".join({"payload": "x'6E756C6C'", "result": "NULL"}.get(name, name) for name in READ_COLUMNS)
 _HELD = "status IN ('claimed', 'queued', 'running')"
 _HOLDER = "COALESCE(locked_by, claimed_by)"
 
-INSERT_JOB = f"""
-    INSERT INTO jobs ({_ALL}) VALUES ({", ".join("?" for _ in JOB_COLUMNS)})
-    ON CONFLICT (job_id) DO NOTHING
+_INSERT = "INSERT INTO jobs ({columns}) VALUES ({values}) ON CONFLICT (job_id) DO NOTHING"
+INSERT_JOB = _INSERT.format(columns=", ".join(JOB_COLUMNS), values=", ".join("?" for _ in JOB_COLUMNS))
+INSERT_PLAIN_JOB = _INSERT.format(columns=", ".join(PLAIN_COLUMNS), values=", ".join("?" for _ in PLAIN_COLUMNS))
+FIND_BY_KEY = """
+    SELECT job_id, request_digest, NULL FROM jobs WHERE idempotency_key = ?1
+    UNION ALL SELECT job_id, request_digest, is_replaced FROM remembered_keys WHERE idempotency_key = ?1
 """
-FIND_BY_KEY = "SELECT job_id, request_digest FROM jobs WHERE idempotency_key = ?"
+REMEMBER_KEY = "INSERT OR IGNORE INTO remembered_keys VALUES (?, ?, ?, ?)"
+FIND_HOLDER = f"SELECT {_SMALL} FROM jobs WHERE held_key = ?"
+IS_STORED = "SELECT 1 FROM jobs WHERE job_id = ?"
+DROP_KEY = "UPDATE jobs SET held_key = NULL WHERE job_id = ?"
 NEXT_RECORDS = f"SELECT seq, {_ALL} FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?"
 
 COUNTS = "SELECT status, jobs FROM counts"
 COUNT_ON = "UPDATE counts SET jobs = jobs + ? WHERE status = ?"
 
-_DUE = "FROM jobs INDEXED BY jobs_due WHERE status = 'pending' AND priority ="
+_DUE = "FROM jobs INDEXED BY jobs_due WHERE status = 'pending' AND lane IS NULL AND priority ="
 _FIRST_DUE = f"""
     WITH wanted AS (SELECT value AS priority FROM json_each(?))
     SELECT priority, (SELECT scheduled_at {_DUE} wanted.priority {{served}} ORDER BY scheduled_at LIMIT 1) FROM wanted
 """
 _CLAIMABLE = f"""
-    SELECT seq, {_TICKET} {_DUE} ? {{served}} AND scheduled_at <= ?
+    SELECT seq, task, lost_count, length(payload) {_DUE} ? {{served}} AND scheduled_at <= ? AND lost_count < COALESCE(?, 1 << 32)
     ORDER BY scheduled_at, seq LIMIT ?
 """
+_LISTED = f"SELECT {_SMALL} {_DUE} ? {{served}} AND scheduled_at <= ? ORDER BY scheduled_at, seq LIMIT ?"
 _COUNT_DUE = f"""
     SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (
         SELECT (:tasks IS NULL OR task IN (SELECT value FROM json_each(:tasks)))
@@ -42,18 +48,13 @@ _COUNT_DUE = f"""
 """
 COUNT_DUE = _COUNT_DUE.format(earlier="scheduled_at <= :now")
 COUNT_DUE_BEFORE = _COUNT_DUE.format(earlier="(scheduled_at, seq) < (:scheduled_at, (SELECT seq FROM jobs WHERE job_id = :id))")
-CLAIM = """
-    UPDATE jobs SET status = 'queued', epoch = epoch + 1, claimed_by = ?, claimed_at = ?, queued_at = ?, updated_at = ?
-    WHERE seq = ?
-"""
+
+GIVE_UP_KEY = "UPDATE jobs SET held_key = NULL WHERE seq = ?"
+"""At a job's first begin, see `lifecycle.given_up_by_begin`."""
 
 _BY_HOLDER = f"FROM jobs INDEXED BY jobs_by_status WHERE {_HELD} AND {_HOLDER} = ?"
 HELD_BY = f"SELECT {_SMALL} {_BY_HOLDER} AND job_id > ? ORDER BY job_id LIMIT ?"
-QUEUED_BY = f"""
-    SELECT {_TICKET} FROM jobs INDEXED BY jobs_by_status
-    WHERE status = 'queued' AND {_HOLDER} = ? AND job_id > ? AND queued_at <= COALESCE(?, queued_at)
-    ORDER BY job_id LIMIT ?
-"""
+HOLDS_LOST = f"SELECT 1 {_BY_HOLDER} AND lost_count >= ? LIMIT 1"
 HOLDERS = f"SELECT DISTINCT {_HOLDER} FROM jobs INDEXED BY jobs_by_status WHERE {_HELD}"
 CANCEL_REQUESTS = f"SELECT job_id {_BY_HOLDER} AND cancel_requested_at IS NOT NULL"
 
@@ -68,22 +69,32 @@ EXECUTIONS = """
 STORE_OUTPUT = "INSERT OR REPLACE INTO job_outputs VALUES (?, ?, ?, ?, ?, ?, ?)"
 OUTPUTS = "SELECT * FROM job_outputs WHERE job_id = ? ORDER BY attempt DESC"
 
-PURGEABLE = "SELECT seq, job_id, status FROM jobs WHERE finished_at < ? ORDER BY finished_at LIMIT ?"
+PURGEABLE = """
+    SELECT * FROM (SELECT seq, job_id, status FROM jobs WHERE finished_at < ?1 AND held_key IS NULL ORDER BY finished_at LIMIT ?2)
+    UNION ALL SELECT seq, job_id, status FROM jobs WHERE held_until < ?1 AND finished_at < ?1 AND held_key IS NOT NULL
+    LIMIT ?2
+"""
 PURGE_JOB = "DELETE FROM jobs WHERE seq = ? AND finished_at < ?"
 PURGE_EXECUTIONS = "DELETE FROM job_executions WHERE job_id = ?"
+PURGE_REMEMBERED_KEYS = "DELETE FROM remembered_keys WHERE job_id = ?"
 PURGE_OUTPUTS = "DELETE FROM job_outputs WHERE job_id = ?"
 
-_LIST_INDEXES = {"status": "jobs_by_status", "task": "jobs_by_task", "queue": "jobs_by_queue"}
+_LIST_INDEXES = {
+    "unique_key": "jobs_by_unique_key", "schedule": "jobs_by_schedule", "status": "jobs_by_status", "task": "jobs_by_task",
+    "queue": "jobs_by_queue",
+}  # fmt: skip
 
 
 class Due(NamedTuple):
-    """The two queries on pending jobs: the earliest time for each of several priorities (a JSON array), and the due jobs of one.
+    """Queries on pending jobs: the earliest time for each of several priorities (a JSON array); of one priority, what a claim must
+    know of its due jobs; these jobs, to be listed.
 
     Parameters: priorities or priority, the served tasks and queues as JSON arrays, then the rest.
     """
 
     first: str
     claimable: str
+    listed: str
 
 
 @functools.cache
@@ -91,7 +102,17 @@ def due(by_task: bool, by_queue: bool) -> Due:
     """Restricted to what the host serves; task and queue are in the index, so other hosts' rows are skipped without a read."""
     served = "AND task IN (SELECT value FROM json_each(?)) " if by_task else ""
     served += "AND queue IN (SELECT value FROM json_each(?))" if by_queue else ""
-    return Due(*(question.format(served=served) for question in (_FIRST_DUE, _CLAIMABLE)))
+    return Due(*(question.format(served=served) for question in (_FIRST_DUE, _CLAIMABLE, _LISTED)))
+
+
+@functools.cache
+def claim(count: int) -> str:
+    """T2 to T4 for `count` pending jobs by their `seq`, under the commit lock: nobody has changed them since they were chosen."""
+    return f"""
+        UPDATE jobs SET status = 'running', epoch = epoch + 2, attempt = attempt + 1, claimed_by = ?1, claimed_at = ?2,
+            queued_at = ?2, updated_at = ?2, locked_by = ?3, locked_until = ?4, last_run_at = ?2, next_run_at = NULL
+        WHERE seq IN ({", ".join(f"?{number}" for number in range(5, 5 + count))}) RETURNING seq, {_ALL}
+    """
 
 
 @functools.cache
@@ -103,16 +124,15 @@ def find(count: int, whole: bool) -> str:
 @functools.cache
 def change_job(fields: tuple[str, ...], unless_cancelled: bool) -> str:
     """The guarded update of one verb; the field names come from the lifecycle, never from a client."""
-    values = ", ".join(f"{name} = ?" for name in fields)
     also = "AND cancel_requested_at IS NULL" if unless_cancelled else ""
-    return f"UPDATE jobs SET {values} WHERE job_id = ? AND status = ? AND epoch = ? {also}"
+    return f"UPDATE jobs SET {settings_of(fields)} WHERE job_id = ? AND status = ? AND epoch = ? {also}"
 
 
 @functools.cache
 def find_unended(count: int) -> str:
     """Of `count` ids, those whose jobs exist and have not ended."""
     ids = ", ".join("?" * count)
-    return f"SELECT job_id FROM jobs WHERE job_id IN ({ids}) AND status IN ('pending', 'claimed', 'queued', 'running')"
+    return f"SELECT job_id FROM jobs WHERE job_id IN ({ids}) AND status IN ('blocked', 'pending', 'claimed', 'queued', 'running')"
 
 
 @functools.cache
@@ -121,7 +141,7 @@ def list_jobs(named: tuple[str, ...], *, whole: bool) -> str:
     fits = _fits(named)
     large = {"payload": "x'6E756C6C'", "result": "NULL"}
     columns = ", ".join(
-        f"CASE WHEN {fits} THEN {name if whole else large[name]} END" if name in large else name for name in JOB_COLUMNS
+        f"CASE WHEN {fits} THEN {name if whole else large[name]} END" if name in large else name for name in READ_COLUMNS
     )
     return f"SELECT seq, {fits}, {columns} {_newest_first(named)} ORDER BY created_at DESC, seq DESC"
 

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 from jobyard.engine.errors import Conflict, StoreBroken
-from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status, Ticket
-from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status
+from jobyard.engine.jobs.lifecycle import Change, after_begin
 from jobyard.engine.store import bounds
 from jobyard.engine.store.port import (
     ANYTHING,
+    Allocation,
     Claimed,
     Count,
+    Due,
     Insertion,
     Page,
     Record,
@@ -32,10 +33,11 @@ from jobyard.engine.store.port import (
     nobody,
 )
 from jobyard.engine.store.sqlite import rows, statements
+from jobyard.engine.store.sqlite.claims import SqliteClaims, portions
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
-from jobyard.engine.store.sqlite.insert import insert_jobs
+from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
 from jobyard.engine.store.sqlite.search import SqliteSearch
 from jobyard.engine.store.sqlite.wal_sync import WalSync
 
@@ -43,7 +45,6 @@ FOREIGN_LOCK_S = 2.0
 PATIENCE, IMPATIENCE = (f"PRAGMA busy_timeout = {round(s * 1000)}" for s in (FOREIGN_LOCK_S, 0))
 CHECKPOINT_BYTES = 4 << 20
 CACHE_KIB = 4_096
-FINDS = (64, 16, 4, 1)
 
 
 class SqliteStore:
@@ -62,6 +63,7 @@ class SqliteStore:
             self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=FOREIGN_LOCK_S, cached_statements=256)
             self._run = self._connection.execute
             self._search = SqliteSearch(self._run, self.counts)
+            self._claims = SqliteClaims(self._run)
             self._run("PRAGMA wal_autocheckpoint = 0")
             self._run("PRAGMA synchronous = NORMAL")
             self._run(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -73,44 +75,41 @@ class SqliteStore:
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
     ) -> list[Insertion]:  # fmt: skip
         with self._alone():
-            insertions = [self._insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
+            insert = partial(insert_jobs, self._connection, deltas=self._deltas)
+            insertions = [insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
         seen(insertions)
         self._make_durable()
         return insertions
 
-    def _insert(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
-        insertion, inserted = insert_jobs(self._connection, jobs, is_abandoned)
-        self._deltas[Status.PENDING] += inserted
-        return insertion
-
-    def claim_due(self, *, owner: str, now: datetime, limits: Sequence[int], served: Served = ANYTHING) -> Claimed:
-        now_ms = rows.to_ms(now) or 0
-        dues = [priority for priority, due in self._first_due(limits, served) if due <= now_ms]
-        if not dues:
-            return Claimed(tickets=[])
-        ask, what = _due(served)
+    def free_key(self, key: str, *, now: datetime) -> Job | None:
         with self._commit():
-            highest_first = sorted(dues, reverse=True)
-            claimable = [self._run(ask.claimable, (p, *what, now_ms, limits[p])).fetchall() for p in highest_first]
-            found = [row for of_priority in claimable for row in of_priority]
-            self._connection.executemany(statements.CLAIM, [(owner, now_ms, now_ms, now_ms, row[0]) for row in found])
-            self._deltas[Status.PENDING] -= len(found)
-            self._deltas[Status.QUEUED] += len(found)
-        tickets = [rows.row_to_ticket(row[1:], claims=1) for row in found]
-        return Claimed(tickets=tickets, conflicts=sum(not of_priority for of_priority in claimable))
+            return free_key(self._connection, key, now)
 
-    def _first_due(self, limits: Sequence[int], served: Served) -> list[tuple[int, int]]:
-        """The priorities with a limit that have pending jobs, and when the first job of each is due."""
-        ask, what = _due(served)
-        wanted = json.dumps([priority for priority, limit in enumerate(limits) if limit > 0])
+    def claim_due(
+        self, *, owner: str, now: datetime, lease_s: float, allocation: Allocation, served: Served = ANYTHING
+    ) -> Claimed:  # fmt: skip
+        now_ms = rows.to_ms(now) or 0
         with self._told_plainly():
-            return [(priority, due) for priority, due in self._run(ask.first, (wanted, *what)) if due is not None]
+            due = [priority for priority, at in self._claims.first_due(served) if at <= now_ms]
+        if not due or not allocation.most:
+            return Claimed(jobs=[])
+        with self._commit():
+            chosen, is_any_due = self._claims.choose(due, now_ms, allocation, served)
+            begun = self._claims.begin(chosen, owner, now, lease_s)
+            self._deltas[Status.PENDING] -= len(begun)
+            self._deltas[Status.RUNNING] += len(begun)
+        jobs = [rows.row_to_job(row[1:]) for row in begun]
+        return Claimed(jobs=[after_begin(job, now) for job in jobs], conflicts=int(not is_any_due))
+
+    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+        with self._told_plainly():
+            return self._run(statements.HOLDS_LOST, (owner, at_least)).fetchone() is not None
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """Usually every guard matches; then the statement need not report for each row whether it changed."""
         if not changes:
             return []
-        with contextlib.suppress(_GuardLost), self._commit():
+        with contextlib.suppress(_GuardLost, sqlite3.IntegrityError), self._commit():
             self._apply_all(changes)
             return [True] * len(changes)
         with self._commit():
@@ -127,7 +126,10 @@ class SqliteStore:
             self._note(change)
 
     def _apply(self, change: Change) -> bool:
-        if self._run(statements.change_job(*_shape(change)), rows.change_to_row(change)).rowcount != 1:
+        try:
+            if self._run(statements.change_job(*_shape(change)), rows.change_to_row(change)).rowcount != 1:
+                return False
+        except sqlite3.IntegrityError:  # another job has the key or slot that the change takes
             return False
         execution = _ended(change)
         if execution is not None:
@@ -152,6 +154,7 @@ class SqliteStore:
                 self._run(statements.PURGE_JOB, (seq, before_ms))
                 self._run(statements.PURGE_EXECUTIONS, (job_id,))
                 self._run(statements.PURGE_OUTPUTS, (job_id,))
+                self._run(statements.PURGE_REMEMBERED_KEYS, (job_id,))
                 self._deltas[status] -= 1
         return len(found)
 
@@ -160,7 +163,7 @@ class SqliteStore:
     def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
         found: dict[str, Job] = {}
         with self._told_plainly():
-            for some in _portions(job_ids):
+            for some in portions(job_ids):
                 asked = [rows.to_blob(job_id) for job_id in some]
                 for row in self._run(statements.find(len(asked), whole), asked):
                     job = rows.row_to_job(row)
@@ -170,7 +173,7 @@ class SqliteStore:
     def ended(self, job_ids: Sequence[str]) -> list[str]:
         going_on: set[str] = set()
         with self._told_plainly():
-            for some in _portions(job_ids):
+            for some in portions(job_ids):
                 asked = [rows.to_blob(job_id) for job_id in some]
                 going_on |= {row[0].hex() for row in self._run(statements.find_unended(len(asked)), asked)}
         return [job_id for job_id in job_ids if job_id not in going_on]
@@ -199,18 +202,22 @@ class SqliteStore:
         with self._told_plainly():
             return {rows.STATUSES[status]: jobs for status, jobs in self._run(statements.COUNTS)}
 
-    def next_due(self, *, limits: Sequence[int], served: Served = ANYTHING) -> datetime | None:
-        return rows.from_ms(min((due for _, due in self._first_due(limits, served)), default=None))
+    def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
+        with self._told_plainly():
+            return rows.from_ms(min((due for _, due in self._claims.first_due(served)), default=None))
+
+    def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
+        with self._told_plainly():
+            return self._claims.due(rows.to_ms(now) or 0, limit, served)
+
+    def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = bounds.AHEAD_LOOK) -> Due:
+        with self._told_plainly():
+            return self._claims.count_due(rows.to_ms(now) or 0, served, look)
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         with self._told_plainly():
             found = self._run(statements.HELD_BY, (owner, rows.to_blob(after or ""), limit)).fetchall()
         return [rows.row_to_job(row) for row in found]
-
-    def queued_by(self, owner: str, *, limit: int, after: str | None = None, until: datetime | None = None) -> list[Ticket]:
-        with self._told_plainly():
-            asked = (owner, rows.to_blob(after or ""), rows.to_ms(until), limit)
-            return [rows.row_to_ticket(row) for row in self._run(statements.QUEUED_BY, asked)]
 
     def holders(self) -> list[str]:
         with self._told_plainly():
@@ -259,7 +266,8 @@ class SqliteStore:
                 try:
                     is_new = self._run(statements.INSERT_JOB, rows.job_to_row(job)).rowcount == 1
                 except sqlite3.IntegrityError as taken:
-                    raise Conflict("conflict", f"another job there has the idempotency key of job {job.job_id}") from taken
+                    told = f"another job there has the idempotency key, unique key or fire time of job {job.job_id}"
+                    raise Conflict("conflict", told) from taken
                 self._deltas[job.status] += is_new
                 written += is_new
                 ended = (execution for execution in executions if execution.status is not ExecutionStatus.RUNNING)
@@ -347,15 +355,6 @@ class _GuardLost(Exception):
     """One of several changes in a batch did not match; they must be applied one by one to find out which."""
 
 
-def _portions(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Portions of only a few different sizes, because each size needs a statement of its own."""
-    start = 0
-    for size in FINDS:
-        while len(job_ids) - start >= size:
-            yield job_ids[start : start + size]
-            start += size
-
-
 def _shape(change: Change) -> tuple[tuple[str, ...], bool]:
     return tuple(change.fields), change.unless_cancelled
 
@@ -364,9 +363,3 @@ def _ended(change: Change) -> Execution | None:
     """The execution to store with a change; none while an attempt runs, because the job's row describes it."""
     execution = change.execution
     return None if execution is None or execution.status is ExecutionStatus.RUNNING else execution
-
-
-@lru_cache(maxsize=8)
-def _due(served: Served) -> tuple[statements.Due, tuple[str, ...]]:
-    what = tuple(json.dumps(names) for names in (served.tasks, served.queues) if names is not None)
-    return statements.due(served.tasks is not None, served.queues is not None), what

@@ -52,7 +52,7 @@ def test_every_job_is_found_by_id_and_every_finished_one_has_its_execution(store
 def test_no_job_is_due_or_old_enough_to_be_purged(store: SqliteStore) -> None:
     now = datetime.now(UTC)
 
-    due = store.next_due(limits=[1] * 10)
+    due = store.next_due()
     assert due is not None and (due - now).days > 300
     assert store.purge(before=now - timedelta(days=3), limit=10) == 0
 

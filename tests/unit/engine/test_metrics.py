@@ -31,9 +31,8 @@ def spread_of(*seconds: float) -> Histogram:
     return histogram
 
 
-def begun(late_s: float, waited_s: float) -> Job:
-    due, queued = START - timedelta(seconds=late_s), START - timedelta(seconds=waited_s)
-    return a_job(status=Status.RUNNING, scheduled_at=due, queued_at=queued, last_run_at=START)
+def begun(late_s: float) -> Job:
+    return a_job(status=Status.RUNNING, scheduled_at=START - timedelta(seconds=late_s), last_run_at=START)
 
 
 def test_bounds_rise_and_are_round() -> None:
@@ -116,15 +115,15 @@ def test_a_wall_clock_that_jumps_moves_nothing(hours: int) -> None:
     assert counting.told() == {-1: 2}
 
 
-def test_a_worker_measures_lag_wait_and_run() -> None:
+def test_a_worker_measures_lag_and_run() -> None:
     attempt_metrics = AttemptMetrics()
 
-    attempt_metrics.note_begun([begun(3, 2), begun(-1, -1)])
+    attempt_metrics.note_begun([begun(3), begun(-1)])
     attempt_metrics.note_ended("echo", "success", 250)
     attempt_metrics.note_ended("echo", "failed", 750)
     attempt_metrics.note_ended("echo", "failed", 0)
 
-    assert (attempt_metrics.lag, attempt_metrics.wait) == (spread_of(3, 0), spread_of(2, 0))
+    assert attempt_metrics.lag == spread_of(3, 0)
     assert attempt_metrics.run == spread_of(0.25, 0.75, 0)
     assert attempt_metrics.attempts == {"echo": {"success": 1, "failed": 2}}
 

@@ -14,7 +14,8 @@ from jobyard.engine.errors import OutcomeUnknown, Unavailable
 from jobyard.engine.scheduler.scheduler import Scheduler
 from jobyard.engine.tasks.catalog import write_catalog
 from jobyard.engine.tasks.registry import TaskOptions
-from jobyard.engine.wire.messages import Accepted, Expired, Message, Refused, Submit
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Accepted, Expired, Refused, Submit
 from jobyard.engine.wire.run_dir import RunDir
 from tests.support.builders import a_log
 from tests.support.memory_store import MemoryStore

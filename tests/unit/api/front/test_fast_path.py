@@ -18,7 +18,8 @@ from jobyard.api.http.request_metrics import RequestMetrics
 from jobyard.api.views.jobs import Jobs
 from jobyard.engine.config import read_settings
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import Accepted, Begun, Expired, Json, Message, Refused, Replied, Submit, Submits
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Accepted, Begun, Expired, Json, Refused, Replied, Submit, Submits
 from tests.support.builders import a_log
 from tests.support.network import FakeNetwork, FakePeer
 from tests.support.schedulers import NAMES, FakeSchedulers

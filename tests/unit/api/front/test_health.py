@@ -8,7 +8,8 @@ import pytest
 
 from jobyard.api.front.health import Health
 from jobyard.engine.wire.caller import SILENT_S
-from jobyard.engine.wire.messages import Json, Message, Refused
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Json, Refused
 from jobyard.engine.world import World
 from tests.support.builders import a_log
 from tests.support.schedulers import NAMES, FakeSchedulers

@@ -6,7 +6,8 @@ import pytest
 
 from jobyard.api.front.load_balancer import REQUEST_S
 from jobyard.engine.errors import Unavailable
-from jobyard.engine.wire.messages import CancelJob, CountJobs, Message, Refused, RetryJob
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import CancelJob, CountJobs, Refused, RetryJob
 from tests.support.schedulers import ID, NAMES, FakeSchedulers
 
 AWAY = Refused(code="database_unavailable", message="away", retry_after_s=1)

@@ -9,7 +9,6 @@ import pytest
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.hosts.failure_detector import FORGET_AFTER_S, FailureDetector, OtherHosts, margin_s
 from jobyard.engine.hosts.host_lease import LET_GO, HostLease
-from jobyard.engine.queue.admission import Admission
 from jobyard.engine.store.port import HostHeartbeat
 from tests.support.builders import a_host_lease
 from tests.support.memory_store import MemoryStore
@@ -257,36 +256,3 @@ def test_tasks_of_other_hosts_are_known_and_remembered_through_an_outage(world: 
 
 def test_a_host_alone_knows_of_no_tasks_elsewhere(world: FakeWorld) -> None:
     assert OtherHosts(None, world).tasks() == {}
-
-
-# ---- how much a host takes in
-
-
-def test_a_host_alone_takes_in_what_fits(world: FakeWorld) -> None:
-    assert Admission(world, least=45, most=2000, shared=False).room() == 2000
-
-
-def test_a_host_among_others_begins_with_a_few_jobs_a_slot(world: FakeWorld) -> None:
-    assert Admission(world, least=45, most=2000, shared=True).room() == 45
-
-
-def test_a_host_takes_in_what_it_works_off_in_a_second(world: FakeWorld) -> None:
-    admission = Admission(world, least=45, most=2000, shared=True)
-    for _ in range(4):
-        world.advance(0.25)
-        admission.note(100)
-        admission.room()
-
-    assert admission.room() == 400
-
-
-def test_a_host_whose_jobs_become_long_takes_in_less_again(world: FakeWorld) -> None:
-    admission = Admission(world, least=45, most=2000, shared=True)
-    world.advance(0.25)
-    admission.note(5000)
-    fast = admission.room()
-    for _ in range(20):
-        world.advance(0.25)
-        admission.room()
-
-    assert (fast, admission.room()) == (2000, 45)

@@ -43,6 +43,7 @@ ACTS: dict[Verb, Callable[[Job], Change]] = {
     Verb.REQUEST_CANCEL: lambda job: lifecycle.cancel(job, now=NOW),
     Verb.RECOVER: recover,
     Verb.RETRY: lambda job: lifecycle.retry(job, now=NOW),
+    Verb.REPLACE: lambda job: lifecycle.replace(job, a_job(payload=b"2"), now=NOW, due=NOW),
 }
 
 

@@ -34,7 +34,7 @@ def store() -> MemoryStore:
 def test_what_has_ended_badly_is_retried_and_the_rest_skipped(store: MemoryStore) -> None:
     step = take_step(store, Verb.RETRY, ALL, now=START)
 
-    assert (len(step.changed), step.skipped, step.cursor) == (2, 5, None)
+    assert (len(step.changed), step.skipped, step.cursor) == (2, 6, None)
     assert statuses(store)[-3:] == [Status.COMPLETED, Status.PENDING, Status.PENDING]
     assert store.commits == 1
 
@@ -42,9 +42,9 @@ def test_what_has_ended_badly_is_retried_and_the_rest_skipped(store: MemoryStore
 def test_what_has_not_ended_is_cancelled_and_the_rest_skipped(store: MemoryStore) -> None:
     step = take_step(store, Verb.CANCEL, ALL, now=START)
 
-    assert (len(step.changed), step.skipped) == (4, 3)
+    assert (len(step.changed), step.skipped) == (5, 3)
     assert [status for status in statuses(store) if status not in TERMINAL] == [Status.RUNNING]
-    assert all(job.cancel_requested_at == START for job, _ in [(store.all_jobs()[3], 0)])
+    assert all(job.cancel_requested_at == START for job, _ in [(store.all_jobs()[4], 0)])
 
 
 def test_steps_go_on_where_the_last_one_ended(store: MemoryStore) -> None:
@@ -56,7 +56,7 @@ def test_steps_go_on_where_the_last_one_ended(store: MemoryStore) -> None:
         if cursor is None:
             break
 
-    assert sizes == [3, 3, 1]
+    assert sizes == [3, 3, 2]
     assert set(statuses(store)) == {*TERMINAL, Status.RUNNING}
 
 
@@ -94,7 +94,7 @@ def test_a_step_that_is_asked_for_again_cancels_nothing_twice(store: MemoryStore
     again = take_step(store, Verb.CANCEL, ALL, now=START)
 
     assert [job.epoch for job in store.all_jobs()] == before
-    assert (len(again.changed), again.skipped) == (1, 6), "the one that runs is asked again"
+    assert (len(again.changed), again.skipped) == (1, 7), "the one that runs is asked again"
 
 
 def test_a_large_step_lets_others_commit_in_between() -> None:

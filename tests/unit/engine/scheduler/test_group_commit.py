@@ -19,7 +19,8 @@ from jobyard.engine.scheduler.group_commit import GroupCommit
 from jobyard.engine.store.port import Insertion
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
-from jobyard.engine.wire.messages import Accepted, Begun, Expired, Message, Refused, Submit
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Accepted, Begun, Expired, Refused, Submit
 from jobyard.engine.world import later_id
 from tests.support.builders import a_log
 from tests.support.memory_store import MemoryStore

@@ -23,9 +23,10 @@ from jobyard.engine.store.port import HostHeartbeat, Inserted, Insertion, Seen, 
 from jobyard.engine.tasks.catalog import write_catalog
 from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.timestamps import rfc3339
-from jobyard.engine.why.facts import Place, ProcessReport, WorkerSeen
+from jobyard.engine.why.facts import ProcessReport, WorkerSeen
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged, frame
 from jobyard.engine.wire.hub import Envelope
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     Accepted,
     Begun,
@@ -40,7 +41,6 @@ from jobyard.engine.wire.messages import (
     Json,
     List,
     ListExecutions,
-    Message,
     Ping,
     Refused,
     Replied,
@@ -52,6 +52,7 @@ from jobyard.engine.wire.messages import (
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import later_id
 from tests.support.builders import a_job, a_log
+from tests.support.claims import claim
 from tests.support.memory_store import MemoryStore
 from tests.support.network import FakeNetwork, FakePeer
 from tests.support.world import START, FakeWorld
@@ -238,7 +239,7 @@ def test_above_max_pending_nothing_more_is_taken_until_some_are_done(bench_with:
     bench = bench_with(a_job(), a_job(), MAX_PENDING="2")
 
     refused = bench.refusal(bench.submit({}))
-    bench.store.claim_due(owner=WORKER, now=START, limits=[1] * 10)
+    claim(bench.store, most=1)
 
     assert (refused.code, refused.retry_after_s) == ("overloaded", 5)
     assert [type(answer) for answer in bench.ask(bench.submit({}))] == [Accepted]
@@ -333,7 +334,9 @@ def test_a_job_is_shown_as_the_contract_says(bench: Bench) -> None:
         "scheduled_at": now, "created_at": now, "updated_at": now, "claimed_by": None, "claimed_at": None, "queued_at": None,
         "locked_by": None, "locked_until": None, "last_run_at": None, "next_run_at": None, "finished_at": None, "attempt": 0,
         "epoch": 0, "lost_count": 0, "retry_count": 0, "max_retries": 5, "timeout_s": 60, "idempotency_key": None, "result": None,
-        "error": None,
+        "error": None, "unique_key": None, "limit": None, "after": None, "run_if": None, "ref": None, "group": None,
+        "schedule": None, "fire_at": None, "expires_s": None, "expires_at": None, "cancelled_because": None, "traceparent": None,
+        "tracestate": None, "tags": [],
     }  # fmt: skip
 
 
@@ -392,9 +395,7 @@ def test_the_longest_list_of_attempts_fits_into_a_frame(bench: Bench) -> None:
     worst = Outcome(status=ExecutionStatus.RELEASED, error="\x01" * MAX_ERROR_CHARS, traceback="\x01" * MAX_ERROR_CHARS)
     for _ in range(600):
         bench.store.apply([lifecycle.settle(job, worst, now=START, retry_base_s=10)])
-        bench.store.claim_due(owner="box:b00t:watcher-9001:1", now=START, limits=[1] * 10)
-        bench.store.apply([lifecycle.begin(bench.store.all_jobs()[0], owner=WORKER, now=START, lease_s=30)])
-        job = bench.store.all_jobs()[0]
+        (job,) = claim(bench.store)
 
     (answer,) = bench.ask(ListExecutions(job_id=job.job_id))
 
@@ -424,7 +425,7 @@ def test_an_answer_that_no_frame_holds_is_refused_and_the_next_one_is_given(benc
     assert isinstance(answer, Json)
 
 
-def test_jobs_are_counted_by_status_all_seven(bench_with: MakeBench) -> None:
+def test_jobs_are_counted_by_status_all_eight(bench_with: MakeBench) -> None:
     assert bench_with(a_job(), a_job()).show(CountJobs()) == {status: 2 * (status == "pending") for status in Status}
 
 
@@ -445,7 +446,7 @@ def test_many_are_cancelled_at_once_and_whoever_has_them_is_told_once(bench_with
     told = bench.show(ChangeMany(verb=lifecycle.Verb.CANCEL, body=b'{"filter": {"task": "echo"}}'))
 
     assert told == {"changed": 4, "skipped": 0, "cursor": None}
-    assert sorted(name for name, hint in bench.network.hints if isinstance(hint, CancelAsked)) == ["queue-6000", "worker-7001"]
+    assert sorted(name for name, hint in bench.network.hints if isinstance(hint, CancelAsked)) == ["worker-7001"]
 
 
 def test_a_selection_that_is_wrong_changes_nothing(bench_with: MakeBench) -> None:
@@ -466,7 +467,7 @@ def test_matching_jobs_are_counted(bench_with: MakeBench) -> None:
 def test_a_job_that_does_not_run_is_explained_by_what_the_store_the_hosts_and_the_front_know(bench_with: MakeBench) -> None:
     mine, first = a_job(priority=3), a_job(priority=9)
     bench = bench_with(mine, first, a_job(task="gone", priority=9))
-    report = ProcessReport(watchers=1, workers=(WorkerSeen(name="worker-7001", slots=1, busy=1),), place=Place())
+    report = ProcessReport(watchers=1, queues=1, workers=(WorkerSeen(name="worker-7001", slots=1, busy=1),))
 
     told = bench.show(Explain(job_id=mine.job_id, report=report))
 
@@ -529,7 +530,7 @@ def test_what_has_not_begun_is_cancelled_at_once(bench_with: MakeBench, status: 
 
     assert (shown["status"], shown["epoch"], shown["finished_at"]) == ("cancelled", job.epoch + 1, "2026-01-04T02:04:20.123Z")
     assert bench.statuses() == [Status.CANCELLED]
-    assert bench.network.hints == [("queue-6000", CancelAsked(job_id=job.job_id, epoch=job.epoch + 1))] * (status is Status.QUEUED)
+    assert bench.network.hints == []
 
 
 def test_the_worker_of_a_running_job_is_told(bench_with: MakeBench) -> None:

@@ -17,6 +17,12 @@ def a_task(name: str, function: object) -> Task:
     return Task(name=name, function=function, options=TaskOptions())  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("unique", [7, "", {"keys": "a"}, "{a", {"key": "a}"}, {"on_conflict": "replace"}])
+def test_what_cannot_be_unique_is_refused_where_it_is_declared(unique: object) -> None:
+    with pytest.raises(ValueError, match="unique of task 'one'"):
+        task("one", unique=unique)  # type: ignore[arg-type]
+
+
 def test_a_registered_function_stays_callable() -> None:
     @task("unit.double", max_retries=0, timeout_s=0.5)
     def double(payload: int) -> int:

@@ -253,3 +253,23 @@ def test_the_fixture_works_as_a_pytest_plugin(tmp_path: Path) -> None:
     ended = subprocess.run(words, cwd=tmp_path, env=os.environ, capture_output=True, text=True)
 
     assert ended.returncode == 0 and "2 passed" in ended.stdout, ended.stdout
+
+
+def test_a_unique_job_is_one_job(jobyard: InlineJobyard) -> None:
+    first = jobyard.client.submit("inline.note", 1, unique="k")
+
+    assert jobyard.client.submit("inline.note", 2, unique="k") == first
+    assert [job.result for job in jobyard.drain()] == [{"attempt": 1}]
+    assert jobyard.client.submit("inline.note", 3, unique="k") != first
+
+
+def test_a_unique_job_is_replaced_or_refused(jobyard: InlineJobyard) -> None:
+    debounce = {"key": "k", "until": "begun", "on_conflict": "replace"}
+    first = jobyard.client.submit("inline.note", 1, unique=debounce, delay_s=60)
+
+    assert jobyard.client.submit("inline.note", 2, unique=debounce, delay_s=60) == first
+    with pytest.raises(Conflict) as refused:
+        jobyard.client.submit("inline.note", 3, unique={"key": "k", "on_conflict": "refuse"})
+
+    assert refused.value.code == "not_unique"
+    assert [job.payload for job in jobyard.drain()] == [2]

@@ -1,17 +1,13 @@
-"""Taking back what the dead held, giving back what no queue has."""
+"""Taking back what the dead held."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
-
-import pytest
 
 from jobyard.engine.config import read_settings
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status, ticket_for
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status
 from jobyard.engine.jobs.lifecycle import Change
-from jobyard.engine.store.hand_back import hand_back
 from jobyard.engine.store.port import Inserted
 from jobyard.engine.watcher.recovery import PAGE, Recovery
 from tests.support.builders import a_job, a_log
@@ -55,9 +51,6 @@ def recovery_of(store: MemoryStore, *dead: str, world: FakeWorld | None = None, 
 
 def statuses(store: MemoryStore) -> list[Status]:
     return [job.status for job in store.all_jobs()]
-
-
-# ---- recover
 
 
 def test_only_jobs_of_the_proven_dead_are_taken_back() -> None:
@@ -116,42 +109,3 @@ def test_a_job_that_was_finished_by_the_one_who_is_dead_now_stays_finished() -> 
 
     assert recovery_of(store, WORKER).recover() == 0
     assert statuses(store) == [Status.COMPLETED]
-
-
-# ---- hand back
-
-
-def test_what_is_handed_back_waits_as_before_and_nothing_is_charged() -> None:
-    job = a_job(status=Status.QUEUED, scheduled_at=START - timedelta(seconds=5))
-    store = store_with(job)
-
-    assert hand_back(store, [ticket_for(job)], now=START, max_lost=5) == 1
-
-    back = store.all_jobs()[0]
-    assert (back.status, back.epoch, back.scheduled_at) == (Status.PENDING, job.epoch + 1, job.scheduled_at)
-    assert (back.retry_count, back.lost_count, back.attempt) == (0, 0, 0)
-
-
-@pytest.mark.parametrize("status", [status for status in Status if status is not Status.QUEUED])
-def test_what_is_no_longer_queued_stays_as_it_is(status: Status) -> None:
-    job = a_job(status=status, epoch=1)
-    store = store_with(job)
-
-    assert hand_back(store, [ticket_for(job)], now=START, max_lost=5) == 0
-    assert statuses(store) == [status]
-
-
-def test_what_was_claimed_anew_or_is_gone_stays_as_it_is() -> None:
-    job = a_job(status=Status.QUEUED, epoch=3)
-    store = store_with(job)
-    old = ticket_for(a_job(job_id=job.job_id, status=Status.QUEUED, epoch=1))
-
-    assert hand_back(store, [old, ticket_for(a_job())], now=START, max_lost=5) == 0
-    assert statuses(store) == [Status.QUEUED]
-
-
-def test_more_than_a_page_is_handed_back() -> None:
-    jobs = [a_job(status=Status.QUEUED) for _ in range(2 * PAGE + 1)]
-    store = store_with(*jobs)
-
-    assert hand_back(store, [ticket_for(job) for job in jobs], now=START, max_lost=5) == 2 * PAGE + 1

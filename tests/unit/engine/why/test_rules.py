@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from jobyard.engine.jobs.job import Job, Status
-from jobyard.engine.why.facts import Facts, HostSeen, Place, ProcessReport, WorkerSeen
+from jobyard.engine.why.facts import Facts, HostSeen, ProcessReport, WorkerSeen
 from jobyard.engine.why.rules import RULES, Code, Reason, explain, in_words, to_json
 from tests.support.builders import a_job
 from tests.support.world import START
 
 HERE, THERE = "box:b00t:worker-7001:1", "other:f00t:worker-7001:1"
-WATCHER_THERE = "other:f00t:watcher-9001:1"
-IDLE = ProcessReport(watchers=3, workers=(WorkerSeen(name="worker-7001", slots=5, busy=0),), place=Place())
+IDLE = ProcessReport(watchers=3, queues=1, workers=(WorkerSeen(name="worker-7001", slots=5, busy=0),))
 BUSY = (WorkerSeen(name="worker-7001", slots=5, busy=5, longest_s=480), WorkerSeen(name="worker-7002", slots=10, busy=10))
 ME = HostSeen(host="box", boot="b00t", tasks=("echo", "http"))
 
@@ -120,7 +119,7 @@ def test_an_error_of_any_length_is_told_in_short() -> None:
 
 def test_a_job_that_is_not_due_is_told_what_will_be_missing_but_not_what_is_busy_now() -> None:
     job = a_job(task="gone", scheduled_at=later(60))
-    busy = ProcessReport(workers=BUSY, place=Place(waiting=(9,) * 10))
+    busy = ProcessReport(queues=1, workers=BUSY)
 
     assert codes(job, report=busy, ahead=7) == [Code.SCHEDULED, Code.TASK_NOT_SERVED, Code.NO_WATCHER]
 
@@ -166,7 +165,6 @@ def test_another_host_can_do_without_ours() -> None:
     other = HostSeen(host="other", boot="f00t", tasks=("echo",), silent_s=1)
 
     assert codes(a_job(), report=ProcessReport(), hosts=(ME, other)) == [Code.ABOUT_TO_START]
-    assert codes(a_job(status=Status.QUEUED), report=ProcessReport(), hosts=(ME, other)) == [Code.NO_QUEUE, Code.NO_WORKER]
 
 
 def test_a_job_that_may_kill_its_worker_is_told_that_it_waits_for_a_worker_of_its_own() -> None:
@@ -175,10 +173,8 @@ def test_a_job_that_may_kill_its_worker_is_told_that_it_waits_for_a_worker_of_it
     assert "lost its worker 4 of at most 5 times" in told.message
 
 
-def test_the_jobs_ahead_are_those_in_the_database_and_in_the_queue() -> None:
-    waiting = ProcessReport(watchers=1, workers=IDLE.workers, place=Place(waiting=(100, 0, 0, 0, 0, 2, 0, 0, 0, 3)))
-
-    told = reason(a_job(priority=5), Code.JOBS_AHEAD, report=waiting, ahead=807)
+def test_the_jobs_ahead_are_counted() -> None:
+    told = reason(a_job(priority=5), Code.JOBS_AHEAD, ahead=812)
 
     assert told.message.startswith("812 jobs come first")
     assert told.facts == {"ahead": 812, "is_exact": True}
@@ -191,14 +187,8 @@ def test_more_jobs_ahead_than_anybody_counts_are_told_so() -> None:
     assert told.message.startswith("more than 10,000 jobs come first")
 
 
-def test_a_queued_job_knows_its_place() -> None:
-    ready = ProcessReport(workers=IDLE.workers, place=Place(state="ready", ahead=12, waiting=(50,) * 10))
-
-    assert reason(a_job(status=Status.QUEUED), Code.JOBS_AHEAD, report=ready).facts["ahead"] == 12
-
-
 def test_slots_that_are_all_busy_are_told_with_the_longest() -> None:
-    told = reason(a_job(), Code.SLOTS_BUSY, report=ProcessReport(watchers=1, workers=BUSY, place=Place()))
+    told = reason(a_job(), Code.SLOTS_BUSY, report=ProcessReport(watchers=1, queues=1, workers=BUSY))
 
     assert told.message == "all 15 slots of this host are busy, the longest for 8 min"
     assert told.facts == {"slots": 15, "longest_s": 480}
@@ -206,22 +196,9 @@ def test_slots_that_are_all_busy_are_told_with_the_longest() -> None:
 
 def test_what_is_busy_here_is_nothing_to_a_job_that_only_others_serve() -> None:
     other = HostSeen(host="gpu", boot="f00t", tasks=("render",), silent_s=1)
-    busy = ProcessReport(watchers=1, workers=BUSY, place=Place(waiting=(9,) * 10))
+    busy = ProcessReport(watchers=1, queues=1, workers=BUSY)
 
     assert codes(a_job(task="render"), report=busy, hosts=(ME, other)) == [Code.ABOUT_TO_START]
-
-
-def test_a_job_that_a_worker_has_been_handed_says_so() -> None:
-    leased = ProcessReport(workers=IDLE.workers, place=Place(state="leased", leased_by="worker-7002"))
-
-    assert codes(a_job(status=Status.QUEUED), report=leased) == [Code.HANDED_OUT]
-
-
-def test_a_job_in_another_hosts_queue_says_where() -> None:
-    job = a_job(status=Status.QUEUED, claimed_by=WATCHER_THERE, queued_at=later(-7))
-
-    assert codes(job, report=ProcessReport(), hosts=(ME, HostSeen(host="other", boot="f00t", silent_s=1))) == [Code.ELSEWHERE]
-    assert "host other has had it in its queue for 7 s" in reason(job, Code.ELSEWHERE).message
 
 
 def test_the_order_is_from_what_decides_to_what_delays() -> None:
@@ -235,9 +212,7 @@ def test_the_order_is_from_what_decides_to_what_delays() -> None:
 
 def test_every_status_has_a_reason_whatever_is_known() -> None:
     for status in Status:
-        for report in (
-            IDLE, ProcessReport(), ProcessReport(watchers=1, workers=BUSY, place=Place(state="leased", leased_by="worker-7001"))
-        ):
+        for report in (IDLE, ProcessReport(), ProcessReport(watchers=1, queues=1, workers=BUSY)):
             assert codes(a_job(status=status), report=report)
             assert codes(a_job(status=status, scheduled_at=later(1e9)), report=report, hosts=())
 

@@ -12,7 +12,8 @@ import pytest
 
 from jobyard.engine.wire.caller import Caller, NoAnswer
 from jobyard.engine.wire.frames import frame
-from jobyard.engine.wire.messages import Begun, Json, Message, Ping
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Begun, Json, Ping
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
 

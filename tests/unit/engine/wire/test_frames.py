@@ -11,18 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobyard.engine.jobs.job import ExecutionStatus, JobFilter, Outcome, Status
+from jobyard.engine.wire.capacity import Offer
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged, Unframer, decode, encode, frame
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     Accepted,
-    Ack,
     Closed,
     Done,
     Find,
     Json,
     List,
-    Message,
     Ping,
-    Push,
     Ready,
     Refused,
     Replied,
@@ -30,7 +29,8 @@ from jobyard.engine.wire.messages import (
     Submits,
     Wake,
 )
-from tests.support.builders import a_ticket
+from jobyard.engine.wire.queue_messages import Ack, Delivery, Leased, Push, Room, Want
+from tests.support.builders import a_job, a_ticket
 
 EXAMPLES: list[Message] = [
     Ping(),
@@ -41,7 +41,10 @@ EXAMPLES: list[Message] = [
     Submits(first_number=5, submits=[Submit(form="job", body=b"{}", first_id="0" * 24, deadline=1.5)] * 2),
     Replied(replies=[(5, Accepted(job_ids=["0" * 24])), (6, Refused(code="c", message="m", retry_after_s=1))]),
     Json(body=b"[]", cursor="c"),
-    Push(tickets=[a_ticket(), a_ticket(priority=9)]),
+    Want(owner="box:b00t:worker-7001:1", limit=64, short_limit=128, costs={"echo": 1}),
+    Room(granted=[Offer(owner="box:b00t:worker-7001:1", free=32, ahead=64)], pushes=3),
+    Push(deliveries=[Delivery(owner="w", units=32, tickets=[a_ticket(), a_ticket(priority=9)], jobs=msgspec.Raw(b"\x90"))]),
+    Leased(jobs=msgspec.Raw(msgspec.msgpack.encode([a_job()])), units=32, is_again=True),
     Ack(leases=[("0" * 24, 7)]),
     Wake(due_at=datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)),
     Done(job_id="0" * 24, attempt=1, outcome=Outcome(status=ExecutionStatus.FAILED, error="\u0000"), elapsed_s=0.1),

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged, Unframer, frame
 from jobyard.engine.wire.hub import MAX_UNSENT_BYTES, Envelope, Hub, Stream
-from jobyard.engine.wire.messages import Closed, Find, GetItems, Json, Message, Ping, Ready, Wake
+from jobyard.engine.wire.message import Message
+from jobyard.engine.wire.messages import Closed, Find, GetItems, Json, Ping, Ready, Wake
 from jobyard.engine.wire.run_dir import RunDir
 from tests.support.world import START
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from jobyard.engine.config import read_settings
-from jobyard.engine.jobs.job import ExecutionStatus, Outcome, Status, ticket_for
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status
+from jobyard.engine.wire.capacity import SLOT_UNITS
 from jobyard.engine.wire.messages import Done, Run
 from jobyard.engine.worker.deadlines import GRACE_S
-from jobyard.engine.worker.executor_pool import MEMORY_LOOK_S, ExecutorPool
-from jobyard.engine.worker.slot import Attempt
+from jobyard.engine.worker.executor_pool import MEMORY_LOOK_S, WITHOUT_TEMPLATE_S, ExecutorPool
+from jobyard.engine.worker.slot import LONG_S
 from tests.support.builders import a_job, a_log
 from tests.support.executor_handles import FakeTemplates
 from tests.support.world import FakeWorld
@@ -18,9 +19,8 @@ SUCCESS = Outcome(status=ExecutionStatus.SUCCESS, result=b"1")
 MIB = 1 << 20
 
 
-def an_attempt(timeout_s: float = 60) -> Attempt:
-    job = a_job(status=Status.RUNNING, task="short", timeout_s=timeout_s)
-    return Attempt(job=job, ticket=ticket_for(job))
+def a_short_job(timeout_s: float = 60) -> Job:
+    return a_job(status=Status.RUNNING, task="short", timeout_s=timeout_s)
 
 
 class Bench:
@@ -34,13 +34,13 @@ class Bench:
         self.executors = ExecutorPool(settings=settings, world=self.world, log=a_log(), templates=self.templates.as_client())
         self.executors.look_after()
         (self.handle,) = self.lines
-        self.hand(an_attempt())
+        self.hand(a_short_job())
         self.report(self.handle.read())
         self.ended()
 
-    def hand(self, *attempts: Attempt) -> None:
+    def hand(self, *jobs: Job) -> None:
         """All to the child, because the task is short."""
-        self.executors.hand(attempts)
+        self.executors.hand(jobs)
 
     def report(self, run: Run, outcome: Outcome = SUCCESS) -> None:
         """What the child said of this one arrives."""
@@ -58,17 +58,17 @@ class Bench:
         self.world.advance(seconds)
         self.executors.look_after()
 
-    def ended(self) -> dict[str, ExecutionStatus]:
-        """By job, how their attempts ended since the last look."""
-        return {end.attempt.job.job_id: end.outcome.status for end in self.executors.collect()}
+    def ended(self) -> dict[str, ExecutionStatus | None]:
+        """By job, how their attempts ended since the last look; None: never started."""
+        return {end.attempt.job.job_id: end.outcome and end.outcome.status for end in self.executors.collect()}
 
 
 def three(bench: Bench, **fields: float) -> list[str]:
     """The ids of three jobs: the child has reported the first, which is not heard yet, runs the second, has not read the third."""
-    attempts = [an_attempt(**fields), an_attempt(), an_attempt()]
-    bench.hand(*attempts)
-    assert [run.job_id for run in bench.handle.unread] == [attempt.job.job_id for attempt in attempts]
-    return [attempt.job.job_id for attempt in attempts]
+    jobs = [a_short_job(**fields), a_short_job(), a_short_job()]
+    bench.hand(*jobs)
+    assert [run.job_id for run in bench.handle.unread] == [job.job_id for job in jobs]
+    return [job.job_id for job in jobs]
 
 
 def test_the_end_of_a_drain_charges_nobody_whatever_the_child_is_at() -> None:
@@ -85,7 +85,7 @@ def test_the_end_of_a_drain_charges_nobody_whatever_the_child_is_at() -> None:
     bench.die()
 
     assert bench.handle.done_to_it == [f"interrupt {reported}", "dismiss", f"interrupt {running}"]
-    assert at_once == {unread: ExecutionStatus.RELEASED}
+    assert at_once == {unread: None}
     assert bench.ended() == {reported: ExecutionStatus.SUCCESS, running: ExecutionStatus.RELEASED}
 
 
@@ -98,7 +98,7 @@ def test_a_drain_that_is_over_before_it_began_hands_everything_back() -> None:
     bench.wait(0)
     bench.die()
 
-    assert bench.ended() == dict.fromkeys(ids, ExecutionStatus.RELEASED)
+    assert bench.ended() == {ids[0]: ExecutionStatus.RELEASED, ids[1]: None, ids[2]: None}
 
 
 def test_what_a_child_began_behind_one_whose_time_is_up_costs_no_retry_when_the_child_is_ended() -> None:
@@ -130,7 +130,7 @@ def test_one_whose_time_is_up_is_charged_and_what_waits_behind_it_finds_another_
 
     assert bench.handle.done_to_it == [f"interrupt {late}", "terminate", "kill"]
     assert bench.ended() == {
-        late: ExecutionStatus.TIMEOUT, behind: ExecutionStatus.RELEASED, last: ExecutionStatus.RELEASED
+        late: ExecutionStatus.TIMEOUT, behind: None, last: None,
     }  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def test_a_child_that_holds_too_much_costs_the_job_that_it_is_known_to_run_a_ret
 
 def test_the_end_of_a_drain_makes_no_crash_undone() -> None:
     bench = Bench(CHILD_MEMORY_MB="10", DRAIN_S="5")
-    greedy = an_attempt()
+    greedy = a_short_job()
     bench.hand(greedy)
     bench.handle.read()
     bench.handle.holds_bytes = 11 * MIB
@@ -178,7 +178,7 @@ def test_the_end_of_a_drain_makes_no_crash_undone() -> None:
     bench.wait(0.1)
     bench.die()
 
-    assert bench.ended() == {greedy.job.job_id: ExecutionStatus.CRASHED}
+    assert bench.ended() == {greedy.job_id: ExecutionStatus.CRASHED}
 
 
 @pytest.mark.parametrize("how", [7, -11])
@@ -207,4 +207,77 @@ def test_when_the_hold_is_lost_nothing_that_a_child_has_is_charged() -> None:
     bench.die()
 
     assert (told, bench.handle.done_to_it) == (3, ["kill"])
-    assert bench.ended() == dict.fromkeys(ids, ExecutionStatus.RELEASED)
+    assert bench.ended() == {ids[0]: ExecutionStatus.RELEASED, ids[1]: ExecutionStatus.RELEASED, ids[2]: None}
+
+
+def test_what_finds_no_slot_is_returned_unstarted_unless_one_is_free_soon() -> None:
+    bench = Bench()
+    (long,) = [a_job(status=Status.RUNNING, task="long")]
+    bench.hand(long)
+    bench.handle.read()
+    bench.wait(LONG_S + 0.001)
+    late = a_short_job()
+
+    bench.hand(late)
+    before = bench.ended()
+    bench.wait(LONG_S + 0.001)
+
+    assert (before, bench.ended()) == ({}, {late.job_id: None})
+
+
+def test_without_a_template_what_arrives_waits_for_the_next_one() -> None:
+    bench = Bench()
+    bench.handle.is_outdated = True
+    bench.templates.is_open = False
+    job = a_short_job()
+    bench.hand(job)
+    bench.wait(WITHOUT_TEMPLATE_S - 0.1)
+    before = bench.ended()
+
+    bench.wait(0.1)
+
+    assert (before, bench.ended()) == ({}, {job.job_id: None})
+
+
+def test_what_must_not_start_is_returned_unstarted() -> None:
+    bench = Bench()
+    job = a_short_job()
+
+    bench.executors.give_back([job])
+
+    assert bench.executors.ended_keys() == [(job.job_id, job.epoch)]
+    assert bench.ended() == {job.job_id: None}
+
+
+def test_when_the_hold_is_lost_what_waits_for_a_slot_is_returned_unstarted() -> None:
+    bench = Bench()
+    running, waiting = a_job(status=Status.RUNNING, task="long"), a_job(status=Status.RUNNING, task="long")
+    bench.hand(running, waiting)
+    bench.handle.read()
+
+    bench.executors.abandon()
+    bench.die()
+
+    assert bench.ended() == {running.job_id: ExecutionStatus.RELEASED, waiting.job_id: None}
+
+
+def test_a_long_job_takes_all_the_room_of_its_slot_and_a_short_one_a_part() -> None:
+    idle, cost = Bench().executors.room(), Bench().executors.costs()["short"]
+    short, long = Bench(), Bench()
+
+    short.hand(a_short_job())
+    long.hand(a_job(status=Status.RUNNING, task="long"))
+
+    assert idle == (SLOT_UNITS, SLOT_UNITS)
+    assert short.executors.room() == (SLOT_UNITS - cost, SLOT_UNITS)
+    assert long.executors.room() == (0, SLOT_UNITS)
+
+
+def test_behind_a_job_that_turns_out_long_there_is_no_room_for_a_short_one_ahead_either() -> None:
+    bench = Bench()
+    bench.hand(a_job(status=Status.RUNNING, task="long"))
+    bench.handle.read()
+
+    bench.wait(LONG_S + 0.001)
+
+    assert bench.executors.room() == (0, 0)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import cast
 
+from jobyard.engine.wire.capacity import SLOT_UNITS
 from jobyard.engine.worker.duration_estimates import DurationEstimates
 from jobyard.engine.worker.slot import Attempt, Slot
 from jobyard.engine.worker.slot_allocator import SlotAllocator
+from tests.support.builders import a_job
 from tests.support.executor_handles import FakeExecutorHandle
 
 
@@ -46,7 +48,7 @@ def test_of_many_short_jobs_each_slot_gets_what_it_may_have_and_no_more() -> Non
 
 def test_jobs_of_a_few_milliseconds_are_spread() -> None:
     assert taken("page", 3, elapsed_s=0.002) == [1, 1, 1]
-    assert taken("page", 20, elapsed_s=0.002) == [5, 5, 5]
+    assert taken("page", 20, elapsed_s=0.002) == [4, 4, 4]
 
 
 def test_long_and_unknown_jobs_get_a_slot_each() -> None:
@@ -63,3 +65,37 @@ def test_an_executor_that_is_not_forked_yet_gets_one_job_and_only_when_the_other
 
     assert [share is not None and share.slot is None for share in taken] == [False] * 32 + [True] * 2 + [False]
     assert taken[-1] is None
+
+
+def short() -> DurationEstimates:
+    durations = DurationEstimates()
+    durations.note("echo", 0.0001)
+    return durations
+
+
+def a_slot(*tasks: str) -> Slot:
+    slot = FakeSlot()
+    slot.attempts = [Attempt(job=a_job(task=task)) for task in tasks]
+    return cast(Slot, slot)
+
+
+def room(*slots: Slot, unplaced: tuple[str, ...] = (), spare: int = 0) -> tuple[int, int]:
+    """Free, and ahead."""
+    return SlotAllocator(slots, short(), now=0.0, spare=spare).room(unplaced)
+
+
+def test_idle_slots_and_those_that_may_be_forked_are_free_with_as_much_ahead() -> None:
+    assert room(a_slot(), a_slot()) == (2 * SLOT_UNITS, 2 * SLOT_UNITS)
+    assert room(a_slot(), spare=2) == (3 * SLOT_UNITS, 3 * SLOT_UNITS)
+    assert room() == (0, 0)
+
+
+def test_short_jobs_leave_the_rest_of_their_slot_free_and_a_long_one_nothing() -> None:
+    assert room(a_slot("echo", "echo")) == (SLOT_UNITS - 2, SLOT_UNITS)
+    assert room(a_slot("video")) == (0, SLOT_UNITS)
+
+
+def test_what_waits_for_a_slot_takes_room_in_free_slots_first_and_then_ahead() -> None:
+    assert room(a_slot(), unplaced=("echo",) * 3) == (SLOT_UNITS - 3, SLOT_UNITS)
+    assert room(a_slot(), unplaced=("video", "echo")) == (0, SLOT_UNITS - 1)
+    assert room(a_slot(), unplaced=("video",) * 9) == (0, 0)

@@ -85,12 +85,12 @@ def test_a_template_that_dies_takes_its_executors_along_and_their_jobs_are_lost_
 def test_where_no_template_lives_no_jobs_are_taken(shop: Shop) -> None:
     shop.template.send_signal(signal.SIGKILL)
 
-    shop.until(lambda: shop.last_want() == 0)
+    shop.until(lambda: shop.room() == 0)
 
     health = shop.worker._health()
     assert "no template process" in getattr(health, "message", "")
     shop.replace_template()
-    shop.until(lambda: shop.last_want() > 0)
+    shop.until(lambda: shop.room() > 0)
 
 
 def test_one_that_was_replaced_lets_what_runs_end_and_no_new_job_begins_there(shop: Shop) -> None:

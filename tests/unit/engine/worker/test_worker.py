@@ -18,12 +18,14 @@ from jobyard import Retry, Unrecoverable, current_job
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Status
 from jobyard.engine.wire.hub import Envelope
-from jobyard.engine.wire.messages import CancelAsked, GetOutput, OutputNow, Release
+from jobyard.engine.wire.messages import CancelAsked, GetOutput, OutputNow
+from jobyard.engine.wire.queue_messages import WatcherGone
 from jobyard.engine.world import World
 from tests.support.builders import a_job
+from tests.support.claims import WATCHER
 from tests.support.memory_store import MemoryStore
 from tests.support.network import FakePeer
-from tests.support.shop import WORKER, Shop, cancel
+from tests.support.shop import Shop, cancel
 
 KIB = 1 << 10
 
@@ -317,7 +319,7 @@ def test_what_a_worker_measures_is_what_its_executions_say(shop: Shop) -> None:
 
     assert told.attempts == {"echo": {"success": 2}, "raise": {"failed": 1}, "leave": {"crashed": 1}}
     executions = [shop.execution(job) for job in jobs]
-    assert (told.histograms["run"].count, told.histograms["lag"].count, told.histograms["wait"].count) == (4, 4, 4)
+    assert (told.histograms["run"].count, told.histograms["lag"].count) == (4, 4)
     assert round(1000 * told.histograms["run"].sum_s) == sum(row.duration_ms or 0 for row in executions)
     late_s = sum((row.started_at - job.scheduled_at).total_seconds() for row, job in zip(executions, jobs, strict=True))
     assert round(told.histograms["lag"].sum_s, 3) == round(late_s, 3)
@@ -400,28 +402,17 @@ def test_an_outcome_waits_for_the_store_to_come_back(shop: Shop, tmp_path: Path)
     assert shop.job(job_id).result == b'"let go"'
 
 
-def test_a_ticket_whose_job_has_moved_on_is_dropped(shop: Shop) -> None:
-    job = a_job(status=Status.PENDING)
-    (job_id,) = shop.offer(job)
-    cancel(shop, job_id)
-
-    shop.until(lambda: shop.acked())
-
-    assert shop.acked() == [job_id]
-    assert shop.store.executions(job_id) == []
-
-
 def test_what_may_be_long_and_finds_no_slot_is_given_back_at_once_and_nothing_more_is_wanted(shop: Shop, tmp_path: Path) -> None:
     for _ in range(20):
         shop.run("echo")
-    shop.until(lambda: shop.last_want() > 2)
+    shop.until(lambda: shop.room() == 2)
     gate = tmp_path / "gate"
 
     job_ids = shop.offer(*(a_job(task="hold", payload=f'"{gate}"'.encode()) for _ in range(6)))
     shop.until(shop.released)
 
     assert set(shop.released()) == set(job_ids[2:])
-    shop.until(lambda: shop.last_want() == 0)
+    shop.until(lambda: shop.room() == 0)
     gate.touch()
     shop.until(lambda: all(shop.job(job_id).status is Status.COMPLETED for job_id in job_ids[:2]))
 
@@ -429,7 +420,7 @@ def test_what_may_be_long_and_finds_no_slot_is_given_back_at_once_and_nothing_mo
 def test_short_jobs_do_not_wait_behind_a_long_one(shop: Shop, tmp_path: Path) -> None:
     for _ in range(20):
         shop.run("echo")
-    shop.until(lambda: shop.last_want() > 2)
+    shop.until(lambda: shop.room() == 2)
     gate = tmp_path / "gate"
     job_ids = shop.offer(a_job(task="hold", payload=f'"{gate}"'.encode()), *(a_job(task="echo") for _ in range(40)))
 
@@ -438,24 +429,6 @@ def test_short_jobs_do_not_wait_behind_a_long_one(shop: Shop, tmp_path: Path) ->
     assert shop.job(job_ids[0]).status is Status.RUNNING
     gate.touch()
     shop.until(lambda: shop.job(job_ids[0]).status is Status.COMPLETED)
-
-
-def test_of_jobs_on_their_last_chance_only_one_runs_at_a_time_and_nobody_waits_for_it(tmp_path: Path) -> None:
-    shop = Shop(tmp_path, TASKS, CONCURRENCY="4", MAX_LOST="3")
-    let_go = tmp_path / "let go"
-    jobs = [a_job(task="hold", payload=f'"{let_go}"'.encode(), lost_count=lost_count) for lost_count in (2, 2, 1, 0)]
-
-    first, second, *others = shop.offer(*jobs)
-    shop.until(lambda: all(shop.job(job_id).status is Status.RUNNING for job_id in (first, *others)))
-    shop.until(lambda: any(isinstance(message, Release) for message in shop.heard))
-
-    assert {job_id for message in shop.heard if isinstance(message, Release) for job_id, _ in message.leases} == {second}
-    assert (shop.job(second).status, shop.job(second).attempt) == (Status.QUEUED, 0)
-    let_go.touch()
-    shop.until(lambda: shop.job(first).status is Status.COMPLETED)
-    shop.offer_again(second)
-    shop.until(lambda: shop.job(second).status is Status.COMPLETED)
-    shop.close()
 
 
 def test_no_more_run_at_once_than_it_may(shop: Shop, tmp_path: Path) -> None:
@@ -523,19 +496,117 @@ def test_a_worker_that_lost_its_hold_begins_nothing_until_it_has_given_a_sign(sh
     hosts.is_down = False
     shared_shop.until(lambda: not shared_shop.worker._host_lease.is_lost)
 
-    assert before is Status.QUEUED
+    assert before is Status.PENDING
+    assert shop_has_no_attempt(shared_shop, job_id)
     assert shared_shop.run("echo").status is Status.COMPLETED
 
 
 def test_what_runs_in_its_name_and_not_in_its_hands_is_given_back(shared_shop: Shop) -> None:
-    """A begin whose reply was lost, that was taken for not written, and that came to be after all."""
-    ghost = a_job(task="echo")
-    shared_shop.store.insert([[ghost]])
-    shared_shop.store.claim_due(owner="box:b00t:watcher-9001:1", now=shared_shop.world.now(), limits=[9] * 10)
-    shared_shop.store.apply([lifecycle.begin(shared_shop.job(ghost.job_id), owner=WORKER, now=shared_shop.world.now(), lease_s=1)])
+    """A claim whose reply was lost, that was taken for not written, and that came to be after all."""
+    (ghost,) = shared_shop.begin(a_job(task="echo"))
 
     shared_shop.until(lambda: shared_shop.job(ghost.job_id).status is Status.PENDING)
 
     job = shared_shop.job(ghost.job_id)
-    assert shared_shop.execution(job).status is ExecutionStatus.RELEASED
+    assert shop_has_no_attempt(shared_shop, job.job_id)
     assert (job.retry_count, job.lost_count) == (0, 0)
+
+
+# ---- what arrives twice, late or never
+
+
+def shop_has_no_attempt(shop: Shop, job_id: str) -> bool:
+    return shop.job(job_id).attempt == 0 and not shop.store.executions(job_id)
+
+
+def test_what_is_pushed_again_while_it_runs_runs_once(shop: Shop, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    (job_id,) = shop.offer(a_job(task="hold", payload=f'"{gate}"'.encode()))
+    shop.until(Path(f"{gate}.begun").exists)
+
+    shop.send(shop.job(job_id), is_again=True)
+    gate.touch()
+    shop.until(lambda: shop.acked() or shop.job(job_id).status is Status.COMPLETED)
+
+    assert [row.status for row in shop.store.executions(job_id)] == [ExecutionStatus.SUCCESS]
+
+
+def test_what_is_pushed_again_and_never_arrived_runs(shop: Shop) -> None:
+    shop.until(lambda: shop.peer is not None)
+    (begun,) = shop.begin(a_job(task="echo", payload=b"5"))
+
+    shop.send(begun, is_again=True)
+    shop.until(lambda: shop.acked())
+
+    assert (shop.job(begun.job_id).result, shop.job(begun.job_id).attempt) == (b"5", 1)
+
+
+def test_what_is_pushed_again_and_belongs_to_somebody_else_by_now_does_not_run(shop: Shop) -> None:
+    shop.until(lambda: shop.peer is not None)
+    (begun,) = shop.begin(a_job(task="echo"))
+    shop.store.apply([lifecycle.return_unstarted(begun, now=shop.world.now())])
+    cancel(shop, begun.job_id)
+
+    shop.send(begun, is_again=True)
+    other = shop.run("echo")
+
+    assert shop.acked() == [other.job_id]
+    assert shop_has_no_attempt(shop, begun.job_id)
+
+
+def test_what_a_watcher_had_begun_here_when_it_died_is_returned(shop: Shop) -> None:
+    shop.until(lambda: shop.peer is not None)
+    (begun,) = shop.begin(a_job(task="echo"))
+    assert shop.peer is not None
+
+    shop.peer.send(WatcherGone(owner=WATCHER))
+    shop.until(lambda: shop.job(begun.job_id).status is Status.PENDING)
+
+    assert shop_has_no_attempt(shop, begun.job_id)
+
+
+def test_what_another_watcher_has_begun_here_is_still_on_its_way(shop: Shop) -> None:
+    shop.until(lambda: shop.peer is not None)
+    (begun,) = shop.begin(a_job(task="echo"))
+    assert shop.peer is not None
+
+    shop.peer.send(WatcherGone(owner="box:b00t:watcher-9002:1"))
+    shop.send(begun)
+    shop.until(lambda: shop.acked())
+
+    assert shop.acked() == [begun.job_id]
+
+
+def test_a_drain_returns_what_arrives_unstarted(shop: Shop, tmp_path: Path) -> None:
+    shop.until(lambda: shop.peer is not None)
+    shop.worker.drain()
+
+    (job_id,) = shop.offer(a_job(task="echo"))
+    shop.until(lambda: shop.worker.drained)
+
+    assert shop.job(job_id).status is Status.PENDING
+    assert shop_has_no_attempt(shop, job_id)
+
+
+def test_a_drain_returns_what_has_not_arrived(shop: Shop) -> None:
+    shop.until(lambda: shop.peer is not None)
+    (begun,) = shop.begin(a_job(task="echo"))
+
+    shop.worker.drain()
+    shop.until(lambda: shop.worker.drained)
+
+    assert shop_has_no_attempt(shop, begun.job_id)
+
+
+def test_a_job_that_was_cancelled_before_it_arrived_does_not_go_on(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, TASKS, POLL_S="0.1")
+    shop.until(lambda: shop.peer is not None)
+    (begun,) = shop.begin(a_job(task="hold", payload=f'"{tmp_path / "never"}"'.encode()))
+    cancel(shop, begun.job_id)
+    shop.worker.tick([Envelope(None, CancelAsked(job_id=begun.job_id, epoch=begun.epoch))])
+
+    shop.send(begun)
+    shop.until(lambda: shop.job(begun.job_id).status is not Status.RUNNING)
+
+    assert shop.job(begun.job_id).status is Status.CANCELLED
+    shop.close()

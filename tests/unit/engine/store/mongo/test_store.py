@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,11 +17,11 @@ from jobyard.engine.store.mongo.insert import STALE
 from jobyard.engine.store.mongo.store import MongoStore
 from jobyard.engine.store.port import Abandoned, HostHeartbeat, Inserted
 from tests.support.builders import a_job
+from tests.support.claims import WATCHER, WORKER, AllAt, InTurn, claim
 from tests.support.mongo import open_mock
 from tests.support.world import START
 
-WATCHER, WORKER = "box:b00t:watcher-9001:1", "box:b00t:worker-7001:1"
-PLENTY = [1000] * 10
+OTHER_WORKER = "box:b00t:worker-7002:1"
 LATER = START + STALE + timedelta(seconds=1)
 DONE = Outcome(status=ExecutionStatus.SUCCESS, result=b"1")
 FAILED = Outcome(status=ExecutionStatus.FAILED, error="no")
@@ -83,9 +82,9 @@ class Bench:
 
     def running(self, **fields: object) -> Job:
         (job,) = self.put(a_job(**fields))
-        self.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
-        self.store.apply([lifecycle.begin(self.found(job), owner=WORKER, now=START, lease_s=30)])
-        return self.found(job)
+        (begun,) = claim(self.store)
+        assert begun.job_id == job.job_id
+        return begun
 
     def found(self, job: Job) -> Job:
         (stored,) = self.store.find([job.job_id])
@@ -113,11 +112,12 @@ def test_a_claim_whose_reply_was_lost_is_answered_by_the_next(bench: Bench) -> N
     bench.jobs.lose_reply("update_many")
 
     with pytest.raises(StoreUnavailable):
-        bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
-    claimed = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+        claim(bench.store)
+    begun = claim(bench.store)
 
-    assert [ticket.job_id for ticket in claimed.tickets] == [job.job_id for job in jobs]
-    assert bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets == []
+    assert [job.job_id for job in begun] == [job.job_id for job in jobs]
+    assert all((job.status, job.attempt, job.locked_by) == (Status.RUNNING, 1, WORKER) for job in begun)
+    assert claim(bench.store) == []
     bench.check_counts()
 
 
@@ -126,10 +126,11 @@ def test_a_claim_of_one_whose_reply_was_lost_is_answered_by_the_next(bench: Benc
     bench.jobs.lose_reply("find_one_and_update")
 
     with pytest.raises(StoreUnavailable):
-        bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+        claim(bench.store)
 
-    (ticket,) = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets
-    assert (ticket.job_id, ticket.epoch) == (job.job_id, 1)
+    (begun,) = claim(bench.store)
+    assert (begun.job_id, begun.epoch) == (job.job_id, 2)
+    bench.check_counts()
 
 
 def test_a_claim_that_was_never_made_is_made_by_the_next(bench: Bench) -> None:
@@ -137,53 +138,64 @@ def test_a_claim_that_was_never_made_is_made_by_the_next(bench: Bench) -> None:
     bench.jobs.be_away("update_many")
 
     with pytest.raises(StoreUnavailable):
-        bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+        claim(bench.store)
 
-    assert len(bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets) == 2
+    assert len(claim(bench.store)) == 2
 
 
 def test_a_lost_claim_that_was_taken_back_meanwhile_is_not_answered(bench: Bench) -> None:
     first, second = bench.put(a_job(), a_job())
     bench.jobs.lose_reply("update_many")
     with pytest.raises(StoreUnavailable):
-        bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+        claim(bench.store)
     bench.another().apply([lifecycle.recover(bench.found(first), now=START, max_lost=5)])
 
-    tickets = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets
+    begun = claim(bench.store)
 
-    assert [ticket.job_id for ticket in tickets] == [second.job_id]
+    assert [job.job_id for job in begun] == [second.job_id]
 
 
 class Meeting(Lossy):
     """Somebody else claims just before we do."""
 
-    def __init__(self, collection: object, other: MongoStore, limits: list[int]) -> None:
+    def __init__(self, collection: object, other: MongoStore, most: int) -> None:
         super().__init__(collection)
-        self._other, self._limits = other, limits
+        self._other, self._most = other, most
 
     def __getattr__(self, name: str) -> object:
-        if name == "update_many" and self._limits:
-            limits, self._limits = self._limits, []
-            self._other.claim_due(owner="box:b00t:watcher-9002:1", now=START, limits=limits)
+        if name == "update_many" and self._most:
+            most, self._most = self._most, 0
+            claim(self._other, owner="box:b00t:watcher-9002:1", most=most)
         return super().__getattr__(name)
 
 
 def test_who_loses_some_documents_keeps_the_others_and_counts_conflicts(bench: Bench) -> None:
     bench.put(*(a_job() for _ in range(5)))
-    bench.store._server.jobs = Meeting(bench.jobs, bench.another(), [2] * 10)  # type: ignore[assignment]
+    bench.store._server.jobs = Meeting(bench.jobs, bench.another(), 2)  # type: ignore[assignment]
 
-    claimed = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+    claimed = bench.store.claim_due(owner=WATCHER, now=START, lease_s=30, allocation=AllAt())
 
-    assert (len(claimed.tickets), claimed.conflicts) == (3, 2)
+    assert (len(claimed.jobs), claimed.conflicts) == (3, 2)
+    bench.check_counts()
+
+
+def test_a_claim_for_several_workers_whose_reply_was_lost_half_way_is_answered_as_far_as_it_came(bench: Bench) -> None:
+    first, second = bench.put(a_job(), a_job())
+    bench.jobs.lose_reply("update_many")
+
+    with pytest.raises(StoreUnavailable):
+        bench.store.claim_due(owner=WATCHER, now=START, lease_s=30, allocation=InTurn(WORKER, OTHER_WORKER))
+    answered = claim(bench.store)
+    rest = claim(bench.store)
+
+    assert {job.job_id for job in [*answered, *rest]} == {first.job_id, second.job_id}
+    assert (len(answered), len(rest)) == (1, 1)
     bench.check_counts()
 
 
 def test_many_candidates_are_shared_out_among_the_claimers_of_a_host(bench: Bench) -> None:
     jobs = bench.put(*(a_job() for _ in range(120)))
-    shares = [
-        {ticket.job_id for ticket in bench.another(place=(number, 3)).claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets}
-        for number in range(2)
-    ]
+    shares = [{job.job_id for job in claim(bench.another(place=(number, 3)), most=100)} for number in range(2)]
 
     assert [len(share) for share in shares] == [40, len(shares[1])]
     assert not shares[0] & shares[1]
@@ -193,7 +205,7 @@ def test_many_candidates_are_shared_out_among_the_claimers_of_a_host(bench: Benc
 def test_few_candidates_are_all_taken_by_whoever_looks(bench: Bench) -> None:
     bench.put(*(a_job() for _ in range(6)))
 
-    assert len(bench.another(place=(1, 3)).claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets) == 6
+    assert len(claim(bench.another(place=(1, 3)))) == 6
 
 
 class Between(Lossy):
@@ -226,30 +238,29 @@ def test_a_job_that_must_wait_for_its_retry_since_it_was_seen_is_not_claimed(ben
     other = bench.another()
 
     def fail_first() -> None:
-        other.claim_due(owner=WATCHER, now=START, limits=[1] * 10)
-        other.apply([lifecycle.begin(bench.found(jobs[0]), owner=WORKER, now=START, lease_s=30)])
+        claim(other, most=1)
         other.apply([lifecycle.settle(bench.found(jobs[0]), FAILED, now=START, retry_base_s=10)])
 
     method = "find_one_and_update" if count == 1 else "update_many"
     bench.store._server.jobs = Between(bench.jobs, method, fail_first)  # type: ignore[assignment]
 
-    claimed = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+    begun = claim(bench.store)
 
-    assert [ticket.job_id for ticket in claimed.tickets] == [job.job_id for job in jobs[1:]]
+    assert [job.job_id for job in begun] == [job.job_id for job in jobs[1:]]
     assert bench.found(jobs[0]).status is Status.PENDING
 
 
-def test_a_job_that_is_cancelled_while_its_claim_is_read_is_counted_where_it_is(bench: Bench) -> None:
+def test_a_job_that_is_returned_while_its_claim_is_read_is_counted_where_it_is(bench: Bench) -> None:
     jobs = bench.put(a_job(), a_job(), a_job())
 
-    def cancel_first() -> None:
-        bench.another().apply([lifecycle.cancel(bench.found(jobs[0]), now=START)])
+    def return_first() -> None:
+        bench.another().apply([lifecycle.return_unstarted(bench.found(jobs[0]), now=START)])
 
-    bench.store._server.jobs = Between(bench.jobs, "update_many", cancel_first, after=True)  # type: ignore[assignment]
+    bench.store._server.jobs = Between(bench.jobs, "update_many", return_first, after=True)  # type: ignore[assignment]
 
-    tickets = bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets
+    begun = claim(bench.store)
 
-    assert [ticket.job_id for ticket in tickets] == [job.job_id for job in jobs[1:]]
+    assert [job.job_id for job in begun] == [job.job_id for job in jobs[1:]]
     bench.check_counts()
 
 
@@ -286,7 +297,7 @@ def test_nothing_of_a_request_is_seen_before_its_record_stands(bench: Bench) -> 
 
     assert bench.store.find([job.job_id for job in jobs]) == [None, None]
     assert bench.store.list_jobs(JobFilter(task="echo"), limit=10).jobs == []
-    assert bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY).tickets == []
+    assert claim(bench.store) == []
     assert bench.store.counts()[Status.PENDING] == 0
 
 
@@ -440,7 +451,7 @@ def test_a_majority_write_goes_before_whatever_follows_a_lost_reply(bench: Bench
     bench.put(a_job(), a_job())
     bench.jobs.lose_reply("update_many")
     with pytest.raises(StoreUnavailable):
-        bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
+        claim(bench.store)
 
     bench.store.ping()
 
@@ -478,8 +489,7 @@ def test_the_row_of_an_attempt_survives_the_next_attempt(bench: Bench) -> None:
     bench.store._server.executions.be_away("bulk_write")  # type: ignore[attr-defined]
     bench.settled(job, FAILED)
 
-    bench.store.claim_due(owner=WATCHER, now=START, limits=PLENTY)
-    bench.store.apply([lifecycle.begin(bench.found(job), owner=WORKER, now=START, lease_s=30)])
+    (job,) = claim(bench.store)
 
     rows = [(row.attempt, row.status) for row in bench.store.executions(job.job_id)]
     assert rows == [(1, ExecutionStatus.FAILED), (2, ExecutionStatus.RUNNING)]
@@ -506,14 +516,13 @@ def test_a_change_that_somebody_moved_on_before_it_was_read_back_leaves_the_coun
     other = bench.another()
     other.apply([lifecycle.settle(jobs[0], DONE, now=START, retry_base_s=0)])
     rested(bench.store)
-    claim = functools.partial(other.claim_due, owner=WATCHER, now=START, limits=PLENTY)
-    bench.store._server.jobs = Between(bench.jobs, "bulk_write", claim, after=True)  # type: ignore[assignment]
+    bench.store._server.jobs = Between(bench.jobs, "bulk_write", lambda: claim(other), after=True)  # type: ignore[assignment]
 
     done = bench.store.apply([lifecycle.recover(job, now=START, max_lost=5) for job in jobs])
     rested(bench.store)
 
     assert done == [False, False]
-    assert bench.found(jobs[1]).status is Status.QUEUED
+    assert bench.found(jobs[1]).status is Status.RUNNING
     bench.check_counts()
 
 

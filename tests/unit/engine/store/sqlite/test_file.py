@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from jobyard.engine.errors import CannotStart
-from jobyard.engine.jobs.job import Status
+from jobyard.engine.jobs.job import JobFilter, Status
 from jobyard.engine.store.sqlite.file import SMALL_BYTES, VERSION, examine_file, prepare_file
+from jobyard.engine.store.sqlite.statements import split_script
 from tests.support.builders import a_job
 from tests.support.disks import fill, read_only, small_disk
+from tests.support.world import START
 from tests.unit.engine.store.conftest import Open, Stranger, die_at_once, foreign, in_another_process
 
 PAGE_BYTES = 4096
-FIRST_SCHEMA = Path(__file__).with_name("schema_1.sql")
+FIRST_SCHEMA, SECOND_SCHEMA = (Path(__file__).with_name(f"schema_{version}.sql") for version in (1, 2))
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -114,11 +116,13 @@ def test_another_programs_database_is_refused(path: Path) -> None:
     assert "belongs to another program: set DATA_DIR to another folder" in refusal(path)
 
 
-def schema_of(path: Path) -> set[tuple[str, str]]:
-    """What is in the file, each as it was made."""
+def schema_of(path: Path) -> set[tuple[str, object]]:
+    """What is in the file, each as it was made; of a table, its columns in any order, since an upgrade adds them at the end."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        made = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-        return {(name, " ".join(sql.split())) for name, sql in made}
+        made = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND type != 'table'").fetchall()
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE sql IS NOT NULL AND type = 'table'").fetchall()
+        columns = {(name, frozenset(row[1:] for row in connection.execute(f"PRAGMA table_info({name})"))) for (name,) in tables}
+        return {(name, " ".join(sql.split())) for name, sql in made} | columns
 
 
 def test_an_older_database_is_brought_forward_with_all_that_is_in_it(path: Path, tmp_path: Path, open_store: Open) -> None:
@@ -141,6 +145,26 @@ def test_an_older_database_is_brought_forward_with_all_that_is_in_it(path: Path,
     store = open_store()
     assert store.counts()[Status.RUNNING] == 1
     assert [(row.attempt, str(row.status)) for row in store.executions(job_id)] == [(0, "crashed"), (1, "running")]
+
+
+def test_the_jobs_of_the_version_before_are_brought_forward(path: Path, tmp_path: Path, open_store: Open) -> None:
+    columns = "job_id, task, queue, priority, status, scheduled_at, created_at, updated_at, attempt, epoch, lost_count, retry_count"
+    numbers = "WITH RECURSIVE numbers(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM numbers WHERE n < 1000)"
+    status = "CASE n % 2 WHEN 0 THEN 'pending' ELSE 'completed' END"
+    values = f"randomblob(12), 'echo', 'default', 5, {status}, n, n, n, 0, 0, 0, 0, 5, 9, x'31'"
+    job = f"INSERT INTO jobs ({columns}, max_retries, timeout_s, payload) {numbers} SELECT {values} FROM numbers"
+    counted = ("UPDATE counts SET jobs = 500 WHERE status IN ('pending', 'completed')", "PRAGMA user_version = 2")
+    foreign(path, *split_script(SECOND_SCHEMA.read_text("utf-8")), job, *counted)
+
+    prepare_file(path)
+    prepare_file(fresh := tmp_path / "fresh.sqlite")
+
+    assert schema_of(path) == schema_of(fresh)
+    store = open_store()
+    assert (store.counts()[Status.PENDING], store.counts()[Status.BLOCKED]) == (500, 0)
+    assert len(store.list_jobs(JobFilter(), limit=1000).jobs) == 1000
+    claimed = store.claim_due(owner="box:b:watcher-9001:1", now=START, limits=[1000] * 10)
+    assert len(claimed.tickets) == 500
 
 
 @pytest.mark.parametrize("version", [VERSION, VERSION + 1])

@@ -11,10 +11,10 @@ from jobyard.engine.jobs.job import JobFilter, Status
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
 from tests.support.builders import a_job
+from tests.support.claims import WORKER, claim
 from tests.support.world import START
 
 MIB = 1 << 20
-WATCHER = "box:b00t:watcher-9001:1"
 
 
 @pytest.fixture
@@ -54,12 +54,17 @@ def test_a_list_passes_over_jobs_without_their_payloads(store: SqliteStore, want
     assert bytes_read(lambda: store.list_jobs(wanted, limit=100)) < MIB
 
 
-def test_tickets_and_jobs_to_take_back_are_read_without_their_payloads(store: SqliteStore) -> None:
-    tickets = store.claim_due(owner=WATCHER, now=START, limits=[100] * 10).tickets
-    ids = [ticket.job_id for ticket in tickets]
+def test_due_jobs_are_listed_and_counted_without_their_payloads(store: SqliteStore) -> None:
+    def look() -> None:
+        assert len(store.due(now=START, limit=100)) == sum(store.count_due(now=START).counts) == 40
+
+    assert bytes_read(look) < MIB
+
+
+def test_jobs_to_take_back_are_read_without_their_payloads(store: SqliteStore) -> None:
+    ids = [job.job_id for job in claim(store)]
 
     def look() -> None:
-        assert len(store.queued_by(WATCHER, limit=100)) == len(store.held_by(WATCHER, limit=100)) == 40
-        assert len(store.find(ids, whole=False)) == 40
+        assert len(store.held_by(WORKER, limit=100)) == len(store.find(ids, whole=False)) == 40
 
     assert bytes_read(look) < MIB

@@ -18,12 +18,12 @@ from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import CHECKPOINT_BYTES, FOREIGN_LOCK_S, SqliteStore
 from jobyard.engine.world import World
 from tests.support.builders import a_job
+from tests.support.claims import claim
 from tests.support.disks import fill, small_disk
 from tests.support.world import START
 from tests.unit.engine.store.conftest import Open, Stranger, die_at_once, in_another_process, recount
 
 WORLD = World()
-WATCHER, WORKER = "box:b00t:watcher-9001:1", "box:b00t:worker-7001:1"
 DONE = Outcome(status=ExecutionStatus.SUCCESS, result=b"1")
 ID_BYTES = 24
 BATCH = 20
@@ -136,18 +136,15 @@ def test_who_is_killed_in_the_middle_of_a_transaction_leaves_nothing_of_it(made:
 
 
 def live_until_killed(path: Path, told: int) -> None:
-    """Insert, claim, begin and settle; tell what is acknowledged."""
+    """Insert, claim, return and settle; tell what is acknowledged."""
     store = SqliteStore(path, durable=True, waiting=lambda waits: None)
     while True:
         jobs = [a_job(job_id=WORLD.object_id()) for _ in range(BATCH)]
         store.insert([jobs])
         os.write(told, "".join(job.job_id for job in jobs).encode())
-        store.claim_due(owner=WATCHER, now=START, limits=[BATCH - 3] * 10)
-        queued = store.held_by(WATCHER, limit=BATCH - 5)
-        begins = [lifecycle.begin(job, owner=WORKER, now=START, lease_s=30) for job in queued]
-        store.apply(begins)
-        begun = [begin.after(job) for begin, job in zip(begins, queued, strict=True)]
-        store.apply([lifecycle.settle(job, DONE, now=START, retry_base_s=0) for job in begun[1:]])
+        begun = claim(store, most=BATCH - 3)
+        store.apply([lifecycle.return_unstarted(job, now=START) for job in begun[:2]])
+        store.apply([lifecycle.settle(job, DONE, now=START, retry_base_s=0) for job in begun[3:]])
 
 
 def kill_writers(path: Path, dice: random.Random) -> list[str]:
