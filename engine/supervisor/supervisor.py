@@ -84,7 +84,7 @@ class Supervisor:
         self._pending_deaths = pending_deaths
         self._hooks = hooks
         self._templates = templates
-        self._announced = False
+        self._announced = self._has_failed = False
         self._ready_since: float | None = None
         self._started_at = self._ticked_at = self._watching_since = world.monotonic()
         self._stage: int | None = None
@@ -106,8 +106,11 @@ class Supervisor:
         try:
             self._iterate(inbox)
         except OSError as fault:
-            self._log.error("supervisor_iteration_failed", reason=str(fault))
+            if not self._has_failed:
+                self._log.error("supervisor_iteration_failed", reason=str(fault))
+            self._has_failed = True
             return RECHECK_S
+        self._has_failed = False
         return self._sleep_s()
 
     def _iterate(self, inbox: list[Envelope]) -> None:
