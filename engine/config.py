@@ -90,8 +90,8 @@ def _folder(text: str) -> Path:
 
 def _modules(text: str) -> tuple[str, ...]:
     names = _words(text)
-    if not all(re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name) for name in names):
-        raise ValueError("comma-separated Python module names, such as myapp.tasks,reports")
+    if not all(re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*|django:", name) for name in names):
+        raise ValueError("comma-separated Python module names, such as myapp.tasks,reports (django: stands for those of its apps)")
     return names
 
 
@@ -160,7 +160,13 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("QUEUES", "", _queues, "comma-separated names of the queues whose jobs this host runs; unset: all"),
         ("DATA_DIR", "var", _folder, "folder for the database file, sockets and pid file"),
         ("HOST", "127.0.0.1", _address, "address to listen on"),
-        ("PORT_OFFSET", "0", _whole(0, 50000), "added to every port, so that several instances can run side by side"),
+        (
+            "PORT_OFFSET",
+            "0",
+            _whole(0, 50000),
+            "added to every port, so that several instances can run side by side; above 23,700, another program's connection may"
+            " have a port",
+        ),
         ("SCHEDULERS", "3", _whole(1, 32), "number of schedulers"),
         ("WATCHERS", "3", _whole(1, 32), "number of watchers"),
         ("WORKERS", "3", _whole(1, 64), "number of workers"),
@@ -172,7 +178,8 @@ SETTINGS: tuple[Setting, ...] = tuple(
             "interpreter that runs the tasks, Python 3.11 or later; unset: that of the active virtual environment (`VIRTUAL_ENV`),"
             " otherwise Jobyard's own",
         ),
-        ("TASKS", "", _modules, "comma-separated modules that define your tasks; found on `PYTHONPATH` and in the working folder"),
+        ("TASKS", "", _modules, "comma-separated modules that define your tasks; found on `PYTHONPATH` and in the working folder; "
+         "`django:` stands for the `tasks.py` of all Django apps"),
         ("POLL_S", "2", _number(0.05, 3600), "longest interval between two polls of the database by a watcher; jitter is added"),
         ("LEASE_S", "30", _number(1, 86400), "length of a lease; a live worker extends it before it expires"),
         ("RETRY_BASE_S", "10", _number(0, 86400), "retry n is delayed by n² × this"),

@@ -18,6 +18,7 @@ USERS_SIDE = ("engine/template", "engine/executor")
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 MAX_LINE_CHARS = 132
+WAIT_LIMIT = re.compile(r"\b(?:within_s|timeout)=([0-9.]+)")
 GROUND = "engine"
 """The files of this folder itself; they know nothing above them."""
 
@@ -186,6 +187,14 @@ def test_sizes_stay_readable(source: Path, tree: ast.Module) -> None:
     ]
 
     assert (long_lines, long_functions, len(lines) <= MAX_FILE_LINES) == ([], [], True)
+
+
+def test_no_wait_of_a_test_has_a_limit_that_a_busy_machine_could_reach() -> None:
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if not {"bench", "simulation"} & set(path.parts)]
+
+    short = [(path.name, limit) for path in tests for limit in WAIT_LIMIT.findall(path.read_text("utf-8")) if float(limit) < 60]
+
+    assert short == []
 
 
 def test_a_module_says_what_it_owns(source: Path, tree: ast.Module) -> None:

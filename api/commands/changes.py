@@ -45,6 +45,8 @@ def cancel_jobs(service: Service, job_ids: Sequence[str], yes: bool, **filters: 
 def retry_jobs(service: Service, job_ids: Sequence[str], yes: bool, **filters: str | None) -> None:
     """Give failed and cancelled jobs a fresh set of retries: the named jobs, or all that a filter selects.
 
+    They are due at once, also those that had been scheduled for later.
+
     \b
     Examples: bin/jobyard retry 69541618f7d4e1295bfa447b
               bin/jobyard retry --status failed --text "no space left" --yes

@@ -22,9 +22,10 @@ from jobyard.api.start.task_modules import find_task_code, import_tasks_once
 from jobyard.engine.config import Settings
 from jobyard.engine.databases.open import DATABASE_FILE, examine_store
 from jobyard.engine.errors import CannotStart
+from jobyard.engine.store.port import CAUTION
 from jobyard.engine.store.sqlite.engine import is_sound, words
 from jobyard.engine.supervisor.data_dir import DataDir
-from jobyard.engine.supervisor.ports import explain, open_ports
+from jobyard.engine.supervisor.ports import advice_on_clients, explain, given_to_clients, open_ports
 from jobyard.engine.topology import FIRST_PORTS, GATEWAY, ROLES, all_components
 from jobyard.engine.version import version
 from jobyard.engine.world import World
@@ -178,7 +179,10 @@ def _look_at_free_ports(settings: Settings, expected: list[int]) -> Iterator[Fin
     for fault in explain(settings.host, faults):
         message, _, remedy = fault.partition(": ")
         yield broken("ports", message, remedy)
-    if not faults:
+    if passing := given_to_clients(expected):
+        message = f"another program's outgoing connection may have {_spans(passing)} when Jobyard starts"
+        yield warning("ports", message, advice_on_clients())
+    elif not faults:
         yield fine("ports", f"{_spans(expected)} on {settings.host} are free")
 
 
@@ -219,7 +223,10 @@ def _spans(ports: list[int]) -> str:
 
 def look_at_database(settings: Settings) -> Iterator[Finding]:
     """Which database is used, and whether it passes a quick check. Raises `CannotStart`."""
-    yield fine("database", examine_store(settings))
+    words, *cautions = examine_store(settings).split(CAUTION)
+    yield fine("database", words)
+    for caution in cautions:
+        yield warning("database", caution, "see docs/mongodb.md")
 
 
 def look_at_clock(settings: Settings) -> Iterator[Finding]:

@@ -1,17 +1,24 @@
 // The form for a new job. The payload is sent as it was typed, so that no number loses digits.
 
 import { post, Refused } from "./api.js";
+import { argumentField, argumentNames, argumentsOf, payloadOf } from "./arguments.js";
 import { h, render } from "./dom.js";
 import { say } from "./notice.js";
 import { address } from "./route.js";
-import { offered, taskNames } from "./tasks.js";
+import { offered, tasks } from "./tasks.js";
 
 const FIELDS = ["task", "payload", "queue", "priority", "delay_s"];
 
 export function submit(root) {
   let fault = null;
-  let names = [];
-  const draw = () => render(root, h("h1", { tabindex: -1 }, "Submit a job"), form(fault, showFault), offered(names));
+  let known = [];
+  let chosen = "echo";
+  const rows = () => argumentsOf(known.find((task) => task.task === chosen)?.parameters);
+  const choose = (event) => {
+    chosen = event.target.value.trim();
+    draw();
+  };
+  const draw = () => render(root, h("h1", { tabindex: -1 }, "Submit a job"), form(rows(), choose, fault, showFault), offered(known.map((task) => task.task)));
   const showFault = (news) => {
     fault = news;
     draw();
@@ -20,21 +27,25 @@ export function submit(root) {
   return {
     title: "Submit",
     async look(signal) {
-      names = await taskNames(signal); // if this fails, so would the submission
+      known = await tasks(signal); // if this fails, so would the submission
       draw();
     },
   };
 }
 
-function form(fault, showFault) {
-  return h("form", { class: "submit", novalidate: true, onsubmit: (event) => send(event, showFault) },
-    field("Task", "task", fault, (more) => h("input", { name: "task", value: "echo", list: "tasks", autocomplete: "off", spellcheck: "false", required: true, ...more })),
-    field("Payload, any JSON", "payload", fault, (more) => h("textarea", { name: "payload", rows: 8, value: '{"hello": "world"}', spellcheck: "false", ...more })),
+// `rows`: the parameters of the chosen task; null where it takes its payload whole.
+function form(rows, choose, fault, showFault) {
+  const fields = [...FIELDS, ...argumentNames(rows ?? [])];
+  return h("form", { class: "submit", novalidate: true, onsubmit: (event) => send(event, rows, showFault) },
+    field("Task", "task", fault, (more) => h("input", { name: "task", value: "echo", list: "tasks", autocomplete: "off", spellcheck: "false", required: true, oninput: choose, ...more })),
+    rows === null
+      ? field("Payload, any JSON", "payload", fault, (more) => h("textarea", { name: "payload", rows: 8, value: '{"hello": "world"}', spellcheck: "false", ...more }))
+      : rows.map((row) => argumentField(row, (title, name, control) => field(title, name, fault, control))),
     h("div", { class: "row" },
-      field("Queue", "queue", fault, (more) => h("input", { name: "queue", value: "default", autocomplete: "off", ...more })),
+      field("Queue", "queue", fault, (more) => h("input", { name: "queue", placeholder: "the task's own, or default", autocomplete: "off", ...more })),
       field("Priority", "priority", fault, (more) => h("select", { name: "priority", ...more }, priorities())),
       field("Delay in seconds", "delay_s", fault, (more) => h("input", { name: "delay_s", value: "0", inputmode: "decimal", ...more }))),
-    h("p", { class: "fault", role: "alert" }, fault !== null && !FIELDS.includes(fault.field) ? fault.message : null),
+    h("p", { class: "fault", role: "alert" }, fault !== null && !fields.includes(fault.field) ? fault.message : null),
     h("div", { class: "buttons" }, h("button", { type: "submit", class: "strong" }, "Submit the job")));
 }
 
@@ -47,15 +58,15 @@ function field(title, name, fault, control) {
 }
 
 function priorities() {
-  const names = { 9: "9, high", 5: "5, normal", 1: "1, low" };
-  return [9, 8, 7, 6, 5, 4, 3, 2, 1, 0].map((level) => h("option", { value: level, selected: level === 5 }, names[level] ?? String(level)));
+  const names = { "": "the task's own, or 5", 9: "9, high", 5: "5, normal", 1: "1, low" };
+  return ["", 9, 8, 7, 6, 5, 4, 3, 2, 1, 0].map((level) => h("option", { value: level, selected: level === "" }, names[level] ?? String(level)));
 }
 
-async function send(event, showFault) {
+async function send(event, rows, showFault) {
   event.preventDefault();
   const given = new FormData(event.target);
   try {
-    const { job_id: id } = await post("/api/jobs", bodyOf(given));
+    const { job_id: id } = await post("/api/jobs", bodyOf(given, rows));
     say("The job is accepted.");
     location.hash = address(`jobs/${id}`);
   } catch (fault) {
@@ -64,13 +75,16 @@ async function send(event, showFault) {
   }
 }
 
-function bodyOf(given) {
-  const payload = String(given.get("payload")).trim() || "null";
+function bodyOf(given, rows) {
+  const payload = rows === null ? String(given.get("payload")).trim() || "null" : payloadOf(rows, given, check);
   const number = String(given.get("delay_s")).trim();
   check("payload", () => JSON.parse(payload), "this is no JSON");
   const delay = number === "" ? "0" : number;
   check("delay_s", () => JSON.parse(delay), "the delay must be a number of seconds");
-  const rest = { task: String(given.get("task")).trim(), queue: String(given.get("queue")).trim(), priority: Number(given.get("priority")) };
+  const rest = { task: String(given.get("task")).trim() };
+  const queue = String(given.get("queue")).trim();
+  if (queue !== "") rest.queue = queue;
+  if (given.get("priority") !== "") rest.priority = Number(given.get("priority"));
   return `${JSON.stringify(rest).slice(0, -1)},"delay_s":${delay},"payload":${payload}}`;
 }
 

@@ -1,10 +1,12 @@
-// The names of the registered tasks, offered as suggestions in task fields.
+// The registered tasks; their names are offered as suggestions in task fields.
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
 
+export const tasks = (signal) => get("/api/tasks", signal);
+
 export async function taskNames(signal) {
-  return (await get("/api/tasks", signal)).map((row) => row.task);
+  return (await tasks(signal)).map((row) => row.task);
 }
 
 export const offered = (names) => h("datalist", { id: "tasks" }, names.map((name) => h("option", { key: name, value: name })));

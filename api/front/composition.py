@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from jobyard.api.front.client_watch import ClientWatch
 from jobyard.api.front.connections import connections_allowed
 from jobyard.api.front.fast_path import FastPath, FastRoute, InThread
 from jobyard.api.front.health import Health
@@ -32,6 +33,7 @@ from jobyard.engine.config import Settings
 from jobyard.engine.control.client import Control
 from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.logs import Log
+from jobyard.engine.store.bounds import MONGO_CURSOR, SQLITE_CURSOR
 from jobyard.engine.wire.caller import Caller
 from jobyard.engine.wire.hub import Hub
 from jobyard.engine.wire.run_dir import RunDir
@@ -49,7 +51,9 @@ class Composition:
         self._run_dir = run_dir
         self._guards = Guards(settings)
         self._pages = Pages()
+        self._cursor_pattern = SQLITE_CURSOR if settings.mongo_uri is None else MONGO_CURSOR
         self._caller = Caller(run_dir, self.world)
+        self.client_watch = ClientWatch()
         self._snapshots = Snapshots(Control(run_dir, self.world, name="front"), self.world)
         self.error_handlers = ErrorHandlers(self.world, log)
         self.request_metrics = RequestMetrics(self.world, log)
@@ -61,7 +65,9 @@ class Composition:
         """Register the component that this port serves."""
         kind = name.rpartition("-")[0]
         names = self.health.schedulers if kind == GATEWAY else partial(list, [name])
-        scheduler = LoadBalancer(self._caller, schedulers=names, health=self.health, world=self.world)
+        scheduler = LoadBalancer(
+            self._caller, schedulers=names, health=self.health, world=self.world, is_client_gone=self.client_watch.is_gone
+        )  # fmt: skip
         jobs = Jobs(scheduler, self.world)
         views = self._views(name, scheduler, jobs)
         self.apps[str(port)] = create_app(kind, views, guards=self._guards, error_handlers=self.error_handlers)
@@ -89,7 +95,8 @@ class Composition:
             "jobs": jobs, "logs": JobLogs(scheduler, caller), "pages": self._pages,
             "component": Component(caller, name, snapshots=snapshots, world=world),
             "gateway": Gateway(
-                caller, scheduler, components=self._run_dir.components, meter=ProcessMeter(world), snapshots=snapshots, world=world
+                caller, scheduler, components=self._run_dir.components, meter=ProcessMeter(world), snapshots=snapshots, world=world,
+                cursor_pattern=self._cursor_pattern,
             ),
             "metrics": Metrics(
                 scheduler, snapshots=snapshots, meter=ProcessMeter(world), request_metrics=self.request_metrics, world=world
@@ -106,7 +113,7 @@ def compose(*, settings: Settings, ports: Mapping[int, str], run_dir: RunDir, lo
     threading.Thread(target=composition.health.run, name="health checks", daemon=True).start()
     return PortDispatcher(
         composition.apps, composition.fast_path, composition.long_poll(), error_handlers=composition.error_handlers,
-        request_metrics=composition.request_metrics,
+        request_metrics=composition.request_metrics, client_watch=composition.client_watch,
     )  # fmt: skip
 
 
@@ -115,13 +122,14 @@ class PortDispatcher:
 
     def __init__(
         self, apps: Mapping[str, WsgiApp], fast_path: Callable[..., FastPath], long_poll: LongPoll, *,
-        error_handlers: ErrorHandlers, request_metrics: RequestMetrics
+        error_handlers: ErrorHandlers, request_metrics: RequestMetrics, client_watch: ClientWatch
     ) -> None:  # fmt: skip
         self._apps = apps
         self.fast_path = fast_path
         self.long_poll = long_poll
         self._error_handlers = error_handlers
         self.request_metrics = request_metrics
+        self._client_watch = client_watch
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         environ[LONG_POLL] = self.long_poll
@@ -132,7 +140,8 @@ class PortDispatcher:
             statuses.append(int(status[:3]))
             return start_response(status, [*headers, (HEADER, request_id)], *more)
 
-        body = self._apps[environ["SERVER_PORT"]](environ, start)
+        with self._client_watch.watch(environ.get("gunicorn.socket")):
+            body = self._apps[environ["SERVER_PORT"]](environ, start)
         self.request_metrics.end(environ, environ.get(ROUTE, OTHER), statuses[-1] if statuses else 500)
         wait = environ.get(WAIT)
         if isinstance(wait, Wait):

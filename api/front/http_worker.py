@@ -7,8 +7,9 @@
                                       └─too slow─▶ 408 ─▶ lingering ◀──closing───┘
 
 Only the poller waits for clients, and every wait has a time limit; a regular thread gets only complete requests. A few
-slow-client threads wait for large and chunked bodies, also with a limit, so slow clients delay only one another. Before a
-connection is closed, what the client still sends is read and discarded, so that the client sees the response and not a reset.
+slow-client threads wait for large and chunked bodies, also with a limit, so slow clients delay only one another. A response that
+the client does not read at once is sent by the poller, see `front.slow_readers`. Before a connection is closed, what the client
+still sends is read and discarded, so that the client sees the response and not a reset.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import takewhile
-from selectors import EVENT_READ
+from selectors import EVENT_READ, EVENT_WRITE
 
 from gunicorn.http import errors as http_errors
 from gunicorn.http.message import Request
@@ -34,6 +35,7 @@ from jobyard.api.front.fast_path import FastPath
 from jobyard.api.front.http_heads import Heads, answer_bytes
 from jobyard.api.front.long_poll import LongPoll, ResponseDeferred, Waiter
 from jobyard.api.front.request_reader import ReadState, RequestReader
+from jobyard.api.front.slow_readers import ResponseSocket, SlowReaders
 from jobyard.api.http.reply import STATUS_OF, Reply, error_body
 from jobyard.api.http.request_metrics import HEADER
 from jobyard.api.http.waiting import Wait
@@ -83,6 +85,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         self._reading: dict[TConn, RequestReader] = {}
         self._served_slowly: dict[TConn, None] = {}
         self._lingering: dict[TConn, None] = {}
+        self._slow_readers: SlowReaders[TConn] = SlowReaders()
         self._waiters: dict[TConn, Waiter] = {}
         self._stop_deadline = float("inf")
         super().init_process()
@@ -116,7 +119,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         connection = TConn(self.cfg, sock, client, listener.getsockname())
         connection.timeout = self._deadline(KEEP_ALIVE_S)
         connection.is_watched = False
-        connection.deferred = None
+        connection.deferred = connection.response = None
         self.pending_conns.append(connection)
         self._watch(connection, self._read_first_request)
 
@@ -188,6 +191,8 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Request, conn: TConn) -> bool:
         """Runs in a thread; False also when the answer is deferred."""
+        sock = conn.sock
+        conn.sock = conn.response = ResponseSocket(sock)
         try:
             return bool(super().handle_request(req, conn))
         except ResponseDeferred as deferred:
@@ -195,6 +200,8 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
             is_whole = bool(conn.parser.finish_body(deadline=time.monotonic() + BODY_S))
             conn.deferred = DeferredResponse(wait=deferred.wait, is_last=not (is_used_again and is_whole))
             return False
+        finally:
+            conn.sock = sock
 
     def _start_waiting(self, conn: TConn, deferred: DeferredResponse) -> None:
         conn.sock.setblocking(False)
@@ -225,31 +232,60 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
 
     def _answer(self, conn: TConn, reply: Reply, *, is_last: bool = False) -> None:
         """Send an answer that was made outside of gunicorn's request handling."""
-        data = answer_bytes(reply, at_s=int(time.time()), is_last=is_last)
+        response = ResponseSocket(conn.sock)
         try:
-            remaining = data[conn.sock.send(data) :]
-        except BlockingIOError:
-            remaining = data
+            response.sendall(answer_bytes(reply, at_s=int(time.time()), is_last=is_last))
         except OSError:
             self._close(conn)
             return
-        if not remaining:
-            self._linger(conn) if is_last else self._serve_next(conn)
-            return
-        self._unwatch(conn)
-        conn.init()
-        self._run_slowly(conn, partial(_send_remaining, conn.sock, remaining, is_last))
+        self._end_request(conn, response, is_last=is_last)
 
     def finish_request(self, conn: TConn, fs: Future[object]) -> None:
         """A thread is done: keep the connection open if possible."""
         self._served_slowly.pop(conn, None)
+        response, conn.response = conn.response, None
         if conn.deferred is not None:
             self._start_waiting(conn, conn.deferred)
-        elif fs.cancelled() or fs.exception() is not None or not fs.result():
+            return
+        try:
+            conn.sock.setblocking(False)
+        except OSError:  # closed after a fault in the middle of a response
+            self._close(conn)
+            return
+        self._end_request(conn, response, is_last=fs.cancelled() or fs.exception() is not None or not fs.result())
+
+    def _end_request(self, conn: TConn, response: ResponseSocket | None, *, is_last: bool) -> None:
+        """Go on once the client has been sent the whole response."""
+        if response is not None and response.unsent_bytes:
+            self._send_rest(conn, response, is_last=is_last)
+        elif is_last:
             self._linger(conn)
         else:
-            conn.sock.setblocking(False)
             self._serve_next(conn)
+
+    def _send_rest(self, conn: TConn, response: ResponseSocket, *, is_last: bool) -> None:
+        """Send what the client has not read yet, as it reads."""
+        self._unwatch(conn)
+        conn.timeout = self._deadline(SLOW_CLIENT_S)
+        self.poller.register(conn.sock, EVENT_WRITE, lambda sock: self._continue_sending(conn, is_last=is_last))
+        for slowest in self._slow_readers.add(conn, response):
+            self._close_slow_reader(slowest)
+
+    def _continue_sending(self, conn: TConn, *, is_last: bool) -> None:
+        try:
+            is_whole = self._slow_readers.send(conn)
+        except OSError:
+            self._close_slow_reader(conn)
+            return
+        if is_whole:
+            self._slow_readers.remove(conn)
+            self.poller.unregister(conn.sock)
+            self._end_request(conn, None, is_last=is_last)
+
+    def _close_slow_reader(self, conn: TConn) -> None:
+        self._slow_readers.remove(conn)
+        self.poller.unregister(conn.sock)
+        self._close(conn)
 
     def _serve_next(self, conn: TConn) -> None:
         """Go on to the next request, which may have been received already."""
@@ -323,12 +359,14 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         for conn in _expired(self._lingering, now):
             del self._lingering[conn]
             self._close(conn)
+        for conn in _expired(self._slow_readers, now):
+            self._close_slow_reader(conn)
 
     def _shorten_timeouts(self) -> None:
         """The worker must stop: no client may delay it for longer than `STOP_S`."""
         self._stop_deadline = time.monotonic() + STOP_S
         self._long_poll.close()
-        for conn in (*self.pending_conns, *self._reading, *self._served_slowly, *self._lingering):
+        for conn in (*self.pending_conns, *self._reading, *self._served_slowly, *self._lingering, *self._slow_readers):
             conn.timeout = min(conn.timeout, self._stop_deadline)
 
     def _deadline(self, seconds: float) -> float:
@@ -347,12 +385,6 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         )  # fmt: skip
         with contextlib.suppress(OSError):  # the client is gone already
             client.sendall(head.encode() + body)
-
-
-def _send_remaining(sock: socket.socket, remaining: bytes, is_last: bool) -> bool:
-    sock.setblocking(True)
-    sock.sendall(remaining)
-    return not is_last
 
 
 def refuse_repeated_key(worker: ThreadWorker, req: Request) -> None:

@@ -3,7 +3,8 @@
 A request is passed on to another scheduler only when nothing can be done twice by that: when the first one did not receive it, or
 when the request is idempotent (reads; submissions, which carry their ids and are sent by `front.delivery`). It is passed on when
 the connection is lost, or when the scheduler has been silent for so long that it no longer counts as healthy while another one
-does. A scheduler that is merely busy is waited for.
+does. A scheduler that is merely busy is waited for, but not for a client that has disconnected: then a costly read is abandoned,
+and the scheduler, whose connection is closed, drops it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from jobyard.api.front.round_robin import RoundRobin
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.wire.caller import Call, Caller, NoAnswer
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.messages import CancelJob, ChangeMany, RetryJob, Submit
+from jobyard.engine.wire.messages import CancelJob, ChangeMany, CountMatching, Explain, List, RetryJob, Submit
 from jobyard.engine.world import World
 
 REQUEST_S = 10.0
 SUBMIT_S = 8.0
+ABANDONED = (CountMatching, Explain, List)
+"""Costly reads, abandoned when the client disconnects. Others are not: it may also have closed only its sending side."""
 
 
 class LoadBalancer:
@@ -29,13 +32,15 @@ class LoadBalancer:
 
     def __init__(
         self, caller: Caller, *, schedulers: Callable[[], list[str]], health: Health, world: World,
-        pause: Callable[[float], object] | None = None,
+        pause: Callable[[float], object] | None = None, is_client_gone: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
+        """`is_client_gone`: whether the client whose request this thread serves has disconnected."""
         self._caller = caller
         self._round_robin = RoundRobin(schedulers, health)
         self._health = health
         self._world = world
         self._pause = pause or threading.Event().wait
+        self._is_client_gone = is_client_gone
 
     def submit_deadline(self) -> float:
         """The time until which a submission that is sent now may be stored."""
@@ -79,6 +84,9 @@ class LoadBalancer:
                 if answer is not None:
                     self._health.note_answer(name)
                     return answer
+                if isinstance(request, ABANDONED) and self._is_client_gone():
+                    call.drop()
+                    raise Unavailable("unavailable", "the client has disconnected")
             call.drop()
             was_sent = call.was_sent
         except NoAnswer as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
+from jobyard.api.http.operations import EXAMPLES, TAGS, operation_of
 from jobyard.api.http.query import PARAMETERS, Parameter
 from jobyard.api.http.reply import STATUS_OF
 from jobyard.api.http.routes import GATEWAY, ROUTES, Route
@@ -17,6 +19,10 @@ from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH
 from jobyard.engine.version import version
 from jobyard.engine.why.rules import Code
 
+SERVERS = (
+    {"url": ".", "description": "where this document is served"},
+    {"url": "http://127.0.0.1:8080", "description": "the default address"},
+)
 JOB_ID = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
 TIME = {"type": "string", "format": "date-time"}
 MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
@@ -72,48 +78,66 @@ OUTPUT: Mapping[str, Mapping[str, object]] = {
     "attempt": COUNT, "output": {"type": "string"}, "is_cut": {"type": "boolean"}, "is_running": {"type": "boolean"},
     "progress": {"type": ["object", "null"], "properties": PROGRESS, "required": list(PROGRESS)},
 }  # fmt: skip
+TASK: Mapping[str, Mapping[str, object]] = {
+    "task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"},
+    "parameters": {
+        "type": ["object", "null"],
+        "description": "what the payload must be, as JSON Schema; null: the task takes its payload whole",
+    },
+}  # fmt: skip
 PERCENTILES: Mapping[str, object] = {
     "type": ["object", "null"], "properties": {name: {"type": "number"} for name in ("p50", "p95", "p99")},
     "required": ["p50", "p95", "p99"],
 }  # fmt: skip
 
 
-@functools.cache
-def document() -> bytes:
-    """The document as JSON text."""
+@functools.lru_cache(maxsize=8)
+def document(*, tasks: tuple[str, ...] | None = None, cursor: str | None = None) -> bytes:
+    """The document as JSON text. `tasks`: those that can be submitted now; `cursor`: the pattern of this database's cursors.
+
+    Without them it is right for every service, but says less of these.
+    """
     paths: dict[str, dict[str, object]] = {}
     for route in ROUTES:
         if GATEWAY in route.kinds:
             path = re.sub("<([a-z_]+)>", r"{\1}", route.path)
-            paths.setdefault(path, {})[route.method.lower()] = _operation(route)
+            paths.setdefault(path, {})[route.method.lower()] = _operation(route, cursor)
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
             "info": {"title": "Jobyard", "version": version(), "description": "A durable job scheduler: the gateway's interface."},
-            "paths": paths,
-            "components": {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+            "servers": SERVERS, "paths": paths,
+            "tags": [{"name": name, "description": words} for name, words in TAGS.items()],
+            "components": {
+                "schemas": _with_examples(_schemas(tasks, cursor)),
+                "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            },
             "security": [{}, {"token": []}],
         }
     )
 
 
-def _operation(route: Route) -> dict[str, object]:
-    parameters = [_parameter(PARAMETERS[name]) for name in route.query]
+def _operation(route: Route, cursor: str | None) -> dict[str, object]:
+    row = operation_of(route.method, route.path)
+    parameters = [_parameter(PARAMETERS[name], cursor) for name in route.query]
     parameters.extend(
         {"name": name, "in": "path", "required": True, "schema": PATH_PARTS[name]} for name in re.findall("<([a-z_]+)>", route.path)
     )
     operation: dict[str, object] = {
-        "operationId": f"{route.method.lower()}_{re.sub('<(job_)?|>', '', route.path).strip('/').replace('/', '_') or 'root'}",
-        "summary": route.summary, "parameters": parameters, "responses": _responses(route),
+        "operationId": row.id, "tags": [row.tag], "summary": route.summary, "parameters": parameters,
+        "responses": _responses(route),
     }  # fmt: skip
+    if row.description:
+        operation["description"] = row.description
     if route.body is not None:
         operation["requestBody"] = {"required": True, "content": _bodies(route.body)}
     return operation
 
 
-def _parameter(row: Parameter) -> dict[str, object]:
+def _parameter(row: Parameter, cursor: str | None) -> dict[str, object]:
     required = row.name == "job_id"
-    return {"name": row.name, "in": "query", "required": required, "schema": row.schema, "description": row.meaning}
+    schema = row.schema if row.name != "cursor" or cursor is None else {**row.schema, "pattern": cursor}
+    return {"name": row.name, "in": "query", "required": required, "schema": schema, "description": row.meaning}
 
 
 def _bodies(body: str) -> dict[str, object]:
@@ -121,7 +145,7 @@ def _bodies(body: str) -> dict[str, object]:
         return {"application/json": {"schema": _ref("Selection")}}
     if body == "job":
         return {"application/json": {"schema": _ref("NewJob")}}
-    lines = _list_of("NewJob") | {"minItems": 1, "maxItems": MAX_BATCH, "description": "one job per line"}
+    lines = _list_of("NewJob") | {"maxItems": MAX_BATCH, "description": "one job per line"}
     return {"application/json": {"schema": _ref("NewBatch")}, "application/x-ndjson": {"schema": lines}}
 
 
@@ -134,8 +158,11 @@ def _responses(route: Route) -> dict[str, object]:
     return responses
 
 
-def _schemas() -> dict[str, object]:
-    fields = {name: {**field.schema, "description": field.meaning} for name, field in FIELDS.items()}
+def _with_examples(schemas: dict[str, Any]) -> dict[str, Any]:
+    return {name: schema | ({"examples": [EXAMPLES[name]]} if name in EXAMPLES else {}) for name, schema in schemas.items()}
+
+
+def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any]:
     accepted = {"job_id": JOB_ID, "status": {"type": "string", "enum": list(Status)}, "message": {"type": "string"}}
     uniqueness = {"existing": {"type": "boolean"}, "replaced": {"type": "boolean"}}
     indexes = {"type": "array", "items": COUNT}
@@ -143,19 +170,14 @@ def _schemas() -> dict[str, object]:
     error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
     details = {"job_id": JOB_ID}
     return {
-        "NewJob": {
-            "type": "object", "properties": fields, "additionalProperties": False,
-            "not": {"required": ["scheduled_at", "delay_s"]},
-        },
+        "NewJob": _new_job(tasks),
         "NewBatch": _object({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
         "Job": _object(JOB), "Jobs": _list_of("Job"), "Execution": _object(EXECUTION),
-        "Tasks": {
-            "type": "array", "items": _object({"task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"}}),
-        },
+        "Tasks": {"type": "array", "items": _object(TASK)},
         "Executions": _list_of("Execution"), "Accepted": _object(accepted, **uniqueness),
         "AcceptedBatch": _object({"job_ids": {"type": "array", "items": JOB_ID}}, existing=indexes, replaced=indexes),
         "Count": _object({"count": COUNT, "is_exact": {"type": "boolean"}}),
-        "Selection": _selection(), "Step": _object({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
+        "Selection": _selection(cursor), "Step": _object({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
         "Why": _object({"job_id": JOB_ID, "status": {"type": ["string", "null"], "enum": [*Status, None]}, "reasons": _reasons()}),
         "Health": _object({"status": {"type": "string"}}), "Counters": {"type": "object"}, "Document": {"type": "object"},
         "History": _object({"minutes": _list_of("Minute"), "queue_depth": _object(dict.fromkeys(map(str, range(10)), COUNT))}),
@@ -170,16 +192,26 @@ def _schemas() -> dict[str, object]:
     }  # fmt: skip
 
 
+def _new_job(tasks: tuple[str, ...] | None) -> dict[str, object]:
+    fields = {name: {**field.schema, "description": field.meaning} for name, field in FIELDS.items()}
+    if tasks is not None:
+        fields["task"]["enum"] = list(tasks)
+    return {
+        "type": "object", "properties": fields, "additionalProperties": False, "not": {"required": ["scheduled_at", "delay_s"]},
+    }  # fmt: skip
+
+
 def _reasons() -> dict[str, object]:
     reason = _object({"code": {"type": "string", "enum": list(Code)}, "message": {"type": "string"}})
     return {"type": "array", "minItems": 1, "items": reason, "description": "each reason has further fields, depending on its code"}
 
 
-def _selection() -> dict[str, object]:
+def _selection(pattern: str | None) -> dict[str, object]:
     rows = {row.name: {**row.schema, "description": row.meaning} for row in FILTERS.values()}
     description = "which jobs; {} selects all"
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_STEP, "default": DEFAULT_STEP, "description": "how many at most"}
     cursor = {"type": ["string", "null"], "minLength": 1, "description": "the cursor of the previous answer"}
+    cursor |= {} if pattern is None else {"pattern": pattern}
     wanted = {"type": "object", "properties": rows, "additionalProperties": False, "description": description}
     properties = {"filter": wanted, "limit": limit, "cursor": cursor}
     return {"type": "object", "properties": properties, "required": ["filter"], "additionalProperties": False}

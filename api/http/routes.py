@@ -60,7 +60,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="POST", path="/api/jobs/retry", view="jobs.retry_many", kinds=(GATEWAY,), body="selection", answer="Step",
-        errors=(400, 413, 415, 503), summary="Retry the next jobs that a filter selects; repeat with the cursor until it is null",
+        errors=(400, 413, 415, 503),
+        summary="Retry the next jobs that a filter selects, all due at once; repeat with the cursor until it is null",
     ),
     Route(
         method="GET", path="/job", view="jobs.find", kinds=(GATEWAY, SCHEDULER), query=FIND_QUERY, answer="Job",
@@ -89,7 +90,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="POST", path="/api/jobs/<job_id>/retry", view="jobs.retry", kinds=(GATEWAY,), answer="Job",
-        errors=(*_JOB_ERRORS, 409), summary="Give a failed or cancelled job a fresh set of retries",
+        errors=(*_JOB_ERRORS, 409),
+        summary="Give a failed or cancelled job a fresh set of retries; it is due at once, whenever it was scheduled",
     ),
     Route(
         method="GET", path="/api/tasks", view="jobs.tasks", kinds=(GATEWAY,), answer="Tasks", errors=(400, 503),

@@ -23,6 +23,7 @@ from jobyard.engine.supervisor.control_link import ControlLink
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
 from jobyard.engine.supervisor.orphans import Orphans, PendingDeaths
+from jobyard.engine.supervisor.ports import advice_on_clients, given_to_clients
 from jobyard.engine.supervisor.process_table import ProcessSpec
 from jobyard.engine.supervisor.readiness import SupervisorHeartbeat
 from jobyard.engine.supervisor.supervisor import Hooks, Supervisor
@@ -96,6 +97,8 @@ class Launch:
         load_digests()
         gc.freeze()
         log = Log(self.world, level=self.settings.log_level, form=self.settings.log_format, process="supervisor")
+        if ports := given_to_clients(self.listeners):
+            log.warning("ports_given_to_clients", ports=ports, advice=advice_on_clients())
         run_dir = RunDir(self.settings.data_dir)
         deaths = self._proofs_of_death(run_dir)
         boot_lock = deaths.hold()

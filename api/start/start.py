@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import socket
@@ -28,7 +27,7 @@ from jobyard.engine.supervisor.locks import is_locked
 from jobyard.engine.supervisor.ports import explain, open_ports
 from jobyard.engine.supervisor.probe import Probe
 from jobyard.engine.supervisor.readiness import NotifySocket, ReadinessNotifier, SupervisorHeartbeat
-from jobyard.engine.transient import TRANSIENT, retry_transient
+from jobyard.engine.transient import retry_transient
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
 
@@ -50,7 +49,7 @@ def start(
         if data_dir.is_taken:
             at_the_end.callback(_clean_up, data_dir, plan, deaths)
             _await_predecessors(deaths, world, stop_requests, alone=plan.alone)
-        listeners, closed = _open_ports(settings.host, [component.port for component in plan.components], world)
+        listeners, closed = open_ports(settings.host, [component.port for component in plan.components], world=world)
         at_the_end.callback(_close, listeners.values())
         faults += explain(settings.host, closed)
         code = _find_task_code(settings, environment, faults, stop_requests)
@@ -86,24 +85,6 @@ def _await_predecessors(deaths: ProofsOfDeath, world: World, stop_requests: Stop
         select.select([], [], [], 0.01)
         stop_requests.check()
     retry_transient(deaths.forget_old_boots, world)
-
-
-def _open_ports(host: str, ports: list[int], world: World) -> tuple[dict[int, socket.socket], dict[int, int]]:
-    """See `open_ports`; ports that failed by a transient error are tried again."""
-    listeners: dict[int, socket.socket] = {}
-
-    def open_missing() -> dict[int, int]:
-        opened, faults = open_ports(host, [port for port in ports if port not in listeners])
-        listeners.update(opened)
-        passing = next((number for number in faults.values() if number in TRANSIENT), None)
-        if passing is not None:
-            raise OSError(passing, os.strerror(passing))
-        return faults
-
-    try:
-        return listeners, retry_transient(open_missing, world)
-    except OSError as fault:
-        return listeners, dict.fromkeys((port for port in ports if port not in listeners), fault.errno or errno.EMFILE)
 
 
 def _probe(

@@ -51,6 +51,7 @@ class TaskCode:
             closed_in_children=list(closed_in_children), modules=list(settings.tasks), folders=list(self.folders),
             checkout=str(root) if root is not None else None, temporary=str(settings.data_dir / "tmp"),
             log_level=settings.log_level, enable_shell=settings.enable_shell, http_allow_private=settings.http_allow_private,
+            django_settings=self.environment.get("DJANGO_SETTINGS_MODULE"),
         )  # fmt: skip
 
 

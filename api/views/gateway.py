@@ -20,10 +20,17 @@ from jobyard.engine.errors import Unavailable
 from jobyard.engine.topology import COUNTING
 from jobyard.engine.wire.caller import SILENT_S, Caller
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.messages import CountJobs, Explain, Json, Ping, Refused
+from jobyard.engine.wire.messages import CountJobs, Explain, Json, ListTasks, Ping, Refused
 from jobyard.engine.world import World
 
 HEALTH_S = SILENT_S
+
+
+class _Task(msgspec.Struct):
+    task: str
+
+
+_decode_tasks = msgspec.json.Decoder(list[_Task]).decode
 
 
 class Gateway:
@@ -31,7 +38,7 @@ class Gateway:
 
     def __init__(
         self, caller: Caller, scheduler: SchedulerClient, *, components: Callable[[], list[str]], meter: ProcessMeter,
-        snapshots: Snapshots, world: World,
+        snapshots: Snapshots, world: World, cursor_pattern: str | None = None,
     ) -> None:  # fmt: skip
         self._caller = caller
         self._scheduler = scheduler
@@ -39,6 +46,7 @@ class Gateway:
         self._meter = meter
         self._snapshots = snapshots
         self._world = world
+        self._cursor_pattern = cursor_pattern
 
     def health(self) -> Reply:
         """200 if all components answer and are healthy, otherwise 503 naming the others. Busy components have time to answer."""
@@ -78,7 +86,15 @@ class Gateway:
     def openapi(self) -> Reply:
         """The OpenAPI document."""
         read_query(request, ())
-        return json_reply(document())
+        return json_reply(document(tasks=self._tasks(), cursor=self._cursor_pattern))
+
+    def _tasks(self) -> tuple[str, ...] | None:
+        """Those that can be submitted now; None while no scheduler answers."""
+        try:
+            answer = self._scheduler.send(ListTasks())
+        except Unavailable:
+            return None
+        return tuple(row.task for row in _decode_tasks(answer.body)) if isinstance(answer, Json) else None
 
     def _jobs(self) -> object:
         try:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import nullcontext
 from datetime import datetime
-from typing import Any, TypeVar, Unpack
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 import anyio
 import httpx
 
 from jobyard.engine.client.batches import Chunker
-from jobyard.engine.client.core import Core, list_path
+from jobyard.engine.client.core import Core, Submitted, list_path
 from jobyard.engine.client.environment import find_service
+from jobyard.engine.client.handles import AsyncJobHandle
+from jobyard.engine.client.interception import interceptor
 from jobyard.engine.client.steps import NoAnswer, Operation, Pause, Request, Response
-from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob
+from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob, WithParameters
 from jobyard.engine.client.wire import Address, response_of
 from jobyard.engine.world import World
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -33,23 +37,29 @@ class AsyncClient:
         self._owns_http = http is None
         self._http = http or httpx.AsyncClient(**self._address.options())
 
-    async def submit(self, task: str | Named = "echo", payload: Any = None, **options: Unpack[JobOptions]) -> str:
-        """See `Client.submit`."""
-        return await self._run(self._core.submit(task, payload, options))
+    @overload
+    async def submit(self, task: WithParameters[P], *args: P.args, **kwargs: P.kwargs) -> AsyncJobHandle: ...
+
+    @overload
+    async def submit(self, task: str | Named = "echo", payload: Any = None, **options: Unpack[JobOptions]) -> AsyncJobHandle: ...
+
+    async def submit(self, task: Any = "echo", *args: Any, **kwargs: Any) -> AsyncJobHandle:
+        """See `Client.submit`; the methods of this handle are coroutines."""
+        return self._handle(await self._run(self._core.submit(task, args, kwargs)))
 
     async def submit_many(
         self, jobs: Iterable[NewJob | Mapping[str, Any]] | AsyncIterable[NewJob | Mapping[str, Any]], chunk: int = 1000, *,
         idempotency_key: str | None = None,
-    ) -> list[str]:  # fmt: skip
+    ) -> list[AsyncJobHandle]:  # fmt: skip
         """See `Client.submit_many`; the jobs may also come from an asynchronous iterable."""
         chunker = Chunker(chunk, idempotency_key or self._core.new_key())
-        job_ids: list[str] = []
+        submitted: list[Submitted] = []
         async for job in _iterate(jobs):
             if (full := chunker.add(job)) is not None:
-                job_ids += await self._run(self._core.submit_chunk(full))
+                submitted += await self._run(self._core.submit_chunk(full))
         if (rest := chunker.rest()) is not None:
-            job_ids += await self._run(self._core.submit_chunk(rest))
-        return job_ids
+            submitted += await self._run(self._core.submit_chunk(rest))
+        return [self._handle(one) for one in submitted]
 
     async def get(self, job_id: str) -> Job:
         """See `Client.get`."""
@@ -115,7 +125,12 @@ class AsyncClient:
     async def __aexit__(self, *raised: object) -> None:
         await self.aclose()
 
+    def _handle(self, submitted: Submitted) -> AsyncJobHandle:
+        return AsyncJobHandle(submitted.job_id, lambda: nullcontext(self), existing=submitted.existing)
+
     async def _run(self, operation: Operation[T]) -> T:
+        if (caught := interceptor()) is not None:
+            return caught.run(operation)
         answer: Response | NoAnswer | None = None
         while True:
             try:

@@ -6,13 +6,15 @@ with the same key prefix can be submitted again from the beginning: jobs that ar
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from jobyard.engine.client.values import Named
 from jobyard.engine.errors import InvalidRequest, JobyardError
+from jobyard.engine.jobs.json_text import NotJson, to_json_text
+from jobyard.engine.jobs.strict_json import MAX_DEPTH
 
 MAX_JOBS = 10_000
 MAX_BYTES = 8 << 20
@@ -49,7 +51,7 @@ class Chunker:
         """Add a job; the chunk if it is full now, else None."""
         index = self._first + len(self._jobs)
         try:
-            text = encode_job({"idempotency_key": f"{self._key}-{index}", **without_none(job)})
+            text = encode_job({"idempotency_key": f"{self._key}-{index}", **without_none(_checked(job))})
         except InvalidRequest as wrong:
             raise with_resume_hint(wrong, stored=self._first, key=self._key, index=index) from None
         self._jobs.append(text)
@@ -81,13 +83,32 @@ def without_none(job: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in job.items() if value is not None or name == "payload"}
 
 
+def fields_of(task: str | Named, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the job that `submit(task, *args, **kwargs)` submits; raises `TypeError` when they do not fit the task."""
+    new_job = getattr(task, "new_job", None)
+    if new_job is not None:
+        return dict(new_job(args, kwargs))
+    if len(args) + ("payload" in kwargs) > 1:
+        raise TypeError(f"submit() takes one payload, but {len(args) + ('payload' in kwargs)} were given")
+    return {"task": task, "payload": args[0] if args else None, **kwargs}
+
+
+def _checked(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A job of a batch; the payload fits the task's parameters, where the task is given with them."""
+    new_job = getattr(job.get("task"), "new_job", None)
+    if new_job is None:
+        return job
+    options = {name: value for name, value in job.items() if name not in ("task", "payload")}
+    return dict(new_job((job.get("payload"),), options))
+
+
 def encode_job(fields: Mapping[str, Any]) -> bytes:
     """The job as JSON text; raises `InvalidRequest` when it cannot be encoded."""
     plain = {name: _plain(name, value) for name, value in fields.items()}
     try:
-        return json.dumps(plain, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as wrong:
-        raise InvalidRequest("invalid_json", f"the job cannot be sent as JSON: {wrong}", "payload") from None
+        return to_json_text(plain, root="", max_depth=MAX_DEPTH + 1)
+    except NotJson as wrong:
+        raise InvalidRequest("invalid_json", f"the job cannot be sent as JSON: {str(wrong).lstrip('.:')}", "payload") from None
 
 
 def _plain(name: str, value: Any) -> Any:

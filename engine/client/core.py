@@ -17,14 +17,13 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import msgspec
-
 from jobyard.engine.client.answers import error_of, is_temporary, is_uncertain, retry_after_s, value_of
-from jobyard.engine.client.batches import Chunk, encode_job, with_resume_hint, without_none
+from jobyard.engine.client.batches import Chunk, encode_job, fields_of, with_resume_hint, without_none
 from jobyard.engine.client.steps import Operation, Pause, Request, Response
 from jobyard.engine.client.values import Execution, Health, Job, Named
 from jobyard.engine.errors import Conflict, JobyardError, NotFinished, Rejected, Unavailable, Unreachable
 from jobyard.engine.jobs.job import Status
+from jobyard.engine.jobs.json_text import to_json_text
 from jobyard.engine.world import World
 
 FIRST_PAUSE_S = 0.1
@@ -60,13 +59,20 @@ class Submitted:
     """The answer to a submission."""
 
     job_id: str
+    existing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedBatch:
-    """The answer to a batch."""
+    """The answer to a batch. `existing`: the indexes of the jobs that had been accepted before."""
 
     job_ids: list[str]
+    existing: tuple[int, ...] = ()
+
+    def jobs(self) -> list[Submitted]:
+        """The same, one by one."""
+        known = set(self.existing)
+        return [Submitted(job_id=job_id, existing=index in known) for index, job_id in enumerate(self.job_ids)]
 
 
 class OutcomeUncertain(Exception):
@@ -82,21 +88,21 @@ class Core:
 
     def __init__(self, world: World, *, retry_s: float) -> None:
         self._world = world
-        self._retry_s = retry_s
+        self.retry_s = retry_s
 
-    def submit(self, task: str | Named, payload: Any, options: Mapping[str, Any]) -> Operation[str]:
-        """Submit one job; its id."""
-        fields = {"idempotency_key": self.new_key(), "task": task, "payload": payload, **without_none(options)}
+    def submit(self, task: str | Named, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Operation[Submitted]:
+        """Submit one job: `args` and `kwargs` are those of `Client.submit` behind the task."""
+        fields = {"idempotency_key": self.new_key(), **without_none(fields_of(task, args, kwargs))}
         response = yield from self._ask(Request(method="POST", path=JOBS, body=encode_job(fields)))
-        return value_of(response, Submitted).job_id
+        return value_of(response, Submitted)
 
-    def submit_chunk(self, chunk: Chunk) -> Operation[list[str]]:
-        """Submit a chunk; the ids in order. Errors name a job's index among all jobs, not in the chunk."""
+    def submit_chunk(self, chunk: Chunk) -> Operation[list[Submitted]]:
+        """Submit a chunk; its jobs in order. Errors name a job's index among all jobs, not in the chunk."""
         try:
             response = yield from self._ask(Request(method="POST", path=f"{JOBS}/batch", body=chunk.body))
         except JobyardError as wrong:
             raise _with_job_index(wrong, chunk) from wrong.__cause__
-        return value_of(response, SubmittedBatch).job_ids
+        return value_of(response, SubmittedBatch).jobs()
 
     def get(self, job_id: str) -> Operation[Job]:
         """The job as it is now."""
@@ -123,7 +129,7 @@ class Core:
                 if may_long_poll and wrong.code == OVERLOADED:
                     may_long_poll = False
                     continue
-                if give_up_at > asked_at + self._retry_s:
+                if give_up_at > asked_at + self.retry_s:
                     raise
                 raise _not_finished(job_id, timeout_s, f"{last_seen}; last answer: {wrong.message}") from wrong
             if job.is_finished:
@@ -167,7 +173,7 @@ class Core:
 
     def ask(self, method: str, path: str, body: Any = None) -> Operation[Any]:
         """The decoded answer to any request of the HTTP interface. After a lost answer only a GET is repeated."""
-        sent = None if body is None else msgspec.json.encode(body)
+        sent = None if body is None else to_json_text(body, root="body")
         request = Request(method=method, path=path, body=sent, is_idempotent=method == "GET")
         try:
             return value_of((yield from self._ask(request)), Any)
@@ -191,7 +197,7 @@ class Core:
 
         `no_retry_code`: an error code that is raised at once.
         """
-        give_up_at = min(give_up_at, self._world.monotonic() + self._retry_s)
+        give_up_at = min(give_up_at, self._world.monotonic() + self.retry_s)
         pause_s = FIRST_PAUSE_S
         while True:
             answer = yield request
@@ -209,7 +215,7 @@ class Core:
 
     def _change_once(self, request: Request, job_id: str, is_done: Callable[[Job], bool]) -> Operation[Job]:
         """Send a request that is not idempotent. When its answer is lost, read the job to see whether it was carried out."""
-        give_up_at = self._world.monotonic() + self._retry_s
+        give_up_at = self._world.monotonic() + self.retry_s
         was_lost = False
         while True:
             try:

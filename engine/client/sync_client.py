@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, TypeVar, Unpack
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
+import anyio.to_thread
 import httpx
 
+from jobyard.engine.client.async_client import AsyncClient
 from jobyard.engine.client.batches import Chunker
-from jobyard.engine.client.core import Core, list_path
+from jobyard.engine.client.core import Core, Submitted, list_path
 from jobyard.engine.client.environment import find_service
+from jobyard.engine.client.handles import JobHandle
+from jobyard.engine.client.interception import interceptor
 from jobyard.engine.client.steps import NoAnswer, Operation, Pause, Request, Response
-from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob
+from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob, WithParameters
 from jobyard.engine.client.wire import Address, response_of
 from jobyard.engine.world import World
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -40,26 +46,35 @@ class Client:
         self._own: dict[int, httpx.Client] = {}
         self._never = threading.Event()
 
-    def submit(self, task: str | Named = "echo", payload: Any = None, **options: Unpack[JobOptions]) -> str:
-        """Submit one job; returns its id. A job without an `idempotency_key` gets one, so a lost answer never creates two jobs."""
-        return self._run(self._core.submit(task, payload, options))
+    @overload
+    def submit(self, task: WithParameters[P], *args: P.args, **kwargs: P.kwargs) -> JobHandle: ...
+
+    @overload
+    def submit(self, task: str | Named = "echo", payload: Any = None, **options: Unpack[JobOptions]) -> JobHandle: ...
+
+    def submit(self, task: Any = "echo", *args: Any, **kwargs: Any) -> JobHandle:
+        """Submit one job; returns its id, as a handle. A task with keyword-only parameters gets these, and its options by
+        `task.options(…)`; any other gets a payload and options. A job without an `idempotency_key` gets one, so a lost answer
+        never creates two jobs. Raises `TypeError` when the arguments do not fit the task.
+        """
+        return self._handle(self._run(self._core.submit(task, args, kwargs)))
 
     def submit_many(
         self, jobs: Iterable[NewJob | Mapping[str, Any]], chunk: int = 1000, *, idempotency_key: str | None = None
-    ) -> list[str]:  # fmt: skip
+    ) -> list[JobHandle]:  # fmt: skip
         """Submit any number of jobs, `chunk` at a time; returns their ids in order. Each chunk is stored completely or not at all.
 
         Job n gets the key `<idempotency_key>-<n>` (with a generated prefix by default): repeating the call with the same key
         stores no job twice.
         """
         chunker = Chunker(chunk, idempotency_key or self._core.new_key())
-        job_ids: list[str] = []
+        submitted: list[Submitted] = []
         for job in jobs:
             if (full := chunker.add(job)) is not None:
-                job_ids += self._run(self._core.submit_chunk(full))
+                submitted += self._run(self._core.submit_chunk(full))
         if (rest := chunker.rest()) is not None:
-            job_ids += self._run(self._core.submit_chunk(rest))
-        return job_ids
+            submitted += self._run(self._core.submit_chunk(rest))
+        return [self._handle(one) for one in submitted]
 
     def get(self, job_id: str) -> Job:
         """The job as it is now; raises `NotFound`."""
@@ -125,7 +140,12 @@ class Client:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
+    def _handle(self, submitted: Submitted) -> JobHandle:
+        return JobHandle(submitted.job_id, self, existing=submitted.existing)
+
     def _run(self, operation: Operation[T]) -> T:
+        if (caught := interceptor()) is not None:
+            return caught.run(operation)
         answer: Response | NoAnswer | None = None
         while True:
             try:
@@ -156,3 +176,44 @@ class Client:
         if own is None:  # no lock, which a fork could copy while it is held; if two threads get here, the first client wins
             own = self._own.setdefault(os.getpid(), httpx.Client(**self._address.options()))
         return own
+
+
+def for_async_code(client: Client) -> AsyncClient | InThreads:
+    """The same client for asynchronous code; whoever asks for it closes it with `async with`."""
+    if client._given is not None:
+        return InThreads(client)
+    address = client._address
+    return AsyncClient(address.url, address.token, address.timeout_s, retry_s=client._core.retry_s)
+
+
+class InThreads:
+    """A client with an `httpx.Client` of its user's, which has no asynchronous form: each call takes a thread."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def submit(self, task: Any, *args: Any, **kwargs: Any) -> JobHandle:
+        """See `Client.submit`."""
+        return await self._call(functools.partial(self._client.submit, task, *args, **kwargs))
+
+    async def get(self, job_id: str) -> Job:
+        """See `Client.get`."""
+        return await self._call(functools.partial(self._client.get, job_id))
+
+    async def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
+        """See `Client.wait`."""
+        return await self._call(functools.partial(self._client.wait, job_id, timeout_s))
+
+    async def cancel(self, job_id: str) -> Job:
+        """See `Client.cancel`."""
+        return await self._call(functools.partial(self._client.cancel, job_id))
+
+    async def _call(self, function: Callable[[], T]) -> T:
+        """In this thread where a test carries it out, because its tasks belong there."""
+        return function() if interceptor() is not None else await anyio.to_thread.run_sync(function)
+
+    async def __aenter__(self) -> InThreads:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        """The client stays open."""

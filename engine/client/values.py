@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, Literal, ParamSpec, Protocol, TypedDict
 
 from jobyard.engine.errors import JobFailed
 from jobyard.engine.jobs.job import ExecutionStatus, Status
 
+P = ParamSpec("P")
 FINISHED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 
@@ -21,6 +22,20 @@ class Named(Protocol):
         """The task's name."""
 
 
+class WithParameters(Protocol[P]):
+    """A task that knows its parameters: what `@task` returns, and what its `options` does."""
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """What its function takes."""
+
+    def new_job(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of the job that `submit(*args, **kwargs)` submits; raises `TypeError` when they do not fit the parameters."""
+
+
 class JobOptions(TypedDict, total=False):
     """The fields of a new job besides task and payload; None is the same as not given."""
 
@@ -30,6 +45,7 @@ class JobOptions(TypedDict, total=False):
     delay_s: float | None
     max_retries: int | None
     timeout_s: float | None
+    expires_s: float | None
     idempotency_key: str | None
     unique: bool | str | Mapping[str, Any] | None
 

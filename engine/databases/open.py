@@ -57,7 +57,7 @@ def prepare_store(settings: Settings) -> str:
     """Create, migrate and check the database, once per start, before it is opened; returns a description. Raises `CannotStart`."""
     if settings.mongo_uri is not None:
         return str(mongo().prepare(settings))
-    return prepare_file(settings.data_dir / DATABASE_FILE)
+    return prepare_file(settings.data_dir / DATABASE_FILE, by_queue=settings.queues is not None)
 
 
 def examine_store(settings: Settings) -> str:

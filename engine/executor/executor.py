@@ -30,6 +30,7 @@ from jobyard.engine.executor.outcomes import TaskOutcome, failure, raised, succe
 from jobyard.engine.executor.output_mark import mark_of
 from jobyard.engine.executor.packets import receive_packet
 from jobyard.engine.tasks.context import CurrentJob, Interrupted, JobCancelled, JobReleased, JobTimeout, executing
+from jobyard.engine.tasks.parameters import WrongArguments
 from jobyard.engine.tasks.registry import Registry
 from jobyard.engine.world import World
 
@@ -101,16 +102,22 @@ class Executor:
         if task is None:
             return failure(f"UnknownTask: this worker has no task {run.task!r}; its TASKS differ from the scheduler's")
         try:
+            call = task.bind(json.loads(run.payload.decode()))
+        except WrongArguments as wrong:
+            return failure(f"WrongArguments: {wrong}", unrecoverable=True)
+        except BaseException as wrong:  # the conversion may call code of the task's, such as `__post_init__`
+            return raised(wrong, ours=CALLING_CODE, is_final=task.retry_rules.is_final)
+        try:
             with executing(self._job_of(run)):
                 self._current = run
                 try:
                     self._check_interrupt()
-                    value = self._context.call(task.function, json.loads(run.payload.decode()))
+                    value = self._context.call(call)
                 finally:
                     self._current = None
             return success(value)
         except BaseException as wrong:  # any exception of a task is its failure
-            return raised(wrong, ours=CALLING_CODE)
+            return raised(wrong, ours=CALLING_CODE, is_final=task.retry_rules.is_final)
 
     def _end_leftovers(self) -> bool:
         """Whether this child is spent. An error in the clean-up must not prevent the known outcome from being sent."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from jobyard.engine.tasks.hooks import HOOKS
 
-TaskCall = Callable[[Any], Any]
+TaskCall = Callable[[], Any]
 
 
 class Runner(Protocol):
@@ -41,16 +41,16 @@ class JobContext:
         """Whether a task has closed the child's event loop, to which clients of modules may be bound."""
         return self._runner is not None and self._runner.is_closed
 
-    def call(self, function: TaskCall, payload: object) -> object:
+    def call(self, task_call: TaskCall) -> object:
         """The return value of the task function, or of the coroutine that it returns."""
-        return contextvars.copy_context().run(self._call_around if HOOKS.around else self._call, function, payload)
+        return contextvars.copy_context().run(self._call_around if HOOKS.around else self._call, task_call)
 
-    def _call_around(self, function: TaskCall, payload: object) -> object:
+    def _call_around(self, task_call: TaskCall) -> object:
         """Call the task inside the hooks. A hook receives the task's exception but cannot suppress it."""
         wrong: BaseException | None = None
         with HOOKS.around_this_job():
             try:
-                value = self._call(function, payload)
+                value = self._call(task_call)
             except BaseException as raised:
                 wrong = raised
                 raise
@@ -58,10 +58,10 @@ class JobContext:
             raise wrong
         return value
 
-    def _call(self, function: TaskCall, payload: object) -> object:
+    def _call(self, task_call: TaskCall) -> object:
         if self._decimal is not None and self._decimal_context is not None:
             self._decimal.setcontext(self._decimal_context.copy())
-        value = function(payload)
+        value = task_call()
         return self._run_coroutine(value) if inspect.iscoroutine(value) else value
 
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> object:

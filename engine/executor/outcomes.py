@@ -5,12 +5,12 @@ Standard library only, because it runs in the user's interpreter. The worker con
 
 from __future__ import annotations
 
-import json
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
+from jobyard.engine.executor.traceback_text import traceback_text
+from jobyard.engine.jobs.json_text import NotJson, to_json_text
 from jobyard.engine.tasks.context import Interrupted, Retry, Unrecoverable
 
 MAX_RESULT_BYTES = 1 << 20
@@ -34,27 +34,33 @@ class TaskOutcome:
 
 
 def success(value: object) -> TaskOutcome:
-    """The task returned this value; a failure if it cannot be serialized as JSON or is too large."""
+    """The task returned this; a failure for good if it cannot be stored, because another attempt would only repeat the work."""
     try:
-        result = _to_json(value).encode()
-    except (TypeError, ValueError, RecursionError) as wrong:
-        return failure(f"its result is not JSON: {wrong}")
+        result = to_json_text(value, root="result")
+    except NotJson as wrong:
+        return failure(f"its result is not JSON: {wrong}", unrecoverable=True)
     if len(result) > MAX_RESULT_BYTES:
-        return failure(f"its result is {len(result)} bytes of JSON; at most {MAX_RESULT_BYTES} are kept")
+        words = f"its result is {len(result)} bytes of JSON; at most {MAX_RESULT_BYTES} are stored"
+        return failure(words, unrecoverable=True)
     return TaskOutcome(status=SUCCESS, result=result)
 
 
-def raised(wrong: BaseException, *, ours: str | tuple[str, ...]) -> TaskOutcome:
-    """The task raised this exception; `SystemExit` and `KeyboardInterrupt` are failures too. `ours`: path prefixes of the files
-    that called the task."""
+def raised(
+    wrong: BaseException, *, ours: str | tuple[str, ...], is_final: Callable[[BaseException], bool] = lambda wrong: False
+) -> TaskOutcome:  # fmt: skip
+    """The task raised this exception; `SystemExit` and `KeyboardInterrupt` are failures too.
+
+    `ours`: path prefixes of the files that called the task. `is_final`: whether the task's options rule out another attempt.
+    """
     match wrong:
         case Interrupted():  # the worker requested it and words the error
             return failure(str(wrong), _traceback_of(wrong, ours))
-        case Retry(delay_s=delay_s):
+        case Retry(delay_s=delay_s) if not is_final(wrong):
             return _retry_request(delay_s, str(wrong))
         case _:
             message = _text_or(type(wrong).__name__, lambda: f"{type(wrong).__name__}: {wrong}")
-            return failure(message, _traceback_of(wrong, ours), unrecoverable=isinstance(wrong, Unrecoverable))
+            is_over = isinstance(wrong, Unrecoverable) or is_final(wrong)
+            return failure(message, _traceback_of(wrong, ours), unrecoverable=is_over)
 
 
 def failure(error: str, traceback_text: str | None = None, *, unrecoverable: bool = False) -> TaskOutcome:
@@ -74,15 +80,14 @@ def _retry_request(delay_s: float | None, message: str) -> TaskOutcome:
 
 
 def _traceback_of(wrong: BaseException, calling_code: str | tuple[str, ...]) -> str | None:
-    """The traceback from the task's first frame on; only the end of a long one is kept."""
+    """The traceback from the task's first frame on, of a bounded length."""
 
     def first_task_frame(trace: TracebackType | None) -> TracebackType | None:
         while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(calling_code):
             trace = trace.tb_next
         return trace
 
-    text = _text_or("", lambda: "".join(traceback.format_exception(type(wrong), wrong, first_task_frame(wrong.__traceback__))))
-    return _bounded(text) if len(text) <= MAX_ERROR_CHARS else "…" + _bounded(text[-MAX_ERROR_CHARS:])
+    return _bounded(_text_or("", lambda: traceback_text(wrong, first_task_frame(wrong.__traceback__), max_chars=MAX_ERROR_CHARS)))
 
 
 def _text_or(default: str, build: Callable[[], str]) -> str:
@@ -94,9 +99,6 @@ def _text_or(default: str, build: Callable[[], str]) -> str:
 
 
 def _bounded(text: str) -> str:
-    """Truncate the text, and replace characters that cannot be stored."""
+    """At most `MAX_ERROR_CHARS`, with characters that cannot be stored replaced."""
     text = text[: MAX_ERROR_CHARS + 1].encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
-    return text if len(text) <= MAX_ERROR_CHARS else text[:MAX_ERROR_CHARS] + "…"
-
-
-_to_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+    return text if len(text) <= MAX_ERROR_CHARS else text[: MAX_ERROR_CHARS - 1] + "…"

@@ -7,7 +7,8 @@ Each observer measures with its own monotonic clock, from the end of the first r
 that still sees it. No wall clocks are compared, so a clock step cannot cause a recovery. A proof holds only at the moment of the
 read: the caller reads the jobs first and asks for the proof again before it writes (`watcher.recovery`), because a host that
 comes back sends a heartbeat before it takes any job. An observer that has not read for long, because it was stopped or the
-database was unreachable, starts its measurement over.
+database was unreachable, starts its measurement over. Where the store has several servers, a deposed one could answer with an old
+number; so before anything is proven, a read that only the real primary can answer confirms it.
 """
 
 from __future__ import annotations
@@ -91,8 +92,13 @@ class FailureDetector:
     def proven(self, owners: Iterable[str]) -> list[str]:
         """The owners whose hosts have been silent for long enough, based on a read made now. Raises `StoreUnavailable`."""
         foreign = {owner: parse_owner(owner).boot for owner in owners if not self._is_ours(owner)}
-        silent_s = self._look(set(foreign.values()))
-        return [owner for owner, boot in foreign.items() if silent_s[boot] >= self._bound_s(boot)]
+        silent = self._silent(foreign, confirmed=False)
+        return list(self._silent(silent, confirmed=True)) if silent else []
+
+    def _silent(self, foreign: Mapping[str, str], *, confirmed: bool) -> dict[str, str]:
+        """Those of the owners (with their boots) that are silent by a read made now."""
+        silent_s = self._look(set(foreign.values()), confirmed=confirmed)
+        return {owner: boot for owner, boot in foreign.items() if silent_s[boot] >= self._bound_s(boot)}
 
     def _bound_s(self, boot: str) -> float:
         """Uses the host's own LEASE_S if it is longer than ours, because the host ends its jobs by its own."""
@@ -111,12 +117,12 @@ class FailureDetector:
             elif silent_s[boot] > (self._bound_s(boot) if boot in self._old else FORGET_AFTER_S):
                 self._hosts.forget_host(boot, renewal=renewal)
 
-    def _look(self, boots: set[str]) -> dict[str, float]:
+    def _look(self, boots: set[str], *, confirmed: bool = False) -> dict[str, float]:
         """How long each host has been silent, as observed here; hosts that never sent a heartbeat are measured alike."""
         began_at = self._world.monotonic()
         if began_at - self._looked_at > self._pause_s:
             self._seen.clear()
-        signs = self._hosts.hosts()
+        signs = self._hosts.hosts(confirmed=confirmed)
         watched = boots | {boot for boot, (renewal, _) in self._seen.items() if renewal == UNKNOWN}
         renewals = dict.fromkeys(watched, UNKNOWN) | {sign.boot: sign.renewal for sign in signs}
         self._leases_s = {sign.boot: sign.lease_s for sign in signs}

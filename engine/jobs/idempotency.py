@@ -17,7 +17,7 @@ from jobyard.engine.jobs.unique_field import Asked
 DIGEST_BYTES = 16
 """The length of each stored digest: first that of the meaning, then that of the text. Version 0.1 stored the latter alone."""
 
-SECONDS = ("delay_s", "timeout_s")
+SECONDS = ("delay_s", "timeout_s", "expires_s")
 FIXED_DEFAULTS: Mapping[str, object] = {"payload": None, "task": "echo", "queue": "default", "priority": 5, "delay_s": 0}
 
 

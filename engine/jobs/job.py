@@ -79,8 +79,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """One job as stored. Between processes it travels as an array.
 
     Few jobs have any of the fields from `unique_key` on: `held_key` is the unique key while the job may hold it, `held_until` the
-    end of its window; `lane` names what the job must have to itself in order to run, `slot` is the lane while the job has it.
-    Never shown: `request_digest`, `cancel_requested_at`, `held_key`, `held_until`, `unique`, `lane`, `slot`.
+    end of its window; `lane` names what the job must have to itself in order to run, `slot` is the lane while the job has it;
+    `lapses_at` is `expires_at` while the job may still expire, which one that has begun no longer does.
+    Never shown: `request_digest`, `cancel_requested_at`, `held_key`, `held_until`, `unique`, `lane`, `slot`, `lapses_at`.
     """
 
     job_id: str
@@ -126,6 +127,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     slot: str | None = None
     expires_s: float | None = None
     expires_at: datetime | None = None
+    lapses_at: datetime | None = None
     cancelled_because: CancelledBecause | None = None
     traceparent: str | None = None
     tracestate: str | None = None

@@ -26,13 +26,13 @@ Claim, enqueue and begin happen in one commit (`Store.claim_due`), so no reader 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from jobyard.engine.jobs.job import CancelledBecause, Execution, ExecutionStatus, Job, Outcome, Output, Status
+from jobyard.engine.jobs.job import CancelledBecause, Execution, ExecutionStatus, Job, Outcome, Output, Status, at_least
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.jobs.retry_delay import retry_delay
 
@@ -59,6 +59,8 @@ class Verb(StrEnum):
 
 
 HELD = (Status.CLAIMED, Status.QUEUED, Status.RUNNING)
+EXPIRED = "expired"
+LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 TERMINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
@@ -155,12 +157,12 @@ def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
     return _change(
         job, Verb.BEGIN, Status.RUNNING, now, execution=execution, epoch=job.epoch + 1, attempt=attempt,
         locked_by=owner, locked_until=now + timedelta(seconds=lease_s), last_run_at=now, next_run_at=None,
-        **given_up_by_begin(job, now),
+        **given_up_by_begin(job, now), **_never_expiring(job),
     )  # fmt: skip
 
 
-def settle(job: Job, outcome: Outcome, *, now: datetime, retry_base_s: float) -> Change:
-    """T5 to T8 and T14: decide what an attempt's outcome means for its job."""
+def settle(job: Job, outcome: Outcome, *, now: datetime, retry_base_s: float, retry_max_s: float | None = None) -> Change:
+    """T5 to T8 and T14: decide what an attempt's outcome means for its job. See `retry_delay` for base and maximum."""
     execution = _ended(job, outcome, now)
     if outcome.status is ExecutionStatus.SUCCESS:
         return _end(job, Verb.COMPLETE, Status.COMPLETED, now, execution, result=outcome.result, error=None)
@@ -171,7 +173,7 @@ def settle(job: Job, outcome: Outcome, *, now: datetime, retry_base_s: float) ->
     if outcome.unrecoverable or job.retry_count >= job.max_retries:
         return _end(job, Verb.FAIL, Status.FAILED, now, execution, result=None, error=outcome.error)
     retry_count = job.retry_count + 1
-    due = now + retry_delay(retry_count, retry_base_s=retry_base_s, wish_s=outcome.retry_delay_s)
+    due = now + retry_delay(retry_count, retry_base_s=retry_base_s, retry_max_s=retry_max_s, wish_s=outcome.retry_delay_s)
     return _again(job, Verb.POSTPONE, now, execution, due=due, error=outcome.error, retry_count=retry_count)
 
 
@@ -187,7 +189,7 @@ def return_unstarted(job: Job, *, now: datetime) -> Change:
         claimed_by=None, claimed_at=None, queued_at=None, locked_by=None, locked_until=None,
         last_run_at=job.last_run_at if job.attempt > 1 else None,
         next_run_at=job.scheduled_at if job.retry_count and not is_over else None, finished_at=now if is_over else None,
-        **(_given_up(job, now) if is_over else _slot_given_up(job, attempt=job.attempt - 1)),
+        **(_given_up(job, now) if is_over else _slot_given_up(job, attempt=job.attempt - 1) | _expiring_again(job)),
     )  # fmt: skip
 
 
@@ -206,8 +208,30 @@ def cancel(job: Job, *, now: datetime, because: CancelledBecause | None = None) 
         return _change(job, Verb.REQUEST_CANCEL, Status.RUNNING, now, cancel_requested_at=job.cancel_requested_at or now, **cause)
     return _change(
         job, Verb.CANCEL, Status.CANCELLED, now, epoch=job.epoch + 1, cancel_requested_at=now, finished_at=now,
-        next_run_at=None, **_given_up(job, now), **cause,
+        next_run_at=None, **_given_up(job, now), **_never_expiring(job), **cause,
     )  # fmt: skip
+
+
+def has_expired(job: Job, now: datetime) -> bool:
+    """Whether the job must not begin any more: its time was up before it began."""
+    return job.lapses_at is not None and job.lapses_at <= now
+
+
+def expire(job: Job, *, now: datetime) -> Change:
+    """T9: cancel a job whose time was up before it began."""
+    return _change(
+        job, Verb.CANCEL, Status.CANCELLED, now, epoch=job.epoch + 1, finished_at=now, next_run_at=None, lapses_at=None,
+        error=f"expired: it had not begun {job.expires_s or 0:g} s after its time",
+        cancelled_because=CancelledBecause(reason=EXPIRED), **_given_up(job, now),
+    )  # fmt: skip
+
+
+def expiry(scheduled_at: datetime, expires_s: float | None) -> datetime | None:
+    """When a job expires that is due at this time, unless it has begun; None: never."""
+    if expires_s is None:
+        return None
+    lasts = at_least(expires_s)
+    return scheduled_at + lasts if lasts < LAST_TIME - scheduled_at else LAST_TIME
 
 
 def retry(job: Job, *, now: datetime) -> Change:
@@ -223,18 +247,19 @@ def retry(job: Job, *, now: datetime) -> Change:
     return _change(
         job, Verb.RETRY, Status.PENDING, now, epoch=job.epoch + 1, scheduled_at=now, retry_count=0, lost_count=0,
         claimed_by=None, claimed_at=None, queued_at=None, next_run_at=None, finished_at=None, result=None, error=None,
-        cancel_requested_at=None, **again,
+        cancel_requested_at=None, **again, **_expiring_anew(job, now),
     )  # fmt: skip
 
 
 def replace(job: Job, new: Job, *, now: datetime, due: datetime) -> Change:
     """A unique submission brought newer data for a job that has not begun: it gets what `new` says of itself, and is due then."""
+    expires_at = expiry(due, new.expires_s)
     return _change(
         job, Verb.REPLACE, job.status, now, epoch=job.epoch + 1, scheduled_at=due, payload=new.payload, priority=new.priority,
         queue=new.queue, max_retries=new.max_retries, timeout_s=new.timeout_s, retry_count=0, next_run_at=None, error=None,
-        schedule=new.schedule, fire_at=new.fire_at, lane=new.lane, expires_at=new.expires_at, tags=new.tags, unique=job.unique,
-        limit=new.limit, after=job.after, run_if=job.run_if, ref=job.ref, expires_s=new.expires_s, traceparent=new.traceparent,
-        tracestate=new.tracestate,
+        schedule=new.schedule, fire_at=new.fire_at, lane=new.lane, expires_at=expires_at, lapses_at=expires_at, tags=new.tags,
+        unique=job.unique, limit=new.limit, after=job.after, run_if=job.run_if, ref=job.ref, expires_s=new.expires_s,
+        traceparent=new.traceparent, tracestate=new.tracestate,
     )  # fmt: skip
 
 
@@ -320,6 +345,24 @@ def _again(
         scheduled_at=due, next_run_at=due, retry_count=job.retry_count if retry_count is None else retry_count,
         claimed_by=None, claimed_at=None, queued_at=None, locked_by=None, locked_until=None, error=error,
     )  # fmt: skip
+
+
+def _never_expiring(job: Job) -> dict[str, Any]:
+    """The fields of a change after which the job cannot expire; none for the many jobs that never could."""
+    return {} if job.lapses_at is None else {"lapses_at": None}
+
+
+def _expiring_again(job: Job) -> dict[str, Any]:
+    """A job that had begun for the first time, and has not after all, may expire again."""
+    return {"lapses_at": job.expires_at} if job.expires_at is not None and job.attempt == 1 else {}
+
+
+def _expiring_anew(job: Job, now: datetime) -> dict[str, Any]:
+    """The fields of a retry on request: its time counts from now on."""
+    if job.expires_s is None:
+        return {}
+    expires_at = expiry(now, job.expires_s)
+    return {"expires_at": expires_at, "lapses_at": expires_at}
 
 
 def _ended(job: Job, outcome: Outcome, now: datetime) -> Execution:

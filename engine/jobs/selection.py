@@ -13,7 +13,7 @@ from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.job import JobFilter, Status
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
-from jobyard.engine.jobs.submission import QUEUE_PATTERN, read_time
+from jobyard.engine.jobs.submission import QUEUE_PATTERN, as_integer, read_time
 from jobyard.engine.jobs.unique import MAX_SHOWN_KEY_CHARS
 
 MAX_STEP = 1000
@@ -83,7 +83,8 @@ FILTERS: Mapping[str, Filter] = {
             name="queue", read=_queue, meaning="only jobs of this queue", schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$"}
         ),
         Filter(
-            name="text", read=_text, meaning="only jobs whose payload or error contains this text; case is ignored",
+            name="text", read=_text,
+            meaning="only jobs whose payload or error contains this text; case, and how JSON escapes a character, do not matter",
             schema={"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": r"^[^\x00-\x1f\x7f]*$"},
         ),
         Filter(
@@ -132,6 +133,7 @@ def _read(name: str, value: object) -> object:
 
 
 def _limit(value: object) -> int:
+    value = as_integer(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_STEP:
         raise InvalidRequest("invalid_field", f"limit must be an integer from 1 to {MAX_STEP}, not {shown(value)}", "limit")
     return value

@@ -13,6 +13,7 @@ from itertools import accumulate
 from jobyard.engine.errors import InvalidRequest
 
 INT64 = range(-(1 << 63), 1 << 63)
+MAX_DEPTH = 100
 LONGEST_SHOWN = 60
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -24,7 +25,7 @@ _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 def decode(text: bytes) -> object:
     """Decode the text; raises `InvalidRequest` with the position where it is not JSON."""
     try:
-        decoder = _careful_decoder if _MAY_BE_TOO_LARGE.search(text) else _decoder
+        decoder = _careful_decoder if may_be_too_large(text) else _decoder
         value: object = decoder.decode(text.decode("utf-8"))
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -37,6 +38,11 @@ def decode(text: bytes) -> object:
     except RecursionError:
         raise InvalidRequest("invalid_json", "nested too deeply: at most 100 levels") from None
     return value
+
+
+def may_be_too_large(text: bytes) -> bool:
+    """Whether some number in the text may exceed 64 bits or a double."""
+    return _MAY_BE_TOO_LARGE.search(text) is not None
 
 
 def depth(text: bytes, *, enough: int) -> int:

@@ -21,7 +21,8 @@ from jobyard.engine.errors import InvalidRequest, TooLarge
 from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.idempotency import digest_of
 from jobyard.engine.jobs.job import Job, at_least
-from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
+from jobyard.engine.jobs.lifecycle import expiry
+from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, MAX_DEPTH, shown
 from jobyard.engine.jobs.unique import from_template, full_key, how_of, window_end
 from jobyard.engine.jobs.unique_field import SCHEMA as UNIQUE_SCHEMA
 from jobyard.engine.jobs.unique_field import Asked, read_unique
@@ -29,7 +30,6 @@ from jobyard.engine.world import later_id
 
 MAX_BATCH = 10_000
 MAX_PAYLOAD_BYTES = 1 << 20
-MAX_DEPTH = 100
 MAX_DELAY_S = 315_360_000
 PRIORITIES = {"low": 1, "normal": 5, "high": 9}
 QUEUE_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
@@ -57,20 +57,32 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefaults:
-    """The defaults that `@task` gives; None: the setting applies. `unique`: as in a submission, with fields of the payload."""
+    """The defaults that `@task` gives; None: the setting applies, or the field's own default.
+
+    `unique`: as in a submission, with fields of the payload.
+    """
 
     max_retries: int | None = None
     timeout_s: float | None = None
+    queue: str | None = None
+    priority: int | None = None
+    expires_s: float | None = None
     unique: Asked | None = None
 
 
 def _whole(at_least: int, at_most: int) -> Callable[[object], int]:
     def check(value: object) -> int:
+        value = as_integer(value)
         if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= at_most:
             raise ValueError(f"an integer from {at_least} to {at_most}")
         return value
 
     return check
+
+
+def as_integer(value: object) -> object:
+    """An integer that is written `14.0`, which is the same number in JSON, as `14`; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _number(words: str, fits: Callable[[float], bool]) -> Callable[[object], float]:
@@ -80,6 +92,11 @@ def _number(words: str, fits: Callable[[float], bool]) -> Callable[[object], flo
         return value
 
     return check
+
+
+def _maybe(check: Callable[[object], object]) -> Callable[[object], object]:
+    """Null means that the field is left out."""
+    return lambda value: None if value is None else check(value)
 
 
 def _text(words: str, pattern: str) -> Callable[[object], str]:
@@ -123,15 +140,16 @@ FIELDS: Mapping[str, Field] = {
             meaning="the task's input: any JSON, at most 1 MiB and 100 levels deep, integers within 64 bits; returned as sent",
         ),
         Field(
-            name="task", schema={"type": "string", "default": "echo"}, meaning="name of a registered task",
+            name="task", schema={"type": "string", "minLength": 1, "default": "echo"}, meaning="name of a registered task",
             check=_text("the name of a task", r".+"),
         ),
         Field(
             name="queue", schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$", "default": "default"},
-            meaning="a label to filter by", check=_text("1 to 64 of the characters A-Z a-z 0-9 _ . -", QUEUE_PATTERN),
+            meaning="a label to filter by; default: the task's, otherwise `default`",
+            check=_text("1 to 64 of the characters A-Z a-z 0-9 _ . -", QUEUE_PATTERN),
         ),
         Field(
-            name="priority", check=_priority, meaning="9 runs first; low is 1, normal 5, high 9",
+            name="priority", check=_priority, meaning="9 runs first; low is 1, normal 5, high 9; default: the task's, otherwise 5",
             schema={
                 "default": 5,
                 "anyOf": [{"type": "integer", "minimum": 0, "maximum": 9}, {"type": "string", "enum": list(PRIORITIES)}],
@@ -154,6 +172,11 @@ FIELDS: Mapping[str, Field] = {
             name="timeout_s", schema={"type": "number", "exclusiveMinimum": 0, "maximum": 604800},
             meaning="how long one attempt may run; default: the task's, otherwise JOB_TIMEOUT_S",
             check=_number("a number above 0, at most 604800", lambda value: 0 < value <= 604800),
+        ),
+        Field(
+            name="expires_s", schema={"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_DELAY_S},
+            meaning="cancel the job if it has not begun so many seconds after scheduled_at; default: the task's, otherwise never",
+            check=_maybe(_number(f"a number above 0, at most {MAX_DELAY_S}", lambda value: 0 < value <= MAX_DELAY_S)),
         ),
         Field(
             name="idempotency_key", schema={"type": "string", "minLength": 1, "maxLength": 255},
@@ -293,23 +316,38 @@ def _take_header_key(fields: dict[str, object], key: str | None) -> None:
 
 def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: datetime, defaults: Defaults) -> Job:
     values: dict[str, Any] = {name: _checked(name, value) for name, value in fields.items()}
+    if values.get("expires_s", 0) is None:
+        del values["expires_s"]
     _check_payload(payload)
     task = str(values.pop("task", "echo"))
     wishes = defaults.tasks.get(task)
     if wishes is None:
         known = ", ".join(sorted(defaults.tasks))
         raise InvalidRequest("unknown_task", f"task {shown(task)} is not registered; known: {known}", "task")
-    of_task = {
-        "max_retries": defaults.max_retries if wishes.max_retries is None else wishes.max_retries,
-        "timeout_s": defaults.timeout_s if wishes.timeout_s is None else wishes.timeout_s,
-    }
+    of_task = _defaults_of(wishes, defaults)
     digest = digest_of(fields, values | {"task": task}, of_task) if "idempotency_key" in values else None
     if wishes.unique is not None or "unique" in values:
         values |= _unique(values["unique"] if "unique" in values else _of_task(wishes.unique, payload), task, payload, now)
     values.pop("payload", None)
     values = of_task | values
-    values["scheduled_at"] = _due(values, now)
+    values["scheduled_at"] = due = _due(values, now)
+    if "expires_s" in values:
+        values["expires_at"] = values["lapses_at"] = expiry(due, values["expires_s"])
     return Job(job_id=job_id, task=task, payload=payload, created_at=now, updated_at=now, request_digest=digest, **values)
+
+
+def _defaults_of(wishes: TaskDefaults, defaults: Defaults) -> dict[str, Any]:
+    of_task: dict[str, Any] = {
+        "max_retries": defaults.max_retries if wishes.max_retries is None else wishes.max_retries,
+        "timeout_s": defaults.timeout_s if wishes.timeout_s is None else wishes.timeout_s,
+    }
+    if wishes.queue is not None:
+        of_task["queue"] = wishes.queue
+    if wishes.priority is not None:
+        of_task["priority"] = wishes.priority
+    if wishes.expires_s is not None:
+        of_task["expires_s"] = wishes.expires_s
+    return of_task
 
 
 def _of_task(asked: Asked | None, payload: bytes) -> Asked | None:

@@ -11,18 +11,26 @@ ENDED, BEGUN = UNTIL = ("ended", "begun")
 RETURN, REPLACE, REFUSE = ON_CONFLICT = ("return", "replace", "refuse")
 MAX_KEY_CHARS = 255
 MAX_FOR_S = 31_536_000
+_KEY = {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": r"^[^\x00\r\n\u2028\u2029]*$"}
+_SECONDS = {"type": ["number", "null"], "minimum": 0, "maximum": MAX_FOR_S}
+_MAYBE_KEY = {"anyOf": [_KEY, {"type": "null"}]}
 SCHEMA: Mapping[str, object] = {
     "anyOf": [
         {"type": ["boolean", "null"]},
-        {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS},
+        _KEY,
         {
             "type": "object", "additionalProperties": False,
             "properties": {
-                "key": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS},
-                "until": {"type": "string", "enum": list(UNTIL), "default": ENDED},
-                "for_s": {"type": "number", "minimum": 0, "maximum": MAX_FOR_S, "default": 0},
-                "on_conflict": {"type": "string", "enum": list(ON_CONFLICT), "default": RETURN},
-                "at_latest_s": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_FOR_S},
+                "key": _MAYBE_KEY, "until": {"enum": [*UNTIL, None], "default": ENDED}, "for_s": {**_SECONDS, "default": 0},
+                "on_conflict": {"enum": [*(word for word in ON_CONFLICT if word != REPLACE), None], "default": RETURN},
+                "at_latest_s": {"type": "null"},
+            },
+        },
+        {
+            "type": "object", "additionalProperties": False, "required": ["until", "on_conflict"],
+            "properties": {
+                "key": _MAYBE_KEY, "until": {"const": BEGUN}, "for_s": {"enum": [0, None]}, "on_conflict": {"const": REPLACE},
+                "at_latest_s": _SECONDS,
             },
         },
     ],

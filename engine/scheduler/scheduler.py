@@ -23,11 +23,13 @@ from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.scheduler.bulk import key_holder, take_step
 from jobyard.engine.scheduler.completion_watch import CompletionWatch
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
+from jobyard.engine.scheduler.question_queue import MAX_HEAVY, QuestionQueue
 from jobyard.engine.scheduler.replies import Replies
 from jobyard.engine.scheduler.why import FactCollector
 from jobyard.engine.store.bounds import OUTPUTS_BYTES
 from jobyard.engine.store.port import Store
 from jobyard.engine.tasks.catalog import Catalog, defaults_of
+from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.why import rules as reasons
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged
 from jobyard.engine.wire.hub import Envelope, Network
@@ -96,6 +98,7 @@ class Scheduler:
             owner=self._owner, settings=settings, world=world, store=store, catalog=self._catalog, other_hosts=self._other_hosts
         )  # fmt: skip
         self._draining = False
+        self._question_queue = QuestionQueue(world, answer=self._answer, refuse=self._refuse_heavy)
         self._answers: dict[type, Callable[..., Message]] = {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping,
@@ -106,10 +109,14 @@ class Scheduler:
     @property
     def drained(self) -> bool:
         """Whether every request has a reply."""
-        return self._draining and self._group_commit.is_over
+        return self._draining and self._is_idle
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._group_commit.is_over and self._question_queue.is_empty
 
     def tick(self, inbox: list[Envelope]) -> float:
-        """Answer pings, store a portion of the submissions, then answer the other requests."""
+        """Answer pings, store a portion of the submissions, then answer a portion of the other requests."""
         for envelope in inbox:
             if isinstance(envelope.message, Submit) and envelope.peer is not None:
                 self._group_commit.take(envelope.peer, envelope.message)
@@ -122,13 +129,14 @@ class Scheduler:
                 self._completion_watch.take(envelope.peer, envelope.message)
             elif isinstance(envelope.message, Closed) and envelope.peer is not None:
                 self._completion_watch.drop(envelope.peer)
+                self._question_queue.drop(envelope.peer)
+            elif type(envelope.message) in self._answers:
+                self._question_queue.take(envelope)
         self._group_commit.commit()
         self._replies.send()
-        for envelope in inbox:
-            if not isinstance(envelope.message, Ping):
-                self._answer(envelope)
+        self._question_queue.answer()
         self._completion_watch.look()
-        return min(IDLE_S, self._completion_watch.next_look_s()) if self._group_commit.is_over else 0.0
+        return min(IDLE_S, self._completion_watch.next_look_s()) if self._is_idle else 0.0
 
     def drain(self) -> None:
         """All received requests are answered; nothing else is ever in progress between two iterations."""
@@ -143,8 +151,12 @@ class Scheduler:
     def _defaults(self) -> Defaults:
         return Defaults(
             max_retries=self._settings.max_retries, timeout_s=self._settings.job_timeout_s,
-            tasks=defaults_of({**self._other_hosts.tasks(), **self._catalog.options()}),
+            tasks=defaults_of(self._known_tasks()),
         )  # fmt: skip
+
+    def _known_tasks(self) -> dict[str, TaskOptions]:
+        """Of all hosts; this host's own come first where several define a task."""
+        return {**self._other_hosts.tasks(), **self._catalog.options()}
 
     def _wake_watcher(self, dues: list[datetime]) -> None:
         """Wake a watcher if one of these times, when jobs are due, is before its next poll.
@@ -168,6 +180,10 @@ class Scheduler:
         if answer is not None and envelope.peer is not None:
             self._questions += not isinstance(envelope.message, Ping)
             self._reply(envelope, self._guarded(answer, envelope.message))
+
+    def _refuse_heavy(self, envelope: Envelope) -> None:
+        words = f"{MAX_HEAVY} searches, counts and bulk requests wait already; try again, or use fewer filters"
+        self._reply(envelope, Refused(code="overloaded", message=words, retry_after_s=1))
 
     def _reply(self, envelope: Envelope, reply: Message) -> None:
         """Send a reply. One that is too large for a frame is replaced by a refusal, so it affects only its own request."""
@@ -254,13 +270,12 @@ class Scheduler:
         return Json(body=msgspec.json.encode(self._store.count_jobs(message.wanted)))
 
     def _list_tasks(self, message: ListTasks) -> Message:
-        defaults = self._defaults()
         tasks = [
             {
-                "task": name, "max_retries": _first(options.max_retries, defaults.max_retries),
-                "timeout_s": _first(options.timeout_s, defaults.timeout_s),
+                "task": name, "max_retries": _first(options.max_retries, self._settings.max_retries),
+                "timeout_s": _first(options.timeout_s, self._settings.job_timeout_s), "parameters": options.parameters,
             }
-            for name, options in sorted(defaults.tasks.items())
+            for name, options in sorted(self._known_tasks().items())
         ]  # fmt: skip
         return Json(body=msgspec.json.encode(tasks))
 

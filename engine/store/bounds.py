@@ -16,10 +16,17 @@ ROW_BYTES = 512
 UNBOUNDED = 1 << 62
 LOOK = 10_000
 """Jobs examined for one page of a list when an index alone cannot decide which match; takes some tens of milliseconds."""
-LOOK_BYTES = 8 << 20
+LOOK_BYTES = 4 << 20
 """Bytes of payloads and errors searched for one page."""
+PAGE_BYTES = 2 << 20
+"""Bytes of payloads, results and errors in one page of a list, unless its only job has more."""
 COUNT_LOOK = 100_000
 AHEAD_LOOK = 10_000
+SQLITE_CURSOR = r"^-?[0-9]{1,18}-[0-9]{1,18}$"
+MONGO_CURSOR = (
+    r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}-[0-9a-f]{24}$"
+)
+"""What a cursor of each database looks like, for the description of the interface."""
 
 
 def latest_within(latest_first: Iterable[Execution], max_bytes: int) -> list[Execution]:
@@ -44,6 +51,11 @@ def latest_outputs(latest_first: Iterable[Output], max_bytes: int) -> list[Outpu
         if size > max_bytes:
             break
     return taken[::-1]
+
+
+def shown_bytes(job: Job) -> int:
+    """The bytes of a job in a list that can be many; all else in it is small."""
+    return len(job.payload) + len(job.result or b"") + len((job.error or "").encode())
 
 
 def first_records(found: Iterable[tuple[R, str]], limit: int, max_bytes: int) -> tuple[list[R], str | None]:

@@ -20,7 +20,7 @@ import msgspec
 
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import Change
-from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
+from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +127,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ANYTHING = Served()
+CAUTION = "; caution: "
+"""Precedes each caution in the description of a database, such as `SQLite 3.53.4`."""
 
 
 class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,10 +174,10 @@ class Store(Protocol):
         """Changes whenever anyone commits anything; cheap. None: the store cannot tell."""
 
     def list_jobs(
-        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = PAGE_BYTES, whole: bool = True,
         look: int = LOOK,
     ) -> Page:  # fmt: skip
-        """Newest first by `created_at`; at most `limit` jobs, stopping after the first past `max_bytes` of payload and result.
+        """Newest first by `created_at`; at most `limit` jobs, and at most `max_bytes` of `bounds.shown_bytes` after the first.
 
         A page ends early, perhaps empty but with a cursor, once `look` jobs or about `LOOK_BYTES` of their texts were examined.
         The cursor is opaque text. Jobs inserted later never shift or repeat a page. Unless `whole`, the jobs have no payloads.
@@ -222,9 +224,15 @@ class Store(Protocol):
 
         A change that takes a `held_key` or `slot` that another job has is not applied.
 
-        An execution is stored as a row (`job_id`, `attempt`) in the same transaction as its change. So is an output, except where a
-        transaction is one document: there it may be lost if the process dies or the connection breaks between the two writes.
+        An execution is stored as a row (`job_id`, `attempt`) in the same transaction as its change. So is an output, or,
+        where a transaction is one document, just before it: whoever sees the attempt ended finds its output.
         """
+
+    def expired(self, *, now: datetime, limit: int) -> list[Job]:
+        """Jobs that must not begin any more (`lifecycle.has_expired`), earliest first, as `jobs.job.without_payload`."""
+
+    def next_expiry(self) -> datetime | None:
+        """The earliest time at which a job expires that has not begun; None when there is none."""
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         """Jobs in `claimed`, `queued` or `running` whose `Job.holder` is the owner, ordered by `job_id`, after the id `after`.
@@ -281,8 +289,8 @@ class Hosts(Protocol):
     def renew(self, sign: HostHeartbeat) -> None:
         """Record a heartbeat: the host's renewal rises by one (the number in `sign` is ignored), everything else is replaced."""
 
-    def hosts(self) -> list[HostHeartbeat]:
-        """Every known host, in no order. Reads are linearizable: a later read never returns an older state."""
+    def hosts(self, *, confirmed: bool = False) -> list[HostHeartbeat]:
+        """Every known host, in no order. `confirmed`: no older than this call, even where a deposed primary could answer."""
 
     def forget_host(self, boot: str, *, renewal: int) -> None:
         """Remove a host if it still has this renewal, because it is silent and holds nothing."""

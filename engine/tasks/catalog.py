@@ -35,7 +35,8 @@ def defaults_of(options: Mapping[str, TaskOptions]) -> Mapping[str, TaskDefaults
     """What a submission needs of each task."""
     return {
         name: TaskDefaults(
-            max_retries=one.max_retries, timeout_s=one.timeout_s, unique=None if one.unique is None else Asked(**one.unique)
+            max_retries=one.max_retries, timeout_s=one.timeout_s, queue=one.queue, priority=one.priority, expires_s=one.expires_s,
+            unique=None if one.unique is None else Asked(**one.unique),
         )
         for name, one in options.items()
     }  # fmt: skip

@@ -50,7 +50,7 @@ class CurrentJob:
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Report progress: a fraction from 0 to 1, and a note. It is recorded a few times a second at most."""
-        text = str(note)[:MAX_NOTE_CHARS].encode("utf-8", "replace").decode().replace("\0", "\\0")
+        text = str(note)[:MAX_NOTE_CHARS].encode("utf-8", "replace").decode().replace("\0", "\\0")[:MAX_NOTE_CHARS]
         self.report(self, min(1.0, max(0.0, float(fraction))), text)
 
 

@@ -13,27 +13,33 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
+from jobyard.engine.jobs.json_text import to_json_text
 from jobyard.engine.tasks.context import CurrentJob, executing
 from jobyard.engine.world import World
 
 TIMEOUT_S = 3600.0
 
 
-def call_inline(function: Callable[[Any], Any], payload: Any, *, attempt: int = 1, timeout_s: float | None = None) -> Any:
-    """The function's result for this payload, both encoded and decoded as JSON; raises what the function raises."""
+def call_inline(
+    bind: Callable[[object], Callable[[], Any]], payload: Any, *, attempt: int = 1, timeout_s: float | None = None
+) -> Any:  # fmt: skip
+    """The task's result for this payload, both converted to JSON and back; raises what the task raises.
+
+    `bind` makes the call for a payload.
+    """
     world = World()
     job = CurrentJob(
         job_id=world.object_id(), attempt=attempt, epoch=2 * attempt, retry_count=attempt - 1,
         deadline=world.now() + timedelta(seconds=timeout_s or TIMEOUT_S), report=lambda *progress: None,
     )  # fmt: skip
-    sent = json.loads(json.dumps(payload, allow_nan=False))
-    return json.loads(json.dumps(call_as(job, function, sent), allow_nan=False))
+    call = bind(json.loads(to_json_text(payload)))
+    return json.loads(to_json_text(call_as(job, call), root="result"))
 
 
-def call_as(job: CurrentJob, function: Callable[[Any], Any], payload: Any) -> Any:
-    """The function's result with this job as the current one; a coroutine is run to completion."""
+def call_as(job: CurrentJob, call: Callable[[], Any]) -> Any:
+    """The result of the call with this job as the current one; a coroutine is run to completion."""
     with executing(job):
-        value = function(payload)
+        value = call()
         return _run_coroutine(value) if inspect.iscoroutine(value) else value
 
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import UnionType
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from jobyard.engine.jobs.template import Template
 from jobyard.engine.jobs.unique_field import read_unique
+from jobyard.engine.tasks.context import JobTimeout, Retry, Unrecoverable
+from jobyard.engine.tasks.declaration import ExceptionTypes, check_name, check_option, exception_types, priority_number
 from jobyard.engine.tasks.function import TaskFunction
+from jobyard.engine.tasks.parameters import Parameters, WholePayload, read_parameters
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,11 +23,36 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """The options given to `@task`; None means the setting's default."""
+    """What `@task` said of a task's jobs; None: the setting's default. What schedulers and workers know of a task.
+
+    `retries_timeouts`: whether an attempt that timed out is tried again. `parameters`: a JSON Schema, see `parameters.py`.
+    `unique`: the fields of `unique_field.Asked`.
+    """
 
     max_retries: int | None = None
     timeout_s: float | None = None
+    queue: str | None = None
+    priority: int | None = None
+    retry_base_s: float | None = None
+    retry_max_s: float | None = None
+    expires_s: float | None = None
+    retries_timeouts: bool = True
     unique: dict[str, Any] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRules:
+    """Which exceptions of a task are worth another attempt. `retry_on`: only these, None any; `discard_on`: none of these."""
+
+    retry_on: tuple[type[BaseException], ...] | None = None
+    discard_on: tuple[type[BaseException], ...] = ()
+
+    def is_final(self, wrong: BaseException) -> bool:
+        """Whether the job fails at once. `Retry` asks for another attempt itself."""
+        if isinstance(wrong, (*self.discard_on, Unrecoverable)):
+            return True
+        return self.retry_on is not None and not isinstance(wrong, (*self.retry_on, Retry))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +62,12 @@ class Task:
     name: str
     function: Callable[..., Any]
     options: TaskOptions
+    parameters: Parameters = WholePayload()
+    retry_rules: RetryRules = RetryRules()
+
+    def bind(self, payload: object) -> Callable[[], Any]:
+        """The call of its function for this payload; raises `WrongArguments`."""
+        return self.parameters.bind(self.function, payload)
 
 
 class Registry:
@@ -67,9 +100,18 @@ class Registry:
         """Whether some task is an `async` function."""
         return any(inspect.iscoroutinefunction(inspect.unwrap(task.function)) for task in self._tasks.values())
 
+    def check(self) -> None:
+        """Read the annotations of all tasks; raises `TypeError` for those that no payload could be converted to."""
+        for task in self._tasks.values():
+            task.parameters.check()
+
     def options(self) -> Mapping[str, TaskOptions]:
         """The options of every task, by name."""
         return {name: task.options for name, task in self._tasks.items()}
+
+    def described(self) -> Mapping[str, TaskOptions]:
+        """The same with the parameters, for the catalog; after `check`."""
+        return {name: replace(task.options, parameters=task.parameters.schema()) for name, task in self._tasks.items()}
 
 
 DEFINED = Registry()
@@ -77,23 +119,37 @@ DEFINED = Registry()
 
 
 def task(
-    name: str, *, max_retries: int | None = None, timeout_s: float | None = None,
-    unique: bool | str | Mapping[str, Any] | None = None,
+    name: str, *, max_retries: int | None = None, timeout_s: float | None = None, queue: str | None = None,
+    priority: int | Literal["low", "normal", "high"] | None = None, retry_base_s: float | None = None,
+    retry_max_s: float | None = None, retry_on: ExceptionTypes | None = None, discard_on: ExceptionTypes | None = None,
+    expires_s: float | None = None, unique: bool | str | Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]:  # fmt: skip
-    """Register a function, plain or `async`, under a name. It receives the payload, and its return value (JSON) is the result."""
-    if not isinstance(name, str) or not 0 < len(name) <= 255 or not name.isprintable():
-        raise ValueError(f"a task's name must be a printable string of 1 to 255 characters, not {name!r}")
-    if max_retries is not None and not (_is_number(max_retries, int) and 0 <= max_retries <= 100):
-        raise ValueError(f"max_retries of task {name!r} must be an integer from 0 to 100, not {max_retries!r}")
-    if timeout_s is not None and not (_is_number(timeout_s, int | float) and 0 < timeout_s <= 604800):
-        raise ValueError(f"timeout_s of task {name!r} must be a number above 0, at most 604800, not {timeout_s!r}")
-    options = TaskOptions(max_retries=max_retries, timeout_s=timeout_s, unique=_unique(name, unique))
+    """Register a function, plain or `async`, under a name. What it returns becomes the job's result.
 
-    def note(function: Callable[P, R]) -> TaskFunction[P, R]:
-        DEFINED.add(Task(name=name, function=function, options=options))
-        return TaskFunction(function, name=name, timeout_s=timeout_s)
+    A function with one positional parameter gets the payload whole; one with keyword-only parameters gets the payload's fields,
+    converted by their annotations; one without parameters gets nothing. The arguments are defaults for the task's jobs.
+    A failed attempt is tried again after n² × `retry_base_s` seconds, `retry_max_s` at most, if its exception is one of
+    `retry_on` (by default any) and none of `discard_on`. A job that has not begun `expires_s` seconds after its time is cancelled.
+    `unique`: as for a job; its key may name fields of the payload: `{"key": "{doc}"}`.
+    """
+    check_name(name)
+    said = {
+        "max_retries": max_retries, "timeout_s": timeout_s, "queue": queue, "priority": priority_number(priority),
+        "retry_base_s": retry_base_s, "retry_max_s": retry_max_s, "expires_s": expires_s,
+    }  # fmt: skip
+    for option, value in said.items():
+        check_option(name, option, value)
+    rules = RetryRules(
+        retry_on=exception_types(name, "retry_on", retry_on), discard_on=exception_types(name, "discard_on", discard_on) or ()
+    )  # fmt: skip
+    options = TaskOptions(**said, unique=_unique(name, unique), retries_timeouts=not rules.is_final(JobTimeout()))
 
-    return note
+    def register(function: Callable[P, R]) -> TaskFunction[P, R]:
+        parameters = read_parameters(function, task=name)
+        DEFINED.add(Task(name=name, function=function, options=options, parameters=parameters, retry_rules=rules))
+        return TaskFunction(function, name=name, parameters=parameters, timeout_s=timeout_s)
+
+    return register
 
 
 def _unique(name: str, unique: object) -> dict[str, Any] | None:
@@ -104,10 +160,6 @@ def _unique(name: str, unique: object) -> dict[str, Any] | None:
     except ValueError as wrong:
         raise ValueError(f"unique of task {name!r} must be {wrong}, not {unique!r}") from None
     return None if asked is None else asked._asdict()
-
-
-def _is_number(value: object, kind: type | UnionType) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _place(task: Task) -> str:

@@ -49,7 +49,9 @@ def main(text: str) -> int:
     use_folders(options.folders, checkout=options.checkout)
     register_builtin(enable_shell=options.enable_shell, http_allow_private=options.http_allow_private)
     try:
-        warnings = import_all(options.modules, lambda module: _send(line, Importing(module=module)))
+        warnings = import_all(
+            options.modules, lambda module: _send(line, Importing(module=module)), django_settings=options.django_settings
+        )  # fmt: skip
     except NotImported as fault:
         wrong = fault.__cause__ or fault
         _send(line, ImportFailed(error=str(fault), traceback=traceback_of(wrong), files=files_of_the_user()))
@@ -82,7 +84,7 @@ def ignore_signals() -> None:
 
 
 def _task_options() -> dict[str, dict[str, object]]:
-    return {name: asdict(options) for name, options in DEFINED.options().items()}
+    return {name: asdict(options) for name, options in DEFINED.described().items()}
 
 
 def _warnings() -> list[str]:

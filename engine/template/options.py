@@ -21,6 +21,7 @@ class Options:
     log_level: str
     enable_shell: bool
     http_allow_private: bool
+    django_settings: str | None = None
 
     def to_text(self) -> str:
         """Encode for the command line."""

@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
 from types import ModuleType, TracebackType
 
+from jobyard.engine.executor.traceback_text import traceback_text
 from jobyard.engine.tasks.registry import DEFINED
+from jobyard.engine.template import django_project
 
 MAX_TRACEBACK_CHARS = 8_000
+OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+"""Where what calls the user's modules lies, and what they call."""
 
 
 class NotImported(Exception):
     """A module of `TASKS` cannot be imported; `__cause__` is the exception that it raised."""
 
 
-def import_all(modules: list[str], announce: Callable[[str], None]) -> list[str]:
-    """Import the modules in this order, announcing each; returns warnings. Raises `NotImported`."""
+def import_all(modules: list[str], announce: Callable[[str], None], *, django_settings: str | None = None) -> list[str]:
+    """Import the modules in order, reporting each before its import; returns warnings. Raises `NotImported`.
+
+    A Django project is set up before the first.
+    """
+    try:
+        is_django = bool(modules) and django_project.set_up(django_settings)
+        modules = django_project.modules_with_tasks(modules, settings=django_settings)
+    except django_project.NoProject as wrong:
+        raise NotImported(str(wrong)) from wrong
+    except BaseException as wrong:  # settings and apps are a user's modules, too
+        raise NotImported(import_error(f"{django_settings} (DJANGO_SETTINGS_MODULE)", wrong, "Django:")) from wrong
+    warnings = _import_each(modules, announce)
+    if is_django:
+        django_project.close_connections()
+    return warnings
+
+
+def _import_each(modules: list[str], announce: Callable[[str], None]) -> list[str]:
     warnings = []
     for name in modules:
         announce(name)
         known = set(DEFINED.options())
         try:
             module = importlib.import_module(name)
+            DEFINED.check()
         except BaseException as wrong:  # a user's module may do anything, sys.exit() included
             raise NotImported(import_error(name, wrong)) from wrong
         if set(DEFINED.options()) <= known and not DEFINED.has_tasks_of(name):
@@ -33,23 +56,22 @@ def import_all(modules: list[str], announce: Callable[[str], None]) -> list[str]
     return warnings
 
 
-def import_error(module: str, wrong: BaseException) -> str:
+def import_error(module: str, wrong: BaseException, what: str = "TASKS: module") -> str:
     """The error message, one line: module, exception, file and line."""
     reason = str(wrong).split("\n")[0]
     place = ""
-    steps = traceback.extract_tb(_from_the_module_on(wrong.__traceback__))
+    steps = [step for step in traceback.extract_tb(_from_the_module_on(wrong.__traceback__)) if not step.filename.startswith(OURS)]
     if isinstance(wrong, SyntaxError) and wrong.filename:
         place = f" ({wrong.filename}, line {wrong.lineno})"
         reason = wrong.msg
     elif steps and not steps[-1].filename.startswith("<frozen"):
         place = f" ({steps[-1].filename}, line {steps[-1].lineno})"
-    return f"TASKS: module {module} cannot be imported: {type(wrong).__name__}: {reason}{place}"
+    return f"{what} {module} cannot be imported: {type(wrong).__name__}: {reason}{place}"
 
 
 def traceback_of(wrong: BaseException) -> str:
-    """The traceback from the user's first frame on; only the end of a long one is kept."""
-    lines = traceback.format_exception(type(wrong), wrong, _from_the_module_on(wrong.__traceback__))
-    return "".join(lines)[-MAX_TRACEBACK_CHARS:].rstrip()
+    """The traceback from the user's first frame on, of a bounded length."""
+    return traceback_text(wrong, _from_the_module_on(wrong.__traceback__), max_chars=MAX_TRACEBACK_CHARS).rstrip()
 
 
 def files_of_the_user() -> list[str]:

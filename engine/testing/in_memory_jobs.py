@@ -116,6 +116,13 @@ class InMemoryJobs:
             self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
         return self.apply(change)
 
+    def cancel_expired(self) -> None:
+        """Cancel the jobs whose time was up before they began."""
+        now = self._world.now()
+        for job in self:
+            if lifecycle.has_expired(job, now):
+                self.apply(lifecycle.expire(job, now=now))
+
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._jobs.values()))
 

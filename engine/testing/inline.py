@@ -13,17 +13,20 @@ import httpx
 
 from jobyard.engine.client.async_client import AsyncClient
 from jobyard.engine.client.default import use_client
-from jobyard.engine.client.steps import Operation, T
+from jobyard.engine.client.interception import intercept, stop_intercepting
+from jobyard.engine.client.steps import Operation, Pause, Response, T
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.client.values import Job
+from jobyard.engine.client.wire import response_of
 from jobyard.engine.errors import NotFinished
-from jobyard.engine.executor.outcomes import TaskOutcome, raised, success
+from jobyard.engine.executor.outcomes import TaskOutcome, failure, raised, success
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Outcome, Status
 from jobyard.engine.jobs.job import Job as StoredJob
 from jobyard.engine.tasks.builtin import register_builtin
 from jobyard.engine.tasks.context import CurrentJob, Retry
 from jobyard.engine.tasks.inline import call_as
+from jobyard.engine.tasks.parameters import WrongArguments
 from jobyard.engine.tasks.registry import DEFINED
 from jobyard.engine.testing.in_memory_jobs import AdjustableWorld, InMemoryJobs
 from jobyard.engine.testing.service import Service
@@ -36,24 +39,49 @@ URL = "http://jobyard.test"
 
 
 class InlineJobyard:
-    """Receives every `task.submit` within its `with`. `is_inline = True`: a submitted job that is due runs at once."""
+    """Receives what any client of this process asks within its `with`, however the client was made.
+
+    `is_inline = True`: a submitted job that is due runs at once.
+    """
 
     def __init__(self) -> None:
         self.is_inline = False
         self._world = AdjustableWorld()
         self._jobs = InMemoryJobs(self._world)
-        transport = httpx.MockTransport(Service(self._jobs).answer)
-        self.client: Client = InlineClient(self, httpx.Client(transport=transport))
-        self.async_client: AsyncClient = InlineAsyncClient(self, httpx.AsyncClient(transport=transport))
+        self._service = Service(self._jobs)
+        over = httpx.MockTransport(_refuse)
+        self.client = Client(URL, http=httpx.Client(transport=over))
+        self.async_client = AsyncClient(URL, http=httpx.AsyncClient(transport=over))
         self._before: Client | None = None
         register_builtin(enable_shell=False, http_allow_private=False)
 
     def __enter__(self) -> InlineJobyard:
         self._before = use_client(self.client)
+        intercept(self)
         return self
 
     def __exit__(self, *error: object) -> None:
+        stop_intercepting(self)
         use_client(self._before)
+
+    def run(self, operation: Operation[T]) -> T:
+        """Carry out what any client of this process asks; instead of a pause the next job runs."""
+        self._jobs.cancel_expired()
+        answer: Response | None = None
+        while True:
+            try:
+                step = operation.send(answer)
+            except StopIteration as end:
+                value: T = end.value
+                break
+            if isinstance(step, Pause):
+                self._run_instead_of_pausing()
+                answer = None
+            else:
+                answer = response_of(self._service.answer(httpx.Request(step.method, URL + step.path, content=step.body)))
+        if self.is_inline:
+            self.run_due()
+        return value
 
     def jobs(self, task: str | None = None) -> list[Job]:
         """All jobs (of this task) in the order of their submission."""
@@ -95,15 +123,24 @@ class InlineJobyard:
         """Run one attempt, from claim to settle; the job after it."""
         self._world.advance_to(job.scheduled_at)
         now = self._world.now()
+        self._jobs.cancel_expired()
+        job = self._jobs.find(job.job_id)
+        if lifecycle.is_terminal(job):
+            return job
         job = self._jobs.apply(lifecycle.claim(job, owner=OWNER, now=now))
         job = self._jobs.apply(lifecycle.enqueue(job, now=now))
         job = self._jobs.apply(lifecycle.begin(job, owner=OWNER, now=now, lease_s=LEASE_S))
         outcome, error = self._call(job)
         job = self._jobs.find(job.job_id)  # it may have been cancelled while it ran
-        job = self._jobs.apply(lifecycle.settle(job, outcome, now=self._world.now(), retry_base_s=RETRY_BASE_S))
+        job = self._jobs.apply(self._settle(job, outcome))
         if raising and error is not None and not (isinstance(error, Retry) and job.status is Status.PENDING):
             raise error
         return job
+
+    def _settle(self, job: StoredJob, outcome: Outcome) -> lifecycle.Change:
+        options = DEFINED.options()[job.task]
+        base_s = RETRY_BASE_S if options.retry_base_s is None else options.retry_base_s
+        return lifecycle.settle(job, outcome, now=self._world.now(), retry_base_s=base_s, retry_max_s=options.retry_max_s)
 
     def _call(self, job: StoredJob) -> tuple[Outcome, Exception | None]:
         task = DEFINED.get(job.task)
@@ -113,55 +150,25 @@ class InlineJobyard:
             deadline=self._world.now() + timedelta(seconds=job.timeout_s), report=lambda *args: None,
         )  # fmt: skip
         try:
-            outcome = stored_outcome(success(call_as(current, task.function, json.loads(job.payload))))
+            call = task.bind(json.loads(job.payload))
+        except WrongArguments as error:
+            return stored_outcome(failure(f"WrongArguments: {error}", unrecoverable=True)), error
+        try:
+            outcome = stored_outcome(success(call_as(current, call)))
         except Exception as error:  # any exception of a task is a failed attempt
-            return stored_outcome(raised(error, ours=__file__)), error
+            return stored_outcome(raised(error, ours=__file__, is_final=task.retry_rules.is_final)), error
         return outcome, None if outcome.error is None else TypeError(f"task {job.task!r}: {outcome.error}")
+
+    def _run_instead_of_pausing(self) -> None:
+        if not self.run_next():
+            raise NotFinished("the job that is waited for is already running, and no other job is left to run")
 
     def _finished(self, job: StoredJob) -> list[Job]:
         return [self.client.get(job.job_id)] if lifecycle.is_terminal(job) else []
 
 
-class InlineClient(Client):
-    """A client of an inline Jobyard: runs the jobs that are due after each request, and the next job instead of a pause."""
-
-    def __init__(self, jobyard: InlineJobyard, http: httpx.Client) -> None:
-        super().__init__(URL, http=http)
-        self._jobyard = jobyard
-
-    def _run(self, operation: Operation[T]) -> T:
-        value = super()._run(operation)
-        _run_inline(self._jobyard)
-        return value
-
-    def _pause(self, seconds: float) -> None:
-        _run_next_job(self._jobyard)
-
-
-class InlineAsyncClient(AsyncClient):
-    """The same client for asynchronous code."""
-
-    def __init__(self, jobyard: InlineJobyard, http: httpx.AsyncClient) -> None:
-        super().__init__(URL, http=http)
-        self._jobyard = jobyard
-
-    async def _run(self, operation: Operation[T]) -> T:
-        value = await super()._run(operation)
-        _run_inline(self._jobyard)
-        return value
-
-    async def _pause(self, seconds: float) -> None:
-        _run_next_job(self._jobyard)
-
-
-def _run_inline(jobyard: InlineJobyard) -> None:
-    if jobyard.is_inline:
-        jobyard.run_due()
-
-
-def _run_next_job(jobyard: InlineJobyard) -> None:
-    if not jobyard.run_next():
-        raise NotFinished("the job that is waited for is already running, and no other job is left to run")
+def _refuse(request: httpx.Request) -> httpx.Response:
+    raise RuntimeError("the test that this client belongs to is over; nothing was submitted")
 
 
 def stored_outcome(told: TaskOutcome) -> Outcome:

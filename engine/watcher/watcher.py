@@ -26,6 +26,7 @@ from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.store.port import Feed, Served, Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.watcher.deliveries import Deliveries
+from jobyard.engine.watcher.expiry import Expiry
 from jobyard.engine.watcher.places import Places
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
@@ -39,6 +40,7 @@ from jobyard.engine.world import World
 RECONNECT_S = 0.1
 DUE_SLACK_S = 0.0005
 DUE_SPREAD_S = 0.002
+EXPIRY_SLACK_S = 0.05
 SKIPPED_S = 0.1
 """How soon jobs that may begin nowhere now, although there is room, are tried again."""
 
@@ -60,6 +62,7 @@ class Watcher:
         self._connector = QueueConnector(network=network, names=queue_names)
         self._recovery = recovery
         self._retention = retention
+        self._expiry = Expiry(world=world, store=store, log=log)
         self._host_lease = host_lease
         self._served = served
         self._feed = feed
@@ -169,6 +172,9 @@ class Watcher:
         self._counts["polls"] += 1
         self._recovery.recover()
         self._retention.purge()
+        self._expiry.cancel_expired()
+        if (expires_in_s := self._expiry.wait_s()) is not None:
+            self._poll_at = min(self._poll_at, self._world.monotonic() + expires_in_s + self._world.jitter(EXPIRY_SLACK_S))
         self._look_now = True
 
     def _give_back(self) -> None:

@@ -22,11 +22,14 @@ from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import Minutes, Totals
 from jobyard.engine.store.port import Store
+from jobyard.engine.tasks.catalog import Catalog
+from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.worker.attempt_metrics import AttemptMetrics
 from jobyard.engine.worker.executor_pool import Ended
 from jobyard.engine.worker.slot import Key
 from jobyard.engine.world import World
 
+NO_OPTIONS = TaskOptions()
 PAUSE_S = 0.25
 
 
@@ -45,11 +48,12 @@ class Written:
 class Ledger:
     """The outcomes of one worker."""
 
-    def __init__(self, *, settings: Settings, world: World, store: Store, log: Log) -> None:
+    def __init__(self, *, settings: Settings, world: World, store: Store, log: Log, catalog: Catalog) -> None:
         self._settings = settings
         self._world = world
         self._store = store
         self._log = log
+        self._catalog = catalog
         self.fault: str | None = None
         self.last_execution: datetime | None = None
         self.counts = dict.fromkeys(("jobs_succeeded", "jobs_failed", "jobs_retried", "jobs_lost"), 0)
@@ -115,8 +119,18 @@ class Ledger:
         if outcome.status is ExecutionStatus.LOST:
             change = lifecycle.recover(job, now=now, max_lost=self._settings.max_lost, died=outcome.error)
         else:
-            change = lifecycle.settle(job, outcome, now=now, retry_base_s=self._settings.retry_base_s)
+            change = self._settle_by_its_task(job, outcome, now)
         return change if end.attempt.output is None else msgspec.structs.replace(change, output=end.attempt.output)
+
+    def _settle_by_its_task(self, job: Job, outcome: Outcome, now: datetime) -> Change:
+        """A failed attempt is tried again as the task's own options say; where it has none, as the settings do."""
+        if outcome.status is ExecutionStatus.SUCCESS:
+            return lifecycle.settle(job, outcome, now=now, retry_base_s=0)
+        options = self._catalog.options().get(job.task, NO_OPTIONS)
+        if outcome.status is ExecutionStatus.TIMEOUT and not options.retries_timeouts:
+            outcome = msgspec.structs.replace(outcome, unrecoverable=True)
+        base_s = self._settings.retry_base_s if options.retry_base_s is None else options.retry_base_s
+        return lifecycle.settle(job, outcome, now=now, retry_base_s=base_s, retry_max_s=options.retry_max_s)
 
     def _note_settled(self, end: Ended, change: Change, written: Written) -> None:
         status, outcome = change.fields["status"], end.outcome

@@ -21,6 +21,7 @@ from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.store.port import Store
+from jobyard.engine.tasks.catalog import Catalog
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.hub import Envelope, Network
 from jobyard.engine.wire.message import Message
@@ -73,7 +74,7 @@ class Worker:
         self._host_lease = host_lease
         self._templates = templates
         self._executors = ExecutorPool(settings=settings, world=world, log=log, templates=templates)
-        self._ledger = Ledger(settings=settings, world=world, store=store, log=log)
+        self._ledger = Ledger(settings=settings, world=world, store=store, log=log, catalog=Catalog(run_dir))
         self._arrivals = Arrivals(owner=owner, store=store, log=log)
         self._gone_watchers: list[str] = []
         self._looks_for_ghosts = False

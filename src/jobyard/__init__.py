@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     __version__: str
     from jobyard.engine.client.async_client import AsyncClient
     from jobyard.engine.client.default import use_client
+    from jobyard.engine.client.handles import AsyncJobHandle, JobHandle
     from jobyard.engine.client.sync_client import Client
     from jobyard.engine.client.values import Execution, Health, Job, NewJob
     from jobyard.engine.errors import (
@@ -32,15 +33,16 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "AsyncClient", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job", "JobCancelled",
-    "JobFailed", "JobReleased", "JobTimeout", "JobyardError", "NewJob", "NotFinished", "NotFound", "Rejected", "Retry", "TooLarge",
-    "Unauthorized", "Unavailable", "Unreachable", "Unrecoverable", "around_job", "current_job", "on_child_start",
-    "on_child_stop", "task", "use_client",
+    "AsyncClient", "AsyncJobHandle", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job",
+    "JobCancelled", "JobFailed", "JobHandle", "JobReleased", "JobTimeout", "JobyardError", "NewJob", "NotFinished", "NotFound",
+    "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable", "Unreachable", "Unrecoverable", "around_job", "current_job",
+    "on_child_start", "on_child_stop", "task", "use_client",
 ]  # fmt: skip
 
 _PLACES = {
-    "AsyncClient": "client.async_client", "Client": "client.sync_client", "Execution": "client.values", "Health": "client.values",
-    "Job": "client.values", "NewJob": "client.values", "use_client": "client.default",
+    "AsyncClient": "client.async_client", "AsyncJobHandle": "client.handles", "Client": "client.sync_client",
+    "Execution": "client.values", "Health": "client.values", "Job": "client.values", "JobHandle": "client.handles",
+    "NewJob": "client.values", "use_client": "client.default",
 }  # fmt: skip
 _NEEDED_BY_THE_CLIENT = ("anyio", "httpx")
 

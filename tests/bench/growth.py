@@ -17,8 +17,7 @@ from pathlib import Path
 
 from jobyard.engine.databases.open import DATABASE_FILE
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status
-from jobyard.engine.store.port import JobFilter
+from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Status
 from jobyard.engine.store.sqlite.store import SqliteStore
 from tests.bench.prefilled_database import some_job
 from tests.support.claims import AllAt

@@ -12,6 +12,7 @@ from jobyard.engine.jobs.job import CancelledBecause, Dependency, Job, JobFilter
 from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, Store
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
+from tests.support.claims import claim
 from tests.support.world import START
 
 
@@ -144,7 +145,7 @@ EVERYTHING = {
     "unique_key": "echo/k", "held_key": "echo/k", "held_until": START, "limit": ("stripe", "customer/7"), "run_if": "ended",
     "unique": Unique(until="begun", for_s=1.5, on_conflict="replace", at_latest_s=2.5), "ref": "r", "group": "g",
     "after": (Dependency(job_id="ab" * 12, ref="a"), Dependency(group="g")), "schedule": "nightly", "fire_at": START,
-    "lane": "schedule:nightly", "slot": "schedule:nightly", "expires_s": 60.0, "expires_at": START,
+    "lane": "schedule:nightly", "slot": "schedule:nightly", "expires_s": 60.0, "expires_at": START, "lapses_at": START,
     "cancelled_because": CancelledBecause(reason="limit_full", limit="stripe"), "traceparent": "00-a-b-01", "tracestate": "x=y",
     "tags": ("a", "b"),
 }  # fmt: skip
@@ -177,8 +178,8 @@ def test_a_blocked_job_is_counted_and_not_claimed(store: Store) -> None:
     store.insert([[job]])
 
     assert (store.counts()[Status.BLOCKED], store.counts()[Status.PENDING]) == (1, 0)
-    assert not store.claim_due(owner="box:b:watcher-9001:1", now=START, limits=[1] * 10).tickets
-    assert store.next_due(limits=[1] * 10) is None and store.ended([job.job_id]) == []
+    assert claim(store) == []
+    assert store.next_due() is None and store.ended([job.job_id]) == []
 
 
 def test_unknown_ids_are_answered_in_their_places(store: Store) -> None:

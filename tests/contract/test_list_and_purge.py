@@ -63,13 +63,23 @@ def test_filters_narrow_the_list(store: Store, wanted: JobFilter, count: int) ->
     assert len(ids(store, wanted)) == count
 
 
-def test_a_page_ends_early_when_its_jobs_are_large(store: Store) -> None:
-    store.insert([[a_job(payload=b'"' + b"x" * 1000 + b'"') for _ in range(10)]])
+@pytest.mark.parametrize("large", [{"payload": b'"' + b"x" * 1000 + b'"'}, {"result": b"1" * 1000}, {"error": "é" * 500}])
+def test_a_page_ends_before_the_job_that_would_make_it_too_large(store: Store, large: dict[str, object]) -> None:
+    store.insert([[a_job(**large) for _ in range(10)]])
 
     page = store.list_jobs(ALL, limit=10, max_bytes=2500)
 
-    assert len(page.jobs) == 3
-    assert len(ids(store, cursor=page.cursor)) == 7
+    assert len(page.jobs) == 2
+    assert len(ids(store, cursor=page.cursor)) == 8
+
+
+def test_a_page_has_one_job_however_large_it_is(store: Store) -> None:
+    store.insert([[a_job(payload=b'"' + b"x" * 1000 + b'"') for _ in range(2)]])
+
+    page = store.list_jobs(ALL, limit=10, max_bytes=10)
+
+    assert len(page.jobs) == 1
+    assert len(store.list_jobs(ALL, limit=10, max_bytes=10, cursor=page.cursor).jobs) == 1
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "-1", "1e3", "9" * 30, "１"])

@@ -48,6 +48,38 @@ def test_text_is_found_in_a_payload_whatever_it_holds(store: Store, text: str, p
     assert store.count_jobs(JobFilter(text=text)).count == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "payload"),
+    [
+        ("00e4", b'"\\u00e4"'), ("u00e4", b'"\\u00e4"'), ("\\u00e4", b'"\\u00e4"'), ("nx", b'"\\nx"'),
+        ("\\n", b'"\\n"'), ("\\/", b'"\\/"'),
+        ("\u00e4", b'"\\\\u00e4"'), ("\\\\", b'"\\\\"'), ('\\"', b'"\\""'), ("d83d", b'"\\ud83d\\ude00"'),
+    ],
+)  # fmt: skip
+def test_text_is_not_found_in_the_escapes_of_an_encoder(store: Store, text: str, payload: bytes) -> None:
+    store.insert([[a_job(payload=payload), a_job(payload=b"[1]")]])
+
+    assert payloads(store, JobFilter(text=text)) == []
+    assert store.count_jobs(JobFilter(text=text)).count == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "payload"),
+    [
+        ("\u00e4", b'"\\u00E4"'), ("\u00c4", b'"\\u00e4"'), ("\U0001f600", b'"\\ud83d\\ude00"'),
+        ("<b>", b'"\\u003cb\\u003E"'), ("a/b", b'"a\\/b"'),
+        ("abc", b'"\\u0061b\\u0043"'), ("x\u00e4x", '"x\\\\\u00e4x\u00e4x"'.encode()),
+        ("\\u00e4", b'"\\\\u00e4"'), ("\\", b'"\\\\"'),
+        ('{"a": ["b"', b'{"a": ["b", 1]}'),
+    ],
+)  # fmt: skip
+def test_text_is_found_however_an_encoder_escaped_it(store: Store, text: str, payload: bytes) -> None:
+    store.insert([[a_job(payload=payload), a_job(payload=b"[1]")]])
+
+    assert payloads(store, JobFilter(text=text)) == [payload]
+    assert store.count_jobs(JobFilter(text=text)).count == 1
+
+
 @pytest.mark.parametrize("text", ["%", "_", ".", ".*", "^", "$", "(?i)", "\\d", '{"$ne": null}', "a|b"])
 def test_text_is_never_a_pattern(store: Store, text: str) -> None:
     store.insert([[a_job(payload=b'"abc 123"')]])

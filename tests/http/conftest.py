@@ -48,9 +48,11 @@ from tests.support.control import FakeControl, a_row
 from tests.support.network import FakeNetwork, FakePeer
 
 NAMES = ("queue-6000", "scheduler-8081", "watcher-9001", "supervisor")
+PARAMETERS = {"type": "object", "properties": {}}
 UNIQUE = Asked(key="{doc}", until="begun", on_conflict="replace")
 TASKS = {
-    "echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=60), "index": TaskOptions(unique=UNIQUE._asdict()),
+    "echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=60, parameters=PARAMETERS),
+    "index": TaskOptions(unique=UNIQUE._asdict()),
 }  # fmt: skip
 
 

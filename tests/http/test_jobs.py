@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from urllib.parse import urljoin
 
 import pytest
@@ -249,7 +250,7 @@ def test_a_waiting_job_is_cancelled_once_and_can_be_retried(client: FlaskClient)
 
 def test_the_attempts_are_shown_oldest_first(backend: Backend, client: FlaskClient) -> None:
     job_id = submit(client)
-    begun_at = backend.world.now().replace(microsecond=0)
+    begun_at = backend.world.now().replace(microsecond=0) + timedelta(seconds=1)
     (job,) = claim(backend.store, now=begun_at)
     ended = lifecycle.settle(job, Outcome(status=ExecutionStatus.FAILED, error="no"), now=begun_at, retry_base_s=10)
     backend.store.apply([ended])
@@ -307,8 +308,10 @@ def test_an_invalid_filter_is_refused_with_its_name(client: FlaskClient, path: s
 
 def test_tasks_are_listed_with_the_defaults_of_their_jobs(client: FlaskClient) -> None:
     assert client.get("/api/tasks").json == [
-        {"task": "echo", "max_retries": 5, "timeout_s": 3600.0}, {"task": "resize", "max_retries": 3, "timeout_s": 60.0},
-    ]  # fmt: skip
+        {"task": "echo", "max_retries": 5, "timeout_s": 3600.0, "parameters": None},
+        {"task": "index", "max_retries": 5, "timeout_s": 3600.0, "parameters": None},
+        {"task": "resize", "max_retries": 3, "timeout_s": 60.0, "parameters": {"type": "object", "properties": {}}},
+    ]
     assert client.get("/api/tasks?x=1").status_code == 400
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
 from jobyard.api.http.app import create_app
+from jobyard.api.http.operations import operation_of
 from jobyard.api.http.routes import KINDS, ROUTES, routes_of
 from jobyard.engine.errors import StoreUnavailable
 from tests.http.conftest import NAMES, Backend
@@ -320,6 +322,43 @@ def test_the_document_describes_every_route_and_no_other(client: FlaskClient) ->
     assert document["openapi"] == "3.1.0"
     assert described == {(method, path.replace("<", "{").replace(">", "}")) for method, path in routes_of("gateway")}
     assert all(ref in document["components"]["schemas"] for ref in (route.answer for route in ROUTES if "gateway" in route.kinds))
+
+
+def test_every_operation_has_what_generators_and_people_need(client: FlaskClient) -> None:
+    document = json.loads(client.get("/openapi.json").data)
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    tags = {tag["name"]: tag["description"] for tag in document["tags"]}
+
+    ids = [operation["operationId"] for operation in operations]
+    assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[a-z][A-Za-z]+", name) for name in ids)
+    assert {"submitJob", "submitJobs", "listJobs", "getJob", "cancelJob", "retryJob", "listTasks"} <= set(ids)
+    assert {tag for operation in operations for tag in operation["tags"]} <= set(tags)
+    assert all(operation["summary"] and operation["responses"] for operation in operations)
+    assert [server["url"] for server in document["servers"]] == [".", "http://127.0.0.1:8080"]
+
+
+def test_the_examples_of_the_document_are_accepted(client: FlaskClient) -> None:
+    schemas = json.loads(client.get("/openapi.json").data)["components"]["schemas"]
+    for path, name in (("/api/jobs", "NewJob"), ("/api/jobs/batch", "NewBatch"), ("/api/jobs/cancel", "Selection")):
+        for example in schemas[name]["examples"]:
+            assert client.post(path, json=example).status_code in (200, 201)
+
+
+def test_the_tasks_of_the_document_are_those_of_the_service(client: FlaskClient) -> None:
+    schemas = json.loads(client.get("/openapi.json").data)["components"]["schemas"]
+
+    assert schemas["NewJob"]["properties"]["task"]["enum"] == ["echo", "index", "resize"]
+
+
+def test_a_route_without_a_row_gets_its_id_from_its_path() -> None:
+    routes = {
+        ("GET", "/api/hooks"): "listHooks", ("GET", "/api/hooks/<name>"): "getHook", ("PUT", "/api/hooks/<name>"): "putHook",
+        ("DELETE", "/api/hooks/<name>"): "deleteHook", ("POST", "/api/hooks/<name>/test"): "testHook",
+        ("GET", "/api/schedules/<name>/fires"): "getScheduleFires", ("POST", "/api/leases"): "createLease",
+        ("POST", "/api/leases/settle"): "settleLeases",
+    }  # fmt: skip
+
+    assert {route: operation_of(*route).id for route in routes} == routes
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import Job
 from tests.http.conftest import Backend
+from tests.support.claims import claim
 
 PAYLOAD_KEY = "echo/sha256:43258cff783fe7036d8a43033f830adfc60ec037382473548ac742b888292777"
 """Of the payload {"a":1,"b":2}."""
@@ -206,9 +206,8 @@ def test_a_retry_of_a_job_whose_key_another_holds_is_refused(client: FlaskClient
 
 def test_a_begun_job_gives_its_key_up_where_that_was_asked(client: FlaskClient, backend: Backend) -> None:
     _, first = post(client, unique={"key": "k", "until": "begun"})
-    backend.store.claim_due(owner="box:b00t:watcher-9001:1", now=backend.world.now(), limits=[9] * 10)
-    queued = stored(backend, first["job_id"])
+    before = post(client, unique="k")[0]
+    (begun,) = claim(backend.store, now=backend.world.now())
 
-    assert post(client, unique="k")[0] == 200
-    backend.store.apply([lifecycle.begin(queued, owner="box:b00t:worker-7001:1", now=backend.world.now(), lease_s=30)])
+    assert (begun.job_id, before) == (first["job_id"], 200)
     assert post(client, unique="k")[0] == 201

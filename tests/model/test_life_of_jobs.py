@@ -1,4 +1,5 @@
-"""A random life of many jobs against the real lifecycle, backlog, recovery and store; the invariants are checked after every step.
+"""A random life of many jobs against the real lifecycle, places, arrivals, recovery and store; the invariants are checked after
+every step.
 
 The machine plays client, watchers, queue, workers and the reaper; whatever it does, legal or late, the store must refuse what is
 not its turn. In the end everything is let go and every job must reach an end.
@@ -7,7 +8,6 @@ not its turn. In the end everything is let go and every job must reach an end.
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
@@ -21,20 +21,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from jobyard.engine.config import read_settings
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status, Ticket
+from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status
 from jobyard.engine.logs import Log
-from jobyard.engine.queue.backlog import Backlog
-from jobyard.engine.store.hand_back import hand_back
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
+from jobyard.engine.watcher.places import Places
 from jobyard.engine.watcher.recovery import Recovery
+from jobyard.engine.wire.capacity import SLOT_UNITS, Offer
+from jobyard.engine.worker.arrivals import Arrivals
 from jobyard.engine.world import later_id
-from tests.support.builders import a_job
+from tests.support.builders import a_job, a_log
 from tests.support.world import FakeWorld
 
 BASE_S = 10.0
 MAX_LOST = 3
 LEASE_S = 30.0
+WORKERS = ("worker-7001", "worker-7002")
 OUTCOMES = {
     "success": Outcome(status=ExecutionStatus.SUCCESS, result=b"1"),
     "failure": Outcome(status=ExecutionStatus.FAILED, error="no"),
@@ -52,7 +54,6 @@ class Run:
 
     worker: str
     job: Job
-    ticket: Ticket
 
 
 class Dead:
@@ -79,7 +80,8 @@ class LifeOfJobs(RuleBasedStateMachine):
             settings=read_settings({"MAX_LOST": str(MAX_LOST)}), world=self.world, store=self.store,
             log=Log(self.world, level="error"), deaths=self.dead,
         )  # fmt: skip
-        self.backlog = Backlog(capacity=20)
+        self.on_their_way: list[Job] = []
+        """Begun in a worker's name; the worker does not have them yet."""
         self.generation = {"worker-7001": 1, "worker-7002": 1, "watcher-9001": 1, "watcher-9002": 1}
         self.runs: list[Run] = []
         self.late: list[Run] = []
@@ -106,23 +108,46 @@ class LifeOfJobs(RuleBasedStateMachine):
         self.store.insert([[job]])
         self.job_ids.append(job.job_id)
 
-    @rule(watcher=st.sampled_from(["watcher-9001", "watcher-9002"]), is_pushed=st.booleans())
-    def claim(self, watcher: str, is_pushed: bool) -> None:
-        limits = [min(3, self.backlog.room(priority)) for priority in range(10)]
-        tickets = self.store.claim_due(owner=self.owner(watcher), now=self.world.now(), limits=limits).tickets
-        assert all(ticket.scheduled_at <= self.world.now() for ticket in tickets)
-        assert [ticket.priority for ticket in tickets] == sorted((ticket.priority for ticket in tickets), reverse=True)
-        if is_pushed:
-            for ticket in tickets:
-                assert self.backlog.push(ticket)
-        else:
-            hand_back(self.store, tickets, now=self.world.now(), max_lost=MAX_LOST)
+    @rule(
+        watcher=st.sampled_from(["watcher-9001", "watcher-9002"]),
+        slots=st.dictionaries(st.sampled_from(WORKERS), st.integers(0, 3)),
+        short=st.booleans(),
+    )  # fmt: skip
+    def claim(self, watcher: str, slots: dict[str, int], short: bool) -> None:
+        """For the workers' free slots; a short job takes half of one."""
+        places = Places(last_chance=MAX_LOST - 1, holds_lost=lambda worker, n: self.store.holds_lost(worker, at_least=n))
+        units = {self.owner(name): count * SLOT_UNITS for name, count in slots.items()}
+        places.grant([Offer(owner=owner, free=free) for owner, free in units.items()], {"echo": SLOT_UNITS // 2} if short else {})
+        before = {job.job_id: job for job in self.jobs()}
 
-    @rule(worker=st.sampled_from(["worker-7001", "worker-7002"]), count=st.integers(1, 3), is_begun=st.booleans())
-    def take(self, worker: str, count: int, is_begun: bool) -> None:
-        taken = self.backlog.pop(count, holder=self.owner(worker), worker=worker, expires_at=self.world.monotonic() + LEASE_S)
-        for ticket in taken if is_begun else []:
-            self.start(self.owner(worker), ticket)
+        allocation = places.allocation()
+        begun = self.store.claim_due(owner=self.owner(watcher), now=self.world.now(), lease_s=LEASE_S, allocation=allocation).jobs
+
+        assert [job.priority for job in begun] == sorted((job.priority for job in begun), reverse=True)
+        for job in begun:
+            self.check_begin(before[job.job_id], job, self.owner(watcher))
+        assert all(units[worker] >= places.use(worker, jobs) for worker, jobs in by_worker(begun).items())
+        self.check_last_chances()
+        self.on_their_way += begun
+        if not begun and any(units.values()) and not allocation.has_skipped:
+            assert not self.store.due(now=self.world.now(), limit=1)
+
+    @precondition(lambda self: self.on_their_way)
+    @rule(data=st.data(), count=st.integers(1, 3), is_again=st.booleans())
+    def arrive(self, data: st.DataObject, count: int, is_again: bool) -> None:
+        """Some of what is on its way, in any order; what is pushed again is asked about first."""
+        for _ in range(min(count, len(self.on_their_way))):
+            job = data.draw(st.sampled_from(self.on_their_way))
+            self.on_their_way.remove(job)
+            self.receive(job, is_again=is_again)
+
+    @precondition(lambda self: self.on_their_way)
+    @rule(data=st.data())
+    def never_arrive(self, data: st.DataObject) -> None:
+        """Its push is lost; its worker finds it in the store."""
+        self.on_their_way.remove(data.draw(st.sampled_from(self.on_their_way)))
+        for name in WORKERS:
+            self.look_for_ghosts(self.owner(name))
 
     @precondition(lambda self: self.runs)
     @rule(data=st.data(), how=st.sampled_from(sorted(OUTCOMES)))
@@ -130,7 +155,13 @@ class LifeOfJobs(RuleBasedStateMachine):
         run = data.draw(st.sampled_from(self.runs))
         self.runs.remove(run)
         self.settle(run, OUTCOMES[how])
-        self.backlog.ack([(run.ticket.job_id, run.ticket.epoch)], holder=run.worker)
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data())
+    def find_no_slot(self, data: st.DataObject) -> None:
+        run = data.draw(st.sampled_from(self.runs))
+        self.runs.remove(run)
+        self.give_back(run.job)
 
     @precondition(lambda self: self.late)
     @rule(data=st.data(), how=st.sampled_from(sorted(OUTCOMES)))
@@ -139,33 +170,27 @@ class LifeOfJobs(RuleBasedStateMachine):
         before = self.store.find([run.job.job_id])
         change = lifecycle.settle(run.job, OUTCOMES[how], now=self.world.now(), retry_base_s=BASE_S)
 
-        assert self.store.apply([change]) == [False]
+        assert self.store.apply([change, lifecycle.return_unstarted(run.job, now=self.world.now())]) == [False, False]
 
         assert self.store.find([run.job.job_id]) == before
 
     @rule(seconds=st.sampled_from([1, 15, 40, 200]))
     def wait(self, seconds: int) -> None:
         self.world.advance(seconds)
-        self.backlog.expire(self.world.monotonic())
-
-    @rule()
-    def restart_the_queue(self) -> None:
-        self.backlog = Backlog(capacity=20)
-        for owner in self.store.holders():
-            for ticket in self.store.queued_by(owner, limit=1000):
-                self.backlog.push(ticket)
 
     @rule(name=st.sampled_from(["worker-7001", "worker-7002", "watcher-9001", "watcher-9002"]))
     def kill(self, name: str) -> None:
         owner = self.owner(name)
         self.dead.owners.add(owner)
         self.generation[name] += 1
-        self.backlog.release_all(owner)
         self.late += [run for run in self.runs if run.worker == owner]
+        self.late += [Run(owner, job) for job in self.on_their_way if job.locked_by == owner]
         self.runs = [run for run in self.runs if run.worker != owner]
+        self.on_their_way = [job for job in self.on_their_way if owner not in (job.locked_by, job.claimed_by)]
         self.recovery.recover()
         assert owner not in self.store.holders()
-        self.reload()
+        for name in WORKERS:
+            self.look_for_ghosts(self.owner(name), claimed_by=owner)
 
     @precondition(lambda self: self.job_ids)
     @rule(data=st.data())
@@ -173,7 +198,6 @@ class LifeOfJobs(RuleBasedStateMachine):
         job = self.any_job(data)
         if not lifecycle.is_terminal(job):
             assert self.store.apply([lifecycle.cancel(job, now=self.world.now())]) == [True]
-            self.backlog.discard(job.job_id, before_epoch=job.epoch + 1)
 
     @precondition(lambda self: self.job_ids)
     @rule(data=st.data())
@@ -206,7 +230,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     def every_attempt_has_its_record_and_one_holder(self) -> None:
         if not hasattr(self, "store"):
             return
-        running = {(run.job.job_id, run.job.attempt) for run in self.runs}
+        running = {(job.job_id, job.attempt) for job in [*self.on_their_way, *(run.job for run in self.runs)]}
         for job in self.jobs():
             executions = self.store.executions(job.job_id)
             assert [execution.attempt for execution in executions] == list(range(1, job.attempt + 1))
@@ -218,8 +242,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     # ---- how it is done
 
     def owner(self, name: str) -> str:
-        """The backlog knows holders by identity, as it knows connections."""
-        return sys.intern(f"box:b00t:{name}:{self.generation[name]}")
+        return f"box:b00t:{name}:{self.generation[name]}"
 
     def jobs(self) -> list[Job]:
         return [job for job in self.store.find(self.job_ids) if job is not None]
@@ -229,19 +252,49 @@ class LifeOfJobs(RuleBasedStateMachine):
         assert job is not None
         return job
 
-    def start(self, owner: str, ticket: Ticket) -> None:
-        job = self.store.find([ticket.job_id])[0]
-        assert job is not None
-        if job.epoch != ticket.epoch or not lifecycle.may(job, lifecycle.Verb.BEGIN):
-            self.backlog.ack([(ticket.job_id, ticket.epoch)], holder=owner)
-            return
-        change = lifecycle.begin(job, owner=owner, now=self.world.now(), lease_s=LEASE_S)
-        assert self.store.apply([change, change]) == [True, False]
-        begun = change.after(job)
-        assert (begun.job_id, begun.attempt) not in self.begun
-        assert job.scheduled_at <= self.world.now()
-        self.begun.add((begun.job_id, begun.attempt))
-        self.runs.append(Run(owner, begun, ticket))
+    def check_begin(self, before: Job, job: Job, watcher: str) -> None:
+        """T2 to T4 of one job."""
+        now = self.world.now()
+        assert job.scheduled_at <= now and before.status is Status.PENDING
+        assert (job.epoch, job.attempt, job.claimed_by) == (before.epoch + 2, before.attempt + 1, watcher)
+        assert job.claimed_at == job.queued_at == job.last_run_at == now
+        assert (job.job_id, job.epoch) not in self.begun
+        self.begun.add((job.job_id, job.epoch))
+
+    def check_last_chances(self) -> None:
+        """Of the jobs that one more loss would fail, a worker has no two, unless it got one of them before that was known."""
+        risky = [job for job in self.jobs() if job.status is Status.RUNNING and job.lost_count >= MAX_LOST - 1]
+        assert len({job.locked_by for job in risky}) == len(risky)
+
+    def arrivals(self, worker: str) -> Arrivals:
+        return Arrivals(owner=worker, store=self.store, log=a_log())
+
+    def receive(self, job: Job, *, is_again: bool) -> None:
+        worker = job.locked_by or ""
+        arrivals = self.arrivals(worker)
+        accepted = arrivals.accept([job], known=self.known(worker), is_again=is_again) or arrivals.resolve(known=set())
+        self.runs += [Run(worker, one) for one in accepted]
+        assert len(accepted) == 1
+
+    def known(self, worker: str) -> set[tuple[str, int]]:
+        return {(run.job.job_id, run.job.epoch) for run in self.runs if run.worker == worker}
+
+    def look_for_ghosts(self, worker: str, claimed_by: str | None = None) -> None:
+        """What is on its way from those that live arrives before the worker looks."""
+        under_way = {(job.job_id, job.epoch) for job in self.on_their_way}
+        for ghost in self.arrivals(worker).ghosts(known=self.known(worker) | under_way, claimed_by=claimed_by):
+            self.give_back(ghost)
+
+    def give_back(self, job: Job) -> None:
+        """The attempt never started."""
+        change = lifecycle.return_unstarted(job, now=self.world.now())
+        if self.store.apply([change]) == [False]:
+            now = self.store.find([job.job_id])[0]
+            assert now is not None and now.cancel_requested_at is not None and now.epoch == job.epoch
+            assert self.store.apply([lifecycle.return_unstarted(now, now=self.world.now())]) == [True]
+        returned = self.store.find([job.job_id])[0]
+        assert returned is not None and returned.attempt == job.attempt - 1
+        assert (returned.retry_count, returned.lost_count) == (job.retry_count, job.lost_count)
 
     def settle(self, run: Run, outcome: Outcome) -> None:
         now = self.world.now()
@@ -260,25 +313,26 @@ class LifeOfJobs(RuleBasedStateMachine):
         wait_s = outcome.retry_delay_s if outcome.retry_delay_s is not None else (job.retry_count + 1) ** 2 * BASE_S
         assert change.fields["scheduled_at"] == now + timedelta(seconds=wait_s)
 
-    def reload(self) -> None:
-        for owner in self.store.holders():
-            for ticket in self.store.queued_by(owner, limit=1000):
-                self.backlog.push(ticket)
-
     def let_everything_end(self) -> None:
         """With nobody dying any more, every job must reach an end in a bounded number of turns."""
         for _ in range(200):
             if all(lifecycle.is_terminal(job) for job in self.jobs()):
                 return
-            self.wait(200)
-            self.reload()
-            self.claim("watcher-9001", is_pushed=True)
-            self.take("worker-7001", 3, is_begun=True)
+            self.world.advance(200)
+            self.claim("watcher-9001", {"worker-7001": 3}, short=False)
+            for job in self.on_their_way:
+                self.receive(job, is_again=False)
             for run in self.runs:
                 self.settle(run, OUTCOMES["success"])
-                self.backlog.ack([(run.ticket.job_id, run.ticket.epoch)], holder=run.worker)
-            self.runs = []
+            self.on_their_way, self.runs = [], []
         raise AssertionError(f"these never ended: {[shown(job) for job in self.jobs() if not lifecycle.is_terminal(job)]}")
+
+
+def by_worker(jobs: Iterable[Job]) -> dict[str, list[Job]]:
+    sorted_out: dict[str, list[Job]] = {}
+    for job in jobs:
+        sorted_out.setdefault(job.locked_by or "", []).append(job)
+    return sorted_out
 
 
 def shown(job: Job) -> str:

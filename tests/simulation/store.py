@@ -13,7 +13,7 @@ from typing import TypeVar
 from jobyard.engine.errors import StoreBroken, StoreUnavailable
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import Change
-from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES
+from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
 from jobyard.engine.store.port import (
     ANYTHING,
     Allocation,
@@ -181,7 +181,7 @@ class ProcessStore:
         return self._call("version", self._shared.version)
 
     def list_jobs(
-        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = PAGE_BYTES, whole: bool = True,
         look: int = LOOK,
     ) -> Page:  # fmt: skip
         def read() -> Page:
@@ -207,6 +207,12 @@ class ProcessStore:
     def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Due:
         return self._call("count_due", lambda: self._shared.count_due(now=now, served=served, look=look))
 
+    def expired(self, *, now: datetime, limit: int) -> list[Job]:
+        return self._call("expired", lambda: self._shared.expired(now=now, limit=limit))
+
+    def next_expiry(self) -> datetime | None:
+        return self._call("next_expiry", self._shared.next_expiry)
+
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         return self._call("held_by", lambda: self._shared.held_by(owner, limit=limit, after=after))
 
@@ -222,8 +228,8 @@ class ProcessStore:
     def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
         return self._call("outputs", lambda: self._shared.outputs(job_id, max_bytes=max_bytes))
 
-    def hosts(self) -> list[HostHeartbeat]:
-        return self._call("hosts", self._shared.hosts)
+    def hosts(self, *, confirmed: bool = False) -> list[HostHeartbeat]:
+        return self._call("hosts", lambda: self._shared.hosts(confirmed=confirmed))
 
     def ping(self) -> str:
         return self._call("ping", self._shared.ping)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPException
 
 from tests.support.system import Jobyard
+from tests.support.waiting import LIMIT_S
 
 TRY_AGAIN_S = 0.02
-END_S = 60.0
 
 
 class Load:
@@ -59,6 +59,6 @@ def meanwhile(act: Callable[[], object], *, every_s: float) -> Iterator[None]:
         yield
     finally:
         is_over.set()
-        thread.join(END_S)
+        thread.join(LIMIT_S)
     if faults:
         raise faults[0]

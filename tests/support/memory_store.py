@@ -23,9 +23,11 @@ from jobyard.engine.store.bounds import (
     EXECUTIONS_BYTES,
     LOOK,
     OUTPUTS_BYTES,
+    PAGE_BYTES,
     UNBOUNDED,
     latest_outputs,
     latest_within,
+    shown_bytes,
 )
 from jobyard.engine.store.port import (
     ANYTHING,
@@ -83,7 +85,7 @@ class MemoryStore:
         return self.commits
 
     def list_jobs(
-        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = PAGE_BYTES, whole: bool = True,
         look: int = LOOK,
     ) -> Page:  # fmt: skip
         self._reach()
@@ -95,12 +97,13 @@ class MemoryStore:
         page: list[Job] = []
         size = 0
         for looked, job in enumerate(rest):
-            is_full = len(page) == limit or size > max_bytes
+            shown = job if whole else without_payload(job)
+            is_full = len(page) == limit or (bool(page) and size + shown_bytes(shown) > max_bytes)
             if looked == look or (is_full and is_wanted(job, wanted)):
                 return Page(jobs=page, cursor=rest[looked - 1].job_id)
             if is_wanted(job, wanted):
-                page.append(job if whole else without_payload(job))
-                size += len(page[-1].payload) + len(page[-1].result or b"")
+                page.append(shown)
+                size += shown_bytes(shown)
         return Page(jobs=page, cursor=None)
 
     def count_jobs(self, wanted: JobFilter, *, look: int = COUNT_LOOK) -> Count:
@@ -162,13 +165,22 @@ class MemoryStore:
         return self._jobs[job.job_id]
 
     def _due(self, now: datetime, served: Served) -> list[Job]:
-        due = [job for job in self._pending(served) if job.scheduled_at <= now]
+        due = [job for job in self._pending(served) if job.scheduled_at <= now and not lifecycle.has_expired(job, now)]
         return sorted(due, key=lambda job: (-job.priority, job.scheduled_at))
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         self._reach()
         self.commits += 1
         return [self._apply_one(change) for change in changes]
+
+    def expired(self, *, now: datetime, limit: int) -> list[Job]:
+        self._reach()
+        expired = (job for job in self._jobs.values() if lifecycle.has_expired(job, now))
+        return [without_payload(job) for job in sorted(expired, key=lambda job: job.lapses_at or now)][:limit]
+
+    def next_expiry(self) -> datetime | None:
+        self._reach()
+        return min((job.lapses_at for job in self._jobs.values() if job.lapses_at is not None), default=None)
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         self._reach()
@@ -218,7 +230,7 @@ class MemoryStore:
         before = self._hosts.get(sign.boot)
         self._hosts[sign.boot] = msgspec.structs.replace(sign, renewal=before.renewal + 1 if before else 1)
 
-    def hosts(self) -> list[HostHeartbeat]:
+    def hosts(self, *, confirmed: bool = False) -> list[HostHeartbeat]:
         self._reach()
         return list(self._hosts.values())
 

@@ -25,8 +25,8 @@ from jobyard.engine.store.mongo.server import MongoServer
 from jobyard.engine.store.mongo.store import MongoStore
 from tests.support.waiting import wait_for
 
-START_S = 40.0
 STOP_S = 8.0
+"""Then it is killed; a test that wants it to end in order asks for that by itself."""
 
 
 class MongoProcess:
@@ -54,7 +54,7 @@ class MongoProcess:
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        wait_for(self._answers, within_s=START_S, told="a MongoDB server")
+        wait_for(self._answers, told="a MongoDB server")
         return self
 
     def stop(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Notes:
         notes = [Note(**json.loads(line)) for line in lines]
         return [note for note in notes if note.what == what and job_id in (None, note.job_id)]
 
-    def wait(self, job_id: str, *, what: str = "begin", count: int = 1, within_s: float = 30.0) -> Note:
+    def wait(self, job_id: str, *, what: str = "begin", count: int = 1, within_s: float = LIMIT_S) -> Note:
         """Wait for the `count`-th such note of this job."""
         wait_for(lambda: len(self.read(what, job_id)) >= count, within_s=within_s, told=f"{what!r} {count} of job {job_id}")
         return self.read(what, job_id)[count - 1]
@@ -61,6 +61,6 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def wait_gone(*pids: int, within_s: float = 5.0) -> None:
+def wait_gone(*pids: int, within_s: float = LIMIT_S) -> None:
     """Wait until none of these processes is alive."""
     wait_for(lambda: not any(map(is_alive, pids)), within_s=within_s, told=f"the end of {pids}, seen from {os.getpid()}")

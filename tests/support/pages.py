@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.waiting import LIMIT_S
+
 MARK = "--8<-- command"
 AN_ID = re.compile(r"\b[0-9a-f]{24}\b")
 NOBODYS_ID = "0" * 24
@@ -26,8 +28,8 @@ class Command:
 
 
 def files_of(page: str) -> dict[str, str]:
-    """The files that the page shows, by name."""
-    blocks = re.findall(r"```python\n(# (\w+\.py)\n.*?)```", page, re.DOTALL)
+    """The files that the page shows, by path."""
+    blocks = re.findall(r"```python\n(# ([\w/]+\.py)\n.*?)```", page, re.DOTALL)
     return {name: block for block, name in blocks}
 
 
@@ -48,7 +50,7 @@ def carry_out(commands: list[Command], *, folder: Path, environment: Mapping[str
     script = "\n".join(f"echo '{MARK}'\n{command.typed}" for command in commands)
     ended = subprocess.run(
         ["bash", "-c", script], cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, timeout=120,
+        stderr=subprocess.STDOUT, text=True, timeout=LIMIT_S,
     )  # fmt: skip
     return [part.splitlines()[1:] for part in ended.stdout.split(MARK)[1:]]
 

@@ -12,6 +12,8 @@ import selectors
 import socket
 import threading
 
+from tests.support.waiting import LIMIT_S
+
 CHUNK = 1 << 16
 LOOK_S = 0.02
 
@@ -47,7 +49,7 @@ class Proxy:
     def __exit__(self, *ignored: object) -> None:
         self._is_closed.set()
         self._flows.set()
-        self._thread.join(5)
+        self._thread.join(LIMIT_S)
         for sock in (self._listener, *self._other):
             sock.close()
         self._selector.close()

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from tests.support.system import Answer, Jobyard
-
-ANSWER_S = 40.0
+from tests.support.waiting import LIMIT_S
 
 
 @contextlib.contextmanager
@@ -24,7 +23,7 @@ def crowd(jobyard: Jobyard, request: bytes, *, size: int) -> Iterator[list[socke
 
 def a_client(jobyard: Jobyard, port: int = 8080) -> socket.socket:
     """A connection to a documented port."""
-    client = socket.create_connection(("127.0.0.1", jobyard.port(port)), timeout=ANSWER_S)
+    client = socket.create_connection(("127.0.0.1", jobyard.port(port)), timeout=LIMIT_S)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return client
 

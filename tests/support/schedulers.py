@@ -68,11 +68,13 @@ class FakeSchedulers:
         """Answers pings at once, other requests after this time."""
         self.answers: dict[str, Answer] = {}
         self.health = Health(self, schedulers=lambda: list(NAMES), world=self.world, log=a_log())  # type: ignore[arg-type]
+        self.is_client_gone = False
         self.in_time: list[tuple[float, Callable[[], object]]] = []
 
     def balancer(self, names: list[str] = NAMES) -> LoadBalancer:
         return LoadBalancer(
-            self, schedulers=lambda: names, health=self.health, world=self.world, pause=self.pass_time  # type: ignore[arg-type]
+            self, schedulers=lambda: names, health=self.health, world=self.world, pause=self.pass_time,  # type: ignore[arg-type]
+            is_client_gone=lambda: self.is_client_gone,
         )  # fmt: skip
 
     def begin(self, name: str, request: Message) -> FakeCall:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,9 @@ from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.logs import Log
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
-from jobyard.engine.tasks.registry import Registry, Task, TaskOptions
+from jobyard.engine.tasks.catalog import write_catalog
+from jobyard.engine.tasks.function import TaskFunction
+from jobyard.engine.tasks.registry import DEFINED, Registry, Task, TaskOptions
 from jobyard.engine.template.messages import Hello, Retire, encode
 from jobyard.engine.wire.capacity import SLOT_UNITS
 from jobyard.engine.wire.hub import Envelope, Hub, Stream
@@ -33,7 +35,7 @@ from tests.support.builders import a_host_lease, a_job
 from tests.support.claims import WATCHER, WORKER
 from tests.support.memory_store import MemoryStore
 from tests.support.templates import ForkedTemplate
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 QUEUE = "queue-6000"
 
@@ -43,7 +45,7 @@ class FailingStore(SqliteStore):
 
     is_down = False
 
-    def apply(self, changes: list[Change]) -> list[bool]:  # type: ignore[override]
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
         if self.is_down:
             raise StoreUnavailable("told to be down")
         return super().apply(changes)
@@ -71,7 +73,9 @@ class Shop:
         log_fd = os.open(self.log_path, os.O_WRONLY | os.O_CREAT)
         self.registry = Registry()
         for name, function in tasks.items():
-            self.registry.add(Task(name=name, function=function, options=TaskOptions()))
+            known = DEFINED.get(function.name) if isinstance(function, TaskFunction) else None
+            self.registry.add(known or Task(name=name, function=function, options=TaskOptions()))
+        write_catalog(run_dir, self.registry.described())
         self.folder = folder
         self.template = ForkedTemplate(folder, self.registry)
         log = Log(self.world, process="worker-7001", fd=log_fd)
@@ -142,7 +146,7 @@ class Shop:
         self.until(lambda: self.job(job_id).attempt > 0 and self.job(job_id).status is not Status.RUNNING)
         return self.job(job_id)
 
-    def until(self, holds: Callable[[], object], within_s: float = 15) -> None:
+    def until(self, holds: Callable[[], object], within_s: float = LIMIT_S) -> None:
         """Turn after turn."""
 
         def turned() -> object:

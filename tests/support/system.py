@@ -30,15 +30,13 @@ import psutil
 
 from jobyard.engine.config import read_settings
 from jobyard.engine.topology import all_components
-from tests.support.waiting import wait_for
+from tests.support.process_sweep import MARK
+from tests.support.waiting import LIMIT_S, wait_for
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TASK_MODULES = (CHECKOUT / "tests/system/task_modules", CHECKOUT / "tests/bench/task_modules")
 REMOVED = (".sock", ".hints", ".pid")
 READY = "Jobyard is ready"
-START_S = 40.0
-STOP_S = 45.0
-ASK_S = 20.0
 OFFSETS = [start + step for start in range(10_000, 22_001, 4_000) for step in range(0, 890, 10)]
 """No two offsets give any components the same port: the roles' first ports are 921 to 3,001 apart. All ports are below the range
 that Linux assigns to clients, where a free port could be taken before it is bound."""
@@ -97,7 +95,7 @@ class Jobyard:
 
     def wait_ready(self, start_of_output: int = 0) -> None:
         """Wait until it reports that it is ready."""
-        wait_for(lambda: READY in self.output()[start_of_output:] or self.has_ended(), within_s=START_S, told="the start")
+        wait_for(lambda: READY in self.output()[start_of_output:] or self.has_ended(), told="the start")
         if READY not in self.output()[start_of_output:]:
             raise AssertionError(f"it did not start:\n{self.output()}")
         self.look_at_processes()
@@ -106,19 +104,19 @@ class Jobyard:
         """Whether the process that was started has ended."""
         return self._started().poll() is not None
 
-    def stop(self, signal_number: int = signal.SIGTERM, *, within_s: float = STOP_S) -> int:
+    def stop(self, signal_number: int = signal.SIGTERM, *, within_s: float = LIMIT_S) -> int:
         """Stop it by a signal; its exit status."""
         self.look_at_processes()
         self._started().send_signal(signal_number)
         return self.wait_end(within_s=within_s)
 
-    def stop_again(self, signal_number: int = signal.SIGTERM, *, within_s: float = STOP_S) -> int:
+    def stop_again(self, signal_number: int = signal.SIGTERM, *, within_s: float = LIMIT_S) -> int:
         """Repeat a stop until it ends: a second one counts only some time after the first; its exit status."""
         self.look_at_processes()
         wait_for(lambda: self.has_ended() or self._started().send_signal(signal_number), within_s=within_s, told="a second stop")
         return self.wait_end()
 
-    def wait_end(self, *, within_s: float = STOP_S) -> int:
+    def wait_end(self, *, within_s: float = LIMIT_S) -> int:
         """Wait for its end; its exit status."""
         return self._started().wait(within_s)
 
@@ -174,7 +172,7 @@ class Jobyard:
         os.kill(pid, signal_number)
         return pid
 
-    def wait_replaced(self, name: str, pid: int, *, within_s: float = 20.0) -> int:
+    def wait_replaced(self, name: str, pid: int, *, within_s: float = LIMIT_S) -> int:
         """Wait until a new process has replaced this one and runs; its pid."""
         told = f"a successor of {name}"
         wait_for(
@@ -213,7 +211,7 @@ class Jobyard:
         run_dir = self.data_dir / "run"
         return processes + [path.name for path in run_dir.glob("*") if path.suffix in REMOVED]
 
-    def check_nothing_is_left(self, *, within_s: float = 2.0) -> None:
+    def check_nothing_is_left(self, *, within_s: float = LIMIT_S) -> None:
         """Fails if something is left."""
         wait_for(lambda: not self.look_at_processes(), within_s=within_s, told=f"the end of {self.remains()}")
         assert not self.remains()
@@ -226,7 +224,7 @@ class Jobyard:
             except psutil.Error:
                 continue
         if self.process is not None:
-            self.process.wait(10)
+            self.process.wait(LIMIT_S)
 
     # ---- HTTP
 
@@ -238,7 +236,7 @@ class Jobyard:
         self, method: str, path: str, body: object = None, *, port: int = 8080, headers: dict[str, str] | None = None
     ) -> Answer:  # fmt: skip
         """Send a request; `body` is sent as JSON unless it is bytes."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port(port), timeout=ASK_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port(port), timeout=LIMIT_S)
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         kind = {} if data is None else {"Content-Type": "application/json"}
         try:
@@ -266,7 +264,7 @@ class Jobyard:
         """The attempts at a job."""
         return self.get(f"/api/jobs/{job_id}/executions").json
 
-    def wait_for_job(self, job_id: str, *, status: str = "completed", within_s: float = 30.0) -> Any:
+    def wait_for_job(self, job_id: str, *, status: str = "completed", within_s: float = LIMIT_S) -> Any:
         """The job, once it has this status."""
         wait_for(lambda: self.job(job_id)["status"] == status, within_s=within_s, told=f"job {job_id} {status}")
         return self.job(job_id)
@@ -281,7 +279,7 @@ class Jobyard:
     def environment_for(folder: Path) -> dict[str, str]:
         """The environment of a command on the data folder in this folder; tasks are found in the tests' folders and in this one."""
         search = [*map(str, TASK_MODULES), str(folder), os.environ.get("PYTHONPATH", "")]
-        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", MARK) if name in os.environ}
         return inherited | {
             "PYTHONPATH": os.pathsep.join(filter(None, search)), "DATA_DIR": str(folder / "data"),
         }  # fmt: skip

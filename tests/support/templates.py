@@ -29,7 +29,7 @@ class ForkedTemplate:
         listener.listen()
         parent = os.getpid()
 
-        def live() -> int:
+        def run() -> int:
             die_with_parent(parent)
             close_descriptors(keep={far_line.fileno(), listener.fileno()})
             ignore_signals()
@@ -39,7 +39,7 @@ class ForkedTemplate:
                 world=self._world, registry=registry,
             ).run()  # fmt: skip
 
-        self.pid = self._world.fork(live)
+        self.pid = self._world.fork(run)
         far_line.close()
         listener.close()
 

@@ -1,4 +1,8 @@
-"""The only place where tests wait: polls a condition until it holds, or fails with a message."""
+"""The only place where tests wait: polls a condition until it holds, or fails with a message.
+
+No test judges how long something takes: that depends on the machine, and belongs to `bin/bench`. A limit only ends a test that
+hangs.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,11 @@ from jobyard.engine.wire.caller import NoAnswer
 T = TypeVar("T")
 
 LOOK_EVERY_S = 0.01
+LIMIT_S = 120.0
+"""At least ten times what any wait takes on a fast machine."""
 
 
-def wait_for(what: Callable[[], T], *, within_s: float = 30.0, told: str = "") -> T:
+def wait_for(what: Callable[[], T], *, within_s: float = LIMIT_S, told: str = "") -> T:
     """Poll until the result is true, and return it. Usual exceptions count as false. `told`: the condition's name on failure."""
     give_up_at = time.monotonic() + within_s
     while True:
@@ -29,7 +35,7 @@ def wait_for(what: Callable[[], T], *, within_s: float = 30.0, told: str = "") -
         time.sleep(LOOK_EVERY_S)
 
 
-def wait_steady(read: Callable[[], T], *, for_s: float = 1.0, within_s: float = 30.0, told: str = "") -> T:
+def wait_steady(read: Callable[[], T], *, for_s: float = 1.0, within_s: float = LIMIT_S, told: str = "") -> T:
     """Poll until the result has stayed the same for so long, and return it: for counters that are published a moment later."""
     seen = read()
     since = time.monotonic()

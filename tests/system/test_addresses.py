@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.system import Jobyard
+from tests.support.waiting import LIMIT_S
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -43,7 +44,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobyard]:
 
 def probe(jobyard: Jobyard, request: str) -> str:
     """The status line of the answer to these bytes."""
-    with socket.create_connection(("127.0.0.1", jobyard.port()), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", jobyard.port()), timeout=LIMIT_S) as connection:
         connection.sendall(request.encode())
         return connection.makefile().readline().strip()
 
@@ -91,7 +92,7 @@ def test_a_command_and_a_program_find_the_service_by_the_servers_own_names(
     command = [sys.executable, "-m", "jobyard", "submit", "echo", "--wait"]
     program = [sys.executable, "-c", "from jobyard import task; print(task('echo')(lambda payload: payload).submit('hi'))"]
     ended = [
-        subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False)
         for words in (command, program)
     ]
 

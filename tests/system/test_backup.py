@@ -8,13 +8,14 @@ from pathlib import Path
 
 from tests.support.notes import Notes
 from tests.support.system import Jobyard
+from tests.support.waiting import LIMIT_S
 
 SETTINGS = {"TASKS": "system_tasks", "SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 2}
 
 
 def back_up(folder: Path, target: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "jobyard", "backup", str(target)]
-    return subprocess.run(command, env=Jobyard.environment_for(folder), capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, env=Jobyard.environment_for(folder), capture_output=True, text=True, timeout=LIMIT_S)
 
 
 def test_a_start_on_a_backup_continues_from_there(tmp_path: Path, notes: Notes) -> None:

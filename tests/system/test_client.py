@@ -18,7 +18,7 @@ import pytest
 from jobyard import AsyncClient, Client
 from jobyard.engine.jobs.job import Status
 from tests.support.system import CHECKOUT, Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 JOBS = 4_000
 CHUNK = 50
@@ -57,12 +57,12 @@ def test_submit_many_stores_every_job_once_whichever_process_is_killed(tmp_path:
             jobs.allow(JOBS // 4)
             wait_for(lambda: jobs.taken > (part - 0.9) * JOBS // 4, told="some of this part sent")  # noqa: B023
             jobyard.wait_replaced(victim, jobyard.kill(victim))
-        submitting.join(60)
+        submitting.join(LIMIT_S)
 
         assert not submitting.is_alive() and len(job_ids) == len(set(job_ids)) == JOBS
         stored = {job.job_id: job.payload for job in client.iter_jobs(page=1000)}
         assert [stored[job_id] for job_id in job_ids] == list(range(JOBS)) and len(stored) == JOBS
-        wait_for(lambda: client.stats()["jobs"]["completed"] == JOBS, within_s=40, told="the end of all jobs")
+        wait_for(lambda: client.stats()["jobs"]["completed"] == JOBS, told="the end of all jobs")
 
 
 def test_one_client_serves_many_threads(jobyard: Jobyard) -> None:
@@ -76,7 +76,7 @@ def test_one_client_serves_many_threads(jobyard: Jobyard) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(LIMIT_S)
 
     assert sorted(map(int, map(str, results))) == list(range(20))
 

@@ -23,7 +23,7 @@ import pytest
 from jobyard.api.commands import exits
 from tests.support.notes import Notes
 from tests.support.system import Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 COMMAND = [sys.executable, "-m", "jobyard"]
 LINES, ROOM = 4_000, 1_500
@@ -44,7 +44,7 @@ def start(jobyard: Jobyard, *words: str) -> subprocess.Popen[bytes]:
 
 
 def run(jobyard: Jobyard, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *words], env=environment(jobyard), capture_output=True, text=True, timeout=60)
+    return subprocess.run([*COMMAND, *words], env=environment(jobyard), capture_output=True, text=True, timeout=LIMIT_S)
 
 
 def json_of(jobyard: Jobyard, *words: str) -> Any:
@@ -80,8 +80,8 @@ def test_following_the_logs_ends_with_the_job(small: Jobyard, notes: Notes, tmp_
     wait_for(lambda: is_connected(following, small), told="a request of its")
     until.touch()
 
-    assert following.wait(20) == exits.OK and small.job(held)["status"] == "completed"
-    assert following.communicate()[1] == b""
+    assert following.wait(LIMIT_S) == exits.OK and small.job(held)["status"] == "completed"
+    assert following.communicate(timeout=LIMIT_S)[1] == b""
 
 
 def test_the_doctor_finds_a_running_system_fine(small: Jobyard) -> None:
@@ -97,12 +97,12 @@ def test_a_closed_pipe_and_ctrl_c_are_quiet(small: Jobyard) -> None:
     for _ in range(3):
         small.submit("x" * 60_000, delay_s=TOMORROW_S, queue="long_lines")
     command = f"{shlex.join([*COMMAND, 'list', '--queue', 'long_lines', '--all', '--json'])} | head -c 1"
-    listing = subprocess.run(["sh", "-c", command], env=environment(small), capture_output=True, timeout=30)
+    listing = subprocess.run(["sh", "-c", command], env=environment(small), capture_output=True, timeout=LIMIT_S)
     waiting = start(small, "wait", small.submit(delay_s=TOMORROW_S))
     wait_for(lambda: is_connected(waiting, small), told="a request of its")
     waiting.send_signal(signal.SIGINT)
 
-    assert waiting.wait(20) == exits.INTERRUPTED and waiting.communicate() == (b"", b"")
+    assert waiting.wait(LIMIT_S) == exits.INTERRUPTED and waiting.communicate(timeout=LIMIT_S) == (b"", b"")
     assert (listing.stdout, listing.stderr) == (b"{", b"")
 
 
@@ -118,15 +118,15 @@ def test_a_file_is_submitted_once_although_command_and_service_are_killed_in_the
     path.write_text("".join(json.dumps({"payload": number, "delay_s": TOMORROW_S}) + "\n" for number in range(LINES)))
     with Jobyard(tmp_path, MAX_PENDING=ROOM, **SMALL) as jobyard:  # so that the submission stops in the middle
         killed = start(jobyard, "submit", "--file", str(path))
-        wait_for(lambda: stored(jobyard) >= ROOM, within_s=30, told="a part of the file")
+        wait_for(lambda: stored(jobyard) >= ROOM, told="a part of the file")
         killed.kill()
-        killed.communicate()
+        killed.communicate(timeout=LIMIT_S)
         before = stored(jobyard)
         submitting = start(jobyard, "submit", "--file", str(path))
         wait_for(lambda: is_connected(submitting, jobyard), told="its first request")
         jobyard.stop()
         jobyard.add_settings(MAX_PENDING=10 * LINES).start()
-        printed, complaints = submitting.communicate(timeout=60)
+        printed, complaints = submitting.communicate(timeout=LIMIT_S)
 
         assert killed.returncode == -signal.SIGKILL and ROOM <= before < LINES
         assert submitting.returncode == exits.OK, complaints
@@ -152,7 +152,7 @@ def at_a_terminal(jobyard: Jobyard, *words: str) -> Iterator[tuple[subprocess.Po
         yield process, person
     finally:
         process.kill()
-        process.wait()
+        process.wait(LIMIT_S)
         os.close(person)
 
 
@@ -172,5 +172,5 @@ def test_top_shows_the_system_and_restores_the_terminal(small: Jobyard, key: byt
         os.write(person, key)
         seen = read_until(person, "\x1b[?1049l", seen)
 
-        assert process.wait(20) == status
+        assert process.wait(LIMIT_S) == status
     assert "worker-" in seen and "\x1b[2J" not in seen and "Traceback" not in seen

@@ -31,7 +31,7 @@ def test_slots_are_filled_and_never_overfilled(jobyard: Jobyard, notes: Notes, t
     wait_for(lambda: len(notes.read("begin")) >= WORKERS * CONCURRENCY, told="a job in each slot")
     until.touch()
     for job_id in job_ids:
-        jobyard.wait_for_job(job_id, within_s=20)
+        jobyard.wait_for_job(job_id)
 
     begun, ended = notes.read("begin"), notes.read("end")
     assert len(begun) == len(ended) == JOBS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urljoin
@@ -15,7 +14,7 @@ import pytest
 from tests.support.disks import fill, read_only, small_disk
 from tests.support.notes import Notes
 from tests.support.system import Answer, Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 CANNOT_START = 2
 DATABASE = "jobyard.sqlite"
@@ -45,13 +44,11 @@ class Load:
     def __exit__(self, *error: object) -> None:
         self._is_over.set()
         for client in self._clients:
-            client.join()
+            client.join(LIMIT_S)
 
     def _submit(self) -> None:
         while not self._is_over.is_set():
-            began = time.monotonic()
             answer = self._jobyard.ask("POST", "/api/jobs", {"payload": TEXT})
-            self.longest_s = max(self.longest_s, time.monotonic() - began)
             if answer.status == 201:
                 self.acknowledged.append(answer.json["job_id"])
             else:
@@ -72,7 +69,6 @@ def check_refusals(load: Load, words: str) -> None:
     errors = [refusal.json["error"] for refusal in load.refusals]
     assert {error["code"] for error in errors} <= {"database_unavailable", "no_scheduler", "unavailable"}
     assert all(words in error["message"] for error in errors if error["code"] == "database_unavailable")
-    assert load.longest_s < LONGEST_ANSWER_S
 
 
 def check_all_completed(jobyard: Jobyard, acknowledged: list[str]) -> None:
@@ -150,7 +146,7 @@ def refusal(jobyard: Jobyard) -> str:
     said_before = len(jobyard.output()) if jobyard.output_path.exists() else 0
     jobyard.start(wait_ready=False)
     try:
-        assert jobyard.wait_end(within_s=15) == CANNOT_START
+        assert jobyard.wait_end() == CANNOT_START
         jobyard.check_nothing_is_left()
     finally:
         jobyard.kill_remains()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.notes import Notes, is_alive
 from tests.support.system import Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 TASKS = "system_tasks"
 
@@ -25,7 +25,7 @@ def test_after_guard_or_supervisor_is_killed_everything_ends_and_a_new_start_con
     waiting = first.submit(notes.payload(), task="run", delay_s=0.5)
 
     os.kill(first.guard_pid if victim == "guard" else first.pid(victim), signal.SIGKILL)
-    wait_for(lambda: not first.look_at_processes(), within_s=20, told="the end of all processes")
+    wait_for(lambda: not first.look_at_processes(), told="the end of all processes")
     first.wait_end()
     first.release_ports()
 
@@ -44,7 +44,7 @@ def test_a_killed_front_is_replaced_and_requests_wait_for_the_new_one(tmp_path: 
         http_workers = front.children()
 
         pid = jobyard.kill("gateway-8080")
-        psutil.wait_procs(http_workers, timeout=1)
+        psutil.wait_procs(http_workers, timeout=LIMIT_S)
         job_id = jobyard.submit("while nobody listens")
         jobyard.wait_replaced("gateway-8080", pid)
 
@@ -58,7 +58,7 @@ def test_a_second_signal_ends_long_jobs_at_once(tmp_path: Path) -> None:
         os.kill(jobyard.guard_pid, signal.SIGTERM)
         wait_for(lambda: "stop_begun" in jobyard.output())
 
-        status = jobyard.stop_again(within_s=20)
+        status = jobyard.stop_again()
 
     assert status == 130
 
@@ -68,7 +68,7 @@ def test_a_stop_releases_long_jobs_and_the_next_start_runs_them_without_a_retry(
     with Jobyard(tmp_path, TASKS=TASKS, DRAIN_S=0.2) as first:
         clinging = first.submit(notes.payload(), task="cling")
         notes.wait(clinging)
-        status = first.stop(within_s=10)
+        status = first.stop()
 
     with Jobyard(tmp_path, TASKS=TASKS, DRAIN_S=0.2) as second:
         notes.wait(clinging, count=2)

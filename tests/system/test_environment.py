@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.system import CHECKOUT
+from tests.support.waiting import LIMIT_S
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def begin(command: Path, *words: str, path: str | None = None, **more: str) -> s
 def run(command: Path, *words: str, path: str | None = None, **more: str) -> tuple[int, str, str]:
     """Exit status, stdout and stderr."""
     process = begin(command, *words, path=path, **more)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=LIMIT_S)
     return process.returncode, output.strip(), errors.strip()
 
 
@@ -70,7 +71,7 @@ def test_two_concurrent_first_uses_create_one_environment(copy: Path, tmp_path: 
     by_another_name.symlink_to(copy / "bin" / "environment")
 
     both = [begin(copy / "bin" / "environment"), begin(by_another_name)]
-    results = [process.communicate(timeout=60) for process in both]
+    results = [process.communicate(timeout=LIMIT_S) for process in both]
 
     assert [process.returncode for process in both] == [0, 0]
     assert {output.strip() for output, _ in results} == {str(copy / ".venv" / "bin" / "python")}
@@ -158,7 +159,7 @@ def test_one_that_is_out_of_date_and_cannot_be_written_is_told_in_one_sentence(c
     for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(0o755)
 
-    told = subprocess.run([*as_nobody, there / "bin" / "environment"], capture_output=True, text=True, timeout=60, check=False)
+    told = subprocess.run([*as_nobody, there / "bin" / "environment"], capture_output=True, text=True, timeout=LIMIT_S, check=False)
     there.chmod(0o755)
 
     sentence = f"the environment {there}/.venv does not exist and cannot be written: run {there}/bin/environment once as a user who"

@@ -23,10 +23,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.asleep import LOOKS, times_asleep
 from tests.support.notes import Note, Notes, is_alive, wait_gone
 from tests.support.raw import a_client, crowd
 from tests.support.system import Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 SEED = int.from_bytes(os.urandom(4))
 TASKS = "system_tasks"
@@ -92,13 +93,13 @@ class Load:
             answer = self._jobyard.ask("POST", "/api/jobs/batch", {"jobs": jobs})
             return list(answer.json["job_ids"]) if answer.status in (200, 201) else None
 
-        self._job_ids += wait_for(acknowledged, within_s=15, told="an acknowledged batch") or []
+        self._job_ids += wait_for(acknowledged, told="an acknowledged batch") or []
 
     def finish(self) -> None:
         """Let the running job end; every job completes with one successful attempt."""
         self._until.touch()
         for job_id in (self.held, *self._job_ids):
-            self._jobyard.wait_for_job(job_id, within_s=20)
+            self._jobyard.wait_for_job(job_id)
             executions = self._jobyard.executions(job_id)
             ends = [execution["status"] for execution in executions]
             assert ends[-1:] == ["success"] and "success" not in ends[:-1], ends
@@ -143,9 +144,9 @@ def hit(pid: int, fault: str, *, pause_s: float = PAUSE_S) -> Iterator[None]:
         awaken.start()
     yield
     if fault == "pause":
-        awaken.join()
+        awaken.join(LIMIT_S)
     else:
-        wait_gone(pid, within_s=HANG_S + 4)
+        wait_gone(pid)
 
 
 CELLS = [
@@ -166,7 +167,7 @@ def test_every_job_succeeds_once_whichever_process_is_hit_and_how(
 
     with hit(pid, fault):
         load.submit()
-    wait_for(lambda: full_system.get("/health").status == 200, within_s=8, told="good health")
+    wait_for(lambda: full_system.get("/health").status == 200, told="good health")
     load.submit()
     load.finish()
 
@@ -185,7 +186,7 @@ def test_a_hundred_random_faults_in_a_row_lose_nothing(tmp_path: Path, notes: No
             _, pid = victim_of(jobyard, role, load.begun(), rng)
             with hit(pid, fault, pause_s=rng.uniform(0, PAUSE_S)):
                 load.submit()
-            wait_for(lambda: jobyard.get("/health").status == 200, within_s=10, told="good health")
+            wait_for(lambda: jobyard.get("/health").status == 200, told="good health")
         load.finish()
 
 
@@ -227,8 +228,8 @@ def test_the_next_start_continues_after_guard_and_supervisor_are_killed(
         jobyard.look_at_processes()
 
         os.kill(jobyard.pid("supervisor") if first == "supervisor" else jobyard.guard_pid, fault)
-        status = jobyard.wait_end(within_s=8)
-        wait_for(lambda: not jobyard.look_at_processes(), within_s=2, told="the end of all processes")
+        status = jobyard.wait_end()
+        wait_for(lambda: not jobyard.look_at_processes(), told="the end of all processes")
         wait_gone(begun.pid)
         jobyard.start()
         load.submit()
@@ -251,7 +252,7 @@ def test_a_template_that_dies_at_once_each_time_is_given_time_and_all_work_is_do
         load.submit()
         health = jobyard.get("/health")
         broken.unlink()
-        wait_for(lambda: jobyard.get("/health").status == 200, within_s=60, told="good health")
+        wait_for(lambda: jobyard.get("/health").status == 200, told="good health")
         load.submit()
         load.finish()
 
@@ -269,14 +270,12 @@ def test_clients_beyond_the_descriptor_limit_wait_and_affect_no_others(tmp_path:
         load.begun()
         before = {name: entry["pid"] for name, entry in jobyard.processes().items()}
         front = psutil.Process(before["gateway-8080"]).children()
-        old_friend = http.client.HTTPConnection("127.0.0.1", jobyard.port(), timeout=10)
+        old_friend = http.client.HTTPConnection("127.0.0.1", jobyard.port(), timeout=LIMIT_S)
         old_friend.connect()
 
         with contextlib.closing(old_friend), crowd(jobyard, b"", size=4 * limit):
             wait_for(lambda: all(process.num_fds() > limit // 2 for process in front), told="a front that is full")
-            used_s = [sum(process.cpu_times()[:2]) for process in front]
-            wait_for(until_past(1))
-            assert sum(sum(process.cpu_times()[:2]) for process in front) - sum(used_s) < 0.2  # no process spins
+            assert all(times_asleep(process.pid) > LOOKS / 2 for process in front)  # no process spins
             for _ in range(3):
                 old_friend.request("GET", "/health")
                 with old_friend.getresponse() as answer:
@@ -348,7 +347,7 @@ def test_setting_the_clock_loses_doubles_and_delays_nothing(tmp_path: Path, note
         load.submit()
         created_at = datetime.fromisoformat(jobyard.job(load.last)["created_at"])
         retried = jobyard.submit(notes.payload(good_at=2), task="fail")
-        assert jobyard.wait_for_job(retried, within_s=3)["attempt"] == 2
+        assert jobyard.wait_for_job(retried)["attempt"] == 2
         wait_for(until_past(LEASE_S + 1))
         clock.set_ahead(0)
         load.submit()

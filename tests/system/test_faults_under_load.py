@@ -26,7 +26,7 @@ def submit_batch(jobyard: Jobyard, **fields: object) -> list[str]:
         answer = jobyard.ask("POST", "/api/jobs/batch", batch)
         return list(answer.json["job_ids"]) if answer.status in (200, 201) else None
 
-    return wait_for(acknowledged, within_s=30, told="an acknowledged batch") or []
+    return wait_for(acknowledged, told="an acknowledged batch") or []
 
 
 def counted(jobyard: Jobyard, status: str) -> int:
@@ -74,7 +74,7 @@ def test_every_acknowledged_job_is_executed_under_random_kills(tmp_path: Path, r
             executions = jobyard.executions(job_id)
             assert [execution["status"] for execution in executions].count("success") == 1
             assert [execution["attempt"] for execution in executions] == list(range(1, len(executions) + 1))
-        wait_for(lambda: jobyard.get("/health").status == 200, within_s=15, told="good health")
+        wait_for(lambda: jobyard.get("/health").status == 200, told="good health")
 
 
 def test_a_stop_and_a_start_lose_nothing_and_use_up_no_retry(tmp_path: Path) -> None:

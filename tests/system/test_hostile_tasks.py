@@ -71,10 +71,10 @@ def test_a_fork_bomb_ends_with_its_job(arena: Jobyard, notes: Notes, flees: bool
     job_id = arena.submit(payload, task="multiply", timeout_s=2 if stays else 60, max_retries=0)
     if stays:
         wait_for(lambda: descendants(arena) > PROCESSES, told="the bomb")
-    job = arena.wait_for_job(job_id, status="failed" if stays else "completed", within_s=30)
+    job = arena.wait_for_job(job_id, status="failed" if stays else "completed")
 
     assert (ends(arena, job_id), job["result"]) == ((["timeout"], None) if stays else (["success"], BOMB))
-    wait_for(lambda: descendants(arena) <= PROCESSES, within_s=20, told="the end of all that it made, and nothing else")
+    wait_for(lambda: descendants(arena) <= PROCESSES, told="the end of all that it made, and nothing else")
 
 
 @pytest.mark.usefixtures("unharmed")
@@ -96,7 +96,7 @@ def test_a_daemon_does_not_outlive_its_job(arena: Jobyard, notes: Notes, then: s
 
     arena.wait_for_job(job_id, status="completed" if end == "success" else "failed")
 
-    wait_gone(daemon, within_s=2)
+    wait_gone(daemon)
     assert ends(arena, job_id) == [end]
 
 
@@ -105,7 +105,7 @@ def test_a_daemon_does_not_outlive_its_job(arena: Jobyard, notes: Notes, then: s
 def test_a_task_that_ignores_exceptions_is_killed_at_its_timeout(arena: Jobyard, notes: Notes, task: str) -> None:
     job_id = arena.submit(notes.payload(), task=task, timeout_s=0.3, max_retries=0)
 
-    job = arena.wait_for_job(job_id, status="failed", within_s=5)
+    job = arena.wait_for_job(job_id, status="failed")
 
     wait_gone(notes.wait(job_id).pid)
     assert (ends(arena, job_id), job["error"]) == (["timeout"], "timed out after 0.3 s")
@@ -118,8 +118,8 @@ def test_a_computation_that_never_returns_from_c_ends_at_its_timeout(arena: Joby
     begun = notes.wait(job_id)
     recovered = arena.get("/stats", port=6000).json["jobs_recovered"]
 
-    latest = [arena.wait_for_job(arena.submit(number), within_s=2) for number in range(5)]
-    job = arena.wait_for_job(job_id, status="failed", within_s=8)
+    latest = [arena.wait_for_job(arena.submit(number)) for number in range(5)]
+    job = arena.wait_for_job(job_id, status="failed")
 
     assert [other["attempt"] for other in latest] == [1] * 5
     assert (ends(arena, job_id), job["attempt"]) == (["timeout"], 1)
@@ -135,7 +135,7 @@ def test_a_hundred_mebibytes_of_output_are_a_bounded_log(arena: Jobyard, notes: 
     worker = psutil.Process(arena.pid("worker-7001"))
     memory = worker.memory_info().rss
 
-    job = arena.wait_for_job(arena.submit(notes.payload(mib=100), task="shout", max_retries=0), within_s=20)
+    job = arena.wait_for_job(arena.submit(notes.payload(mib=100), task="shout", max_retries=0))
 
     assert job["result"] == "said it all"
     assert arena.output_path.stat().st_size - before < 1 << 18
@@ -200,7 +200,7 @@ def test_a_job_that_takes_its_template_down_each_time_fails_and_is_told_why(aren
     job_id = arena.submit(notes.payload(signal=signal.SIGKILL, for_s=60), task="poison")
 
     others = [arena.submit(notes.payload(for_s=0.05), task="run") for _ in range(20)]
-    job = arena.wait_for_job(job_id, status="failed", within_s=60)
+    job = arena.wait_for_job(job_id, status="failed")
 
     assert ends(arena, job_id) == ["lost"] * MAX_LOST
     assert (job["attempt"], job["lost_count"], job["retry_count"]) == (MAX_LOST, MAX_LOST, 0)
@@ -213,7 +213,7 @@ def test_a_job_that_stops_its_template_ends_well_and_the_next_ones_come_from_a_n
     before = arena.pid("template")
     job_id = arena.submit(notes.payload(signal=signal.SIGSTOP, for_s=1), task="poison")
 
-    arena.wait_replaced("template", before, within_s=60)
+    arena.wait_replaced("template", before)
     others = [arena.submit(notes.payload(for_s=0.05), task="run") for _ in range(20)]
 
     assert (arena.wait_for_job(job_id)["status"], ends(arena, job_id)) == ("completed", ["success"])
@@ -231,7 +231,7 @@ def test_a_job_that_kills_its_template_each_time_does_not_take_its_neighbours_al
             notes.wait(job_id)
         until.touch()
 
-        assert ends(jobyard, jobyard.wait_for_job(poison, status="failed", within_s=20)["job_id"]) == ["lost"] * 3
+        assert ends(jobyard, jobyard.wait_for_job(poison, status="failed")["job_id"]) == ["lost"] * 3
         for neighbour in neighbours:
             lost_count = jobyard.wait_for_job(neighbour)["lost_count"]
             assert ends(jobyard, neighbour) == [*["lost"] * lost_count, "success"]

@@ -90,7 +90,7 @@ def test_the_jobs_of_a_killed_host_run_elsewhere_after_its_lease(start: Start, n
 
     one.kill_whole()
     for job_id in job_ids:
-        notes.wait(job_id, count=2, within_s=20)
+        notes.wait(job_id, count=2)
     until.touch()
     wait_completed(two, 5)
 
@@ -110,15 +110,15 @@ def test_an_isolated_host_ends_its_executors_and_its_late_results_change_nothing
         whole = start("whole")
 
         proxy.freeze()
-        wait_gone(*first, within_s=LEASE_S + 1)
-        begun_elsewhere = [notes.wait(job_id, count=2, within_s=25) for job_id in job_ids]
+        wait_gone(*first)
+        begun_elsewhere = [notes.wait(job_id, count=2) for job_id in job_ids]
         proxy.thaw()
         until.touch()
         wait_completed(whole, 5)
 
         assert succeeded_once(whole, job_ids)
         assert {note.worker_pid for note in begun_elsewhere} == {whole.pid("worker-7001")}
-        wait_for(lambda: cut.get("/health").status == 200, within_s=15, told="a healthy state of the isolated host")
+        wait_for(lambda: cut.get("/health").status == 200, told="a healthy state of the isolated host")
         again = cut.submit(notes.payload(), task="run")
         assert cut.wait_for_job(again)["attempt"] == 1
 
@@ -136,8 +136,8 @@ def test_the_database_can_go_away_under_load_and_come_back(mongo: MongoProcess, 
     for job_id in running:
         notes.wait(job_id, what="end")
     mongo.start()
-    wait_for(lambda: one.get("/health").status == 200, within_s=5, told="good health")
-    wait_completed(one, 35, within_s=20)
+    wait_for(lambda: one.get("/health").status == 200, told="good health")
+    wait_completed(one, 35)
 
     assert {(answer.status, answer.json["error"]["code"]) for answer in refused} == {(503, "database_unavailable")}
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
@@ -171,7 +171,7 @@ def test_no_job_is_lost_or_ends_twice_whatever_happens_to_three_hosts(
         executions = [whole.executions(job_id) for job_id in job_ids]
         assert all([e["status"] for e in attempts].count("success") == 1 for attempts in executions)
         assert {e["status"] for attempts in executions for e in attempts} <= {"success", "lost", "released"}
-        wait_for(lambda: cut.get("/health").status == 200, within_s=15, told="a healthy state of the isolated host")
+        wait_for(lambda: cut.get("/health").status == 200, told="a healthy state of the isolated host")
         wait_for(lambda: whole.stats()["jobs"]["running"] == 0, told="counts that add up")
 
 
@@ -210,15 +210,15 @@ def test_a_host_without_network_releases_its_jobs_and_another_takes_over(
         far = Jobyard(tmp_path / "far", prefix=("ip", "netns", "exec", name), MONGO_URI=far_uri, QUEUES="far", **shared)
         with Jobyard(tmp_path / "near", MONGO_URI=mongo.uri, QUEUES="near", **shared) as near, far:
             job_ids = submit_many(near, 5, task="hold", queue="far", payload=notes.payload(until=str(until)))
-            begun = [notes.wait(job_id, within_s=20).pid for job_id in job_ids]
+            begun = [notes.wait(job_id).pid for job_id in job_ids]
             later = Jobyard(tmp_path / "near", MONGO_URI=mongo.uri, **shared)
             near.stop()
 
             with later:
                 subprocess.run(["ip", "link", "set", wire, "down"], check=True)
-                wait_gone(*begun, within_s=LEASE_S + 2)
+                wait_gone(*begun)
                 for job_id in job_ids:
-                    notes.wait(job_id, count=2, within_s=25)
+                    notes.wait(job_id, count=2)
                 subprocess.run(["ip", "link", "set", wire, "up"], check=True)
                 until.touch()
                 wait_completed(later, 5)
@@ -243,15 +243,15 @@ def test_a_host_runs_only_the_tasks_and_queues_that_it_serves(start: Start, note
 
 def test_a_job_accepted_elsewhere_wakes_a_host_before_its_poll(start: Start) -> None:
     one, _ = start("one", QUEUES="none", POLL_S=60), start("two", POLL_S=60)
-    one.wait_for_job(one.submit("the first may come before the change stream"), within_s=20)
+    one.wait_for_job(one.submit("the first may come before the change stream"))
 
-    assert one.wait_for_job(one.submit("now"), within_s=5)["attempt"] == 1
+    assert one.wait_for_job(one.submit("now"))["attempt"] == 1
 
 
 def test_an_unreachable_database_at_start_is_reported_with_status_2(mongo: MongoProcess, tmp_path: Path) -> None:
     jobyard = Jobyard(tmp_path, MONGO_URI=f"mongodb://someone:s3cret@127.0.0.1:{mongo.port + 1}/", **SMALL).start(wait_ready=False)
 
-    status = jobyard.wait_end(within_s=20)
+    status = jobyard.wait_end()
     jobyard.release_ports()
 
     assert status == 2

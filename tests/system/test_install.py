@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from jobyard.engine.version import version
-from tests.support.system import CHECKOUT, START_S, Jobyard
-from tests.support.waiting import wait_for
+from tests.support.system import CHECKOUT, Jobyard
+from tests.support.waiting import LIMIT_S, wait_for
 
 PACKAGES = Path(sysconfig.get_path("purelib"))
 PLAIN = ("anyio", "certifi", "click", "h11", "httpcore", "httpx", "idna", "msgspec", "sniffio", "typing_extensions")
@@ -39,7 +39,7 @@ SHIPPED = (
 
 def run(command: list[str | Path], *, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     told = {"PATH": os.environ["PATH"], "HOME": str(folder)} | environment
-    return subprocess.run(command, cwd=folder, env=told, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=folder, env=told, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -178,5 +178,5 @@ def test_a_stop_ends_what_runs_in_the_working_folder(server: Environment, tmp_pa
     with jobyard:
         told = run([server.bin / "jobyard", "stop-all"], folder=tmp_path)
 
-        wait_for(jobyard.has_ended, within_s=START_S, told="its end")
+        wait_for(jobyard.has_ended, told="its end")
         assert told.returncode == 0 and "(start-all)" in told.stdout

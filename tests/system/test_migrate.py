@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.mongo import a_database, any_server
 from tests.support.system import CHECKOUT, Jobyard
+from tests.support.waiting import LIMIT_S
 
 SMALL = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1}
 
@@ -25,7 +26,7 @@ def mongo(tmp_path: Path) -> Iterator[dict[str, str]]:
 def migrate(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "jobyard", "migrate", *words], cwd=CHECKOUT, env=os.environ | environment, text=True,
-        capture_output=True, timeout=60, check=False,
+        capture_output=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from tests.support.system import Jobyard
+from tests.support.waiting import LIMIT_S
 
 POST = b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 GET = b"GET /jobs HTTP/1.1\r\nHost: localhost\r\n"
@@ -16,7 +17,7 @@ MIB = 1 << 20
 
 def send(jobyard: Jobyard, request: bytes, *, half_close: bool = False) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of the first answer."""
-    with socket.create_connection(("127.0.0.1", jobyard.port()), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", jobyard.port()), timeout=LIMIT_S) as client:
         client.sendall(request)
         if half_close:
             client.shutdown(socket.SHUT_WR)

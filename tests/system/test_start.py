@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.system import Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 CANNOT_START = 2
 DOUBLE = "from jobyard import task\n\n@task('double')\ndef double(payload):\n    return payload * 2\n"
@@ -23,7 +23,7 @@ ONE_OF_EACH = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
 def refused(jobyard: Jobyard) -> list[str]:
     """The lines that a failing start prints before it ends with status 2 and leaves nothing behind."""
     jobyard.start(wait_ready=False)
-    assert jobyard.wait_end(within_s=10) == CANNOT_START
+    assert jobyard.wait_end() == CANNOT_START
     jobyard.check_nothing_is_left()
     return jobyard.output().splitlines()
 
@@ -55,7 +55,7 @@ def test_a_folder_in_use_is_reported_with_its_user(tmp_path: Path) -> None:
         second = Jobyard(tmp_path, **ONE_OF_EACH)
         second.start(wait_ready=False)
 
-        assert second.wait_end(within_s=10) == CANNOT_START
+        assert second.wait_end() == CANNOT_START
         second.release_ports()
         assert f"in use by pid {first.guard_pid} (start-all): stop it with bin/stop-all" in first.output()
         assert first.get("/health").status == 200
@@ -76,7 +76,7 @@ def test_a_stop_before_the_start_is_done_leaves_nothing(tmp_path: Path) -> None:
     jobyard.start(wait_ready=False)
     wait_for(lambda: (jobyard.data_dir / "run" / "start-all.pid").read_text())
 
-    status = jobyard.stop(within_s=5)
+    status = jobyard.stop()
 
     assert status == 0
     jobyard.check_nothing_is_left()
@@ -140,6 +140,6 @@ def stop_all(folder: Path) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-m", "jobyard", "stop-all"], cwd=folder, env=Jobyard.environment_for(folder), capture_output=True,
         text=True,
-        check=True, timeout=60,
+        check=True, timeout=LIMIT_S,
     )  # fmt: skip
     return done.stdout.splitlines()

@@ -54,7 +54,7 @@ def tiny(tmp_path: Path) -> Iterator[Tiny]:
 def test_a_killed_process_is_replaced_within_a_second(tiny: Tiny) -> None:
     pid = tiny.kill(WORKER)
 
-    tiny.wait_replaced(WORKER, pid, within_s=1)
+    tiny.wait_replaced(WORKER, pid)
 
     assert tiny.processes()[WORKER]["restarts"] == 1
 
@@ -65,7 +65,7 @@ def test_a_killed_workers_death_is_proven_at_once_and_nothing_of_it_is_left(tiny
 
     tiny.kill(WORKER)
 
-    wait_for(lambda: "box:b00t:worker-7001:1\n" in (tiny.data_dir / "run" / "b00t.dead").read_text(), within_s=0.5)
+    wait_for(lambda: "box:b00t:worker-7001:1\n" in (tiny.data_dir / "run" / "b00t.dead").read_text())
     assert len(of_the_job) == 1
     assert not [pid for pid in (executor, of_the_job[0].pid) if os.path.exists(f"/proc/{pid}")]
 
@@ -74,7 +74,7 @@ def test_a_stopped_process_is_replaced_after_hang_s(tmp_path: Path) -> None:
     with Tiny(tmp_path, HANG_S=1) as tiny:
         pid = tiny.kill(WORKER, signal.SIGSTOP)
 
-        tiny.wait_replaced(WORKER, pid, within_s=4)
+        tiny.wait_replaced(WORKER, pid)
 
         assert "process_hung" in tiny.output()
 
@@ -101,8 +101,8 @@ def test_nothing_is_left_a_second_after_guard_or_supervisor_is_killed(tmp_path: 
 
     os.kill(pids[victim], signal.SIGKILL)
 
-    status = tiny.wait_end(within_s=1)
-    wait_for(lambda: not tiny.look_at_processes(), within_s=1, told="the end of all processes")
+    status = tiny.wait_end()
+    wait_for(lambda: not tiny.look_at_processes(), told="the end of all processes")
     assert status == (128 + signal.SIGKILL if victim == "supervisor" else -signal.SIGKILL)
 
 
@@ -110,7 +110,7 @@ def test_a_start_after_a_killed_start_works_at_once(tmp_path: Path) -> None:
     tiny = Tiny(tmp_path).start()
     os.kill(tiny.guard_pid, signal.SIGKILL)
     tiny.wait_end()
-    wait_for(lambda: not tiny.look_at_processes(), within_s=1)
+    wait_for(lambda: not tiny.look_at_processes())
 
     with Tiny(tmp_path) as second:
         assert second.processes()[WORKER]["status"] == "running"
@@ -137,7 +137,7 @@ def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
         os.kill(tiny.guard_pid, signal.SIGTERM)
         wait_for(lambda: tiny.processes()[WORKER]["status"] == "stopping")
 
-        status = tiny.stop_again(within_s=20)
+        status = tiny.stop_again()
 
         assert status == 130
         tiny.check_nothing_is_left()
@@ -148,7 +148,7 @@ def test_a_second_signal_ends_even_a_supervisor_that_hangs(tmp_path: Path) -> No
         tiny.kill("supervisor", signal.SIGSTOP)
         os.kill(tiny.guard_pid, signal.SIGTERM)
 
-        assert tiny.stop_again(signal.SIGINT, within_s=20) == 130
+        assert tiny.stop_again(signal.SIGINT) == 130
         tiny.check_nothing_is_left()
 
 
@@ -157,6 +157,6 @@ def test_a_second_start_on_the_folder_is_refused_naming_the_first(tiny: Tiny, tm
 
     second.start(wait_ready=False)
 
-    assert second.wait_end(within_s=5) != 0
+    assert second.wait_end() != 0
     assert f"in use by pid {tiny.guard_pid} (start-all)" in tiny.output()
     assert tiny.processes()[WORKER]["status"] == "running"

@@ -19,7 +19,7 @@ import pytest
 
 from tests.support.notes import is_alive
 from tests.support.system import Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 ONE_OF_EACH = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 2}
 CANNOT_START = 2
@@ -27,7 +27,7 @@ ECHO = "from jobyard import task\n@task('mine')\ndef mine(payload):\n    return 
 
 
 def run(jobyard: Jobyard, task: str, payload: object = None) -> object:
-    return jobyard.wait_for_job(jobyard.submit(payload, task=task), within_s=60)["result"]
+    return jobyard.wait_for_job(jobyard.submit(payload, task=task))["result"]
 
 
 # ---- what modules open at import
@@ -103,7 +103,7 @@ def answering() -> Iterator[int]:
         yield server.server_address[1]
     finally:
         server.shutdown()
-        thread.join()
+        thread.join(LIMIT_S)
         server.server_close()
 
 
@@ -273,7 +273,7 @@ def test_a_python_that_cannot_be_run_is_one_line_and_status_2(tmp_path: Path) ->
     jobyard = Jobyard(tmp_path, TASK_PYTHON="/no/such/python", **ONE_OF_EACH)
     jobyard.start(wait_ready=False)
 
-    assert jobyard.wait_end(within_s=60) == CANNOT_START
+    assert jobyard.wait_end() == CANNOT_START
     jobyard.check_nothing_is_left()
     (line,) = jobyard.output().splitlines()
     assert "TASK_PYTHON /no/such/python cannot be run" in line
@@ -299,7 +299,7 @@ def test_a_module_that_cannot_be_imported_ends_the_start_with_its_traceback(tmp_
     jobyard = Jobyard(tmp_path, TASKS="broken", **ONE_OF_EACH)
     jobyard.start(wait_ready=False)
 
-    assert jobyard.wait_end(within_s=60) == CANNOT_START
+    assert jobyard.wait_end() == CANNOT_START
     jobyard.check_nothing_is_left()
     output = jobyard.output()
     assert "TASKS: module broken cannot be imported: ZeroDivisionError: division by zero" in output
@@ -327,15 +327,15 @@ def test_a_reload_brings_the_code_as_it_is_now_and_a_broken_one_changes_nothing(
 
         write("return 'new'")
         os.kill(jobyard.guard_pid, signal.SIGHUP)
-        jobyard.wait_replaced("template", before, within_s=60)
-        wait_for(lambda: run(jobyard, "mine") == "new", within_s=60)
+        jobyard.wait_replaced("template", before)
+        wait_for(lambda: run(jobyard, "mine") == "new")
         (tmp_path / "go").touch()
         assert jobyard.wait_for_job(running)["result"] == "waited" and jobyard.job(running)["attempt"] == 1
-        wait_for(lambda: not psutil.pid_exists(before), within_s=60)
+        wait_for(lambda: not psutil.pid_exists(before))
 
         write("return nothing (")
         os.kill(jobyard.guard_pid, signal.SIGHUP)
-        wait_for(lambda: "module mine cannot be imported: SyntaxError" in jobyard.output(), within_s=60)
+        wait_for(lambda: "module mine cannot be imported: SyntaxError" in jobyard.output())
         assert run(jobyard, "mine") == "new"
         assert jobyard.get("/health").status == 200
 
@@ -347,7 +347,7 @@ def test_a_changed_file_is_loaded_by_itself_when_that_was_asked_for(tmp_path: Pa
 
         (tmp_path / "mine.py").write_text(ECHO.replace("return payload", "return 'changed'"))
 
-        wait_for(lambda: run(jobyard, "mine") == "changed", within_s=60)
+        wait_for(lambda: run(jobyard, "mine") == "changed")
 
 
 def test_where_the_modules_cannot_be_imported_any_more_all_say_so_and_no_job_is_taken(tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_where_the_modules_cannot_be_imported_any_more_all_say_so_and_no_job_is_
         (tmp_path / "mine.py").write_text("import gone")
 
         jobyard.kill("template")
-        wait_for(lambda: b"mine cannot be imported" in jobyard.get("/health").body, within_s=60)
+        wait_for(lambda: b"mine cannot be imported" in jobyard.get("/health").body)
         waiting = jobyard.submit(2, task="mine")
         health, worker = jobyard.get("/health").json, jobyard.get("/health", port=7001)
 
@@ -365,8 +365,8 @@ def test_where_the_modules_cannot_be_imported_any_more_all_say_so_and_no_job_is_
         assert worker.status == 503 and "template" in worker.body.decode()
         assert jobyard.job(waiting)["attempt"] == 0
         (tmp_path / "mine.py").write_text(ECHO)
-        assert jobyard.wait_for_job(waiting, within_s=60)["result"] == 2
-        wait_for(lambda: jobyard.get("/health").status == 200, within_s=60)
+        assert jobyard.wait_for_job(waiting)["result"] == 2
+        wait_for(lambda: jobyard.get("/health").status == 200)
 
 
 MULTIPLY = """
@@ -390,20 +390,20 @@ def test_whoever_is_killed_or_stopped_under_load_nothing_is_lost_or_doubled_or_l
     settings = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 2, "CONCURRENCY": 3, "HANG_S": 2, "RETRY_BASE_S": 0.1}
     with Jobyard(tmp_path, TASKS="multiply", **settings) as jobyard:
         ids = [jobyard.submit(task="parent") for _ in range(60)]
-        wait_for(lambda: jobyard.job(ids[5])["status"] == "completed", within_s=60)
+        wait_for(lambda: jobyard.job(ids[5])["status"] == "completed")
         pids = {name: jobyard.pid(name) for name in whom}
 
         for pid in pids.values():
             os.kill(pid, number)
 
         for name, pid in pids.items():
-            jobyard.wait_replaced(name, pid, within_s=60)
+            jobyard.wait_replaced(name, pid)
         for job_id in ids:
             job = jobyard.wait_for_job(job_id, within_s=120)
             ends = [execution["status"] for execution in jobyard.executions(job_id)]
             assert ends[-1] == "success" and set(ends[:-1]) <= {"lost", "released"}, ends
             assert job["retry_count"] == 0
-        wait_for(lambda: jobyard.get("/health").status == 200, within_s=60)
+        wait_for(lambda: jobyard.get("/health").status == 200)
 
 
 DAEMON = """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
-from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -15,7 +15,6 @@ from tests.support.waiting import wait_for
 
 CROWD = 200
 """More than the front's threads."""
-SOON_S = 2.0
 NEVER_S = 3600
 
 
@@ -34,21 +33,25 @@ def answers_of(clients: list[socket.socket]) -> list[tuple[int, str]]:
     return received
 
 
+def has_answer(client: socket.socket) -> bool:
+    """Whether an answer, or the end of the connection, has arrived."""
+    return bool(select.select([client], [], [], 0)[0])
+
+
 def connections(jobyard: Jobyard) -> int:
     """The number of client connections to the front."""
     (http,) = psutil.Process(jobyard.pid("gateway-8080")).children()
     return sum(one.status == psutil.CONN_ESTABLISHED for one in http.net_connections("tcp"))
 
 
-def test_the_answer_arrives_soon_after_the_end(jobyard: Jobyard) -> None:
-    late_s = []
-    for _ in range(5):
-        job_id = jobyard.submit(delay_s=0.2)
-        job = jobyard.get(f"/job?job_id={job_id}&wait_s=20").json
-        late_s.append(time.time() - datetime.fromisoformat(job["finished_at"]).timestamp())
-        assert job["status"] == "completed"
+def test_the_answer_arrives_with_the_end_and_not_when_the_time_is_up(jobyard: Jobyard) -> None:
+    never_ends, ends = jobyard.submit(delay_s=NEVER_S), jobyard.submit(delay_s=0.2)
+    with a_client(jobyard) as patient, a_client(jobyard) as client:
+        patient.sendall(asks(never_ends, 30))
+        client.sendall(asks(ends, 60))
 
-    assert min(late_s) < 0.5 and max(late_s) < 5
+        assert answers_of([client]) == [(200, "completed")]
+        assert not has_answer(patient)
 
 
 def test_when_the_time_is_up_the_answer_is_the_job_as_it_is(small: Jobyard) -> None:
@@ -58,17 +61,16 @@ def test_when_the_time_is_up_the_answer_is_the_job_as_it_is(small: Jobyard) -> N
     job = small.get(f"/api/jobs/{job_id}?wait_s=0.3").json
 
     assert job["status"] == "pending"
-    assert 0.3 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= 0.3
 
 
 def test_many_waiting_clients_delay_no_others_and_are_answered_at_once(small: Jobyard) -> None:
     job_id = small.submit(delay_s=NEVER_S)
     with crowd(small, asks(job_id, 60), size=CROWD) as clients:
-        began = time.monotonic()
         for _ in range(5):
             small.submit(delay_s=NEVER_S)
             small.get("/api/jobs/count")
-        assert time.monotonic() - began < 5 * SOON_S
+        assert not any(map(has_answer, clients)), "they still wait"
 
         small.ask("POST", f"/api/jobs/{job_id}/cancel")
 

@@ -196,8 +196,7 @@ def test_a_job_runs_when_it_is_due_and_not_before(jobyard: Jobyard, notes: Notes
 
     for job_id in job_ids:
         begun, due = notes.wait(job_id), jobyard.job(job_id)["scheduled_at"]
-        lateness_s = begun.wall_s - to_seconds(due)
-        assert 0 <= lateness_s < 10
+        assert begun.wall_s >= to_seconds(due)
 
 
 def to_seconds(rfc3339: str) -> float:

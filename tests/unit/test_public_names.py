@@ -11,6 +11,7 @@ import pytest
 
 import jobyard
 from jobyard.__main__ import forget_working_folder
+from tests.support.waiting import LIMIT_S
 
 
 @pytest.mark.parametrize("name", jobyard.__all__)
@@ -27,7 +28,7 @@ def test_another_name_is_an_attribute_error() -> None:
 def test_our_folders_are_no_packages_of_their_own(name: str, tmp_path: Path) -> None:
     code = f"import jobyard, jobyard.api.start.main, importlib.util, sys; sys.exit(importlib.util.find_spec({name!r}) is not None)"
 
-    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=LIMIT_S).returncode == 0
 
 
 def test_a_users_package_of_the_same_name_is_found(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_a_users_package_of_the_same_name_is_found(tmp_path: Path) -> None:
         (tmp_path / name / "__init__.py").write_text("OWNER = 'the user'")
     code = "import jobyard, engine, api, tests, app, queue; print(*{m.OWNER for m in (engine, api, tests, app, queue)})"
 
-    told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S)
 
     assert told.stdout.strip() == "the user", told.stderr
 

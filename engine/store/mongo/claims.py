@@ -159,8 +159,8 @@ class MongoClaims:
         found: list[Document] = []
         seldom_lost = {} if lost_below is None else {"lost_count": {"$lt": lost_below}}
         for portion in _portions(served, at_most=STRETCHES):
-            due = {"status": PENDING, "priority": ANY_PRIORITY, "scheduled_at": {"$lte": now}, **portion, **seldom_lost}
-            found += self._ask(due, served, fields, sort=DUE, limit=size)
+            due = {"status": PENDING, "priority": ANY_PRIORITY, "scheduled_at": {"$lte": now}, **_in_time(now), **portion}
+            found += self._ask(due | seldom_lost, served, fields, sort=DUE, limit=size)
         return sorted(found, key=_in_order)[:size]
 
     def _ask(
@@ -177,7 +177,12 @@ ANY_PRIORITY = {"$gt": PRIORITIES[0] - 1, "$lt": PRIORITIES[-1] + 1}
 
 def _guard(ids: list[ObjectId], now: datetime) -> Document:
     """Only jobs that are still due: a candidate may have become a retry that waits."""
-    return {"_id": {"$in": ids}, "status": PENDING, "scheduled_at": {"$lte": now}}
+    return {"_id": {"$in": ids}, "status": PENDING, "scheduled_at": {"$lte": now}, **_in_time(now)}
+
+
+def _in_time(now: datetime) -> Document:
+    """Only jobs that have not expired: of most jobs the field is not there."""
+    return {"lapses_at": {"$not": {"$lte": now}}}
 
 
 def _update(worker: str, stamp: ObjectId, owner: str, now: datetime, lease_s: float) -> Document:
@@ -188,7 +193,7 @@ def _update(worker: str, stamp: ObjectId, owner: str, now: datetime, lease_s: fl
             "locked_by": worker, "locked_until": now + timedelta(seconds=lease_s), "last_run_at": now, "stamp": stamp,
         },
         "$inc": {"epoch": 2, "attempt": 1},
-        "$unset": {"next_run_at": ""},
+        "$unset": {"next_run_at": "", "lapses_at": ""},
     }  # fmt: skip
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bson import ObjectId
@@ -27,10 +26,11 @@ from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.unique import Verdict
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import PURGED, STAGED, Document, execution_to_document, job_to_document
+from jobyard.engine.store.mongo.insert_plan import Keys, Plan, Taken, Undecided
 from jobyard.engine.store.mongo.server import MongoServer
 from jobyard.engine.store.mongo.unique_keys import Holder, MongoUniqueKeys, Remembered
-from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, NotUnique, Record
-from jobyard.engine.store.unique_plan import Refusal, UniquePlan
+from jobyard.engine.store.port import Abandoned, Insertion, KeyTaken, NotUnique, Record
+from jobyard.engine.store.unique_plan import Refusal
 
 ROUNDS = 5
 DUPLICATE = 11000
@@ -40,65 +40,6 @@ UNDONE_KEPT = timedelta(days=1)
 MENDED_AT_ONCE = 1_000
 KEYS_A_QUESTION = 5_000
 """Keys have at most 255 characters, so the query stays within the message size limit."""
-
-
-@dataclass(slots=True)
-class Taken:
-    """The job that an idempotency key leads to. `verdict`: how the request was answered, where a unique key decided that."""
-
-    job_id: str
-    digest: bytes | None
-    batch: str | None = None
-    verdict: Verdict | None = None
-
-
-@dataclass(slots=True)
-class Plan:
-    """What must be written for a request."""
-
-    number: int
-    batch: str
-    unique: UniquePlan = field(default_factory=UniquePlan)
-    job_ids: list[str] = field(default_factory=list)
-    repeated: int = 0
-    verdicts: dict[int, Verdict] = field(default_factory=dict)
-    remembered: list[Remembered] = field(default_factory=list)
-
-    @property
-    def fresh(self) -> list[Job]:
-        """The jobs to be stored."""
-        return self.unique.fresh
-
-    @property
-    def is_one(self) -> bool:
-        """Whether the request is at most one document."""
-        return len(self.fresh) < 2
-
-    def answer(self) -> Inserted:
-        """The answer once all is written."""
-        return Inserted(
-            job_ids=self.job_ids, repeated=self.repeated, existing=tuple(self.verdicts),
-            replaced=tuple(index for index, verdict in self.verdicts.items() if verdict is Verdict.REPLACE),
-            replaced_due_at=min((one.due_at for one in self.unique.replacing.values()), default=None),
-        )  # fmt: skip
-
-
-@dataclass(slots=True)
-class Keys:
-    """What a round knows of the requests' keys: `taken` by idempotency key, `holders` by unique key.
-
-    `planned`: the unique keys of jobs that this round is to store; requests that depend on them are decided in the next round.
-    """
-
-    taken: dict[str, Taken]
-    holders: dict[str, Holder]
-    planned: set[str] = field(default_factory=set)
-    stored: set[str] = field(default_factory=set)
-    """The ids of jobs that are stored already, where another job has their unique key."""
-
-
-class Undecided:
-    """A unique key belongs to a request that is neither stored nor undone yet."""
 
 
 class MongoInsert:
@@ -111,11 +52,13 @@ class MongoInsert:
         self._keys = MongoUniqueKeys(server)
         self._has_written = False
         self._staged_since: dict[str, datetime] = {}
+        self._unfinished: set[str] = set()
 
     def insert(self, requests: Sequence[Sequence[Job]], abandoned: Callable[[int], bool]) -> list[Insertion]:
         """See `Store.insert`. A request that conflicts with another process's unfinished one is reported as abandoned."""
         answers: dict[int, Insertion] = {}
         self._has_written = False
+        self.finish_own()
         try:
             for _ in range(ROUNDS):
                 self._try(requests, abandoned, answers)
@@ -308,6 +251,13 @@ class MongoInsert:
             found = self._server.jobs.find({"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}}, {"_id": 1})
             return {str(document["_id"]) for document in found}
 
+    def finish(self, job_ids: Sequence[str]) -> bool:
+        """Make jobs visible whose request is stored, but whose writer has not finished; whether there were any."""
+        staged = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "status": STAGED}
+        with self._server.call():
+            batches = self._server.jobs.distinct("batch", staged)
+        return bool(batches and self._finish(batches))
+
     # ---- batch records
 
     def _commit(self, batches: list[str]) -> set[str]:
@@ -327,9 +277,16 @@ class MongoInsert:
             with self._server.call(writes=True):
                 self._server.jobs.delete_many({"batch": {"$in": list(undone)}, "status": STAGED})
         stored = set(batches) - undone
-        with contextlib.suppress(StoreUnavailable):
-            self._finish(list(stored))
+        self._unfinished |= stored
+        self.finish_own()
         return stored
+
+    def finish_own(self) -> None:
+        """Make jobs visible whose request this process has stored; tried again until it succeeds."""
+        if self._unfinished:
+            with contextlib.suppress(StoreUnavailable):
+                self._finish(list(self._unfinished))
+                self._unfinished.clear()
 
     def _finish(self, batches: list[str]) -> set[str]:
         """Make the stored batches' jobs pending; returns which batches are stored."""

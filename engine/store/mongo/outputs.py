@@ -1,6 +1,6 @@
 """Attempts' outputs on MongoDB: one document per attempt that printed anything, identified by its execution's id.
 
-It is written when the attempt ends, best effort: a job's document never waits for it.
+It is written just before the attempt's end is. A process that dies between the two leaves the output of a lost attempt.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ class MongoOutputs:
             with self._server.call():
                 replacements = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in documents]
                 self._server.outputs.bulk_write(replacements, ordered=False)
+
+    def drop(self, output: Output) -> None:
+        """Remove one output."""
+        with self._server.call():
+            self._server.outputs.delete_one({"_id": execution_id(output.job_id, output.attempt)})
 
     def read(self, job_id: str, max_bytes: int) -> list[Output]:
         """See `Store.outputs`."""

@@ -18,44 +18,54 @@ from pymongo.errors import ExecutionTimeout
 
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.jobs.job import PRIORITIES, Job, JobFilter, Status, without_payload
+from jobyard.engine.store.bounds import LOOK_BYTES, UNBOUNDED, shown_bytes
 from jobyard.engine.store.mongo.claims import due_index
 from jobyard.engine.store.mongo.documents import HIDDEN, Document, cursor_of, document_to_job, down_to, past
 from jobyard.engine.store.mongo.server import LIST_INDEXES, NEWEST_FIRST, MongoServer
 from jobyard.engine.store.port import Count, Due, Page, Served
-from jobyard.engine.store.search_text import spellings
+from jobyard.engine.store.search_text import Finder, pattern
+from jobyard.engine.world import World
 
 TOO_BROAD = "query_too_broad"
 LIST_MS = 2_000
 RUN_MS = 500
+PAGE_S = 0.5
+"""After this time no further run is begun, because a scheduler answers nothing else meanwhile."""
 AHEAD_MS = 200
 RUN = 5_000
-TEXT_RUN, TEXT_LOOK = 1_000, 5_000
+TEXT_RUN, TEXT_LOOK, TEXT_BATCH = 1_000, 5_000, 100
 
 
 class MongoSearch:
     """Queries on one connection to the server."""
 
-    def __init__(self, server: MongoServer, counts: Callable[[], Mapping[Status, int]]) -> None:
+    def __init__(self, server: MongoServer, counts: Callable[[], Mapping[Status, int]], world: World) -> None:
         self._server = server
         self._counts = counts
+        self._world = world
 
     def page(
         self, wanted: JobFilter, *, limit: int, cursor: str | None, max_bytes: int, whole: bool, look: int
     ) -> Page:  # fmt: skip
         """See `Store.list_jobs`."""
         jobs: list[Job] = []
-        size = 0
+        size = searched = 0
         asked = _Asked(wanted)
         ends_at = cursor
         try:
             for run, end in self._runs(asked, cursor, look):
                 for document in self._found(asked, run, limit + 1 - len(jobs)):
-                    if len(jobs) == limit or size > max_bytes:
-                        return Page(jobs=jobs, cursor=ends_at)
-                    job = document_to_job(document)
-                    jobs.append(job if whole else without_payload(job))
-                    size += len(jobs[-1].payload) + len(jobs[-1].result or b"")
+                    found = document_to_job(document)
+                    searched += shown_bytes(found) if asked.finder is not None else 0
+                    if asked.is_match(found):
+                        job = found if whole else without_payload(found)
+                        size += shown_bytes(job)
+                        if len(jobs) == limit or (jobs and size > max_bytes):
+                            return Page(jobs=jobs, cursor=ends_at)
+                        jobs.append(job)
                     ends_at = cursor_of(document)
+                    if searched > LOOK_BYTES:
+                        return Page(jobs=jobs, cursor=ends_at)
                 ends_at = end
         except Unavailable as fault:
             if fault.code != TOO_BROAD or ends_at == cursor:
@@ -67,6 +77,9 @@ class MongoSearch:
         if wanted in (JobFilter(), JobFilter(status=wanted.status)):
             counts = self._counts()
             return Count(count=sum(counts.values()) if wanted.status is None else counts[wanted.status])
+        if wanted.text is not None:
+            page = self.page(wanted, limit=look, cursor=None, max_bytes=UNBOUNDED, whole=False, look=look)
+            return Count(count=len(page.jobs), is_exact=page.cursor is None)
         asked = _Asked(wanted)
         count = 0
         goes_on: str | None = None
@@ -115,7 +128,8 @@ class MongoSearch:
             yield [past(cursor, "$lt")], None
             return
         looked, look = 0, min(look, asked.most)
-        while looked < look:
+        until = self._world.monotonic() + PAGE_S
+        while looked < look and (not looked or self._world.monotonic() < until):
             length = min(look - looked, asked.run)
             with self._server.call(), _bounded():
                 candidates = self._server.jobs.find(asked.candidates([past(cursor, "$lt")]), {"created_at": 1}).sort(NEWEST_FIRST)
@@ -127,8 +141,10 @@ class MongoSearch:
             looked, cursor = looked + length, end
 
     def _found(self, asked: _Asked, run: list[Document], limit: int) -> Iterator[Document]:
+        """The documents that the server finds, at most `limit` if it can decide which match."""
         with self._server.call(), _bounded():
-            found = self._server.jobs.find(asked.matching(run)).sort(NEWEST_FIRST).limit(limit)
+            found = self._server.jobs.find(asked.matching(run)).sort(NEWEST_FIRST)
+            found = found.limit(limit) if asked.finder is None else found.batch_size(TEXT_BATCH)
             yield from found.hint(asked.index).max_time_ms(asked.limit_ms)
 
 
@@ -151,14 +167,20 @@ class _Asked:
         self._first: Document = {"status": {"$nin": HIDDEN}} | ({first: named[first]} if first else {})
         self._all: list[Document] = [named, *_created(wanted)] + ([_containing(wanted.text)] if wanted.text is not None else [])
         self._bounds = _created(wanted)
+        self.finder = Finder(wanted.text) if wanted.text is not None else None
+        """The server's pattern for a text finds a little more than the text."""
 
     def candidates(self, run: list[Document]) -> Document:
         """The part that the index decides."""
         return self._first | _together([*self._bounds, *run])
 
     def matching(self, run: list[Document]) -> Document:
-        """The complete filter."""
+        """All that the server can decide."""
         return self._first | _together([*self._all, *run])
+
+    def is_match(self, job: Job) -> bool:
+        """Whether a job that the server found matches the whole filter."""
+        return self.finder is None or self.finder.finds(job.payload, job.error)
 
 
 def _together(conditions: Iterable[Document]) -> Document:
@@ -173,8 +195,7 @@ def _created(wanted: JobFilter) -> list[Document]:
 
 
 def _containing(text: str) -> Document:
-    in_json = "|".join(re.escape(spelling) for spelling in spellings(text))
-    return {"$or": [_like("payload", in_json), _like("error", re.escape(text))]}
+    return {"$or": [_like("payload", pattern(text)), _like("error", re.escape(text))]}
 
 
 def _like(name: str, pattern: str) -> Document:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient, ReadPreference, WriteConcern
 from pymongo.collection import Collection
@@ -35,7 +36,9 @@ from pymongo.read_concern import ReadConcern
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import CannotStart, StoreUnavailable
 from jobyard.engine.jobs.job import Status
+from jobyard.engine.store.mongo.deployment import cautions, kind_of
 from jobyard.engine.store.mongo.documents import CODEC, Document
+from jobyard.engine.store.port import CAUTION
 
 START_MS = 5_000
 SELECTION_MS = 1_000
@@ -85,6 +88,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
             partialFilterExpression=_has("lane"),
         ),
         IndexModel([("slot", ASCENDING)], name="by_slot", unique=True, sparse=True),
+        IndexModel([("lapses_at", ASCENDING)], name="lapsing", sparse=True),
         IndexModel(NEWEST_FIRST, name="newest"),
         *(IndexModel([(field, ASCENDING), *NEWEST_FIRST], name=f"by_{field}") for field in ("status", "task", "queue")),
     ),
@@ -134,7 +138,7 @@ class MongoServer:
         self._waiting(True)
         try:
             if self._is_unsure:
-                self.barrier.update_one({"_id": "barrier"}, {"$inc": {"number": 1}}, upsert=True)
+                self.write_barrier()
                 self._is_unsure = False
             yield
             self._is_lost = False
@@ -151,10 +155,13 @@ class MongoServer:
         """The name and version, as `MongoDB 8.0.4`. Raises PyMongo's errors."""
         return f"MongoDB {self._client.server_info()['version']}"
 
-    def kind(self) -> str:
-        """The kind of deployment, such as `replica set rs0`. Raises PyMongo's errors."""
-        name = self._client.admin.command("hello").get("setName")
-        return f"replica set {name}" if name else "not a replica set: losing the server loses its data"
+    def hello(self) -> Mapping[str, Any]:
+        """What the server says of its deployment. Raises PyMongo's errors."""
+        return self._client.admin.command("hello")
+
+    def write_barrier(self) -> None:
+        """A majority write: what is read afterwards is no older than this call, even if the primary is being deposed."""
+        self.barrier.update_one({"_id": "barrier"}, {"$inc": {"number": 1}}, upsert=True)
 
     def ping(self) -> None:
         """One round trip. Raises PyMongo's errors."""
@@ -195,9 +202,10 @@ def _reached(settings: Settings) -> Iterator[tuple[MongoServer, str]]:
     try:
         server = MongoServer(_checked_client(settings), settings.mongo_db)
         with contextlib.closing(server):
-            words = f"{server.words()} ({server.kind()}), database {settings.mongo_db}"
+            hello = server.hello()
+            words = f"{server.words()} ({kind_of(hello)}), database {settings.mongo_db}"
             _refuse_old(server)
-            yield server, words
+            yield server, CAUTION.join([words, *cautions(hello, lease_s=settings.lease_s)])
     except (InvalidURI, ConfigurationError, InvalidName, ValueError, TypeError) as wrong:
         raise CannotStart(
             f"MONGO_URI or MONGO_DB cannot be used ({type(wrong).__name__}): an address looks like"

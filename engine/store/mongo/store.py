@@ -23,7 +23,7 @@ from pymongo.errors import BulkWriteError
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
-from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, latest_within
+from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES, latest_within
 from jobyard.engine.store.mongo.claims import MongoClaims
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import (
@@ -58,6 +58,7 @@ from jobyard.engine.store.port import (
     Served,
     nobody,
 )
+from jobyard.engine.world import World
 
 RUNNING = ExecutionStatus.RUNNING
 ENDED = [status.value for status in TERMINAL]
@@ -72,7 +73,7 @@ class MongoStore:
         self._place = place
         self._counts = MongoCounts(server)
         self._claims = MongoClaims(server, self._counts, place=place)
-        self._search = MongoSearch(server, self._counts.read)
+        self._search = MongoSearch(server, self._counts.read, World())
         self._outputs = MongoOutputs(server)
         self._records = MongoRecords(server, self._outputs)
         self._requests = MongoInsert(server, self._counts, origin=origin)
@@ -113,15 +114,18 @@ class MongoStore:
     # ---- all other transitions
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
+        """Outputs are written before their attempts end, so that whoever sees the end finds the output."""
         if not changes:
             return []
         self._keep_rows([change.job_id for change in changes if _ends_again(change)])
+        self._outputs.write([change.output for change in changes if change.output is not None])
         done = [False for _ in changes]
         for wave in _waves(changes):
             applied = self._apply_wave([changes[index] for index in wave])
             for index in wave:
                 done[index] = changes[index].job_id in applied
             self._note([change for index, change in enumerate(changes) if index in wave and done[index]])
+        self._drop_outputs([change.output for change, is_done in zip(changes, done, strict=True) if change.output and not is_done])
         return done
 
     def _apply_wave(self, changes: Sequence[Change]) -> set[str]:
@@ -139,7 +143,7 @@ class MongoStore:
         return changed
 
     def _note(self, applied: Sequence[Change]) -> None:
-        """Follow-up writes for applied changes: the counters, and the rows and outputs of ended attempts.
+        """Follow-up writes for applied changes: the counters, and the rows of ended attempts.
 
         Never fails: the rows are in the jobs' documents, too, and are stored before they are overwritten there. Never waits twice
         for an unreachable database: the caller holds jobs and must be able to end them in time.
@@ -153,7 +157,14 @@ class MongoStore:
         ended = [change.execution for change in applied if change.execution is not None]
         with contextlib.suppress(StoreUnavailable):
             self._replace_rows([execution_to_document(row) for row in ended if row.status is not RUNNING])
-            self._outputs.write([change.output for change in applied if change.output is not None])
+
+    def _drop_outputs(self, refused: Sequence[Output]) -> None:
+        """Remove outputs whose attempt did not end as their worker wanted, unless only the reply to its end was lost."""
+        with contextlib.suppress(StoreUnavailable):
+            for output in refused:
+                row = next((row for row in self.executions(output.job_id) if row.attempt == output.attempt), None)
+                if row is None or row.status is ExecutionStatus.LOST:
+                    self._outputs.drop(output)
 
     def _replace_rows(self, rows: Sequence[Document]) -> None:
         if rows:
@@ -179,10 +190,14 @@ class MongoStore:
         with self._server.call():
             documents = self._server.jobs.find(wanted, None if whole else SMALL)
             found = {str(document["_id"]): document_to_job(document) for document in documents}
+        missing = [job_id for job_id in job_ids if job_id not in found]
+        if missing and self._requests.finish(missing):
+            found |= {job.job_id: job for job in self.find(missing, whole=whole) if job is not None}
         return [found.get(job_id) for job_id in job_ids]
 
     def ended(self, job_ids: Sequence[str]) -> list[str]:
-        asked = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "status": {"$nin": [*ENDED, *HIDDEN]}}
+        """Staged jobs have not ended: their request may be stored already."""
+        asked = {"_id": {"$in": [ObjectId(job_id) for job_id in job_ids]}, "status": {"$nin": [*ENDED, PURGED]}}
         with self._server.call():
             going_on = {str(document["_id"]) for document in self._server.jobs.find(asked, {"_id": 1})}
         return [job_id for job_id in job_ids if job_id not in going_on]
@@ -191,12 +206,14 @@ class MongoStore:
         return None
 
     def list_jobs(
-        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = PAGE_BYTES, whole: bool = True,
         look: int = LOOK,
     ) -> Page:  # fmt: skip
+        self._requests.finish_own()
         return self._search.page(wanted, limit=limit, cursor=cursor, max_bytes=max_bytes, whole=whole, look=look)
 
     def count_jobs(self, wanted: JobFilter, *, look: int = COUNT_LOOK) -> Count:
+        self._requests.finish_own()
         return self._search.count(wanted, look=look)
 
     def count_ahead(self, job: Job, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Count:
@@ -204,6 +221,16 @@ class MongoStore:
 
     def counts(self) -> dict[Status, int]:
         return self._counts.read()
+
+    def expired(self, *, now: datetime, limit: int) -> list[Job]:
+        with self._server.call():
+            found = self._server.jobs.find({"lapses_at": {"$lte": now}, "status": {"$nin": HIDDEN}}, SMALL)
+            return [document_to_job(document) for document in found.sort("lapses_at", 1).limit(limit)]
+
+    def next_expiry(self) -> datetime | None:
+        with self._server.call():
+            document = self._server.jobs.find_one({"lapses_at": {"$exists": True}}, {"lapses_at": 1}, sort=[("lapses_at", 1)])
+            return None if document is None else document["lapses_at"]
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         wanted = _held(owner, after)
@@ -296,8 +323,10 @@ class MongoStore:
         with self._server.call(writes=True):
             self._server.hosts.update_one({"_id": sign.boot}, {"$inc": {"renewal": 1}, "$set": shown}, upsert=True)
 
-    def hosts(self) -> list[HostHeartbeat]:
+    def hosts(self, *, confirmed: bool = False) -> list[HostHeartbeat]:
         with self._server.call():
+            if confirmed:
+                self._server.write_barrier()
             return [_sign(document) for document in self._server.hosts.find()]
 
     def forget_host(self, boot: str, *, renewal: int) -> None:

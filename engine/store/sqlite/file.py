@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jobyard.engine.errors import CannotStart
+from jobyard.engine.store.sqlite import statements
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import has_no_room, is_locked
@@ -33,8 +34,11 @@ UPGRADES = {version: Path(__file__).with_name(f"upgrade_{version}.sql") for vers
 Run = Callable[..., Any]
 
 
-def prepare_file(path: Path, *, mounts: Path = MOUNTS, patience_s: float = FOREIGN_LOCK_S) -> str:
-    """Create, upgrade or check the file; returns a description. Raises `CannotStart` with the remedy."""
+def prepare_file(path: Path, *, by_queue: bool = False, mounts: Path = MOUNTS, patience_s: float = FOREIGN_LOCK_S) -> str:
+    """Create, upgrade or check the file; returns a description. Raises `CannotStart` with the remedy.
+
+    `by_queue`: claims will be made for some queues only.
+    """
     _refuse_network_file_systems(path, mounts)
     try:
         with contextlib.closing(CommitLock(path.with_name(path.name + "-lock"), lambda waits: None)) as lock, lock:
@@ -45,6 +49,7 @@ def prepare_file(path: Path, *, mounts: Path = MOUNTS, patience_s: float = FOREI
             with _connection(path, "rwc", patience_s) as run:
                 path.chmod(0o600)
                 _bring_forward(run)
+                run(statements.MAKE_QUEUE_INDEX if by_queue else statements.DROP_QUEUE_INDEX)
     except sqlite3.DatabaseError as fault:
         raise _explained(path, fault) from fault
     except OSError as fault:

@@ -36,6 +36,7 @@ CREATE TABLE jobs (
     lane TEXT,
     slot TEXT,
     expires_at INTEGER,
+    lapses_at INTEGER,
     cancelled_because TEXT,
     tags TEXT,
     extra TEXT,
@@ -47,7 +48,7 @@ CREATE TABLE jobs (
 ) STRICT;
 
 CREATE UNIQUE INDEX jobs_by_id ON jobs (job_id);
-CREATE INDEX jobs_due ON jobs (priority, scheduled_at, seq, task, queue) WHERE status = 'pending' AND lane IS NULL;
+CREATE INDEX jobs_due ON jobs (task, priority, scheduled_at, seq, queue) WHERE status = 'pending' AND lane IS NULL;
 CREATE UNIQUE INDEX jobs_by_key ON jobs (idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL AND held_key IS NULL;
 CREATE INDEX jobs_finished_with_key ON jobs (held_until) WHERE finished_at IS NOT NULL AND held_key IS NOT NULL;
@@ -60,6 +61,7 @@ CREATE INDEX jobs_by_unique_key ON jobs (unique_key, created_at) WHERE unique_ke
 CREATE UNIQUE INDEX jobs_by_fire ON jobs (schedule, fire_at) WHERE fire_at IS NOT NULL;
 CREATE INDEX jobs_by_schedule ON jobs (schedule, created_at) WHERE schedule IS NOT NULL;
 CREATE INDEX jobs_in_lanes ON jobs (lane, scheduled_at, seq) WHERE status = 'pending' AND lane IS NOT NULL;
+CREATE INDEX jobs_lapsing ON jobs (lapses_at) WHERE lapses_at IS NOT NULL;
 CREATE UNIQUE INDEX jobs_by_slot ON jobs (slot) WHERE slot IS NOT NULL;
 
 -- Attempts that have ended. A running attempt is described by its job's row: `attempt`, `locked_by`, `last_run_at`.

@@ -7,18 +7,16 @@ the candidates, newest first; all other filters are checked on each candidate.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs.job import Job, JobFilter, Status, without_payload
-from jobyard.engine.store.bounds import LOOK, LOOK_BYTES
-from jobyard.engine.store.port import Count, Page, Served
+from jobyard.engine.store.bounds import LOOK, LOOK_BYTES, UNBOUNDED, shown_bytes
+from jobyard.engine.store.port import Count, Page
 from jobyard.engine.store.search_text import Finder
 from jobyard.engine.store.sqlite import rows, statements
-from jobyard.engine.store.sqlite.claims import served_values
 
-CREATED_AT, PAYLOAD, ERROR = (rows.READ_COLUMNS.index(name) for name in ("created_at", "payload", "error"))
+CREATED_AT, PAYLOAD, RESULT, ERROR = (rows.READ_COLUMNS.index(name) for name in ("created_at", "payload", "result", "error"))
 NAMED = ("unique_key", "schedule", "status", "task", "queue")
 FIRST, LAST = (1 << 62, 0), -(1 << 62)
 Place = tuple[int, int]
@@ -43,13 +41,14 @@ class SqliteSearch:
         size = looked = searched = 0
         for seq, fits, *row in self._run(question, _values(wanted, place)):
             if fits and finder is not None:
-                searched += len(row[PAYLOAD]) + len(row[ERROR] or "")
+                searched += len(row[PAYLOAD]) + len(row[RESULT] or b"") + len(row[ERROR] or "")
                 fits = finder.finds(row[PAYLOAD], row[ERROR])
             if fits:
-                if len(jobs) == limit or size > max_bytes:
+                job = rows.row_to_job(row) if whole else without_payload(rows.row_to_job(row))
+                size += shown_bytes(job)
+                if len(jobs) == limit or (jobs and size > max_bytes):
                     return Page(jobs=jobs, cursor=_cursor(place))
-                jobs.append(rows.row_to_job(row) if whole else without_payload(rows.row_to_job(row)))
-                size += len(jobs[-1].payload) + len(jobs[-1].result or b"")
+                jobs.append(job)
             place = (row[CREATED_AT], seq)
             looked += 1
             if looked >= look or searched > LOOK_BYTES:
@@ -67,22 +66,8 @@ class SqliteSearch:
         return Count(count=count, is_exact=looked < look)
 
     def _count_found(self, wanted: JobFilter, look: int) -> Count:
-        page = self.page(wanted, limit=look, cursor=None, max_bytes=LOOK_BYTES, whole=False, look=look)
+        page = self.page(wanted, limit=look, cursor=None, max_bytes=UNBOUNDED, whole=False, look=look)
         return Count(count=len(page.jobs), is_exact=page.cursor is None)
-
-    def count_ahead(self, job: Job, *, now: datetime, served: Served, look: int) -> Count:
-        """See `Store.count_ahead`."""
-        what = {
-            **served_values(served), "now": rows.to_ms(now), "look": look, "id": rows.to_blob(job.job_id),
-            "scheduled_at": rows.to_ms(job.scheduled_at),
-        }  # fmt: skip
-        looks = [(statements.COUNT_DUE, priority) for priority in range(9, job.priority, -1)]
-        count, is_exact = 0, True
-        for question, priority in (*looks, (statements.COUNT_DUE_BEFORE, job.priority)):
-            looked, found = self._run(question, {**what, "priority": priority}).fetchone()
-            count += found
-            is_exact = is_exact and looked < look
-        return Count(count=count, is_exact=is_exact)
 
 
 def _named(wanted: JobFilter) -> tuple[str, ...]:

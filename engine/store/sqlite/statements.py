@@ -29,25 +29,13 @@ NEXT_RECORDS = f"SELECT seq, {_ALL} FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?
 COUNTS = "SELECT status, jobs FROM counts"
 COUNT_ON = "UPDATE counts SET jobs = jobs + ? WHERE status = ?"
 
-_DUE = "FROM jobs INDEXED BY jobs_due WHERE status = 'pending' AND lane IS NULL AND priority ="
-_FIRST_DUE = f"""
-    WITH wanted AS (SELECT value AS priority FROM json_each(?))
-    SELECT priority, (SELECT scheduled_at {_DUE} wanted.priority {{served}} ORDER BY scheduled_at LIMIT 1) FROM wanted
+_IN_LINE = "status = 'pending' AND lane IS NULL"
+HAS_QUEUE_INDEX = "SELECT COUNT(*) FROM sqlite_master WHERE name = 'jobs_due_in_queues'"
+MAKE_QUEUE_INDEX = f"""
+    CREATE INDEX IF NOT EXISTS jobs_due_in_queues ON jobs (queue, task, priority, scheduled_at, seq) WHERE {_IN_LINE}
 """
-_CLAIMABLE = f"""
-    SELECT seq, task, lost_count, length(payload) {_DUE} ? {{served}} AND scheduled_at <= ? AND lost_count < COALESCE(?, 1 << 32)
-    ORDER BY scheduled_at, seq LIMIT ?
-"""
-_LISTED = f"SELECT {_SMALL} {_DUE} ? {{served}} AND scheduled_at <= ? ORDER BY scheduled_at, seq LIMIT ?"
-_COUNT_DUE = f"""
-    SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (
-        SELECT (:tasks IS NULL OR task IN (SELECT value FROM json_each(:tasks)))
-            AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues))) AS fits
-        {_DUE} :priority AND {{earlier}} LIMIT :look
-    )
-"""
-COUNT_DUE = _COUNT_DUE.format(earlier="scheduled_at <= :now")
-COUNT_DUE_BEFORE = _COUNT_DUE.format(earlier="(scheduled_at, seq) < (:scheduled_at, (SELECT seq FROM jobs WHERE job_id = :id))")
+DROP_QUEUE_INDEX = "DROP INDEX IF EXISTS jobs_due_in_queues"
+"""Only a host with `QUEUES` needs it; without, it would cost each job a little."""
 
 GIVE_UP_KEY = "UPDATE jobs SET held_key = NULL WHERE seq = ?"
 """At a job's first begin, see `lifecycle.given_up_by_begin`."""
@@ -57,6 +45,9 @@ HELD_BY = f"SELECT {_SMALL} {_BY_HOLDER} AND job_id > ? ORDER BY job_id LIMIT ?"
 HOLDS_LOST = f"SELECT 1 {_BY_HOLDER} AND lost_count >= ? LIMIT 1"
 HOLDERS = f"SELECT DISTINCT {_HOLDER} FROM jobs INDEXED BY jobs_by_status WHERE {_HELD}"
 CANCEL_REQUESTS = f"SELECT job_id {_BY_HOLDER} AND cancel_requested_at IS NOT NULL"
+
+EXPIRED = f"SELECT {_SMALL} FROM jobs INDEXED BY jobs_lapsing WHERE lapses_at <= ? ORDER BY lapses_at LIMIT ?"
+NEXT_EXPIRY = "SELECT MIN(lapses_at) FROM jobs INDEXED BY jobs_lapsing WHERE lapses_at IS NOT NULL"
 
 STORE_EXECUTION = "INSERT OR REPLACE INTO job_executions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 EXECUTIONS = """
@@ -86,23 +77,43 @@ _LIST_INDEXES = {
 
 
 class Due(NamedTuple):
-    """Queries on pending jobs: the earliest time for each of several priorities (a JSON array); of one priority, what a claim must
-    know of its due jobs; these jobs, to be listed.
+    """Queries on the pending jobs of one group, the jobs of one priority that the index has side by side.
 
-    Parameters: priorities or priority, the served tasks and queues as JSON arrays, then the rest.
+    `next_group`: the group after a key, and when its first job is due. The others take the group's key and, if the index does not
+    begin with the queue, the served queues: what a claim must know of the due jobs; these jobs, to be listed; the number of those
+    examined and of those that match, due by a time, or due before a job.
     """
 
-    first: str
+    next_group: str
     claimable: str
     listed: str
+    counted: str
+    counted_before: str
 
 
 @functools.cache
-def due(by_task: bool, by_queue: bool) -> Due:
-    """Restricted to what the host serves; task and queue are in the index, so other hosts' rows are skipped without a read."""
-    served = "AND task IN (SELECT value FROM json_each(?)) " if by_task else ""
-    served += "AND queue IN (SELECT value FROM json_each(?))" if by_queue else ""
-    return Due(*(question.format(served=served) for question in (_FIRST_DUE, _CLAIMABLE, _LISTED)))
+def due(by_queue: bool, among_queues: bool) -> Due:
+    """`by_queue`: with the index that begins with the queue; `among_queues`: of the queues in a JSON array only."""
+    index, key = ("jobs_due_in_queues", ("queue", "task", "priority")) if by_queue else ("jobs_due", ("task", "priority"))
+    names, places = ", ".join(key), ", ".join("?" for _ in key)
+    of_group = f"FROM jobs INDEXED BY {index} WHERE {_IN_LINE} AND " + " AND ".join(f"{name} = ?" for name in key)
+    fits = "queue IN (SELECT value FROM json_each(?))" if among_queues else "TRUE"
+    of_fitting = f"{of_group} AND {fits} AND scheduled_at <= ?"
+    looked = f"SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (SELECT {fits} AS fits {{}} LIMIT ?)"
+    return Due(
+        next_group=f"""
+            SELECT {names}, scheduled_at FROM jobs INDEXED BY {index} WHERE {_IN_LINE} AND ({names}) > ({places})
+            ORDER BY {names}, scheduled_at LIMIT 1
+        """,
+        claimable=f"""
+            SELECT scheduled_at, seq, task, lost_count, length(payload) {of_fitting} AND lost_count < COALESCE(?, 1 << 32)
+                AND (lapses_at IS NULL OR lapses_at > ?)
+            ORDER BY scheduled_at, seq LIMIT ?
+        """,
+        listed=f"SELECT scheduled_at, seq, {_SMALL} {of_fitting} ORDER BY scheduled_at, seq LIMIT ?",
+        counted=looked.format(f"{of_group} AND scheduled_at <= ?"),
+        counted_before=looked.format(f"{of_group} AND (scheduled_at, seq) < (?, (SELECT seq FROM jobs WHERE job_id = ?))"),
+    )
 
 
 @functools.cache
@@ -110,7 +121,8 @@ def claim(count: int) -> str:
     """T2 to T4 for `count` pending jobs by their `seq`, under the commit lock: nobody has changed them since they were chosen."""
     return f"""
         UPDATE jobs SET status = 'running', epoch = epoch + 2, attempt = attempt + 1, claimed_by = ?1, claimed_at = ?2,
-            queued_at = ?2, updated_at = ?2, locked_by = ?3, locked_until = ?4, last_run_at = ?2, next_run_at = NULL
+            queued_at = ?2, updated_at = ?2, locked_by = ?3, locked_until = ?4, last_run_at = ?2, next_run_at = NULL,
+            lapses_at = NULL
         WHERE seq IN ({", ".join(f"?{number}" for number in range(5, 5 + count))}) RETURNING seq, {_ALL}
     """
 

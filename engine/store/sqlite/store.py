@@ -90,7 +90,7 @@ class SqliteStore:
     ) -> Claimed:  # fmt: skip
         now_ms = rows.to_ms(now) or 0
         with self._told_plainly():
-            due = [priority for priority, at in self._claims.first_due(served) if at <= now_ms]
+            due = [group for group in self._claims.groups(served) if group.due <= now_ms]
         if not due or not allocation.most:
             return Claimed(jobs=[])
         with self._commit():
@@ -184,7 +184,7 @@ class SqliteStore:
             return self._run("PRAGMA data_version").fetchone()[0], self._commits
 
     def list_jobs(
-        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = 8 << 20, whole: bool = True,
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, max_bytes: int = bounds.PAGE_BYTES, whole: bool = True,
         look: int = bounds.LOOK,
     ) -> Page:  # fmt: skip
         with self._told_plainly():
@@ -196,7 +196,7 @@ class SqliteStore:
 
     def count_ahead(self, job: Job, *, now: datetime, served: Served = ANYTHING, look: int = bounds.AHEAD_LOOK) -> Count:
         with self._told_plainly():
-            return self._search.count_ahead(job, now=now, served=served, look=look)
+            return self._claims.count_ahead(job, rows.to_ms(now) or 0, served, look)
 
     def counts(self) -> dict[Status, int]:
         with self._told_plainly():
@@ -204,7 +204,7 @@ class SqliteStore:
 
     def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
         with self._told_plainly():
-            return rows.from_ms(min((due for _, due in self._claims.first_due(served)), default=None))
+            return rows.from_ms(min((group.due for group in self._claims.groups(served)), default=None))
 
     def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
         with self._told_plainly():
@@ -213,6 +213,15 @@ class SqliteStore:
     def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = bounds.AHEAD_LOOK) -> Due:
         with self._told_plainly():
             return self._claims.count_due(rows.to_ms(now) or 0, served, look)
+
+    def expired(self, *, now: datetime, limit: int) -> list[Job]:
+        with self._told_plainly():
+            found = self._run(statements.EXPIRED, (rows.to_ms(now), limit)).fetchall()
+        return [rows.row_to_job(row) for row in found]
+
+    def next_expiry(self) -> datetime | None:
+        with self._told_plainly():
+            return rows.from_ms(self._run(statements.NEXT_EXPIRY).fetchone()[0])
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         with self._told_plainly():

@@ -1,5 +1,6 @@
 -- From schema 2 to 3: unique keys, schedules, limits, workflows and tags; the status `blocked`.
--- Adding a column takes the same time whatever the number of jobs; the new indexes contain none of the jobs that exist.
+-- Adding a column takes the same time whatever the number of jobs. Of the new indexes only `jobs_due`, which begins with the task from
+-- now on, contains jobs that exist.
 
 ALTER TABLE jobs ADD COLUMN unique_key TEXT;
 ALTER TABLE jobs ADD COLUMN held_key TEXT;
@@ -10,6 +11,7 @@ ALTER TABLE jobs ADD COLUMN fire_at INTEGER;
 ALTER TABLE jobs ADD COLUMN lane TEXT;
 ALTER TABLE jobs ADD COLUMN slot TEXT;
 ALTER TABLE jobs ADD COLUMN expires_at INTEGER;
+ALTER TABLE jobs ADD COLUMN lapses_at INTEGER;
 ALTER TABLE jobs ADD COLUMN cancelled_because TEXT;
 ALTER TABLE jobs ADD COLUMN tags TEXT;
 ALTER TABLE jobs ADD COLUMN extra TEXT;
@@ -18,12 +20,13 @@ DROP INDEX jobs_finished;
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL AND held_key IS NULL;
 CREATE INDEX jobs_finished_with_key ON jobs (held_until) WHERE finished_at IS NOT NULL AND held_key IS NOT NULL;
 DROP INDEX jobs_due;
-CREATE INDEX jobs_due ON jobs (priority, scheduled_at, seq, task, queue) WHERE status = 'pending' AND lane IS NULL;
+CREATE INDEX jobs_due ON jobs (task, priority, scheduled_at, seq, queue) WHERE status = 'pending' AND lane IS NULL;
 CREATE UNIQUE INDEX jobs_by_held_key ON jobs (held_key) WHERE held_key IS NOT NULL;
 CREATE INDEX jobs_by_unique_key ON jobs (unique_key, created_at) WHERE unique_key IS NOT NULL;
 CREATE UNIQUE INDEX jobs_by_fire ON jobs (schedule, fire_at) WHERE fire_at IS NOT NULL;
 CREATE INDEX jobs_by_schedule ON jobs (schedule, created_at) WHERE schedule IS NOT NULL;
 CREATE INDEX jobs_in_lanes ON jobs (lane, scheduled_at, seq) WHERE status = 'pending' AND lane IS NOT NULL;
+CREATE INDEX jobs_lapsing ON jobs (lapses_at) WHERE lapses_at IS NOT NULL;
 CREATE UNIQUE INDEX jobs_by_slot ON jobs (slot) WHERE slot IS NOT NULL;
 
 -- Idempotency keys of requests that were answered with another job, by its unique key; kept as long as that job.

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.support.waiting import LIMIT_S
+
 TIMEOUT_S = 30.0
 NOT_PASSED_ON = {"connection", "transfer-encoding", "keep-alive"}
 
@@ -68,4 +70,4 @@ def serve_under(prefix: str, port: int) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join()
+        thread.join(LIMIT_S)

@@ -49,6 +49,29 @@ def test_the_form_offers_the_registered_tasks(tab: Tab) -> None:
     expect(page.locator("#tasks option[value=hold]")).to_have_count(1)
 
 
+def test_the_form_has_a_field_for_each_parameter_of_a_task(tab: Tab) -> None:
+    page = tab.open("#/submit")
+    expect(page.locator("#tasks option[value=measure]")).to_have_count(1)
+
+    submit(page, Task="measure")
+    expect(page.locator(".head .badge")).to_have_text("failed")
+    expect(page.get_by_role("region", name="Error")).to_contain_text("path: missing; width: missing")
+
+    page = tab.open("#/submit")
+    expect(page.locator("#tasks option[value=measure]")).to_have_count(1)
+    page.get_by_label("Task").fill("measure")
+    expect(page.locator("textarea[name=payload]")).to_have_count(0)
+    page.locator("[name='argument.path']").fill('a "b".png')
+    page.locator("[name='argument.width']").fill("9007199254740993")
+    page.locator("[name='argument.unit']").select_option('"cm"')
+    page.get_by_role("button", name="Submit the job").click()
+
+    expect(page.locator(".head .badge")).to_have_text("completed")
+    job = tab.jobyard.job(page.url.rpartition("/")[2])
+    assert job["payload"] == {"path": 'a "b".png', "width": 9007199254740993, "unit": "cm"}
+    assert (job["queue"], job["priority"]) == ("measures", 9)
+
+
 def test_a_large_number_keeps_all_digits(tab: Tab) -> None:
     page = tab.open("#/submit")
 

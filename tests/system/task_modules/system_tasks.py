@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jobyard import Retry, Unrecoverable, current_job, task
 
@@ -202,3 +202,8 @@ def narrate(payload: Any) -> None:
     until = Path(payload["until"])
     while not until.exists():
         time.sleep(LOOK_EVERY_S)
+
+
+@task("measure", queue="measures", priority="high")
+def measure(*, path: Path, width: int, unit: Literal["mm", "cm"] = "mm") -> str:
+    return f"{path.name}: {width} {unit}"

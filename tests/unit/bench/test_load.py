@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.bench.load import Generator, Load, LoadResult
+from tests.support.waiting import LIMIT_S
 
 CREATED = b"HTTP/1.1 201 CREATED\r\nContent-Length: 2\r\n\r\n{}"
 BUSY = b"HTTP/1.1 503 BUSY\r\ncontent-length: 0\r\n\r\n"
@@ -46,12 +47,12 @@ def server(answer: Callable[[int], bytes]) -> Iterator[int]:
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        accepting.join()
+        accepting.join(LIMIT_S)
 
 
 def load(answer: Callable[[int], bytes], *, requests: int = 20, connections: int = 3) -> LoadResult:
     with server(answer) as port:
-        return Generator(Load(port=port, path="/", body="{}", requests=requests, connections=connections, within_s=10)).run()
+        return Generator(Load(port=port, path="/", body="{}", requests=requests, connections=connections, within_s=LIMIT_S)).run()
 
 
 def test_every_request_is_answered_once() -> None:

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from tests.bench.soak import RepeatingThread, Sample, rows
+from tests.support.waiting import LIMIT_S
 
 
 def a_sample(**fields: object) -> Sample:
@@ -27,7 +28,7 @@ def test_a_repeating_thread_repeats_until_it_ends() -> None:
     busy = RepeatingThread(action, every_s=0.0)
     busy.start()
 
-    assert enough.wait(10)
+    assert enough.wait(LIMIT_S)
     busy.end()
     assert not busy.is_alive()
 

@@ -12,7 +12,7 @@ import pytest
 from bson import ObjectId
 
 from jobyard.engine.world import World, later_id
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 
 def exit_status_of(main: Callable[[], int]) -> int:
@@ -49,7 +49,7 @@ def test_no_id_is_given_twice_by_threads_or_processes() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(LIMIT_S)
     other = World()
     ids += [other.object_id() for _ in range(100)]
 

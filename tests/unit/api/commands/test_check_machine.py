@@ -25,6 +25,7 @@ from jobyard.engine.config import Settings, read_settings
 from jobyard.engine.databases.open import DATABASE_FILE
 from jobyard.engine.errors import CannotStart
 from jobyard.engine.store.sqlite.file import prepare_file
+from jobyard.engine.supervisor import ports
 from jobyard.engine.supervisor.data_dir import DataDir
 
 LAST_NAMEABLE = 8080 + 50_000
@@ -119,6 +120,16 @@ def test_a_port_in_use_is_broken_and_named(folder: Path) -> None:
 
     assert found.state is State.BROKEN and str(port) in found.message
     assert found.remedy is not None and "PORT_OFFSET" in found.remedy
+
+
+def test_ports_that_clients_may_get_are_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "range").write_text("8080\t8082\n")
+    monkeypatch.setattr(ports, "CLIENT_RANGE", tmp_path / "range")
+
+    found = worst_finding(look_at_ports(settings_of(folder)))
+
+    assert found.state is State.WARNING
+    assert "outgoing connection" in found.message and "8080 to 8082" in (found.remedy or "")
 
 
 def test_a_module_that_cannot_be_imported_is_broken(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from jobyard.api.front.load_balancer import REQUEST_S
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.messages import CancelJob, CountJobs, Refused, RetryJob
+from jobyard.engine.wire.messages import CancelJob, CountJobs, Find, List, Refused, RetryJob
 from tests.support.schedulers import ID, NAMES, FakeSchedulers
 
 AWAY = Refused(code="database_unavailable", message="away", retry_after_s=1)
@@ -138,3 +138,27 @@ def test_a_refusal_is_an_answer(schedulers: FakeSchedulers) -> None:
 
     assert [balancer.send(CountJobs()) for _ in range(3)] == [AWAY] * 3
     assert schedulers.names() == NAMES
+
+
+def test_a_costly_read_is_abandoned_when_its_client_has_disconnected(schedulers: FakeSchedulers) -> None:
+    schedulers.takes_s = dict.fromkeys(NAMES, 9.0)
+    schedulers.is_client_gone = True
+    before = schedulers.world.monotonic()
+
+    with pytest.raises(Unavailable):
+        schedulers.balancer().send(List())
+
+    assert schedulers.world.monotonic() - before < 1
+    assert [call.is_dropped for call in schedulers.calls] == [True]
+
+
+@pytest.mark.parametrize("request_", [CancelJob(job_id=ID), Find(job_id=ID)])
+def test_any_other_request_is_carried_out_although_its_client_may_have_disconnected(
+    schedulers: FakeSchedulers, request_: Message
+) -> None:
+    schedulers.takes_s = dict.fromkeys(NAMES, 9.0)
+    schedulers.is_client_gone = True
+
+    schedulers.balancer().send(request_)
+
+    assert schedulers.names() == [NAMES[0]]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from jobyard.engine.client.batches import Chunker
-from jobyard.engine.client.core import list_path
+from jobyard.engine.client.core import Submitted, list_path
 from jobyard.engine.client.steps import NoAnswer, Response
 from jobyard.engine.client.values import FINISHED, JobOptions, NewJob
 from jobyard.engine.errors import Conflict, InvalidRequest, NotFinished, NotFound, Unavailable, Unreachable
@@ -43,19 +43,19 @@ def test_the_clients_fields_are_those_of_the_service() -> None:
 def test_a_submission_sends_the_given_fields_and_a_key(server: FakeServer) -> None:
     at = datetime(2026, 1, 4, 3, 4, 20, 123456, tzinfo=timezone(timedelta(hours=1)))
 
-    job_id = server.run(
-        server.core.submit("resize", None, {"scheduled_at": at, "queue": "mail", "delay_s": None}), [ok({"job_id": ID}, 201)]
+    submitted = server.run(
+        server.core.submit("resize", (None,), {"scheduled_at": at, "queue": "mail", "delay_s": None}), [ok({"job_id": ID}, 201)]
     )
 
     body = body_of(server)
-    assert job_id == ID and server.asked() == ["POST /api/jobs"]
+    assert submitted == Submitted(job_id=ID) and server.asked() == ["POST /api/jobs"]
     assert len(str(body.pop("idempotency_key"))) == 32
     assert body == {"task": "resize", "payload": None, "scheduled_at": at.isoformat(), "queue": "mail"}
 
 
 @pytest.mark.parametrize("trouble", [REFUSED, RESET, BUSY, UNAVAILABLE, error(502, "x"), error(504, "x"), error(429, "x")])
 def test_a_submission_is_repeated_unchanged(server: FakeServer, trouble: Response | NoAnswer) -> None:
-    server.run(server.core.submit("echo", 1, {}), [trouble, trouble, ok({"job_id": ID}, 200)])
+    server.run(server.core.submit("echo", (1,), {}), [trouble, trouble, ok({"job_id": ID}, 200)])
 
     first, second, third = server.requests
     assert first == second == third
@@ -63,13 +63,13 @@ def test_a_submission_is_repeated_unchanged(server: FakeServer, trouble: Respons
 
 def test_two_submissions_have_two_keys(server: FakeServer) -> None:
     for _ in range(2):
-        server.run(server.core.submit("echo", 1, {}), [ok({"job_id": ID}, 201)])
+        server.run(server.core.submit("echo", (1,), {}), [ok({"job_id": ID}, 201)])
 
     assert body_of(server, 0)["idempotency_key"] != body_of(server, 1)["idempotency_key"]
 
 
 def test_the_callers_key_is_kept(server: FakeServer) -> None:
-    server.run(server.core.submit("echo", 1, {"idempotency_key": "mine"}), [ok({"job_id": ID}, 201)])
+    server.run(server.core.submit("echo", (1,), {"idempotency_key": "mine"}), [ok({"job_id": ID}, 201)])
 
     assert body_of(server)["idempotency_key"] == "mine"
 
@@ -101,7 +101,7 @@ def test_retries_stop_after_retry_s(trouble: Response | NoAnswer, kind: type[Exc
 )
 def test_a_permanent_error_is_not_retried(server: FakeServer, refusal: Response) -> None:
     with pytest.raises(Exception) as raised:
-        server.run(server.core.submit("echo", 1, {}), [refusal])
+        server.run(server.core.submit("echo", (1,), {}), [refusal])
 
     details = json.loads(refusal.body)["error"]
     assert {name: getattr(raised.value, name) for name in details} == details and server.pauses == []
@@ -339,9 +339,10 @@ def test_a_chunk_is_repeated_with_the_same_keys(server: FakeServer) -> None:
     chunk = chunker.add({"payload": 2, "idempotency_key": "mine"})
     assert chunk is not None
 
-    ids = server.run(server.core.submit_chunk(chunk), [RESET, BUSY, ok({"job_ids": [ID, ID]}, 201)])
+    submitted = server.run(server.core.submit_chunk(chunk), [RESET, BUSY, ok({"job_ids": [ID, ID], "existing": [1]}, 200)])
 
-    assert ids == [ID, ID] and len({request.body for request in server.requests}) == 1
+    assert submitted == [Submitted(job_id=ID), Submitted(job_id=ID, existing=True)]
+    assert len({request.body for request in server.requests}) == 1
     assert server.requests[0].body == (b'{"jobs":[{"idempotency_key":"k-0","payload":1},{"idempotency_key":"mine","payload":2}]}')
 
 
@@ -377,7 +378,7 @@ def test_an_error_in_a_later_chunk_says_how_to_resume() -> None:
 @pytest.mark.parametrize("payload", [float("nan"), object(), "\ud800", {1, 2}])
 def test_a_payload_that_is_not_json_is_refused_before_it_is_sent(server: FakeServer, payload: object) -> None:
     with pytest.raises(InvalidRequest, match="cannot be sent as JSON") as raised:
-        server.run(server.core.submit("echo", payload, {}), [])
+        server.run(server.core.submit("echo", (payload,), {}), [])
     with pytest.raises(InvalidRequest) as of_many:
         Chunker(2, "k").add({"payload": payload})
 
@@ -386,4 +387,4 @@ def test_a_payload_that_is_not_json_is_refused_before_it_is_sent(server: FakeSer
 
 def test_a_time_without_a_zone_is_refused(server: FakeServer) -> None:
     with pytest.raises(InvalidRequest, match="time zone"):
-        server.run(server.core.submit("echo", 1, {"scheduled_at": datetime(2026, 1, 1)}), [])  # noqa: DTZ001
+        server.run(server.core.submit("echo", (1,), {"scheduled_at": datetime(2026, 1, 1)}), [])  # noqa: DTZ001

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import select
 import signal
 from collections.abc import Iterator
@@ -13,12 +14,11 @@ from jobyard.engine.control.channel import Channel
 from jobyard.engine.control.protocol import COUNTERS, ROSTER
 from jobyard.engine.control.publisher import Publisher
 from jobyard.engine.metrics import ComponentCounters
-from jobyard.engine.world import World
 from tests.support.control_process import ControlProcess
 from tests.support.waiting import wait_for
 
-NEVER_S = 0.25
-"""The limit for one tick: hundreds of times its usual duration, and less than any deadline that it could have waited for."""
+FEW = 10
+"""Of 50 turns. A page fault may make a turn wait, too; one that waits for a control does so in every turn."""
 
 
 @pytest.fixture
@@ -37,14 +37,15 @@ def turned(channel: Channel) -> Channel:
     return channel
 
 
-def longest_turn_s(publisher: Publisher, channel: Channel, world: World, *, turns: int = 50) -> float:
-    took = []
+def turns_that_waited(publisher: Publisher, channel: Channel, *, turns: int = 50) -> int:
+    """The number of turns in which this thread gave the processor away because it had to wait for something."""
+    waited = 0
     for _ in range(turns):
-        began = world.monotonic()
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
         publisher.tick(is_readable=is_readable(channel), has_changed=True)
-        took.append(world.monotonic() - began)
+        waited += resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw > before
         select.select([channel.wakeup_fd], [], [], 0.005)
-    return max(took)
+    return waited
 
 
 def test_it_connects_and_receives_answers(channel: Channel) -> None:
@@ -114,13 +115,13 @@ def test_publishing_never_blocks_on_a_control_that_is_stopped_dies_or_returns(
     wait_for(lambda: publisher.tick(is_readable=True, has_changed=True) is not None and publisher.has_published)
 
     control.stand_still()
-    stopped_s = longest_turn_s(publisher, channel, world)
+    while_stopped = turns_that_waited(publisher, channel)
     control.kill()
-    killed_s = longest_turn_s(publisher, channel, world)
+    while_gone = turns_that_waited(publisher, channel)
     control.start()
     control.stand_still()
-    newcomer_s = longest_turn_s(publisher, channel, world)
+    with_newcomer = turns_that_waited(publisher, channel)
     control.signal(signal.SIGCONT)
 
-    assert max(stopped_s, killed_s, newcomer_s) < NEVER_S
-    wait_for(lambda: longest_turn_s(publisher, channel, world, turns=1) >= 0 and channel.connections == 2 and channel.is_open)
+    assert max(while_stopped, while_gone, with_newcomer) < FEW
+    wait_for(lambda: turns_that_waited(publisher, channel, turns=1) >= 0 and channel.connections == 2 and channel.is_open)

@@ -10,6 +10,7 @@ import pytest
 
 from jobyard.engine.control.handshake import CHALLENGE, WELCOME, Handshake
 from jobyard.engine.control.protocol import Broken
+from tests.support.waiting import LIMIT_S
 
 KEY, NONCE = b"the key", bytes(range(40))
 
@@ -39,7 +40,7 @@ def server() -> Iterator[Server]:
     server.start()
     yield server
     server.ours.close()
-    server.join()
+    server.join(LIMIT_S)
 
 
 def shake(handshake: Handshake, server: Server) -> None:
@@ -50,7 +51,7 @@ def shake(handshake: Handshake, server: Server) -> None:
 
 def test_both_sides_know_the_key(server: Server) -> None:
     shake(Handshake(KEY, NONCE), server)
-    server.join()
+    server.join(LIMIT_S)
 
     assert not server.refused
 
@@ -59,7 +60,7 @@ def test_a_wrong_key_is_refused_by_the_server(server: Server) -> None:
     with pytest.raises(Broken, match="refused"):
         shake(Handshake(b"another", NONCE), server)
 
-    server.join()
+    server.join(LIMIT_S)
     assert server.refused
 
 

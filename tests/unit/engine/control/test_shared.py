@@ -7,6 +7,7 @@ from typing import Any
 
 from jobyard.engine.control.shared import MOST_OUTCOMES, Commands, Counters, Overview, Roster
 from jobyard.engine.world import World
+from tests.support.waiting import LIMIT_S
 
 COMMAND = {"id": "1", "verb": "restart", "argument": "worker-7001"}
 
@@ -72,7 +73,7 @@ def test_a_waiting_supervisor_receives_a_command_at_once() -> None:
     shared.give("another", COMMAND | {"id": "2"})
     shared.give("supervisor", COMMAND)
 
-    thread.join(30)
+    thread.join(LIMIT_S)
     assert taken == [COMMAND]
 
 
@@ -89,7 +90,7 @@ def test_a_second_take_ends_the_first() -> None:
 
     shared.give("supervisor", COMMAND)
 
-    second.join(30)
+    second.join(LIMIT_S)
     assert sorted(answers.values(), key=str) in ([None, COMMAND], [COMMAND, None])
 
 

@@ -207,15 +207,38 @@ def test_clock_steps_prove_nothing(world: FakeWorld, store: MemoryStore) -> None
 
 def test_a_slow_look_counts_from_its_end_and_to_its_beginning(world: FakeWorld) -> None:
     class Slow(MemoryStore):
-        def hosts(self) -> list[HostHeartbeat]:
+        def hosts(self, *, confirmed: bool = False) -> list[HostHeartbeat]:
             world.advance(LEASE_S)
-            return super().hosts()
+            return super().hosts(confirmed=confirmed)
 
     slow = Slow()
     failure_detector = observer(slow, world)
     failure_detector.proven([FAR])
 
     assert failure_detector.proven([FAR]) == []
+
+
+def test_what_a_deposed_primary_says_proves_nothing(world: FakeWorld) -> None:
+    class Deposed(MemoryStore):
+        """Answers with what it knew before it lost the other servers, unless it must be sure."""
+
+        old: list[HostHeartbeat] | None = None
+
+        def hosts(self, *, confirmed: bool = False) -> list[HostHeartbeat]:
+            return super().hosts() if confirmed or self.old is None else self.old
+
+    store = Deposed()
+    sign(store)
+    failure_detector = observer(store, world)
+    store.old = store.hosts()
+    proven: list[str] = []
+    for _ in range(round(10 * LEASE_S / LOOK_S)):
+        sign(store)
+        proven += look_for(failure_detector, world, LOOK_S)
+
+    assert proven == []
+    store.old = None
+    assert look_for(failure_detector, world, 10 * LEASE_S) == [FAR, FAR_WATCHER]
 
 
 def test_signs_of_hosts_long_gone_that_hold_nothing_are_removed(world: FakeWorld, store: MemoryStore) -> None:

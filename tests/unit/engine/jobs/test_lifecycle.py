@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from jobyard.engine.jobs import lifecycle
@@ -14,6 +17,7 @@ from jobyard.engine.jobs.lifecycle import TABLE, Change, IllegalTransition, Verb
 from tests.support.builders import a_job
 from tests.support.world import START
 
+HTTP_EXAMPLES = Path(__file__).parents[4] / "docs/http-examples.md"
 NOW = START + timedelta(seconds=7)
 WORKER = "box:b00t:worker-7001:1"
 SUCCESS = Outcome(status=ExecutionStatus.SUCCESS, result=b"1")
@@ -39,6 +43,7 @@ ACTS: dict[Verb, Callable[[Job], Change]] = {
     Verb.FAIL: lambda job: settle(job, Outcome(status=ExecutionStatus.FAILED, unrecoverable=True)),
     Verb.ABANDON: lambda job: settle(job, CANCELLED),
     Verb.RELEASE: lambda job: settle(job, RELEASED),
+    Verb.RETURN: lambda job: lifecycle.return_unstarted(job, now=NOW),
     Verb.CANCEL: lambda job: lifecycle.cancel(job, now=NOW),
     Verb.REQUEST_CANCEL: lambda job: lifecycle.cancel(job, now=NOW),
     Verb.RECOVER: recover,
@@ -230,6 +235,20 @@ def test_another_try_starts_anew_and_keeps_the_number_of_attempts() -> None:
     assert (again.status, again.scheduled_at, again.cancel_requested_at) == (Status.PENDING, NOW, None)
 
 
+def test_a_job_that_was_cancelled_before_its_time_is_due_at_once_when_it_is_retried() -> None:
+    job = a_job(status=Status.CANCELLED, scheduled_at=NOW + timedelta(days=1), finished_at=START)
+
+    assert lifecycle.retry(job, now=NOW).after(job).scheduled_at == NOW
+
+
+def test_the_documentation_names_everything_that_a_retry_resets() -> None:
+    changed = set(lifecycle.retry(a_job(status=Status.FAILED), now=NOW).fields) - {"status", "epoch", "updated_at"}
+    row = next(line for line in HTTP_EXAMPLES.read_text().splitlines() if line.startswith("| reset |"))
+
+    assert "a requested cancellation" in row
+    assert {*re.findall(r"`(\w+)`", row), "cancel_requested_at"} == changed
+
+
 def test_a_hold_of_a_living_owner_is_shown_to_last_a_lease_from_now() -> None:
     job = a_job(status=Status.RUNNING, locked_by=WORKER)
 
@@ -237,3 +256,43 @@ def test_a_hold_of_a_living_owner_is_shown_to_last_a_lease_from_now() -> None:
     unknown = lifecycle.as_held(job, seen_at={"other": NOW}.get, lease_s=30)
 
     assert (known.locked_until, unknown.locked_until) == (NOW + timedelta(seconds=30), job.locked_until)
+
+
+# ---- a begin that is undone
+
+
+def test_a_returned_job_is_as_before_its_claim_but_for_its_epoch() -> None:
+    job = a_job(scheduled_at=START - timedelta(seconds=5))
+    running = begun(job)
+
+    back = lifecycle.return_unstarted(running, now=NOW).after(running)
+
+    assert back == msgspec.structs.replace(job, epoch=3, updated_at=NOW)
+
+
+def test_a_returned_retry_keeps_its_time_its_error_and_its_earlier_attempts() -> None:
+    job = a_job(attempt=2, retry_count=2, error="no", next_run_at=START, last_run_at=START - timedelta(seconds=9))
+    running = begun(job)
+
+    back = lifecycle.return_unstarted(running, now=NOW).after(running)
+
+    assert (back.attempt, back.retry_count, back.error, back.next_run_at) == (2, 2, "no", START)
+    assert back.last_run_at is not None
+
+
+def test_a_return_leaves_no_execution_and_yields_to_a_request_to_cancel() -> None:
+    running = begun(a_job())
+    requested = msgspec.structs.replace(running, cancel_requested_at=START)
+
+    plain, cancelling = (lifecycle.return_unstarted(job, now=NOW) for job in (running, requested))
+
+    assert (plain.execution, plain.unless_cancelled) == (None, True)
+    assert (cancelling.execution, cancelling.unless_cancelled) == (None, False)
+    ended = cancelling.after(requested)
+    assert (ended.status, ended.attempt, ended.finished_at, ended.next_run_at) == (Status.CANCELLED, 0, NOW, None)
+
+
+def begun(job: Job) -> Job:
+    claimed = lifecycle.claim(job, owner="box:b00t:watcher-9001:1", now=NOW).after(job)
+    queued = lifecycle.enqueue(claimed, now=NOW).after(claimed)
+    return lifecycle.begin(queued, owner=WORKER, now=NOW, lease_s=30).after(queued)

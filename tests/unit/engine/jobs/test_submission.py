@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobyard.engine.errors import InvalidRequest, JobyardError, TooLarge
+from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.idempotency import is_same_request
 from jobyard.engine.jobs.job import Job, Status, to_json
 from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH, MAX_DEPTH, MAX_PAYLOAD_BYTES, Defaults, TaskDefaults, parse
@@ -103,9 +104,38 @@ def test_a_field_past_its_bound_is_refused_by_name_with_what_would_be_right(fiel
     assert f", not {json.dumps(value)[:50]}" in wrong.message
 
 
-@pytest.mark.parametrize("field", [name for name in FIELDS if name not in ("payload", "unique")])
+NULLABLE = ("payload", "expires_s", "unique")
+
+
+@pytest.mark.parametrize("field", [name for name in FIELDS if name not in NULLABLE])
 def test_null_is_no_value_of_most_fields(field: str) -> None:
     assert refusal({field: None}).field == field
+
+
+def test_a_job_expires_its_seconds_after_its_time() -> None:
+    now = parse_one({"expires_s": 60})
+    later = parse_one({"expires_s": 0.5, "delay_s": 10})
+    never = parse_one({"expires_s": None})
+
+    assert (now.expires_s, now.expires_at, now.lapses_at) == (60, START + timedelta(seconds=60), START + timedelta(seconds=60))
+    assert later.expires_at == later.scheduled_at + timedelta(seconds=0.5)
+    assert (never.expires_s, never.expires_at) == (None, None)
+    assert parse_one({"expires_s": 315360000, "scheduled_at": "9999-12-30T00:00:00Z"}).expires_at == lifecycle.LAST_TIME
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "60", 315360001, []])
+def test_an_expiry_is_a_positive_number(value: object) -> None:
+    assert refusal({"expires_s": value}).field == "expires_s"
+
+
+def test_a_tasks_own_defaults_are_those_of_its_jobs() -> None:
+    own = TaskDefaults(queue="mail", priority=9, expires_s=60)
+    defaults = Defaults(max_retries=5, timeout_s=1, tasks={"echo": own})
+
+    job, other = parse_one({}, defaults=defaults), parse_one({"queue": "q", "priority": 1, "expires_s": 5}, defaults=defaults)
+
+    assert (job.queue, job.priority, job.expires_at) == ("mail", 9, START + timedelta(seconds=60))
+    assert (other.queue, other.priority, other.expires_s) == ("q", 1, 5)
 
 
 @pytest.mark.parametrize(("word", "number"), [("low", 1), ("normal", 5), ("high", 9)])

@@ -18,8 +18,9 @@ from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Status
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.scheduler.group_commit import BYTES_A_TURN, JOBS_A_TURN
+from jobyard.engine.scheduler.question_queue import MAX_HEAVY
 from jobyard.engine.scheduler.scheduler import IDLE_S, SHIFT_S, Scheduler
-from jobyard.engine.store.port import HostHeartbeat, Inserted, Insertion, Seen, nobody
+from jobyard.engine.store.port import HostHeartbeat, Inserted, Insertion, Page, Seen, nobody
 from jobyard.engine.tasks.catalog import write_catalog
 from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.timestamps import rfc3339
@@ -717,3 +718,52 @@ def test_who_stores_where_commits_have_no_order_says_so_of_each_before_it_does(b
 
     told = [reply for message in peer.received if isinstance(message, Replied) for reply in message.replies]
     assert [(number, type(reply)) for number, reply in told] == [(3, Begun), (4, Begun), (3, Accepted), (4, Accepted)]
+
+
+class SlowSearch(MemoryStore):
+    """A fifth of a second for a page."""
+
+    world = FakeWorld()
+
+    def list_jobs(self, wanted: JobFilter, **more: object) -> Page:  # type: ignore[override]
+        self.world.advance(0.2)
+        return super().list_jobs(wanted, **more)  # type: ignore[arg-type]
+
+
+def test_many_searches_are_spread_over_ticks_and_a_drain_waits_for_those_that_were_taken(bench_with: MakeBench) -> None:
+    store = SlowSearch()
+    bench = bench_with(store=store)
+    store.world = bench.world
+    searchers = [FakePeer() for _ in range(64)]
+    search = List(wanted=JobFilter(text="x"))
+
+    slept = bench.scheduler.tick([peer.says(search) for peer in searchers])
+    bench.scheduler.drain()
+    began = bench.world.monotonic()
+    pinger = FakePeer()
+    bench.scheduler.tick([pinger.says(Ping())])
+
+    assert slept == 0.0
+    assert len(pinger.received) == 1
+    assert bench.world.monotonic() - began < 0.3
+    while not bench.scheduler.drained:
+        bench.scheduler.tick([])
+    answers = [answer for peer in searchers for answer in peer.received]
+    assert len(answers) == 64
+    assert sum(isinstance(answer, Json) for answer in answers) == MAX_HEAVY
+    assert {answer.code for answer in answers if isinstance(answer, Refused)} == {"overloaded"}
+
+
+def test_a_search_whose_sender_has_gone_is_not_made(bench_with: MakeBench) -> None:
+    store = SlowSearch()
+    bench = bench_with(store=store)
+    store.world = bench.world
+    gone, waits = FakePeer(), FakePeer()
+    search = List(wanted=JobFilter(text="x"))
+    bench.scheduler.tick([peer.says(search) for peer in (waits, gone, gone, gone)])
+    began = bench.world.monotonic()
+
+    bench.scheduler.tick([gone.hangs_up()])
+
+    assert len(waits.received) == 1
+    assert bench.world.monotonic() == began

@@ -219,7 +219,7 @@ def test_it_dies_with_its_parent(child: Child) -> None:
     world.kill(between, signal.SIGKILL)
     world.wait(between)
 
-    wait_for(lambda: world.state_of(grandchild) in ("", "Z"), within_s=2)
+    wait_for(lambda: world.state_of(grandchild) in ("", "Z"))
     os.close(read_fd)
     os.close(write_fd)
 

@@ -6,6 +6,8 @@ import asyncio
 import json
 import pickle
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -74,6 +76,92 @@ def test_a_client_accepts_a_task_function_instead_of_its_name(sent: Sent) -> Non
     assert sent.bodies[0]["task"] == "unit.later"
 
 
+@task("unit.resize")
+def resize(*, path: Path, width: int = 100) -> str:
+    return f"{path.name} {width} {current_job().attempt}"
+
+
+@task("unit.nothing")
+def nothing() -> int:
+    return current_job().attempt
+
+
+def test_keyword_only_parameters_are_the_payload(sent: Sent) -> None:
+    resize.submit(path=Path("a.png"), width=50)
+    resize.options(priority="high", delay_s=60).options(delay_s=5).submit(path=Path("b.png"))
+    default_client().submit(resize, path=Path("c.png"))
+    default_client().submit(resize.options(queue="q"), path=Path("d.png"))
+    default_client().submit(resize, {"path": "e.png"}, queue="q")
+
+    assert [{name: value for name, value in body.items() if name != "idempotency_key"} for body in sent.bodies] == [
+        {"task": "unit.resize", "payload": {"path": "a.png", "width": 50}},
+        {"task": "unit.resize", "payload": {"path": "b.png"}, "priority": "high", "delay_s": 5},
+        {"task": "unit.resize", "payload": {"path": "c.png"}},
+        {"task": "unit.resize", "payload": {"path": "d.png"}, "queue": "q"},
+        {"task": "unit.resize", "payload": {"path": "e.png"}, "queue": "q"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({}, "path: missing"), ({"path": "a", "widht": 1}, "widht: unknown"), ({"path": "a", "width": "50"}, "width: expected int"),
+        ({"path": "a", "priority": "high"}, "priority: unknown"), ({"path": {1}}, "arguments.path: set has no JSON form"),
+    ],
+)  # fmt: skip
+def test_arguments_that_do_not_fit_are_refused_before_anything_is_sent(sent: Sent, wrong: dict[str, Any], words: str) -> None:
+    for submit in (
+        lambda: resize.submit(**wrong), lambda: resize.options(queue="q").submit(**wrong), lambda: resize.submit_many([wrong]),
+        lambda: default_client().submit(resize, **wrong),
+        lambda: default_client().submit_many([{"task": resize, "payload": wrong}]),
+        lambda: asyncio.run(resize.submit_async(**wrong)),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=words):
+            submit()
+
+    assert sent.bodies == []
+
+
+def test_a_task_without_parameters_is_submitted_without_a_payload(sent: Sent) -> None:
+    nothing.submit(queue="q")
+    nothing.options(delay_s=1).submit()
+
+    assert [(body["payload"], body.get("queue"), body.get("delay_s")) for body in sent.bodies] == [
+        (None, "q", None), (None, None, 1),
+    ]  # fmt: skip
+
+
+def test_a_payload_may_be_given_by_its_parameters_name_but_once(sent: Sent) -> None:
+    shout.submit(payload={"text": "a"}, queue="q")
+
+    assert (sent.bodies[0]["payload"], sent.bodies[0]["queue"]) == ({"text": "a"}, "q")
+    with pytest.raises(TypeError, match="takes one payload, but 2"):
+        shout.submit(1, 2)
+    with pytest.raises(TypeError, match="takes one payload, but 2"):
+        default_client().submit("unit.shout", 1, 2)  # type: ignore[call-overload]
+
+
+def test_a_submission_gives_a_handle_that_is_the_id(sent: Sent) -> None:
+    handle = shout.submit(1)
+
+    assert handle == ID and {handle: 1}[ID] and json.dumps([handle]) == f'["{ID}"]' and isinstance(handle, str)
+    assert pickle.loads(pickle.dumps(handle)) == handle and not handle.existing
+
+
+def test_values_that_json_lacks_become_text(sent: Sent) -> None:
+    shout.submit({"at": datetime(2026, 1, 4, tzinfo=UTC), "path": Path("x")})
+
+    assert sent.bodies[0]["payload"] == {"at": "2026-01-04T00:00:00Z", "path": "x"}
+
+
+def test_inline_keyword_only_parameters_are_converted() -> None:
+    assert resize.run_inline(path=Path("x/a.png")) == "a.png 100 1"
+    assert resize.run_inline({"path": "x/a.png", "width": 5}, attempt=3) == "a.png 5 3"
+    assert nothing.run_inline() == 1
+    with pytest.raises(TypeError, match="width: expected int"):
+        resize.run_inline(path=Path("x"), width="5")  # type: ignore[call-overload]
+
+
 def test_one_function_can_be_registered_as_two_tasks(sent: Sent) -> None:
     def measure(payload: Any) -> int:
         return len(payload)
@@ -109,7 +197,7 @@ def test_run_inline_raises_the_tasks_exception() -> None:
         picky.run_inline(1)
     with pytest.raises(KeyError):
         shout.run_inline({})
-    with pytest.raises(TypeError, match="not JSON serializable"):
+    with pytest.raises(TypeError, match="no JSON form"):
         picky.run_inline(None, attempt=2)
 
 

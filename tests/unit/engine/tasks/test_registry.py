@@ -40,14 +40,37 @@ def test_a_task_name_is_a_short_printable_string(name: object) -> None:
         task(name)  # type: ignore[arg-type]
 
 
+NUMBERS = ("max_retries", "timeout_s", "retry_base_s", "retry_max_s", "expires_s", "priority")
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
-    [(option, value) for option in ("max_retries", "timeout_s") for value in (-1, "5", True, float("nan"), 10**9)]
-    + [("max_retries", 1.0), ("timeout_s", 0)],
+    [(option, value) for option in NUMBERS for value in (-1, "5", True, float("nan"), 10**9)]
+    + [("max_retries", 1.0), ("timeout_s", 0), ("expires_s", 0), ("priority", "urgent")]
+    + [("queue", value) for value in ("", "a b", 5, "x" * 65)],
 )
 def test_options_out_of_bounds_are_refused_by_name(option: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"{option} of task 'unit.bounds' must be"):
         task("unit.bounds", **{option: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", ["retry_on", "discard_on"])
+@pytest.mark.parametrize("value", ["ValueError", int, (ValueError, "x"), ValueError("an instance")])
+def test_only_exception_types_choose_retries(option: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"{option} of task 'unit.kinds' must be an exception type"):
+        task("unit.kinds", **{option: value})  # type: ignore[arg-type]
+
+
+def test_the_options_are_what_schedulers_and_workers_know() -> None:
+    @task("unit.all", queue="mail", priority="high", retry_base_s=1, retry_max_s=60, expires_s=5, retry_on=OSError)
+    def everything(*, path: str) -> None: ...
+
+    noted = DEFINED.described()["unit.all"]
+
+    assert noted == TaskOptions(
+        queue="mail", priority=9, retry_base_s=1, retry_max_s=60, expires_s=5, retries_timeouts=False, parameters=noted.parameters
+    )
+    assert noted.parameters is not None and noted.parameters["required"] == ["path"]
 
 
 def test_a_duplicate_name_is_refused_with_both_locations() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from jobyard import Unrecoverable
 from jobyard.engine.tasks.web import send_request
+from tests.support.waiting import LIMIT_S
 
 
 def is_whole(request: bytes) -> bool:
@@ -46,7 +47,7 @@ def serve() -> Iterator[Callable[..., str]]:
     answer.seen = seen  # type: ignore[attr-defined]
     yield answer
     for thread in threads:
-        thread.join()
+        thread.join(LIMIT_S)
     listener.close()
 
 
@@ -109,7 +110,7 @@ def test_timeout_s_limits_a_dripping_response_as_a_whole(begin: bytes, drip: byt
                 send_request({"url": f"http://127.0.0.1:{listener.getsockname()[1]}/", "timeout_s": 0.3}, allow_private=True)
         finally:
             enough.set()
-            feeder.join()
+            feeder.join(LIMIT_S)
 
 
 def test_timeout_s_limits_an_endless_response() -> None:

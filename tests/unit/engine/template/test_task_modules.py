@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobyard.engine.tasks.builtin import register_builtin
+from jobyard.engine.tasks.registry import DEFINED
 from jobyard.engine.template.task_modules import NotImported, files_of_the_user, import_all, traceback_of
 
 NAME = "unit_of_the_users"
@@ -42,6 +43,27 @@ def test_an_import_error_is_one_line_with_file_and_line_number(folder: Path, sou
 
     assert told.startswith(f"TASKS: module {NAME} cannot be imported: {words}") and "\n" not in told
     assert told.endswith(f"{NAME}.py, line {source.count(chr(10)) + 1 - ('first' in source)})") or f"{NAME}.py, line" in told
+
+
+def test_an_annotation_that_no_payload_could_become_is_told_with_its_task(folder: Path) -> None:
+    source = "from jobyard import task\nclass Own: pass\n@task('unit.annotated')\ndef annotated(*, x: Own): pass\n"
+
+    told = str(failure_of(folder, source))
+    del DEFINED._tasks["unit.annotated"]
+
+    assert "parameter 'x' of task 'unit.annotated' (" in told and f"{NAME}.py, line 3) is annotated Own, which no JSON" in told
+
+
+def test_a_wrong_declaration_is_told_with_the_users_line(folder: Path) -> None:
+    told = str(failure_of(folder, "from jobyard import task\n\n@task('unit.both')\ndef both(a, *, b): pass\n"))
+
+    assert "'unit.both' has the positional parameter 'a' and the keyword-only 'b'" in told
+    assert told.endswith(f"{NAME}.py, line 3)")
+
+
+def test_all_apps_of_django_need_a_project() -> None:
+    with pytest.raises(NotImported, match="TASKS=django: needs DJANGO_SETTINGS_MODULE, such as shop.settings"):
+        import_all(["django:"], lambda module: None)
 
 
 def test_the_traceback_begins_with_the_users_frame(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,8 @@ import anyio
 import httpx
 import pytest
 
-from jobyard import Retry, Unrecoverable, current_job, task
+from jobyard import AsyncClient, Client, Retry, Unrecoverable, current_job, task
+from jobyard.engine.client.interception import interceptor
 from jobyard.engine.errors import Conflict, InvalidRequest, JobFailed, NotFinished, NotFound
 from jobyard.engine.jobs.job import ExecutionStatus, Status
 from jobyard.engine.testing.inline import InlineJobyard
@@ -66,6 +69,23 @@ def again(payload: Any) -> None:
 async def coroutine(payload: Any) -> Any:
     await anyio.sleep(0)
     return payload
+
+
+@task("inline.resize")
+def resize(*, path: Path, width: int = 100) -> list[Any]:
+    return [path, width]
+
+
+@task("inline.choosy", max_retries=2, retry_on=OSError, retry_base_s=0.5)
+def choosy(payload: str) -> None:
+    raise {"ConnectionError": ConnectionError, "KeyError": KeyError}[payload]()
+
+
+def submit_in_a_child() -> None:
+    note.submit(1)
+
+
+MADE_EARLY = Client("http://192.0.2.1:9", retry_s=0)
 
 
 @pytest.fixture(autouse=True)
@@ -239,6 +259,80 @@ def test_jobs_are_cancelled_retried_counted_and_listed(jobyard: InlineJobyard) -
     with pytest.raises(InvalidRequest, match="text must be"):
         list(jobyard.client.iter_jobs(text=""))
     assert [job.payload for job in jobyard.jobs("inline.note")] == [1, 2]
+
+
+def test_every_client_is_caught_however_it_was_made(jobyard: InlineJobyard) -> None:
+    async def submit() -> list[str]:
+        async with AsyncClient("http://192.0.2.1:9") as client:
+            return [await client.submit(note, 1), await note.submit_async(2)]
+
+    ids = [
+        MADE_EARLY.submit(note, 3), Client("http://192.0.2.1:9", token="t").submit(note, 4), *anyio.run(submit),
+        Client(http=httpx.Client()).submit(note, 5),
+    ]  # fmt: skip
+
+    assert sorted(job.payload for job in jobyard.jobs("inline.note")) == [1, 2, 3, 4, 5]
+    assert [job.job_id for job in jobyard.drain()] == [MADE_EARLY.get(job_id).job_id for job_id in ids[:1] + ids[1:2] + ids[2:]]
+
+
+def test_handles_ask_the_test(jobyard: InlineJobyard) -> None:
+    handle, later = note.submit(1), note.submit(2, delay_s=60)
+
+    async def wait() -> Any:
+        submitted = await note.submit_async(3)
+        return (await submitted.wait()).result, (await submitted.get()).status
+
+    assert handle.wait().result == {"attempt": 1} and handle.get().status is Status.COMPLETED
+    assert later.cancel().status is Status.CANCELLED and pickle.loads(pickle.dumps(later)).get().status is Status.CANCELLED
+    assert anyio.run(wait) == ({"attempt": 1}, Status.COMPLETED)
+
+
+def test_a_process_that_the_test_starts_cannot_submit(jobyard: InlineJobyard) -> None:
+    program = "from jobyard import Client; Client('http://192.0.2.1:9').submit('echo')"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    with multiprocessing.get_context("fork").Pool(1) as pool, pytest.raises(RuntimeError, match="started by a test"):
+        pool.apply(submit_in_a_child)
+
+    assert ended.returncode == 1 and "this process was started by a test that uses the fixture" in ended.stderr
+    assert jobyard.jobs() == []
+
+
+def test_after_the_test_its_client_refuses_and_others_are_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with InlineJobyard() as jobyard:
+        client = jobyard.client
+
+    with pytest.raises(RuntimeError, match="the test that this client belongs to is over"):
+        client.submit("echo")
+    assert interceptor() is None and "JOBYARD_TEST_PROCESS" not in os.environ
+
+
+def test_keyword_only_parameters_are_converted_as_by_a_worker(jobyard: InlineJobyard) -> None:
+    resize.submit(path=Path("a.png"))
+    jobyard.client.submit("inline.resize", {"path": 5})
+
+    ended = jobyard.drain(raising=False)
+
+    assert [(job.status, job.result, job.attempt) for job in ended] == [("completed", ["a.png", 100], 1), ("failed", None, 1)]
+    assert ended[1].error == "WrongArguments: arguments of task 'inline.resize': path: expected str, got int"
+
+
+def test_a_job_that_does_not_begin_in_time_expires(jobyard: InlineJobyard) -> None:
+    late, now = note.submit(1, expires_s=60), note.submit(2, delay_s=30, expires_s=60)
+
+    jobyard.advance(61)
+
+    assert late.get().status is Status.CANCELLED and late.get().cancelled_because == {"reason": "expired"}
+    assert [job.job_id for job in jobyard.drain()] == [now] and now.get().attempt == 1
+    assert jobyard.client.retry(late).expires_s == 60 and late.wait().status is Status.COMPLETED
+
+
+def test_a_failed_task_is_tried_again_by_its_own_rules(jobyard: InlineJobyard) -> None:
+    for kind in ("ConnectionError", "KeyError"):
+        choosy.submit(kind)
+
+    ended = jobyard.drain(raising=False)
+
+    assert sorted((job.error, job.attempt) for job in ended) == [("ConnectionError: ", 3), ("KeyError: ", 1)]
 
 
 def test_the_fixture_works_as_a_pytest_plugin(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from jobyard.engine.store.port import ANYTHING, Feed, Served
 from jobyard.engine.watcher.places import MOST_A_CLAIM
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
-from jobyard.engine.watcher.watcher import DUE_SLACK_S, DUE_SPREAD_S, RECONNECT_S, SKIPPED_S, Watcher
+from jobyard.engine.watcher.watcher import DUE_SLACK_S, DUE_SPREAD_S, EXPIRY_SLACK_S, RECONNECT_S, SKIPPED_S, Watcher
 from jobyard.engine.wire.capacity import SLOT_UNITS, Offer
 from jobyard.engine.wire.hub import Envelope
 from jobyard.engine.wire.message import Message
@@ -257,6 +257,31 @@ def test_it_sleeps_until_the_next_job_is_due() -> None:
 
     assert 1 + DUE_SLACK_S <= sleep_s <= 1 + DUE_SLACK_S + DUE_SPREAD_S
     assert len(bench.pushed()) == 1
+
+
+def expiring_in(seconds: float, **fields: object) -> Job:
+    expires_at = START + timedelta(seconds=seconds)
+    return a_job(expires_s=seconds, expires_at=expires_at, lapses_at=expires_at, **fields)
+
+
+def test_a_job_that_has_not_begun_in_time_is_cancelled_when_its_time_is_up() -> None:
+    bench = Bench(expiring_in(0.5, status=Status.QUEUED), expiring_in(60, status=Status.BLOCKED), poll_s=2)
+    sleep_s = bench.tick()
+
+    bench.world.advance(0.5 + EXPIRY_SLACK_S)
+    bench.tick()
+
+    assert 0.5 <= sleep_s <= 0.5 + EXPIRY_SLACK_S
+    assert bench.statuses() == [Status.CANCELLED, Status.BLOCKED]
+
+
+def test_many_expired_jobs_are_cancelled_in_slices() -> None:
+    bench = Bench(*(expiring_in(-1, status=Status.BLOCKED) for _ in range(1200)))
+    commits = bench.store.commits
+
+    bench.tick()
+
+    assert bench.store.counts()[Status.CANCELLED] == 1200 and bench.store.commits - commits >= 3
 
 
 def test_a_hint_makes_it_look_at_once() -> None:

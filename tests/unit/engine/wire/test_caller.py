@@ -16,6 +16,7 @@ from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import Begun, Json, Ping
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
+from tests.support.waiting import LIMIT_S
 
 WELL = Json(body=b'{"status":"healthy"}')
 
@@ -56,7 +57,7 @@ class Components:
     def join(self) -> None:
         """Until all that were added have hung up."""
         for thread in self._threads:
-            thread.join(5)
+            thread.join(LIMIT_S)
 
     def close(self) -> None:
         self._closing.set()
@@ -81,10 +82,10 @@ def _answer(
         for _ in range(count):
             sock.recv(1 << 16)
             if once is not None:
-                once.wait(5)
+                once.wait(LIMIT_S)
             sock.sendall(reply)
         if until is not None:
-            until.wait(5)
+            until.wait(LIMIT_S)
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_one_that_is_silent_does_not_cost_the_others_their_answers(components: C
 def test_a_connection_is_used_again(components: Components) -> None:
     components.add("well", answers=2)
 
-    replies = [components.caller.call("well", Ping(), timeout_s=5) for _ in range(2)]
+    replies = [components.caller.call("well", Ping(), timeout_s=LIMIT_S) for _ in range(2)]
 
     assert replies == [WELL, WELL]
 
@@ -120,18 +121,18 @@ def test_one_that_is_silent_is_given_up_when_the_time_is_up(components: Componen
 
 def test_nobody_listening_is_no_answer_and_nothing_was_sent(components: Components) -> None:
     with pytest.raises(NoAnswer) as raised:
-        components.caller.call("nobody", Ping(), timeout_s=5)
+        components.caller.call("nobody", Ping(), timeout_s=LIMIT_S)
 
     assert not raised.value.was_sent
 
 
 def test_a_kept_connection_to_a_predecessor_is_replaced_by_one_to_its_successor(components: Components) -> None:
     components.add("well", answers=1)
-    components.caller.call("well", Ping(), timeout_s=5)
+    components.caller.call("well", Ping(), timeout_s=LIMIT_S)
     components.join()
     components.add("well", answers=1)
 
-    assert components.caller.call("well", Ping(), timeout_s=5) == WELL
+    assert components.caller.call("well", Ping(), timeout_s=LIMIT_S) == WELL
 
 
 def test_a_late_reply_is_never_taken_for_anothers(components: Components) -> None:
@@ -143,29 +144,29 @@ def test_a_late_reply_is_never_taken_for_anothers(components: Components) -> Non
     components.join()
     components.add("late", answers=1, reply=Json(body=b"2"))
 
-    assert components.caller.call("late", Ping(), timeout_s=5) == Json(body=b"2")
+    assert components.caller.call("late", Ping(), timeout_s=LIMIT_S) == Json(body=b"2")
 
 
 def test_a_request_that_nobody_reads_is_given_up_when_the_time_is_up(components: Components) -> None:
     components.add("silent", answers=0)
-    began = World().monotonic()
 
     with pytest.raises(NoAnswer) as raised:
         components.caller.call("silent", Json(body=b"x" * (4 << 20)), timeout_s=0.1)
 
     assert not raised.value.was_sent
-    assert World().monotonic() - began < 1
 
 
 def test_a_kept_connection_that_hangs_does_not_double_the_time(components: Components) -> None:
     components.add("hangs", answers=1, hangs_after=True)
-    components.caller.call("hangs", Ping(), timeout_s=5)
-    began = World().monotonic()
+    components.caller.call("hangs", Ping(), timeout_s=LIMIT_S)
+    listener = components.listen("hangs")
+    listener.setblocking(False)
 
     with pytest.raises(NoAnswer):
-        components.caller.call("hangs", Json(body=b"x" * (4 << 20)), timeout_s=0.4)
+        components.caller.call("hangs", Json(body=b"x" * (4 << 20)), timeout_s=0.1)
 
-    assert World().monotonic() - began < 0.75
+    with pytest.raises(BlockingIOError):
+        listener.accept()  # nobody has come a second time
 
 
 def test_a_reply_can_be_waited_for_again(components: Components) -> None:
@@ -175,8 +176,8 @@ def test_a_reply_can_be_waited_for_again(components: Components) -> None:
     nothing = call.wait(0.01)
     go_on.set()
 
-    assert (nothing, call.wait(5)) == (None, WELL)
-    assert components.caller.call("slow", Ping(), timeout_s=5) == WELL
+    assert (nothing, call.wait(LIMIT_S)) == (None, WELL)
+    assert components.caller.call("slow", Ping(), timeout_s=LIMIT_S) == WELL
 
 
 def test_a_word_that_it_has_begun_is_no_reply(components: Components) -> None:
@@ -191,7 +192,7 @@ def test_a_word_that_it_has_begun_is_no_reply(components: Components) -> None:
 def test_a_reply_behind_that_word_is_the_reply(components: Components) -> None:
     components.add("begins", answers=1, reply=frame(Begun()) + frame(WELL))
 
-    assert components.caller.call("begins", Ping(), timeout_s=5) == WELL
+    assert components.caller.call("begins", Ping(), timeout_s=LIMIT_S) == WELL
 
 
 def test_a_large_request_is_sent_as_it_is_read_while_its_reply_is_waited_for(components: Components) -> None:
@@ -204,9 +205,9 @@ def test_a_large_request_is_sent_as_it_is_read_while_its_reply_is_waited_for(com
     reader.start()
 
     assert not sent_at_once
-    assert call.wait(5) == WELL
+    assert call.wait(LIMIT_S) == WELL
     assert call.was_sent
-    reader.join()
+    reader.join(LIMIT_S)
 
 
 def test_a_call_that_was_dropped_leaves_no_connection_to_be_used_again(components: Components) -> None:
@@ -214,7 +215,7 @@ def test_a_call_that_was_dropped_leaves_no_connection_to_be_used_again(component
     components.caller.begin("well", Ping()).drop()
     components.add("well", answers=1, reply=Json(body=b"2"))
 
-    assert components.caller.call("well", Ping(), timeout_s=5) == Json(body=b"2")
+    assert components.caller.call("well", Ping(), timeout_s=LIMIT_S) == Json(body=b"2")
 
 
 @pytest.mark.parametrize("garbage", [b"\xff" * 64, b"\0\0\0\1\xc1", b"\0\0\0\0", b"\0\0"])
@@ -222,7 +223,7 @@ def test_a_damaged_reply_is_no_answer(components: Components, garbage: bytes) ->
     components.add("mad", answers=1, reply=garbage)
 
     with pytest.raises(NoAnswer) as raised:
-        components.caller.call("mad", Ping(), timeout_s=5)
+        components.caller.call("mad", Ping(), timeout_s=LIMIT_S)
 
     assert raised.value.was_sent
 
@@ -234,13 +235,13 @@ def test_many_threads_call_at_once_and_each_gets_its_own_answer(components: Comp
 
     def ask(number: int) -> None:
         for _ in range(25):
-            if components.caller.call(f"c-{number}", Ping(), timeout_s=5) != Json(body=str(number).encode()):
+            if components.caller.call(f"c-{number}", Ping(), timeout_s=LIMIT_S) != Json(body=str(number).encode()):
                 wrong.append(number)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(LIMIT_S)
 
     assert wrong == []

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
+
+import pytest
 
 from jobyard.engine.config import read_settings
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Output, Status
 from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.tasks.catalog import Catalog
+from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.worker.executor_pool import Ended
 from jobyard.engine.worker.settle import PAUSE_S, Ledger
 from jobyard.engine.worker.slot import Attempt
@@ -27,7 +33,7 @@ class ForgetfulStore(MemoryStore):
 
     loses_reply = False
 
-    def apply(self, changes: list[Change]) -> list[bool]:  # type: ignore[override]
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
         done = super().apply(changes)
         if self.loses_reply:
             self.loses_reply = False
@@ -38,10 +44,12 @@ class ForgetfulStore(MemoryStore):
 class Bench:
     """A ledger with its store."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.world = FakeWorld()
         self.store = ForgetfulStore()
-        self.ledger = Ledger(settings=read_settings({}), world=self.world, store=self.store, log=a_log())
+        self.ledger = Ledger(
+            settings=read_settings({}), world=self.world, store=self.store, log=a_log(), catalog=Catalog(RunDir(folder))
+        )  # fmt: skip
 
     def begun(self, **fields: object) -> Job:
         self.store.insert([[a_job(**fields)]])
@@ -65,8 +73,12 @@ def key(job: Job) -> tuple[str, int]:
     return job.job_id, job.epoch
 
 
-def test_everything_that_ended_is_written_in_one_commit_and_its_leases_are_over() -> None:
-    bench = Bench()
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_everything_that_ended_is_written_in_one_commit_and_its_leases_are_over(bench: Bench) -> None:
     done, unstarted = bench.begun(), bench.begun()
     commits = bench.store.commits
 
@@ -77,8 +89,7 @@ def test_everything_that_ended_is_written_in_one_commit_and_its_leases_are_over(
     assert (bench.job(done).status, bench.job(unstarted).status) == (Status.COMPLETED, Status.PENDING)
 
 
-def test_an_attempt_that_never_started_leaves_no_count_and_no_row() -> None:
-    bench = Bench()
+def test_an_attempt_that_never_started_leaves_no_count_and_no_row(bench: Bench) -> None:
     job = bench.begun()
 
     written = bench.ledger.write([end(job, None)])
@@ -90,8 +101,7 @@ def test_an_attempt_that_never_started_leaves_no_count_and_no_row() -> None:
     assert set(bench.ledger.counts.values()) == {0}
 
 
-def test_a_retry_says_when_it_is_due() -> None:
-    bench = Bench()
+def test_a_retry_says_when_it_is_due(bench: Bench) -> None:
     soon, later = bench.begun(), bench.begun()
 
     written = bench.ledger.write([end(soon, FAILED), end(later, Outcome(status=ExecutionStatus.FAILED, retry_delay_s=60))])
@@ -100,8 +110,7 @@ def test_a_retry_says_when_it_is_due() -> None:
     assert bench.ledger.counts["jobs_retried"] == 2
 
 
-def test_an_attempt_that_was_lost_with_its_template_counts_as_lost() -> None:
-    bench = Bench()
+def test_an_attempt_that_was_lost_with_its_template_counts_as_lost(bench: Bench) -> None:
     job = bench.begun()
 
     bench.ledger.write([end(job, LOST)])
@@ -109,8 +118,7 @@ def test_an_attempt_that_was_lost_with_its_template_counts_as_lost() -> None:
     assert (bench.job(job).lost_count, bench.statuses(job)) == (1, [ExecutionStatus.LOST])
 
 
-def test_one_that_never_started_and_is_to_be_cancelled_ends_cancelled() -> None:
-    bench = Bench()
+def test_one_that_never_started_and_is_to_be_cancelled_ends_cancelled(bench: Bench) -> None:
     job = bench.begun()
     bench.store.apply([lifecycle.cancel(job, now=START)])
 
@@ -121,8 +129,7 @@ def test_one_that_never_started_and_is_to_be_cancelled_ends_cancelled() -> None:
     assert (bench.job(job).status, bench.job(job).attempt, bench.statuses(job)) == (Status.CANCELLED, 0, [])
 
 
-def test_a_failure_that_was_to_be_cancelled_ends_cancelled() -> None:
-    bench = Bench()
+def test_a_failure_that_was_to_be_cancelled_ends_cancelled(bench: Bench) -> None:
     job = bench.begun()
     bench.store.apply([lifecycle.cancel(job, now=START)])
 
@@ -132,8 +139,7 @@ def test_a_failure_that_was_to_be_cancelled_ends_cancelled() -> None:
     assert bench.job(job).status is Status.CANCELLED
 
 
-def test_what_belongs_to_somebody_else_by_now_is_dropped_and_its_lease_is_over() -> None:
-    bench = Bench()
+def test_what_belongs_to_somebody_else_by_now_is_dropped_and_its_lease_is_over(bench: Bench) -> None:
     ran, unstarted = bench.begun(), bench.begun()
     bench.store.apply([lifecycle.recover(job, now=START, max_lost=5) for job in (ran, unstarted)])
 
@@ -144,8 +150,7 @@ def test_what_belongs_to_somebody_else_by_now_is_dropped_and_its_lease_is_over()
     assert bench.ledger.is_clear
 
 
-def test_an_outcome_whose_reply_was_lost_counts_once() -> None:
-    bench = Bench()
+def test_an_outcome_whose_reply_was_lost_counts_once(bench: Bench) -> None:
     job = bench.begun()
     bench.store.loses_reply = True
 
@@ -157,8 +162,7 @@ def test_an_outcome_whose_reply_was_lost_counts_once() -> None:
     assert bench.ledger.counts["jobs_succeeded"] == 1
 
 
-def test_a_return_whose_reply_was_lost_is_over_too() -> None:
-    bench = Bench()
+def test_a_return_whose_reply_was_lost_is_over_too(bench: Bench) -> None:
     job = bench.begun()
     bench.store.loses_reply = True
 
@@ -169,8 +173,7 @@ def test_a_return_whose_reply_was_lost_is_over_too() -> None:
     assert (written.released, bench.job(job).attempt, bench.ledger.is_clear) == ([key(job)], 0, True)
 
 
-def test_without_a_database_outcomes_are_kept_with_their_leases_and_outputs() -> None:
-    bench = Bench()
+def test_without_a_database_outcomes_are_kept_with_their_leases_and_outputs(bench: Bench) -> None:
     job = bench.begun()
     ended = end(job, SUCCESS)
     ended.attempt.output = Output(job_id=job.job_id, attempt=1, text="said")
@@ -188,8 +191,7 @@ def test_without_a_database_outcomes_are_kept_with_their_leases_and_outputs() ->
     assert bench.store.outputs(job.job_id) == [ended.attempt.output]
 
 
-def test_it_says_when_it_tries_again() -> None:
-    bench = Bench()
+def test_it_says_when_it_tries_again(bench: Bench) -> None:
     job = bench.begun()
     clear_at = bench.ledger.next_try_at()
     bench.store.is_down = True

@@ -474,13 +474,11 @@ def test_a_worker_that_cannot_give_a_sign_ends_what_runs_free_of_charge(
 ) -> None:
     (job_id,) = shared_shop.offer(a_job(task="hold", payload=f'"{tmp_path / "never"}"'.encode(), max_retries=0))
     shared_shop.until(lambda: shared_shop.job(job_id).status is Status.RUNNING)
-    began_at = time.monotonic()
 
     hosts.is_down = True
     shared_shop.until(lambda: shared_shop.job(job_id).status is Status.PENDING)
 
     job = shared_shop.job(job_id)
-    assert time.monotonic() - began_at < 1.5
     assert shared_shop.execution(job).status is ExecutionStatus.RELEASED
     assert "out of reach" in (shared_shop.execution(job).error_message or "")
     assert (job.retry_count, job.lost_count) == (0, 0)

@@ -12,8 +12,8 @@ from pymongo.errors import AutoReconnect, OperationFailure
 
 from jobyard.engine.store.mongo.change_feed import MongoFeed
 from tests.support.builders import a_log
+from tests.support.waiting import LIMIT_S
 
-SOON_S = 5.0
 LOST = OperationFailure("the resume point is no longer in the oplog", 286, {"errmsg": "no longer in the oplog"})
 NONE_HERE = OperationFailure("only on replica sets", 40573, {"errmsg": "only on replica sets"})
 
@@ -47,7 +47,7 @@ def test_a_stream_that_breaks_is_opened_again_and_one_that_is_not_offered_ends_t
     streams = Streams([AutoReconnect("away")], [LOST], [AutoReconnect("away")], [NONE_HERE])
     feed = MongoFeed(streams, origin="here", log=a_log(), again_s=0.0)  # type: ignore[arg-type]
 
-    assert streams.closed.get(timeout=SOON_S)
+    assert streams.closed.get(timeout=LIMIT_S)
 
     assert streams.opened == 3
     assert select.select([feed.fd], [], [], 0)[0] == [feed.fd]

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import mongomock
+import msgspec
 import pytest
 from pymongo.errors import AutoReconnect, BulkWriteError, ServerSelectionTimeoutError
 
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Status
+from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Output, Status
+from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.store.mongo.insert import STALE
 from jobyard.engine.store.mongo.store import MongoStore
 from jobyard.engine.store.port import Abandoned, HostHeartbeat, Inserted
@@ -102,6 +104,21 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+# ---- hosts
+
+
+def test_hosts_are_confirmed_by_a_write_that_only_the_real_primary_can_make(bench: Bench) -> None:
+    bench.store.renew(HostHeartbeat(boot="b00t", host="box", renewal=0, seen_at=START))
+    barrier = bench.store._server.barrier = Lossy(bench.store._server.barrier)  # type: ignore[assignment]
+    barrier.be_away("update_one")
+
+    assert [host.boot for host in bench.store.hosts()] == ["b00t"]
+    with pytest.raises(StoreUnavailable):
+        bench.store.hosts(confirmed=True)
+
+    assert [host.boot for host in bench.store.hosts(confirmed=True)] == ["b00t"]
 
 
 # ---- claims
@@ -336,13 +353,76 @@ def test_what_a_dead_writer_had_stored_is_finished_at_once(bench: Bench) -> None
     bench.jobs.be_away("update_many")
 
     answers = bench.store.insert([jobs])
-    before = bench.store.find([job.job_id for job in jobs])
     bench.another().mend(now=START, thorough=False)
 
-    assert (answers, before) == ([Inserted(job_ids=[job.job_id for job in jobs])], [None, None])
+    assert answers == [Inserted(job_ids=[job.job_id for job in jobs])]
     assert [job.status for job in map(bench.found, jobs)] == [Status.PENDING] * 2
     assert bench.batches.count_documents({}) == 0  # type: ignore[operator]
     bench.check_counts()
+
+
+def test_a_stored_request_that_its_writer_could_not_finish_is_finished_by_whoever_looks_for_one_of_its_jobs(bench: Bench) -> None:
+    jobs = [a_job(), a_job()]
+    bench.jobs.be_away("update_many")
+    answers = bench.store.insert([jobs])
+    other = bench.another()
+
+    assert other.ended([jobs[0].job_id]) == []
+    found = other.find([jobs[1].job_id, "f" * 24])
+
+    assert answers == [Inserted(job_ids=[job.job_id for job in jobs])]
+    assert [job and job.status for job in found] == [Status.PENDING, None]
+    assert [job.status for job in map(bench.found, jobs)] == [Status.PENDING] * 2
+    bench.check_counts()
+
+
+def test_a_stored_request_that_its_writer_could_not_finish_is_in_its_writers_next_list_and_count(bench: Bench) -> None:
+    bench.jobs.be_away("update_many")
+    bench.store.insert([[a_job(), a_job()]])
+
+    assert len(bench.store.list_jobs(JobFilter(task="echo"), limit=10).jobs) == 2
+    bench.jobs.be_away("update_many")
+    bench.store.insert([[a_job(), a_job()]])
+    assert bench.store.count_jobs(JobFilter(task="echo")).count == 4
+    bench.check_counts()
+
+
+def test_jobs_of_a_request_that_is_not_stored_yet_are_not_there_but_have_not_ended(bench: Bench) -> None:
+    jobs = [a_job(), a_job()]
+    bench.batches.be_away("insert_many")
+    with pytest.raises(StoreUnavailable):
+        bench.store.insert([jobs])
+    ids = [job.job_id for job in jobs]
+
+    assert bench.store.find(ids) == [None, None]
+    assert bench.store.ended(ids) == []
+
+
+def an_output(job: Job) -> Change:
+    change = lifecycle.settle(job, DONE, now=START, retry_base_s=0)
+    return msgspec.structs.replace(change, output=Output(job_id=job.job_id, attempt=job.attempt, text="words"))
+
+
+def test_the_output_of_an_attempt_is_there_before_its_end(bench: Bench) -> None:
+    job = bench.running()
+    bench.jobs.be_away("bulk_write")
+
+    with pytest.raises(StoreUnavailable):
+        bench.store.apply([an_output(job)])
+
+    assert [output.text for output in bench.store.outputs(job.job_id)] == ["words"]
+    assert bench.found(job).status is Status.RUNNING
+
+
+def test_an_output_stays_when_only_the_reply_to_the_end_of_its_attempt_was_lost(bench: Bench) -> None:
+    job = bench.running()
+    bench.jobs.lose_reply("bulk_write")
+    with pytest.raises(StoreUnavailable):
+        bench.store.apply([an_output(job)])
+
+    assert bench.store.apply([an_output(job)]) == [False]
+
+    assert [output.text for output in bench.store.outputs(job.job_id)] == ["words"]
 
 
 def test_a_request_come_again_through_another_scheduler_is_stored_once(bench: Bench) -> None:

@@ -14,8 +14,8 @@ from jobyard.engine.jobs.job import JobFilter, Status
 from jobyard.engine.store.sqlite.file import SMALL_BYTES, VERSION, examine_file, prepare_file
 from jobyard.engine.store.sqlite.statements import split_script
 from tests.support.builders import a_job
+from tests.support.claims import claim
 from tests.support.disks import fill, read_only, small_disk
-from tests.support.world import START
 from tests.unit.engine.store.conftest import Open, Stranger, die_at_once, foreign, in_another_process
 
 PAGE_BYTES = 4096
@@ -163,8 +163,7 @@ def test_the_jobs_of_the_version_before_are_brought_forward(path: Path, tmp_path
     store = open_store()
     assert (store.counts()[Status.PENDING], store.counts()[Status.BLOCKED]) == (500, 0)
     assert len(store.list_jobs(JobFilter(), limit=1000).jobs) == 1000
-    claimed = store.claim_due(owner="box:b:watcher-9001:1", now=START, limits=[1000] * 10)
-    assert len(claimed.tickets) == 500
+    assert len(claim(store)) == 500
 
 
 @pytest.mark.parametrize("version", [VERSION, VERSION + 1])
