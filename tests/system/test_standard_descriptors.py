@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.system import Jobyard
-from tests.support.waiting import wait_for
+from tests.support.waiting import LIMIT_S, wait_for
 
 ONE_OF_EACH = {"SCHEDULERS": 1, "WATCHERS": 1, "WORKERS": 1, "CONCURRENCY": 1}
 START = [sys.executable, "-m", "jobyard", "start-all"]
@@ -34,7 +34,7 @@ def test_a_start_without_usable_descriptors_runs_and_is_stopped(tmp_path: Path, 
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as shell:  # fmt: skip
         try:
-            wait_for(lambda: jobyard.get("/health").status == 200, within_s=40, told="the start")
+            wait_for(lambda: jobyard.get("/health").status == 200, told="the start")
             job = jobyard.wait_for_job(jobyard.submit("hello"))
             pid = int((jobyard.data_dir / "run" / "start-all.pid").read_text())
             stopped = subprocess.run(
@@ -42,7 +42,7 @@ def test_a_start_without_usable_descriptors_runs_and_is_stopped(tmp_path: Path, 
             )  # fmt: skip
         finally:
             subprocess.run([sys.executable, "-m", "jobyard", "stop-all"], env=environment, stdout=subprocess.DEVNULL, check=False)
-            shell.wait(40)
+            shell.wait(LIMIT_S)
             jobyard.release_ports()
 
     assert job["result"] == "hello"
