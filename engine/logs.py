@@ -19,6 +19,16 @@ LEVELS = ("debug", "info", "warning", "error")
 MAX_LINE_BYTES = 4096
 
 
+def write_line(text: str, *, fd: int = 1) -> bool:
+    """Write a line with one call; False if the descriptor takes none: the pipe is full or its reader gone, the disk is full."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    try:
+        return bool(poll.poll(0)) and os.write(fd, f"{text}\n".encode("utf-8", "backslashreplace")) > 0
+    except OSError:
+        return False
+
+
 class LogLevel:
     """The lowest level that is written, in memory shared across forks: setting it in one process applies to the whole instance."""
 

@@ -17,7 +17,7 @@ from jobyard.engine.control.channel import Channel
 from jobyard.engine.control.handshake import load_digests
 from jobyard.engine.control.protocol import CONTROL
 from jobyard.engine.jobs.owners import Owner
-from jobyard.engine.logs import Log
+from jobyard.engine.logs import Log, write_line
 from jobyard.engine.supervisor.commands import Commands, reload_by
 from jobyard.engine.supervisor.control_link import ControlLink
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
@@ -121,7 +121,7 @@ class Launch:
         commands = Commands(supervisor, level=log.level, drainable=COUNTING, reload=reload_by(supervisor))
         return run_supervisor(
             supervisor, hub=hub, name=self.plan.supervisor, guard=self.guard, heartbeat=self.heartbeat, link=link,
-            commands=commands,
+            commands=commands, world=self.world,
         )  # fmt: skip
 
     def _link(self, run_dir: RunDir) -> ControlLink:
@@ -150,8 +150,7 @@ class Launch:
     def _announce(self) -> None:
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         where = f"http://{host}:{self.plan.front.port} ({describe(self.plan.components)})"
-        line = f"Jobyard is ready: {where}, data in {self.settings.data_dir}, {self.database}\n"
-        os.write(1, line.encode("utf-8", "backslashreplace"))
+        write_line(f"Jobyard is ready: {where}, data in {self.settings.data_dir}, {self.database}")
         self.heartbeat.ready.beat()
 
 

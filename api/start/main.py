@@ -15,8 +15,9 @@ from jobyard.engine.config import Settings, read_settings
 from jobyard.engine.databases.open import load_adapter
 from jobyard.engine.errors import CannotStart
 from jobyard.engine.service_address import variables_for_tasks
+from jobyard.engine.stop_requests import Stopped, StopRequests
 from jobyard.engine.supervisor.readiness import take_notify_socket
-from jobyard.engine.supervisor.role_loop import EXIT_OK
+from jobyard.engine.supervisor.role_loop import EXIT_OK, EXIT_STOPPED_AT_ONCE
 from jobyard.engine.topology import all_components, one_component
 from jobyard.engine.world import World
 
@@ -25,7 +26,7 @@ def main(words: Sequence[str], environment: MutableMapping[str, str]) -> int:
     """Run a command of `bin/`; returns the exit status."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it were inherited as ignored, ended children could not be reaped
     notify_socket = take_notify_socket(environment)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the guard waits for signals, SIGTERM acts like Ctrl-C
+    stop_requests = StopRequests().install()
     try:
         command = read_command_line(words)
         if command.wants_help:
@@ -33,17 +34,19 @@ def main(words: Sequence[str], environment: MutableMapping[str, str]) -> int:
             return EXIT_OK
         settings = read_settings({"DATA_DIR": default_data_dir()} | _given(environment), command.flags)
         if command.name == STOP_ALL:
-            return stop_all(settings, World())
+            return stop_all(settings, World(), stop_requests=stop_requests)
         load_adapter(settings)
         environment.update(variables_for_tasks(settings, environment))
         return start(
             _plan(command, environment, settings), settings, World(), environment=environment, notify_socket=notify_socket,
-            watches_files=command.wants_reload,
+            stop_requests=stop_requests, watches_files=command.wants_reload,
         )  # fmt: skip
     except CannotStart as fault:
         return print_fault(fault.message)
-    except KeyboardInterrupt:
-        return EXIT_OK
+    except OSError as fault:
+        return print_fault(f"{fault.strerror or fault}" + (f" ({fault.filename})" if fault.filename else ""))
+    except Stopped:
+        return EXIT_STOPPED_AT_ONCE if words[:1] == [STOP_ALL] else EXIT_OK
 
 
 def _given(environment: Mapping[str, str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from jobyard.engine.hosts.failure_detector import FailureDetector, OtherHosts
 from jobyard.engine.hosts.host_lease import HostLease
 from jobyard.engine.hosts.known_tasks import KnownTasks
 from jobyard.engine.jobs.owners import Owner, parse_owner
-from jobyard.engine.logs import Log
+from jobyard.engine.logs import Log, write_line
 from jobyard.engine.process_control import die_with_parent, set_title, share_one_heap
 from jobyard.engine.queue.queue import Queue
 from jobyard.engine.scheduler.scheduler import Scheduler
@@ -85,18 +85,23 @@ def front_spec(
     fds = frozenset(sock.fileno() for sock in listeners.values())
     return ProcessSpec(
         name=front.name, role=front.role, keeps=fds, runs_role_loop=False,
-        main=lambda identity: _serve(front.name, start, identity, ports=ports, listeners=listeners),
+        main=lambda identity: _exit_status(
+            lambda: _serve(front.name, start, identity, ports=ports, listeners=listeners), start.log.named(front.name)
+        ),
     )  # fmt: skip
 
 
 def control_spec(start: Start, *, name: str) -> ProcessSpec:
     """The control process. Of several starts on one data folder, one serves; the control processes of the others wait."""
-    return ProcessSpec(name=name, role=CONTROL, runs_role_loop=False, main=lambda identity: _serve_control(start, identity, name))
+    main: Callable[[ProcessIdentity], int] = lambda identity: _exit_status(  # noqa: E731
+        lambda: _serve_control(start, identity, name), start.log.named(name)
+    )
+    return ProcessSpec(name=name, role=CONTROL, runs_role_loop=False, main=main)
 
 
 def print_fault(message: str) -> int:
     """Print why the start failed, one line on stderr; returns the exit status."""
-    os.write(2, f"jobyard cannot start: {message}\n".encode("utf-8", "backslashreplace"))
+    write_line(f"jobyard cannot start: {message}", fd=2)
     return EXIT_CANNOT_START
 
 
@@ -132,12 +137,21 @@ def _longest_sleep_s(settings: Settings) -> float:
 def _run(component: Component, start: Start, identity: ProcessIdentity) -> int:
     log = start.log.named(component.name)
     run_dir = RunDir(start.settings.data_dir)
-    try:
+
+    def run() -> int:
         return run_role(
             lambda hub: BUILD[component.role](start, identity, hub, log), name=component.name, parent=start.supervisor,
             hub=Hub(run_dir), channel=Channel(run_dir, start.world, name=component.name), heartbeat=identity.heartbeat, log=log,
             world=start.world, longest_sleep_s=_longest_sleep_s(start.settings),
         )  # fmt: skip
+
+    return _exit_status(run, log)
+
+
+def _exit_status(main: Callable[[], int], log: Log) -> int:
+    """Run the main function of a process; an exception is logged."""
+    try:
+        return main()
     except CannotStart as fault:
         return print_fault(fault.message)
     except Exception as bug:  # its state is unknown, so it exits and the supervisor starts a new process

@@ -19,6 +19,7 @@ from jobyard.engine.config import Settings
 from jobyard.engine.control.protocol import HELD, remove_names
 from jobyard.engine.databases.open import prepare_store
 from jobyard.engine.errors import CannotStart
+from jobyard.engine.stop_requests import StopRequests
 from jobyard.engine.supervisor.data_dir import DataDir
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
 from jobyard.engine.supervisor.guard import guard
@@ -27,6 +28,7 @@ from jobyard.engine.supervisor.ports import explain, open_ports
 from jobyard.engine.supervisor.probe import Probe
 from jobyard.engine.supervisor.readiness import NotifySocket, ReadinessNotifier, SupervisorHeartbeat
 from jobyard.engine.tasks.schedule_catalog import forget_schedules
+from jobyard.engine.transient import retry_transient
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
 
@@ -36,23 +38,23 @@ PREDECESSOR_TIMEOUT_S = 2.0
 
 def start(
     plan: Plan, settings: Settings, world: World, *, environment: Mapping[str, str], notify_socket: NotifySocket,
-    watches_files: bool = False,
+    stop_requests: StopRequests, watches_files: bool = False,
 ) -> int:  # fmt: skip
-    """Check everything, run until stopped, leave nothing behind; returns the exit status. `notify_socket`: of a service manager."""
+    """Check everything, run until stopped, leave nothing behind; returns the exit status. Raises `Stopped` if stopped early."""
     os.umask(0o077)
     data_dir = DataDir(settings.data_dir)
     boot = world.token(BOOT_BITS)
     deaths = ProofsOfDeath(data_dir.run_dir, boot=boot, foreign_hosts=settings.mongo_uri is not None)
     with ExitStack() as at_the_end:
-        faults = _take(data_dir, plan)
+        faults = _take(data_dir, plan, world)
         if data_dir.is_taken:
             at_the_end.callback(_clean_up, data_dir, plan, deaths)
-            _await_predecessors(deaths, world, alone=plan.alone)
+            _await_predecessors(deaths, world, stop_requests, alone=plan.alone)
         listeners, closed = open_ports(settings.host, [component.port for component in plan.components], world=world)
         at_the_end.callback(_close, listeners.values())
         faults += explain(settings.host, closed)
-        code = _find_task_code(settings, environment, faults)
-        database = _probe(plan, settings, world, code, faults) if data_dir.is_taken else ""
+        code = _find_task_code(settings, environment, faults, stop_requests)
+        database = _probe(plan, settings, world, code, faults, stop_requests) if data_dir.is_taken else ""
         if faults or code is None:
             return max(print_fault(fault) for fault in faults)
         heartbeat = SupervisorHeartbeat(world)
@@ -61,30 +63,34 @@ def start(
             heartbeat=heartbeat, code=code, watches_files=watches_files,
         )  # fmt: skip
         notifier = ReadinessNotifier(notify_socket, heartbeat, world)
+        stop_requests.close()
         return guard(world, launch.supervise, title=f"jobyard: {plan.guard}", notifier=notifier)
 
 
 # ---- checks
 
 
-def _take(data_dir: DataDir, plan: Plan) -> list[str]:
+def _take(data_dir: DataDir, plan: Plan, world: World) -> list[str]:
     try:
-        data_dir.make()
-        data_dir.take(plan.who, alone=plan.alone)
+        retry_transient(data_dir.make, world)
+        retry_transient(lambda: data_dir.take(plan.who, alone=plan.alone), world)
     except CannotStart as fault:
         return [fault.message]
     return []
 
 
-def _await_predecessors(deaths: ProofsOfDeath, world: World, *, alone: bool) -> None:
+def _await_predecessors(deaths: ProofsOfDeath, world: World, stop_requests: StopRequests, *, alone: bool) -> None:
     """Wait for the processes of a start whose guard and supervisor were killed: they hold the ports until they have ended."""
     give_up_at = world.monotonic() + PREDECESSOR_TIMEOUT_S
-    while alone and deaths.others_live() and world.monotonic() < give_up_at:
+    while alone and retry_transient(deaths.others_live, world) and world.monotonic() < give_up_at:
         select.select([], [], [], 0.01)
-    deaths.forget_old_boots()
+        stop_requests.check()
+    retry_transient(deaths.forget_old_boots, world)
 
 
-def _probe(plan: Plan, settings: Settings, world: World, code: TaskCode | None, faults: list[str]) -> str:
+def _probe(
+    plan: Plan, settings: Settings, world: World, code: TaskCode | None, faults: list[str], stop_requests: StopRequests
+) -> str:  # fmt: skip
     """The description of the database. Reasons why it or the task modules cannot be used are added to `faults`.
 
     With workers, the supervisor's first template checks whether the modules can be imported.
@@ -93,22 +99,26 @@ def _probe(plan: Plan, settings: Settings, world: World, code: TaskCode | None, 
     if plan.has_workers:
         forget_schedules(RunDir(settings.data_dir))
     try:
-        database = Probe(world, "the database", lambda: prepare_store(settings)).finish()
+        probe = retry_transient(lambda: Probe(world, "the database", lambda: prepare_store(settings)), world)
+        database = probe.finish(wait=stop_requests.wait_readable)
     except CannotStart as fault:
         faults.append(fault.message)
     try:
         if code is not None and not plan.has_workers:
-            list_tasks(settings, code, RunDir(settings.data_dir))
+            list_tasks(settings, code, RunDir(settings.data_dir), wait=stop_requests.wait_readable)
         elif code is not None and faults:
-            import_tasks_once(settings, code)  # no template will be started that could report their faults
+            # no template will be started that could report their faults
+            import_tasks_once(settings, code, wait=stop_requests.wait_readable)
     except CannotStart as fault:
         faults.append(fault.message)
     return database
 
 
-def _find_task_code(settings: Settings, environment: Mapping[str, str], faults: list[str]) -> TaskCode | None:
+def _find_task_code(
+    settings: Settings, environment: Mapping[str, str], faults: list[str], stop_requests: StopRequests
+) -> TaskCode | None:  # fmt: skip
     try:
-        return find_task_code(settings, environment)
+        return find_task_code(settings, environment, wait=stop_requests.wait_readable)
     except CannotStart as fault:
         faults.append(fault.message)
         return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
 
 from jobyard.engine.config import Settings
+from jobyard.engine.logs import write_line
+from jobyard.engine.stop_requests import StopRequests
 from jobyard.engine.supervisor.data_dir import DataDir, Occupant
 from jobyard.engine.supervisor.role_loop import EXIT_OK
 from jobyard.engine.world import World
@@ -25,14 +26,14 @@ class Stopping:
     pidfd: int
 
 
-def stop_all(settings: Settings, world: World) -> int:
-    """Stop everything, and print what was stopped; the exit status is 1 if a start did not end in time."""
+def stop_all(settings: Settings, world: World, *, stop_requests: StopRequests) -> int:
+    """Stop everything, and print what was stopped; the exit status is 1 if a start did not end in time. Raises `Stopped`."""
     data_dir = DataDir(settings.data_dir)
     stopping = [one for one in (_request_stop(data_dir, occupant) for occupant in data_dir.occupants()) if one is not None]
     if not stopping:
-        print(f"nothing runs on {settings.data_dir}")
+        write_line(f"nothing runs on {settings.data_dir}")
     give_up_at = world.monotonic() + settings.drain_s + MARGIN_S
-    ended = [_await_end(one, give_up_at - world.monotonic()) for one in stopping]
+    ended = [_await_end(one, give_up_at - world.monotonic(), stop_requests) for one in stopping]
     return EXIT_OK if all(ended) else EXIT_NOT_ENDED
 
 
@@ -47,13 +48,13 @@ def _request_stop(data_dir: DataDir, occupant: Occupant) -> Stopping | None:
         return None
     with suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-    print(f"stopping {occupant}", flush=True)
+    write_line(f"stopping {occupant}")
     return Stopping(occupant=occupant, pidfd=pidfd)
 
 
-def _await_end(one: Stopping, timeout_s: float) -> bool:
-    readable, _, _ = select.select([one.pidfd], [], [], max(0.0, timeout_s))
+def _await_end(one: Stopping, timeout_s: float, stop_requests: StopRequests) -> bool:
+    has_ended = stop_requests.wait_readable(one.pidfd, max(0.0, timeout_s))
     os.close(one.pidfd)
     overdue = f"{one.occupant} has not ended within {timeout_s:.0f} s; kill -9 {one.occupant.pid} ends it"
-    print(f"stopped {one.occupant}" if readable else overdue, flush=True)
-    return bool(readable)
+    write_line(f"stopped {one.occupant}" if has_ended else overdue)
+    return has_ended

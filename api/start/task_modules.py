@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import select
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,10 @@ from jobyard.engine.config import SECRET, Settings
 from jobyard.engine.errors import CannotStart, JobyardError
 from jobyard.engine.executor.packets import packet_pair, receive_packet
 from jobyard.engine.jobs.submission import Defaults
+from jobyard.engine.process_control import adopt_orphans
 from jobyard.engine.schedules.definition import check_name, parse
+from jobyard.engine.stop_requests import Wait, wait_readable
+from jobyard.engine.supervisor.orphans import Orphans
 from jobyard.engine.supervisor.role_loop import describe_exit
 from jobyard.engine.supervisor.template_keeper import IMPORT_S
 from jobyard.engine.tasks.catalog import Catalog, defaults_of, write_catalog
@@ -30,6 +33,7 @@ from jobyard.engine.template.options import Options
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.world import World
 
+SWEEP_TIMEOUT_S = 5.0
 PACKAGE = Path(str(jobyard.__file__)).parent
 
 
@@ -55,11 +59,20 @@ class TaskCode:
         )  # fmt: skip
 
 
-def find_task_code(settings: Settings, environment: Mapping[str, str]) -> TaskCode:
-    """Find the user's code; raises `CannotStart` if there is no interpreter that can run tasks."""
-    folders = (*environment.get("PYTHONPATH", "").split(os.pathsep), os.getcwd())
-    python = find_python(settings.task_python, environment)
+def find_task_code(settings: Settings, environment: Mapping[str, str], *, wait: Wait = wait_readable) -> TaskCode:
+    """Find the user's code; raises `CannotStart` if the working folder cannot be used, or no interpreter can run tasks."""
+    folders = (*environment.get("PYTHONPATH", "").split(os.pathsep), _working_folder())
+    python = find_python(settings.task_python, environment, wait=wait)
     return TaskCode(python=python, folders=tuple(filter(None, folders)), environment=dict(environment))
+
+
+def _working_folder() -> str:
+    """The working folder, in which every executor runs; raises `CannotStart` unless it exists and can be entered."""
+    try:
+        os.close(os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        return os.getcwd()
+    except OSError as fault:
+        raise CannotStart(f"the working folder cannot be used ({fault.strerror}): change to a folder that you may enter") from fault
 
 
 def options_by_task(ready: Ready) -> dict[str, TaskOptions]:
@@ -81,15 +94,35 @@ def fault_of(ready: Ready, settings: Settings) -> str | None:
     return None
 
 
-def list_tasks(settings: Settings, code: TaskCode, run_dir: RunDir) -> None:
+def list_tasks(settings: Settings, code: TaskCode, run_dir: RunDir, *, wait: Wait = wait_readable) -> None:
     """For a start without workers: check that the modules can be imported, and write a task catalog if there is none."""
-    options = options_by_task(import_tasks_once(settings, code))
+    options = options_by_task(import_tasks_once(settings, code, wait=wait))
     if not Catalog(run_dir).options():
         write_catalog(run_dir, options)
 
 
-def import_tasks_once(settings: Settings, code: TaskCode) -> Ready:
-    """Import the modules in a template that is then killed; raises `CannotStart` with the reason if that fails."""
+def import_tasks_once(settings: Settings, code: TaskCode, *, wait: Wait = wait_readable) -> Ready:
+    """Import the modules in a template, then kill it and all that it started; raises `CannotStart` if the import fails."""
+    adopt_orphans()
+    with _leaving_no_children(World()):
+        return _import_in_template(settings, code, wait)
+
+
+@contextlib.contextmanager
+def _leaving_no_children(world: World) -> Iterator[None]:
+    """Kill the descendants that were started meanwhile; this process is their subreaper."""
+    known = set(world.children())
+    try:
+        yield
+    finally:
+        orphans = Orphans(world)
+        give_up_at = world.monotonic() + SWEEP_TIMEOUT_S
+        while (left := orphans.sweep(known)) and world.monotonic() < give_up_at:
+            for pid in left:
+                world.wait(pid)
+
+
+def _import_in_template(settings: Settings, code: TaskCode, wait: Wait) -> Ready:
     line, far_line = packet_pair()
     with line, far_line, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as unused, tempfile.TemporaryDirectory() as folder:
         entry = entry_folder(PACKAGE, Path(folder))
@@ -98,11 +131,12 @@ def import_tasks_once(settings: Settings, code: TaskCode) -> Ready:
         words = [code.python, "-P", boot_file(entry), entry, options.to_text()]
         fds = (far_line.fileno(), unused.fileno())
         with subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=fds, env=environment
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=fds, env=environment,
+            start_new_session=True,
         ) as template:  # fmt: skip
             far_line.close()
             try:
-                ready = _await_ready(line, template)
+                ready = _await_ready(line, template, wait)
                 if (fault := fault_of(ready, settings)) is not None:
                     raise CannotStart(fault)
                 return ready
@@ -110,9 +144,9 @@ def import_tasks_once(settings: Settings, code: TaskCode) -> Ready:
                 template.kill()
 
 
-def _await_ready(line: socket.socket, template: subprocess.Popen[bytes]) -> Ready:
+def _await_ready(line: socket.socket, template: subprocess.Popen[bytes], wait: Wait) -> Ready:
     importing = ""
-    while select.select([line], [], [], IMPORT_S)[0]:
+    while wait(line.fileno(), IMPORT_S):
         packet = receive_packet(line)
         match decode(packet) if packet else None:
             case Importing(module=module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from jobyard.api.start.task_modules import PACKAGE, TaskCode, fault_of, options_by_task
@@ -62,24 +63,21 @@ class Templates:
     def spawn(self, number: int) -> TemplateProcess:
         """See `Spawn`."""
         name = f"{self.name}.{number}.spawn"
-        line, far_line = packet_pair()
-        output_fd, far_output = os.pipe2(os.O_CLOEXEC)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
+        with ExitStack() as at_the_end, ExitStack() as unless_started:
+            line, far_line = packet_pair()
+            unless_started.callback(line.close)
+            at_the_end.callback(far_line.close)
+            output_fd, far_output = os.pipe2(os.O_CLOEXEC)
+            unless_started.callback(os.close, output_fd)
+            at_the_end.callback(os.close, far_output)
+            listener = at_the_end.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
             self.run_dir.bind(listener, name)
             listener.listen(BACKLOG)
             options = self.code.options(
                 self.settings, supervisor_line=far_line.fileno(), listener=listener.fileno(), closed_in_children=(self.boot_lock,)
             )  # fmt: skip
             pid = self._fork(options, far_output)
-        except OSError:
-            line.close()
-            os.close(output_fd)
-            raise
-        finally:
-            far_line.close()
-            listener.close()
-            os.close(far_output)
+            unless_started.pop_all()
         os.set_blocking(output_fd, False)
         now = self.world.monotonic()
         return TemplateProcess(

@@ -100,8 +100,10 @@ class Channel:
     def _connect(self) -> None:
         self._next_try_at = self._world.monotonic() + self._pause_s
         self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.setblocking(False)
+        try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError:  # no descriptor is free
+            return
         try:
             nonce = bytes.fromhex(self._world.token(8 * NAMED_MESSAGE_BYTES))
             self._handshake = Handshake(read_key(self._run_dir), nonce)

@@ -7,7 +7,6 @@ Processes that a task started end with it: the child is the subreaper of all its
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-import _socket
 import _thread
 import contextlib
 import gc
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from jobyard.engine.executor.interpreter_state import InterpreterState
 from jobyard.engine.executor.temporary_folder import TemporaryFolder
 from jobyard.engine.executor.title import set_title
 from jobyard.engine.executor.touch_watch import WATCH
@@ -28,7 +28,6 @@ from jobyard.engine.world import World
 SECRETS = ("API_TOKEN", "MONGO_URI")
 OUT_OF_MEMORY_SCORE = b"500"
 MAX_KILL_ROUNDS = 100
-EXIT_KILL_FAILED = 70
 
 Handler = Callable[[int, FrameType | None], object] | int | None
 
@@ -42,8 +41,12 @@ HANDLERS: dict[int, Handler] = {
 
 _handler_of, _set_handler, _set_mask = _signal.getsignal, _signal.signal, _signal.pthread_sigmask
 _set_timer, _wakeup_fd = _signal.setitimer, _signal.set_wakeup_fd
-_dup2, _umask, _set_recursion_limit = os.dup2, os.umask, sys.setrecursionlimit
+_dup2, _umask = os.dup2, os.umask
 """The original functions, without conversions to enums, taken before `touch_watch` wraps them."""
+
+
+class LeftoversRemain(Exception):
+    """Processes that a task has started could not all be killed."""
 
 
 class ChildEnvironment:
@@ -57,10 +60,8 @@ class ChildEnvironment:
         self._folder = TemporaryFolder(folder, world)
         self._umask = _umask(0o077)
         _umask(self._umask)
-        self._recursion_limit = sys.getrecursionlimit()
-        self._socket_timeout = _socket.getdefaulttimeout()
+        self._interpreter = InterpreterState()
         self._environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
-        self._environment["TMPDIR"] = str(self._folder.path)
         self._raw_environment: object = None
         self._handlers: dict[int, Handler] = {}
         self._streams: list[TextIO] = []
@@ -82,6 +83,7 @@ class ChildEnvironment:
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_bytes(OUT_OF_MEMORY_SCORE)
         self._folder.create()
+        self._environment["TMPDIR"] = self._folder.visible_path
         self._restore_environment()
         gc.freeze()  # memory inherited from the fork stays shared as long as the collector does not traverse it
 
@@ -93,6 +95,13 @@ class ChildEnvironment:
     def finish_setup(self) -> None:
         """Attribute the threads and changes up to now to the child, not to a job."""
         self._own_threads = _thread._count()
+        self._interpreter = InterpreterState()
+        self._environment = dict(os.environ)
+        self._raw_environment = dict(vars(os.environ).get("_data", {}))
+        self._umask = _umask(0o077)
+        _umask(self._umask)
+        os.close(self._working_folder)
+        self._working_folder = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         WATCH.is_touched, WATCH.is_spent = True, False
 
     def mark_output(self, mark: bytes) -> None:
@@ -109,7 +118,7 @@ class ChildEnvironment:
         for stream in {id(stream): stream for stream in (*self._streams[1:], sys.stdout, sys.stderr)}.values():
             try:
                 stream.flush()
-            except Exception:  # noqa: BLE001, S110  closed, or replaced by an object of the task
+            except BaseException:  # noqa: BLE001, S110  closed, or replaced by an object of the task, which may raise anything
                 pass
         if self._is_replaced():
             WATCH.is_touched = WATCH.is_spent = True  # the replacement may close our descriptor when it is garbage-collected
@@ -129,8 +138,7 @@ class ChildEnvironment:
             _set_timer(timer, 0)
         _umask(self._umask)
         os.fchdir(self._working_folder)
-        _set_recursion_limit(self._recursion_limit)
-        _socket.setdefaulttimeout(self._socket_timeout)
+        self._interpreter.restore()
         self._connect_standard_streams()
         self._folder.empty()
         self._restore_environment()
@@ -149,17 +157,21 @@ class ChildEnvironment:
         return (sys.stdin, sys.stdout, sys.stderr) != tuple(original) or True in [stream.closed for stream in original]
 
     def _kill_descendants(self) -> None:
-        """A thread of the task may be waiting for the same processes and reap them first."""
+        """Kill and reap until none is left. A thread of the task may be waiting for the same processes and reap them first.
+
+        A pool of processes that a module keeps in a global is broken then, so the child is replaced.
+        """
         for _ in range(MAX_KILL_ROUNDS):
             if not self._world.has_children():
                 return
             children = self._world.children()
+            WATCH.is_spent = WATCH.is_spent or any(self._world.state_of(child) not in ("", "Z") for child in children)
             for child in children:
                 self._world.kill(child, signal.SIGKILL)
             for child in children:
                 with contextlib.suppress(ChildProcessError):
                     self._world.wait(child)
-        os._exit(EXIT_KILL_FAILED)  # they fork faster than they are killed; template and supervisor kill the rest
+        raise LeftoversRemain("they fork faster than they are killed; template and supervisor kill the rest when this child exits")
 
     def _connect_standard_streams(self) -> None:
         """Connect stdin to /dev/null, and stdout and stderr to the worker, for this process and every program it starts."""

@@ -13,6 +13,11 @@ class CoroutineRunner:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether a task has closed the loop."""
+        return self._loop is not None and self._loop.is_closed()
+
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> object:
         """Run it to completion, then cancel the tasks that it has left, as `asyncio.run` does."""
         if self._loop is None or self._loop.is_closed():

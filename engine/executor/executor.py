@@ -123,11 +123,11 @@ class Executor:
         """Whether this child is spent. An error in the clean-up must not prevent the known outcome from being sent."""
         try:
             self._environment.end_leftovers()
-        except Exception:
-            with contextlib.suppress(Exception):
+        except BaseException:  # of an object of the task, such as a stream that it has put in place of stdout
+            with contextlib.suppress(BaseException):
                 traceback.print_exc(file=sys.__stderr__)
             return True
-        return self._environment.is_spent
+        return self._environment.is_spent or self._context.is_spent
 
     def _job_of(self, run: Run) -> CurrentJob:
         return CurrentJob(

@@ -20,6 +20,10 @@ TaskCall = Callable[[], Any]
 class Runner(Protocol):
     """See `coroutines.CoroutineRunner`, which is loaded, together with `asyncio`, for the first coroutine."""
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether a task has closed the event loop."""
+
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> object:
         """The coroutine's return value."""
 
@@ -31,6 +35,11 @@ class JobContext:
         self._decimal = importlib.import_module("decimal") if "decimal" in sys.modules else None
         self._decimal_context = self._decimal.getcontext().copy() if self._decimal is not None else None
         self._runner: Runner | None = None
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether a task has closed the child's event loop, to which clients of modules may be bound."""
+        return self._runner is not None and self._runner.is_closed
 
     def call(self, task_call: TaskCall) -> object:
         """The return value of the task function, or of the coroutine that it returns."""

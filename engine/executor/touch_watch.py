@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _locale
 import functools
+import gc
 import os
 import signal
 import socket
@@ -38,7 +39,8 @@ TOUCHING_CALLS: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
     (os, ("close", "closerange", "dup2", "umask")),
     (signal, ("alarm", "pthread_sigmask", "set_wakeup_fd", "setitimer", "siginterrupt", "signal")),
     (socket, ("setdefaulttimeout",)),
-    (sys, ("setrecursionlimit",)),
+    (sys, ("set_int_max_str_digits", "setrecursionlimit", "setswitchinterval")),
+    (gc, ("disable", "enable", "set_threshold")),
 )
 SPENDING_CALLS: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
     (

@@ -94,7 +94,7 @@ class DataDir:
         return self._occupant(self._path_of(occupant.who)) == occupant
 
     def _unfit(self, fault: OSError) -> CannotStart:
-        is_full = fault.errno == errno.ENOSPC
+        is_full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
         remedy = "make room, or set DATA_DIR to another folder" if is_full else UNFIT_REMEDY
         return CannotStart(f"DATA_DIR {self.path} cannot be written ({fault.strerror}): {remedy}")
 

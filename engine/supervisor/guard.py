@@ -29,7 +29,9 @@ RELOAD = signal.SIGUSR2
 END = signal.SIGQUIT
 """Parent-death signal of the supervisor: kill everything now."""
 
-STOP_BY = {signal.SIGTERM, signal.SIGINT}
+SAME_STOP_S = 1.0
+"""Stop requests within this time count as one: a terminal, a shell and a service manager may all send one."""
+
 EXIT_BY_SIGNAL = 128
 LAST_SWEEP_S = 5.0
 SWEEP_EVERY_S = 0.01
@@ -38,16 +40,37 @@ SWEEP_EVERY_S = 0.01
 def guard(world: World, supervise: Callable[[], int], *, title: str, notifier: ReadinessNotifier) -> int:
     """Fork `supervise` and wait until it and all its descendants have ended; its exit status, or 128 + n if signal n ended it."""
     set_title(title)
+    children = world.children()  # of a shell that started them before it executed this program
     adopt_orphans()
+    stop_by = {signal.SIGTERM} | ({signal.SIGINT} if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN else set())
     terminal = Terminal(stays_when_closed=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)  # nohup
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # sigwait does not return an ignored signal
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_BY | {signal.SIGHUP, signal.SIGCHLD, STOP, RELOAD})
-    status, stops = _await_end(world, world.fork(supervise), terminal, notifier)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*stop_by, signal.SIGHUP, signal.SIGCHLD, STOP, RELOAD})
+    stops = StopCounter(world)
+    status = _await_end(world, world.fork(supervise), terminal=terminal, notifier=notifier, stop_by=stop_by, stops=stops)
     notifier.stop()
-    _sweep_all(world)
-    if stops > 1:
+    _sweep_all(world, spared=set(children))
+    if stops.count > 1:
         return EXIT_STOPPED_AT_ONCE
     return status if status >= 0 else EXIT_BY_SIGNAL - status
+
+
+class StopCounter:
+    """Counts stop requests; those within `SAME_STOP_S` of one that was counted are the same one."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._counted_at = float("-inf")
+        self.count = 0
+
+    def note(self) -> bool:
+        """A stop was requested; whether it is a new one."""
+        now = self._world.monotonic()
+        if now - self._counted_at < SAME_STOP_S:
+            return False
+        self._counted_at = now
+        self.count += 1
+        return True
 
 
 class Terminal:
@@ -78,20 +101,21 @@ def _has_terminal() -> bool:
     return True
 
 
-def _await_end(world: World, supervisor: int, terminal: Terminal, notifier: ReadinessNotifier) -> tuple[int, int]:
-    """The supervisor's exit status, and how many stops were requested."""
-    stops = 0
+def _await_end(
+    world: World, supervisor: int, *, terminal: Terminal, notifier: ReadinessNotifier, stop_by: set[signal.Signals],
+    stops: StopCounter,
+) -> int:  # fmt: skip
+    """Forward signals until the supervisor has ended; returns its exit status."""
     while True:
-        received = _await_signal(STOP_BY | {signal.SIGHUP, signal.SIGCHLD}, timeout_s=notifier.update())
+        received = _await_signal(stop_by | {signal.SIGHUP, signal.SIGCHLD}, timeout_s=notifier.update())
         if received == signal.SIGHUP and not terminal.is_closed():
             world.kill(supervisor, RELOAD)
-        elif received in STOP_BY or (received == signal.SIGHUP and terminal.requests_stop()):
-            stops += 1
+        elif (received in stop_by or (received == signal.SIGHUP and terminal.requests_stop())) and stops.note():
             notifier.stop()
-            world.kill(supervisor, STOP if stops == 1 else signal.SIGKILL)
+            world.kill(supervisor, STOP if stops.count == 1 else signal.SIGKILL)
         for pid, status in world.reap():
             if pid == supervisor:
-                return status, stops
+                return status
 
 
 def _await_signal(numbers: set[signal.Signals], *, timeout_s: float | None) -> int | None:
@@ -102,9 +126,16 @@ def _await_signal(numbers: set[signal.Signals], *, timeout_s: float | None) -> i
     return info.si_signo if info else None
 
 
-def _sweep_all(world: World) -> None:
+def _sweep_all(world: World, *, spared: set[int]) -> None:
+    """Kill what the supervisor has left. Its descendants are in other sessions than the guard, whose session is that of the program
+    that started it: what that program started there is not ours to kill."""
     orphans = Orphans(world)
     give_up_at = world.monotonic() + LAST_SWEEP_S
-    while orphans.sweep(set()) and world.monotonic() < give_up_at:
+    while orphans.sweep(spared | _of_own_session(world)) and world.monotonic() < give_up_at:
         signal.sigtimedwait({signal.SIGCHLD}, SWEEP_EVERY_S)
         world.reap()
+
+
+def _of_own_session(world: World) -> set[int]:
+    session = os.getsid(0)
+    return {pid for pid in world.children() if world.session_of(pid) == session}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from jobyard.engine.transient import TRANSIENT
 from jobyard.engine.world import World
 
 BACKLOG = 2048
@@ -29,11 +30,11 @@ def open_ports(
 ) -> tuple[dict[int, socket.socket], dict[int, int]]:  # fmt: skip
     """The sockets by port, and the errno of each port that could not be opened.
 
-    With a `world`, a port in use on which nobody listens is tried again for `PATIENCE_S`.
+    With a `world`, a port in use on which nobody listens, or for which no descriptor was free, is tried again for `PATIENCE_S`.
     """
     listeners, faults = _open(host, ports)
     give_up_at = world.monotonic() + PATIENCE_S if world is not None else 0.0
-    while world is not None and (passing := _without_listener(faults)):
+    while world is not None and (passing := _passing(faults)):
         select.select([], [], [], AGAIN_S)
         opened, still_in_use = _open(host, passing)
         listeners |= opened
@@ -47,17 +48,23 @@ def _open(host: str, ports: Iterable[int]) -> tuple[dict[int, socket.socket], di
     listeners: dict[int, socket.socket] = {}
     faults: dict[int, int] = {}
     for port in ports:
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            sock.bind((host, port))
-            sock.listen(BACKLOG)
+            listeners[port] = _listen(host, port)
         except OSError as fault:
-            sock.close()
             faults[port] = fault.errno or errno.EADDRINUSE
-            continue
-        listeners[port] = sock
     return listeners, faults
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def explain(host: str, faults: dict[int, int]) -> list[str]:
@@ -109,6 +116,11 @@ def _explain_in_use(host: str, ports: list[int]) -> list[str]:
 
 def _named(host: str, ports: list[int]) -> str:
     return f"port{'s' if len(ports) > 1 else ''} {', '.join(map(str, ports))} on {host}"
+
+
+def _passing(faults: dict[int, int]) -> list[int]:
+    """The ports whose fault may pass within moments."""
+    return [*_without_listener(faults), *(port for port, number in faults.items() if number in TRANSIENT)]
 
 
 def _without_listener(faults: dict[int, int]) -> list[int]:

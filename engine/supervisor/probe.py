@@ -6,12 +6,12 @@ So the supervisor never opens the database or imports the user's modules, yet kn
 from __future__ import annotations
 
 import os
-import select
 import signal
 from collections.abc import Callable
 
 from jobyard.engine.errors import CannotStart, JobyardError
 from jobyard.engine.process_control import die_with_parent
+from jobyard.engine.stop_requests import Wait, wait_readable
 from jobyard.engine.supervisor.role_loop import describe_exit, reset_after_fork
 from jobyard.engine.world import World
 
@@ -28,12 +28,23 @@ class Probe:
         self._about = about
         self._read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
         parent = os.getpid()
-        self._pid = world.fork(lambda: _run(about, check, write_fd, parent))
-        os.close(write_fd)
+        try:
+            self._pid = world.fork(lambda: _run(about, check, write_fd, parent))
+        except OSError:
+            os.close(self._read_fd)
+            raise
+        finally:
+            os.close(write_fd)
 
-    def finish(self, *, timeout_s: float | None = None) -> str:
-        """The result of the check; raises `CannotStart` with the reason if it failed."""
-        readable, _, _ = select.select([self._read_fd], [], [], timeout_s)
+    def finish(self, *, timeout_s: float | None = None, wait: Wait = wait_readable) -> str:
+        """The result of the check; raises `CannotStart` with the reason if it failed. The child is killed if `wait` raises."""
+        try:
+            readable = wait(self._read_fd, timeout_s)
+        except BaseException:
+            os.close(self._read_fd)
+            self._world.kill(self._pid, signal.SIGKILL)
+            self._world.wait(self._pid)
+            raise
         reply = os.read(self._read_fd, MAX_REPLY_BYTES) if readable else b""
         os.close(self._read_fd)
         if not reply:

@@ -84,7 +84,7 @@ class Supervisor:
         self._pending_deaths = pending_deaths
         self._hooks = hooks
         self._templates = templates
-        self._announced = False
+        self._announced = self._has_failed = False
         self._ready_since: float | None = None
         self._started_at = self._ticked_at = self._watching_since = world.monotonic()
         self._stage: int | None = None
@@ -99,7 +99,21 @@ class Supervisor:
         return is_stopped and not has_template and self._pending_deaths.has_no_orphans
 
     def tick(self, inbox: list[Envelope]) -> float:
-        """One iteration; returns the longest time to sleep before the next, in seconds."""
+        """One iteration; returns the longest time to sleep before the next, in seconds.
+
+        An iteration that fails because no descriptor or process is free is abandoned, and all of it is due again in the next one.
+        """
+        try:
+            self._iterate(inbox)
+        except OSError as fault:
+            if not self._has_failed:
+                self._log.error("supervisor_iteration_failed", reason=str(fault))
+            self._has_failed = True
+            return RECHECK_S
+        self._has_failed = False
+        return self._sleep_s()
+
+    def _iterate(self, inbox: list[Envelope]) -> None:
         self._detect_own_pause()
         self._answer(inbox)
         self._reap()
@@ -112,7 +126,6 @@ class Supervisor:
             self._start_due()
         else:
             self._continue_drain()
-        return self._sleep_s()
 
     def stop(self) -> None:
         """Drain stage by stage; a stage ends when all of its processes have exited, or were killed after its timeout."""

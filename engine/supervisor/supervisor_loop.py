@@ -15,7 +15,7 @@ from collections.abc import Callable
 from jobyard.engine.process_control import adopt_orphans, die_with_parent, set_title
 from jobyard.engine.supervisor.commands import Commands
 from jobyard.engine.supervisor.control_link import ControlLink
-from jobyard.engine.supervisor.guard import END, RELOAD, STOP
+from jobyard.engine.supervisor.guard import END, RELOAD, STOP, StopCounter
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
 from jobyard.engine.supervisor.readiness import SupervisorHeartbeat
 from jobyard.engine.supervisor.role_loop import Signals, reset_after_fork
@@ -37,7 +37,7 @@ def become_supervisor(guard: int) -> None:
 
 def run_supervisor(
     supervisor: Supervisor, *, hub: Hub, name: str, guard: int, heartbeat: SupervisorHeartbeat, link: ControlLink,
-    commands: Commands,
+    commands: Commands, world: World,
 ) -> int:  # fmt: skip
     """Run until everything has ended, reporting each iteration to the guard and to control; returns the exit status."""
     signals = Signals(signal.SIGTERM, signal.SIGINT, STOP, RELOAD, END, signal.SIGCHLD)
@@ -45,14 +45,15 @@ def run_supervisor(
     hub.listen(name)
     for fd in link.wakeup_fds:
         hub.watch(fd)
+    stops = Stops(signals, world)
     sleep_s, reloads = 0.0, 0
     while not supervisor.has_ended:
         envelopes = hub.poll(min(sleep_s, link.sleep_s()))
         signals.clear()
-        stops = max(signals.seen[number] for number in (signal.SIGTERM, signal.SIGINT, STOP))
-        if stops > 1 or signals.seen[END] or os.getppid() != guard:
+        requested = stops.count()
+        if requested > 1 or signals.seen[END] or os.getppid() != guard:
             supervisor.kill_all()
-        elif stops:
+        elif requested:
             supervisor.stop()
         elif signals.seen[RELOAD] > reloads:
             reloads = signals.seen[RELOAD]
@@ -66,6 +67,23 @@ def run_supervisor(
     link.close()
     hub.close()
     return supervisor.exit_status
+
+
+class Stops:
+    """How often this process was asked to stop, whoever asked: the signals of a service manager and of the guard are one stop."""
+
+    def __init__(self, signals: Signals, world: World) -> None:
+        self._signals = signals
+        self._counters = {number: StopCounter(world) for number in (signal.SIGTERM, signal.SIGINT, STOP)}
+        self._seen = dict.fromkeys(self._counters, 0)
+
+    def count(self) -> int:
+        """The largest number of stops by one of the signals."""
+        for number, counter in self._counters.items():
+            if self._signals.seen[number] > self._seen[number]:
+                self._seen[number] = self._signals.seen[number]
+                counter.note()
+        return max(counter.count for counter in self._counters.values())
 
 
 def fork_process(world: World, spec: ProcessSpec, identity: ProcessIdentity, *, keep: frozenset[int]) -> int:

@@ -34,6 +34,7 @@ PINGS_PER_HANG_S = 4
 END_WORKER_S = 3.0
 """How long a template may take to kill the executors of a dead worker."""
 LEAVE_S = 5.0
+PUBLISH_AGAIN_S = 0.2
 
 ReloadResult = Callable[[str | None], None]
 """Called with None when the new template has taken over, or with an error message."""
@@ -182,6 +183,7 @@ class TemplateKeeper:
         if self._kill_at is not None:
             return self._kill_at if self._templates else float("inf")
         dues = [self._start_at] if not self._importing() and (self._current() is None or self._wants_reload) else []
+        dues += [self._world.monotonic() + PUBLISH_AGAIN_S for template in self._importing() if template.ready is not None]
         dues += [since + END_WORKER_S for template in self._templates for since in template.owners.values()]
         return min(dues, default=float("inf"))
 
@@ -230,17 +232,25 @@ class TemplateKeeper:
     def _promote_unless_at_fault(self, template: TemplateProcess, ready: Ready) -> None:
         fault = self._hooks.fault(ready)
         if fault is None:
-            self._promote(template, ready)
+            template.ready = ready
+            self._promote(template)
             return
         template.failure = ImportFailed(error=fault, traceback="", files=ready.files)
         self._watch_files(self._watched | set(ready.files))
         self._kill(template)
 
-    def _promote(self, template: TemplateProcess, ready: Ready) -> None:
-        """Make it the current template, which forks new executors from now on."""
+    def _promote(self, template: TemplateProcess) -> None:
+        """Make it the current template, which forks new executors from now on; retried if it cannot be published."""
+        ready = template.ready
+        if ready is None or template.state is not TemplateState.IMPORTING:
+            return
+        try:
+            self._hooks.publish(template, ready)
+        except OSError as fault:  # disk full, or no descriptor is free
+            self._log.error("template_not_published", number=template.number, reason=str(fault))
+            return
         for warning in ready.warnings:
             self._log.warning("task_modules_warned", text=warning)
-        self._hooks.publish(template, ready)
         for older in self._ready():
             older.state = TemplateState.RETIRING
             older.send(Retire())
@@ -301,6 +311,7 @@ class TemplateKeeper:
     def _check(self, template: TemplateProcess, watching_since: float) -> None:
         now = self._world.monotonic()
         since = max(template.pinged_at or template.last_message_at, watching_since)
+        self._promote(template)
         if template.state is TemplateState.IMPORTING:
             if now - max(template.started_at, watching_since) > IMPORT_S:
                 self._log.error("import_overdue", module=template.importing, after_s=IMPORT_S)

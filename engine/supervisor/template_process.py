@@ -40,6 +40,7 @@ class TemplateProcess:
     is_hung: bool = False
     importing: str = ""
     failure: messages.ImportFailed | None = None
+    ready: messages.Ready | None = None
     owners: dict[str, float] = field(default_factory=dict)
     """Dead workers whose executors it was asked to kill, and when."""
     _rest: bytes = b""

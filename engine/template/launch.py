@@ -12,46 +12,62 @@ from typing import NoReturn
 from jobyard.engine.config import SECRET
 from jobyard.engine.errors import CannotStart
 from jobyard.engine.process_control import die_with_parent
+from jobyard.engine.stop_requests import Wait, wait_readable
 from jobyard.engine.template.options import Options
 
 MINIMUM_VERSION = (3, 11)
 VERSION_TIMEOUT_S = 60.0
+MAX_VERSION_BYTES = 100
 PRINT_VERSION = "import sys; print(*sys.version_info[:2])"
 REMEDY = "set TASK_PYTHON to the interpreter that has your tasks' packages"
 
 
-def find_python(asked: str | None, environment: Mapping[str, str]) -> str:
+def find_python(asked: str | None, environment: Mapping[str, str], *, wait: Wait = wait_readable) -> str:
     """`TASK_PYTHON`, else the interpreter of the active virtual environment, else Jobyard's own.
 
     A symbolic link is not resolved, because Python identifies a virtual environment by the location of the link. Raises
     `CannotStart` if the interpreter cannot run tasks.
     """
     if asked:
-        return _checked(asked, f"TASK_PYTHON {asked}")
+        return _checked(asked, f"TASK_PYTHON {asked}", wait)
     if folder := environment.get("VIRTUAL_ENV"):
         python = os.path.join(folder, "bin", "python")
-        return _checked(python, f"the Python of the active virtual environment, {python},")
+        return _checked(python, f"the Python of the active virtual environment, {python},", wait)
     return sys.executable
 
 
-def _checked(python: str, what: str) -> str:
+def _checked(python: str, what: str, wait: Wait) -> str:
     if python == sys.executable:
         return python
     try:
-        result = subprocess.run(
-            [python, "-I", "-c", PRINT_VERSION], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=VERSION_TIMEOUT_S, check=False,
-        )  # fmt: skip
-        version = result.stdout.split()
+        returncode, version = _version_of(python, wait)
     except (OSError, ValueError) as fault:
         raise CannotStart(f"{what} cannot be run ({getattr(fault, 'strerror', None) or fault}): {REMEDY}") from fault
-    except subprocess.TimeoutExpired as fault:
-        raise CannotStart(f"{what} does not report its version within {VERSION_TIMEOUT_S:g} s: {REMEDY}") from fault
-    if result.returncode or len(version) != 2 or not all(part.isdigit() for part in version):
+    if returncode is None:
+        raise CannotStart(f"{what} does not report its version within {VERSION_TIMEOUT_S:g} s: {REMEDY}")
+    if returncode or len(version) != 2 or not all(part.isdigit() for part in version):
         raise CannotStart(f"{what} is not a Python interpreter: {REMEDY}")
     if (int(version[0]), int(version[1])) < MINIMUM_VERSION:
         raise CannotStart(f"{what} is Python {'.'.join(version)}, and tasks need 3.11 or later: {REMEDY}")
     return python
+
+
+def _version_of(python: str, wait: Wait) -> tuple[int | None, list[str]]:
+    """The exit status of the interpreter (None after the timeout), and the parts of its version."""
+    with subprocess.Popen(
+        [python, "-I", "-c", PRINT_VERSION], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        text = b""
+        try:
+            while len(text) < MAX_VERSION_BYTES and wait(process.stdout.fileno(), VERSION_TIMEOUT_S):
+                data = os.read(process.stdout.fileno(), MAX_VERSION_BYTES)
+                if not data:
+                    return process.wait(), text.decode("utf-8", "replace").split()
+                text += data
+            return (None, []) if len(text) < MAX_VERSION_BYTES else (0, [])
+        finally:
+            process.kill()
 
 
 def entry_folder(package: Path, run: Path) -> str:

@@ -173,8 +173,10 @@ class Hub:
 
     def connect(self, address: str) -> Stream | None:
         """See `Network`."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.setblocking(False)
+        try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError:  # no descriptor is free: like a component that is not there, it is tried again
+            return None
         try:
             sock.connect(self._run_dir.path_of(f"{address}.sock"))
         except OSError:

@@ -22,6 +22,7 @@ class FakeProcesses(FakeWorld):
         self.killed_groups: list[int] = []
         self.obey_sigterm = True
         self.undying: set[int] = set()
+        self.children_fault: OSError | None = None
         self._ended: list[tuple[int, int]] = []
         self._next_pid = FIRST_PID
 
@@ -66,6 +67,8 @@ class FakeProcesses(FakeWorld):
         return bool(self.states)
 
     def children(self) -> list[int]:
+        if self.children_fault is not None:
+            raise self.children_fault
         return sorted(self.states)
 
     def state_of(self, pid: int) -> str:

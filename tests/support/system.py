@@ -110,6 +110,12 @@ class Jobyard:
         self._started().send_signal(signal_number)
         return self.wait_end(within_s=within_s)
 
+    def stop_again(self, signal_number: int = signal.SIGTERM, *, within_s: float = LIMIT_S) -> int:
+        """Repeat a stop until it ends: a second one counts only some time after the first; its exit status."""
+        self.look_at_processes()
+        wait_for(lambda: self.has_ended() or self._started().send_signal(signal_number), within_s=within_s, told="a second stop")
+        return self.wait_end()
+
     def wait_end(self, *, within_s: float = LIMIT_S) -> int:
         """Wait for its end; its exit status."""
         return self._started().wait(within_s)

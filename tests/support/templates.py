@@ -17,7 +17,7 @@ from jobyard.engine.world import World
 
 
 class ForkedTemplate:
-    """Lives until `end`; `line` is its supervisor's, which the test plays."""
+    """Runs until `end`; `line` is the supervisor's end of the connection, which the test uses."""
 
     def __init__(self, folder: Path, registry: Registry, *, name: str = "template.spawn") -> None:
         self.path = folder / name

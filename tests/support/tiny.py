@@ -126,7 +126,8 @@ def supervise(guard_pid: int, heartbeat: SupervisorHeartbeat) -> int:
     link = ControlLink(*(Channel(run_dir, WORLD, name="supervisor") for _ in range(2)), supervisor="supervisor")
     commands = Commands(supervisor, level=log.level, drainable=[], reload=reload_by(supervisor))
     return run_supervisor(
-        supervisor, hub=hub, name="supervisor", guard=guard_pid, heartbeat=heartbeat, link=link, commands=commands
+        supervisor, hub=hub, name="supervisor", guard=guard_pid, heartbeat=heartbeat, link=link, commands=commands,
+        world=WORLD,
     )
 
 

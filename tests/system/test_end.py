@@ -58,7 +58,7 @@ def test_a_second_signal_ends_long_jobs_at_once(tmp_path: Path) -> None:
         os.kill(jobyard.guard_pid, signal.SIGTERM)
         wait_for(lambda: "stop_begun" in jobyard.output())
 
-        status = jobyard.stop()
+        status = jobyard.stop_again()
 
     assert status == 130
 

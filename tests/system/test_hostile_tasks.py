@@ -184,10 +184,13 @@ def test_a_child_that_a_job_changed_for_good_is_replaced_and_the_others_are_not(
         def run(task: str, **payload: object) -> Any:
             return jobyard.wait_for_job(jobyard.submit(payload, task=task))["result"]
 
-        for what in ("stdout", "stderr", "niceness", "limit", "locale", "zone"):
+        for what in ("stdout", "stderr", "niceness", "limit", "locale", "zone", "flush", "pool"):
             ruined = run("ruin", what=what)
             assert run("pid") != ruined, what
+        run("loop")
+        assert run("ruin", what="loop") != run("pid")
         pid = run("pid")
+        assert run("settings") == run("settings") and run("configured") == "yes"
         assert [run("precision"), run("precision")] == [28, 28]
         assert [run("loop"), run("loop"), run("loop")] == [True, True, True]
         assert run("pid") == pid

@@ -137,7 +137,7 @@ def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
         os.kill(tiny.guard_pid, signal.SIGTERM)
         wait_for(lambda: tiny.processes()[WORKER]["status"] == "stopping")
 
-        status = tiny.stop()
+        status = tiny.stop_again()
 
         assert status == 130
         tiny.check_nothing_is_left()
@@ -148,9 +148,7 @@ def test_a_second_signal_ends_even_a_supervisor_that_hangs(tmp_path: Path) -> No
         tiny.kill("supervisor", signal.SIGSTOP)
         os.kill(tiny.guard_pid, signal.SIGTERM)
 
-        os.kill(tiny.guard_pid, signal.SIGINT)
-
-        assert tiny.wait_end() == 130
+        assert tiny.stop_again(signal.SIGINT) == 130
         tiny.check_nothing_is_left()
 
 

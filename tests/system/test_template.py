@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.notes import is_alive
 from tests.support.system import Jobyard
 from tests.support.waiting import LIMIT_S, wait_for
 
@@ -403,3 +404,43 @@ def test_whoever_is_killed_or_stopped_under_load_nothing_is_lost_or_doubled_or_l
             assert ends[-1] == "success" and set(ends[:-1]) <= {"lost", "released"}, ends
             assert job["retry_count"] == 0
         wait_for(lambda: jobyard.get("/health").status == 200)
+
+
+DAEMON = """
+import pathlib
+import subprocess
+
+from jobyard import task
+
+for started in (["sleep", "600"], ["setsid", "sleep", "600"]):
+    with open("pids", "a") as file:
+        print(subprocess.Popen(started).pid, file=file)
+
+@task("noop")
+def noop(payload):
+    pass
+
+@task("shared")
+def shared(payload):
+    import multiprocessing
+    with multiprocessing.get_context("fork").Manager() as manager:
+        return dict(manager.dict(a=1))
+"""
+
+
+@pytest.mark.parametrize("words", [("start-all",), ("start", "scheduler")], ids=["with a worker", "without"])
+def test_a_process_that_a_module_starts_at_import_ends_with_the_system(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "daemons.py").write_text(DAEMON)
+    with Jobyard(tmp_path, words=words, TASKS="daemons", WORKERS=1) as jobyard:
+        pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+        jobyard.stop()
+
+    wait_for(lambda: not any(is_alive(pid) for pid in pids), told="the end of the modules' processes")
+
+
+def test_a_manager_works_in_a_task_below_a_long_path(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    (folder / "daemons.py").write_text(DAEMON)
+    with Jobyard(folder, TASKS="daemons", **ONE_OF_EACH) as jobyard:
+        assert jobyard.wait_for_job(jobyard.submit(task="shared"))["result"] == {"a": 1}

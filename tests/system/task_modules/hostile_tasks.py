@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import decimal
+import gc
+import io
 import locale
 import mmap
 import os
@@ -14,13 +16,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from system_tasks import LOOK_EVERY_S, note
 
-from jobyard import task
+from jobyard import on_child_start, task
 
 FOREVER_S = 600
 MIB = 1 << 20
@@ -138,6 +141,46 @@ def pid(payload: Any) -> int:
     return os.getpid()
 
 
+class Unflushable(io.StringIO):
+    """A stream that raises what is no `Exception`."""
+
+    def flush(self) -> None:
+        raise SystemExit("no flush")
+
+
+POOLS: list[ProcessPoolExecutor] = []
+
+
+def start_pool() -> None:
+    """A pool of processes that the module keeps."""
+    POOLS.append(ProcessPoolExecutor(1))
+    POOLS[0].submit(os.getpid).result()
+
+
+@task("settings")
+def settings(payload: Any) -> list[object]:
+    """The interpreter's settings; changes them."""
+    found = [gc.isenabled(), gc.get_threshold(), sys.getswitchinterval(), sys.get_int_max_str_digits(), sys.getprofile() is None]
+    gc.disable()
+    gc.set_threshold(1)
+    sys.setswitchinterval(1)
+    sys.set_int_max_str_digits(0)
+    sys.setprofile(lambda *event: None)
+    return found
+
+
+@on_child_start
+def configure() -> None:
+    """What a child sets up for all of its jobs."""
+    os.environ["CONFIGURED"] = "yes"
+
+
+@task("configured")
+def configured(payload: Any) -> str | None:
+    """What `configure` has set."""
+    return os.environ.get("CONFIGURED")
+
+
 @task("ruin")
 def ruin(payload: Any) -> int:
     """Changes what cannot be undone, one thing of several; its pid."""
@@ -148,6 +191,9 @@ def ruin(payload: Any) -> int:
         "limit": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)),
         "locale": lambda: locale.setlocale(locale.LC_ALL, "C"),
         "zone": lambda: time.tzset(),
+        "flush": lambda: setattr(sys, "stdout", Unflushable()),
+        "loop": lambda: asyncio.get_event_loop().close(),
+        "pool": start_pool,
     }
     changes[payload["what"]]()
     return os.getpid()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,3 +128,24 @@ def test_a_forbidden_port_is_reported_with_the_systems_reason() -> None:
     assert lines == [
         "port 80 on 127.0.0.1 cannot be opened (Permission denied): set HOST or PORT_OFFSET to what this user may open"
     ]
+
+
+def test_without_a_free_descriptor_a_port_is_tried_again() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port = probe.getsockname()[1]
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    timer = threading.Timer(0.2, lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits))
+    try:
+        refused = open_ports(LOOPBACK, [port])
+        timer.start()
+        listeners, faults = open_ports(LOOPBACK, [port], world=World())
+    finally:
+        timer.join()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    assert (refused, list(listeners), faults) == (({}, {port: errno.EMFILE}), [port], {})
+    listeners[port].close()

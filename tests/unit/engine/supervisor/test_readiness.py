@@ -27,7 +27,7 @@ def manager(tmp_path: Path) -> Iterator[FakeManager]:
         yield manager
 
 
-class ProcessSpec:
+class Setup:
     """A notifier, and the supervisor's heartbeat, controlled by the test."""
 
     def __init__(self, address: str, *, watchdog_s: float | None = WATCHDOG_S) -> None:
@@ -45,7 +45,7 @@ class ProcessSpec:
 
 
 def test_readiness_is_sent_once_and_not_early(manager: FakeManager) -> None:
-    spec = ProcessSpec(manager.address, watchdog_s=None)
+    spec = Setup(manager.address, watchdog_s=None)
 
     spec.notifier.update()
     told_before = list(manager.look())
@@ -57,7 +57,7 @@ def test_readiness_is_sent_once_and_not_early(manager: FakeManager) -> None:
 
 
 def test_pings_are_sent_while_the_supervisor_ticks(manager: FakeManager) -> None:
-    spec = ProcessSpec(manager.address)
+    spec = Setup(manager.address)
 
     spec.pass_time(10 * PING_EVERY_S, is_turning=True)
 
@@ -65,7 +65,7 @@ def test_pings_are_sent_while_the_supervisor_ticks(manager: FakeManager) -> None
 
 
 def test_pings_stop_and_resume_with_the_supervisors_ticks(manager: FakeManager) -> None:
-    spec = ProcessSpec(manager.address)
+    spec = Setup(manager.address)
     spec.pass_time(PING_EVERY_S, is_turning=True)
     manager.look().clear()
 
@@ -78,7 +78,7 @@ def test_pings_stop_and_resume_with_the_supervisors_ticks(manager: FakeManager) 
 
 
 def test_stopping_is_sent_once_and_readiness_never_after_it(manager: FakeManager) -> None:
-    spec = ProcessSpec(manager.address, watchdog_s=None)
+    spec = Setup(manager.address, watchdog_s=None)
 
     spec.notifier.stop()
     spec.notifier.stop()
@@ -89,7 +89,7 @@ def test_stopping_is_sent_once_and_readiness_never_after_it(manager: FakeManager
 
 
 def test_an_undelivered_notification_is_sent_again(tmp_path: Path) -> None:
-    spec = ProcessSpec(str(tmp_path / "notify"), watchdog_s=None)
+    spec = Setup(str(tmp_path / "notify"), watchdog_s=None)
     spec.heartbeat.ready.beat()
     assert spec.notifier.update() == RETRY_S
 
@@ -100,7 +100,7 @@ def test_an_undelivered_notification_is_sent_again(tmp_path: Path) -> None:
 
 
 def test_without_a_manager_no_update_is_needed() -> None:
-    spec = ProcessSpec("")
+    spec = Setup("")
 
     spec.heartbeat.ready.beat()
     spec.heartbeat.tick.beat()

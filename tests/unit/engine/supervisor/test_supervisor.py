@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 
@@ -293,6 +294,19 @@ def test_a_death_that_cannot_be_recorded_is_recorded_later(office: Office) -> No
 
     assert told_before == []
     assert office.told == ["box:b00t:worker-7001:1"]
+
+
+def test_an_iteration_without_descriptors_is_abandoned_and_made_up_for(office: Office) -> None:
+    office.world.children_fault = OSError(errno.EMFILE, "Too many open files")
+    office.world.end(office.pids[WORKER])
+    sleep_s = office.supervisor.tick([])
+    proven_before = list(office.proven)
+
+    office.world.children_fault = None
+    office.supervisor.tick([])
+
+    assert proven_before == [] and len(office.proven) == 1
+    assert 0 < sleep_s < 1 and office.pids[WORKER] in office.world.living
 
 
 def test_a_process_that_cannot_start_fails_the_start() -> None:

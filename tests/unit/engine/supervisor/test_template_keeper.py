@@ -61,9 +61,9 @@ class Keeper:
         self.published: list[int] = []
         self.templates: list[PlayedTemplate] = []
         self.has_executors = False
-        self.cannot_fork = False
+        self.cannot_fork = self.cannot_publish = False
         hooks = TemplateHooks(
-            spawn=self._spawn, publish=lambda template, ready: self.published.append(template.number),
+            spawn=self._spawn, publish=self._publish,
             living_executors=lambda pid: self.has_executors,
         )  # fmt: skip
         self.keeper = TemplateKeeper(hooks=hooks, network=FakeNetwork(), world=self.world, log=a_log(), hang_s=HANG_S)
@@ -101,6 +101,11 @@ class Keeper:
             if template.line.fileno() >= 0:
                 self.die(template)
 
+    def _publish(self, template: TemplateProcess, ready: Ready) -> None:
+        if self.cannot_publish:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        self.published.append(template.number)
+
     def _spawn(self, number: int) -> TemplateProcess:
         if self.cannot_fork:
             raise OSError(errno.EAGAIN, "no")
@@ -129,6 +134,18 @@ def test_the_first_one_that_is_ready_is_published_and_serves(keeper: Keeper) -> 
 
     assert (before, keeper.keeper.is_ready, keeper.status()) == ((False, "starting"), True, "running")
     assert keeper.published == [1]
+
+
+def test_a_ready_template_that_cannot_be_published_is_published_later(keeper: Keeper) -> None:
+    keeper.cannot_publish = True
+    keeper.make_ready(keeper.last)
+    keeper.tick()
+    before = (keeper.keeper.is_ready, keeper.keeper.due_at() < keeper.world.monotonic() + 1)
+
+    keeper.cannot_publish = False
+    keeper.tick(1)
+
+    assert (before, keeper.keeper.is_ready, keeper.published) == ((False, True), True, [1])
 
 
 def test_an_import_error_at_the_start_is_reported_with_its_traceback(keeper: Keeper) -> None:
