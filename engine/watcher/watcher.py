@@ -58,11 +58,7 @@ class Watcher:
 
         `fires`: makes the jobs of schedules; None: nobody does.
         """
-        self._owner = owner
-        self._settings = settings
-        self._world = world
-        self._store = store
-        self._log = log
+        self._owner, self._settings, self._world, self._store, self._log = owner, settings, world, store, log
         self._connector = QueueConnector(network=network, names=queue_names)
         self._recovery = recovery
         self._retention = retention
@@ -89,7 +85,6 @@ class Watcher:
         self._started = world.monotonic()
         self._counts = dict.fromkeys(("jobs_claimed", "jobs_queued", "claim_conflicts", "polls"), 0)
         self._last_claim_time: datetime | None = None
-        self._last_queued_time: datetime | None = None
 
     @property
     def drained(self) -> bool:
@@ -241,7 +236,7 @@ class Watcher:
             return
         self._counts["jobs_claimed"] += len(jobs)
         self._counts["jobs_queued"] += len(jobs)
-        self._last_claim_time = self._last_queued_time = self._world.now()
+        self._last_claim_time = self._world.now()
         if self._log.is_debug:
             for job in jobs:
                 self._log.debug("job_claimed", job_id=job.job_id, epoch=job.epoch, worker=job.locked_by)
@@ -296,7 +291,7 @@ class Watcher:
             started_at=self._started, in_passing=("polls",),
             stats={
                 "watcher_id": parse_owner(self._owner).process, **self._counts,
-                "last_claim_time": rfc3339(self._last_claim_time), "last_queued_time": rfc3339(self._last_queued_time),
+                "last_claim_time": rfc3339(self._last_claim_time), "last_queued_time": rfc3339(self._last_claim_time),
             },
             counts={
                 "stale_writes": self._recovery.stale_writes, "recovered": self._recovery.jobs_recovered,

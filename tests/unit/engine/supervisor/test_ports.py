@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,8 +72,10 @@ def test_a_port_that_an_outgoing_connection_has_for_a_moment_is_tried_again(conn
         """The connection ends as soon as time is asked for."""
 
         def monotonic(self) -> float:
-            accepted.close()
+            if client.fileno() >= 0:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # its port is free at once
             client.close()
+            accepted.close()
             return super().monotonic()
 
     at_once, faults = open_ports(LOOPBACK, [port])
