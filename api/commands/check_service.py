@@ -39,20 +39,13 @@ def look_at_health(client: Client) -> Iterator[Finding]:
 
 
 def look_at_processes(stats: Json) -> Iterator[Finding]:
-    """Whether processes keep dying, and whether executors are missing."""
+    """Whether processes keep dying. Fewer executors than slots are no problem: a worker has them forked when jobs come."""
     rows = stats["processes"]
     for row in rows:
         if row["restarts"] >= OFTEN and row["uptime_s"] < SHORT_LIFE_S:
             yield warning(
                 "processes", f"{row['name']} was replaced {row['restarts']} times, the last time {span(row['uptime_s'])} ago",
-                "see process_died in the log for the cause; likely ones are a task that kills its worker, and lack of memory",
-            )  # fmt: skip
-    for worker in _workers(stats):
-        missing = worker["concurrency"] - len(worker["executors"])
-        if missing > 0:
-            yield warning(
-                "processes", f"{worker['worker_id']} lacks {missing} of its {worker['concurrency']} executors",
-                "they are replaced within moments: run doctor again; if it persists, see the limits on processes and memory",
+                "see process_ended in the log for the cause; likely ones are a task that kills its worker, and lack of memory",
             )  # fmt: skip
     busy, slots = slots_of(stats)
     memory = sum(row["rss_bytes"] for row in rows) >> 20
