@@ -1,13 +1,15 @@
 """The loop that forks executors. It watches a connection to the supervisor, one to each worker, and a pidfd for each executor.
 
-    Spawn ──▶ fork ──▶ Spawned (pidfd) … the executor exits ──▶ its group is killed, it is reaped ──▶ Ended
+    Spawn ──▶ fork ──▶ Spawned (pidfd) … the executor exits ──▶ its group and its orphans are killed, it is reaped ──▶ Ended
 
 When a worker ends, as seen on its connection or reported by the supervisor, its executors are killed. Only this process can
-confirm that they are gone, because it is their parent; it does so after reaping them all. The loop never blocks on another process.
+confirm that they are gone, because it is their parent; it does so after reaping them all. It is their subreaper, too: what one of
+them leaves behind is killed before its end is reported. The loop never blocks on another process for long.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -19,6 +21,7 @@ from jobyard.engine.executor.child import run_executor
 from jobyard.engine.executor.executor import ExecutorDescriptors
 from jobyard.engine.executor.interrupt import InterruptPage
 from jobyard.engine.executor.packets import receive_with_descriptors, send_packet
+from jobyard.engine.process_control import adopt_orphans
 from jobyard.engine.tasks.registry import Registry
 from jobyard.engine.template import messages
 from jobyard.engine.template.messages import (
@@ -39,6 +42,9 @@ from jobyard.engine.world import World
 EXIT_OK, EXIT_IMPORT_FAILED = 0, 2
 DESCRIPTORS = 4
 BACKLOG = 64
+KILL_ROUNDS = 20
+"""Orphans may fork while they are killed."""
+DIES_WITHIN_S = 0.1
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +79,7 @@ class Template:
         self._dead: set[str] = set()
         self._unconfirmed: set[str] = set()
         self._is_retired = False
+        self._children_of_modules: set[int] = set()
 
     def run(self) -> int:
         """Run until the supervisor is gone, or until all executors have ended after `Retire`; returns the exit status."""
@@ -82,6 +89,8 @@ class Template:
             sock.setblocking(False)
         self._watch(self._line.fileno(), self._read_supervisor)
         self._watch(listener.fileno(), self._accept)
+        adopt_orphans()
+        self._children_of_modules = set(self._world.children())
         while not (self._is_retired and not self._workers):
             for fd, _ in self._poll.poll():
                 if fd in self._actions:
@@ -224,8 +233,33 @@ class Template:
             status = None
         self._unwatch(pid_fd)
         os.close(pid_fd)
+        self._kill_orphans()
         self._send(worker, Ended(number=number, status=status))
         self._remove_if_ended(worker)
+
+    def _kill_orphans(self) -> None:
+        """Kill and reap what an executor left behind, before its end is reported, so that no retry of its job runs beside it.
+
+        A process that does not die in time stays a child of this one; the next end of an executor tries again.
+        """
+        executors = {pid for worker in self._workers for _, pid in worker.executors.values()}
+        for _ in range(KILL_ROUNDS):
+            orphans = set(self._world.children()) - executors - self._children_of_modules
+            if not orphans:
+                return
+            for pid in orphans:
+                self._world.kill(pid, signal.SIGKILL)
+            for pid in orphans:
+                self._reap_killed(pid)
+
+    def _reap_killed(self, pid: int) -> None:
+        with contextlib.suppress(OSError):  # a thread of a module has reaped it, or no descriptor is free
+            pid_fd = os.pidfd_open(pid)
+            try:
+                if select.select([pid_fd], [], [], DIES_WITHIN_S)[0]:
+                    self._world.wait(pid)
+            finally:
+                os.close(pid_fd)
 
     def _kill(self, pid: int) -> None:
         self._world.kill_group(pid, signal.SIGKILL)

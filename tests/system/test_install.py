@@ -5,6 +5,7 @@ It is built and installed without the network: its dependencies are links to the
 
 from __future__ import annotations
 
+import email
 import os
 import shutil
 import subprocess
@@ -17,17 +18,13 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from jobyard.engine.version import version
 from tests.support.system import CHECKOUT, Jobyard
 from tests.support.waiting import LIMIT_S, wait_for
 
 PACKAGES = Path(sysconfig.get_path("purelib"))
-PLAIN = ("anyio", "certifi", "click", "h11", "httpcore", "httpx", "idna", "msgspec", "sniffio", "typing_extensions")
-SERVER = (
-    *PLAIN, "flask", "gunicorn", "psutil", "setproctitle", "pysqlite3", "prometheus_client", "werkzeug", "jinja2", "markupsafe",
-    "itsdangerous", "blinker", "packaging",
-)  # fmt: skip
 OLDEST_BACKEND = (70, 1)
 BUILD = "from setuptools.build_meta import *; import sys; to = sys.argv[1]; build_sdist(to); build_wheel(to)"
 MODULE = "from jobyard import task\n\n@task('shout')\ndef shout(payload):\n    return payload.upper()\n"
@@ -61,18 +58,40 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Environment:
-    """A virtual environment with the wheel and these packages."""
+def required_by(wheel: Path, extras: tuple[str, ...]) -> set[str]:
+    """The names of the distributions that pip would install with this wheel, itself left out."""
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        told = email.message_from_string(archive.read(name).decode()).get_all("Requires-Dist", [])
+    found: set[str] = set()
+    wanted = [(told, extras)]
+    while wanted:
+        lines, with_extras = wanted.pop()
+        for requirement in map(Requirement, lines):
+            marker = requirement.marker
+            applies = marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *with_extras))
+            if applies and requirement.name.lower() not in found:
+                found.add(requirement.name.lower())
+                wanted.append((metadata.requires(requirement.name) or [], tuple(requirement.extras)))
+    return found
 
-    def __init__(self, folder: Path, wheel: Path, packages: tuple[str, ...]) -> None:
+
+def installed_entries(distributions: set[str]) -> set[str]:
+    """What these have directly in the folder of packages."""
+    files = (file for name in distributions for file in metadata.files(name) or ())
+    return {file.parts[0] for file in files if file.parts[0] not in ("..", "__pycache__")}
+
+
+class Environment:
+    """A virtual environment with the wheel and what it requires, with these extras."""
+
+    def __init__(self, folder: Path, wheel: Path, *extras: str) -> None:
         self.folder = folder
         self.bin = folder / "bin"
         run([sys.executable, "-m", "venv", "--without-pip", folder], folder=folder.parent)
         self.packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)}))
-        for path in PACKAGES.iterdir():
-            name = path.name.partition(".")[0].partition("-")[0].lower()
-            if name in packages or name.lstrip("_") in packages:
-                (self.packages / path.name).symlink_to(path)
+        for entry in installed_entries(required_by(wheel, extras)):
+            (self.packages / entry).symlink_to(PACKAGES / entry)
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", self.bin / "python"]
         done = run([*pip, "install", "--no-index", "--no-deps", wheel], folder=folder)
         assert done.returncode == 0, done.stderr
@@ -86,13 +105,13 @@ def wheel(built: Path) -> Path:
 @pytest.fixture(scope="module")
 def plain(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """As `pip install jobyard` makes it."""
-    return Environment(tmp_path_factory.mktemp("plain") / "venv", wheel, PLAIN)
+    return Environment(tmp_path_factory.mktemp("plain") / "venv", wheel)
 
 
 @pytest.fixture(scope="module")
 def server(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """As `pip install 'jobyard[server]'` makes it."""
-    return Environment(tmp_path_factory.mktemp("server") / "venv", wheel, SERVER)
+    return Environment(tmp_path_factory.mktemp("server") / "venv", wheel, "server")
 
 
 @pytest.fixture(scope="module")

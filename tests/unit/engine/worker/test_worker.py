@@ -34,6 +34,12 @@ def leave_at_once(payload: int) -> None:
     os._exit(payload)
 
 
+def leave_an_orphan(payload: str) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    Path(payload).write_text(str(child.pid))
+    os._exit(1)
+
+
 def die_by(payload: int) -> None:
     os.kill(os.getpid(), payload)
 
@@ -121,7 +127,8 @@ def eat(payload: int) -> None:
 
 
 TASKS = {
-    "echo": lambda payload: payload, "leave": leave_at_once, "die": die_by, "ignore": ignore_everything, "hold": host_lease,
+    "echo": lambda payload: payload, "leave": leave_at_once, "orphan": leave_an_orphan, "die": die_by, "hold": host_lease,
+    "ignore": ignore_everything,
     "spoil": spoil, "look": look, "raise": raise_it, "about": tell_about_itself, "async": wait_a_little, "print": print_much,
     "eat": eat, "say": say, "close": close_everything,
     "give": lambda payload: {None: object(), 1: "x" * (1 << 20), 2: float("nan"), 3: {1, 2}}[payload],
@@ -195,6 +202,13 @@ def test_a_child_that_ends_crashes_its_own_job_only(shop: Shop, task: str, paylo
     assert words in (job.error or "")
     assert shop.run("echo").status is Status.COMPLETED
     shop.until(lambda: shop.pids() and all(shop.pids()))
+
+
+def test_what_a_crashed_executor_started_is_gone_before_its_attempt_ends(shop: Shop, tmp_path: Path) -> None:
+    job = shop.run("orphan", json.dumps(str(tmp_path / "pid")).encode(), max_retries=0)
+
+    assert ended(shop, job) == (Status.FAILED, ExecutionStatus.CRASHED)
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
 
 
 def test_a_task_that_closes_every_descriptor_and_goes_on_is_ended(shop: Shop) -> None:
