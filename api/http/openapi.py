@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from jobyard.api.http.limit_schemas import limit_schemas
 from jobyard.api.http.operations import EXAMPLES, TAGS, operation_of
 from jobyard.api.http.query import PARAMETERS, Parameter
 from jobyard.api.http.reply import STATUS_OF
@@ -17,6 +18,7 @@ from jobyard.api.http.schedule_schemas import schedule_schemas
 from jobyard.engine.jobs.job import ExecutionStatus, Status
 from jobyard.engine.jobs.selection import DEFAULT_STEP, FILTERS, MAX_STEP
 from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH
+from jobyard.engine.limits.definition import NAME
 from jobyard.engine.schedules.definition import NAME_PATTERN
 from jobyard.engine.version import version
 from jobyard.engine.why.rules import Code
@@ -38,8 +40,10 @@ CANCELLED_BECAUSE = {
 OBJECTS = {"type": "array", "items": {"type": "object"}}
 COUNT = {"type": "integer", "minimum": 0}
 SCHEDULE_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
+LIMIT_NAME = {"type": "string", "pattern": f"^({NAME.pattern})$"}
 PATH_PARTS = {
-    "job_id": PARAMETERS["job_id"].schema, "schedule": SCHEDULE_NAME, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"},
+    "job_id": PARAMETERS["job_id"].schema, "schedule": SCHEDULE_NAME, "limit": LIMIT_NAME,
+    "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"},
 }  # fmt: skip
 ANSWER_HEADERS = {
     "X-Request-ID": {
@@ -85,9 +89,9 @@ OUTPUT: Mapping[str, Mapping[str, object]] = {
 }  # fmt: skip
 BODIES = {
     "selection": "Selection", "job": "NewJob", "schedule": "NewSchedule", "pause": "Pause", "nothing": "Nothing",
-    "backfill": "Backfill",
+    "backfill": "Backfill", "limit": "NewLimit", "pause_limit": "PauseLimit", "hold": "Hold",
 }  # fmt: skip
-OPTIONAL_BODIES = ("pause", "nothing")
+OPTIONAL_BODIES = ("pause", "nothing", "limit", "pause_limit")
 TASK: Mapping[str, Mapping[str, object]] = {
     "task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"},
     "parameters": {
@@ -194,7 +198,7 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
                           "lag_ms": PERCENTILES, "duration_ms": PERCENTILES}),
         "JobLogs": _object({"job_id": JOB_ID, "attempts": _list_of("Output")}),
         "Output": _object(OUTPUT) | {"additionalProperties": False},
-        "Text": {"type": "string"}, **schedule_schemas(),
+        "Text": {"type": "string"}, **schedule_schemas(), **limit_schemas(),
         "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
         "Queue": _object({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
         "Error": _object({"error": _object(error, **details)}),

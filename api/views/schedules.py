@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from flask import request
 
-from jobyard.api.http.body import JSON, media_type, read_body
+from jobyard.api.http.body import optional_body, required_body
 from jobyard.api.http.query import FIRES_QUERY, read_query
 from jobyard.api.http.reply import HEADERS, Reply, message_reply
 from jobyard.api.http.request_metrics import request_id_of
@@ -41,7 +41,7 @@ class Schedules:
 
     def put(self, schedule: str) -> Reply:
         """Make or change one."""
-        return self._ask(ScheduleVerb.PUT, schedule, body=_body())
+        return self._ask(ScheduleVerb.PUT, schedule, body=required_body(request.environ))
 
     def delete(self, schedule: str) -> Reply:
         """Remove one."""
@@ -49,19 +49,19 @@ class Schedules:
 
     def pause(self, schedule: str) -> Reply:
         """Make it fire no more."""
-        return self._ask(ScheduleVerb.PAUSE, schedule, body=_optional_body())
+        return self._ask(ScheduleVerb.PAUSE, schedule, body=optional_body(request.environ))
 
     def resume(self, schedule: str) -> Reply:
         """Let it fire again."""
-        return self._ask(ScheduleVerb.RESUME, schedule, body=_optional_body())
+        return self._ask(ScheduleVerb.RESUME, schedule, body=optional_body(request.environ))
 
     def run(self, schedule: str) -> Reply:
         """Make its job now."""
-        return self._ask(ScheduleVerb.RUN, schedule, body=_optional_body())
+        return self._ask(ScheduleVerb.RUN, schedule, body=optional_body(request.environ))
 
     def backfill(self, schedule: str) -> Reply:
         """Make the jobs of past fire times."""
-        return self._ask(ScheduleVerb.BACKFILL, schedule, body=_body())
+        return self._ask(ScheduleVerb.BACKFILL, schedule, body=required_body(request.environ))
 
     def fires(self, schedule: str) -> Reply:
         """Its fire times."""
@@ -72,7 +72,7 @@ class Schedules:
 
     def preview(self) -> Reply:
         """When a schedule would fire."""
-        return self._ask(ScheduleVerb.PREVIEW, body=_body())
+        return self._ask(ScheduleVerb.PREVIEW, body=required_body(request.environ))
 
     def _ask(self, verb: ScheduleVerb, name: str = "", *, body: bytes = b"") -> Reply:
         read_query(request, ())
@@ -83,16 +83,3 @@ class Schedules:
         if isinstance(answer, Json) and answer.status == NO_CONTENT:
             return Reply(b"", NO_CONTENT, HEADERS)
         return message_reply(answer)
-
-
-def _body() -> bytes:
-    media_type(request.environ, (JSON,))
-    return read_body(request.environ)
-
-
-def _optional_body() -> bytes:
-    """A body that may be left out; then it needs no type."""
-    body = read_body(request.environ, may_be_empty=True)
-    if body:
-        media_type(request.environ, (JSON,))
-    return body

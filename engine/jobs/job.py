@@ -79,9 +79,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """One job as stored. Between processes it travels as an array.
 
     Few jobs have any of the fields from `unique_key` on: `held_key` is the unique key while the job may hold it, `held_until` the
-    end of its window; `lane` names what the job must have to itself in order to run, `slot` is the lane while the job has it;
+    end of its window; `lane` names the parts of limits that the job is under (see `limits.rules`);
     `lapses_at` is `expires_at` while the job may still expire, which one that has begun no longer does.
-    Never shown: `request_digest`, `cancel_requested_at`, `held_key`, `held_until`, `unique`, `lane`, `slot`, `lapses_at`.
+    Never shown: `request_digest`, `cancel_requested_at`, `held_key`, `held_until`, `unique`, `lane`, `lapses_at`.
     """
 
     job_id: str
@@ -124,7 +124,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     schedule: str | None = None
     fire_at: datetime | None = None
     lane: str | None = None
-    slot: str | None = None
     expires_s: float | None = None
     expires_at: datetime | None = None
     lapses_at: datetime | None = None

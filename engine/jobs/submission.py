@@ -22,6 +22,8 @@ from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.idempotency import digest_of
 from jobyard.engine.jobs.job import Job, at_least
 from jobyard.engine.jobs.lifecycle import expiry
+from jobyard.engine.jobs.limit_field import SCHEMA as LIMIT_SCHEMA
+from jobyard.engine.jobs.limit_field import from_templates, name_of, read_limit
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, MAX_DEPTH, shown
 from jobyard.engine.jobs.unique import from_template, full_key, how_of, window_end
 from jobyard.engine.jobs.unique_field import SCHEMA as UNIQUE_SCHEMA
@@ -48,18 +50,22 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """A job's values where neither the request nor its task gives any. `tasks`: the registered tasks with their own defaults."""
+    """A job's values where neither the request nor its task gives any. `tasks`: the registered tasks with their own defaults.
+
+    `has_limit`: whether there is a limit of that name.
+    """
 
     max_retries: int
     timeout_s: float
     tasks: Mapping[str, TaskDefaults]
+    has_limit: Callable[[str], bool] = lambda name: True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefaults:
     """The defaults that `@task` gives; None: the setting applies, or the field's own default.
 
-    `unique`: as in a submission, with fields of the payload.
+    `unique`, `limit`: as in a submission, with fields of the payload.
     """
 
     max_retries: int | None = None
@@ -68,6 +74,7 @@ class TaskDefaults:
     priority: int | None = None
     expires_s: float | None = None
     unique: Asked | None = None
+    limit: tuple[str, ...] | None = None
 
 
 def _whole(at_least: int, at_most: int) -> Callable[[object], int]:
@@ -187,6 +194,10 @@ FIELDS: Mapping[str, Field] = {
             name="unique", schema=UNIQUE_SCHEMA, check=read_unique,
             meaning="at most one living job has a key: true (the payload is the key), a key, or an object; default: the task's; "
             "false or null: none",
+        ),
+        Field(
+            name="limit", schema=LIMIT_SCHEMA, check=read_limit,
+            meaning="the limit that the job is under, or a list of two, each with a partition if it has any; default: the task's",
         ),
     )
 }  # fmt: skip
@@ -325,7 +336,11 @@ def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: dateti
         known = ", ".join(sorted(defaults.tasks))
         raise InvalidRequest("unknown_task", f"task {shown(task)} is not registered; known: {known}", "task")
     of_task = _defaults_of(wishes, defaults)
+    if values.get("limit", ()) is None:
+        del values["limit"]
     digest = digest_of(fields, values | {"task": task}, of_task) if "idempotency_key" in values else None
+    if wishes.limit is not None or "limit" in values:
+        values["limit"] = _limit(values.get("limit"), wishes.limit, payload, defaults)
     if wishes.unique is not None or "unique" in values:
         values |= _unique(values["unique"] if "unique" in values else _of_task(wishes.unique, payload), task, payload, now)
     values.pop("payload", None)
@@ -357,6 +372,22 @@ def _of_task(asked: Asked | None, payload: bytes) -> Asked | None:
         return from_template(asked, json.loads(payload))
     except ValueError as wrong:
         raise InvalidRequest("invalid_field", f"payload must be {wrong}", "payload") from None
+
+
+def _limit(
+    named: tuple[str, ...] | None, of_task: tuple[str, ...] | None, payload: bytes, defaults: Defaults
+) -> tuple[str, ...] | None:  # fmt: skip
+    """A job's own limits must be there; those of its task need not be."""
+    if named is None:
+        try:
+            return None if of_task is None else from_templates(of_task, json.loads(payload))
+        except ValueError as wrong:
+            raise InvalidRequest("invalid_field", f"payload must be {wrong}", "payload") from None
+    for part in named:
+        if not defaults.has_limit(name_of(part)):
+            words = f"there is no limit {shown(name_of(part))}; make it with PUT /api/limits/{name_of(part)}"
+            raise InvalidRequest("unknown_limit", words, "limit")
+    return named
 
 
 def _unique(asked: Asked | None, task: str, payload: bytes, now: datetime) -> dict[str, object]:

@@ -179,7 +179,10 @@ class GroupCommit:
                     jobs=len(insertion.job_ids), repeated=insertion.repeated,
                 )  # fmt: skip
             existing = insertion.existing if any(job.unique_key for job in one.jobs) else None
-            return Accepted(job_ids=insertion.job_ids, repeated=insertion.repeated, existing=existing, replaced=insertion.replaced)
+            return Accepted(
+                job_ids=insertion.job_ids, repeated=insertion.repeated, existing=existing, replaced=insertion.replaced,
+                status=Status.CANCELLED if 0 in insertion.cancelled else Status.PENDING,
+            )  # fmt: skip
         if isinstance(insertion, NotUnique):
             return _not_unique(one, insertion)
         at = "" if one.submit.form == "job" else f"jobs[{insertion.index}]: "

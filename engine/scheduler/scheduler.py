@@ -23,6 +23,7 @@ from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.scheduler.bulk import key_holder, take_step
 from jobyard.engine.scheduler.completion_watch import CompletionWatch
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
+from jobyard.engine.scheduler.limits import Limits
 from jobyard.engine.scheduler.question_queue import MAX_HEAVY, QuestionQueue
 from jobyard.engine.scheduler.replies import Replies
 from jobyard.engine.scheduler.schedules import Schedules
@@ -37,6 +38,7 @@ from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged
 from jobyard.engine.wire.hub import Envelope, Network
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
+    AskLimits,
     AskSchedules,
     CancelJob,
     ChangeMany,
@@ -45,6 +47,7 @@ from jobyard.engine.wire.messages import (
     CountMatching,
     Explain,
     Find,
+    HoldParts,
     Json,
     List,
     ListExecutions,
@@ -103,6 +106,7 @@ class Scheduler:
             settings=settings, world=world, store=store, log=log, defaults=self._defaults, wake=self._wake_watcher,
             tell_cancelled=self._tell_cancelled,
         )  # fmt: skip
+        self._limits = Limits(world=world, store=store, log=log, wake=self._wake_watcher)
         self._draining = False
         self._question_queue = QuestionQueue(world, answer=self._answer, refuse=self._refuse_heavy)
         self._answers: dict[type, Callable[..., Message]] = {
@@ -110,6 +114,7 @@ class Scheduler:
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping,
             ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
             ListOutputs: self._list_outputs, Explain: self._explain, AskSchedules: self._schedules.answer,
+            AskLimits: self._limits.answer, HoldParts: self._limits.hold_parts,
         }  # fmt: skip
 
     @property
@@ -157,7 +162,7 @@ class Scheduler:
     def _defaults(self) -> Defaults:
         return Defaults(
             max_retries=self._settings.max_retries, timeout_s=self._settings.job_timeout_s,
-            tasks=defaults_of(self._known_tasks()),
+            tasks=defaults_of(self._known_tasks()), has_limit=self._limits.lookup(),
         )  # fmt: skip
 
     def _known_tasks(self) -> dict[str, TaskOptions]:
@@ -243,9 +248,9 @@ class Scheduler:
         return Json(body=to_json(self._shown(job)))
 
     def _tell_cancelled(self, pairs: list[tuple[Job, Job]]) -> None:
-        """Given each job before and after; a slot that has become free is somebody's at once."""
+        """Given each job before and after; what one in a lane leaves free is somebody's at once."""
         tell_cancelled(self._network, pairs)
-        if any(before.slot is not None and job.slot is None for before, job in pairs):
+        if any(before.lane is not None and lifecycle.is_terminal(job) for before, job in pairs):
             self._wake_watcher([self._world.now()])
 
     def _retry(self, message: RetryJob) -> Message:

@@ -21,6 +21,7 @@ import msgspec
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
+from jobyard.engine.store.limit_port import LimitStore
 from jobyard.engine.store.schedule_port import ScheduleStore
 
 
@@ -42,7 +43,8 @@ class Inserted(msgspec.Struct, frozen=True, kw_only=True):
     """The request is stored. `job_ids` are in the order of its jobs; `repeated` says how many of them the idempotency keys knew.
 
     `existing`: the indexes of the jobs that stand for another, by their unique keys; `replaced`: those among them that brought it
-    newer data, `replaced_due_at` the earliest time that it is due at.
+    newer data, `replaced_due_at` the earliest time that it is due at. `cancelled`: those that are stored as cancelled,
+    because a limit is full.
     """
 
     job_ids: list[str]
@@ -50,6 +52,7 @@ class Inserted(msgspec.Struct, frozen=True, kw_only=True):
     existing: tuple[int, ...] = ()
     replaced: tuple[int, ...] = ()
     replaced_due_at: datetime | None = None
+    cancelled: tuple[int, ...] = ()
 
     @property
     def stored(self) -> int:
@@ -96,10 +99,14 @@ class Allocation(Protocol):
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """The jobs that were claimed and begun, in claiming order; `conflicts`: the due jobs that another claimer took first."""
+    """The jobs that were claimed and begun, in claiming order; `conflicts`: the due jobs that another claimer took first.
+
+    `asked`: running jobs that were asked to cancel because a new one takes their place, before and after.
+    """
 
     jobs: list[Job]
     conflicts: int = 0
+    asked: list[tuple[Job, Job]] = []
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,9 +156,10 @@ class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store(Protocol):
-    """The source of truth for jobs and schedules."""
+    """The source of truth for jobs, schedules and limits."""
 
     schedules: ScheduleStore
+    limits: LimitStore
 
     def insert(
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
@@ -197,7 +205,7 @@ class Store(Protocol):
         """Jobs by status, all eight; exact, and cheap however many jobs are stored."""
 
     def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
-        """The earliest `scheduled_at` of served pending jobs, or None."""
+        """The earliest time at which a served pending job may begin, or None. Those that wait for an event do not count."""
 
     def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
         """The first served due jobs, in claiming order; see `jobs.job.without_payload`."""
@@ -210,8 +218,9 @@ class Store(Protocol):
     ) -> Claimed:  # fmt: skip
         """T2, T3 and T4 at once, for many jobs: due jobs become `running` at the worker that `allocation` names; epoch + 2.
 
-        Claimed by `owner`; one claimer wins each. Ordered by priority (highest first), then `scheduled_at`, then insertion. Claims
-        until the allocation is full; a job that it places nowhere is skipped. Takes no lock if nothing is due or the allocation is
+        Claimed by `owner`; one claimer wins each. Ordered by priority (highest first), then `scheduled_at`, then insertion. Lanes
+        of one priority take turns; within a lane the same order holds. Nothing begins that a limit stands against. Claims until
+        the allocation is full; a job that it places nowhere is skipped. Takes no lock if nothing is due or the allocation is
         full from the start. May claim fewer than it could, but never none. If the reply to a claim was lost, the next call on the
         same store returns its result.
         """
@@ -225,7 +234,7 @@ class Store(Protocol):
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """Apply each change as a whole or not at all, all in one commit; True where the guard matched. Later ones see earlier ones.
 
-        A change that takes a `held_key` or `slot` that another job has is not applied.
+        A change that takes a `held_key` that another job has is not applied. Slots of limits become free in the same commit.
 
         An execution is stored as a row (`job_id`, `attempt`) in the same transaction as its change. So is an output, or,
         where a transaction is one document, just before it: whoever sees the attempt ended finds its output.

@@ -67,6 +67,10 @@ class RequestPlan:
             replaced_due_at=min((one.due_at for one in self.unique.replacing.values()), default=None),
         )  # fmt: skip
 
+    def index_of(self, job_id: str) -> int:
+        """Which of the request's jobs has this id."""
+        return self._job_ids.index(job_id)
+
     def add(self, index: int, job: Job, stored: Lookups) -> KeyTaken | NotUnique | None:
         """Plan the next job; None unless it refuses the whole request."""
         known = self._known(job.idempotency_key, stored)

@@ -7,7 +7,7 @@ are not enforced, a task that ends its process ends the test's, and the clock ju
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import httpx
 
@@ -96,25 +96,25 @@ class InlineJobyard:
         """
         ended: list[Job] = []
         for _ in range(MAX_ATTEMPTS):
-            job = self._jobs.next_job()
-            if job is None:
+            found = self._jobs.next_job()
+            if found is None:
                 return ended
-            ended += self._finished(self._run(job, raising=raising))
+            ended += self._finished(self._run(*found, raising=raising))
         raise AssertionError(f"after {MAX_ATTEMPTS} attempts there is still something to run; is there a task that submits itself?")
 
     def run_due(self, *, raising: bool = True) -> list[Job]:
         """Like `drain`, for jobs that are due by now only."""
         ended: list[Job] = []
-        while (job := self._jobs.next_job()) is not None and job.scheduled_at <= self._world.now():
-            ended += self._finished(self._run(job, raising=raising))
+        while (found := self._jobs.next_job()) is not None and found[1] <= self._world.now():
+            ended += self._finished(self._run(*found, raising=raising))
         return ended
 
     def run_next(self) -> bool:
         """Run one attempt of the next job; False when there is none."""
-        job = self._jobs.next_job()
-        if job is not None:
-            self._run(job, raising=False)
-        return job is not None
+        found = self._jobs.next_job()
+        if found is not None:
+            self._run(*found, raising=False)
+        return found is not None
 
     def advance(self, seconds: float) -> None:
         """Move the jobs' clock forward. Schedules fire on the way, each job is made at its fire time; `run_due` runs them."""
@@ -124,9 +124,9 @@ class InlineJobyard:
                 break
         self._world.advance_to(until)
 
-    def _run(self, job: StoredJob, *, raising: bool) -> StoredJob:
-        """Run one attempt, from claim to settle; the job after it."""
-        self._world.advance_to(job.scheduled_at)
+    def _run(self, job: StoredJob, at: datetime, *, raising: bool) -> StoredJob:
+        """Run one attempt, from claim to settle, not before this time; the job after it."""
+        self._world.advance_to(at)
         now = self._world.now()
         self._jobs.cancel_expired()
         job = self._jobs.find(job.job_id)

@@ -21,8 +21,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from jobyard.engine.jobs.job import JobFilter, Outcome, Output
+from jobyard.engine.jobs.job import JobFilter, Outcome, Output, Status
 from jobyard.engine.jobs.lifecycle import Verb
+from jobyard.engine.limits.verbs import LimitVerb
 from jobyard.engine.schedules.verbs import ScheduleVerb
 from jobyard.engine.why.facts import ProcessReport
 from jobyard.engine.wire.message import Message
@@ -137,6 +138,26 @@ class AskSchedules(Message, frozen=True):
     request_id: str = ""
 
 
+class AskLimits(Message, frozen=True):
+    """Ask something of the limits; the reply is `Json` or `Refused`. `by`: the name of the client's token.
+
+    `body`: that of the request, read by the scheduler.
+    """
+
+    verb: LimitVerb
+    name: str = ""
+    body: bytes = b""
+    by: str = "api"
+    request_id: str = ""
+
+
+class HoldParts(Message, frozen=True):
+    """No job of these parts of limits may begin for so long; the reply is `Json` (an object) or `Refused`."""
+
+    parts: list[str]
+    for_s: float
+
+
 class ListTasks(Message, frozen=True):
     """Get the tasks known to any host, by name; the reply is `Json` (an array)."""
 
@@ -185,13 +206,14 @@ class Accepted(Message, frozen=True):
     """The jobs are stored and on disk; `repeated` of them already existed, by their idempotency keys.
 
     `existing`: the indexes of those that stand for another job, by their unique keys, None when no job has such a key; `replaced`:
-    those among them that brought it newer data.
+    those among them that brought it newer data. `status`: that of the first job.
     """
 
     job_ids: list[str]
     repeated: int = 0
     existing: tuple[int, ...] | None = None
     replaced: tuple[int, ...] = ()
+    status: Status = Status.PENDING
 
 
 class Begun(Message, frozen=True):
@@ -321,7 +343,7 @@ class Ready(Message, frozen=True):
 
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
-    | ListOutputs | Explain | AskSchedules | GetOutput | Outputs | OutputNow | Ping | GetItems
+    | ListOutputs | Explain | AskSchedules | AskLimits | HoldParts | GetOutput | Outputs | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
     | Run | Done | Progressed

@@ -143,7 +143,7 @@ class Ledger:
             due_at = change.fields.get("next_run_at" if outcome.status is not ExecutionStatus.LOST else "scheduled_at")
         if status is Status.PENDING and isinstance(due_at, datetime):
             written.wake_at = min(due_at, written.wake_at or due_at)
-        if change.fields.get("slot", "") is None:  # the next job of its lane may begin
+        if end.attempt.job.lane is not None:  # what it leaves free is somebody's at once
             written.wake_at = min(self._world.now(), written.wake_at or self._world.now())
 
     def _count(self, job: Job, outcome: Outcome, change: Change) -> None:

@@ -8,29 +8,33 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+import msgspec
+
 from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.unique import Verdict, is_held
 from jobyard.engine.store.port import Abandoned, Inserted, Insertion
 from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
 from jobyard.engine.store.sqlite import rows, statements
+from jobyard.engine.store.sqlite.lanes import SqliteLanes, is_refused
 
 
 def insert_jobs(
-    connection: sqlite3.Connection, jobs: Sequence[Job], is_abandoned: Callable[[], bool], deltas: Counter[str]
+    connection: sqlite3.Connection, jobs: Sequence[Job], is_abandoned: Callable[[], bool], deltas: Counter[str], lanes: SqliteLanes
 ) -> Insertion:  # fmt: skip
     """The result of the request; see `Store.insert`. The numbers of new rows by status are added to `deltas`."""
     if not any(job.idempotency_key or job.held_key for job in jobs):
         if jobs and is_abandoned():
             return Abandoned()
-        insert_new(connection, jobs, deltas)
-        return Inserted(job_ids=[job.job_id for job in jobs])
+        accepted = lanes.accept(jobs)
+        insert_new(connection, accepted, deltas)
+        cancelled = tuple(index for index, job in enumerate(accepted) if is_refused(job))
+        return Inserted(job_ids=[job.job_id for job in jobs], cancelled=cancelled)
     plan = plan_request(jobs, StoredKeys(connection))
     if not isinstance(plan, RequestPlan):
         return plan
     if plan.writes and is_abandoned():
         return Abandoned()
-    _write(connection, plan, deltas)
-    return plan.answer()
+    return msgspec.structs.replace(plan.answer(), cancelled=_write(connection, plan, deltas, lanes))
 
 
 class StoredKeys:
@@ -66,15 +70,20 @@ def free_key(connection: sqlite3.Connection, key: str, now: datetime) -> Job | N
     return None
 
 
-def _write(connection: sqlite3.Connection, plan: RequestPlan, deltas: Counter[str]) -> None:
+def _write(connection: sqlite3.Connection, plan: RequestPlan, deltas: Counter[str], lanes: SqliteLanes) -> tuple[int, ...]:
+    """Returns the indexes of the jobs that were cancelled at once."""
     for holder in plan.unique.dropped:
         connection.execute(statements.DROP_KEY, (rows.to_blob(holder.job_id),))
-    insert_new(connection, plan.unique.fresh, deltas)
-    for change in [replacing.change() for replacing in plan.unique.replacing.values()]:
+    accepted = lanes.accept(plan.unique.fresh)
+    insert_new(connection, accepted, deltas)
+    replacing = [replacing.change() for replacing in plan.unique.replacing.values()]
+    for change in replacing:
         connection.execute(statements.change_job(tuple(change.fields), change.unless_cancelled), rows.change_to_row(change))
+    lanes.follow(replacing)
     for key, known in plan.remembered:
         values = (key, rows.to_blob(known.job_id), known.digest, known.verdict is Verdict.REPLACE)
         connection.execute(statements.REMEMBER_KEY, values)
+    return tuple(plan.index_of(job.job_id) for job in accepted if is_refused(job))
 
 
 def insert_new(connection: sqlite3.Connection, jobs: Sequence[Job], deltas: Counter[str]) -> None:

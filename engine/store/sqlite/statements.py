@@ -95,12 +95,15 @@ class Due(NamedTuple):
 
 
 @functools.cache
-def due(by_queue: bool, among_queues: bool) -> Due:
-    """`by_queue`: with the index that begins with the queue; `among_queues`: of the queues in a JSON array only."""
+def due(by_queue: bool, among_queues: bool, except_queues: bool = False) -> Due:
+    """`by_queue`: with the index that begins with the queue; `among_queues`: of the queues in a JSON array only; `except_queues`:
+    of none of the queues in a further one."""
     index, key = ("jobs_due_in_queues", ("queue", "task", "priority")) if by_queue else ("jobs_due", ("task", "priority"))
     names, places = ", ".join(key), ", ".join("?" for _ in key)
     of_group = f"FROM jobs INDEXED BY {index} WHERE {_IN_LINE} AND " + " AND ".join(f"{name} = ?" for name in key)
-    fits = "queue IN (SELECT value FROM json_each(?))" if among_queues else "TRUE"
+    among = ["queue IN (SELECT value FROM json_each(?))"] if among_queues else []
+    among += ["queue NOT IN (SELECT value FROM json_each(?))"] if except_queues else []
+    fits = " AND ".join(among) or "TRUE"
     of_fitting = f"{of_group} AND {fits} AND scheduled_at <= ?"
     looked = f"SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (SELECT {fits} AS fits {{}} LIMIT ?)"
     return Due(

@@ -19,6 +19,7 @@ from jobyard.engine.errors import Conflict, StoreBroken
 from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import Change, after_begin
 from jobyard.engine.store import bounds
+from jobyard.engine.store.limit_port import LimitStore
 from jobyard.engine.store.port import (
     ANYTHING,
     Allocation,
@@ -33,12 +34,15 @@ from jobyard.engine.store.port import (
     nobody,
 )
 from jobyard.engine.store.schedule_port import ScheduleStore
-from jobyard.engine.store.sqlite import lanes, rows, statements
+from jobyard.engine.store.sqlite import rows, statements
 from jobyard.engine.store.sqlite.claims import SqliteClaims, portions
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
 from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
+from jobyard.engine.store.sqlite.lane_claims import SqliteLaneClaims, choose_all, first_ready
+from jobyard.engine.store.sqlite.lanes import SqliteLanes
+from jobyard.engine.store.sqlite.limits import SqliteLimits, served_apart
 from jobyard.engine.store.sqlite.schedules import SqliteSchedules
 from jobyard.engine.store.sqlite.search import SqliteSearch
 from jobyard.engine.store.sqlite.wal_sync import WalSync
@@ -65,9 +69,12 @@ class SqliteStore:
             self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=FOREIGN_LOCK_S, cached_statements=256)
             self._run = self._connection.execute
             self._search = SqliteSearch(self._run, self.counts)
+            self._lanes = SqliteLanes(self._connection)
+            self.limits: LimitStore = SqliteLimits(self._connection, self._lanes, commit=self._commit, reading=self._told_plainly)
             self.schedules: ScheduleStore = SqliteSchedules(
-                self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas
+                self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas, lanes=self._lanes
             )
+            self._lanes_first = True
             self._claims = SqliteClaims(self._run)
             self._run("PRAGMA wal_autocheckpoint = 0")
             self._run("PRAGMA synchronous = NORMAL")
@@ -80,7 +87,7 @@ class SqliteStore:
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
     ) -> list[Insertion]:  # fmt: skip
         with self._alone():
-            insert = partial(insert_jobs, self._connection, deltas=self._deltas)
+            insert = partial(insert_jobs, self._connection, deltas=self._deltas, lanes=self._lanes)
             insertions = [insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
         seen(insertions)
         self._make_durable()
@@ -96,17 +103,21 @@ class SqliteStore:
         now_ms = rows.to_ms(now) or 0
         with self._told_plainly():
             due = [group for group in self._claims.groups(served) if group.due <= now_ms]
-            is_in_lane = lanes.is_any_due(self._run, served, now_ms)
-        if not (due or is_in_lane) or not allocation.most:
+            is_any_ready = any(at is not None and at <= now_ms for at in first_ready(self._run))
+        if not (due or is_any_ready) or not allocation.most:
             return Claimed(jobs=[])
+        self._lanes_first = not self._lanes_first
         with self._commit():
-            chosen, is_any_due = self._claims.choose(due, now_ms, allocation, served)
-            in_lanes = lanes.choose(self._run, allocation, served, now_ms) if is_in_lane else {}
-            begun = self._claims.begin(chosen | in_lanes, owner, now, lease_s)
+            self._lanes.look()
+            due = served_apart(self._claims, self._lanes, due)
+            of_lanes = SqliteLaneClaims(self._run, self._lanes, now=now, served=served)
+            choice = choose_all(self._claims, of_lanes, due, now, allocation, served, lanes_first=self._lanes_first)
+            begun = self._claims.begin(choice.chosen, owner, now, lease_s)
+            jobs = [after_begin(rows.row_to_job(row[1:]), now) for row in begun]
+            self._lanes.take_slots(jobs)
             self._deltas[Status.PENDING] -= len(begun)
             self._deltas[Status.RUNNING] += len(begun)
-        jobs = [rows.row_to_job(row[1:]) for row in begun]
-        return Claimed(jobs=[after_begin(job, now) for job in jobs], conflicts=int(bool(due) and not is_any_due))
+        return Claimed(jobs=jobs, conflicts=int(bool(due) and not choice.is_any_due), asked=choice.asked)
 
     def holds_lost(self, owner: str, *, at_least: int) -> bool:
         with self._told_plainly():
@@ -131,17 +142,19 @@ class SqliteStore:
         self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, filter(None, map(_ended, changes))))
         for change in changes:
             self._note(change)
+        self._lanes.follow(changes)
 
     def _apply(self, change: Change) -> bool:
         try:
             if self._run(statements.change_job(*_shape(change)), rows.change_to_row(change)).rowcount != 1:
                 return False
-        except sqlite3.IntegrityError:  # another job has the key or slot that the change takes
+        except sqlite3.IntegrityError:  # another job has the key that the change takes
             return False
         execution = _ended(change)
         if execution is not None:
             self._run(statements.STORE_EXECUTION, rows.execution_to_row(execution))
         self._note(change)
+        self._lanes.follow([change])
         return True
 
     def _note(self, change: Change) -> None:
@@ -211,7 +224,7 @@ class SqliteStore:
 
     def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
         with self._told_plainly():
-            in_lanes = [head.scheduled_at for head in lanes.heads(self._run, served)]
+            in_lanes = [at for at in first_ready(self._run) if at is not None]
             return rows.from_ms(min([*(group.due for group in self._claims.groups(served)), *in_lanes], default=None))
 
     def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
@@ -282,6 +295,7 @@ class SqliteStore:
             for job, executions, outputs in records:
                 try:
                     is_new = self._run(statements.INSERT_JOB, rows.job_to_row(job)).rowcount == 1
+                    self._lanes.enter([(job.lane, job.priority, rows.to_ms(job.scheduled_at) or 0)] if _waits(job) else [])
                 except sqlite3.IntegrityError as taken:
                     told = f"another job there has the idempotency key, unique key or fire time of job {job.job_id}"
                     raise Conflict("conflict", told) from taken
@@ -370,6 +384,10 @@ class SqliteStore:
 
 class _GuardLost(Exception):
     """One of several changes in a batch did not match; they must be applied one by one to find out which."""
+
+
+def _waits(job: Job) -> bool:
+    return job.status is Status.PENDING
 
 
 def _shape(change: Change) -> tuple[tuple[str, ...], bool]:
