@@ -16,7 +16,8 @@ from jobyard.api.http.routes import GATEWAY, ROUTES, Route
 from jobyard.api.http.schedule_schemas import schedule_schemas
 from jobyard.engine.jobs.job import ExecutionStatus, Status
 from jobyard.engine.jobs.selection import DEFAULT_STEP, FILTERS, MAX_STEP
-from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH
+from jobyard.engine.jobs.submission import FIELDS
+from jobyard.engine.jobs.submission_body import MAX_BATCH
 from jobyard.engine.schedules.definition import NAME_PATTERN
 from jobyard.engine.version import version
 from jobyard.engine.why.rules import Code

@@ -185,13 +185,14 @@ class Accepted(Message, frozen=True):
     """The jobs are stored and on disk; `repeated` of them already existed, by their idempotency keys.
 
     `existing`: the indexes of those that stand for another job, by their unique keys, None when no job has such a key; `replaced`:
-    those among them that brought it newer data.
+    those among them that brought it newer data. `status`: that of the last new job.
     """
 
     job_ids: list[str]
     repeated: int = 0
     existing: tuple[int, ...] | None = None
     replaced: tuple[int, ...] = ()
+    status: str = "pending"
 
 
 class Begun(Message, frozen=True):
@@ -252,9 +253,13 @@ class Replied(Message, frozen=True):
 
 
 class Wake(Message, frozen=True):
-    """→ watcher: a job is due at this time, possibly before your next poll."""
+    """→ watcher: a job is due at this time, possibly before your next poll.
+
+    `resolves`: jobs have ended, or live again, for which others wait.
+    """
 
     due_at: datetime
+    resolves: bool = False
 
 
 class CancelAsked(Message, frozen=True):

@@ -13,23 +13,26 @@ from jobyard.engine.jobs.unique import Verdict, is_held
 from jobyard.engine.store.port import Abandoned, Inserted, Insertion
 from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
 from jobyard.engine.store.sqlite import rows, statements
+from jobyard.engine.store.sqlite.workflows import INSERT_EDGE, SqliteWorkflows, edges_of
 
 
 def insert_jobs(
-    connection: sqlite3.Connection, jobs: Sequence[Job], is_abandoned: Callable[[], bool], deltas: Counter[str]
+    connection: sqlite3.Connection, workflows: SqliteWorkflows, jobs: Sequence[Job], is_abandoned: Callable[[], bool], *,
+    deltas: Counter[str],
 ) -> Insertion:  # fmt: skip
     """The result of the request; see `Store.insert`. The numbers of new rows by status are added to `deltas`."""
-    if not any(job.idempotency_key or job.held_key for job in jobs):
+    if not any(job.idempotency_key or job.held_key or job.after or job.group for job in jobs):
         if jobs and is_abandoned():
             return Abandoned()
         insert_new(connection, jobs, deltas)
         return Inserted(job_ids=[job.job_id for job in jobs])
-    plan = plan_request(jobs, StoredKeys(connection))
+    plan = plan_request(jobs, StoredKeys(connection), workflows)
     if not isinstance(plan, RequestPlan):
         return plan
     if plan.writes and is_abandoned():
         return Abandoned()
     _write(connection, plan, deltas)
+    workflows.await_now(plan.waiting.awaited)
     return plan.answer()
 
 
@@ -86,3 +89,4 @@ def insert_new(connection: sqlite3.Connection, jobs: Sequence[Job], deltas: Coun
         return
     for status, alike in itertools.groupby(jobs, key=lambda job: job.status):
         deltas[status] += connection.executemany(statements.INSERT_JOB, map(rows.job_to_row, alike)).rowcount
+    connection.executemany(INSERT_EDGE, [edge for job in jobs if job.after is not None for edge in edges_of(job)])

@@ -42,6 +42,8 @@ from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
 from jobyard.engine.store.sqlite.schedules import SqliteSchedules
 from jobyard.engine.store.sqlite.search import SqliteSearch
 from jobyard.engine.store.sqlite.wal_sync import WalSync
+from jobyard.engine.store.sqlite.workflows import INSERT_EDGE, SqliteWorkflows, edges_of
+from jobyard.engine.workflows.port import WorkflowStore
 
 FOREIGN_LOCK_S = 2.0
 PATIENCE, IMPATIENCE = (f"PRAGMA busy_timeout = {round(s * 1000)}" for s in (FOREIGN_LOCK_S, 0))
@@ -68,6 +70,9 @@ class SqliteStore:
             self.schedules: ScheduleStore = SqliteSchedules(
                 self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas
             )
+            workflows = SqliteWorkflows(self._run, commit=self._commit, reading=self._told_plainly)
+            self.workflows: WorkflowStore = workflows
+            self._insert = partial(insert_jobs, self._connection, workflows, deltas=self._deltas)
             self._claims = SqliteClaims(self._run)
             self._run("PRAGMA wal_autocheckpoint = 0")
             self._run("PRAGMA synchronous = NORMAL")
@@ -80,8 +85,7 @@ class SqliteStore:
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
     ) -> list[Insertion]:  # fmt: skip
         with self._alone():
-            insert = partial(insert_jobs, self._connection, deltas=self._deltas)
-            insertions = [insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
+            insertions = [self._insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
         seen(insertions)
         self._make_durable()
         return insertions
@@ -162,6 +166,7 @@ class SqliteStore:
                 self._run(statements.PURGE_EXECUTIONS, (job_id,))
                 self._run(statements.PURGE_OUTPUTS, (job_id,))
                 self._run(statements.PURGE_REMEMBERED_KEYS, (job_id,))
+                self._run(statements.PURGE_EDGES, (job_id,))
                 self._deltas[status] -= 1
         return len(found)
 
@@ -285,6 +290,7 @@ class SqliteStore:
                 except sqlite3.IntegrityError as taken:
                     told = f"another job there has the idempotency key, unique key or fire time of job {job.job_id}"
                     raise Conflict("conflict", told) from taken
+                self._connection.executemany(INSERT_EDGE, edges_of(job))
                 self._deltas[job.status] += is_new
                 written += is_new
                 ended = (execution for execution in executions if execution.status is not ExecutionStatus.RUNNING)
