@@ -14,6 +14,8 @@ from jobyard.api.http.query import PARAMETERS, Parameter
 from jobyard.api.http.reply import STATUS_OF
 from jobyard.api.http.routes import GATEWAY, ROUTES, Route
 from jobyard.api.http.schedule_schemas import schedule_schemas
+from jobyard.api.http.workflow_schemas import workflow_schemas
+from jobyard.engine.jobs.dependency_fields import GROUP_PATTERN
 from jobyard.engine.jobs.job import ExecutionStatus, Status
 from jobyard.engine.jobs.selection import DEFAULT_STEP, FILTERS, MAX_STEP
 from jobyard.engine.jobs.submission import FIELDS
@@ -40,7 +42,8 @@ OBJECTS = {"type": "array", "items": {"type": "object"}}
 COUNT = {"type": "integer", "minimum": 0}
 SCHEDULE_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 PATH_PARTS = {
-    "job_id": PARAMETERS["job_id"].schema, "schedule": SCHEDULE_NAME, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"},
+    "job_id": PARAMETERS["job_id"].schema, "schedule": SCHEDULE_NAME, "group": {"type": "string", "pattern": f"^{GROUP_PATTERN}$"},
+    "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"},
 }  # fmt: skip
 ANSWER_HEADERS = {
     "X-Request-ID": {
@@ -178,7 +181,7 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
     indexes = {"type": "array", "items": COUNT}
     counts = {"type": "object", "properties": {status: COUNT for status in Status}}
     error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
-    details = {"job_id": JOB_ID}
+    details = {"job_id": JOB_ID, "group": {"type": "string"}}
     return {
         "NewJob": _new_job(tasks),
         "NewBatch": _object({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
@@ -195,7 +198,7 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
                           "lag_ms": PERCENTILES, "duration_ms": PERCENTILES}),
         "JobLogs": _object({"job_id": JOB_ID, "attempts": _list_of("Output")}),
         "Output": _object(OUTPUT) | {"additionalProperties": False},
-        "Text": {"type": "string"}, **schedule_schemas(),
+        "Text": {"type": "string"}, **schedule_schemas(), **workflow_schemas(),
         "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
         "Queue": _object({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
         "Error": _object({"error": _object(error, **details)}),

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import JobyardError, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
@@ -55,9 +54,12 @@ class GroupCommit:
 
     def __init__(
         self, *, settings: Settings, world: World, store: Store, defaults: Callable[[], Defaults],
-        wake: Callable[[list[datetime]], None], our_fault: Callable[[Exception, str], Message], log: Log,
+        wake: Callable[..., None], our_fault: Callable[[Exception, str], Message], log: Log,
     ) -> None:  # fmt: skip
-        """`wake` receives the times at which stored jobs are due; `our_fault` makes the reply for an unexpected exception."""
+        """`wake` receives the times at which stored jobs are due, and whether some wait for others (`resolves`).
+
+        `our_fault` makes the reply for an unexpected exception.
+        """
         self._settings = settings
         self._world = world
         self._store = store
@@ -138,7 +140,8 @@ class GroupCommit:
         answered = zip(waiting, stored, strict=True)
         inserted = [(one, insertion) for one, insertion in answered if isinstance(insertion, Inserted)]
         dues = [job.created_at if job.after else job.scheduled_at for one, _ in inserted for job in one.jobs]
-        self._wake([*dues, *(insertion.replaced_due_at for _, insertion in inserted if insertion.replaced_due_at is not None)])
+        dues += [insertion.replaced_due_at for _, insertion in inserted if insertion.replaced_due_at is not None]
+        self._wake(dues, resolves=any(job.after is not None for one, _ in inserted for job in one.jobs))
 
     def _too_full(self) -> Refused | None:
         """Based on a recent count of pending jobs plus those stored since; recounted before any request is refused."""

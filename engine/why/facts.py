@@ -62,6 +62,16 @@ class HostSeen(msgspec.Struct, frozen=True, kw_only=True):
         return self.serves_task(job) and (self.queues is None or job.queue in self.queues)
 
 
+class Missing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A job, or a group, that must end first. `living`: how many members have not ended."""
+
+    job_id: str | None = None
+    ref: str | None = None
+    status: Status | None = None
+    group: str | None = None
+    living: int | None = None
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known. `job` is None if the database cannot be read; `fault` then says why."""
 
@@ -77,6 +87,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     is_exact: bool = True
     slot_holders: tuple[str, ...] = ()
     """The jobs that have what this one must have to itself."""
+    waits_for: tuple[Missing, ...] = ()
+    """What a blocked job waits for, as far as it has not ended."""
     max_lost: int = 5
 
     @property

@@ -137,6 +137,22 @@ class AskSchedules(Message, frozen=True):
     request_id: str = ""
 
 
+class FindGroup(Message, frozen=True):
+    """Get one group; the reply is `Json` or `Refused`."""
+
+    name: str
+
+
+class ListGroups(Message, frozen=True):
+    """Get the newest groups that live; the reply is `Json` (an array)."""
+
+
+class GetGraph(Message, frozen=True):
+    """Get the jobs that are connected with a job by waiting; the reply is `Json` or `Refused`."""
+
+    job_id: str
+
+
 class ListTasks(Message, frozen=True):
     """Get the tasks known to any host, by name; the reply is `Json` (an array)."""
 
@@ -326,7 +342,7 @@ class Ready(Message, frozen=True):
 
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
-    | ListOutputs | Explain | AskSchedules | GetOutput | Outputs | OutputNow | Ping | GetItems
+    | ListOutputs | Explain | AskSchedules | FindGroup | ListGroups | GetGraph | GetOutput | Outputs | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
     | Run | Done | Progressed
