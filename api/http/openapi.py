@@ -15,9 +15,12 @@ from jobyard.api.http.query import PARAMETERS, Parameter
 from jobyard.api.http.reply import STATUS_OF
 from jobyard.api.http.routes import GATEWAY, ROUTES, Route
 from jobyard.api.http.schedule_schemas import schedule_schemas
+from jobyard.api.http.workflow_schemas import workflow_schemas
+from jobyard.engine.jobs.dependency_fields import GROUP_PATTERN
 from jobyard.engine.jobs.job import ExecutionStatus, Status
 from jobyard.engine.jobs.selection import DEFAULT_STEP, FILTERS, MAX_STEP
-from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH
+from jobyard.engine.jobs.submission import FIELDS
+from jobyard.engine.jobs.submission_body import MAX_BATCH
 from jobyard.engine.limits.definition import NAME
 from jobyard.engine.schedules.definition import NAME_PATTERN
 from jobyard.engine.version import version
@@ -42,7 +45,8 @@ COUNT = {"type": "integer", "minimum": 0}
 SCHEDULE_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 LIMIT_NAME = {"type": "string", "pattern": f"^({NAME.pattern})$"}
 PATH_PARTS = {
-    "job_id": PARAMETERS["job_id"].schema, "schedule": SCHEDULE_NAME, "limit": LIMIT_NAME,
+    "job_id": PARAMETERS["job_id"].schema, "schedule": SCHEDULE_NAME, "group": {"type": "string", "pattern": f"^{GROUP_PATTERN}$"},
+    "limit": LIMIT_NAME,
     "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"},
 }  # fmt: skip
 ANSWER_HEADERS = {
@@ -181,7 +185,7 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
     indexes = {"type": "array", "items": COUNT}
     counts = {"type": "object", "properties": {status: COUNT for status in Status}}
     error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
-    details = {"job_id": JOB_ID}
+    details = {"job_id": JOB_ID, "group": {"type": "string"}}
     return {
         "NewJob": _new_job(tasks),
         "NewBatch": _object({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
@@ -198,7 +202,7 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
                           "lag_ms": PERCENTILES, "duration_ms": PERCENTILES}),
         "JobLogs": _object({"job_id": JOB_ID, "attempts": _list_of("Output")}),
         "Output": _object(OUTPUT) | {"additionalProperties": False},
-        "Text": {"type": "string"}, **schedule_schemas(), **limit_schemas(),
+        "Text": {"type": "string"}, **schedule_schemas(), **limit_schemas(), **workflow_schemas(),
         "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
         "Queue": _object({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
         "Error": _object({"error": _object(error, **details)}),

@@ -98,6 +98,18 @@ ROUTES: tuple[Route, ...] = (
         summary="Give a failed or cancelled job a fresh set of retries; it is due at once, whenever it was scheduled",
     ),
     Route(
+        method="GET", path="/api/jobs/<job_id>/graph", view="workflows.graph", kinds=(GATEWAY,), answer="Graph", errors=_JOB_ERRORS,
+        summary="The jobs that wait for one another, directly or not, this one among them; at most 500, nearest first",
+    ),
+    Route(
+        method="GET", path="/api/groups", view="workflows.groups", kinds=(GATEWAY,), answer="Groups", errors=(400, 503),
+        summary="The 100 newest groups that live",
+    ),
+    Route(
+        method="GET", path="/api/groups/<group>", view="workflows.group", kinds=(GATEWAY,), answer="Group", errors=_JOB_ERRORS,
+        summary="One group: its jobs by status, and the jobs that wait for it",
+    ),
+    Route(
         method="GET", path="/api/schedules", view="schedules.list", kinds=(GATEWAY,), answer="Schedules", errors=(400, 503),
         summary="All schedules, by name",
     ),

@@ -20,7 +20,7 @@ from jobyard.api.http.waiting import wait_for_end
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Verb
-from jobyard.engine.jobs.submission import MAX_BATCH
+from jobyard.engine.jobs.submission_body import MAX_BATCH
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     Accepted,

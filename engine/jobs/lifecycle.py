@@ -1,7 +1,9 @@
 """THE state machine of a job: one table, one function per verb. A status is decided nowhere else.
 
     ──▶ BLOCKED ─────────────── cancel ──────────────────────────▶ CANCELLED        (blocked, pending) ── replace ──▶ the same
-
+         │   ▲─────────────────────────────────── retry ─── (failed, cancelled)
+       unblock
+         ▼
                  claim           enqueue            begin             complete
     ──▶ PENDING ───────▶ CLAIMED ───────▶ QUEUED ────────▶ RUNNING ────────────▶ COMPLETED
           ▲  ▲ ▲            │               │               │  │ │
@@ -27,13 +29,14 @@ Claim, enqueue and begin happen in one commit (`Store.claim_due`), so no reader 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from jobyard.engine.jobs.job import CancelledBecause, Execution, ExecutionStatus, Job, Outcome, Output, Status, at_least
+from jobyard.engine.jobs.expiry import expiring_again, expiring_anew, expiry, never_expiring
+from jobyard.engine.jobs.job import CancelledBecause, Execution, ExecutionStatus, Job, Outcome, Output, Status
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.jobs.retry_delay import retry_delay
 
@@ -54,6 +57,7 @@ class Verb(StrEnum):
     REQUEST_CANCEL = "request_cancel"
     RECOVER = "recover"
     RETRY = "retry"
+    UNBLOCK = "unblock"
     REPLACE = "replace"
 
     __hash__ = str.__hash__  # see `Status`
@@ -61,7 +65,6 @@ class Verb(StrEnum):
 
 HELD = (Status.CLAIMED, Status.QUEUED, Status.RUNNING)
 EXPIRED = "expired"
-LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 TERMINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
@@ -83,8 +86,9 @@ TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
     (Status.CLAIMED, Verb.RECOVER): (Status.PENDING,),
     (Status.QUEUED, Verb.RECOVER): (Status.PENDING,),
     (Status.RUNNING, Verb.RECOVER): (Status.PENDING, Status.FAILED, Status.CANCELLED),
-    (Status.FAILED, Verb.RETRY): (Status.PENDING,),
-    (Status.CANCELLED, Verb.RETRY): (Status.PENDING,),
+    (Status.FAILED, Verb.RETRY): (Status.PENDING, Status.BLOCKED),
+    (Status.CANCELLED, Verb.RETRY): (Status.PENDING, Status.BLOCKED),
+    (Status.BLOCKED, Verb.UNBLOCK): (Status.PENDING,),
     (Status.BLOCKED, Verb.REPLACE): (Status.BLOCKED,),
     (Status.PENDING, Verb.REPLACE): (Status.PENDING,),
 }
@@ -158,7 +162,7 @@ def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
     return _change(
         job, Verb.BEGIN, Status.RUNNING, now, execution=execution, epoch=job.epoch + 1, attempt=attempt,
         locked_by=owner, locked_until=now + timedelta(seconds=lease_s), last_run_at=now, next_run_at=None,
-        **given_up_by_begin(job, now), **_never_expiring(job),
+        **given_up_by_begin(job, now), **never_expiring(job),
     )  # fmt: skip
 
 
@@ -190,7 +194,7 @@ def return_unstarted(job: Job, *, now: datetime) -> Change:
         claimed_by=None, claimed_at=None, queued_at=None, locked_by=None, locked_until=None,
         last_run_at=job.last_run_at if job.attempt > 1 else None,
         next_run_at=job.scheduled_at if job.retry_count and not is_over else None, finished_at=now if is_over else None,
-        **(_given_up(job, now) if is_over else _expiring_again(job)),
+        **(_given_up(job, now) if is_over else expiring_again(job)),
     )  # fmt: skip
 
 
@@ -209,7 +213,7 @@ def cancel(job: Job, *, now: datetime, because: CancelledBecause | None = None) 
         return _change(job, Verb.REQUEST_CANCEL, Status.RUNNING, now, cancel_requested_at=job.cancel_requested_at or now, **cause)
     return _change(
         job, Verb.CANCEL, Status.CANCELLED, now, epoch=job.epoch + 1, cancel_requested_at=now, finished_at=now,
-        next_run_at=None, **_given_up(job, now), **_never_expiring(job), **cause,
+        next_run_at=None, **_given_up(job, now), **never_expiring(job), **cause,
     )  # fmt: skip
 
 
@@ -227,28 +231,43 @@ def expire(job: Job, *, now: datetime) -> Change:
     )  # fmt: skip
 
 
-def expiry(scheduled_at: datetime, expires_s: float | None) -> datetime | None:
-    """When a job expires that is due at this time, unless it has begun; None: never."""
-    if expires_s is None:
-        return None
-    lasts = at_least(expires_s)
-    return scheduled_at + lasts if lasts < LAST_TIME - scheduled_at else LAST_TIME
-
-
-def retry(job: Job, *, now: datetime) -> Change:
-    """T15: a client requests a fresh set of retries; past attempts stay counted.
+def retry(job: Job, *, now: datetime, is_blocked: bool = False) -> Change:
+    """T15: a client requests a fresh set of retries; past attempts stay counted. `is_blocked`: what it waits for lives again.
 
     A unique key that was held until the end is taken again, which the store refuses if another job has it in `held_key`.
     """
+    to = Status.BLOCKED if is_blocked else Status.PENDING
+    return _live_again(job, to, now, scheduled_at=now, **expiring_anew(job, now))
+
+
+def restore(job: Job, *, now: datetime) -> Change:
+    """A retry brought back the cause for which the job was cancelled: it waits again, and keeps its time."""
+    expiring = {} if job.expires_at is None else {"lapses_at": job.expires_at}
+    return _live_again(job, Status.BLOCKED, now, scheduled_at=job.scheduled_at, **expiring)
+
+
+def blocked(job: Job, *, to_resolve: bool) -> Job:
+    """A new job that must wait for others. `to_resolve`: it is not certain that their end will be noticed."""
+    return msgspec.structs.replace(job, status=Status.BLOCKED, to_resolve=to_resolve or None)
+
+
+def unblock(job: Job, *, now: datetime) -> Change:
+    """The last thing that the job waited for has ended as it should."""
+    looked_at: dict[str, Any] = {"to_resolve": None} if job.to_resolve else {}
+    return _change(job, Verb.UNBLOCK, Status.PENDING, now, epoch=job.epoch + 1, **looked_at)
+
+
+def _live_again(job: Job, to: Status, now: datetime, **fields: Any) -> Change:
     again: dict[str, Any] = {}
     if job.held_key is None and job.unique is not None and job.unique.until == "ended":
         again["held_key"] = job.unique_key
     if job.cancelled_because is not None:
         again["cancelled_because"] = None
+    if job.is_awaited is not None or to is Status.BLOCKED:
+        again |= {"to_resolve": True, "is_awaited": None if job.is_awaited is None else True}
     return _change(
-        job, Verb.RETRY, Status.PENDING, now, epoch=job.epoch + 1, scheduled_at=now, retry_count=0, lost_count=0,
-        claimed_by=None, claimed_at=None, queued_at=None, next_run_at=None, finished_at=None, result=None, error=None,
-        cancel_requested_at=None, **again, **_expiring_anew(job, now),
+        job, Verb.RETRY, to, now, epoch=job.epoch + 1, retry_count=0, lost_count=0, claimed_by=None, claimed_at=None,
+        queued_at=None, next_run_at=None, finished_at=None, result=None, error=None, cancel_requested_at=None, **again, **fields,
     )  # fmt: skip
 
 
@@ -336,30 +355,6 @@ def _again(
         scheduled_at=due, next_run_at=due, retry_count=job.retry_count if retry_count is None else retry_count,
         claimed_by=None, claimed_at=None, queued_at=None, locked_by=None, locked_until=None, error=error,
     )  # fmt: skip
-
-
-def _never_expiring(job: Job) -> dict[str, Any]:
-    """The fields of a change after which the job cannot expire; none for the many jobs that never could."""
-    return {} if job.lapses_at is None else {"lapses_at": None}
-
-
-def _expiring_again(job: Job) -> dict[str, Any]:
-    """A job that had begun for the first time since it was submitted or retried, and has not after all, may expire again.
-
-    After a begin, every other way back to `pending` moves `scheduled_at`, from which that time counts.
-    """
-    if job.expires_at is None:
-        return {}
-    has_not_begun = job.attempt == 1 or job.expires_at == expiry(job.scheduled_at, job.expires_s)
-    return {"lapses_at": job.expires_at} if has_not_begun else {}
-
-
-def _expiring_anew(job: Job, now: datetime) -> dict[str, Any]:
-    """The fields of a retry on request: its time counts from now on."""
-    if job.expires_s is None:
-        return {}
-    expires_at = expiry(now, job.expires_s)
-    return {"expires_at": expires_at, "lapses_at": expires_at}
 
 
 def _ended(job: Job, outcome: Outcome, now: datetime) -> Execution:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs import strict_json
+from jobyard.engine.jobs.dependency_fields import GROUP_PATTERN, read_group
 from jobyard.engine.jobs.job import JobFilter, Status
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 from jobyard.engine.jobs.submission import QUEUE_PATTERN, as_integer, read_time
@@ -67,6 +68,10 @@ def _unique_key(text: str) -> str:
     return text
 
 
+def _group(text: str) -> str:
+    return read_group(text) or ""
+
+
 def some_text(text: str) -> str:
     """Any text that is not empty."""
     if not text:
@@ -94,6 +99,10 @@ FILTERS: Mapping[str, Filter] = {
         Filter(
             name="schedule", read=_queue, meaning="only jobs that this schedule made",
             schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$"},
+        ),
+        Filter(
+            name="group", read=_group, meaning="only members of this group",
+            schema={"type": "string", "pattern": f"^{GROUP_PATTERN}$"},
         ),
         Filter(name="created_after", read=read_time, meaning="only jobs created at this time or later", schema=_TIME),
         Filter(name="created_before", read=read_time, meaning="only jobs created before this time", schema=_TIME),

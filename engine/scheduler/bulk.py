@@ -12,10 +12,12 @@ from datetime import datetime
 
 import msgspec
 
+from jobyard.engine.errors import Conflict
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.lifecycle import Change, Verb
 from jobyard.engine.jobs.selection import Selection
+from jobyard.engine.scheduler.retries import retried
 from jobyard.engine.store.port import Store
 
 GUARD_TRIES = 5
@@ -62,16 +64,10 @@ def _change(store: Store, verb: Verb, jobs: list[Job], now: datetime) -> list[tu
 
 
 def _decide(store: Store, job: Job, verb: Verb, now: datetime) -> Change | None:
-    """None: the job's state, or the holder of its unique key, does not allow the verb."""
+    """None: the job's state, what it waits for, or the holder of its unique key does not allow the verb."""
     if verb is not Verb.RETRY:
         return None if lifecycle.is_terminal(job) else lifecycle.cancel(job, now=now)
-    if not lifecycle.may(job, Verb.RETRY):
+    try:
+        return retried(store, job, now=now)
+    except Conflict:
         return None
-    change = lifecycle.retry(job, now=now)
-    return change if key_holder(store, change) is None else None
-
-
-def key_holder(store: Store, change: Change) -> Job | None:
-    """The job that holds the unique key that a retry would take again."""
-    key, now = change.fields.get("held_key"), change.fields["updated_at"]
-    return store.free_key(key, now=now) if isinstance(key, str) and isinstance(now, datetime) else None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from jobyard.engine.jobs.job import JobFilter
 from jobyard.engine.wire.hub import Envelope, Peer
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.messages import ChangeMany, CountMatching, Explain, List
+from jobyard.engine.wire.messages import ChangeMany, CountMatching, Explain, GetGraph, List, ListGroups
 from jobyard.engine.world import World
 
 ANSWER_S = 0.05
@@ -72,4 +72,4 @@ def is_heavy(message: Message) -> bool:
         case CountMatching(wanted=wanted):
             return wanted != JobFilter(status=wanted.status)
         case _:
-            return isinstance(message, ChangeMany | Explain)
+            return isinstance(message, ChangeMany | Explain | GetGraph | ListGroups)

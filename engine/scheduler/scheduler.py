@@ -20,14 +20,16 @@ from jobyard.engine.jobs.selection import parse
 from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
-from jobyard.engine.scheduler.bulk import key_holder, take_step
+from jobyard.engine.scheduler.bulk import take_step
 from jobyard.engine.scheduler.completion_watch import CompletionWatch
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
 from jobyard.engine.scheduler.limits import Limits
 from jobyard.engine.scheduler.question_queue import MAX_HEAVY, QuestionQueue
 from jobyard.engine.scheduler.replies import Replies
+from jobyard.engine.scheduler.retries import retried
 from jobyard.engine.scheduler.schedules import Schedules
 from jobyard.engine.scheduler.why import FactCollector
+from jobyard.engine.scheduler.workflows import Workflows
 from jobyard.engine.store.bounds import OUTPUTS_BYTES
 from jobyard.engine.store.port import Store
 from jobyard.engine.tasks.catalog import Catalog, defaults_of
@@ -47,10 +49,13 @@ from jobyard.engine.wire.messages import (
     CountMatching,
     Explain,
     Find,
+    FindGroup,
+    GetGraph,
     HoldParts,
     Json,
     List,
     ListExecutions,
+    ListGroups,
     ListOutputs,
     ListTasks,
     Outputs,
@@ -107,6 +112,7 @@ class Scheduler:
             tell_cancelled=self._tell_cancelled,
         )  # fmt: skip
         self._limits = Limits(world=world, store=store, log=log, wake=self._wake_watcher)
+        workflows = Workflows(store)
         self._draining = False
         self._question_queue = QuestionQueue(world, answer=self._answer, refuse=self._refuse_heavy)
         self._answers: dict[type, Callable[..., Message]] = {
@@ -115,6 +121,7 @@ class Scheduler:
             ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
             ListOutputs: self._list_outputs, Explain: self._explain, AskSchedules: self._schedules.answer,
             AskLimits: self._limits.answer, HoldParts: self._limits.hold_parts,
+            FindGroup: workflows.find_group, ListGroups: workflows.list_groups, GetGraph: workflows.graph,
         }  # fmt: skip
 
     @property
@@ -169,8 +176,8 @@ class Scheduler:
         """Of all hosts; this host's own come first where several define a task."""
         return {**self._other_hosts.tasks(), **self._catalog.options()}
 
-    def _wake_watcher(self, dues: list[datetime]) -> None:
-        """Wake a watcher if one of these times, when jobs are due, is before its next poll.
+    def _wake_watcher(self, dues: list[datetime], *, resolves: bool = False) -> None:
+        """Wake a watcher if one of these times, when jobs are due, is before its next poll. `resolves`: see `Wake`.
 
         For a while all schedulers wake the same one; it claims for all.
         """
@@ -182,7 +189,7 @@ class Scheduler:
             self._watchers_read_at = self._world.monotonic()
         if self._watchers:
             shift = int(self._world.monotonic() / SHIFT_S)
-            self._network.hint(self._watchers[shift % len(self._watchers)], Wake(due_at=due_at))
+            self._network.hint(self._watchers[shift % len(self._watchers)], Wake(due_at=due_at, resolves=resolves))
 
     # ---- requests
 
@@ -250,12 +257,13 @@ class Scheduler:
     def _tell_cancelled(self, pairs: list[tuple[Job, Job]]) -> None:
         """Given each job before and after; what one in a lane leaves free is somebody's at once."""
         tell_cancelled(self._network, pairs)
-        if any(before.lane is not None and lifecycle.is_terminal(job) for before, job in pairs):
-            self._wake_watcher([self._world.now()])
+        resolves = any(before.is_awaited for before, _ in pairs)
+        if resolves or any(before.lane is not None and lifecycle.is_terminal(job) for before, job in pairs):
+            self._wake_watcher([self._world.now()], resolves=resolves)
 
     def _retry(self, message: RetryJob) -> Message:
         job, _ = self._change(message, self._retried)
-        self._wake_watcher([job.scheduled_at])
+        self._wake_watcher([job.scheduled_at], resolves=job.to_resolve is not None)
         return Json(body=to_json(job))
 
     def _change_many(self, message: ChangeMany) -> Message:
@@ -263,7 +271,7 @@ class Scheduler:
         pairs = [(before, change.after(before)) for before, change in step.changed]
         self._log.info("jobs_changed", verb=message.verb, jobs=len(pairs), skipped=step.skipped, request_id=message.request_id)
         if message.verb is lifecycle.Verb.RETRY:
-            self._wake_watcher([job.scheduled_at for _, job in pairs])
+            self._wake_watcher([job.scheduled_at for _, job in pairs], resolves=any(job.to_resolve for _, job in pairs))
         else:
             self._tell_cancelled(pairs)
         return Json(body=step.to_json())
@@ -325,16 +333,7 @@ class Scheduler:
         return lifecycle.cancel(job, now=self._world.now())
 
     def _retried(self, job: Job) -> lifecycle.Change:
-        if not lifecycle.may(job, lifecycle.Verb.RETRY):
-            raise Conflict("conflict", f"job {job.job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
-        change = lifecycle.retry(job, now=self._world.now())
-        holder = key_holder(self._store, change)
-        if holder is not None:
-            told = (
-                f"job {holder.job_id} holds the unique key {job.unique_key!r} of job {job.job_id}; it can be retried when that ends"
-            )
-            raise Conflict("not_unique", told, "job_id", job_id=holder.job_id)
-        return change
+        return retried(self._store, job, now=self._world.now())
 
     def _shown(self, job: Job) -> Job:
         return lifecycle.as_held(job, seen_at=self._seen_at, lease_s=self._settings.lease_s)

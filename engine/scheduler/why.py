@@ -8,13 +8,14 @@ from jobyard.engine.config import Settings
 from jobyard.engine.errors import NotFound, StoreUnavailable
 from jobyard.engine.hosts.failure_detector import OtherHosts
 from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.jobs.lifecycle import TERMINAL
 from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.limits.limit import Limit
 from jobyard.engine.limits.rules import Obstacle, is_implicit, is_kept, lane_for, obstacle, parts_of
 from jobyard.engine.store.limit_port import PartHolders
 from jobyard.engine.store.port import Count, Served, Store
 from jobyard.engine.tasks.catalog import Catalog, read_catalog
-from jobyard.engine.why.facts import Facts, HostSeen, ObstacleSeen, ProcessReport
+from jobyard.engine.why.facts import Facts, HostSeen, Missing, ObstacleSeen, ProcessReport
 from jobyard.engine.world import World
 
 NOBODY = Count(count=0)
@@ -37,6 +38,7 @@ class FactCollector:
         """All facts; raises `NotFound`. An unreachable database is a fact, too."""
         job, ahead, fault = None, NOBODY, None
         obstacles: tuple[ObstacleSeen, ...] = ()
+        waits_for: tuple[Missing, ...] = ()
         hosts = (self._here(), *self._others())
         try:
             job = self._store.find([job_id], whole=False)[0]
@@ -44,11 +46,12 @@ class FactCollector:
                 raise NotFound("not_found", f"there is no job {job_id}")
             ahead = self._ahead(job, hosts)
             obstacles = self._obstacles(job)
+            waits_for = self._waits_for(job)
         except StoreUnavailable as unavailable:
             fault = unavailable.message
         return Facts(
             job_id=job_id, now=self._world.now(), boot=self._owner.boot, report=report, hosts=hosts, job=job, fault=fault,
-            obstacles=obstacles, ahead=ahead.count, is_exact=ahead.is_exact, max_lost=self._settings.max_lost,
+            obstacles=obstacles, waits_for=waits_for, ahead=ahead.count, is_exact=ahead.is_exact, max_lost=self._settings.max_lost,
         )  # fmt: skip
 
     def _ahead(self, job: Job, hosts: tuple[HostSeen, ...]) -> Count:
@@ -76,6 +79,23 @@ class FactCollector:
             if not (is_kept(part) and job.job_id in states[part].job_ids)
             and (found := obstacle((part,), limits=limits, state=lambda part: states[part].state, now=self._world.now()))
         )
+
+    def _waits_for(self, job: Job) -> tuple[Missing, ...]:
+        """What a blocked job waits for."""
+        if job.status is not Status.BLOCKED:
+            return ()
+        after, workflows = job.after or (), self._store.workflows
+        standings = workflows.standings([one.job_id for one in after if one.job_id is not None])
+        missing = [
+            Missing(job_id=one.job_id, ref=one.ref, status=standings[one.job_id].status)
+            for one in after
+            if one.job_id in standings and standings[one.job_id].lives
+        ]
+        for name in [one.group for one in after if one.group is not None]:
+            group = workflows.group(name)
+            if group is not None and group.ended_at is None:
+                missing.append(Missing(group=name, living=sum(n for status, n in group.counts.items() if status not in TERMINAL)))
+        return tuple(missing)
 
     def _here(self) -> HostSeen:
         return HostSeen(

@@ -23,6 +23,8 @@ from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
 from jobyard.engine.store.limit_port import LimitStore
 from jobyard.engine.store.schedule_port import ScheduleStore
+from jobyard.engine.workflows.acceptance import NotAccepted
+from jobyard.engine.workflows.port import WorkflowStore
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +45,7 @@ class Inserted(msgspec.Struct, frozen=True, kw_only=True):
     """The request is stored. `job_ids` are in the order of its jobs; `repeated` says how many of them the idempotency keys knew.
 
     `existing`: the indexes of the jobs that stand for another, by their unique keys; `replaced`: those among them that brought it
-    newer data, `replaced_due_at` the earliest time that it is due at. `cancelled`: those that are stored as cancelled,
-    because a limit is full.
+    newer data, `replaced_due_at` the earliest time that it is due at. `status`: that of the request's last new job.
     """
 
     job_ids: list[str]
@@ -52,7 +53,7 @@ class Inserted(msgspec.Struct, frozen=True, kw_only=True):
     existing: tuple[int, ...] = ()
     replaced: tuple[int, ...] = ()
     replaced_due_at: datetime | None = None
-    cancelled: tuple[int, ...] = ()
+    status: Status = Status.PENDING
 
     @property
     def stored(self) -> int:
@@ -119,7 +120,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
 Record = tuple[Job, list[Execution], list[Output]]
 """A job with everything that is stored about it."""
 
-Insertion = Inserted | KeyTaken | NotUnique | Abandoned
+Insertion = Inserted | KeyTaken | NotUnique | NotAccepted | Abandoned
 Seen = Callable[[list[Insertion]], None]
 
 
@@ -160,6 +161,7 @@ class Store(Protocol):
 
     schedules: ScheduleStore
     limits: LimitStore
+    workflows: WorkflowStore
 
     def insert(
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
@@ -170,6 +172,7 @@ class Store(Protocol):
         repeated). A job whose `idempotency_key` is stored with the same `request_digest` gets that job's id (counted in
         `repeated`); with another digest, its whole request is refused. A job whose `held_key` another job holds is decided by
         `jobs.unique.verdict`, and its idempotency key is remembered with the holder. The same holds between the jobs of one call.
+        New jobs that wait for others, or are members of groups, are decided by `workflows.acceptance`.
         `abandoned(i)` is called for each request that would store a job, when only the commit remains to wait for; a request whose
         jobs are all known by their keys succeeds in any case. `seen` receives the results as soon as other processes may see them,
         when it is not yet certain that they will be on disk.
@@ -270,7 +273,8 @@ class Store(Protocol):
     def purge(self, *, before: datetime, limit: int) -> int:
         """T16. Remove at most `limit` jobs that finished before that time, oldest first, with all their data; returns how many.
 
-        Those that have a unique key remain until their window, too, ended before that time.
+        Those that have a unique key remain until their window, too, ended before that time; those that a living job waits for or
+        may read, and members of living groups, remain as long as that is so.
         """
 
     def mend(self, *, now: datetime, thorough: bool) -> None:

@@ -72,6 +72,7 @@ def is_wanted(job: Job, wanted: JobFilter) -> bool:
         and wanted.queue in (None, job.queue)
         and wanted.unique_key in (None, job.unique_key)
         and wanted.schedule in (None, job.schedule)
+        and wanted.group in (None, job.group)
         and (wanted.created_after is None or job.created_at >= wanted.created_after)
         and (wanted.created_before is None or job.created_at < wanted.created_before)
         and (wanted.text is None or Finder(wanted.text).finds(job.payload, job.error))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from jobyard.engine.errors import Conflict, NotFound
+from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Rejected
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import Execution, Job, Status
 from jobyard.engine.jobs.submission import Defaults, parse
@@ -24,6 +24,9 @@ from jobyard.engine.tasks.declared_schedules import DECLARED
 from jobyard.engine.tasks.registry import DEFINED
 from jobyard.engine.testing.in_memory_limits import InMemoryLimits
 from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
+from jobyard.engine.testing.in_memory_workflows import InMemoryWorkflows
+from jobyard.engine.workflows.acceptance import NotAccepted
+from jobyard.engine.workflows.port import WorkflowStore
 from jobyard.engine.world import World
 
 MAX_RETRIES = 5
@@ -55,6 +58,9 @@ class InMemoryJobs:
         self._jobs: dict[str, Job] = {}
         self._executions: dict[str, dict[int, Execution]] = {}
         self._remembered: dict[str, Known] = {}
+        self.workflows: WorkflowStore = InMemoryWorkflows(
+            jobs=lambda: list(self), put=lambda job: self._jobs.update({job.job_id: job})
+        )
         self.schedules = InMemorySchedules(jobs=lambda: list(self), insert=self._insert, apply=self._changed)
         self.limits = InMemoryLimits(lambda: list(self))
         self._declare()
@@ -72,8 +78,8 @@ class InMemoryJobs:
     def _insert(self, job: Job) -> Insertion:
         return self._store([job])
 
-    def _store(self, jobs: list[Job]) -> Inserted | KeyTaken | NotUnique:
-        plan = plan_request(jobs, self)
+    def _store(self, jobs: list[Job]) -> Inserted | KeyTaken | NotUnique | NotAccepted:
+        plan = plan_request(jobs, self, self.workflows)
         if not isinstance(plan, RequestPlan):
             return plan
         for holder in plan.unique.dropped:
@@ -83,6 +89,7 @@ class InMemoryJobs:
         for change in [replacing.change() for replacing in plan.unique.replacing.values()]:
             self.apply(change)
         self._remembered |= dict(plan.remembered)
+        self.workflows.await_all(plan.waiting.awaited)
         return plan.answer()
 
     def _changed(self, change: lifecycle.Change) -> bool:
@@ -192,8 +199,11 @@ def defaults(has_limit: Callable[[str], bool] = lambda name: True) -> Defaults:
     return Defaults(max_retries=MAX_RETRIES, timeout_s=TIMEOUT_S, tasks=defaults_of(DEFINED.options()), has_limit=has_limit)
 
 
-def _refusal(refused: KeyTaken | NotUnique, form: str) -> Conflict:
+def _refusal(refused: KeyTaken | NotUnique | NotAccepted, form: str) -> Rejected:
     at = "" if form == "job" else f"jobs[{refused.index}]"
+    if isinstance(refused, NotAccepted):
+        kind = Conflict if refused.code == "group_ended" else InvalidRequest
+        return kind(refused.code, f"{at}: {refused.message}".lstrip(": "), f"{at}.{refused.field}".lstrip("."))
     if isinstance(refused, KeyTaken):
         code, field, words = "idempotency_conflict", "idempotency_key", f"was used for job {refused.job_id} with a different body"
         return Conflict(code, f"{at}: this idempotency_key {words}".lstrip(": "), f"{at}.{field}".lstrip("."))

@@ -31,6 +31,7 @@ from jobyard.engine.watcher.fires import Fires
 from jobyard.engine.watcher.limit_upkeep import LimitUpkeep
 from jobyard.engine.watcher.places import Places
 from jobyard.engine.watcher.recovery import Recovery
+from jobyard.engine.watcher.resolution import Resolution
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.wire.cancel_hints import tell_cancelled
 from jobyard.engine.wire.hub import Envelope, Network, Peer
@@ -67,6 +68,7 @@ class Watcher:
         self._recovery = recovery
         self._retention = retention
         self._expiry = Expiry(world=world, store=store, log=log)
+        self._resolution = Resolution(world=world, store=store, log=log, looks_over=settings.mongo_uri is not None)
         self._host_lease = host_lease
         self._served = served
         self._feed = feed
@@ -105,6 +107,7 @@ class Watcher:
             self._poll()
             self._give_back()
             self._fire()
+            self._resolve()
             is_more_to_keep_up = not self._draining and self._limits.keep_up()
             self._claim()
             sleep_s = self._sleep_s()
@@ -140,8 +143,9 @@ class Watcher:
                 self._places.withdraw(worker)
             case Undelivered(leases=leases):
                 self._deliveries.note_undelivered(leases)
-            case Wake():
+            case Wake(resolves=resolves):
                 self._look_now = True
+                self._resolution.is_due = self._resolution.is_due or resolves
                 self._forget_fires()
                 self._limits.look()
             case Ready() if self._feed is not None:
@@ -196,6 +200,8 @@ class Watcher:
         if (expires_in_s := self._expiry.wait_s()) is not None:
             self._poll_at = min(self._poll_at, self._world.monotonic() + expires_in_s + self._world.jitter(EXPIRY_SLACK_S))
         self._look_now = True
+        self._resolution.ask()
+        self._resolution.look_over()
         self._forget_fires()
         self._limits.tidy()
 
@@ -206,6 +212,11 @@ class Watcher:
 
     def _fire(self) -> None:
         if self._fires is not None and not self._draining and not self._host_lease.is_lost and self._fires.fire():
+            self._look_now = True
+            self._resolution.ask()
+
+    def _resolve(self) -> None:
+        if not self._draining and not self._host_lease.is_lost and self._resolution.advance():
             self._look_now = True
 
     def _give_back(self) -> None:
@@ -262,7 +273,7 @@ class Watcher:
         until_poll_s = max(0.0, min(self._poll_at, self._host_lease.next_at()) - now_s)
         if self._host_lease.is_lost:
             return until_poll_s
-        if self._look_now:
+        if self._look_now or self._resolution.is_due:
             return 0.0
         if self._is_more_due:
             return until_poll_s  # Room wakes this watcher
@@ -303,7 +314,7 @@ class Watcher:
                 "last_claim_time": rfc3339(self._last_claim_time), "last_queued_time": rfc3339(self._last_claim_time),
             },
             counts={
-                "stale_writes": self._recovery.stale_writes, "recovered": self._recovery.jobs_recovered,
+                "stale_writes": self._recovery.stale_writes, "recovered": self._recovery.jobs_recovered, **self._resolution.counts,
                 **({} if self._fires is None else self._fires.counts()),
             },
             histograms={} if self._fires is None else {"fire_lag": self._fires.lag},

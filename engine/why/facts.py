@@ -75,6 +75,16 @@ class ObstacleSeen(msgspec.Struct, frozen=True, kw_only=True):
     paused: Paused | None = None
 
 
+class Missing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A job, or a group, that must end first. `living`: how many members have not ended."""
+
+    job_id: str | None = None
+    ref: str | None = None
+    status: Status | None = None
+    group: str | None = None
+    living: int | None = None
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known. `job` is None if the database cannot be read; `fault` then says why."""
 
@@ -90,6 +100,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     is_exact: bool = True
     obstacles: tuple[ObstacleSeen, ...] = ()
     """What stands against its begin in each part of its limits."""
+    waits_for: tuple[Missing, ...] = ()
+    """What a blocked job waits for, as far as it has not ended."""
     max_lost: int = 5
 
     @property

@@ -12,11 +12,11 @@ from enum import StrEnum
 
 import msgspec
 
-from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.jobs.job import CancelledBecause, Job, Status
 from jobyard.engine.jobs.lifecycle import is_last_chance, is_terminal
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.timestamps import rfc3339
-from jobyard.engine.why.facts import Facts, HostSeen, ObstacleSeen
+from jobyard.engine.why.facts import Facts, HostSeen, Missing, ObstacleSeen
 
 LONGEST_ERROR_CHARS = 300
 MOST_NAMES = 20
@@ -40,6 +40,7 @@ class Code(StrEnum):
     NO_QUEUE = "no_queue"
     NO_WORKER = "no_worker"
     NO_TEMPLATE = "no_template"
+    BLOCKED = "blocked"
     PAUSED = "paused"
     HELD = "held"
     LIMIT_FULL = "limit_full"
@@ -98,10 +99,19 @@ def _ended(facts: Facts) -> Reason | None:
         Status.FAILED: f"it failed for good {ago}, in attempt {job.attempt}: {_cut(job.error)}",
         Status.CANCELLED: f"it was cancelled {ago}, {f'in attempt {job.attempt}' if job.attempt else 'before it ever began'}",
     }
+    because = job.cancelled_because if job.status is Status.CANCELLED else None
+    if because is not None:
+        words[Status.CANCELLED] += f": {_cause(because)}"
     told: dict[str, object] = {"finished_at": rfc3339(job.finished_at), "attempt": job.attempt}
+    told |= {} if because is None else {"cancelled_because": msgspec.to_builtins(because)}
     return Reason(
         code=Code(job.status), message=words[job.status], facts=told | ({"error": _cut(job.error)} if job.error else {})
     )
+
+
+def _cause(because: CancelledBecause) -> str:
+    named = {"job": because.job_id, "group": because.group, "limit": because.limit, "schedule": because.schedule}
+    return " ".join([because.reason.replace("_", " "), *(f"({what} {name})" for what, name in named.items() if name is not None)])
 
 
 def _cancel_requested(facts: Facts) -> Reason | None:
@@ -137,6 +147,22 @@ def _host_silent(facts: Facts) -> Reason | None:
 
 
 # ---- its time has not come
+
+
+def _blocked(facts: Facts) -> Reason | None:
+    job = facts.job
+    if job is None or job.status is not Status.BLOCKED:
+        return None
+    told = [msgspec.to_builtins(one) for one in facts.waits_for[:MOST_NAMES]]
+    named = ", ".join(map(_missing, facts.waits_for[:MOST_NAMES])) or "nothing any more: a watcher decides about it within a moment"
+    more = f" and {len(facts.waits_for) - MOST_NAMES} more" if len(facts.waits_for) > MOST_NAMES else ""
+    return Reason(code=Code.BLOCKED, message=f"it waits for {named}{more}", facts={"waits_for": told, "run_if": job.run_if})
+
+
+def _missing(one: Missing) -> str:
+    if one.group is not None:
+        return f"group {one.group!r}, of which {one.living:,} {'job has' if one.living == 1 else 'jobs have'} not ended"
+    return f"job {one.job_id}{f' ({one.ref})' if one.ref is not None else ''}, which is {one.status}"
 
 
 def _retry_wait(facts: Facts) -> Reason | None:
@@ -292,9 +318,9 @@ def _about_to_start() -> Reason:
 
 
 RULES: tuple[Callable[[Facts], Reason | None], ...] = (
-    _database, _ended, _cancel_requested, _running, _host_silent, _retry_wait, _scheduled, _task_not_served, _queue_not_served,
-    _no_watcher, _no_queue, _no_worker, _no_template, _paused, _held, _limit_full, _rate_limited, _last_chance, _jobs_ahead,
-    _slots_busy,
+    _database, _ended, _cancel_requested, _running, _host_silent, _blocked, _retry_wait, _scheduled, _task_not_served,
+    _queue_not_served, _no_watcher, _no_queue, _no_worker, _no_template, _paused, _held, _limit_full, _rate_limited, _last_chance,
+    _jobs_ahead, _slots_busy,
 )  # fmt: skip
 """In order of presentation."""
 

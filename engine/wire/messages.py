@@ -21,7 +21,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from jobyard.engine.jobs.job import JobFilter, Outcome, Output, Status
+from jobyard.engine.jobs.job import JobFilter, Outcome, Output
 from jobyard.engine.jobs.lifecycle import Verb
 from jobyard.engine.limits.verbs import LimitVerb
 from jobyard.engine.schedules.verbs import ScheduleVerb
@@ -158,6 +158,22 @@ class HoldParts(Message, frozen=True):
     for_s: float
 
 
+class FindGroup(Message, frozen=True):
+    """Get one group; the reply is `Json` or `Refused`."""
+
+    name: str
+
+
+class ListGroups(Message, frozen=True):
+    """Get the newest groups that live; the reply is `Json` (an array)."""
+
+
+class GetGraph(Message, frozen=True):
+    """Get the jobs that are connected with a job by waiting; the reply is `Json` or `Refused`."""
+
+    job_id: str
+
+
 class ListTasks(Message, frozen=True):
     """Get the tasks known to any host, by name; the reply is `Json` (an array)."""
 
@@ -206,14 +222,14 @@ class Accepted(Message, frozen=True):
     """The jobs are stored and on disk; `repeated` of them already existed, by their idempotency keys.
 
     `existing`: the indexes of those that stand for another job, by their unique keys, None when no job has such a key; `replaced`:
-    those among them that brought it newer data. `status`: that of the first job.
+    those among them that brought it newer data. `status`: that of the last new job.
     """
 
     job_ids: list[str]
     repeated: int = 0
     existing: tuple[int, ...] | None = None
     replaced: tuple[int, ...] = ()
-    status: Status = Status.PENDING
+    status: str = "pending"
 
 
 class Begun(Message, frozen=True):
@@ -274,9 +290,13 @@ class Replied(Message, frozen=True):
 
 
 class Wake(Message, frozen=True):
-    """→ watcher: a job is due at this time, possibly before your next poll."""
+    """→ watcher: a job is due at this time, possibly before your next poll.
+
+    `resolves`: jobs have ended, or live again, for which others wait.
+    """
 
     due_at: datetime
+    resolves: bool = False
 
 
 class CancelAsked(Message, frozen=True):
@@ -343,7 +363,8 @@ class Ready(Message, frozen=True):
 
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
-    | ListOutputs | Explain | AskSchedules | AskLimits | HoldParts | GetOutput | Outputs | OutputNow | Ping | GetItems
+    | ListOutputs | Explain | AskSchedules | AskLimits | HoldParts | FindGroup | ListGroups | GetGraph | GetOutput | Outputs
+    | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
     | Run | Done | Progressed

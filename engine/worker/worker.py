@@ -241,13 +241,13 @@ class Worker:
 
     def _wake_watcher(self, written: Written) -> None:
         """Something is due again, sooner than the next poll would find it."""
-        due_at = written.wake_at
+        due_at = self._world.now() if written.resolves else written.wake_at
         if due_at is None or (due_at - self._world.now()).total_seconds() >= 2 * self._settings.poll_s:
             return
         watchers = self._run_dir.components("watcher")
         if watchers:
             self._wakes += 1
-            self._network.hint(watchers[self._wakes % len(watchers)], Wake(due_at=due_at))
+            self._network.hint(watchers[self._wakes % len(watchers)], Wake(due_at=due_at, resolves=written.resolves))
 
     # ---- the queue
 

@@ -49,6 +49,8 @@ from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.store.search_text import is_wanted
 from jobyard.engine.testing.in_memory_limits import InMemoryLimits
 from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
+from jobyard.engine.testing.in_memory_workflows import InMemoryWorkflows
+from jobyard.engine.workflows.port import WorkflowStore
 
 
 class MemoryStore:
@@ -63,6 +65,7 @@ class MemoryStore:
             jobs=self.all_jobs, insert=lambda job: self._insert_request([job], lambda: False), apply=self._apply_one
         )
         self.limits: InMemoryLimits = InMemoryLimits(self.all_jobs)
+        self.workflows: WorkflowStore = InMemoryWorkflows(jobs=self.all_jobs, put=lambda job: self._jobs.update({job.job_id: job}))
         self._remembered: dict[str, Known] = {}
         self.is_down = False
         self.stale_writes = 0
@@ -230,6 +233,7 @@ class MemoryStore:
         finished = [(job.finished_at, job) for job in self._jobs.values() if job.status in TERMINAL and job.finished_at is not None]
         old = [pair for pair in finished if pair[0] < before]
         old = [(at, job) for at, job in old if job.held_key is None or (job.held_until is not None and job.held_until < before)]
+        old = [(at, job) for at, job in old if job.is_awaited is None or not self.workflows.is_kept(job.job_id, job.group)]
         old = sorted(old, key=lambda pair: pair[0])[:limit]
         for _, job in old:
             del self._jobs[job.job_id]
@@ -272,7 +276,7 @@ class MemoryStore:
             raise StoreUnavailable("the test made the database unavailable")
 
     def _insert_request(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
-        plan = plan_request(jobs, self)
+        plan = plan_request(jobs, self, self.workflows)
         if not isinstance(plan, RequestPlan):
             return plan
         new = [job for job in plan.unique.fresh if job.job_id not in self._jobs]
@@ -285,8 +289,8 @@ class MemoryStore:
         for change in [replacing.change() for replacing in plan.unique.replacing.values()]:
             self._jobs[change.job_id] = change.after(self._jobs[change.job_id])
         self._remembered |= dict(plan.remembered)
-        refused = [job.job_id for job in accepted if job.status is Status.CANCELLED and job not in new]
-        return msgspec.structs.replace(plan.answer(), cancelled=tuple(map(plan.index_of, refused)))
+        self.workflows.await_all(plan.waiting.awaited)
+        return msgspec.structs.replace(plan.answer(), status=accepted[-1].status if accepted else Status.PENDING)
 
     def known(self, key: str) -> Known | None:
         """See `store.request_plan.Lookups`."""

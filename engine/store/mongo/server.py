@@ -57,7 +57,8 @@ DUE_INDEX, DUE_IN_QUEUE_INDEX = "due_by_task", "due_by_task_and_queue"
 STATUS, IS_PENDING = ("status", ASCENDING), {"status": Status.PENDING.value}
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 LIST_INDEXES = {
-    "unique_key": "by_unique_key", "schedule": "by_schedule", "status": "by_status", "task": "by_task", "queue": "by_queue",
+    "unique_key": "by_unique_key", "schedule": "by_schedule", "group": "by_group", "status": "by_status", "task": "by_task",
+    "queue": "by_queue",
 }  # fmt: skip
 
 
@@ -89,6 +90,16 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
             partialFilterExpression=_has("lane"),
         ),
         IndexModel([("slot", ASCENDING)], name="by_slot", unique=True, sparse=True),
+        IndexModel([("group", ASCENDING), *NEWEST_FIRST], name="by_group", partialFilterExpression=_has("group")),
+        IndexModel(
+            [("group", ASCENDING), ("status", ASCENDING), ("finished_at", ASCENDING)],
+            name="in_groups",
+            partialFilterExpression=_has("group"),
+        ),
+        IndexModel([("after.job_id", ASCENDING)], name="waits_for_job", partialFilterExpression=_has("after")),
+        IndexModel([("after.group", ASCENDING)], name="waits_for_group", partialFilterExpression=_has("after")),
+        IndexModel([("to_resolve", ASCENDING)], name="to_resolve", sparse=True),
+        IndexModel([("finished_at", ASCENDING)], name="awaited", partialFilterExpression={"is_awaited": True}),
         IndexModel([("lapses_at", ASCENDING)], name="lapsing", sparse=True),
         IndexModel(NEWEST_FIRST, name="newest"),
         *(IndexModel([(field, ASCENDING), *NEWEST_FIRST], name=f"by_{field}") for field in ("status", "task", "queue")),

@@ -10,6 +10,7 @@ Its reply says how many updates matched; if not all did, the ones that did are f
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -60,6 +61,7 @@ from jobyard.engine.store.port import (
     nobody,
 )
 from jobyard.engine.store.schedule_port import ScheduleStore
+from jobyard.engine.workflows.port import WorkflowStore
 from jobyard.engine.world import World
 
 RUNNING = ExecutionStatus.RUNNING
@@ -79,6 +81,7 @@ class MongoStore:
         self._outputs = MongoOutputs(server)
         self._records = MongoRecords(server, self._outputs)
         self._requests = MongoInsert(server, self._counts, origin=origin)
+        self.workflows: WorkflowStore = self._requests.workflows
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
         )
@@ -281,7 +284,8 @@ class MongoStore:
         old = {"finished_at": {"$lt": before}, "status": {"$in": ENDED}, "$or": holds_none}
         stamp = ObjectId()
         with self._server.call(writes=True):
-            found = {d["_id"]: d["status"] for d in self._server.jobs.find(old, {"status": 1}).sort("finished_at", 1).limit(limit)}
+            old_ones = self._server.jobs.find(old, {"status": 1, "is_awaited": 1, "group": 1}).sort("finished_at", 1)
+            found = {document["_id"]: document["status"] for document in itertools.islice(filter(self._may_go, old_ones), limit)}
             if not found:
                 return 0
             gone = dict.fromkeys(("idempotency_key", "finished_at", "held_key", "fire_at"), "")
@@ -294,6 +298,9 @@ class MongoStore:
             self._counts.doubt()
         self._counts.move(Counter({status: -number for status, number in Counter(found[job_id] for job_id in marked).items()}))
         return len(marked)
+
+    def _may_go(self, document: Document) -> bool:
+        return "is_awaited" not in document or not self._requests.workflows.is_kept(str(document["_id"]), document.get("group"))
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._requests.mend(now)

@@ -19,7 +19,10 @@ from jobyard.engine.jobs.job import PRIORITIES, CancelledBecause, Job
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.limits.limit import REPLACE
 from jobyard.engine.limits.rules import (
+    EVERYTHING,
     ONE_AT_A_TIME,
+    QUEUE,
+    TASK,
     Code,
     Obstacle,
     PartState,
@@ -269,13 +272,16 @@ class Choice:
 
 
 def choose_all(
-    claims: SqliteClaims, of_lanes: SqliteLaneClaims, due: Sequence[Group], now: datetime, allocation: Allocation, served: Served,
-    *, lanes_first: bool,
+    run: Callable[..., Any], claims: SqliteClaims, lanes: SqliteLanes, due: Sequence[Group], now: datetime, allocation: Allocation,
+    served: Served,
 ) -> Choice:  # fmt: skip
     """By priority; jobs with and without lanes take turns at being first, so that neither keeps the other from running."""
+    lanes.look()
+    lanes.go_first = not lanes.go_first
+    of_lanes = SqliteLaneClaims(run, lanes, now=now, served=served)
     choice = Choice({}, False, of_lanes.asked)
     groups: dict[int, list[Group]] = {}
-    for group in due:
+    for group in served_apart(claims, lanes, due):
         groups.setdefault(group.priority, []).append(group)
 
     def plain(priority: int) -> None:
@@ -286,7 +292,7 @@ def choose_all(
     def limited(priority: int) -> None:
         choice.chosen |= of_lanes.choose(priority, allocation)
 
-    order = (limited, plain) if lanes_first else (plain, limited)
+    order = (limited, plain) if lanes.go_first else (plain, limited)
     of_lanes.is_to_repeat = True
     while of_lanes.is_to_repeat and allocation.most:
         of_lanes.is_to_repeat = False
@@ -296,6 +302,15 @@ def choose_all(
         groups.clear()
     of_lanes.close()
     return choice
+
+
+def served_apart(claims: SqliteClaims, lanes: SqliteLanes, groups: Sequence[Group]) -> list[Group]:
+    """The groups whose jobs may be claimed as if they were under no limit, while jobs still wait for their lanes."""
+    names = lanes.implicit if lanes.is_relaning else frozenset()
+    claims.except_queues = tuple(sorted(name[len(QUEUE) :] for name in names if name.startswith(QUEUE)))
+    if EVERYTHING in names:
+        return []
+    return [group for group in groups if f"{TASK}{group.key[-2]}" not in names]
 
 
 def first_ready(run: Callable[..., Any]) -> list[int | None]:

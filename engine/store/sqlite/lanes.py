@@ -64,6 +64,8 @@ class SqliteLanes:
         self.implicit: frozenset[str] = frozenset()
         self.is_relaning = False
         self.has_slots = self.has_lanes = False
+        self.go_first = True
+        """Whether jobs in lanes came before those without one in the last claim."""
 
     def look(self) -> None:
         """Read what every commit must know; the limits themselves only when they have changed."""
@@ -95,6 +97,11 @@ class SqliteLanes:
             accepted.append(job if stays_out else msgspec.structs.replace(job, lane=lane))
         self.enter((job.lane, job.priority, rows.to_ms(job.scheduled_at) or 0) for job in accepted if job.status is Status.PENDING)
         return accepted
+
+    def enter_again(self, job: Job) -> None:
+        """The job is stored with the lane that it has."""
+        if job.status is Status.PENDING and job.lane is not None:
+            self.enter([(job.lane, job.priority, rows.to_ms(job.scheduled_at) or 0)])
 
     def _full(self, lane: str, cancelling: dict[str, Limit], taken: Counter[str]) -> str | None:
         """The limit that refuses one more job in this lane."""
@@ -188,11 +195,6 @@ class SqliteLanes:
         slots = [(part, rows.to_blob(job.job_id), job.epoch) for job in jobs if job.lane is not None for part in parts_of(job.lane)]
         if slots:
             self._connection.executemany(NEW_SLOT, slots)
-
-
-def is_refused(job: Job) -> bool:
-    """Whether a new job is cancelled because its limit is full."""
-    return job.status is Status.CANCELLED and job.cancelled_because is not None and job.cancelled_because.reason == LIMIT_FULL
 
 
 def _refused(job: Job, limit: str) -> Job:

@@ -10,7 +10,6 @@ from typing import Any
 
 from jobyard.engine.limits.limit import Limit, PartUsage, Usage
 from jobyard.engine.limits.rules import (
-    EVERYTHING,
     QUEUE,
     TASK,
     PartState,
@@ -23,7 +22,6 @@ from jobyard.engine.limits.rules import (
 )
 from jobyard.engine.store.limit_port import MOST_PARTITIONS, WAITING_LOOK, PartHolders
 from jobyard.engine.store.sqlite import rows
-from jobyard.engine.store.sqlite.claims import Group, SqliteClaims
 from jobyard.engine.store.sqlite.lanes import RUNNING_IN, SET_LANE, SqliteLanes, encode, limit_from, named_limits
 
 Context = Callable[[], AbstractContextManager[None]]
@@ -210,15 +208,6 @@ class SqliteLimits:
             self._lanes.look()
             self._lanes.offer_free(stuck, now, now_ms)
             self._run(FORGET_PARTS, (micros(now) - 60_000_000, now_ms))
-
-
-def served_apart(claims: SqliteClaims, lanes: SqliteLanes, groups: Sequence[Group]) -> list[Group]:
-    """The groups whose jobs may be claimed as if they were under no limit, while jobs still wait for their lanes."""
-    names = lanes.implicit if lanes.is_relaning else frozenset()
-    claims.except_queues = tuple(sorted(name[len(QUEUE) :] for name in names if name.startswith(QUEUE)))
-    if EVERYTHING in names:
-        return []
-    return [group for group in groups if f"{TASK}{group.key[-2]}" not in names]
 
 
 def _named(name: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from jobyard.engine.store.schedule_port import Decide, DueLooks, Fired
 from jobyard.engine.store.sqlite import rows, statements
 from jobyard.engine.store.sqlite.insert import insert_jobs
 from jobyard.engine.store.sqlite.lanes import SqliteLanes
+from jobyard.engine.store.sqlite.workflows import SqliteWorkflows
 
 Context = Callable[[], AbstractContextManager[None]]
 
@@ -110,7 +111,8 @@ class SqliteSchedules:
         known = self._find_fire(job)
         if known is not None:
             return known
-        answer = insert_jobs(self._connection, [job], lambda: False, self._deltas, self._lanes)
+        workflows = SqliteWorkflows(self._run, commit=self._commit, reading=self._reading)
+        answer = insert_jobs(self._connection, workflows, [job], lambda: False, deltas=self._deltas, lanes=self._lanes)
         if not isinstance(answer, Inserted) or (answer.existing and not answer.replaced):
             return None
         return answer.job_ids[0]

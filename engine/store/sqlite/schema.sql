@@ -31,6 +31,8 @@ CREATE TABLE jobs (
     held_key TEXT,
     held_until INTEGER,
     group_name TEXT,
+    is_awaited INTEGER,
+    to_resolve INTEGER,
     schedule TEXT,
     fire_at INTEGER,
     lane TEXT,
@@ -62,6 +64,11 @@ CREATE INDEX jobs_by_schedule ON jobs (schedule, created_at) WHERE schedule IS N
 CREATE INDEX jobs_living_fires ON jobs (schedule) WHERE fire_at IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX jobs_in_lanes ON jobs (lane, priority, scheduled_at, seq) WHERE status = 'pending' AND lane IS NOT NULL;
 CREATE INDEX jobs_lapsing ON jobs (lapses_at) WHERE lapses_at IS NOT NULL;
+CREATE INDEX jobs_by_group ON jobs (group_name, created_at) WHERE group_name IS NOT NULL;
+CREATE INDEX jobs_in_groups ON jobs (group_name, status, finished_at) WHERE group_name IS NOT NULL;
+CREATE INDEX jobs_living_members ON jobs (group_name, created_at) WHERE group_name IS NOT NULL AND finished_at IS NULL;
+CREATE INDEX jobs_awaited ON jobs (finished_at) WHERE is_awaited = 1 AND finished_at IS NOT NULL;
+CREATE INDEX jobs_to_resolve ON jobs (seq) WHERE to_resolve = 1;
 
 -- Attempts that have ended. A running attempt is described by its job's row: `attempt`, `locked_by`, `last_run_at`.
 CREATE TABLE job_executions (
@@ -97,6 +104,10 @@ CREATE TABLE remembered_keys (
     is_replaced INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX remembered_keys_by_job ON remembered_keys (job_id);
+
+-- Who waits for whom: `dependency` is the id of a job, or `group:` and a name. Of living and of ended jobs, as long as `job_id` is stored.
+CREATE TABLE edges (job_id BLOB NOT NULL, dependency TEXT NOT NULL, PRIMARY KEY (job_id, dependency)) STRICT, WITHOUT ROWID;
+CREATE INDEX edges_by_dependency ON edges (dependency, job_id);
 
 -- `body` is the whole schedule as JSON; `version` rises with every change.
 CREATE TABLE schedules (

@@ -17,7 +17,7 @@ from jobyard.engine.store.search_text import Finder
 from jobyard.engine.store.sqlite import rows, statements
 
 CREATED_AT, PAYLOAD, RESULT, ERROR = (rows.READ_COLUMNS.index(name) for name in ("created_at", "payload", "result", "error"))
-NAMED = ("unique_key", "schedule", "status", "task", "queue")
+NAMED = ("unique_key", "schedule", "group", "status", "task", "queue")
 FIRST, LAST = (1 << 62, 0), -(1 << 62)
 Place = tuple[int, int]
 """`created_at` in milliseconds and `seq`: the sort order of a list."""

@@ -10,6 +10,7 @@ from jobyard.engine.store.sqlite.rows import JOB_COLUMNS, PLAIN_COLUMNS, READ_CO
 
 _ALL = ", ".join(READ_COLUMNS)
 _SMALL = ", ".join({"payload": "x'6E756C6C'", "result": "NULL"}.get(name, name) for name in READ_COLUMNS)
+SMALL = _SMALL
 _HELD = "status IN ('claimed', 'queued', 'running')"
 _HOLDER = "COALESCE(locked_by, claimed_by)"
 
@@ -63,19 +64,38 @@ EXECUTIONS = """
 STORE_OUTPUT = "INSERT OR REPLACE INTO job_outputs VALUES (?, ?, ?, ?, ?, ?, ?)"
 OUTPUTS = "SELECT * FROM job_outputs WHERE job_id = ? ORDER BY attempt DESC"
 
-PURGEABLE = """
-    SELECT * FROM (SELECT seq, job_id, status FROM jobs WHERE finished_at < ?1 AND held_key IS NULL ORDER BY finished_at LIMIT ?2)
-    UNION ALL SELECT seq, job_id, status FROM jobs WHERE held_until < ?1 AND finished_at < ?1 AND held_key IS NOT NULL
+_IS_KEPT = """
+    is_awaited IS NOT NULL AND (
+        EXISTS (
+            SELECT 1 FROM edges JOIN jobs AS waiter ON waiter.job_id = edges.job_id
+            WHERE edges.dependency IN (lower(hex(jobs.job_id)), 'group:' || jobs.group_name) AND waiter.finished_at IS NULL
+        )
+        OR EXISTS (
+            SELECT 1 FROM jobs AS member INDEXED BY jobs_living_members
+            WHERE member.group_name = jobs.group_name AND member.group_name IS NOT NULL AND member.finished_at IS NULL
+        )
+    )
+"""
+"""A living job waits for the job, or may read its result, or its group lives."""
+PURGEABLE = f"""
+    SELECT * FROM (
+        SELECT seq, job_id, status FROM jobs WHERE finished_at < ?1 AND held_key IS NULL AND NOT ({_IS_KEPT})
+        ORDER BY finished_at LIMIT ?2
+    )
+    UNION ALL
+    SELECT seq, job_id, status FROM jobs
+    WHERE held_until < ?1 AND finished_at < ?1 AND held_key IS NOT NULL AND NOT ({_IS_KEPT})
     LIMIT ?2
 """
 PURGE_JOB = "DELETE FROM jobs WHERE seq = ? AND finished_at < ?"
 PURGE_EXECUTIONS = "DELETE FROM job_executions WHERE job_id = ?"
 PURGE_REMEMBERED_KEYS = "DELETE FROM remembered_keys WHERE job_id = ?"
 PURGE_OUTPUTS = "DELETE FROM job_outputs WHERE job_id = ?"
+PURGE_EDGES = "DELETE FROM edges WHERE job_id = ?"
 
 _LIST_INDEXES = {
-    "unique_key": "jobs_by_unique_key", "schedule": "jobs_by_schedule", "status": "jobs_by_status", "task": "jobs_by_task",
-    "queue": "jobs_by_queue",
+    "unique_key": "jobs_by_unique_key", "schedule": "jobs_by_schedule", "group": "jobs_by_group", "status": "jobs_by_status",
+    "task": "jobs_by_task", "queue": "jobs_by_queue",
 }  # fmt: skip
 
 
@@ -172,12 +192,16 @@ def count_jobs(named: tuple[str, ...]) -> str:
 
 def _newest_first(named: tuple[str, ...]) -> str:
     """The first filter selects the index, so a rare status is found at once among millions."""
-    index, first = (_LIST_INDEXES[named[0]], f"{named[0]} = :{named[0]} AND") if named else ("jobs_newest", "")
+    index, first = (_LIST_INDEXES[named[0]], f"{_column(named[0])} = :{named[0]} AND") if named else ("jobs_newest", "")
     return f"FROM jobs INDEXED BY {index} WHERE {first} (created_at, seq) < (:at, :seq) AND created_at >= :after"
 
 
 def _fits(named: tuple[str, ...]) -> str:
-    return " AND ".join(f"{name} = :{name}" for name in named[1:]) or "TRUE"
+    return " AND ".join(f"{_column(name)} = :{name}" for name in named[1:]) or "TRUE"
+
+
+def _column(name: str) -> str:
+    return "group_name" if name == "group" else name
 
 
 def split_script(script: str) -> Iterable[str]:

@@ -40,12 +40,14 @@ from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
 from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
-from jobyard.engine.store.sqlite.lane_claims import SqliteLaneClaims, choose_all, first_ready
+from jobyard.engine.store.sqlite.lane_claims import choose_all, first_ready
 from jobyard.engine.store.sqlite.lanes import SqliteLanes
-from jobyard.engine.store.sqlite.limits import SqliteLimits, served_apart
+from jobyard.engine.store.sqlite.limits import SqliteLimits
 from jobyard.engine.store.sqlite.schedules import SqliteSchedules
 from jobyard.engine.store.sqlite.search import SqliteSearch
 from jobyard.engine.store.sqlite.wal_sync import WalSync
+from jobyard.engine.store.sqlite.workflows import INSERT_EDGE, SqliteWorkflows, edges_of
+from jobyard.engine.workflows.port import WorkflowStore
 
 FOREIGN_LOCK_S = 2.0
 PATIENCE, IMPATIENCE = (f"PRAGMA busy_timeout = {round(s * 1000)}" for s in (FOREIGN_LOCK_S, 0))
@@ -74,7 +76,9 @@ class SqliteStore:
             self.schedules: ScheduleStore = SqliteSchedules(
                 self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas, lanes=self._lanes
             )
-            self._lanes_first = True
+            workflows = SqliteWorkflows(self._run, commit=self._commit, reading=self._told_plainly)
+            self.workflows: WorkflowStore = workflows
+            self._insert = partial(insert_jobs, self._connection, workflows, deltas=self._deltas, lanes=self._lanes)
             self._claims = SqliteClaims(self._run)
             self._run("PRAGMA wal_autocheckpoint = 0")
             self._run("PRAGMA synchronous = NORMAL")
@@ -87,8 +91,7 @@ class SqliteStore:
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
     ) -> list[Insertion]:  # fmt: skip
         with self._alone():
-            insert = partial(insert_jobs, self._connection, deltas=self._deltas, lanes=self._lanes)
-            insertions = [insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
+            insertions = [self._insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
         seen(insertions)
         self._make_durable()
         return insertions
@@ -106,12 +109,8 @@ class SqliteStore:
             is_any_ready = any(at is not None and at <= now_ms for at in first_ready(self._run))
         if not (due or is_any_ready) or not allocation.most:
             return Claimed(jobs=[])
-        self._lanes_first = not self._lanes_first
         with self._commit():
-            self._lanes.look()
-            due = served_apart(self._claims, self._lanes, due)
-            of_lanes = SqliteLaneClaims(self._run, self._lanes, now=now, served=served)
-            choice = choose_all(self._claims, of_lanes, due, now, allocation, served, lanes_first=self._lanes_first)
+            choice = choose_all(self._run, self._claims, self._lanes, due, now, allocation, served)
             begun = self._claims.begin(choice.chosen, owner, now, lease_s)
             jobs = [after_begin(rows.row_to_job(row[1:]), now) for row in begun]
             self._lanes.take_slots(jobs)
@@ -175,6 +174,7 @@ class SqliteStore:
                 self._run(statements.PURGE_EXECUTIONS, (job_id,))
                 self._run(statements.PURGE_OUTPUTS, (job_id,))
                 self._run(statements.PURGE_REMEMBERED_KEYS, (job_id,))
+                self._run(statements.PURGE_EDGES, (job_id,))
                 self._deltas[status] -= 1
         return len(found)
 
@@ -295,10 +295,11 @@ class SqliteStore:
             for job, executions, outputs in records:
                 try:
                     is_new = self._run(statements.INSERT_JOB, rows.job_to_row(job)).rowcount == 1
-                    self._lanes.enter([(job.lane, job.priority, rows.to_ms(job.scheduled_at) or 0)] if _waits(job) else [])
+                    self._lanes.enter_again(job)
                 except sqlite3.IntegrityError as taken:
                     told = f"another job there has the idempotency key, unique key or fire time of job {job.job_id}"
                     raise Conflict("conflict", told) from taken
+                self._connection.executemany(INSERT_EDGE, edges_of(job))
                 self._deltas[job.status] += is_new
                 written += is_new
                 ended = (execution for execution in executions if execution.status is not ExecutionStatus.RUNNING)
@@ -384,10 +385,6 @@ class SqliteStore:
 
 class _GuardLost(Exception):
     """One of several changes in a batch did not match; they must be applied one by one to find out which."""
-
-
-def _waits(job: Job) -> bool:
-    return job.status is Status.PENDING
 
 
 def _shape(change: Change) -> tuple[tuple[str, ...], bool]:
