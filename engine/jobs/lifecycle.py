@@ -102,8 +102,9 @@ class IllegalTransition(Exception):
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One guarded write. It is applied as a whole, or not at all if the job is no longer at `status` and `epoch`.
 
-    `unless_cancelled` also refuses if cancellation was requested in the meantime. `fields` are the job's new values (never
-    `job_id`), the same set of names for each verb, plus what the change gives up or takes (`held_key`) and its cause.
+    `unless_cancelled` also refuses if cancellation was requested in the meantime; `lane` is that of the job before it. `fields` are
+    the job's new values (never `job_id`), the same set of names for each verb, plus what the change gives up or takes (`held_key`)
+    and its cause.
     `execution` is the complete row to store with it; `output` is what its attempt printed.
     """
 
@@ -113,6 +114,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     epoch: int
     fields: dict[str, object]
     unless_cancelled: bool = False
+    lane: str | None = None
     execution: Execution | None = None
     output: Output | None = None
 
@@ -377,5 +379,5 @@ def _change(
     fields["updated_at"] = now
     return Change(
         verb=verb, job_id=job.job_id, status=job.status, epoch=job.epoch, fields=fields,
-        unless_cancelled=unless_cancelled, execution=execution,
+        unless_cancelled=unless_cancelled, lane=job.lane, execution=execution,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status
 from jobyard.engine.limits.limit import Limit, Numbers, Paused
-from jobyard.engine.store.port import Served, Store
+from jobyard.engine.store.port import ANYTHING, Served, Store
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
 from tests.support.claims import AllAt, claim
@@ -62,7 +62,7 @@ def running(store: Store, name: str) -> int:
     return store.limits.usage(limit, now=LATER, is_whole=False).running
 
 
-def begin_all(store: Store, *, now: object = START, most: int = 1000, served: Served = Served()) -> list[Job]:  # noqa: B008
+def begin_all(store: Store, *, now: object = START, most: int = 1000, served: Served = ANYTHING) -> list[Job]:
     """What begins at this time, until nothing more does."""
     begun: list[Job] = []
     while some := claim(store, now=now, most=most - len(begun), served=served):  # type: ignore[arg-type]

@@ -25,6 +25,7 @@ from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES, latest_within
+from jobyard.engine.store.limit_port import LimitStore
 from jobyard.engine.store.mongo.claims import MongoClaims
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import (
@@ -40,12 +41,14 @@ from jobyard.engine.store.mongo.documents import (
     guard_of,
     update_of,
 )
-from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
+from jobyard.engine.store.mongo.insert import MongoInsert
+from jobyard.engine.store.mongo.lanes import MongoLanes
+from jobyard.engine.store.mongo.limits import MongoLimits
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
 from jobyard.engine.store.mongo.schedules import MongoSchedules
 from jobyard.engine.store.mongo.search import MongoSearch
-from jobyard.engine.store.mongo.server import MongoServer
+from jobyard.engine.store.mongo.server import DUPLICATE, MongoServer
 from jobyard.engine.store.port import (
     ANYTHING,
     Allocation,
@@ -76,11 +79,13 @@ class MongoStore:
         self._server = server
         self._place = place
         self._counts = MongoCounts(server)
-        self._claims = MongoClaims(server, self._counts, place=place)
+        self._lanes = MongoLanes(server)
+        self.limits: LimitStore = MongoLimits(server, self._lanes)
+        self._claims = MongoClaims(server, self._counts, self._lanes, place=place)
         self._search = MongoSearch(server, self._counts.read, World())
         self._outputs = MongoOutputs(server)
         self._records = MongoRecords(server, self._outputs)
-        self._requests = MongoInsert(server, self._counts, origin=origin)
+        self._requests = MongoInsert(server, self._counts, self._lanes, origin=origin)
         self.workflows: WorkflowStore = self._requests.workflows
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
@@ -162,6 +167,7 @@ class MongoStore:
             deltas[str(change.fields["status"])] += 1
         if not self._counts.move(deltas):
             return
+        self._lanes.follow(applied)
         ended = [change.execution for change in applied if change.execution is not None]
         with contextlib.suppress(StoreUnavailable):
             self._replace_rows([execution_to_document(row) for row in ended if row.status is not RUNNING])
@@ -355,7 +361,7 @@ def _sign(document: Document) -> HostHeartbeat:
 
 
 def _matched(jobs: Collection[Document], updates: Sequence[UpdateOne]) -> int:
-    """Perform the updates; how many matched. One that takes a key or slot that another job has changes nothing."""
+    """Perform the updates; how many matched. One that takes a key that another job has changes nothing."""
     try:
         return jobs.bulk_write(updates, ordered=False).matched_count
     except BulkWriteError as fault:
