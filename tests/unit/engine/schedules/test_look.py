@@ -108,7 +108,7 @@ def test_overlap_looks_at_what_lives(overlap: str, living: tuple[Job, ...], made
     found = look(a_schedule(overlap=overlap), NOON + MINUTE, living=living)
 
     assert len(found.fires.jobs) == made and found.missed["overlap"] == 1 - made
-    assert all(job.lane == (None if overlap in ("skip", "allow") else "schedule:s") for job in found.fires.jobs)
+    assert all(job.lane == (None if overlap in ("skip", "allow") else '["schedule:s"]') for job in found.fires.jobs)
 
 
 @pytest.mark.parametrize(
