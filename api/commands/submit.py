@@ -40,12 +40,13 @@ BATCH_INDEX = re.compile(r"jobs\[(\d+)\](: )?")
 @click.option("--timeout", "timeout_s", type=SECONDS, help="How long one attempt may run.")
 @click.option("--key", help="Idempotency key; with --file, the first part of every job's key.")
 @click.option("--unique", metavar="KEY|JSON", help="A key that at most one living job has; true; or an object: key, until, …")
+@click.option("--limit", "limits", multiple=True, help="A limit that the job is under: stripe, or customer/7; twice at most.")
 @click.option("--file", "file", metavar="FILE", help="Submit a file of jobs instead, one JSON object per line; - is stdin.")
 @click.option("--wait", "waits", is_flag=True, help="Wait until the job has finished; the exit status shows how it ended.")
 @with_service
 def submit_jobs(
     service: Service, task: str | None, payload: str | None, key: str | None, file: str | None, waits: bool, priority: str | None,
-    unique: str | None, **options: Any,
+    unique: str | None, limits: tuple[str, ...], **options: Any,
 ) -> None:  # fmt: skip
     """Submit a job, or a file of jobs, and print their ids.
 
@@ -59,6 +60,7 @@ def submit_jobs(
               bin/jobyard submit --file jobs.ndjson
     """
     fields = {name: value for name, value in options.items() if value is not None} | _priority(priority) | _unique(unique)
+    fields |= {"limit": list(limits)} if limits else {}
     if file is not None:
         if task or payload or fields or waits:
             raise click.UsageError("--file can be combined with --key only: each line of the file is a complete job")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 MAX_NOTE_CHARS = 200
+MAX_HOLD_S = 86_400
 
 
 class Retry(Exception):
@@ -48,6 +49,19 @@ class CurrentJob:
     deadline: datetime
     report: Callable[[CurrentJob, float, str], None] = field(repr=False)
     fire_at: datetime | None = None
+    hold_limits: Callable[[CurrentJob, float], None] | None = field(default=None, repr=False)
+    """None where the job names no limit."""
+
+    def hold(self, for_s: float) -> None:
+        """Let no job under this job's own limits begin for so many seconds, in their partitions: after a 429, for example.
+
+        Raises `RuntimeError` where the job has none.
+        """
+        if not isinstance(for_s, int | float) or isinstance(for_s, bool) or not 0 < for_s <= MAX_HOLD_S:
+            raise ValueError(f"hold takes a number of seconds above 0, at most {MAX_HOLD_S}, not {for_s!r}")
+        if self.hold_limits is None:
+            raise RuntimeError(f"job {self.job_id} has no limit of its own to hold: submit it with limit=..., or give its task one")
+        self.hold_limits(self, float(for_s))
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Report progress: a fraction from 0 to 1, and a note. It is recorded a few times a second at most."""

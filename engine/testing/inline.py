@@ -153,7 +153,7 @@ class InlineJobyard:
         current = CurrentJob(
             job_id=job.job_id, attempt=job.attempt, epoch=job.epoch, retry_count=job.retry_count,
             deadline=self._world.now() + timedelta(seconds=job.timeout_s), report=lambda *args: None,
-            fire_at=job.fire_at,
+            fire_at=job.fire_at, hold_limits=None if job.limit is None else self._hold_limits,
         )  # fmt: skip
         try:
             call = task.bind(json.loads(job.payload))
@@ -164,6 +164,9 @@ class InlineJobyard:
         except Exception as error:  # any exception of a task is a failed attempt
             return stored_outcome(raised(error, ours=__file__, is_final=task.retry_rules.is_final)), error
         return outcome, None if outcome.error is None else TypeError(f"task {job.task!r}: {outcome.error}")
+
+    def _hold_limits(self, job: CurrentJob, for_s: float) -> None:
+        self._jobs.limits.hold_parts(self._jobs.find(job.job_id).limit or (), self._world.now() + timedelta(seconds=for_s))
 
     def _run_instead_of_pausing(self) -> None:
         if not self.run_next():

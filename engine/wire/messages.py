@@ -7,7 +7,7 @@ poll would find anyway.
 
     front ─ Submit Find List … ─▶ scheduler            front ─ Ping ─▶ every component
     scheduler, worker ─ Wake (hint) ─▶ watcher         supervisor ─ OwnersDied (hint) ─▶ watcher
-    scheduler ─ CancelAsked (hint) ─▶ worker           worker ─ Run ─▶ executor ─ Done Progressed ─▶ worker
+    scheduler ─ CancelAsked (hint) ─▶ worker           worker ─ Run ─▶ executor ─ Done Progressed Held ─▶ worker
 
     worker ── Want ─────▶ queue                        what it can take
     watcher ─ Reserve ──▶ queue ─ Room Withdrawn ─▶ watcher
@@ -327,6 +327,7 @@ class Run(Message, frozen=True):
     timeout_s: float
     is_behind: bool = False
     fire_at: datetime | None = None
+    has_limit: bool = False
 
 
 class Done(Message, frozen=True):
@@ -337,6 +338,14 @@ class Done(Message, frozen=True):
     outcome: Outcome
     elapsed_s: float
     is_spent: bool = False
+
+
+class Held(Message, frozen=True):
+    """Executor → worker: no job under this job's own limits may begin for so long."""
+
+    job_id: str
+    attempt: int
+    for_s: float
 
 
 class Progressed(Message, frozen=True):
@@ -367,6 +376,6 @@ MESSAGES = (
     | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
-    | Run | Done | Progressed
+    | Run | Done | Progressed | Held
 )  # fmt: skip
 """Every message that may be decoded; `Closed` and `Ready` are never sent."""
