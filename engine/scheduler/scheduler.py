@@ -25,7 +25,6 @@ from jobyard.engine.scheduler.completion_watch import CompletionWatch
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
 from jobyard.engine.scheduler.question_queue import MAX_HEAVY, QuestionQueue
 from jobyard.engine.scheduler.replies import Replies
-from jobyard.engine.scheduler.retries import retried
 from jobyard.engine.scheduler.schedules import Schedules
 from jobyard.engine.scheduler.why import FactCollector
 from jobyard.engine.scheduler.workflows import Workflows
@@ -65,12 +64,13 @@ from jobyard.engine.wire.messages import (
     WatchCompletion,
 )
 from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.wire.turns import whose_turn
+from jobyard.engine.workflows.retries import retried
 from jobyard.engine.world import World
 
 IDLE_S = 60.0
 GUARD_TRIES = 5
 WATCHERS_KNOWN_FOR_S = 1.0
-SHIFT_S = 0.5
 
 
 class Scheduler:
@@ -183,8 +183,7 @@ class Scheduler:
             self._watchers = self._run_dir.components("watcher")
             self._watchers_read_at = self._world.monotonic()
         if self._watchers:
-            shift = int(self._world.monotonic() / SHIFT_S)
-            self._network.hint(self._watchers[shift % len(self._watchers)], Wake(due_at=due_at, resolves=resolves))
+            self._network.hint(whose_turn(self._watchers, self._world.monotonic()), Wake(due_at=due_at, resolves=resolves))
 
     # ---- requests
 

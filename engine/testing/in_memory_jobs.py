@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -26,6 +26,8 @@ from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
 from jobyard.engine.testing.in_memory_workflows import InMemoryWorkflows
 from jobyard.engine.workflows.acceptance import NotAccepted
 from jobyard.engine.workflows.port import WorkflowStore
+from jobyard.engine.workflows.resolver import Resolver
+from jobyard.engine.workflows.retries import retried
 from jobyard.engine.world import World
 
 MAX_RETRIES = 5
@@ -61,6 +63,7 @@ class InMemoryJobs:
             jobs=lambda: list(self), put=lambda job: self._jobs.update({job.job_id: job})
         )
         self.schedules = InMemorySchedules(jobs=lambda: list(self), insert=self._insert, apply=self._changed)
+        self._resolver = Resolver(_AsStore(self, self._put), world.now)
         self._declare()
 
     def accept(self, form: str, body: bytes) -> tuple[list[Job], Inserted]:
@@ -139,12 +142,22 @@ class InMemoryJobs:
         return list(self._executions.get(job_id, {}).values())
 
     def apply(self, change: lifecycle.Change) -> Job:
-        """Apply the change; returns the job after it."""
+        """Apply the change, and bring forward what waits for the job; returns the job after it."""
+        job = self._put(change)
+        if job.to_resolve or (job.is_awaited and lifecycle.is_terminal(job)):
+            self._resolve()
+        return job
+
+    def _put(self, change: lifecycle.Change) -> Job:
         job = change.after(self.find(change.job_id))
         self._jobs[job.job_id] = job
         if change.execution is not None:
             self._executions.setdefault(job.job_id, {})[change.execution.attempt] = change.execution
         return job
+
+    def _resolve(self) -> None:
+        while self._resolver.resolve().looked_at:
+            pass
 
     def cancel(self, job_id: str) -> Job:
         """Cancel the job, or ask it to stop if it is running; raises `Conflict`."""
@@ -155,17 +168,15 @@ class InMemoryJobs:
 
     def retry(self, job_id: str) -> Job:
         """Make the job pending again; raises `Conflict`."""
-        job = self.find(job_id)
-        if not lifecycle.may(job, lifecycle.Verb.RETRY):
-            raise Conflict("conflict", f"job {job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
-        change = lifecycle.retry(job, now=self._world.now())
-        holder = self.holder(str(change.fields.get("held_key")))
-        if holder is not None and is_held(holder, self._world.now()):
-            words = f"job {holder.job_id} holds the unique key {holder.held_key!r}"
-            raise Conflict("not_unique", words, "job_id", job_id=holder.job_id)
-        if holder is not None:
-            self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
-        return self.apply(change)
+        return self.apply(retried(_AsStore(self, self._put), self.find(job_id), now=self._world.now()))
+
+    def free_key(self, key: str, *, now: datetime) -> Job | None:
+        """See `Store.free_key`."""
+        holder = self.holder(key)
+        if holder is None or is_held(holder, now):
+            return holder
+        self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
+        return None
 
     def cancel_expired(self) -> None:
         """Cancel the jobs whose time was up before they began."""
@@ -188,6 +199,24 @@ class InMemoryJobs:
         if due:
             return min(due, key=lambda job: (-job.priority, job.scheduled_at))
         return min(waiting, key=lambda job: job.scheduled_at, default=None)
+
+
+class _AsStore:
+    """See `ResolverStore`. `put` changes one job."""
+
+    def __init__(self, jobs: InMemoryJobs, put: Callable[[lifecycle.Change], Job]) -> None:
+        self.workflows = jobs.workflows
+        self.free_key = jobs.free_key
+        self._find = jobs.find
+        self._put = put
+
+    def apply(self, changes: Sequence[lifecycle.Change]) -> list[bool]:
+        """Guarded changes."""
+        return [self._stands(change) and bool(self._put(change)) for change in changes]
+
+    def _stands(self, change: lifecycle.Change) -> bool:
+        job = self._find(change.job_id)
+        return (job.status, job.epoch) == (change.status, change.epoch)
 
 
 def defaults() -> Defaults:

@@ -41,6 +41,7 @@ from jobyard.engine.wire.messages import (
 from jobyard.engine.wire.queue_connector import QueueConnector
 from jobyard.engine.wire.queue_messages import Leased, WatcherGone
 from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.wire.turns import whose_turn
 from jobyard.engine.worker.arrivals import Arrivals
 from jobyard.engine.worker.executor_pool import ExecutorPool
 from jobyard.engine.worker.queue_client import QueueClient
@@ -247,7 +248,9 @@ class Worker:
         watchers = self._run_dir.components("watcher")
         if watchers:
             self._wakes += 1
-            self._network.hint(watchers[self._wakes % len(watchers)], Wake(due_at=due_at, resolves=written.resolves))
+            in_turn = watchers[self._wakes % len(watchers)]
+            woken = whose_turn(watchers, self._world.monotonic()) if written.resolves else in_turn
+            self._network.hint(woken, Wake(due_at=due_at, resolves=written.resolves))
 
     # ---- the queue
 

@@ -387,3 +387,29 @@ def test_schedules_fire_when_the_clock_is_moved(jobyard: InlineJobyard) -> None:
 
     assert sorted(job.schedule or "" for job in ended) == ["inline.nightly", *["inline.often"] * 3]
     assert {(job.result, job.payload and job.payload["a"]) for job in ended if job.schedule == "inline.nightly"} == {("02:00", 1)}
+
+
+def test_workflows_run_in_order(jobyard: InlineJobyard) -> None:
+    first = jobyard.client.submit("inline.note", 1)
+    second = jobyard.client.submit("inline.note", 2, after=[first])
+    third = jobyard.client.submit("inline.note", 3, after=[second], group="g")
+    last = jobyard.client.submit("inline.note", 4, after=[{"group": "g"}], priority="high")
+
+    ended = jobyard.drain()
+
+    assert [job.job_id for job in ended] == [first, second, third, last]
+
+
+def test_a_failure_cancels_what_waits_and_its_retry_restores_it(jobyard: InlineJobyard) -> None:
+    first = jobyard.client.submit("inline.hopeless")
+    second = jobyard.client.submit("inline.note", 2, after=[first])
+    jobyard.drain(raising=False)
+    cancelled = jobyard.client.get(second)
+
+    with pytest.raises(Conflict) as refused:
+        jobyard.client.retry(second)
+    jobyard.client.retry(first)
+
+    assert cancelled.cancelled_because == {"reason": "dependency_failed", "job_id": first}
+    assert refused.value.code == "blocked_by"
+    assert jobyard.client.get(second).status is Status.BLOCKED
