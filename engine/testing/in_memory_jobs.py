@@ -210,6 +210,10 @@ class _AsStore:
         self._find = jobs.find
         self._put = put
 
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
+        """The jobs with these ids."""
+        return [self._find(job_id) for job_id in job_ids]
+
     def apply(self, changes: Sequence[lifecycle.Change]) -> list[bool]:
         """Guarded changes."""
         return [self._stands(change) and bool(self._put(change)) for change in changes]
