@@ -51,12 +51,12 @@ class JobOptions(TypedDict, total=False):
     after: Sequence[str | Mapping[str, str]] | None
     run_if: Literal["completed", "ended", "failed"] | None
     group: str | None
+    ref: str | None
 
 
 class NewJob(JobOptions, total=False):
-    """A new job of a batch. `ref`: what the `after` of others may call it."""
+    """A new job of a batch."""
 
-    ref: str | None
     task: str | Named
     payload: Any
 

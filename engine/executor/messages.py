@@ -19,7 +19,10 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Run(NamedTuple):
-    """Run one attempt. `is_behind`: other attempts run or wait before it in the same child. `fire_at`: RFC 3339."""
+    """Run one attempt. `is_behind`: other attempts run or wait before it in the same child. `fire_at`: RFC 3339.
+
+    `waited_for`: see `worker.predecessors`.
+    """
 
     job_id: str
     attempt: int
@@ -29,6 +32,7 @@ class Run(NamedTuple):
     timeout_s: float
     is_behind: bool
     fire_at: str | None
+    waited_for: str | None
     payload: bytes
 
 

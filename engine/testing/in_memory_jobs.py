@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -21,6 +22,7 @@ from jobyard.engine.store.port import Inserted, Insertion, KeyTaken, NotUnique
 from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
 from jobyard.engine.tasks.catalog import defaults_of
 from jobyard.engine.tasks.declared_schedules import DECLARED
+from jobyard.engine.tasks.predecessors import GroupResult, Predecessors
 from jobyard.engine.tasks.registry import DEFINED
 from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
 from jobyard.engine.testing.in_memory_workflows import InMemoryWorkflows
@@ -178,6 +180,10 @@ class InMemoryJobs:
         self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
         return None
 
+    def predecessors(self, job: Job) -> Predecessors:
+        """What the job can read of those that it waited for."""
+        return Predecessors({one.ref or one.job_id: one.job_id for one in job.after or () if one.job_id is not None}, _Read(self))
+
     def cancel_expired(self) -> None:
         """Cancel the jobs whose time was up before they began."""
         now = self._world.now()
@@ -199,6 +205,22 @@ class InMemoryJobs:
         if due:
             return min(due, key=lambda job: (-job.priority, job.scheduled_at))
         return min(waiting, key=lambda job: job.scheduled_at, default=None)
+
+
+class _Read:
+    """See `predecessors.Source`."""
+
+    def __init__(self, jobs: InMemoryJobs) -> None:
+        self._jobs = jobs
+
+    def result(self, job_id: str) -> object:
+        """See `Source`."""
+        result = self._jobs.find(job_id).result
+        return None if result is None else json.loads(result)
+
+    def group(self, name: str) -> Iterator[GroupResult]:
+        """See `Source`."""
+        return (GroupResult(job.job_id, job.status, self.result(job.job_id)) for job in self._jobs if job.group == name)
 
 
 class _AsStore:

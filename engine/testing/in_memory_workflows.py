@@ -100,6 +100,11 @@ class InMemoryWorkflows:
         groups = [group for name in names if (group := self.group(name)) is not None]
         return sorted(groups, key=lambda group: group.created_at, reverse=True)[:limit]
 
+    def results(self, job_ids: Sequence[str], *, max_bytes: int) -> dict[str, bytes] | None:
+        """See `WorkflowStore`."""
+        found = {job.job_id: job.result for job in self._jobs() if job.job_id in job_ids and job.result is not None}
+        return None if sum(map(len, found.values())) > max_bytes else found
+
     def is_kept(self, job_id: str, group: str | None) -> bool:
         """See `WorkflowStore`."""
         wanted = [Dependency(job_id=job_id), *([] if group is None else [Dependency(group=group)])]

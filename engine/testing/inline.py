@@ -153,7 +153,7 @@ class InlineJobyard:
         current = CurrentJob(
             job_id=job.job_id, attempt=job.attempt, epoch=job.epoch, retry_count=job.retry_count,
             deadline=self._world.now() + timedelta(seconds=job.timeout_s), report=lambda *args: None,
-            fire_at=job.fire_at,
+            fire_at=job.fire_at, waited_for=lambda: self._jobs.predecessors(job),
         )  # fmt: skip
         try:
             call = task.bind(json.loads(job.payload))

@@ -295,7 +295,10 @@ class OwnersDied(Message, frozen=True):
 
 
 class Run(Message, frozen=True):
-    """Worker → executor: run one attempt. `is_behind`: others wait or run before it in the same child."""
+    """Worker → executor: run one attempt. `is_behind`: others wait or run before it in the same child.
+
+    `waited_for`: what the executor must know of its predecessors, as JSON text (`worker.predecessors`); None: it has none.
+    """
 
     job_id: str
     attempt: int
@@ -306,6 +309,7 @@ class Run(Message, frozen=True):
     timeout_s: float
     is_behind: bool = False
     fire_at: datetime | None = None
+    waited_for: str | None = None
 
 
 class Done(Message, frozen=True):

@@ -23,6 +23,7 @@ class _Head(msgspec.Struct, frozen=True, gc=False, array_like=True):
     timeout_s: float
     is_behind: bool
     fire_at: datetime | None
+    waited_for: str | None
 
 
 class _Done(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="done"):
@@ -51,7 +52,9 @@ _head_decoder = msgspec.json.Decoder(_Head)
 
 def encode_run(run: Run) -> bytes:
     """One line of fields, then the payload as it is stored."""
-    head = _Head(run.job_id, run.attempt, run.epoch, run.retry_count, run.task, run.timeout_s, run.is_behind, run.fire_at)
+    head = _Head(
+        run.job_id, run.attempt, run.epoch, run.retry_count, run.task, run.timeout_s, run.is_behind, run.fire_at, run.waited_for
+    )  # fmt: skip
     return _encoder.encode(head) + b"\n" + run.payload
 
 

@@ -173,6 +173,18 @@ class MongoWorkflows:
         newest = sorted((document["created_at"], name) for name, document in began.items() if document is not None)[::-1]
         return [group for _, name in newest[:limit] if (group := self.group(name)) is not None]
 
+    def results(self, job_ids: Sequence[str], *, max_bytes: int) -> dict[str, bytes] | None:
+        """See `WorkflowStore`."""
+        found: dict[str, bytes] = {}
+        for some in _portions(job_ids):
+            with self._server.call():
+                for document in self._server.jobs.find({"_id": {"$in": some}, "status": Status.COMPLETED.value}, {"result": 1}):
+                    found[str(document["_id"])] = document["result"].encode()
+                    max_bytes -= len(document["result"])
+                    if max_bytes < 0:
+                        return None
+        return found
+
     def is_kept(self, job_id: str, group: str | None) -> bool:
         """See `WorkflowStore`."""
         asked: list[Any] = [{"after.job_id": job_id}]

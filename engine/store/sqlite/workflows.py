@@ -73,6 +73,9 @@ LIVING_GROUPS = """
     SELECT name FROM living WHERE name IS NOT NULL
     ORDER BY (SELECT MIN(created_at) FROM jobs INDEXED BY jobs_by_group WHERE group_name = living.name) DESC LIMIT ?2
 """
+_COMPLETED = "FROM jobs WHERE job_id IN ({}) AND status = 'completed' AND result IS NOT NULL"
+RESULT_BYTES = f"SELECT SUM(length(result)) {_COMPLETED}"
+RESULTS = f"SELECT job_id, result {_COMPLETED}"
 IS_KEPT = """
     SELECT EXISTS (
         SELECT 1 FROM edges JOIN jobs AS waiter USING (job_id)
@@ -206,6 +209,18 @@ class SqliteWorkflows:
         with self._reading():
             names = [name for (name,) in self._run(LIVING_GROUPS, (GROUPS_LOOK, limit))]
         return [group for name in names if (group := self.group(name)) is not None]
+
+    def results(self, job_ids: Sequence[str], *, max_bytes: int) -> dict[str, bytes] | None:
+        """See `WorkflowStore`."""
+        found: dict[str, bytes] = {}
+        with self._reading():
+            for some in portions(list(job_ids)):
+                asked = [rows.to_blob(job_id) for job_id in some]
+                max_bytes -= self._run(RESULT_BYTES.format(", ".join("?" * len(some))), asked).fetchone()[0] or 0
+                if max_bytes < 0:
+                    return None
+                found |= {job_id.hex(): result for job_id, result in self._run(RESULTS.format(", ".join("?" * len(some))), asked)}
+        return found
 
     def is_kept(self, job_id: str, group: str | None) -> bool:
         """See `WorkflowStore`."""

@@ -38,7 +38,8 @@ class Desk:
         self.store = store or MemoryStore()
         self.woken: list[Job] = []
         self.group_commit = GroupCommit(
-            settings=read_settings(asked), world=self.world, store=self.store, defaults=lambda: DEFAULTS, wake=lambda dues, resolves: self.woken.extend(dues),
+            settings=read_settings(asked), world=self.world, store=self.store, defaults=lambda: DEFAULTS,
+            wake=lambda dues, resolves: self.woken.extend(dues),
             our_fault=lambda bug, request_id: Refused(code="internal_error", message=f"{request_id} {bug!r}"), log=log or a_log(),
         )  # fmt: skip
 
