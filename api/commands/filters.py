@@ -32,6 +32,7 @@ OPTIONS = (
     click.option("--status", type=click.Choice([str(status) for status in Status]), help="Only jobs with this status."),
     click.option("--task", shell_complete=complete_task, help="Only jobs of this task."),
     click.option("--queue", help="Only jobs of this queue."),
+    click.option("--group", help="Only members of this group."),
     click.option("--unique-key", help="Only jobs with this unique key, as a job shows it (task/key)."),
     click.option("--text", help="Only jobs with this text in their payload or error, in any case."),
     click.option("--after", "created_after", metavar="TIME", help="Only jobs created then or later (2026-01-04T02:00:00Z)."),

@@ -11,6 +11,7 @@ the child reports `is_spent` with the outcome and exits.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -29,6 +30,7 @@ from jobyard.engine.executor.messages import Run
 from jobyard.engine.executor.outcomes import TaskOutcome, failure, raised, success
 from jobyard.engine.executor.output_mark import mark_of
 from jobyard.engine.executor.packets import receive_packet
+from jobyard.engine.executor.predecessors import predecessors_in
 from jobyard.engine.tasks.context import CurrentJob, Interrupted, JobCancelled, JobReleased, JobTimeout, executing
 from jobyard.engine.tasks.parameters import WrongArguments
 from jobyard.engine.tasks.registry import Registry
@@ -135,6 +137,7 @@ class Executor:
             deadline=self._world.now() + timedelta(seconds=run.timeout_s), report=self._report_progress,
             fire_at=None if run.fire_at is None else datetime.fromisoformat(run.fire_at),
             hold_limits=self._hold_limits if run.has_limit else None,
+            waited_for=None if run.waited_for is None else functools.partial(predecessors_in, run.waited_for),
         )  # fmt: skip
 
     def _check_interrupt(self, *signalled: object) -> None:

@@ -21,7 +21,7 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 class Run(NamedTuple):
     """Run one attempt. `is_behind`: other attempts run or wait before it in the same child. `fire_at`: RFC 3339.
 
-    `has_limit`: whether the job names a limit.
+    `has_limit`: whether the job names a limit; `waited_for`: see `worker.predecessors`.
     """
 
     job_id: str
@@ -33,6 +33,7 @@ class Run(NamedTuple):
     is_behind: bool
     fire_at: str | None
     has_limit: bool
+    waited_for: str | None
     payload: bytes
 
 

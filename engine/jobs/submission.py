@@ -34,7 +34,8 @@ from jobyard.engine.jobs.expiry import expiry
 from jobyard.engine.jobs.idempotency import digest_of
 from jobyard.engine.jobs.job import Job, at_least
 from jobyard.engine.jobs.limit_field import SCHEMA as LIMIT_SCHEMA
-from jobyard.engine.jobs.limit_field import from_templates, name_of, read_limit
+from jobyard.engine.jobs.limit_field import read_limit
+from jobyard.engine.jobs.named_limits import limits_of
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, MAX_DEPTH, shown
 from jobyard.engine.jobs.submission_body import MAX_BATCH, located, object_of, payload_in, read_batch, read_ndjson
 from jobyard.engine.jobs.unique import from_template, full_key, how_of, window_end
@@ -295,7 +296,7 @@ def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: dateti
         del values["limit"]
     digest = digest_of(fields, values | {"task": task}, of_task) if "idempotency_key" in values else None
     if wishes.limit is not None or "limit" in values:
-        values["limit"] = _limit(values.get("limit"), wishes.limit, payload, defaults)
+        values["limit"] = limits_of(values.get("limit"), wishes.limit, payload, defaults.has_limit)
     if wishes.unique is not None or "unique" in values:
         values |= _unique(values["unique"] if "unique" in values else _of_task(wishes.unique, payload), task, payload, now)
     values.pop("payload", None)
@@ -328,22 +329,6 @@ def _of_task(asked: Asked | None, payload: bytes) -> Asked | None:
         return from_template(asked, json.loads(payload))
     except ValueError as wrong:
         raise InvalidRequest("invalid_field", f"payload must be {wrong}", "payload") from None
-
-
-def _limit(
-    named: tuple[str, ...] | None, of_task: tuple[str, ...] | None, payload: bytes, defaults: Defaults
-) -> tuple[str, ...] | None:  # fmt: skip
-    """A job's own limits must be there; those of its task need not be."""
-    if named is None:
-        try:
-            return None if of_task is None else from_templates(of_task, json.loads(payload))
-        except ValueError as wrong:
-            raise InvalidRequest("invalid_field", f"payload must be {wrong}", "payload") from None
-    for part in named:
-        if not defaults.has_limit(name_of(part)):
-            words = f"there is no limit {shown(name_of(part))}; make it with PUT /api/limits/{name_of(part)}"
-            raise InvalidRequest("unknown_limit", words, "limit")
-    return named
 
 
 def _unique(asked: Asked | None, task: str, payload: bytes, now: datetime) -> dict[str, object]:

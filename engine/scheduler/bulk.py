@@ -17,8 +17,8 @@ from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.lifecycle import Change, Verb
 from jobyard.engine.jobs.selection import Selection
-from jobyard.engine.scheduler.retries import retried
 from jobyard.engine.store.port import Store
+from jobyard.engine.workflows.retries import retried
 
 GUARD_TRIES = 5
 COMMIT = 200

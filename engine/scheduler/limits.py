@@ -18,7 +18,7 @@ from jobyard.engine.limits.verbs import LimitVerb
 from jobyard.engine.logs import Log
 from jobyard.engine.store.declare_limit import change_limit, declare_limit, replaced
 from jobyard.engine.store.port import Store
-from jobyard.engine.wire.messages import AskLimits, HoldParts, Json
+from jobyard.engine.wire.messages import AskLimits, Json
 from jobyard.engine.world import World
 
 HOOK = "hook:"
@@ -46,11 +46,6 @@ class Limits:
     def lookup(self) -> Callable[[str], bool]:
         """Whether there is a limit of a name; each name is asked for once."""
         return functools.cache(lambda name: self._store.limits.find(name) is not None)
-
-    def hold_parts(self, asked: HoldParts) -> Json:
-        """No job of these parts begins for so long."""
-        self._store.limits.hold_parts(asked.parts, definition.later(self._world.now(), asked.for_s))
-        return Json(body=b"{}")
 
     def _put(self, asked: AskLimits) -> Json:
         definition.check_name(asked.name)

@@ -26,7 +26,6 @@ from jobyard.engine.scheduler.group_commit import GroupCommit, refused
 from jobyard.engine.scheduler.limits import Limits
 from jobyard.engine.scheduler.question_queue import MAX_HEAVY, QuestionQueue
 from jobyard.engine.scheduler.replies import Replies
-from jobyard.engine.scheduler.retries import retried
 from jobyard.engine.scheduler.schedules import Schedules
 from jobyard.engine.scheduler.why import FactCollector
 from jobyard.engine.scheduler.workflows import Workflows
@@ -51,7 +50,6 @@ from jobyard.engine.wire.messages import (
     Find,
     FindGroup,
     GetGraph,
-    HoldParts,
     Json,
     List,
     ListExecutions,
@@ -68,12 +66,13 @@ from jobyard.engine.wire.messages import (
     WatchCompletion,
 )
 from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.wire.turns import whose_turn
+from jobyard.engine.workflows.retries import retried
 from jobyard.engine.world import World
 
 IDLE_S = 60.0
 GUARD_TRIES = 5
 WATCHERS_KNOWN_FOR_S = 1.0
-SHIFT_S = 0.5
 
 
 class Scheduler:
@@ -112,15 +111,19 @@ class Scheduler:
             tell_cancelled=self._tell_cancelled,
         )  # fmt: skip
         self._limits = Limits(world=world, store=store, log=log, wake=self._wake_watcher)
-        workflows = Workflows(store)
+        self._workflows = Workflows(store)
         self._draining = False
         self._question_queue = QuestionQueue(world, answer=self._answer, refuse=self._refuse_heavy)
-        self._answers: dict[type, Callable[..., Message]] = {
+        self._answers = self._answers_by_type()
+
+    def _answers_by_type(self) -> dict[type, Callable[..., Message]]:
+        workflows = self._workflows
+        return {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping,
             ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
             ListOutputs: self._list_outputs, Explain: self._explain, AskSchedules: self._schedules.answer,
-            AskLimits: self._limits.answer, HoldParts: self._limits.hold_parts,
+            AskLimits: self._limits.answer,
             FindGroup: workflows.find_group, ListGroups: workflows.list_groups, GetGraph: workflows.graph,
         }  # fmt: skip
 
@@ -188,8 +191,7 @@ class Scheduler:
             self._watchers = self._run_dir.components("watcher")
             self._watchers_read_at = self._world.monotonic()
         if self._watchers:
-            shift = int(self._world.monotonic() / SHIFT_S)
-            self._network.hint(self._watchers[shift % len(self._watchers)], Wake(due_at=due_at, resolves=resolves))
+            self._network.hint(whose_turn(self._watchers, self._world.monotonic()), Wake(due_at=due_at, resolves=resolves))
 
     # ---- requests
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from jobyard.engine.jobs.job import Dependency, Job, Status, without_payload
-from jobyard.engine.workflows.port import Group
+from jobyard.engine.workflows.port import Group, Unresolved
 from jobyard.engine.workflows.rules import GroupStanding, Standing, standing_of
 
 
@@ -24,12 +24,13 @@ class InMemoryWorkflows:
         """See `WorkflowStore`."""
         return bool(self.unresolved(limit=1))
 
-    def unresolved(self, *, limit: int) -> list[Job]:
+    def unresolved(self, *, limit: int) -> list[Unresolved]:
         """See `WorkflowStore`."""
         marked = [job for job in self._jobs() if job.to_resolve or (job.is_awaited and job.finished_at is not None)]
-        return [without_payload(job) for job in sorted(marked, key=_ended_first)][:limit]
+        first = sorted(marked, key=_ended_first)[:limit]
+        return [Unresolved(job.job_id, job.status, job.epoch, job.group, job.is_awaited) for job in first]
 
-    def resolved(self, jobs: Sequence[Job]) -> None:
+    def resolved(self, jobs: Sequence[Unresolved]) -> None:
         """See `WorkflowStore`."""
         epochs = {job.job_id: job.epoch for job in jobs}
         for job in self._jobs():
@@ -98,6 +99,11 @@ class InMemoryWorkflows:
         names = {job.group for job in self._jobs() if job.group is not None and job.finished_at is None}
         groups = [group for name in names if (group := self.group(name)) is not None]
         return sorted(groups, key=lambda group: group.created_at, reverse=True)[:limit]
+
+    def results(self, job_ids: Sequence[str], *, max_bytes: int) -> dict[str, bytes] | None:
+        """See `WorkflowStore`."""
+        found = {job.job_id: job.result for job in self._jobs() if job.job_id in job_ids and job.result is not None}
+        return None if sum(map(len, found.values())) > max_bytes else found
 
     def is_kept(self, job_id: str, group: str | None) -> bool:
         """See `WorkflowStore`."""

@@ -154,6 +154,7 @@ class InlineJobyard:
             job_id=job.job_id, attempt=job.attempt, epoch=job.epoch, retry_count=job.retry_count,
             deadline=self._world.now() + timedelta(seconds=job.timeout_s), report=lambda *args: None,
             fire_at=job.fire_at, hold_limits=None if job.limit is None else self._hold_limits,
+            waited_for=lambda: self._jobs.predecessors(job),
         )  # fmt: skip
         try:
             call = task.bind(json.loads(job.payload))

@@ -151,13 +151,6 @@ class AskLimits(Message, frozen=True):
     request_id: str = ""
 
 
-class HoldParts(Message, frozen=True):
-    """No job of these parts of limits may begin for so long; the reply is `Json` (an object) or `Refused`."""
-
-    parts: list[str]
-    for_s: float
-
-
 class FindGroup(Message, frozen=True):
     """Get one group; the reply is `Json` or `Refused`."""
 
@@ -316,7 +309,10 @@ class OwnersDied(Message, frozen=True):
 
 
 class Run(Message, frozen=True):
-    """Worker → executor: run one attempt. `is_behind`: others wait or run before it in the same child."""
+    """Worker → executor: run one attempt. `is_behind`: others wait or run before it in the same child.
+
+    `waited_for`: what the executor must know of its predecessors, as JSON text (`worker.predecessors`); None: it has none.
+    """
 
     job_id: str
     attempt: int
@@ -328,6 +324,7 @@ class Run(Message, frozen=True):
     is_behind: bool = False
     fire_at: datetime | None = None
     has_limit: bool = False
+    waited_for: str | None = None
 
 
 class Done(Message, frozen=True):
@@ -372,7 +369,7 @@ class Ready(Message, frozen=True):
 
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
-    | ListOutputs | Explain | AskSchedules | AskLimits | HoldParts | FindGroup | ListGroups | GetGraph | GetOutput | Outputs
+    | ListOutputs | Explain | AskSchedules | AskLimits | FindGroup | ListGroups | GetGraph | GetOutput | Outputs
     | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied

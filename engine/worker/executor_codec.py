@@ -24,6 +24,7 @@ class _Head(msgspec.Struct, frozen=True, gc=False, array_like=True):
     is_behind: bool
     fire_at: datetime | None
     has_limit: bool
+    waited_for: str | None
 
 
 class _Done(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="done"):
@@ -59,7 +60,8 @@ _head_decoder = msgspec.json.Decoder(_Head)
 def encode_run(run: Run) -> bytes:
     """One line of fields, then the payload as it is stored."""
     head = _Head(
-        run.job_id, run.attempt, run.epoch, run.retry_count, run.task, run.timeout_s, run.is_behind, run.fire_at, run.has_limit
+        run.job_id, run.attempt, run.epoch, run.retry_count, run.task, run.timeout_s, run.is_behind, run.fire_at, run.has_limit,
+        run.waited_for,
     )  # fmt: skip
     return _encoder.encode(head) + b"\n" + run.payload
 

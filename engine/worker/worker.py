@@ -21,6 +21,7 @@ from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
+from jobyard.engine.service_address import own_service
 from jobyard.engine.store.port import Store
 from jobyard.engine.tasks.catalog import Catalog
 from jobyard.engine.timestamps import rfc3339
@@ -43,8 +44,10 @@ from jobyard.engine.wire.messages import (
 from jobyard.engine.wire.queue_connector import QueueConnector
 from jobyard.engine.wire.queue_messages import Leased, WatcherGone
 from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.wire.turns import whose_turn
 from jobyard.engine.worker.arrivals import Arrivals
 from jobyard.engine.worker.executor_pool import ExecutorPool
+from jobyard.engine.worker.predecessors import PredecessorReader
 from jobyard.engine.worker.queue_client import QueueClient
 from jobyard.engine.worker.settle import Ledger, Written
 from jobyard.engine.worker.slot import Key, Slot
@@ -77,6 +80,7 @@ class Worker:
         self._templates = templates
         self._executors = ExecutorPool(settings=settings, world=world, log=log, templates=templates)
         self._ledger = Ledger(settings=settings, world=world, store=store, log=log, catalog=Catalog(run_dir))
+        self._predecessors = PredecessorReader(store, service=own_service(settings))
         self._arrivals = Arrivals(owner=owner, store=store, log=log)
         self._gone_watchers: list[str] = []
         self._looks_for_ghosts = False
@@ -198,7 +202,7 @@ class Worker:
             self._executors.give_back(jobs)
             return
         self._ledger.attempt_metrics.note_begun(jobs)
-        self._executors.hand(jobs)
+        self._executors.hand(jobs, self._predecessors.told(jobs))
         if not self._cancelled_early.isdisjoint(job.job_id for job in jobs):
             self._cancel_look_at = self._world.monotonic()
         if self._log.is_debug:
@@ -263,7 +267,9 @@ class Worker:
         watchers = self._run_dir.components("watcher")
         if watchers:
             self._wakes += 1
-            self._network.hint(watchers[self._wakes % len(watchers)], Wake(due_at=due_at, resolves=written.resolves))
+            in_turn = watchers[self._wakes % len(watchers)]
+            woken = whose_turn(watchers, self._world.monotonic()) if written.resolves else in_turn
+            self._network.hint(woken, Wake(due_at=due_at, resolves=written.resolves))
 
     # ---- the queue
 

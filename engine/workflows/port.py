@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from jobyard.engine.jobs.job import Dependency, Job, Status
+from jobyard.engine.jobs.lifecycle import TERMINAL
 from jobyard.engine.workflows.rules import GroupStanding, Standing
 
 
@@ -22,6 +23,21 @@ class Group(NamedTuple):
     created_at: datetime
     ended_at: datetime | None
     waiting: list[str]
+
+
+class Unresolved(NamedTuple):
+    """A job that others may wait for, or that must be looked at itself; of `Job`'s fields those that matter."""
+
+    job_id: str
+    status: Status
+    epoch: int
+    group: str | None = None
+    is_awaited: bool | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended."""
+        return self.status in TERMINAL
 
 
 class Facts(Protocol):
@@ -46,10 +62,10 @@ class WorkflowStore(Facts, Protocol):
     def may_have_unresolved(self) -> bool:
         """False if there is certainly no work for the resolver; cheap enough for every commit that ends jobs."""
 
-    def unresolved(self, *, limit: int) -> list[Job]:
-        """Jobs that have ended and are awaited, or are marked, oldest end first; without payloads."""
+    def unresolved(self, *, limit: int) -> list[Unresolved]:
+        """Jobs that are marked, and those that have ended and are awaited, oldest end first."""
 
-    def resolved(self, jobs: Sequence[Job]) -> None:
+    def resolved(self, jobs: Sequence[Unresolved]) -> None:
         """Take the marks from those of the jobs that still have the epoch that they have here."""
 
     def await_all(self, job_ids: Sequence[str]) -> None:
@@ -68,6 +84,9 @@ class WorkflowStore(Facts, Protocol):
 
     def living_groups(self, *, limit: int) -> list[Group]:
         """The groups that live, newest first; of very many only some are looked at."""
+
+    def results(self, job_ids: Sequence[str], *, max_bytes: int) -> dict[str, bytes] | None:
+        """The results of those of the jobs that completed; None if they are larger together."""
 
     def is_kept(self, job_id: str, group: str | None) -> bool:
         """Whether a living job waits for this one, of this group, or may read its result, or its group lives."""

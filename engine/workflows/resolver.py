@@ -18,7 +18,7 @@ from typing import Protocol
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import Dependency, Job, Status
 from jobyard.engine.jobs.lifecycle import Change
-from jobyard.engine.workflows.port import Facts, WorkflowStore
+from jobyard.engine.workflows.port import Facts, Unresolved, WorkflowStore
 from jobyard.engine.workflows.rules import Fact, Judgement, Step, fact_of_group, fact_of_job, is_cause, judge
 
 SLICE = 500
@@ -42,6 +42,9 @@ class ResolverStore(Protocol):
     def workflows(self) -> WorkflowStore:
         """Who waits for whom."""
 
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
+        """The jobs with these ids."""
+
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """Guarded changes."""
 
@@ -62,11 +65,10 @@ class Resolver:
         jobs = self._workflows.unresolved(limit=limit)
         told = Resolved(looked_at=len(jobs))
         if jobs:
-            ended = [job for job in jobs if lifecycle.is_terminal(job)]
-            living = [job for job in jobs if not lifecycle.is_terminal(job)]
-            self._restore(living, told)
-            self._look_at_blocked([job for job in living if job.status is Status.BLOCKED], told)
-            for page in self._dependents(ended, Status.BLOCKED):
+            self._restore([job for job in jobs if not job.has_ended], told)
+            blocked = self._store.find([job.job_id for job in jobs if job.status is Status.BLOCKED], whole=False)
+            self._look_at_blocked([job for job in blocked if job is not None and job.status is Status.BLOCKED], told)
+            for page in self._dependents([job for job in jobs if job.has_ended], Status.BLOCKED):
                 self._advance(page, told)
             self._workflows.resolved(jobs)
         return told
@@ -99,7 +101,7 @@ class Resolver:
                 told.due = job.scheduled_at if told.due is None else min(told.due, job.scheduled_at)
             told.cancelled += was_done and change.verb is lifecycle.Verb.CANCEL
 
-    def _restore(self, causes: Sequence[Job], told: Resolved) -> None:
+    def _restore(self, causes: Sequence[Unresolved], told: Resolved) -> None:
         """Bring back what was cancelled because of these jobs, which live again; they mark it in turn for what waits for it."""
         for page in self._dependents(causes, Status.CANCELLED):
             now = self._now()
@@ -112,7 +114,7 @@ class Resolver:
         key = change.fields.get("held_key")
         return not isinstance(key, str) or self._store.free_key(key, now=now) is None
 
-    def _dependents(self, jobs: Sequence[Job], status: Status) -> Iterator[list[Job]]:
+    def _dependents(self, jobs: Sequence[Unresolved], status: Status) -> Iterator[list[Job]]:
         """Pages of the jobs of this status that wait for one of these jobs or their groups."""
         groups = sorted({job.group for job in jobs if job.group is not None})
         wanted = [*(Dependency(job_id=job.job_id) for job in jobs), *(Dependency(group=name) for name in groups)]

@@ -11,6 +11,7 @@ from jobyard.engine.tasks.declared_limits import limit
 from jobyard.engine.tasks.declared_schedules import schedule
 from jobyard.engine.tasks.hooks import around_job, on_child_start, on_child_stop
 from jobyard.engine.tasks.registry import task
+from jobyard.engine.tasks.workflow import UnsentJob, Workflow, chain, group
 
 if TYPE_CHECKING:
     __version__: str
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient", "AsyncJobHandle", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job",
     "JobCancelled", "JobFailed", "JobHandle", "JobReleased", "JobTimeout", "JobyardError", "NewJob", "NotFinished", "NotFound",
-    "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable", "Unreachable", "Unrecoverable", "around_job", "current_job",
-    "limit", "on_child_start", "on_child_stop", "schedule", "task", "use_client",
+    "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable", "Unreachable", "Unrecoverable", "UnsentJob", "Workflow",
+    "around_job", "chain", "current_job", "group", "limit", "on_child_start", "on_child_stop", "schedule", "task", "use_client",
 ]  # fmt: skip
 
 _PLACES = {

@@ -25,6 +25,7 @@ from jobyard.api.views.metrics import Metrics
 from jobyard.api.views.pages import Pages
 from jobyard.api.views.process_meter import ProcessMeter
 from jobyard.api.views.schedules import Schedules
+from jobyard.api.views.workflows import Workflows
 from jobyard.engine.config import read_settings
 from jobyard.engine.control.protocol import OVERVIEW
 from jobyard.engine.control.snapshot import Snapshots
@@ -165,6 +166,7 @@ class Backend:
                 balancer, snapshots=snapshots, meter=meter, request_metrics=self.request_metrics, world=self.world
             ),
             "history": History(snapshots, self.world), "schedules": Schedules(balancer), "limits": Limits(balancer),
+            "workflows": Workflows(balancer),
         }  # fmt: skip
         app = create_app(
             name.rpartition("-")[0], views, guards=Guards(self.settings), error_handlers=ErrorHandlers(self.world, self.log)

@@ -67,8 +67,7 @@ from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.workflows.port import WorkflowStore
 from jobyard.engine.world import World
 
-RUNNING = ExecutionStatus.RUNNING
-ENDED = [status.value for status in TERMINAL]
+RUNNING, ENDED = ExecutionStatus.RUNNING, [status.value for status in TERMINAL]
 
 
 class MongoStore:

@@ -18,12 +18,13 @@ from jobyard.engine.jobs.lifecycle import TERMINAL
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import HIDDEN, SMALL, STATUSES, Document, document_to_job
 from jobyard.engine.store.mongo.server import MongoServer
-from jobyard.engine.workflows.port import Group
+from jobyard.engine.workflows.port import Group, Unresolved
 from jobyard.engine.workflows.rules import GroupStanding, Standing
 
 A_QUESTION = 5_000
 """Ids in one query."""
 WAITING_SHOWN = 100
+MARKED = {"status": 1, "epoch": 1, "group": 1, "is_awaited": 1}
 STANDING = {"status": 1, "finished_at": 1}
 LIVING = [status.value for status in Status if status not in TERMINAL]
 ENDED_BADLY = [Status.FAILED.value, Status.CANCELLED.value]
@@ -44,20 +45,20 @@ class MongoWorkflows:
         """Where no job was blocked at the last write of this process, nobody is asked."""
         return self._counts.blocked > 0 and bool(self.unresolved(limit=1))
 
-    def unresolved(self, *, limit: int) -> list[Job]:
+    def unresolved(self, *, limit: int) -> list[Unresolved]:
         """See `WorkflowStore`."""
         with self._server.call():
-            marked = self._server.jobs.find({"to_resolve": True, "status": {"$nin": HIDDEN}}, SMALL).limit(limit)
+            marked = self._server.jobs.find({"to_resolve": True, "status": {"$nin": HIDDEN}}, MARKED).limit(limit)
             ended = {"is_awaited": True, "finished_at": {"$exists": True}, "status": {"$nin": HIDDEN}}
-            found = [*marked, *self._server.jobs.find(ended, SMALL).sort("finished_at", 1).limit(limit)]
-        jobs = {document["_id"]: document_to_job(document) for document in found[:limit]}
+            found = [*marked, *self._server.jobs.find(ended, MARKED).sort("finished_at", 1).limit(limit)]
+        jobs = {document["_id"]: _unresolved(document) for document in found[:limit]}
         return list(jobs.values())
 
-    def resolved(self, jobs: Sequence[Job]) -> None:
+    def resolved(self, jobs: Sequence[Unresolved]) -> None:
         """See `WorkflowStore`."""
         alike: dict[tuple[bool, int], list[ObjectId]] = {}
         for job in jobs:
-            is_over = job.is_awaited is not None and job.finished_at is not None
+            is_over = job.is_awaited is not None and job.has_ended
             alike.setdefault((is_over, job.epoch), []).append(ObjectId(job.job_id))
         for (is_over, epoch), ids in alike.items():
             update: Document = {"$unset": {"to_resolve": ""}} | ({"$set": {"is_awaited": False}} if is_over else {})
@@ -172,6 +173,18 @@ class MongoWorkflows:
         newest = sorted((document["created_at"], name) for name, document in began.items() if document is not None)[::-1]
         return [group for _, name in newest[:limit] if (group := self.group(name)) is not None]
 
+    def results(self, job_ids: Sequence[str], *, max_bytes: int) -> dict[str, bytes] | None:
+        """See `WorkflowStore`."""
+        found: dict[str, bytes] = {}
+        for some in _portions(job_ids):
+            with self._server.call():
+                for document in self._server.jobs.find({"_id": {"$in": some}, "status": Status.COMPLETED.value}, {"result": 1}):
+                    found[str(document["_id"])] = document["result"].encode()
+                    max_bytes -= len(document["result"])
+                    if max_bytes < 0:
+                        return None
+        return found
+
     def is_kept(self, job_id: str, group: str | None) -> bool:
         """See `WorkflowStore`."""
         asked: list[Any] = [{"after.job_id": job_id}]
@@ -189,6 +202,11 @@ def _past(job_id: str | None) -> Document:
 def _portions(job_ids: Sequence[str]) -> Iterator[list[ObjectId]]:
     for start in range(0, len(job_ids), A_QUESTION):
         yield [ObjectId(job_id) for job_id in job_ids[start : start + A_QUESTION]]
+
+
+def _unresolved(document: Document) -> Unresolved:
+    status, epoch = STATUSES[document["status"]], document["epoch"]
+    return Unresolved(str(document["_id"]), status, epoch, document.get("group"), document.get("is_awaited"))
 
 
 def _standing(document: Document) -> Standing:

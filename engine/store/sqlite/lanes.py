@@ -45,7 +45,7 @@ PENDING_IN = """
 """
 BLOCKED = "SELECT queue, task, extra FROM jobs INDEXED BY jobs_by_status WHERE status = 'blocked'"
 LIMIT_FULL = "limit_full"
-MOVED = (Verb.RETRY, Verb.REPLACE, getattr(Verb, "UNBLOCK", Verb.RETRY))
+MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK)
 """After these, a job that had no slot may be pending in a lane."""
 
 

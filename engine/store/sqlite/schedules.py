@@ -111,7 +111,7 @@ class SqliteSchedules:
         known = self._find_fire(job)
         if known is not None:
             return known
-        workflows = SqliteWorkflows(self._run, commit=self._commit, reading=self._reading)
+        workflows = SqliteWorkflows(self._connection, commit=self._commit, reading=self._reading)
         answer = insert_jobs(self._connection, workflows, [job], lambda: False, deltas=self._deltas, lanes=self._lanes)
         if not isinstance(answer, Inserted) or (answer.existing and not answer.replaced):
             return None

@@ -76,7 +76,7 @@ class SqliteStore:
             self.schedules: ScheduleStore = SqliteSchedules(
                 self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas, lanes=self._lanes
             )
-            workflows = SqliteWorkflows(self._run, commit=self._commit, reading=self._told_plainly)
+            workflows = SqliteWorkflows(self._connection, commit=self._commit, reading=self._told_plainly)
             self.workflows: WorkflowStore = workflows
             self._insert = partial(insert_jobs, self._connection, workflows, deltas=self._deltas, lanes=self._lanes)
             self._claims = SqliteClaims(self._run)

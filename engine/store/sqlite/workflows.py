@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -12,15 +13,16 @@ from jobyard.engine.jobs.job import Dependency, Job, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL
 from jobyard.engine.store.sqlite import rows, statements
 from jobyard.engine.store.sqlite.claims import portions
-from jobyard.engine.workflows.port import Group
+from jobyard.engine.workflows.port import Group, Unresolved
 from jobyard.engine.workflows.rules import GroupStanding, Standing
 
 INSERT_EDGE = "INSERT OR IGNORE INTO edges VALUES (?, ?)"
 _AWAITED = "FROM jobs INDEXED BY jobs_awaited WHERE is_awaited = 1 AND finished_at IS NOT NULL"
 _TO_RESOLVE = "FROM jobs INDEXED BY jobs_to_resolve WHERE to_resolve = 1"
 IS_ANY_UNRESOLVED = f"SELECT EXISTS (SELECT 1 {_AWAITED}) OR EXISTS (SELECT 1 {_TO_RESOLVE})"
-AWAITED = f"SELECT {statements.SMALL} {_AWAITED} ORDER BY finished_at LIMIT ?"
-TO_RESOLVE = f"SELECT {statements.SMALL} {_TO_RESOLVE} LIMIT ?"
+_MARKED = "SELECT job_id, status, epoch, group_name, is_awaited"
+AWAITED = f"{_MARKED} {_AWAITED} ORDER BY finished_at LIMIT ?"
+TO_RESOLVE = f"{_MARKED} {_TO_RESOLVE} LIMIT ?"
 RESOLVED = """
     UPDATE jobs SET to_resolve = NULL, is_awaited = CASE WHEN is_awaited IS NULL THEN NULL ELSE finished_at IS NULL END
     WHERE job_id = ? AND epoch = ?
@@ -71,6 +73,9 @@ LIVING_GROUPS = """
     SELECT name FROM living WHERE name IS NOT NULL
     ORDER BY (SELECT MIN(created_at) FROM jobs INDEXED BY jobs_by_group WHERE group_name = living.name) DESC LIMIT ?2
 """
+_COMPLETED = "FROM jobs WHERE job_id IN ({}) AND status = 'completed' AND result IS NOT NULL"
+RESULT_BYTES = f"SELECT SUM(length(result)) {_COMPLETED}"
+RESULTS = f"SELECT job_id, result {_COMPLETED}"
 IS_KEPT = """
     SELECT EXISTS (
         SELECT 1 FROM edges JOIN jobs AS waiter USING (job_id)
@@ -84,10 +89,11 @@ class SqliteWorkflows:
     """See `WorkflowStore`. `commit` makes one transaction, `reading` translates errors."""
 
     def __init__(
-        self, run: Callable[..., Any], *, commit: Callable[[], AbstractContextManager[None]],
+        self, connection: sqlite3.Connection, *, commit: Callable[[], AbstractContextManager[None]],
         reading: Callable[[], AbstractContextManager[None]],
     ) -> None:  # fmt: skip
-        self._run = run
+        self._run = connection.execute
+        self._run_many = connection.executemany
         self._commit = commit
         self._reading = reading
 
@@ -98,18 +104,19 @@ class SqliteWorkflows:
         with self._reading():
             return bool(self._run(IS_ANY_UNRESOLVED).fetchone()[0])
 
-    def unresolved(self, *, limit: int) -> list[Job]:
+    def unresolved(self, *, limit: int) -> list[Unresolved]:
         """See `WorkflowStore`."""
         with self._reading():
-            found = [*self._run(TO_RESOLVE, (limit,)), *self._run(AWAITED, (limit,))]
-        jobs = {job.job_id: job for job in map(rows.row_to_job, found[:limit])}
-        return list(jobs.values())
+            found = {row[0]: row for row in [*self._run(TO_RESOLVE, (limit,)), *self._run(AWAITED, (limit,))][:limit]}
+        return [
+            Unresolved(job_id.hex(), rows.STATUSES[status], epoch, group, None if is_awaited is None else bool(is_awaited))
+            for job_id, status, epoch, group, is_awaited in found.values()
+        ]
 
-    def resolved(self, jobs: Sequence[Job]) -> None:
+    def resolved(self, jobs: Sequence[Unresolved]) -> None:
         """See `WorkflowStore`."""
         with self._commit():
-            for job in jobs:
-                self._run(RESOLVED, (rows.to_blob(job.job_id), job.epoch))
+            self._run_many(RESOLVED, [(rows.to_blob(job.job_id), job.epoch) for job in jobs])
 
     def await_all(self, job_ids: Sequence[str]) -> None:
         """See `WorkflowStore`."""
@@ -118,8 +125,7 @@ class SqliteWorkflows:
 
     def await_now(self, job_ids: Sequence[str]) -> None:
         """The same, within the caller's transaction."""
-        for job_id in job_ids:
-            self._run(AWAIT, (rows.to_blob(job_id),))
+        self._run_many(AWAIT, [(rows.to_blob(job_id),) for job_id in job_ids])
 
     # ---- facts
 
@@ -203,6 +209,18 @@ class SqliteWorkflows:
         with self._reading():
             names = [name for (name,) in self._run(LIVING_GROUPS, (GROUPS_LOOK, limit))]
         return [group for name in names if (group := self.group(name)) is not None]
+
+    def results(self, job_ids: Sequence[str], *, max_bytes: int) -> dict[str, bytes] | None:
+        """See `WorkflowStore`."""
+        found: dict[str, bytes] = {}
+        with self._reading():
+            for some in portions(list(job_ids)):
+                asked = [rows.to_blob(job_id) for job_id in some]
+                max_bytes -= self._run(RESULT_BYTES.format(", ".join("?" * len(some))), asked).fetchone()[0] or 0
+                if max_bytes < 0:
+                    return None
+                found |= {job_id.hex(): result for job_id, result in self._run(RESULTS.format(", ".join("?" * len(some))), asked)}
+        return found
 
     def is_kept(self, job_id: str, group: str | None) -> bool:
         """See `WorkflowStore`."""

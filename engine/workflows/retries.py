@@ -8,12 +8,11 @@ from jobyard.engine.errors import Conflict
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import CancelledBecause, Job
 from jobyard.engine.jobs.lifecycle import Change, Verb
-from jobyard.engine.store.port import Store
-from jobyard.engine.workflows.resolver import judgements
+from jobyard.engine.workflows.resolver import ResolverStore, judgements
 from jobyard.engine.workflows.rules import NOT_NEEDED, Step
 
 
-def retried(store: Store, job: Job, *, now: datetime) -> Change:
+def retried(store: ResolverStore, job: Job, *, now: datetime) -> Change:
     """The change; raises `Conflict` with what stands against it."""
     if not lifecycle.may(job, Verb.RETRY):
         raise Conflict("conflict", f"job {job.job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
@@ -25,13 +24,13 @@ def retried(store: Store, job: Job, *, now: datetime) -> Change:
     return change
 
 
-def key_holder(store: Store, change: Change) -> Job | None:
+def key_holder(store: ResolverStore, change: Change) -> Job | None:
     """The job that holds the unique key that a retry would take again."""
     key, now = change.fields.get("held_key"), change.fields["updated_at"]
     return store.free_key(key, now=now) if isinstance(key, str) and isinstance(now, datetime) else None
 
 
-def _must_wait(store: Store, job: Job) -> bool:
+def _must_wait(store: ResolverStore, job: Job) -> bool:
     (judgement,) = judgements([job], store.workflows)
     if judgement.because is not None:
         raise _blocked_by(job, judgement.because)
