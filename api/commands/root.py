@@ -18,6 +18,7 @@ COMMAND_FUNCTIONS: Mapping[str, str] = {
     "submit": "submit.submit_jobs", "list": "jobs.list_jobs", "show": "jobs.show_job", "why": "jobs.why_not",
     "wait": "jobs.wait_for_jobs", "logs": "logs.show_logs", "cancel": "changes.cancel_jobs", "retry": "changes.retry_jobs",
     "stats": "overview.show_stats", "top": "top.show_top", "tasks": "overview.show_tasks",
+    "groups": "groups.list_groups", "group": "groups.show_group",
     "schedules": "schedules.list_schedules", "schedule": "schedules.schedule_group", "doctor": "doctor.see_doctor",
     "restart": "control.restart", "drain": "control.drain", "log-level": "control.set_log_level",
     "reload": "control.reload_tasks",
