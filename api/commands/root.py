@@ -18,6 +18,7 @@ COMMAND_FUNCTIONS: Mapping[str, str] = {
     "submit": "submit.submit_jobs", "list": "jobs.list_jobs", "show": "jobs.show_job", "why": "jobs.why_not",
     "wait": "jobs.wait_for_jobs", "logs": "logs.show_logs", "cancel": "changes.cancel_jobs", "retry": "changes.retry_jobs",
     "stats": "overview.show_stats", "top": "top.show_top", "tasks": "overview.show_tasks",
+    "groups": "groups.list_groups", "group": "groups.show_group",
     "schedules": "schedules.list_schedules", "schedule": "schedules.schedule_group", "limits": "limits.list_limits",
     "limit": "limits.limit_group", "pause": "limits.pause_limit", "resume": "limits.resume_limit", "doctor": "doctor.see_doctor",
     "restart": "control.restart", "drain": "control.drain", "log-level": "control.set_log_level",

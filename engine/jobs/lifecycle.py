@@ -255,8 +255,7 @@ def blocked(job: Job, *, to_resolve: bool) -> Job:
 
 def unblock(job: Job, *, now: datetime) -> Change:
     """The last thing that the job waited for has ended as it should."""
-    looked_at: dict[str, Any] = {"to_resolve": None} if job.to_resolve else {}
-    return _change(job, Verb.UNBLOCK, Status.PENDING, now, epoch=job.epoch + 1, **looked_at)
+    return _change(job, Verb.UNBLOCK, Status.PENDING, now, epoch=job.epoch + 1)
 
 
 def _live_again(job: Job, to: Status, now: datetime, **fields: Any) -> Change:

@@ -28,7 +28,7 @@ class InMemoryWorkflows:
         """See `WorkflowStore`."""
         marked = [job for job in self._jobs() if job.to_resolve or (job.is_awaited and job.finished_at is not None)]
         first = sorted(marked, key=_ended_first)[:limit]
-        return [Unresolved(job.job_id, job.status, job.epoch, job.group, job.is_awaited) for job in first]
+        return [Unresolved(job.job_id, job.status, job.epoch, job.group, job.is_awaited, job.to_resolve) for job in first]
 
     def resolved(self, jobs: Sequence[Unresolved]) -> None:
         """See `WorkflowStore`."""

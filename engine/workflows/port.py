@@ -33,6 +33,7 @@ class Unresolved(NamedTuple):
     epoch: int
     group: str | None = None
     is_awaited: bool | None = None
+    to_resolve: bool | None = None
 
     @property
     def has_ended(self) -> bool:

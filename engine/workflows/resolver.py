@@ -65,7 +65,7 @@ class Resolver:
         jobs = self._workflows.unresolved(limit=limit)
         told = Resolved(looked_at=len(jobs))
         if jobs:
-            self._restore([job for job in jobs if not job.has_ended], told)
+            self._restore([job for job in jobs if job.to_resolve], told)
             blocked = self._store.find([job.job_id for job in jobs if job.status is Status.BLOCKED], whole=False)
             self._look_at_blocked([job for job in blocked if job is not None and job.status is Status.BLOCKED], told)
             for page in self._dependents([job for job in jobs if job.has_ended], Status.BLOCKED):
@@ -102,7 +102,8 @@ class Resolver:
             told.cancelled += was_done and change.verb is lifecycle.Verb.CANCEL
 
     def _restore(self, causes: Sequence[Unresolved], told: Resolved) -> None:
-        """Bring back what was cancelled because of these jobs, which live again; they mark it in turn for what waits for it."""
+        """Bring back what was cancelled because of these jobs, which live again, or have ended again since; what is brought back is
+        marked in turn."""
         for page in self._dependents(causes, Status.CANCELLED):
             now = self._now()
             restored = [job for job in page if any(is_cause(one.job_id, one.group, job.cancelled_because) for one in causes)]

@@ -347,6 +347,22 @@ def test_the_retry_of_a_cause_restores_what_was_cancelled_because_of_it(store: S
     assert statuses(store, a, b, c) == ["completed", "pending", "blocked"]
 
 
+def test_a_cause_that_has_ended_again_before_anybody_looked_restores_too(store: Store) -> None:
+    a, x = a_job(), a_job()
+    b, y = after(a), after(x)
+    submit(store, a, x, b, y)
+    end(store, a, x, failing=True)
+    resolve(store)
+
+    retry(store, a)
+    retry(store, x)
+    end(store, a)
+    end(store, x, failing=True)
+    resolve(store)
+
+    assert statuses(store, a, b, x, y) == ["completed", "pending", "failed", "cancelled"]
+
+
 def test_with_two_causes_both_must_be_mended(store: Store) -> None:
     x, y = a_job(), a_job()
     both = after(x, y)

@@ -24,7 +24,7 @@ from jobyard.engine.workflows.rules import GroupStanding, Standing
 A_QUESTION = 5_000
 """Ids in one query."""
 WAITING_SHOWN = 100
-MARKED = {"status": 1, "epoch": 1, "group": 1, "is_awaited": 1}
+MARKED = {"status": 1, "epoch": 1, "group": 1, "is_awaited": 1, "to_resolve": 1}
 STANDING = {"status": 1, "finished_at": 1}
 LIVING = [status.value for status in Status if status not in TERMINAL]
 ENDED_BADLY = [Status.FAILED.value, Status.CANCELLED.value]
@@ -206,7 +206,8 @@ def _portions(job_ids: Sequence[str]) -> Iterator[list[ObjectId]]:
 
 def _unresolved(document: Document) -> Unresolved:
     status, epoch = STATUSES[document["status"]], document["epoch"]
-    return Unresolved(str(document["_id"]), status, epoch, document.get("group"), document.get("is_awaited"))
+    marks = document.get("is_awaited"), document.get("to_resolve")
+    return Unresolved(str(document["_id"]), status, epoch, document.get("group"), *marks)
 
 
 def _standing(document: Document) -> Standing:

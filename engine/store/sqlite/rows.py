@@ -134,8 +134,8 @@ def _rare_fields(rare: str) -> dict[str, Any]:
     others = _decode_extra(extra)
     return {
         "unique_key": unique_key, "held_key": held_key, "held_until": from_ms(held_until), "schedule": schedule,
-        "fire_at": from_ms(fire_at), "lane": lane, "group": group, "is_awaited": _flag(is_awaited),
-        "to_resolve": _flag(to_resolve), "expires_at": from_ms(expires_at),
+        "fire_at": from_ms(fire_at), "lane": lane, "group": group, "is_awaited": flag(is_awaited),
+        "to_resolve": flag(to_resolve), "expires_at": from_ms(expires_at),
         "lapses_at": from_ms(lapses_at),
         "cancelled_because": None if cancelled_because is None else _decode_cause(cancelled_because),
         "tags": () if tags is None else tuple(msgspec.json.decode(tags)),
@@ -148,7 +148,8 @@ def after_in(extra: str) -> tuple[Dependency, ...] | None:
     return _decode_extra(extra).after
 
 
-def _flag(stored: int | None) -> bool | None:
+def flag(stored: int | None) -> bool | None:
+    """A stored truth value."""
     return None if stored is None else bool(stored)
 
 

@@ -20,7 +20,7 @@ INSERT_EDGE = "INSERT OR IGNORE INTO edges VALUES (?, ?)"
 _AWAITED = "FROM jobs INDEXED BY jobs_awaited WHERE is_awaited = 1 AND finished_at IS NOT NULL"
 _TO_RESOLVE = "FROM jobs INDEXED BY jobs_to_resolve WHERE to_resolve = 1"
 IS_ANY_UNRESOLVED = f"SELECT EXISTS (SELECT 1 {_AWAITED}) OR EXISTS (SELECT 1 {_TO_RESOLVE})"
-_MARKED = "SELECT job_id, status, epoch, group_name, is_awaited"
+_MARKED = "SELECT job_id, status, epoch, group_name, is_awaited, to_resolve"
 AWAITED = f"{_MARKED} {_AWAITED} ORDER BY finished_at LIMIT ?"
 TO_RESOLVE = f"{_MARKED} {_TO_RESOLVE} LIMIT ?"
 RESOLVED = """
@@ -109,8 +109,8 @@ class SqliteWorkflows:
         with self._reading():
             found = {row[0]: row for row in [*self._run(TO_RESOLVE, (limit,)), *self._run(AWAITED, (limit,))][:limit]}
         return [
-            Unresolved(job_id.hex(), rows.STATUSES[status], epoch, group, None if is_awaited is None else bool(is_awaited))
-            for job_id, status, epoch, group, is_awaited in found.values()
+            Unresolved(job_id.hex(), rows.STATUSES[status], epoch, group, rows.flag(is_awaited), rows.flag(to_resolve))
+            for job_id, status, epoch, group, is_awaited, to_resolve in found.values()
         ]
 
     def resolved(self, jobs: Sequence[Unresolved]) -> None:

@@ -334,9 +334,3 @@ def test_a_retry_of_a_job_that_nobody_waits_for_leaves_no_mark() -> None:
     job = a_job(status=Status.FAILED)
 
     assert not {"to_resolve", "is_awaited"} & set(lifecycle.retry(job, now=NOW).fields)
-
-
-def test_an_unblocked_job_is_not_looked_at_again() -> None:
-    job = a_job(status=Status.BLOCKED, to_resolve=True)
-
-    assert lifecycle.unblock(job, now=NOW).after(job).to_resolve is None
