@@ -25,6 +25,7 @@ TIMEOUT_S = 5.0
 LONG_TIMEOUT_S = 20.0
 EXPECTED_REFUSALS = (
     "database_unavailable", "unavailable", "conflict", "idempotency_conflict", "not_found", "overloaded", "outcome_unknown",
+    "blocked_by", "unknown_job", "unknown_group", "group_ended",
 )  # fmt: skip
 
 
