@@ -141,7 +141,7 @@ class Clients:
     def _note_change(self, ask: type[CancelJob] | type[RetryJob], job_id: str, answer: Message | None) -> None:
         if isinstance(answer, Json):
             reported = json.loads(answer.body)
-            fair = (Status.CANCELLED, Status.RUNNING) if ask is CancelJob else (Status.PENDING,)
+            fair = (Status.CANCELLED, Status.RUNNING) if ask is CancelJob else (Status.PENDING, Status.BLOCKED)
             if reported["job_id"] != job_id or reported["status"] not in fair:
                 raise Violation(f"{ask.__name__} of {job_id} was answered with {reported}")
 
