@@ -18,7 +18,7 @@ from jobyard.engine.client.interception import interceptor
 from jobyard.engine.client.steps import NoAnswer, Operation, Pause, Request, Response
 from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob, WithParameters
 from jobyard.engine.client.wire import Address, response_of
-from jobyard.engine.tasks.workflow import UnsentJob, Workflow
+from jobyard.engine.jobs.unsent import UnsentJob, Workflow
 from jobyard.engine.world import World
 
 P = ParamSpec("P")

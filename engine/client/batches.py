@@ -15,7 +15,7 @@ from jobyard.engine.client.values import Named
 from jobyard.engine.errors import InvalidRequest, JobyardError
 from jobyard.engine.jobs.json_text import NotJson, to_json_text
 from jobyard.engine.jobs.strict_json import MAX_DEPTH
-from jobyard.engine.tasks.workflow import UnsentJob
+from jobyard.engine.jobs.unsent import UnsentJob
 
 NewBatchJob: TypeAlias = UnsentJob | Mapping[str, Any]
 MAX_JOBS = 10_000

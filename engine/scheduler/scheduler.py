@@ -48,12 +48,9 @@ from jobyard.engine.wire.messages import (
     CountMatching,
     Explain,
     Find,
-    FindGroup,
-    GetGraph,
     Json,
     List,
     ListExecutions,
-    ListGroups,
     ListOutputs,
     ListTasks,
     Outputs,
@@ -92,8 +89,7 @@ class Scheduler:
         self._run_dir = run_dir
         self._catalog = Catalog(run_dir)
         self._watchers: list[str] = []
-        self._watchers_read_at = float("-inf")
-        self._started = world.monotonic()
+        self._watchers_read_at, self._started = float("-inf"), world.monotonic()
         self._questions = 0
         self._stale_writes = 0
         self._group_commit = GroupCommit(
@@ -111,20 +107,17 @@ class Scheduler:
             tell_cancelled=self._tell_cancelled,
         )  # fmt: skip
         self._limits = Limits(world=world, store=store, log=log, wake=self._wake_watcher)
-        self._workflows = Workflows(store)
         self._draining = False
         self._question_queue = QuestionQueue(world, answer=self._answer, refuse=self._refuse_heavy)
         self._answers = self._answers_by_type()
 
     def _answers_by_type(self) -> dict[type, Callable[..., Message]]:
-        workflows = self._workflows
         return {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
-            RetryJob: self._retry, CountJobs: self._count, Ping: self._ping,
-            ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
-            ListOutputs: self._list_outputs, Explain: self._explain, AskSchedules: self._schedules.answer,
-            AskLimits: self._limits.answer,
-            FindGroup: workflows.find_group, ListGroups: workflows.list_groups, GetGraph: workflows.graph,
+            RetryJob: self._retry, CountJobs: self._count, Ping: self._ping, ChangeMany: self._change_many,
+            CountMatching: self._count_matching, ListTasks: self._list_tasks, ListOutputs: self._list_outputs,
+            Explain: self._explain, AskSchedules: self._schedules.answer, AskLimits: self._limits.answer,
+            **Workflows(self._store).answers,
         }  # fmt: skip
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import msgspec
 
@@ -11,6 +12,7 @@ from jobyard.engine.jobs.dependency_fields import GROUP_PATTERN, GROUP_WORDS
 from jobyard.engine.jobs.strict_json import shown
 from jobyard.engine.store.port import Store
 from jobyard.engine.timestamps import rfc3339
+from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import FindGroup, GetGraph, Json, ListGroups
 from jobyard.engine.workflows.graph import component
 from jobyard.engine.workflows.port import Group
@@ -23,6 +25,9 @@ class Workflows:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.answers: dict[type, Callable[..., Message]] = {
+            FindGroup: self.find_group, ListGroups: self.list_groups, GetGraph: self.graph,
+        }  # fmt: skip
 
     def find_group(self, asked: FindGroup) -> Json:
         """One group."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, cast, overload
 
 from jobyard.engine.jobs.json_text import NotJson, to_json_text
+from jobyard.engine.jobs.unsent import UnsentJob
 from jobyard.engine.tasks.parameters import FieldParameters, Parameters, WholePayload
-from jobyard.engine.tasks.workflow import UnsentJob
 
 if TYPE_CHECKING:
     from jobyard.engine.client.handles import AsyncJobHandle, JobHandle

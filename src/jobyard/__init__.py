@@ -6,12 +6,12 @@ The clients and their errors are imported on first use, so that a process that o
 import importlib
 from typing import TYPE_CHECKING
 
+from jobyard.engine.jobs.unsent import UnsentJob, Workflow, chain, group
 from jobyard.engine.tasks.context import JobCancelled, JobReleased, JobTimeout, Retry, Unrecoverable, current_job
 from jobyard.engine.tasks.declared_limits import limit
 from jobyard.engine.tasks.declared_schedules import schedule
 from jobyard.engine.tasks.hooks import around_job, on_child_start, on_child_stop
 from jobyard.engine.tasks.registry import task
-from jobyard.engine.tasks.workflow import UnsentJob, Workflow, chain, group
 
 if TYPE_CHECKING:
     __version__: str

@@ -8,10 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
-
-if TYPE_CHECKING:
-    from jobyard.engine.client.handles import JobHandle
+from typing import Any, Literal, TypeAlias
 
 RunIf = Literal["completed", "ended", "failed"]
 
@@ -52,10 +49,11 @@ class Workflow:
         refs = {index: self._ref(index, taken) for index in named}
         return [self._job(index, step, refs) for index, step in enumerate(self.steps)]
 
-    def submit(self) -> list[JobHandle]:
+    def submit(self) -> list[Any]:
         """Submit the jobs to the service at JOBYARD_URL, or to that of `use_client`; their ids, as handles, in order."""
         client = importlib.import_module("jobyard.engine.client.default").default_client()
-        return cast("list[JobHandle]", client.submit(self))
+        handles: list[Any] = client.submit(self)
+        return handles
 
     def _following(self, step: Step, here: int, run_if: RunIf | None) -> Step:
         """A step of what follows; those that wait for none of its own wait for everything here."""
