@@ -14,6 +14,7 @@ from jobyard.api.commands.filters import filter_options, given, query
 from jobyard.api.commands.show import coloured, print_json, progress_bar
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.errors import Rejected
+from jobyard.engine.words import counted
 
 STEP = 500
 IDS = click.argument("job_ids", nargs=-1, metavar="[JOB_ID]…")
@@ -82,7 +83,7 @@ def _change_each(service: Service, verb: str, job_ids: Sequence[str]) -> int:
 def _change_all(service: Service, verb: str, filters: dict[str, str], skip_prompt: bool) -> int:
     client = service.client()
     found = client.ask("GET", "/api/jobs/count" + query(filters))
-    jobs = f"{'' if found['is_exact'] else 'at least '}{found['count']} jobs"
+    jobs = f"{'' if found['is_exact'] else 'at least '}{counted(found['count'], 'job')}"
     if not skip_prompt and found["count"]:
         click.confirm(f"{verb} {jobs}?", abort=True, err=True)
     done = _in_steps(client, verb, filters, found["count"])
@@ -90,7 +91,7 @@ def _change_all(service: Service, verb: str, filters: dict[str, str], skip_promp
         print_json(done)
     else:
         skipped = f"; {done['skipped']} skipped, to which {verb} does not apply" if done["skipped"] else ""
-        click.echo(f"{done['changed']} jobs changed{skipped}")
+        click.echo(f"{counted(done['changed'], 'job')} changed{skipped}")
     return exits.OK
 
 

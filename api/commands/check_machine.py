@@ -28,6 +28,7 @@ from jobyard.engine.supervisor.data_dir import DataDir
 from jobyard.engine.supervisor.ports import advice_on_clients, explain, given_to_clients, open_ports
 from jobyard.engine.topology import FIRST_PORTS, GATEWAY, ROLES, all_components
 from jobyard.engine.version import version
+from jobyard.engine.words import counted
 from jobyard.engine.world import World
 
 GIB = 1 << 30
@@ -69,7 +70,7 @@ def look_at_tasks(settings: Settings, environment: Mapping[str, str]) -> Iterato
     for text in ready.warnings:
         yield warning("tasks", text, "correct TASKS, or the module")
     modules = ", ".join(settings.tasks) or "no modules of yours (TASKS is not set)"
-    yield fine("tasks", f"{len(ready.tasks)} tasks, from {modules}, by {code.python}")
+    yield fine("tasks", f"{counted(len(ready.tasks), 'task')}, from {modules}, by {code.python}")
 
 
 # ---- the data folder and its disk

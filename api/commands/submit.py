@@ -21,6 +21,7 @@ from jobyard.api.commands.times import SECONDS
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.errors import JobyardError
 from jobyard.engine.jobs.submission import TaskDefaults
+from jobyard.engine.words import counted
 
 FILE_RETRY_S = 300.0
 """How long the submission of a file keeps trying while the service is unavailable."""
@@ -115,7 +116,7 @@ def _submit_file(service: Service, name: str, key: str | None) -> None:
         return
     for job_id in job_ids:
         click.echo(job_id)
-    click.echo(f"{len(job_ids)} jobs are stored", err=True)
+    click.echo(f"{counted(len(job_ids), 'job is', 'jobs are')} stored", err=True)
 
 
 def _tasks_of(client: Client) -> dict[str, TaskDefaults]:
