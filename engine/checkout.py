@@ -1,7 +1,8 @@
-"""Finds out whether Jobyard runs from a checkout, whose data folder is its own `var`, or from an installed package."""
+"""Finds out whether Jobyard runs from a checkout, and where its data folder is by default."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 _HERE = Path(__file__).resolve()
@@ -18,6 +19,11 @@ def checkout(here: Path = _HERE) -> Path | None:
     return None
 
 
-def default_data_dir() -> str:
-    """`var` in the checkout; for an installed Jobyard `var` in the working folder, never beside the package."""
-    return str((checkout() or Path.cwd()) / "var")
+def default_data_dir(prefix: str = sys.prefix) -> str:
+    """`var` in the checkout for `bin/start-all`, whose environment lies in the checkout; else `var` in the working folder.
+
+    The latter also where a project has installed the checkout with `pip install -e`: its data is its own.
+    """
+    folder = checkout()
+    is_its_own = folder is not None and Path(prefix).resolve().is_relative_to(folder)
+    return str((folder if folder is not None and is_its_own else Path.cwd()) / "var")

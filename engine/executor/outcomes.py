@@ -81,7 +81,7 @@ def _retry_request(delay_s: float | None, message: str) -> TaskOutcome:
 
 def _named(kind: str, words: str) -> str:
     """`ValueError: no`, or `ValueError` where it says nothing."""
-    return f"{kind}: {words}" if words.strip() else kind
+    return f"{kind}: {words}" if words else kind
 
 
 def _traceback_of(wrong: BaseException, calling_code: str | tuple[str, ...]) -> str | None:

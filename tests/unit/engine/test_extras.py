@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobyard.engine.checkout import checkout
+from jobyard.engine.checkout import checkout, default_data_dir
 from jobyard.engine.extras import MODULES, extra_of, how_to_add, missing_from
 from jobyard.engine.version import version
 
@@ -52,3 +52,10 @@ def test_a_package_in_site_packages_is_no_checkout(tmp_path: Path) -> None:
 
     assert checkout(packages / "checkout.py") is None
     assert checkout(sdist / "checkout.py") == tmp_path / "jobyard-0.2.0"
+
+
+def test_the_data_is_in_the_checkout_for_its_own_environment_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert default_data_dir(str(ROOT / ".venv")) == str(ROOT / "var")
+    assert default_data_dir("/srv/shop/.venv") == str(tmp_path / "var")

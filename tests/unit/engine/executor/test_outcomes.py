@@ -11,7 +11,7 @@ from jobyard.engine.executor.outcomes import raised
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
-        (KeyboardInterrupt(), "KeyboardInterrupt"), (AssertionError(), "AssertionError"), (ValueError(" \n"), "ValueError"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"), (AssertionError(), "AssertionError"),
         (ValueError("no"), "ValueError: no"), (Retry(""), "Retry"), (Retry("later"), "Retry: later"),
     ],
 )  # fmt: skip
