@@ -19,11 +19,24 @@ def checkout(here: Path = _HERE) -> Path | None:
     return None
 
 
-def default_data_dir(prefix: str = sys.prefix) -> str:
-    """`var` in the checkout for `bin/start-all`, whose environment lies in the checkout; else `var` in the working folder.
+def own_checkout(prefix: str = sys.prefix) -> Path | None:
+    """The checkout where its own environment runs, which lies in it, as for `bin/start-all`.
 
-    The latter also where a project has installed the checkout with `pip install -e`: its data is its own.
+    None also where a project has installed a checkout with `pip install -e`: that is a package like any other.
     """
     folder = checkout()
-    is_its_own = folder is not None and Path(prefix).resolve().is_relative_to(folder)
-    return str((folder if folder is not None and is_its_own else Path.cwd()) / "var")
+    if folder is None or not any(path.is_relative_to(folder) for path in (Path(prefix), Path(prefix).resolve())):
+        return None
+    return folder
+
+
+def default_data_dir(prefix: str = sys.prefix) -> str:
+    """`var` in the checkout for its own environment; else `var` in the working folder, never beside the package."""
+    return str((own_checkout(prefix) or Path.cwd()) / "var")
+
+
+def program(name: str, prefix: str = sys.prefix) -> str:
+    """What to type here: `bin/start-all` and `bin/jobyard` in a checkout, else `jobyard start-all` and `jobyard`."""
+    if own_checkout(prefix) is not None:
+        return f"bin/{name}"
+    return name if name == "jobyard" else f"jobyard {name}"

@@ -167,7 +167,13 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("MONGO_URI", "", _optional, "MongoDB connection string; unset: the embedded SQLite database in `DATA_DIR`"),
         ("MONGO_DB", "job_scheduler", str, "name of the MongoDB database"),
         ("QUEUES", "", _queues, "comma-separated names of the queues whose jobs this host runs; unset: all"),
-        ("DATA_DIR", "var", _folder, "folder for the database file, sockets and pid file"),
+        (
+            "DATA_DIR",
+            "var",
+            _folder,
+            "folder for the database file, sockets and pid file, relative to the working folder; unset: `var` in the checkout, for"
+            " an installed `jobyard` in the working folder",
+        ),
         ("HOST", "127.0.0.1", _address, "address to listen on"),
         (
             "PORT_OFFSET",

@@ -32,8 +32,8 @@ def cancel_jobs(service: Service, job_ids: Sequence[str], yes: bool, **filters: 
     A waiting job never runs; a running task is asked to stop, then killed. Finished jobs are skipped.
 
     \b
-    Examples: bin/jobyard cancel 69541618f7d4e1295bfa447b
-              bin/jobyard cancel --task resize --status pending
+    Examples: jobyard cancel 69541618f7d4e1295bfa447b
+              jobyard cancel --task resize --status pending
     """
     sys.exit(_change(service, "cancel", job_ids, given(filters), yes))
 
@@ -49,8 +49,8 @@ def retry_jobs(service: Service, job_ids: Sequence[str], yes: bool, **filters: s
     They are due at once, also those that had been scheduled for later.
 
     \b
-    Examples: bin/jobyard retry 69541618f7d4e1295bfa447b
-              bin/jobyard retry --status failed --text "no space left" --yes
+    Examples: jobyard retry 69541618f7d4e1295bfa447b
+              jobyard retry --status failed --text "no space left" --yes
     """
     sys.exit(_change(service, "retry", job_ids, given(filters), yes))
 

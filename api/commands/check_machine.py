@@ -19,6 +19,7 @@ from jobyard.api.commands.findings import Finding, broken, fine, warning
 from jobyard.api.front.connections import DESCRIPTORS
 from jobyard.api.start.command_line import START_ALL
 from jobyard.api.start.task_modules import find_task_code, import_tasks_once
+from jobyard.engine.checkout import program
 from jobyard.engine.config import Settings
 from jobyard.engine.databases.open import DATABASE_FILE, examine_store
 from jobyard.engine.errors import CannotStart
@@ -162,7 +163,7 @@ def look_at_ports(settings: Settings) -> Iterator[Finding]:
     if not served:
         yield from _look_at_free_ports(settings, expected)
     elif silent := [port for port in served if not _answers(settings.host, port)]:
-        remedy = "see the log for the front (gateway); bin/stop-all and a new start repair it"
+        remedy = f"see the log for the front (gateway); {program('stop-all')} and a new start repair it"
         yield broken("ports", f"there is no answer on {_spans(silent)} of {settings.host}, although Jobyard runs", remedy)
     elif not set(served) <= set(expected):
         yield warning(

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from jobyard.api.commands.findings import Finding, broken, fine, warning
 from jobyard.api.commands.times import span
+from jobyard.engine.checkout import program
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.topology import QUEUE, WORKER
@@ -106,7 +107,7 @@ def _stuck_while_idle(client: Client, stats: Json, now: datetime) -> Iterator[Fi
         have_been = "has been" if len(left) == 1 else "have been"
         yield warning(
             "jobs", f"{_list_of(left)} {have_been} {status} for more than {span(WAITED_LONG_S)} while slots are free: {reason}",
-            f"run bin/jobyard why {left[-1]['job_id']}",
+            f"run {program('jobyard')} why {left[-1]['job_id']}",
         )  # fmt: skip
 
 

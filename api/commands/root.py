@@ -32,9 +32,7 @@ COMMAND_FUNCTIONS: Mapping[str, str] = {
 class Incorrect(click.ClickException):
     """The command was used incorrectly; shown in one line, as every other error."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    exit_code = exits.USAGE
 
     def show(self, file: Any = None) -> None:
         """See click."""
@@ -48,11 +46,11 @@ def errors_in_one_line() -> Iterator[None]:
         yield
     except (Incorrect, getattr(click.exceptions, "NoArgsIsHelpError", Incorrect)):  # the latter shows the help, from click 8.2 on
         raise
-    except click.ClickException as wrong:
+    except click.UsageError as wrong:
         message = " ".join(wrong.format_message().split()).removesuffix(".")
         context = getattr(wrong, "ctx", None)
         hint = f"; see {context.command_path} --help" if context is not None and "--help" in context.help_option_names else ""
-        raise Incorrect(message[:1].lower() + message[1:] + hint, wrong.exit_code) from None
+        raise Incorrect(message[:1].lower() + message[1:] + hint) from None
 
 
 class Commands(click.Group):
@@ -91,7 +89,7 @@ def unavailable_command(name: str, reason: str) -> click.Command:
     """What stands in the place of a command whose dependencies are not installed: it says so, whatever follows it."""
 
     def refuse(**given: object) -> None:
-        raise Incorrect(reason, exits.USAGE)
+        raise Incorrect(reason)
 
     settings = {"ignore_unknown_options": True, "help_option_names": []}
     words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)

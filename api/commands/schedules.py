@@ -68,7 +68,7 @@ def put_schedule(service: Service, name: str, **given: Any) -> None:
     """Make a schedule, or change it. What is left out has its default.
 
     \b
-    Example: bin/jobyard schedule put nightly --cron "30 2 * * *" --time-zone Europe/Berlin --task report
+    Example: jobyard schedule put nightly --cron "30 2 * * *" --time-zone Europe/Berlin --task report
     """
     _show(service, service.client().ask("PUT", _path(name), _body(given)))
 

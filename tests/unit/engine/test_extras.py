@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobyard.engine.checkout import checkout, default_data_dir
+from jobyard.engine.checkout import checkout, default_data_dir, program
 from jobyard.engine.extras import MODULES, extra_of, how_to_add, missing_from
 from jobyard.engine.version import version
 
@@ -59,3 +59,8 @@ def test_the_data_is_in_the_checkout_for_its_own_environment_only(tmp_path: Path
 
     assert default_data_dir(str(ROOT / ".venv")) == str(ROOT / "var")
     assert default_data_dir("/srv/shop/.venv") == str(tmp_path / "var")
+
+
+def test_commands_are_named_as_they_are_called() -> None:
+    assert [program(name, str(ROOT / ".venv")) for name in ("jobyard", "stop-all")] == ["bin/jobyard", "bin/stop-all"]
+    assert [program(name, "/srv/shop/.venv") for name in ("jobyard", "stop-all")] == ["jobyard", "jobyard stop-all"]
