@@ -9,7 +9,7 @@ import os
 import platform
 import resource
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from jobyard.engine.checkout import program
 from jobyard.engine.config import Settings
 from jobyard.engine.databases.open import DATABASE_FILE, examine_store
 from jobyard.engine.errors import CannotStart
+from jobyard.engine.extras import SERVER, how_to_add, missing_from
 from jobyard.engine.store.port import CAUTION
 from jobyard.engine.store.sqlite.engine import is_sound, words
 from jobyard.engine.supervisor.data_dir import DataDir
@@ -43,8 +44,11 @@ EARLIEST_YEAR = 2025
 PACKAGES = ("flask", "gunicorn", "pymongo", "httpx", "msgspec", "psutil")
 
 
-def look_at_versions() -> Iterator[Finding]:
-    """The versions of Python, SQLite, the packages and the kernel."""
+def look_at_versions(missing: Callable[[], list[str]] = lambda: missing_from(SERVER)) -> Iterator[Finding]:
+    """The versions of Python, SQLite, the packages and the kernel. `missing`: what a start would refuse to run with."""
+    if unfit := missing():
+        told, _, remedy = how_to_add(SERVER, unfit).partition(": ")
+        yield broken("versions", told, remedy)
     packages = ", ".join(f"{name} {_version_of(name)}" for name in PACKAGES)
     message = f"Python {platform.python_version()}, Jobyard {version()}, {words()}, {packages}, Linux {platform.release()}"
     if is_sound():
