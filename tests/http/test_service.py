@@ -26,6 +26,13 @@ def test_health_is_healthy_when_every_component_answers(client: FlaskClient) -> 
     assert set(answer.json["components"]) == set(NAMES)
 
 
+@pytest.mark.parametrize("path", ["/health", "/stats", "/jobs", "/api/tasks", "/openapi.json", "/job?job_id=none", "/nothing"])
+def test_json_ends_with_a_line_break(client: FlaskClient, path: str) -> None:
+    text = client.get(path).text
+
+    assert text == f"{text.strip()}\n" and json.loads(text) is not None
+
+
 @pytest.mark.parametrize("name", ["queue-6000", "scheduler-8081", "watcher-9001"])
 def test_health_names_what_is_down(backend: Backend, client: FlaskClient, name: str) -> None:
     backend.silent.add(name)
