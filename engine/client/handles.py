@@ -37,7 +37,10 @@ class AsyncJobClient(Protocol):
 
 
 class JobHandle(str):
-    """A job's id. `existing`: whether the job had been accepted before. A pickled one uses the client of its new process."""
+    """A job's id. `existing`: whether it is an earlier job, which holds the same unique key.
+
+    A pickled one uses the client of its new process.
+    """
 
     __slots__ = ("_client", "existing")
     _client: JobClient | None
