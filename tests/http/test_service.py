@@ -340,7 +340,8 @@ def test_every_operation_has_what_generators_and_people_need(client: FlaskClient
     assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[a-z][A-Za-z]+", name) for name in ids)
     assert {"submitJob", "submitJobs", "listJobs", "getJob", "cancelJob", "retryJob", "listTasks"} <= set(ids)
     assert {tag for operation in operations for tag in operation["tags"]} <= set(tags)
-    assert all(operation["summary"] and operation["responses"] for operation in operations)
+    assert all(operation["summary"] and operation["description"] and operation["responses"] for operation in operations)
+    assert all(parameter["description"] for operation in operations for parameter in operation["parameters"])
     assert [server["url"] for server in document["servers"]] == [".", "http://127.0.0.1:8080"]
 
 
@@ -349,6 +350,8 @@ def test_the_examples_of_the_document_are_accepted(client: FlaskClient) -> None:
     for path, name in (("/api/jobs", "NewJob"), ("/api/jobs/batch", "NewBatch"), ("/api/jobs/cancel", "Selection")):
         for example in schemas[name]["examples"]:
             assert client.post(path, json=example).status_code in (200, 201)
+    assert all(client.put("/api/schedules/nightly", json=one).status_code == 201 for one in schemas["NewSchedule"]["examples"])
+    assert all(set(example) == set(schemas["Job"]["required"]) for example in schemas["Job"]["examples"])
 
 
 def test_the_tasks_of_the_document_are_those_of_the_service(client: FlaskClient) -> None:
