@@ -22,6 +22,8 @@ LONG_TOKEN = 32
 ANY_HOST = "*"
 HOST_NAME = re.compile(r"\.?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.IGNORECASE)
 
+MAX_PORT_OFFSET = 50_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
@@ -178,7 +180,7 @@ SETTINGS: tuple[Setting, ...] = tuple(
         (
             "PORT_OFFSET",
             "0",
-            _whole(0, 50000),
+            _whole(0, MAX_PORT_OFFSET),
             "added to every port, so that several instances can run side by side; above 23,700, another program's connection may"
             " have a port",
         ),

@@ -50,7 +50,8 @@ def errors_in_one_line() -> Iterator[None]:
         message = " ".join(wrong.format_message().split()).removesuffix(".")
         context = getattr(wrong, "ctx", None)
         hint = f"; see {context.command_path} --help" if context is not None and "--help" in context.help_option_names else ""
-        raise Incorrect(message[:1].lower() + message[1:] + hint) from None
+        is_a_word = message[1:2].islower()  # not the name of a setting
+        raise Incorrect((message[:1].lower() + message[1:] if is_a_word else message) + hint) from None
 
 
 class Commands(click.Group):

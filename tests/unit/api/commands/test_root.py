@@ -47,6 +47,14 @@ def test_incorrect_usage_is_told_in_one_line(service: FakeService, words: str, m
     assert ended.output.startswith("jobyard: ") and message in re.sub(r"option: (-\S+)", r"option '\1'", ended.output)
 
 
+def test_the_name_of_a_setting_stays_as_it_is(service: FakeService) -> None:
+    service.environment["PORT_OFFSET"] = "x"
+
+    assert service.run("stats").output == (
+        "jobyard: PORT_OFFSET must be a whole number from 0 to 50000, not 'x'; see jobyard stats --help\n"
+    )  # fmt: skip
+
+
 def test_without_a_command_the_help_is_shown(service: FakeService) -> None:
     assert "Exit status: 0 success" in service.run().output
 
