@@ -11,11 +11,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 
-from jobyard.engine.config import Settings, read_token_file
+from jobyard.engine.config import MAX_PORT_OFFSET, Settings, read_token_file
 from jobyard.engine.topology import FIRST_PORTS, GATEWAY
 
 URL, TOKEN = "JOBYARD_URL", "JOBYARD_TOKEN"
 DEFAULT_HOST = "127.0.0.1"
+MAX_DIGITS = 20
 
 
 def service_url(environment: Mapping[str, str]) -> str:
@@ -23,8 +24,8 @@ def service_url(environment: Mapping[str, str]) -> str:
     if url := environment.get(URL):
         return url
     offset = environment.get("PORT_OFFSET") or "0"
-    if not (offset.isascii() and offset.isdigit()):
-        raise ValueError(f"PORT_OFFSET must be a whole number, not {offset!r}")
+    if not (offset.isascii() and offset.isdigit() and len(offset) < MAX_DIGITS and int(offset) <= MAX_PORT_OFFSET):
+        raise ValueError(f"PORT_OFFSET must be a whole number from 0 to {MAX_PORT_OFFSET}, not {offset[:100]!r}")
     return local_url(environment.get("HOST") or DEFAULT_HOST, int(offset))
 
 

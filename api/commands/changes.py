@@ -14,6 +14,7 @@ from jobyard.api.commands.filters import filter_options, given, query
 from jobyard.api.commands.show import coloured, print_json, progress_bar
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.errors import Rejected
+from jobyard.engine.words import counted
 
 STEP = 500
 IDS = click.argument("job_ids", nargs=-1, metavar="[JOB_ID]…")
@@ -31,8 +32,8 @@ def cancel_jobs(service: Service, job_ids: Sequence[str], yes: bool, **filters: 
     A waiting job never runs; a running task is asked to stop, then killed. Finished jobs are skipped.
 
     \b
-    Examples: bin/jobyard cancel 69541618f7d4e1295bfa447b
-              bin/jobyard cancel --task resize --status pending
+    Examples: jobyard cancel 69541618f7d4e1295bfa447b
+              jobyard cancel --task resize --status pending
     """
     sys.exit(_change(service, "cancel", job_ids, given(filters), yes))
 
@@ -48,8 +49,8 @@ def retry_jobs(service: Service, job_ids: Sequence[str], yes: bool, **filters: s
     They are due at once, also those that had been scheduled for later.
 
     \b
-    Examples: bin/jobyard retry 69541618f7d4e1295bfa447b
-              bin/jobyard retry --status failed --text "no space left" --yes
+    Examples: jobyard retry 69541618f7d4e1295bfa447b
+              jobyard retry --status failed --text "no space left" --yes
     """
     sys.exit(_change(service, "retry", job_ids, given(filters), yes))
 
@@ -82,7 +83,7 @@ def _change_each(service: Service, verb: str, job_ids: Sequence[str]) -> int:
 def _change_all(service: Service, verb: str, filters: dict[str, str], skip_prompt: bool) -> int:
     client = service.client()
     found = client.ask("GET", "/api/jobs/count" + query(filters))
-    jobs = f"{'' if found['is_exact'] else 'at least '}{found['count']} jobs"
+    jobs = f"{'' if found['is_exact'] else 'at least '}{counted(found['count'], 'job')}"
     if not skip_prompt and found["count"]:
         click.confirm(f"{verb} {jobs}?", abort=True, err=True)
     done = _in_steps(client, verb, filters, found["count"])
@@ -90,7 +91,7 @@ def _change_all(service: Service, verb: str, filters: dict[str, str], skip_promp
         print_json(done)
     else:
         skipped = f"; {done['skipped']} skipped, to which {verb} does not apply" if done["skipped"] else ""
-        click.echo(f"{done['changed']} jobs changed{skipped}")
+        click.echo(f"{counted(done['changed'], 'job')} changed{skipped}")
     return exits.OK
 
 

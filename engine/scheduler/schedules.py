@@ -27,6 +27,7 @@ from jobyard.engine.store.declare_schedule import declare_schedule, too_quick
 from jobyard.engine.store.port import Inserted, NotUnique, Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.messages import AskSchedules, Json
+from jobyard.engine.words import counted
 from jobyard.engine.world import World
 
 GUARD_TRIES = 20
@@ -203,7 +204,7 @@ class Schedules:
         counts, limit = self._store.counts(), self._settings.max_pending
         pending = counts[Status.PENDING] + counts[Status.BLOCKED]
         if count and pending + count > limit:
-            words = f"{pending} jobs are pending or blocked and MAX_PENDING is {limit}"
+            words = f"{counted(pending, 'job is', 'jobs are')} pending or blocked and MAX_PENDING is {limit}"
             raise Unavailable("overloaded", words, retry_after_s=5)
 
     def _wake_for(self, schedule: Schedule) -> None:

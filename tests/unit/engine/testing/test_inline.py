@@ -88,6 +88,10 @@ def submit_in_a_child() -> None:
 MADE_EARLY = Client("http://192.0.2.1:9", retry_s=0)
 
 
+class OfTheProject(Client):
+    """A project may have one of its own."""
+
+
 @pytest.fixture(autouse=True)
 def forget() -> None:
     ran.clear()
@@ -268,10 +272,10 @@ def test_every_client_is_caught_however_it_was_made(jobyard: InlineJobyard) -> N
 
     ids = [
         MADE_EARLY.submit(note, 3), Client("http://192.0.2.1:9", token="t").submit(note, 4), *anyio.run(submit),
-        Client(http=httpx.Client()).submit(note, 5),
+        Client(http=httpx.Client()).submit(note, 5), OfTheProject("http://192.0.2.1:9").submit(note, 6),
     ]  # fmt: skip
 
-    assert sorted(job.payload for job in jobyard.jobs("inline.note")) == [1, 2, 3, 4, 5]
+    assert sorted(job.payload for job in jobyard.jobs("inline.note")) == [1, 2, 3, 4, 5, 6]
     assert [job.job_id for job in jobyard.drain()] == [MADE_EARLY.get(job_id).job_id for job_id in ids[:1] + ids[1:2] + ids[2:]]
 
 
@@ -332,7 +336,7 @@ def test_a_failed_task_is_tried_again_by_its_own_rules(jobyard: InlineJobyard) -
 
     ended = jobyard.drain(raising=False)
 
-    assert sorted((job.error, job.attempt) for job in ended) == [("ConnectionError: ", 3), ("KeyError: ", 1)]
+    assert sorted((job.error, job.attempt) for job in ended) == [("ConnectionError", 3), ("KeyError", 1)]
 
 
 def test_the_fixture_works_as_a_pytest_plugin(tmp_path: Path) -> None:
@@ -355,6 +359,18 @@ def test_a_unique_job_is_one_job(jobyard: InlineJobyard) -> None:
     assert jobyard.client.submit("inline.note", 2, unique="k") == first
     assert [job.result for job in jobyard.drain()] == [{"attempt": 1}]
     assert jobyard.client.submit("inline.note", 3, unique="k") != first
+
+
+def test_a_handle_tells_whether_the_job_existed(jobyard: InlineJobyard) -> None:
+    async def submit() -> list[bool]:
+        async with AsyncClient() as client:
+            return [(await client.submit(note, 1, unique="k")).existing, (await note.submit_async(1, unique="k")).existing]
+
+    first, again, other = (note.submit(number, unique=key) for number, key in ((1, "k"), (2, "k"), (3, None)))
+    many = jobyard.client.submit_many([{"task": "inline.note", "unique": key} for key in ("k", "l", "l")])
+
+    assert (first.existing, again.existing, other.existing) == (False, True, False)
+    assert [one.existing for one in many] == [True, False, True] and anyio.run(submit) == [True, True]
 
 
 def test_a_unique_job_is_replaced_or_refused(jobyard: InlineJobyard) -> None:
