@@ -156,6 +156,10 @@ class ExecutorPool:
         """Fork no more executors; what runs may continue for DRAIN_S."""
         self._draining_since = self._world.monotonic()
 
+    def hasten(self) -> None:
+        """End now what `drain` lets continue."""
+        self._deadlines.end_drain()
+
     # ---- reports of executors
 
     def note_done(self, peer: Peer | None, done: Done) -> None:

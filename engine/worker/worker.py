@@ -119,6 +119,10 @@ class Worker:
         self._queue.close_offer()
         self._executors.drain()
 
+    def hasten(self) -> None:
+        """See `Hastened`: what runs is told now that it must end, as after DRAIN_S."""
+        self._executors.hasten()
+
     def close(self) -> None:
         """See `Role`."""
         self._templates.close()
