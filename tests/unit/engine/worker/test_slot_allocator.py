@@ -32,8 +32,8 @@ def taken(task: str, count: int, *, elapsed_s: float | None) -> list[int]:
     durations = DurationEstimates()
     if elapsed_s is not None:
         durations.note(task, elapsed_s)
-    seats = SlotAllocator([cast(Slot, FakeSlot()) for _ in range(3)], durations, now=0.0)
-    slots = Counter(id(share) for share in (seats.take(task) for _ in range(count)) if share is not None)
+    allocator = SlotAllocator([cast(Slot, FakeSlot()) for _ in range(3)], durations, now=0.0)
+    slots = Counter(id(share) for share in (allocator.take(task) for _ in range(count)) if share is not None)
     return sorted(slots.values(), reverse=True)
 
 
@@ -59,9 +59,9 @@ def test_long_and_unknown_jobs_get_a_slot_each() -> None:
 def test_an_executor_that_is_not_forked_yet_gets_one_job_and_only_when_the_others_have_their_fill() -> None:
     durations = DurationEstimates()
     durations.note("echo", 0.0001)
-    seats = SlotAllocator([cast(Slot, FakeSlot())], durations, now=0.0, spare=2)
+    allocator = SlotAllocator([cast(Slot, FakeSlot())], durations, now=0.0, spare=2)
 
-    taken = [seats.take("echo") for _ in range(35)]
+    taken = [allocator.take("echo") for _ in range(35)]
 
     assert [share is not None and share.slot is None for share in taken] == [False] * 32 + [True] * 2 + [False]
     assert taken[-1] is None
