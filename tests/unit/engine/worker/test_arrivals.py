@@ -195,7 +195,8 @@ def test_more_ghosts_than_a_page_are_found() -> None:
     assert ids(bench.arrivals.ghosts(known=set())) == ids(jobs)
 
 
-def test_only_so_many_ghosts_are_remembered() -> None:
+def test_only_so_many_ghosts_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REMEMBERED", 200)
     bench = Bench()
     for _ in range(3):
         bench.store.insert([[a_job() for _ in range(module.REMEMBERED // 2)]])
