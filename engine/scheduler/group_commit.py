@@ -230,9 +230,11 @@ def _not_unique(one: Waiting, refusal: NotUnique) -> Refused:
 
 
 def _refuse_new(waiting: list[Waiting], full: Refused) -> list[Waiting]:
-    """Refuse all but the requests that may already be stored: sent before, or with a key that may be known."""
-    kept = [one for one in waiting if one.submit.is_again or any(job.idempotency_key or job.held_key for job in one.jobs)]
+    """Refuse all but the requests that may store nothing new: empty, sent before, or with a key that may be known."""
+    kept = []
     for one in waiting:
-        if one not in kept:
+        if not one.jobs or one.submit.is_again or any(job.idempotency_key or job.held_key for job in one.jobs):
+            kept.append(one)
+        else:
             one.peer.send(full)
     return kept

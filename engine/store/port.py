@@ -212,11 +212,11 @@ class Store(Protocol):
 
         Claimed by `owner`; one claimer wins each. Ordered by priority (highest first), then `scheduled_at`, then insertion. Claims
         until the allocation is full; a job that it places nowhere is skipped. Takes no lock if nothing is due or the allocation is
-        full from the start. May claim fewer than it could, but never none. If the reply to a claim was lost, the next call on the
+        full from the start. May claim fewer than it could. If the reply to a claim was lost, the next call on the
         same store returns its result.
         """
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         """Whether a job that this owner runs has been lost `at_least` times before. May be called while `claim_due` allocates."""
 
     def free_key(self, key: str, *, now: datetime) -> Job | None:

@@ -147,6 +147,7 @@ def test_too_many_pending_jobs_refuse_more(tmp_path: Path) -> None:
     client.post("/api/jobs", json={"delay_s": 9})
 
     assert error_of(client.post("/api/jobs", json={}))[:2] == (503, "overloaded")
+    assert client.post("/api/jobs/batch", json={"jobs": []}).status_code == 201
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/api", "/jobs/", "/api/jobs/a/b/c", "/../etc/passwd", "/schedule"])

@@ -141,9 +141,9 @@ class ProcessStore:
         self._uncertain = []
         return claimed
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         """Asked while a claim is under way, so it takes no time of its own."""
-        return self._shared.holds_lost(owner, at_least=at_least)
+        return self._shared.runs_lost_job(owner, at_least=at_least)
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         if not changes:

@@ -112,7 +112,7 @@ class MongoStore:
     def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Due:
         return self._search.count_due(now=now, served=served, look=look)
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         with self._server.call():
             return self._server.jobs.find_one({"holder": owner, "lost_count": {"$gte": at_least}}, {"_id": 1}) is not None
 

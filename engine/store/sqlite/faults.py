@@ -49,6 +49,11 @@ def is_locked(fault: Exception) -> bool:
     return "locked" in str(fault)
 
 
+def is_not_writable(fault: Exception) -> bool:
+    """Whether this user may not write the file or its folder."""
+    return "readonly" in str(fault) or "unable to open" in str(fault)
+
+
 def _free_bytes(folder: Path) -> int:
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize

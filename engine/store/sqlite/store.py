@@ -108,7 +108,7 @@ class SqliteStore:
         jobs = [rows.row_to_job(row[1:]) for row in begun]
         return Claimed(jobs=[after_begin(job, now) for job in jobs], conflicts=int(bool(due) and not is_any_due))
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         with self._told_plainly():
             return self._run(statements.HOLDS_LOST, (owner, at_least)).fetchone() is not None
 

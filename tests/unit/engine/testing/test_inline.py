@@ -18,6 +18,7 @@ from jobyard import AsyncClient, Client, Retry, Unrecoverable, current_job, sche
 from jobyard.engine.client.interception import interceptor
 from jobyard.engine.errors import Conflict, InvalidRequest, JobFailed, NotFinished, NotFound
 from jobyard.engine.jobs.job import ExecutionStatus, Status
+from jobyard.engine.tasks.declared_schedules import DECLARED
 from jobyard.engine.testing.inline import InlineJobyard
 from jobyard.engine.testing.pytest_plugin import jobyard as jobyard
 
@@ -93,8 +94,12 @@ class OfTheProject(Client):
 
 
 @pytest.fixture(autouse=True)
-def forget() -> None:
+def forget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the schedules of this file where they are not wanted: in some minutes of the day, they would fire."""
     ran.clear()
+    if request.function is not test_schedules_fire_when_the_clock_is_moved:
+        for name in ("inline.nightly", "inline.often"):
+            monkeypatch.delitem(DECLARED, name)
 
 
 def test_submitted_jobs_run_when_drained(jobyard: InlineJobyard) -> None:

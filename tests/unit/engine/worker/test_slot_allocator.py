@@ -32,8 +32,8 @@ def taken(task: str, count: int, *, elapsed_s: float | None, cores: int = 8) -> 
     durations = DurationEstimates()
     if elapsed_s is not None:
         durations.note(task, elapsed_s)
-    seats = SlotAllocator([cast(Slot, FakeSlot()) for _ in range(3)], durations, now=0.0, cores=cores)
-    slots = Counter(id(share) for share in (seats.take(task) for _ in range(count)) if share is not None)
+    allocator = SlotAllocator([cast(Slot, FakeSlot()) for _ in range(3)], durations, now=0.0, cores=cores)
+    slots = Counter(id(share) for share in (allocator.take(task) for _ in range(count)) if share is not None)
     return sorted(slots.values(), reverse=True)
 
 
@@ -52,10 +52,10 @@ def test_the_shortest_jobs_get_as_many_slots_as_there_are_cores() -> None:
 
 
 def test_no_executor_is_forked_for_the_shortest_jobs_when_every_core_has_one() -> None:
-    seats = SlotAllocator([cast(Slot, FakeSlot())], short(), now=0.0, spare=2, cores=1)
+    allocator = SlotAllocator([cast(Slot, FakeSlot())], short(), now=0.0, spare=2, cores=1)
 
-    taken = [seats.take("echo") for _ in range(33)]
-    other = seats.take("unknown")
+    taken = [allocator.take("echo") for _ in range(33)]
+    other = allocator.take("unknown")
 
     assert taken[31] is not None and taken[32] is None
     assert other is not None and other.slot is None
@@ -64,9 +64,9 @@ def test_no_executor_is_forked_for_the_shortest_jobs_when_every_core_has_one() -
 def test_slots_with_longer_jobs_do_not_count_as_those_of_the_shortest() -> None:
     durations = short()
     durations.note("video", 1.0)
-    seats = SlotAllocator([a_slot("video"), cast(Slot, FakeSlot())], durations, now=0.0, cores=1)
+    allocator = SlotAllocator([a_slot("video"), cast(Slot, FakeSlot())], durations, now=0.0, cores=1)
 
-    taken = [seats.take("echo") for _ in range(33)]
+    taken = [allocator.take("echo") for _ in range(33)]
 
     assert taken[31] is not None and taken[32] is None
 
@@ -84,9 +84,9 @@ def test_long_and_unknown_jobs_get_a_slot_each() -> None:
 def test_an_executor_that_is_not_forked_yet_gets_one_job_and_only_when_the_others_have_their_fill() -> None:
     durations = DurationEstimates()
     durations.note("echo", 0.0001)
-    seats = SlotAllocator([cast(Slot, FakeSlot())], durations, now=0.0, spare=2, cores=8)
+    allocator = SlotAllocator([cast(Slot, FakeSlot())], durations, now=0.0, spare=2, cores=8)
 
-    taken = [seats.take("echo") for _ in range(35)]
+    taken = [allocator.take("echo") for _ in range(35)]
 
     assert [share is not None and share.slot is None for share in taken] == [False] * 32 + [True] * 2 + [False]
     assert taken[-1] is None
