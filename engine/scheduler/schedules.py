@@ -103,7 +103,9 @@ class Schedules:
         def resumed(schedule: Schedule) -> Schedule:
             if schedule.paused is None:
                 return schedule
-            look = look_at(schedule, now=self._world.now(), living=(), room=0, make=_none)
+            now = self._world.now()
+            made = self._store.schedules.made(schedule.name, since=schedule.next_fire_at or now, until=now)
+            look = look_at(schedule, now=now, living=(), room=0, make=_none, made=made)
             return _next(schedule if look is None else look.after(()), paused=None)
 
         schedule = self._change(asked.name, resumed)
@@ -134,6 +136,8 @@ class Schedules:
         if len(times) > MAX_BACKFILL:
             words = f"there are more than {MAX_BACKFILL} fire times in that span; take a shorter one"
             raise InvalidRequest("invalid_field", words, "to")
+        have_jobs = self._store.schedules.made(schedule.name, since=since, until=until)
+        times = [at for at in times if at not in have_jobs]
         now, defaults = self._world.now(), self._defaults()
         fires = overlapping(
             schedule, times, self._store.schedules.living(schedule.name), now=now, overlap=overlap,

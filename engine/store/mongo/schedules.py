@@ -1,12 +1,15 @@
-"""Schedules on MongoDB: the jobs of a look first, unique by schedule and fire time, then the guarded advance of the schedule.
+"""Schedules on MongoDB: the jobs of a look first, unique by schedule and fire time, then the ends of what they replace, then the
+guarded advance of the schedule.
 
-A process that dies between the two leaves a job whose schedule has not advanced; the next look finds the job by its fire time and
-counts it. Two processes that look at the same moment store one job, and one of them advances.
+A process that dies in between leaves a job whose schedule has not advanced; the next look finds the job by its fire time and
+counts it. Two processes that look at the same moment store one job, and one of them advances. Where a PUT changed the fire times
+meanwhile, the jobs that were under way are counted afterwards.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -75,19 +78,21 @@ class MongoSchedules:
 
     def living(self, name: str) -> list[Job]:
         """See `ScheduleStore`."""
-        wanted = {"schedule": name, "fire_at": {"$exists": True}, "status": {"$nin": GONE}}
-        with self._server.call():
-            return [document_to_job(document) for document in self._server.jobs.find(wanted, SMALL)]
+        return self._living([name])[name]
+
+    def made(self, name: str, *, since: datetime, until: datetime) -> dict[datetime, str]:
+        """See `ScheduleStore`."""
+        return self._made([name], since, until)[name]
 
     def fire_due(self, decide: Decide, *, now: datetime, limit: int) -> DueLooks:
         """See `ScheduleStore`."""
-        with self._server.call():
-            due = self._server.schedules.find({"next_fire_at": {"$lte": now}}).sort([("next_fire_at", 1), ("_id", 1)]).limit(limit)
-            schedules = [_schedule(document) for document in due]
         done = DueLooks([])
         looks: list[Look] = []
+        schedules = self._due(now, limit)
+        living = self._living([one.name for one in schedules if one.asked.overlap != ALLOW])
+        made = self._made([one.name for one in schedules], min((one.next_fire_at or now for one in schedules), default=now), now)
         for schedule in schedules:
-            look = decide(schedule, [] if schedule.asked.overlap == ALLOW else self.living(schedule.name))
+            look = decide(schedule, living[schedule.name], made[schedule.name])
             if look is None:
                 done.waiting += 1
             else:
@@ -95,11 +100,49 @@ class MongoSchedules:
         job_ids = self._fire([job for look in looks for job in look.fires.jobs])
         stored = [(look, [job_ids[job.job_id] for job in look.fires.jobs]) for look in looks]
         stored = [(look, ids) for look, ids in stored if _UNSURE not in ids]
+        cancelled = [self._cancel(look.fires.cancels) for look, _ in stored]
         advanced = self._advance([(look.schedule, look.after(ids)) for look, ids in stored])
-        for look, ids in stored:
-            if look.schedule.name in advanced:
-                done.fired.append(Fired(look, ids, self._cancel(look.fires.cancels)))
+        for (look, ids), ended in zip(stored, cancelled, strict=True):
+            if look.schedule.name in advanced or self._count_late(look, ids):
+                done.fired.append(Fired(look, ids, ended))
         return done
+
+    def _due(self, now: datetime, limit: int) -> list[Schedule]:
+        with self._server.call():
+            due = self._server.schedules.find({"next_fire_at": {"$lte": now}}).sort([("next_fire_at", 1), ("_id", 1)]).limit(limit)
+            return [_schedule(document) for document in due]
+
+    def _living(self, names: Sequence[str]) -> defaultdict[str, list[Job]]:
+        found: defaultdict[str, list[Job]] = defaultdict(list)
+        wanted = {"schedule": {"$in": [*names]}, "fire_at": {"$exists": True}, "status": {"$nin": GONE}}
+        if names:
+            with self._server.call():
+                for document in self._server.jobs.find(wanted, SMALL):
+                    found[document["schedule"]].append(document_to_job(document))
+        return found
+
+    def _made(self, names: Sequence[str], since: datetime, until: datetime) -> defaultdict[str, dict[datetime, str]]:
+        found: defaultdict[str, dict[datetime, str]] = defaultdict(dict)
+        wanted = {"schedule": {"$in": [*names]}, "fire_at": {"$gte": since, "$lte": until}}
+        if names:
+            with self._server.call():
+                for document in self._server.jobs.find(wanted, {"schedule": 1, "fire_at": 1}):
+                    found[document["schedule"]][document["fire_at"]] = str(document["_id"])
+        return found
+
+    def _count_late(self, look: Look, job_ids: Sequence[str | None]) -> bool:
+        """Count the jobs of a look whose schedule got other fire times meanwhile; where it did not, whoever looks next does so."""
+        stored, before = self.find(look.schedule.name), look.schedule
+        if stored is None or stored.version <= before.version or stored.asked.timing == before.asked.timing:
+            return False
+        if stored.last_fire_at != before.last_fire_at:  # another watcher has counted them
+            return False
+        after = look.after(job_ids)
+        late = msgspec.structs.replace(
+            stored, fires=stored.fires + after.fires - before.fires, last_fire_at=after.last_fire_at,
+            last_job_id=after.last_job_id, version=stored.version + 1,
+        )  # fmt: skip
+        return after.fires > before.fires and self.save(late, was=stored.version)
 
     def add(self, fires: Fires) -> list[str]:
         """See `ScheduleStore`."""
@@ -113,11 +156,8 @@ class MongoSchedules:
         """For each job the id of its fire's job: None when another job holds its unique key, `_UNSURE` when it is not stored."""
         if not jobs:
             return {}
-        known = self._known(jobs)
-        fresh = [job for job in jobs if (job.schedule, job.fire_at) not in known]
-        answers = {job.job_id: answer for job, answer in zip(fresh, self._insert([[job] for job in fresh]), strict=True)}
-        if any(not isinstance(answer, Inserted) for answer in answers.values()):
-            known = self._known(jobs)
+        answers = {job.job_id: answer for job, answer in zip(jobs, self._insert([[job] for job in jobs]), strict=True)}
+        known = self._known(jobs) if any(not isinstance(answer, Inserted) for answer in answers.values()) else {}
         return {job.job_id: known.get((job.schedule, job.fire_at)) or _id_of(answers[job.job_id]) for job in jobs}
 
     def _known(self, jobs: Sequence[Job]) -> dict[tuple[str | None, datetime | None], str]:
