@@ -17,7 +17,7 @@ from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 from jobyard.engine.jobs.submission import Defaults, read_time
 from jobyard.engine.logs import Log
 from jobyard.engine.schedules import definition
-from jobyard.engine.schedules.fire_times import MILLISECOND, fires_after
+from jobyard.engine.schedules.fire_times import fires_after, just_before
 from jobyard.engine.schedules.look import look_at, overlapping
 from jobyard.engine.schedules.new_job import scheduled_job, shown_job
 from jobyard.engine.schedules.schedule import ALL, API, OVERLAP, Paused, Schedule
@@ -186,7 +186,7 @@ class Schedules:
 
     def _shown(self, schedule: Schedule, status: int = 200) -> Json:
         first = schedule.next_fire_at
-        fires = [] if first is None else list(islice(fires_after(schedule.asked.timing, first - MILLISECOND), NEXT_FIRES))
+        fires = [] if first is None else list(islice(fires_after(schedule.asked.timing, just_before(first)), NEXT_FIRES))
         return _json(shown_schedule(schedule, shown_job(schedule, self._defaults()), fires), status)
 
     def _get(self, name: str) -> Schedule:
@@ -220,7 +220,7 @@ def _next(schedule: Schedule, **changes: Any) -> Schedule:
 
 
 def _up_to(schedule: Schedule, since: datetime, until: datetime) -> Any:
-    for at in fires_after(schedule.asked.timing, since - MILLISECOND):
+    for at in fires_after(schedule.asked.timing, just_before(since)):
         if at > until:
             return
         yield at

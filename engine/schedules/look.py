@@ -19,7 +19,7 @@ import msgspec
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import CancelledBecause, Job
 from jobyard.engine.jobs.lifecycle import Change
-from jobyard.engine.schedules.fire_times import MILLISECOND, Timing, count_fires, newest_fires, next_fire
+from jobyard.engine.schedules.fire_times import Timing, count_fires, just_before, newest_fires, next_fire
 from jobyard.engine.schedules.schedule import (
     CAUGHT_UP,
     EVERY,
@@ -118,7 +118,7 @@ def look_at(
 
 
 def _is_fire(timing: Timing, at: datetime) -> bool:
-    return next_fire(timing, at - MILLISECOND) == at
+    return next_fire(timing, just_before(at)) == at
 
 
 def _look_while_paused(schedule: Schedule, first: datetime, now: datetime, made: Made) -> Look:

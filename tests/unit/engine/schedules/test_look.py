@@ -84,6 +84,16 @@ def test_a_year_of_downtime_counts_at_least_a_thousand_and_says_so() -> None:
     assert exact.missed["catch_up"] == 365 * 1440 - 1 and after(exact).missed_is_exact
 
 
+@pytest.mark.parametrize(("catch_up", "made", "missed"), [("latest", 1, 9), ("all", 5, 5), ("none", 0, 10)])
+def test_a_schedule_that_ended_in_the_downtime_is_caught_up(catch_up: str, made: int, missed: int) -> None:
+    timing = Timing(every_s=60, ends_at=NOON + 10 * MINUTE)
+    asked = Definition(timing=timing, job={}, overlap="allow", catch_up=catch_up, catch_up_max=5)
+
+    done = after(look(Schedule(name="s", asked=asked, next_fire_at=NOON + MINUTE), NOON + timedelta(days=9)))
+
+    assert (done.fires, done.missed["catch_up"], done.next_fire_at) == (made, missed, None)
+
+
 def test_while_it_is_paused_each_fire_time_counts_as_paused() -> None:
     schedule = msgspec.structs.replace(a_schedule(catch_up="all"), paused=Paused(by="api", since=NOON))
 
