@@ -257,8 +257,7 @@ def retry(job: Job, *, now: datetime) -> Change:
 
 def replace(job: Job, new: Job, *, now: datetime, due: datetime) -> Change:
     """A unique submission brought newer data for a job that has not begun, which stays that of its fire, unless `new` is a fire."""
-    expires_at = expiry(due, new.expires_s)
-    fire = new if new.fire_at is not None else msgspec.structs.replace(job, schedule=job.schedule or new.schedule)
+    expires_at, fire = expiry(due, new.expires_s), job if new.fire_at is None else new
     return _change(
         job, Verb.REPLACE, job.status, now, epoch=job.epoch + 1, scheduled_at=due, payload=new.payload, priority=new.priority,
         queue=new.queue, max_retries=new.max_retries, timeout_s=new.timeout_s, retry_count=0, next_run_at=None, error=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -329,6 +330,19 @@ def test_a_pause_is_kept_and_its_reason_replaced(client: FlaskClient) -> None:
     )
     for wrong in ({"reason": 7}, {"reason": "r" * 201}, {"because": "x"}):
         assert client.post("/api/schedules/s/pause", json=wrong).status_code == 400
+
+
+@pytest.mark.parametrize(("token", "name"), [("0ps", "ops"), ("plain", "api")])
+def test_a_pause_says_whose_token_it_came_with(tmp_path: Path, token: str, name: str) -> None:
+    client = Backend(tmp_path, API_TOKEN="ops=0ps,plain").client()
+    whose = {"Authorization": f"Bearer {token}"}
+    client.put("/api/schedules/s", json=HOURLY, headers=whose)
+
+    told = client.post("/api/schedules/s/pause", headers=whose).json
+
+    assert told["paused"]["by"] == name
+    for wrong in ({}, {"Authorization": f"Bearer {name}={token}"}):
+        assert client.get("/api/schedules/s", headers=wrong).status_code == 401
 
 
 def test_it_runs_now_on_request_even_while_it_is_paused(client: FlaskClient) -> None:
