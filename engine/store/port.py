@@ -112,6 +112,16 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
 Record = tuple[Job, list[Execution], list[Output]]
 """A job with everything that is stored about it."""
 
+
+class RememberedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An idempotency key whose request was answered with another job, by its unique key; `is_replaced`: that got its data."""
+
+    key: str
+    job_id: str
+    digest: bytes | None
+    is_replaced: bool
+
+
 Insertion = Inserted | KeyTaken | NotUnique | Abandoned
 Seen = Callable[[list[Insertion]], None]
 

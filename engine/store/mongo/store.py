@@ -42,6 +42,7 @@ from jobyard.engine.store.mongo.documents import (
 from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
+from jobyard.engine.store.mongo.remembered_keys import MongoRememberedKeys
 from jobyard.engine.store.mongo.schedules import MongoSchedules
 from jobyard.engine.store.mongo.search import MongoSearch
 from jobyard.engine.store.mongo.server import MongoServer
@@ -82,6 +83,7 @@ class MongoStore:
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
         )
+        self.remembered_keys = MongoRememberedKeys(server)
         self._words: str | None = None
 
     # ---- T1
