@@ -146,7 +146,7 @@ class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """A host's heartbeat. `renewal` only ever rises; `seen_at` is informational, by that host's own clock.
 
     A host is one start of Jobyard, named by its boot. `lease_s` is its own setting; `tasks` are those it serves, as JSON text
-    (name → options); `queues` those whose jobs it runs (None: all).
+    (name → options); `queues` those whose jobs it runs (None: all); `schedules` those that its modules declare (None: not known).
     """
 
     boot: str
@@ -156,6 +156,7 @@ class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float = 30
     tasks: bytes = b"{}"
     queues: tuple[str, ...] | None = None
+    schedules: tuple[str, ...] | None = None
 
 
 class Store(Protocol):

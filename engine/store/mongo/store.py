@@ -326,7 +326,7 @@ class MongoStore:
 
     def renew(self, sign: HostHeartbeat) -> None:
         shown = {"host": sign.host, "seen_at": sign.seen_at, "lease_s": sign.lease_s, "tasks": sign.tasks.decode()}
-        shown["queues"] = sign.queues
+        shown |= {"queues": sign.queues, "schedules": sign.schedules}
         with self._server.call(writes=True):
             self._server.hosts.update_one({"_id": sign.boot}, {"$inc": {"renewal": 1}, "$set": shown}, upsert=True)
 
@@ -345,8 +345,12 @@ def _sign(document: Document) -> HostHeartbeat:
     return HostHeartbeat(
         boot=document["_id"], host=document["host"], renewal=document["renewal"], seen_at=document["seen_at"],
         lease_s=document.get("lease_s", 30), tasks=document.get("tasks", "{}").encode(),
-        queues=None if document.get("queues") is None else tuple(document["queues"]),
+        queues=_names(document.get("queues")), schedules=_names(document.get("schedules")),
     )  # fmt: skip
+
+
+def _names(stored: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if stored is None else tuple(stored)
 
 
 def _matched(jobs: Collection[Document], updates: Sequence[UpdateOne]) -> int:
