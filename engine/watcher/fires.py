@@ -137,6 +137,9 @@ class Fires:
                 self.fired += 1
                 self.lag.note((now - job.fire_at).total_seconds())
                 self._log.debug("schedule_fired", schedule=look.schedule.name, job_id=job_id)
+        for at, _ in look.fires.known:
+            self.fired += 1
+            self.lag.note((now - at).total_seconds())
         for reason, count in look.missed.items():
             self.missed[reason] = self.missed.get(reason, 0) + count
             self._log.info("schedule_missed", schedule=look.schedule.name, reason=reason, count=count)

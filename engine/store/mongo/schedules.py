@@ -2,8 +2,10 @@
 guarded advance of the schedule.
 
 A process that dies in between leaves a job whose schedule has not advanced; the next look finds the job by its fire time and
-counts it. Two processes that look at the same moment store one job, and one of them advances. Where a PUT changed the fire times
-meanwhile, the jobs that were under way are counted afterwards.
+counts it. Two processes that look at the same moment store one job, and one of them advances. They may decide differently,
+because a job ended between their looks, or a PUT came: then one stores a job that the other has counted as missed, or that nobody
+will count. So a document keeps the latest fire times that were counted (`counted`), and who stored a job and could not advance
+counts what is not among them.
 """
 
 from __future__ import annotations
@@ -22,12 +24,16 @@ from pymongo.errors import DuplicateKeyError
 from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.schedules.look import Fires, Look
-from jobyard.engine.schedules.schedule import ALLOW, Schedule
+from jobyard.engine.schedules.schedule import ALLOW, CAUGHT_UP, OVERLAPPED, PAUSED, Schedule
 from jobyard.engine.store.mongo.documents import HIDDEN, SMALL, Document, document_to_job
 from jobyard.engine.store.mongo.server import MongoServer
 from jobyard.engine.store.port import Inserted, Insertion, NotUnique
 from jobyard.engine.store.schedule_port import Decide, DueLooks, Fired
 
+COUNTED = 100
+SHOWN = {"counted": 0}
+GUARD_TRIES = 20
+Fire = tuple[datetime, str]
 GONE = [*(status.value for status in TERMINAL), *HIDDEN]
 
 
@@ -45,12 +51,12 @@ class MongoSchedules:
     def all(self) -> list[Schedule]:
         """See `ScheduleStore`."""
         with self._server.call():
-            return [_schedule(document) for document in self._server.schedules.find().sort("_id", 1)]
+            return [_schedule(document) for document in self._server.schedules.find({}, SHOWN).sort("_id", 1)]
 
     def find(self, name: str) -> Schedule | None:
         """See `ScheduleStore`."""
         with self._server.call():
-            document = self._server.schedules.find_one({"_id": name})
+            document = self._server.schedules.find_one({"_id": name}, SHOWN)
         return None if document is None else _schedule(document)
 
     def save(self, schedule: Schedule, *, was: int | None) -> bool:
@@ -58,7 +64,7 @@ class MongoSchedules:
         with self._server.call(writes=True):
             if was is not None:
                 guard = {"_id": schedule.name, "version": was}
-                return bool(self._server.schedules.replace_one(guard, _document(schedule)).matched_count)
+                return bool(self._server.schedules.update_one(guard, {"$set": _document(schedule)}).matched_count)
             with contextlib.suppress(DuplicateKeyError):
                 self._server.schedules.insert_one(_document(schedule))
                 return True
@@ -101,16 +107,20 @@ class MongoSchedules:
         stored = [(look, [job_ids[job.job_id] for job in look.fires.jobs]) for look in looks]
         stored = [(look, ids) for look, ids in stored if _UNSURE not in ids]
         cancelled = [self._cancel(look.fires.cancels) for look, _ in stored]
-        advanced = self._advance([(look.schedule, look.after(ids)) for look, ids in stored])
+        advanced = self._advance([(look, look.after(ids)) for look, ids in stored])
         for (look, ids), ended in zip(stored, cancelled, strict=True):
-            if look.schedule.name in advanced or self._count_late(look, ids):
+            if look.schedule.name in advanced:
                 done.fired.append(Fired(look, ids, ended))
+            elif self._count_late(look, ids):
+                own = [job_id if job.job_id == job_id else None for job, job_id in zip(look.fires.jobs, ids, strict=True)]
+                late = Look(look.schedule, look.next_fire_at, Fires(jobs=look.fires.jobs))
+                done.fired.append(Fired(late, own, ended))
         return done
 
     def _due(self, now: datetime, limit: int) -> list[Schedule]:
         with self._server.call():
-            due = self._server.schedules.find({"next_fire_at": {"$lte": now}}).sort([("next_fire_at", 1), ("_id", 1)]).limit(limit)
-            return [_schedule(document) for document in due]
+            due = self._server.schedules.find({"next_fire_at": {"$lte": now}}, SHOWN)
+            return [_schedule(document) for document in due.sort([("next_fire_at", 1), ("_id", 1)]).limit(limit)]
 
     def _living(self, names: Sequence[str]) -> defaultdict[str, list[Job]]:
         found: defaultdict[str, list[Job]] = defaultdict(list)
@@ -131,18 +141,22 @@ class MongoSchedules:
         return found
 
     def _count_late(self, look: Look, job_ids: Sequence[str | None]) -> bool:
-        """Count the jobs of a look whose schedule got other fire times meanwhile; where it did not, whoever looks next does so."""
-        stored, before = self.find(look.schedule.name), look.schedule
-        if stored is None or stored.version <= before.version or stored.asked.timing == before.asked.timing:
-            return False
-        if stored.last_fire_at != before.last_fire_at:  # another watcher has counted them
-            return False
-        after = look.after(job_ids)
-        late = msgspec.structs.replace(
-            stored, fires=stored.fires + after.fires - before.fires, last_fire_at=after.last_fire_at,
-            last_job_id=after.last_job_id, version=stored.version + 1,
-        )  # fmt: skip
-        return after.fires > before.fires and self.save(late, was=stored.version)
+        """Count the jobs that this look has stored and nobody has counted, though the schedule has left their fire times behind."""
+        ids = zip(look.fires.jobs, job_ids, strict=True)
+        own = [(job.fire_at, job.job_id) for job, job_id in ids if job.job_id == job_id and job.fire_at is not None]
+        for _ in range(GUARD_TRIES if own else 0):
+            with self._server.call():
+                document = self._server.schedules.find_one({"_id": look.schedule.name})
+            late = None if document is None else _late(look.schedule, _schedule(document), own, document.get("counted", []))
+            if document is None or late is None:
+                return False
+            counted = _counted([at for at, _ in own])
+            guard = {"_id": late.name, "version": document["version"]}
+            with self._server.call(writes=True):
+                update = {"$set": _document(late), "$push": counted}
+                if self._server.schedules.update_one(guard, update).matched_count:
+                    return True
+        return False
 
     def add(self, fires: Fires) -> list[str]:
         """See `ScheduleStore`."""
@@ -170,14 +184,17 @@ class MongoSchedules:
             found = self._server.jobs.find(wanted, {"schedule": 1, "fire_at": 1})
             return {(document["schedule"], document["fire_at"]): str(document["_id"]) for document in found}
 
-    def _advance(self, changed: Sequence[tuple[Schedule, Schedule]]) -> set[str]:
+    def _advance(self, changed: Sequence[tuple[Look, Schedule]]) -> set[str]:
         """The names of the schedules that advanced; the others were changed by somebody else meanwhile."""
         if not changed:
             return set()
         stamp = ObjectId()
         updates = [
-            UpdateOne({"_id": after.name, "version": before.version}, {"$set": {**_document(after), "stamp": stamp}})
-            for before, after in changed
+            UpdateOne(
+                {"_id": after.name, "version": look.schedule.version},
+                {"$set": {**_document(after), "stamp": stamp}, "$push": _counted(_times(look))},
+            )
+            for look, after in changed
         ]
         with self._server.call(writes=True):
             matched = self._server.schedules.bulk_write(updates, ordered=False).matched_count
@@ -193,6 +210,41 @@ class MongoSchedules:
 
 
 _UNSURE = ""
+
+
+def _times(look: Look) -> list[datetime]:
+    """The fire times of a look that have a job, or would have one but for a unique key."""
+    return sorted([*(job.fire_at for job in look.fires.jobs if job.fire_at is not None), *(at for at, _ in look.fires.known)])
+
+
+def _late(before: Schedule, stored: Schedule, own: Sequence[Fire], counted: Sequence[datetime]) -> Schedule | None:
+    """The schedule with these fires counted; None if they are, or whoever looks next finds them due."""
+    is_same = stored.asked.timing == before.asked.timing
+    known_from = min(counted, default=None) if len(counted) >= COUNTED else None
+    known_from = known_from if is_same else stored.last_fire_at  # a PUT counts the jobs that it finds
+    left = [(at, job_id) for at, job_id in own if at not in counted and (known_from is None or at > known_from)]
+    left = [(at, job_id) for at, job_id in left if not (is_same and _is_due(stored, at))]
+    if not left or stored.version <= before.version:
+        return None
+    at, job_id = max(left)
+    missed, surplus = dict(stored.missed), len(left) if is_same else 0
+    for reason in (OVERLAPPED, CAUGHT_UP, PAUSED):  # another one has counted them so
+        taken = min(surplus, missed.get(reason, 0) - before.missed.get(reason, 0))
+        if taken > 0:
+            missed[reason], surplus = missed[reason] - taken, surplus - taken
+    is_newest = stored.last_fire_at is None or at > stored.last_fire_at
+    return msgspec.structs.replace(
+        stored, fires=stored.fires + len(left), missed=missed, version=stored.version + 1,
+        last_fire_at=at if is_newest else stored.last_fire_at, last_job_id=job_id if is_newest else stored.last_job_id,
+    )  # fmt: skip
+
+
+def _counted(times: Sequence[datetime]) -> Document:
+    return {"counted": {"$each": [*times], "$slice": -max(COUNTED, len(times))}}
+
+
+def _is_due(schedule: Schedule, at: datetime) -> bool:
+    return schedule.next_fire_at is not None and schedule.next_fire_at <= at
 
 
 def _id_of(answer: Insertion) -> str | None:
