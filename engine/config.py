@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobyard.engine.errors import CannotStart
+from jobyard.engine.tokens import read_tokens
 
 LONG_TOKEN = 32
 """128 bits as hexadecimal digits: the shortest token that is accepted when other hosts can reach the ports."""
@@ -141,8 +142,7 @@ def _optional(text: str) -> str | None:
 
 
 def _token(text: str) -> str | None:
-    if text and not re.fullmatch(r"[\x21-\x7e]+", text):
-        raise ValueError("visible ASCII characters without spaces, for example 32 random hex digits")
+    read_tokens(text)
     return text or None
 
 
@@ -218,7 +218,8 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("ENABLE_SHELL", "0", _switch, "1 registers the built-in `shell` task"),
         ("HTTP_ALLOW_PRIVATE", "0", _switch, "1 lets the built-in `http` task reach private addresses"),
         ("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", _hosts, "accepted values of the `Host` header, in addition to `HOST`"),
-        ("API_TOKEN", "", _token, "when set, requests need `Authorization: Bearer …`, except `/health` and the dashboard's files"),
+        ("API_TOKEN", "", _token, "when set, requests need `Authorization: Bearer …`, except `/health` and the dashboard's files; "
+         "`token` or `name=token`, several comma-separated"),
         ("TOKEN_FILE", "", _optional_path, "file that holds the token; used when neither `API_TOKEN` nor `JOBYARD_TOKEN` is set"),
         ("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error"), "lowest level that is logged"),
         ("LOG_FORMAT", "text", _one_of("text", "json"), "`json` writes one JSON object per line"),
@@ -315,8 +316,9 @@ def _read_token(values: dict[str, object], faults: list[str]) -> None:
 def _exposed(values: Mapping[str, object]) -> list[str]:
     """What would let anyone run jobs here."""
     token, hosts = str(values["api_token"] or ""), values["allowed_hosts"]
+    shortest = min((len(one.secret) for one in read_tokens(token)), default=0)
     faults = []
-    if not ipaddress.ip_address(str(values["host"])).is_loopback and len(token) < LONG_TOKEN:
+    if not ipaddress.ip_address(str(values["host"])).is_loopback and shortest < LONG_TOKEN:
         faults.append(
             f"HOST {values['host']} is not a loopback address, so API_TOKEN must be set, with {LONG_TOKEN} characters or more:"
             " without a token, anyone who can reach it could run jobs"

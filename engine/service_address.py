@@ -3,7 +3,7 @@
     JOBYARD_URL, else HOST and PORT_OFFSET             the gateway's address
     JOBYARD_TOKEN, else API_TOKEN, else TOKEN_FILE     the token, or a file that holds it
 
-The server reads the same names as settings (`engine.config`); it has no use for `JOBYARD_URL`.
+Clients use the first of several tokens. The server reads the same names as settings (`engine.config`), but for `JOBYARD_URL`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ipaddress
 from collections.abc import Mapping
 
 from jobyard.engine.config import MAX_PORT_OFFSET, Settings, read_token_file
+from jobyard.engine.tokens import first_secret
 from jobyard.engine.topology import FIRST_PORTS, GATEWAY
 
 URL, TOKEN = "JOBYARD_URL", "JOBYARD_TOKEN"
@@ -32,10 +33,8 @@ def service_url(environment: Mapping[str, str]) -> str:
 def service_token(environment: Mapping[str, str]) -> str | None:
     """The token that the environment names, None for none; raises `ValueError` for a file that cannot be used."""
     token = environment.get(TOKEN) or environment.get("API_TOKEN")
-    if token:
-        return token
     path = environment.get("TOKEN_FILE")
-    return read_token_file(path) if path else None
+    return first_secret(token or (read_token_file(path) if path else None))
 
 
 def variables_for_tasks(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
@@ -46,7 +45,7 @@ def variables_for_tasks(settings: Settings, environment: Mapping[str, str]) -> d
     if environment.get(URL):
         return {}
     variables = {URL: local_url(settings.host, settings.port_offset)}
-    return variables | ({TOKEN: settings.api_token} if settings.api_token else {})
+    return variables | ({TOKEN: token} if (token := first_secret(settings.api_token)) else {})
 
 
 def local_url(host: str, port_offset: int) -> str:

@@ -12,12 +12,15 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from jobyard.engine.config import ANY_HOST, Settings
 from jobyard.engine.errors import Rejected
+from jobyard.engine.tokens import UNNAMED, read_tokens
 
+CLIENT = "jobyard.client"
 HEALTH = "/health"
 OPEN_PATHS = frozenset({HEALTH, "/"})
 OPEN_FOLDER = "/ui/"
@@ -32,10 +35,10 @@ class Guards:
         self._hosts = frozenset(host.lower() for host in ours | set(settings.allowed_hosts))
         self._named = frozenset(host.lower() for host in settings.allowed_hosts if not is_loopback(host.lower()))
         self._domains = tuple(host for host in self._hosts if host.startswith("."))
-        self._token = settings.api_token.encode() if settings.api_token else None
+        self._tokens = [(one.name, one.secret.encode()) for one in read_tokens(settings.api_token or "")]
 
-    def check(self, environ: Mapping[str, object]) -> None:
-        """Raises `Rejected` from the first guard that the request does not pass."""
+    def check(self, environ: MutableMapping[str, Any]) -> None:
+        """Raises `Rejected` from the first guard that the request does not pass; notes whose token it has (`client_of`)."""
         path, host = str(environ.get("PATH_INFO", "")), str(environ.get("HTTP_HOST", ""))
         if path != HEALTH:
             self._check_host(host)
@@ -45,8 +48,8 @@ class Guards:
             if path != HEALTH:
                 self._check_host(host)
         self._check_origin(environ.get("HTTP_ORIGIN"), host)
-        if self._token is not None and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
-            self._check_token(str(environ.get("HTTP_AUTHORIZATION", "")), self._token)
+        if self._tokens and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
+            environ[CLIENT] = self._check_token(str(environ.get("HTTP_AUTHORIZATION", "")))
 
     def _check_host(self, host: str) -> None:
         if not self._is_ours(split_port(host)[0]):
@@ -54,7 +57,7 @@ class Guards:
             raise Rejected("misdirected_host", f"the host {shown!r} is not served here; ALLOWED_HOSTS lists the hosts that are")
 
     def _is_ours(self, name: str) -> bool:
-        if name in self._hosts or ANY_HOST in self._hosts or (self._token is not None and is_address(name)):
+        if name in self._hosts or ANY_HOST in self._hosts or (self._tokens and is_address(name)):
             return True
         return any(name.endswith(domain) or name == domain[1:] for domain in self._domains)
 
@@ -81,10 +84,19 @@ class Guards:
             return True
         return name in self._named and (port or default) == default
 
-    def _check_token(self, authorization: str, token: bytes) -> None:
-        scheme, _, given = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("utf-8", "replace"), token):
+    def _check_token(self, authorization: str) -> str:
+        """The name of the token."""
+        scheme, _, text = authorization.partition(" ")
+        given = text.strip().encode("utf-8", "replace")
+        names = [name for name, secret in self._tokens if hmac.compare_digest(given, secret)]  # all, so that the time tells nothing
+        if scheme.lower() != "bearer" or not names:
             raise Rejected("unauthorized", "the header Authorization: Bearer is needed, with the token that API_TOKEN is set to")
+        return names[0]
+
+
+def client_of(environ: Mapping[str, Any]) -> str:
+    """The name of the token with which the request was sent; `api` where none is needed."""
+    return str(environ.get(CLIENT, UNNAMED))
 
 
 def split_port(host: str) -> tuple[str, str]:

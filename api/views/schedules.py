@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from flask import request
 
 from jobyard.api.http.body import JSON, media_type, read_body
+from jobyard.api.http.guards import client_of
 from jobyard.api.http.query import FIRES_QUERY, read_query
 from jobyard.api.http.reply import HEADERS, Reply, message_reply
 from jobyard.api.http.request_metrics import request_id_of
@@ -76,7 +77,8 @@ class Schedules:
 
     def _ask(self, verb: ScheduleVerb, name: str = "", *, body: bytes = b"") -> Reply:
         read_query(request, ())
-        return self._send(AskSchedules(verb=verb, name=name, body=body, request_id=request_id_of(request.environ)))
+        by, request_id = client_of(request.environ), request_id_of(request.environ)
+        return self._send(AskSchedules(verb=verb, name=name, body=body, by=by, request_id=request_id))
 
     def _send(self, asked: AskSchedules) -> Reply:
         answer = self._scheduler.send(asked)

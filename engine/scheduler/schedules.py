@@ -17,7 +17,7 @@ from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 from jobyard.engine.jobs.submission import Defaults, read_time
 from jobyard.engine.logs import Log
 from jobyard.engine.schedules import definition
-from jobyard.engine.schedules.fire_times import MILLISECOND, fires_after
+from jobyard.engine.schedules.fire_times import fires_after, just_before
 from jobyard.engine.schedules.look import look_at, overlapping
 from jobyard.engine.schedules.new_job import scheduled_job, shown_job
 from jobyard.engine.schedules.schedule import ALL, API, OVERLAP, Paused, Schedule
@@ -104,7 +104,9 @@ class Schedules:
         def resumed(schedule: Schedule) -> Schedule:
             if schedule.paused is None:
                 return schedule
-            look = look_at(schedule, now=self._world.now(), living=(), room=0, make=_none)
+            now = self._world.now()
+            made = self._store.schedules.made(schedule.name, since=schedule.next_fire_at or now, until=now)
+            look = look_at(schedule, now=now, living=(), room=0, make=_none, made=made)
             return _next(schedule if look is None else look.after(()), paused=None)
 
         schedule = self._change(asked.name, resumed)
@@ -135,6 +137,8 @@ class Schedules:
         if len(times) > MAX_BACKFILL:
             words = f"there are more than {MAX_BACKFILL} fire times in that span; take a shorter one"
             raise InvalidRequest("invalid_field", words, "to")
+        have_jobs = self._store.schedules.made(schedule.name, since=since, until=until)
+        times = [at for at in times if at not in have_jobs]
         now, defaults = self._world.now(), self._defaults()
         fires = overlapping(
             schedule, times, self._store.schedules.living(schedule.name), now=now, overlap=overlap,
@@ -183,7 +187,7 @@ class Schedules:
 
     def _shown(self, schedule: Schedule, status: int = 200) -> Json:
         first = schedule.next_fire_at
-        fires = [] if first is None else list(islice(fires_after(schedule.asked.timing, first - MILLISECOND), NEXT_FIRES))
+        fires = [] if first is None else list(islice(fires_after(schedule.asked.timing, just_before(first)), NEXT_FIRES))
         return _json(shown_schedule(schedule, shown_job(schedule, self._defaults()), fires), status)
 
     def _get(self, name: str) -> Schedule:
@@ -217,7 +221,7 @@ def _next(schedule: Schedule, **changes: Any) -> Schedule:
 
 
 def _up_to(schedule: Schedule, since: datetime, until: datetime) -> Any:
-    for at in fires_after(schedule.asked.timing, since - MILLISECOND):
+    for at in fires_after(schedule.asked.timing, just_before(since)):
         if at > until:
             return
         yield at

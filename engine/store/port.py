@@ -112,6 +112,16 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
 Record = tuple[Job, list[Execution], list[Output]]
 """A job with everything that is stored about it."""
 
+
+class RememberedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An idempotency key whose request was answered with another job, by its unique key; `is_replaced`: that got its data."""
+
+    key: str
+    job_id: str
+    digest: bytes | None
+    is_replaced: bool
+
+
 Insertion = Inserted | KeyTaken | NotUnique | Abandoned
 Seen = Callable[[list[Insertion]], None]
 
@@ -136,7 +146,7 @@ class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """A host's heartbeat. `renewal` only ever rises; `seen_at` is informational, by that host's own clock.
 
     A host is one start of Jobyard, named by its boot. `lease_s` is its own setting; `tasks` are those it serves, as JSON text
-    (name → options); `queues` those whose jobs it runs (None: all).
+    (name → options); `queues` those whose jobs it runs (None: all); `schedules` those that its modules declare (None: not known).
     """
 
     boot: str
@@ -146,6 +156,7 @@ class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float = 30
     tasks: bytes = b"{}"
     queues: tuple[str, ...] | None = None
+    schedules: tuple[str, ...] | None = None
 
 
 class Store(Protocol):

@@ -42,6 +42,7 @@ from jobyard.engine.store.mongo.documents import (
 from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
+from jobyard.engine.store.mongo.remembered_keys import MongoRememberedKeys
 from jobyard.engine.store.mongo.schedules import MongoSchedules
 from jobyard.engine.store.mongo.search import MongoSearch
 from jobyard.engine.store.mongo.server import MongoServer
@@ -82,6 +83,7 @@ class MongoStore:
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
         )
+        self.remembered_keys = MongoRememberedKeys(server)
         self._words: str | None = None
 
     # ---- T1
@@ -324,7 +326,7 @@ class MongoStore:
 
     def renew(self, sign: HostHeartbeat) -> None:
         shown = {"host": sign.host, "seen_at": sign.seen_at, "lease_s": sign.lease_s, "tasks": sign.tasks.decode()}
-        shown["queues"] = sign.queues
+        shown |= {"queues": sign.queues, "schedules": sign.schedules}
         with self._server.call(writes=True):
             self._server.hosts.update_one({"_id": sign.boot}, {"$inc": {"renewal": 1}, "$set": shown}, upsert=True)
 
@@ -343,8 +345,12 @@ def _sign(document: Document) -> HostHeartbeat:
     return HostHeartbeat(
         boot=document["_id"], host=document["host"], renewal=document["renewal"], seen_at=document["seen_at"],
         lease_s=document.get("lease_s", 30), tasks=document.get("tasks", "{}").encode(),
-        queues=None if document.get("queues") is None else tuple(document["queues"]),
+        queues=_names(document.get("queues")), schedules=_names(document.get("schedules")),
     )  # fmt: skip
+
+
+def _names(stored: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if stored is None else tuple(stored)
 
 
 def _matched(jobs: Collection[Document], updates: Sequence[UpdateOne]) -> int:

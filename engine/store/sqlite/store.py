@@ -39,6 +39,7 @@ from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
 from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
+from jobyard.engine.store.sqlite.remembered_keys import SqliteRememberedKeys
 from jobyard.engine.store.sqlite.schedules import SqliteSchedules
 from jobyard.engine.store.sqlite.search import SqliteSearch
 from jobyard.engine.store.sqlite.wal_sync import WalSync
@@ -68,6 +69,7 @@ class SqliteStore:
             self.schedules: ScheduleStore = SqliteSchedules(
                 self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas
             )
+            self.remembered_keys = SqliteRememberedKeys(self._connection, commit=self._commit, reading=self._told_plainly)
             self._claims = SqliteClaims(self._run)
             self._run("PRAGMA wal_autocheckpoint = 0")
             self._run("PRAGMA synchronous = NORMAL")
