@@ -14,7 +14,8 @@ from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Unavailabl
 from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
-from jobyard.engine.jobs.submission import Defaults, read_time
+from jobyard.engine.jobs.submission import Defaults
+from jobyard.engine.jobs.times import read_time
 from jobyard.engine.logs import Log
 from jobyard.engine.schedules import definition
 from jobyard.engine.schedules.fire_times import MILLISECOND, fires_after
