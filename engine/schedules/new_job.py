@@ -18,8 +18,8 @@ def scheduled_job(schedule: Schedule, *, job_id: str, now: datetime, defaults: D
     of_task = defaults.tasks.get(_task(schedule), TaskDefaults())
     try:
         job = _make(schedule, job_id, now, defaults, of_task)
-    except JobyardError:  # the task's unique key cannot be made of the payload; it was declared after the schedule was stored
-        job = _make(schedule, job_id, now, defaults, replace(of_task, unique=None))
+    except JobyardError:  # what the task declared after the schedule was stored does not fit: its unique key, or its tags
+        job = _make(schedule, job_id, now, defaults, replace(of_task, unique=None, tags=()))
     return msgspec.structs.replace(job, schedule=schedule.name)
 
 
@@ -31,7 +31,8 @@ def shown_job(schedule: Schedule, defaults: Defaults) -> dict[str, object]:
         "max_retries": defaults.max_retries if of_task.max_retries is None else of_task.max_retries,
         "timeout_s": defaults.timeout_s if of_task.timeout_s is None else of_task.timeout_s, "unique": None,
     }  # fmt: skip
-    return filled | schedule.asked.job
+    tags = {*map(str, schedule.asked.job.get("tags", ())), *of_task.tags}
+    return filled | schedule.asked.job | {"tags": sorted(tags)}
 
 
 def _make(schedule: Schedule, job_id: str, now: datetime, defaults: Defaults, of_task: TaskDefaults) -> Job:

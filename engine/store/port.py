@@ -19,8 +19,17 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
-from jobyard.engine.jobs.lifecycle import Change
-from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
+from jobyard.engine.jobs.lifecycle import TERMINAL, Change
+from jobyard.engine.store.bounds import (
+    AHEAD_LOOK,
+    COUNT_LOOK,
+    EXECUTIONS_BYTES,
+    FAILURES_LOOK,
+    LOOK,
+    MOST_FAILURES,
+    OUTPUTS_BYTES,
+    PAGE_BYTES,
+)
 from jobyard.engine.store.schedule_port import ScheduleStore
 
 
@@ -100,6 +109,18 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 
     jobs: list[Job]
     conflicts: int = 0
+
+
+class Failures(msgspec.Struct, frozen=True, kw_only=True):
+    """The failed jobs of one task with one kind of error; if not `is_exact`, there are at least that many, and older ones."""
+
+    task: str
+    error_kind: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+    example_job_id: str
+    is_exact: bool = True
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -258,10 +279,22 @@ class Store(Protocol):
     def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
         """The outputs of the latest attempts that printed anything, oldest first, up to the first past `max_bytes` of UTF-8."""
 
-    def purge(self, *, before: datetime, limit: int) -> int:
-        """T16. Remove at most `limit` jobs that finished before that time, oldest first, with all their data; returns how many.
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
+        """T16. Remove at most `limit` jobs that ended in one of these statuses before that time, with all their data; how many.
 
-        Those that have a unique key remain until their window, too, ended before that time.
+        The oldest of each status come first. Those that have a unique key remain until their window, too, ended before that time.
+        """
+
+    def delete(self, jobs: Sequence[Job]) -> list[bool]:
+        """Remove ended jobs with all their data, in one commit; True where the job was still at this status and epoch.
+
+        Its unique key is free, and what its idempotency key was remembered for is forgotten.
+        """
+
+    def failures(self, *, since: datetime | None, look: int = FAILURES_LOOK, limit: int = MOST_FAILURES) -> list[Failures]:
+        """The failed jobs by task and kind of error, the most frequent first; of those that failed at `since` or later.
+
+        At most `look` of them are counted, the newest; `limit`: the number of groups.
         """
 
     def mend(self, *, now: datetime, thorough: bool) -> None:

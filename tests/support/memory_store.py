@@ -14,6 +14,7 @@ import msgspec
 
 from jobyard.engine.errors import InvalidRequest, StoreUnavailable
 from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.error_kind import kind_of
 from jobyard.engine.jobs.job import PRIORITIES, Execution, Job, JobFilter, Output, Status, without_payload
 from jobyard.engine.jobs.lifecycle import HELD, TERMINAL, Change, Verb
 from jobyard.engine.jobs.unique import is_held
@@ -21,7 +22,9 @@ from jobyard.engine.store.bounds import (
     AHEAD_LOOK,
     COUNT_LOOK,
     EXECUTIONS_BYTES,
+    FAILURES_LOOK,
     LOOK,
+    MOST_FAILURES,
     OUTPUTS_BYTES,
     PAGE_BYTES,
     UNBOUNDED,
@@ -37,6 +40,7 @@ from jobyard.engine.store.port import (
     Claimed,
     Count,
     Due,
+    Failures,
     HostHeartbeat,
     Insertion,
     Page,
@@ -57,6 +61,8 @@ class MemoryStore:
         self._jobs: dict[str, Job] = {}
         self._executions: dict[tuple[str, int], Execution] = {}
         self._outputs: dict[tuple[str, int], Output] = {}
+        self._places: dict[str, tuple[datetime, int]] = {}
+        """The order of a list, also of jobs that are no longer stored."""
         self._hosts: dict[str, HostHeartbeat] = {}
         self.schedules: ScheduleStore = InMemorySchedules(
             jobs=self.all_jobs, insert=lambda job: self._insert_request([job], lambda: False), apply=self._apply_one
@@ -94,11 +100,13 @@ class MemoryStore:
         look: int = LOOK,
     ) -> Page:  # fmt: skip
         self._reach()
-        newest_first = self._newest_first()
-        ids = [job.job_id for job in newest_first]
-        if cursor is not None and cursor not in ids:
-            raise InvalidRequest("invalid_cursor", "the cursor is not valid", "cursor")
-        rest = newest_first[ids.index(cursor) + 1 if cursor else 0 :]
+        for job in self._jobs.values():
+            self._places.setdefault(job.job_id, (job.created_at, len(self._places)))
+        rest = self._newest_first()
+        if cursor is not None:
+            if cursor not in self._places:
+                raise InvalidRequest("invalid_cursor", "the cursor is not valid", "cursor")
+            rest = [job for job in rest if self._places[job.job_id] < self._places[cursor]]
         page: list[Job] = []
         size = 0
         for looked, job in enumerate(rest):
@@ -211,19 +219,52 @@ class MemoryStore:
         self._reach()
         return latest_outputs((self._outputs[key] for key in sorted(self._outputs, reverse=True) if key[0] == job_id), max_bytes)
 
-    def purge(self, *, before: datetime, limit: int) -> int:
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
         self._reach()
-        finished = [(job.finished_at, job) for job in self._jobs.values() if job.status in TERMINAL and job.finished_at is not None]
+        finished = [(job.finished_at, job) for job in self._jobs.values() if job.status in statuses and job.finished_at is not None]
         old = [pair for pair in finished if pair[0] < before]
         old = [(at, job) for at, job in old if job.held_key is None or (job.held_until is not None and job.held_until < before)]
         old = sorted(old, key=lambda pair: pair[0])[:limit]
         for _, job in old:
-            del self._jobs[job.job_id]
-            self._remembered = {key: known for key, known in self._remembered.items() if known.job_id != job.job_id}
-            for execution in self.executions(job.job_id, max_bytes=UNBOUNDED):
-                del self._executions[execution.job_id, execution.attempt]
-                self._outputs.pop((execution.job_id, execution.attempt), None)
+            self._remove(job)
         return len(old)
+
+    def delete(self, jobs: Sequence[Job]) -> list[bool]:
+        self._reach()
+        self.commits += 1
+        return [self._delete(job) for job in jobs]
+
+    def _delete(self, asked: Job) -> bool:
+        job = self._jobs.get(asked.job_id)
+        if job is None or (job.status, job.epoch) != (asked.status, asked.epoch) or job.status not in TERMINAL:
+            return False
+        self._remove(job)
+        return True
+
+    def _remove(self, job: Job) -> None:
+        del self._jobs[job.job_id]
+        self._remembered = {key: known for key, known in self._remembered.items() if known.job_id != job.job_id}
+        for execution in self.executions(job.job_id, max_bytes=UNBOUNDED):
+            del self._executions[execution.job_id, execution.attempt]
+            self._outputs.pop((execution.job_id, execution.attempt), None)
+
+    def failures(self, *, since: datetime | None, look: int = FAILURES_LOOK, limit: int = MOST_FAILURES) -> list[Failures]:
+        self._reach()
+        of_failed = [(job.finished_at, job) for job in self._jobs.values() if job.status is Status.FAILED]
+        failed = [(at, job) for at, job in of_failed if at is not None and (since is None or at >= since)]
+        newest_first = sorted(failed, key=lambda pair: pair[0], reverse=True)
+        groups: dict[tuple[str, str], list[tuple[datetime, Job]]] = {}
+        for at, job in newest_first[:look]:
+            groups.setdefault((job.task, kind_of(job.error) or ""), []).append((at, job))
+        is_exact = len(newest_first) <= look
+        told = [
+            Failures(
+                task=task, error_kind=kind, count=len(found), first_at=found[-1][0], last_at=found[0][0],
+                example_job_id=found[0][1].job_id, is_exact=is_exact,
+            )
+            for (task, kind), found in groups.items()
+        ]  # fmt: skip
+        return sorted(told, key=lambda one: (-one.count, one.task, one.error_kind))[:limit]
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._reach()

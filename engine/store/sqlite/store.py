@@ -17,7 +17,7 @@ from pathlib import Path
 
 from jobyard.engine.errors import Conflict, StoreBroken
 from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status
-from jobyard.engine.jobs.lifecycle import Change, after_begin
+from jobyard.engine.jobs.lifecycle import TERMINAL, Change, after_begin
 from jobyard.engine.store import bounds
 from jobyard.engine.store.port import (
     ANYTHING,
@@ -25,6 +25,7 @@ from jobyard.engine.store.port import (
     Claimed,
     Count,
     Due,
+    Failures,
     Insertion,
     Page,
     Record,
@@ -33,7 +34,7 @@ from jobyard.engine.store.port import (
     nobody,
 )
 from jobyard.engine.store.schedule_port import ScheduleStore
-from jobyard.engine.store.sqlite import lanes, rows, statements
+from jobyard.engine.store.sqlite import lanes, removal, rows, statements
 from jobyard.engine.store.sqlite.claims import SqliteClaims, portions
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
@@ -150,20 +151,16 @@ class SqliteStore:
         self._deltas[change.status] -= 1
         self._deltas[str(change.fields["status"])] += 1
 
-    def purge(self, *, before: datetime, limit: int) -> int:
-        before_ms = rows.to_ms(before)
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
         with self._told_plainly():
-            if self._run(statements.PURGEABLE, (before_ms, 1)).fetchone() is None:
+            if not removal.is_any_old(self._run, before, statuses):
                 return 0
         with self._commit():
-            found = self._run(statements.PURGEABLE, (before_ms, limit)).fetchall()
-            for seq, job_id, status in found:
-                self._run(statements.PURGE_JOB, (seq, before_ms))
-                self._run(statements.PURGE_EXECUTIONS, (job_id,))
-                self._run(statements.PURGE_OUTPUTS, (job_id,))
-                self._run(statements.PURGE_REMEMBERED_KEYS, (job_id,))
-                self._deltas[status] -= 1
-        return len(found)
+            return removal.purge(self._run, before, limit, statuses, self._deltas)
+
+    def delete(self, jobs: Sequence[Job]) -> list[bool]:
+        with self._commit():
+            return removal.delete(self._run, jobs, self._deltas)
 
     # ---- reading
 
@@ -249,6 +246,12 @@ class SqliteStore:
             found = self._run(statements.EXECUTIONS, (rows.to_blob(job_id),))
             return bounds.latest_within(map(rows.row_to_execution, found), max_bytes)
 
+    def failures(
+        self, *, since: datetime | None, look: int = bounds.FAILURES_LOOK, limit: int = bounds.MOST_FAILURES
+    ) -> list[Failures]:  # fmt: skip
+        with self._told_plainly():
+            return removal.failures(self._run, since, look, limit)
+
     def outputs(self, job_id: str, *, max_bytes: int = bounds.OUTPUTS_BYTES) -> list[Output]:
         with self._told_plainly():
             return bounds.latest_outputs(map(rows.row_to_output, self._run(statements.OUTPUTS, (rows.to_blob(job_id),))), max_bytes)
@@ -287,6 +290,8 @@ class SqliteStore:
                     raise Conflict("conflict", told) from taken
                 self._deltas[job.status] += is_new
                 written += is_new
+                if job.tags:
+                    self._run(statements.STORE_TAGS, (rows.to_blob(job.job_id),))
                 ended = (execution for execution in executions if execution.status is not ExecutionStatus.RUNNING)
                 self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, ended))
                 self._connection.executemany(statements.STORE_OUTPUT, map(rows.output_to_row, outputs))
