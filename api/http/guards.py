@@ -24,6 +24,17 @@ OPEN_FOLDER = "/ui/"
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
+CLIENT = "jobyard.client"
+"""The key in a request's WSGI environment for the name of its token."""
+NO_TOKEN = "api"
+"""The name of clients where no token is needed."""
+
+
+def client_of(environ: Mapping[str, object]) -> str:
+    """The name of the token that a request came with, for the log."""
+    return str(environ.get(CLIENT, NO_TOKEN))
+
+
 class Guards:
     """The guards for one set of settings."""
 

@@ -65,7 +65,7 @@ def error_reply(error: JobyardError | Refused, headers: Mapping[str, str] | None
 def message_reply(answer: Message) -> Reply:
     """A reply with a component's answer."""
     if isinstance(answer, Json):
-        return json_reply(answer.body, answer.status)
+        return json_reply(answer.body, answer.status)  # with 204, without a body
     return error_reply(answer) if isinstance(answer, Refused) else unexpected(answer)
 
 
