@@ -196,7 +196,8 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("MAX_RETRIES", "5", _whole(0, 100), "default for a job's `max_retries`"),
         ("JOB_TIMEOUT_S", "3600", _number(0.001, 604800), "default for a job's `timeout_s`"),
         ("DRAIN_S", "30", _number(0, 86400), "how long a stop waits for running jobs before it releases them to run again later"),
-        ("RETENTION_S", "604800", _number(0, 315360000), "how long finished jobs are kept; 0: forever"),
+        ("RETENTION_S", "604800", _number(0, 315360000), "how long completed and cancelled jobs are kept; 0: forever"),
+        ("RETENTION_FAILED_S", "2592000", _number(0, 315360000), "how long failed jobs are kept; 0: forever"),
         (
             "MAX_PENDING",
             "10000000",
@@ -247,6 +248,7 @@ class Settings:
     job_timeout_s: float
     drain_s: float
     retention_s: float
+    retention_failed_s: float
     time_zone: str
     max_pending: int
     max_lost: int

@@ -31,8 +31,8 @@ def shown_job(schedule: Schedule, defaults: Defaults) -> dict[str, object]:
         "max_retries": defaults.max_retries if of_task.max_retries is None else of_task.max_retries,
         "timeout_s": defaults.timeout_s if of_task.timeout_s is None else of_task.timeout_s, "unique": None,
     }  # fmt: skip
-    tags = {*map(str, schedule.asked.job.get("tags", ())), *of_task.tags}
-    return filled | schedule.asked.job | {"tags": sorted(tags)}
+    tags = {*map(str, schedule.asked.job.get("tags") or ()), *of_task.tags}
+    return filled | schedule.asked.job | ({"tags": sorted(tags)} if tags else {})
 
 
 def _make(schedule: Schedule, job_id: str, now: datetime, defaults: Defaults, of_task: TaskDefaults) -> Job:

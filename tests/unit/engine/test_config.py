@@ -17,6 +17,7 @@ def test_nothing_set_gives_the_documented_defaults() -> None:
 
     assert (settings.host, settings.schedulers, settings.workers, settings.concurrency) == ("127.0.0.1", 3, 3, 5)
     assert (settings.poll_s, settings.lease_s, settings.retry_base_s, settings.retention_s) == (2, 30, 10, 604800)
+    assert settings.retention_failed_s == 2592000
     assert (settings.mongo_uri, settings.api_token, settings.tasks, settings.enable_shell) == (None, None, (), False)
 
 
