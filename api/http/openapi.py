@@ -51,7 +51,7 @@ EVERYWHERE = (401, 403, 421, 500)
 WITH_A_BODY = (408, 501)
 MEANINGS = {
     200: "Accepted before, or an existing job has the unique key; no job is added", 400: "Malformed or out of bounds",
-    401: "The token is missing or wrong", 403: "The Origin is not allowed", 404: "Not found",
+    401: "The token is missing or wrong", 403: "The Origin is not allowed, or the token is not good for this", 404: "Not found",
     406: "Only HTML is available here",
     408: "The body was not received in time", 409: "Conflicts with the job's state, an idempotency key or a unique key",
     413: "Too large", 415: "Unsupported media type or compressed body", 421: "The Host is not served here",

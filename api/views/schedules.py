@@ -76,9 +76,7 @@ class Schedules:
     def _ask(self, verb: ScheduleVerb, name: str = "", *, body: bytes = b"") -> Reply:
         read_query(request, ())
         environ = request.environ
-        return self._send(
-            AskSchedules(verb=verb, name=name, body=body, by=client_of(environ), request_id=request_id_of(environ))
-        )
+        return self._send(AskSchedules(verb=verb, name=name, body=body, by=client_of(environ), request_id=request_id_of(environ)))
 
     def _send(self, asked: AskSchedules) -> Reply:
         return message_reply(self._scheduler.send(asked))
