@@ -1,4 +1,4 @@
-"""What clients may do to single jobs besides cancelling and retrying them: tags, time, removal. And the groups of failures."""
+"""What clients may do to jobs besides cancelling and retrying them: tags, time, removal. And reports: what fails, what waits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobyard.engine.logs import Log
 from jobyard.engine.scheduler.bulk import delete_step
 from jobyard.engine.store.port import Store
 from jobyard.engine.timestamps import rfc3339
-from jobyard.engine.wire.messages import DeleteJob, DeleteMany, Json, ListFailures, RunJob, TagJob
+from jobyard.engine.wire.messages import DeleteJob, DeleteMany, Json, ListFailures, ReportDue, RunJob, TagJob
 from jobyard.engine.world import World
 
 GUARD_TRIES = 5
@@ -47,6 +47,7 @@ class JobEdits:
         self._wake = wake
         self.answers: dict[type, Callable[..., Json]] = {
             RunJob: self.run, TagJob: self.tag, DeleteJob: self.delete, DeleteMany: self.delete_many, ListFailures: self.failures,
+            ReportDue: self.due,
         }  # fmt: skip
         """What answers which message; raises `Rejected` or `Unavailable`."""
 
@@ -89,6 +90,15 @@ class JobEdits:
 
     def failures(self, message: ListFailures) -> Json:
         """The groups, the most frequent first."""
-        groups = [msgspec.structs.asdict(group) for group in self._store.failures(since=message.since)]
+        groups = [msgspec.structs.asdict(group) for group in self._store.reports.failures(since=message.since)]
         times = ("first_at", "last_at")
         return Json(body=msgspec.json.encode([group | {name: rfc3339(group[name]) for name in times} for group in groups]))
+
+    def due(self, message: ReportDue) -> Json:
+        """What is due, for the metrics."""
+        now = self._world.now()
+        due = [
+            {"task": one.task, "queue": one.queue, "count": one.count, "age_s": max(0.0, (now - one.oldest_at).total_seconds())}
+            for one in self._store.reports.due_by_task(now=now)
+        ]
+        return Json(body=msgspec.json.encode(due))

@@ -20,16 +20,8 @@ import msgspec
 
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
-from jobyard.engine.store.bounds import (
-    AHEAD_LOOK,
-    COUNT_LOOK,
-    EXECUTIONS_BYTES,
-    FAILURES_LOOK,
-    LOOK,
-    MOST_FAILURES,
-    OUTPUTS_BYTES,
-    PAGE_BYTES,
-)
+from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
+from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
 
 
@@ -111,18 +103,6 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     conflicts: int = 0
 
 
-class Failures(msgspec.Struct, frozen=True, kw_only=True):
-    """The failed jobs of one task with one kind of error; if not `is_exact`, there are at least that many, and older ones."""
-
-    task: str
-    error_kind: str
-    count: int
-    first_at: datetime
-    last_at: datetime
-    example_job_id: str
-    is_exact: bool = True
-
-
 class Due(msgspec.Struct, frozen=True, kw_only=True):
     """The number of due jobs of each priority 0 to 9, as far as they were counted."""
 
@@ -173,6 +153,7 @@ class Store(Protocol):
     """The source of truth for jobs and schedules."""
 
     schedules: ScheduleStore
+    reports: ReportStore
 
     def insert(
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
@@ -289,12 +270,6 @@ class Store(Protocol):
         """Remove ended jobs with all their data, in one commit; True where the job was still at this status and epoch.
 
         Its unique key is free, and what its idempotency key was remembered for is forgotten.
-        """
-
-    def failures(self, *, since: datetime | None, look: int = FAILURES_LOOK, limit: int = MOST_FAILURES) -> list[Failures]:
-        """The failed jobs by task and kind of error, the most frequent first; of those that failed at `since` or later.
-
-        At most `look` of them are counted, the newest; `limit`: the number of groups.
         """
 
     def mend(self, *, now: datetime, thorough: bool) -> None:

@@ -170,6 +170,10 @@ class ListFailures(Message, frozen=True):
     since: datetime | None = None
 
 
+class ReportDue(Message, frozen=True):
+    """Count what is due by task and queue, and how long it has been; the reply is `Json` (an array)."""
+
+
 class AskSchedules(Message, frozen=True):
     """Ask something of the schedules; the reply is `Json` or `Refused`. `by`: the name of the client's token.
 
@@ -369,7 +373,7 @@ class Ready(Message, frozen=True):
 
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | RunJob | TagJob | DeleteJob
-    | ChangeMany | DeleteMany | ListFailures | ListTasks | CountJobs | CountMatching
+    | ChangeMany | DeleteMany | ListFailures | ReportDue | ListTasks | CountJobs | CountMatching
     | ListOutputs | Explain | AskSchedules | GetOutput | Outputs | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied

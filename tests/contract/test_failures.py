@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Status
-from jobyard.engine.store.port import Failures, Store
+from jobyard.engine.store.port import Store
+from jobyard.engine.store.report_port import Failures
 from tests.contract.test_apply import running
 from tests.support.builders import a_job
 from tests.support.world import START
@@ -40,7 +41,7 @@ def test_failures_are_grouped_by_task_and_kind_the_most_frequent_first(store: St
         a_job(status=Status.CANCELLED, error="ValueError: no 7", finished_at=START),
     )  # fmt: skip
 
-    failures = store.failures(since=None)
+    failures = store.reports.failures()
 
     assert told(failures) == [
         ("echo", "ValueError: no", 3, True), ("echo", "KeyError: 'a'", 1, True), ("mail", "ValueError: no", 1, True),
@@ -52,7 +53,7 @@ def test_a_group_names_a_job_of_it(store: Store) -> None:
     jobs = [failed("no 1"), failed("no 2"), failed("yes 1")]
     add(store, *jobs)
 
-    groups = {one.error_kind: one.example_job_id for one in store.failures(since=None)}
+    groups = {one.error_kind: one.example_job_id for one in store.reports.failures()}
 
     assert groups["no"] in {jobs[0].job_id, jobs[1].job_id} and groups["yes"] == jobs[2].job_id
 
@@ -60,25 +61,25 @@ def test_a_group_names_a_job_of_it(store: Store) -> None:
 def test_only_failures_at_that_time_or_later_count(store: Store) -> None:
     add(store, *(failed("a", seconds) for seconds in (1, 2, 3)))
 
-    assert [sum(one.count for one in store.failures(since=at(since))) for since in (0, 2, 3.5)] == [3, 2, 0]
+    assert [sum(one.count for one in store.reports.failures(since=at(since))) for since in (0, 2, 3.5)] == [3, 2, 0]
 
 
 def test_the_newest_are_counted_and_it_is_said_when_there_are_more(store: Store) -> None:
     add(store, *(failed("old", seconds) for seconds in range(3)), *(failed("new", 10 + seconds) for seconds in range(2)))
 
-    assert told(store.failures(since=None, look=4)) == [("echo", "new", 2, False), ("echo", "old", 2, False)]
-    assert told(store.failures(since=None, look=5)) == [("echo", "old", 3, True), ("echo", "new", 2, True)]
-    assert told(store.failures(since=at(10), look=2)) == [("echo", "new", 2, True)]
+    assert told(store.reports.failures(look=4)) == [("echo", "new", 2, False), ("echo", "old", 2, False)]
+    assert told(store.reports.failures(look=5)) == [("echo", "old", 3, True), ("echo", "new", 2, True)]
+    assert told(store.reports.failures(since=at(10), look=2)) == [("echo", "new", 2, True)]
 
 
 def test_no_more_groups_are_listed_than_asked_for(store: Store) -> None:
     add(store, *(failed(letter * (number + 1)) for number, letter in enumerate("xyz") for _ in range(number + 1)))
 
-    assert [one.count for one in store.failures(since=None, limit=2)] == [3, 2]
+    assert [one.count for one in store.reports.failures(limit=2)] == [3, 2]
 
 
 def test_there_are_no_failures_in_an_empty_database(store: Store) -> None:
-    assert store.failures(since=None) == []
+    assert store.reports.failures() == []
 
 
 def test_a_failure_appears_when_its_job_fails_and_leaves_with_a_retry(store: Store) -> None:
@@ -88,11 +89,11 @@ def test_a_failure_appears_when_its_job_fails_and_leaves_with_a_retry(store: Sto
     )  # fmt: skip
     assert store.apply([failure]) == [True]
 
-    assert told(store.failures(since=None)) == [("echo", "IndexError:", 1, True)]
+    assert told(store.reports.failures()) == [("echo", "IndexError:", 1, True)]
     assert by_kind(store, "IndexError:") == [job.job_id]
 
     store.apply([lifecycle.retry(failure.after(job), now=at(2))])
-    assert (store.failures(since=None), by_kind(store, "IndexError:")) == ([], [])
+    assert (store.reports.failures(), by_kind(store, "IndexError:")) == ([], [])
 
 
 def test_jobs_are_found_by_the_kind_of_their_error(store: Store) -> None:

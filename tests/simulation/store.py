@@ -13,23 +13,13 @@ from typing import TypeVar
 from jobyard.engine.errors import StoreBroken, StoreUnavailable
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
-from jobyard.engine.store.bounds import (
-    AHEAD_LOOK,
-    COUNT_LOOK,
-    EXECUTIONS_BYTES,
-    FAILURES_LOOK,
-    LOOK,
-    MOST_FAILURES,
-    OUTPUTS_BYTES,
-    PAGE_BYTES,
-)
+from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
 from jobyard.engine.store.port import (
     ANYTHING,
     Allocation,
     Claimed,
     Count,
     Due,
-    Failures,
     HostHeartbeat,
     Insertion,
     Page,
@@ -170,11 +160,6 @@ class ProcessStore:
 
     def delete(self, jobs: Sequence[Job]) -> list[bool]:
         return self._call("delete", lambda: self._shared.delete(jobs), writes=True)
-
-    def failures(
-        self, *, since: datetime | None, look: int = FAILURES_LOOK, limit: int = MOST_FAILURES
-    ) -> list[Failures]:  # fmt: skip
-        return self._call("failures", lambda: self._shared.failures(since=since, look=look, limit=limit))
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._call("mend", lambda: self._shared.mend(now=now, thorough=thorough), writes=True)

@@ -14,7 +14,6 @@ import msgspec
 
 from jobyard.engine.errors import InvalidRequest, StoreUnavailable
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.error_kind import kind_of
 from jobyard.engine.jobs.job import PRIORITIES, Execution, Job, JobFilter, Output, Status, without_payload
 from jobyard.engine.jobs.lifecycle import HELD, TERMINAL, Change, Verb
 from jobyard.engine.jobs.unique import is_held
@@ -22,9 +21,7 @@ from jobyard.engine.store.bounds import (
     AHEAD_LOOK,
     COUNT_LOOK,
     EXECUTIONS_BYTES,
-    FAILURES_LOOK,
     LOOK,
-    MOST_FAILURES,
     OUTPUTS_BYTES,
     PAGE_BYTES,
     UNBOUNDED,
@@ -40,7 +37,6 @@ from jobyard.engine.store.port import (
     Claimed,
     Count,
     Due,
-    Failures,
     HostHeartbeat,
     Insertion,
     Page,
@@ -48,10 +44,12 @@ from jobyard.engine.store.port import (
     Served,
     nobody,
 )
+from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
 from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.store.search_text import is_wanted
 from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
+from tests.support.memory_reports import MemoryReports
 
 
 class MemoryStore:
@@ -67,6 +65,7 @@ class MemoryStore:
         self.schedules: ScheduleStore = InMemorySchedules(
             jobs=self.all_jobs, insert=lambda job: self._insert_request([job], lambda: False), apply=self._apply_one
         )
+        self.reports: ReportStore = MemoryReports(self._reached_jobs)
         self._remembered: dict[str, Known] = {}
         self.is_down = False
         self.stale_writes = 0
@@ -248,24 +247,6 @@ class MemoryStore:
             del self._executions[execution.job_id, execution.attempt]
             self._outputs.pop((execution.job_id, execution.attempt), None)
 
-    def failures(self, *, since: datetime | None, look: int = FAILURES_LOOK, limit: int = MOST_FAILURES) -> list[Failures]:
-        self._reach()
-        of_failed = [(job.finished_at, job) for job in self._jobs.values() if job.status is Status.FAILED]
-        failed = [(at, job) for at, job in of_failed if at is not None and (since is None or at >= since)]
-        newest_first = sorted(failed, key=lambda pair: pair[0], reverse=True)
-        groups: dict[tuple[str, str], list[tuple[datetime, Job]]] = {}
-        for at, job in newest_first[:look]:
-            groups.setdefault((job.task, kind_of(job.error) or ""), []).append((at, job))
-        is_exact = len(newest_first) <= look
-        told = [
-            Failures(
-                task=task, error_kind=kind, count=len(found), first_at=found[-1][0], last_at=found[0][0],
-                example_job_id=found[0][1].job_id, is_exact=is_exact,
-            )
-            for (task, kind), found in groups.items()
-        ]  # fmt: skip
-        return sorted(told, key=lambda one: (-one.count, one.task, one.error_kind))[:limit]
-
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._reach()
 
@@ -293,6 +274,10 @@ class MemoryStore:
     def all_jobs(self) -> list[Job]:
         """For tests: all jobs, in the order of insertion."""
         return list(self._jobs.values())
+
+    def _reached_jobs(self) -> list[Job]:
+        self._reach()
+        return self.all_jobs()
 
     def _reach(self) -> None:
         if self.is_down:

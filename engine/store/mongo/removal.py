@@ -1,4 +1,4 @@
-"""Removes jobs from MongoDB with all that is stored about them, and groups the failed ones.
+"""Removes jobs from MongoDB with all that is stored about them.
 
 A job is first marked, in one guarded write. So one that is half removed when its process dies is no longer visible, gives back what
 it held, and is removed later.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from bson import ObjectId
 
@@ -18,10 +17,8 @@ from jobyard.engine.jobs.lifecycle import is_terminal
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import PURGED, Document
 from jobyard.engine.store.mongo.outputs import MongoOutputs
-from jobyard.engine.store.mongo.server import FAILED_INDEX, MongoServer
-from jobyard.engine.store.port import Failures
+from jobyard.engine.store.mongo.server import MongoServer
 
-GROUP_MS = 2_000
 GIVEN_BACK = ("idempotency_key", "finished_at", "held_key", "fire_at", "tags", "error_kind")
 """What a marked job no longer has: its keys, and its places in the partial indexes."""
 
@@ -85,25 +82,3 @@ class MongoRemoval:
             self._outputs.remove(ids)
             self._server.remembered_keys.delete_many({"job_id": {"$in": ids}})
             self._server.jobs.delete_many({"_id": {"$in": list(gone)}, "status": PURGED})
-
-    def failures(self, since: datetime | None, look: int, limit: int) -> list[Failures]:
-        """See `Store.failures`."""
-        failed = {"status": Status.FAILED.value, "finished_at": {"$gte": since} if since is not None else {"$exists": True}}
-        newest_first = [{"$match": failed}, {"$sort": {"finished_at": -1}}]
-        group = {
-            "_id": {"task": "$task", "error_kind": "$error_kind"}, "count": {"$sum": 1}, "first_at": {"$min": "$finished_at"},
-            "last_at": {"$max": "$finished_at"}, "example": {"$first": "$_id"},
-        }  # fmt: skip
-        most_first = {"count": -1, "_id.task": 1, "_id.error_kind": 1}
-        grouped: list[Any] = [*newest_first, {"$limit": look}, {"$group": group}, {"$sort": most_first}, {"$limit": limit}]
-        with self._server.call():
-            found = list(self._server.jobs.aggregate(grouped, hint=FAILED_INDEX, maxTimeMS=GROUP_MS))
-            more = self._server.jobs.find(failed, {"_id": 1}).sort("finished_at", -1).skip(look).limit(1).hint(FAILED_INDEX)
-            is_exact = not list(more.max_time_ms(GROUP_MS))
-        return [
-            Failures(
-                task=row["_id"]["task"], error_kind=row["_id"].get("error_kind") or "", count=row["count"],
-                first_at=row["first_at"], last_at=row["last_at"], example_job_id=str(row["example"]), is_exact=is_exact,
-            )
-            for row in found
-        ]  # fmt: skip

@@ -23,17 +23,7 @@ from pymongo.errors import BulkWriteError
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
-from jobyard.engine.store.bounds import (
-    AHEAD_LOOK,
-    COUNT_LOOK,
-    EXECUTIONS_BYTES,
-    FAILURES_LOOK,
-    LOOK,
-    MOST_FAILURES,
-    OUTPUTS_BYTES,
-    PAGE_BYTES,
-    latest_within,
-)
+from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES, latest_within
 from jobyard.engine.store.mongo.claims import MongoClaims
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import (
@@ -53,6 +43,7 @@ from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
 from jobyard.engine.store.mongo.removal import MongoRemoval
+from jobyard.engine.store.mongo.reports import MongoReports
 from jobyard.engine.store.mongo.schedules import MongoSchedules
 from jobyard.engine.store.mongo.search import MongoSearch
 from jobyard.engine.store.mongo.server import MongoServer
@@ -62,7 +53,6 @@ from jobyard.engine.store.port import (
     Claimed,
     Count,
     Due,
-    Failures,
     HostHeartbeat,
     Insertion,
     Page,
@@ -71,6 +61,7 @@ from jobyard.engine.store.port import (
     Served,
     nobody,
 )
+from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.world import World
 
@@ -90,6 +81,7 @@ class MongoStore:
         self._search = MongoSearch(server, self._counts.read, World())
         self._outputs = MongoOutputs(server)
         self._records = MongoRecords(server, self._outputs)
+        self.reports: ReportStore = MongoReports(server)
         self._removal = MongoRemoval(server, self._counts, self._outputs)
         self._requests = MongoInsert(server, self._counts, origin=origin)
         self.schedules: ScheduleStore = MongoSchedules(
@@ -282,11 +274,6 @@ class MongoStore:
 
     def delete(self, jobs: Sequence[Job]) -> list[bool]:
         return self._removal.delete(jobs)
-
-    def failures(
-        self, *, since: datetime | None, look: int = FAILURES_LOOK, limit: int = MOST_FAILURES
-    ) -> list[Failures]:  # fmt: skip
-        return self._removal.failures(since, look, limit)
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._requests.mend(now)

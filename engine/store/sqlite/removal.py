@@ -1,19 +1,16 @@
-"""Removes jobs with all that is stored about them, within the caller's transaction, and groups the failed ones."""
+"""Removes jobs with all that is stored about them, within the caller's transaction."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from jobyard.engine.jobs.job import Job, Status
-from jobyard.engine.store.port import Failures
 from jobyard.engine.store.sqlite import rows, statements
 
 Run = Callable[..., Any]
-FIRST_MS = -(1 << 62)
 
 
 def is_any_old(run: Run, before: datetime, statuses: Sequence[Status]) -> bool:
@@ -55,22 +52,3 @@ def _purgeable(run: Run, before: datetime, status: Status, limit: int) -> list[r
 def _remove_rest(run: Run, job_id: bytes | bytearray) -> None:
     for statement in (statements.PURGE_EXECUTIONS, statements.PURGE_OUTPUTS, statements.PURGE_REMEMBERED_KEYS):
         run(statement, (job_id,))
-
-
-def failures(run: Run, since: datetime | None, look: int, limit: int) -> list[Failures]:
-    """See `Store.failures`."""
-    since_ms = FIRST_MS if since is None else rows.to_ms(since)
-    found = run(statements.FAILURES, (since_ms, look, limit)).fetchall()
-    is_exact = run(statements.HAS_MORE_FAILURES, (since_ms, look)).fetchone() is None
-    ids = {seq: job_id.hex() for seq, job_id in run(statements.JOB_IDS, (json.dumps([row[-1] for row in found]),))}
-    return [
-        Failures(
-            task=task, error_kind=kind, count=count, first_at=_time(first), last_at=_time(last), example_job_id=ids[seq],
-            is_exact=is_exact,
-        )
-        for task, kind, count, first, last, seq in found
-    ]  # fmt: skip
-
-
-def _time(ms: int) -> datetime:
-    return rows.EPOCH + ms * rows.MILLISECOND

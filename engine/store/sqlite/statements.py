@@ -82,19 +82,6 @@ PURGE_OUTPUTS = "DELETE FROM job_outputs WHERE job_id = ?"
 STORE_TAGS = "INSERT OR IGNORE INTO job_tags SELECT value, created_at, seq FROM jobs, json_each(tags) WHERE job_id = ?"
 """For a new job; the triggers of the schema follow what becomes of it."""
 
-FAILURES = """
-    SELECT task, COALESCE(error_kind, ''), COUNT(*) AS failed, MIN(finished_at), MAX(finished_at), MAX(seq) FROM (
-        SELECT task, error_kind, finished_at, seq FROM jobs INDEXED BY jobs_failed
-        WHERE status = 'failed' AND finished_at >= ?1 ORDER BY finished_at DESC LIMIT ?2
-    )
-    GROUP BY 1, 2 ORDER BY failed DESC, 1, 2 LIMIT ?3
-"""
-HAS_MORE_FAILURES = """
-    SELECT 1 FROM jobs INDEXED BY jobs_failed
-    WHERE status = 'failed' AND finished_at >= ? ORDER BY finished_at DESC LIMIT 1 OFFSET ?
-"""
-JOB_IDS = "SELECT seq, job_id FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"
-
 _LIST_INDEXES = {
     "unique_key": "jobs_by_unique_key", "schedule": "jobs_by_schedule", "error_kind": "jobs_by_error_kind",
     "status": "jobs_by_status", "task": "jobs_by_task", "queue": "jobs_by_queue",

@@ -25,7 +25,6 @@ from jobyard.engine.store.port import (
     Claimed,
     Count,
     Due,
-    Failures,
     Insertion,
     Page,
     Record,
@@ -33,6 +32,7 @@ from jobyard.engine.store.port import (
     Served,
     nobody,
 )
+from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.store.sqlite import lanes, removal, rows, statements
 from jobyard.engine.store.sqlite.claims import SqliteClaims, portions
@@ -40,6 +40,7 @@ from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
 from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
+from jobyard.engine.store.sqlite.reports import SqliteReports
 from jobyard.engine.store.sqlite.schedules import SqliteSchedules
 from jobyard.engine.store.sqlite.search import SqliteSearch
 from jobyard.engine.store.sqlite.wal_sync import WalSync
@@ -70,6 +71,7 @@ class SqliteStore:
                 self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas
             )
             self._claims = SqliteClaims(self._run)
+            self.reports: ReportStore = SqliteReports(self._run, reading=self._told_plainly, claims=self._claims)
             self._run("PRAGMA wal_autocheckpoint = 0")
             self._run("PRAGMA synchronous = NORMAL")
             self._run(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -245,12 +247,6 @@ class SqliteStore:
         with self._told_plainly():
             found = self._run(statements.EXECUTIONS, (rows.to_blob(job_id),))
             return bounds.latest_within(map(rows.row_to_execution, found), max_bytes)
-
-    def failures(
-        self, *, since: datetime | None, look: int = bounds.FAILURES_LOOK, limit: int = bounds.MOST_FAILURES
-    ) -> list[Failures]:  # fmt: skip
-        with self._told_plainly():
-            return removal.failures(self._run, since, look, limit)
 
     def outputs(self, job_id: str, *, max_bytes: int = bounds.OUTPUTS_BYTES) -> list[Output]:
         with self._told_plainly():

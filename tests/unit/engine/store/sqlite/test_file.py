@@ -176,7 +176,7 @@ def test_failures_of_the_version_before_are_grouped_like_new_ones(path: Path, op
     prepare_file(path)
     store = open_store()
 
-    assert [(one.error_kind, one.count) for one in store.failures(since=None)] == [("no", 2)]
+    assert [(one.error_kind, one.count) for one in store.reports.failures()] == [("no", 2)]
     assert len(store.list_jobs(JobFilter(error_kind="no"), limit=9).jobs) == 2
 
 
