@@ -118,7 +118,7 @@ def look_at_disk(settings: Settings) -> Iterator[Finding]:
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
     message = f"{_size(free)} of {_size(disk.f_blocks * disk.f_frsize)} are free below {folder}"
-    remedy = "free some space, lower RETENTION_S so that less is kept, or move DATA_DIR"
+    remedy = "free some space, lower RETENTION_S and RETENTION_FAILED_S so that less is kept, or move DATA_DIR"
     if free < FULL_DISK_BYTES:
         yield broken("disk", message, remedy)
     elif free < LOW_DISK_BYTES:

@@ -77,6 +77,7 @@ def _fields(job: dict[str, Any], now: datetime) -> list[tuple[str, object]]:
         ("priority", job["priority"]), ("payload", as_text(job["payload"])),
         ("tries", f"{job['attempt']} begun, {job['retry_count']} of {job['max_retries']} retries used, {job['lost_count']} lost"),
         ("timeout", span(job["timeout_s"])), ("key", job["idempotency_key"] and clean(job["idempotency_key"])),
+        ("tags", " ".join(job["tags"])),
         *((name.removesuffix("_at"), when(job[name], now)) for name in times),
         ("worker", job["locked_by"]), ("result", None if job["result"] is None else as_text(job["result"])),
         ("error", job["error"] and clean(job["error"])),

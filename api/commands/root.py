@@ -20,6 +20,7 @@ SHELLS = ("bash", "zsh", "fish")
 COMMAND_FUNCTIONS: Mapping[str, str] = {
     "submit": "submit.submit_jobs", "list": "jobs.list_jobs", "show": "jobs.show_job", "why": "jobs.why_not",
     "wait": "jobs.wait_for_jobs", "logs": "logs.show_logs", "cancel": "changes.cancel_jobs", "retry": "changes.retry_jobs",
+    "delete": "changes.delete_jobs", "run-now": "changes.run_now", "tag": "changes.tag_job", "failures": "failures.list_failures",
     "stats": "overview.show_stats", "top": "top.show_top", "tasks": "overview.show_tasks",
     "schedules": "schedules.list_schedules", "schedule": "schedules.schedule_group", "doctor": "doctor.see_doctor",
     "restart": "control.restart", "drain": "control.drain", "log-level": "control.set_log_level",

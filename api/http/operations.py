@@ -45,6 +45,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/api/jobs/count"): Operation(id="countJobs", tag="jobs"),
     ("POST", "/api/jobs/cancel"): Operation(id="cancelJobs", tag="bulk"),
     ("POST", "/api/jobs/retry"): Operation(id="retryJobs", tag="bulk"),
+    ("POST", "/api/jobs/delete"): Operation(id="deleteJobs", tag="bulk"),
     ("GET", "/job"): Operation(id="getJobByQuery", tag="jobs", description="The same as `GET /api/jobs/{job_id}`."),
     ("GET", "/api/jobs/<job_id>"): Operation(
         id="getJob", tag="jobs", description="With `wait_s`, the answer comes when the job has ended, or the time is up."
@@ -57,6 +58,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         description="A job that runs gets an exception in its task; it is `cancelled` when that has ended.",
     ),
     ("POST", "/api/jobs/<job_id>/retry"): Operation(id="retryJob", tag="jobs"),
+    ("POST", "/api/jobs/<job_id>/run"): Operation(id="runJob", tag="jobs"),
+    ("PUT", "/api/jobs/<job_id>/tags"): Operation(id="putJobTags", tag="jobs"),
+    ("DELETE", "/api/jobs/<job_id>"): Operation(id="deleteJob", tag="jobs"),
+    ("GET", "/api/failures"): Operation(id="listFailures", tag="jobs"),
     ("GET", "/api/tasks"): Operation(id="listTasks", tag="tasks"),
     ("POST", "/api/schedules/preview"): Operation(id="previewSchedule", tag="schedules"),
     ("GET", "/health"): Operation(id="getHealth", tag="service", description="Needs no token."),

@@ -176,7 +176,7 @@ class GroupCommit:
             if self._log.is_debug:
                 self._log.debug(
                     "jobs_accepted", request_id=one.submit.request_id, job_id=next(iter(insertion.job_ids), None),
-                    jobs=len(insertion.job_ids), repeated=insertion.repeated,
+                    jobs=len(insertion.job_ids), repeated=insertion.repeated, by=one.submit.by,
                 )  # fmt: skip
             existing = insertion.existing if any(job.unique_key for job in one.jobs) else None
             return Accepted(job_ids=insertion.job_ids, repeated=insertion.repeated, existing=existing, replaced=insertion.replaced)

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -408,3 +409,35 @@ def test_schedules_fire_when_the_clock_is_moved(jobyard: InlineJobyard) -> None:
 
     assert sorted(job.schedule or "" for job in ended) == ["inline.nightly", *["inline.often"] * 3]
     assert {(job.result, job.payload and job.payload["a"]) for job in ended if job.schedule == "inline.nightly"} == {("02:00", 1)}
+
+
+@task("inline.tagged", tags=["b"])
+def tagged(payload: Any) -> Any:
+    if payload is None:
+        raise ValueError("nothing 7")
+    return payload
+
+
+def test_jobs_are_found_by_tags_and_kinds_of_errors(jobyard: InlineJobyard) -> None:
+    first, _ = tagged.submit(1, tags=["a", "b"]), tagged.submit(None, max_retries=0)
+    jobyard.drain(raising=False)
+
+    assert [job.job_id for job in jobyard.client.iter_jobs(tag=["a", "b"])] == [first]
+    assert [job.tags for job in jobyard.client.iter_jobs(tag="b")] == [("b",), ("a", "b")]
+    assert [job.payload for job in jobyard.client.iter_jobs(error_kind="ValueError: nothing")] == [None]
+
+
+def test_a_failed_job_is_retried_with_another_payload_and_deleted(jobyard: InlineJobyard) -> None:
+    job_id = tagged.submit(None, max_retries=0)
+    jobyard.drain(raising=False)
+
+    again = jobyard.client.retry(job_id, payload=[1], delay_s=60)
+
+    assert (again.payload, again.scheduled_at - again.updated_at) == ([1], timedelta(seconds=60))
+    with pytest.raises(Conflict, match="only jobs that have ended can be deleted"):
+        jobyard.client.delete(job_id)
+    assert jobyard.client.ask("POST", f"/api/jobs/{job_id}/run")["status"] == "pending"
+    assert [job.result for job in jobyard.run_due()] == [[1]]
+    assert jobyard.client.ask("PUT", f"/api/jobs/{job_id}/tags", ["z"])["tags"] == ["z"]
+    jobyard.client.delete(job_id)
+    assert jobyard.jobs() == []
