@@ -6,15 +6,14 @@ from typing import Protocol
 
 from flask import request
 
-from jobyard.api.http.body import optional_body, required_body
+from jobyard.api.http.body import read_optional_body, required_body
+from jobyard.api.http.guards import client_of
 from jobyard.api.http.query import read_query
-from jobyard.api.http.reply import HEADERS, Reply, message_reply
+from jobyard.api.http.reply import Reply, message_reply
 from jobyard.api.http.request_metrics import request_id_of
 from jobyard.engine.limits.verbs import LimitVerb
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.messages import AskLimits, Json
-
-NO_CONTENT = 204
+from jobyard.engine.wire.messages import AskLimits
 
 
 class SchedulerClient(Protocol):
@@ -40,7 +39,7 @@ class Limits:
 
     def put(self, limit: str) -> Reply:
         """Make or change one."""
-        return self._ask(LimitVerb.PUT, limit, body=optional_body(request.environ))
+        return self._ask(LimitVerb.PUT, limit, body=read_optional_body(request.environ))
 
     def delete(self, limit: str) -> Reply:
         """Remove one."""
@@ -48,11 +47,11 @@ class Limits:
 
     def pause(self, limit: str) -> Reply:
         """Let no job of it begin."""
-        return self._ask(LimitVerb.PAUSE, limit, body=optional_body(request.environ))
+        return self._ask(LimitVerb.PAUSE, limit, body=read_optional_body(request.environ))
 
     def resume(self, limit: str) -> Reply:
         """Let its jobs begin again."""
-        return self._ask(LimitVerb.RESUME, limit, body=optional_body(request.environ))
+        return self._ask(LimitVerb.RESUME, limit, body=read_optional_body(request.environ))
 
     def hold(self, limit: str) -> Reply:
         """Let no job of it begin for a while."""
@@ -60,7 +59,6 @@ class Limits:
 
     def _ask(self, verb: LimitVerb, name: str = "", *, body: bytes = b"") -> Reply:
         read_query(request, ())
-        answer = self._scheduler.send(AskLimits(verb=verb, name=name, body=body, request_id=request_id_of(request.environ)))
-        if isinstance(answer, Json) and answer.status == NO_CONTENT:
-            return Reply(b"", NO_CONTENT, HEADERS)
-        return message_reply(answer)
+        environ = request.environ
+        asked = AskLimits(verb=verb, name=name, body=body, by=client_of(environ), request_id=request_id_of(environ))
+        return message_reply(self._scheduler.send(asked))

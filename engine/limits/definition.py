@@ -13,7 +13,8 @@ from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.job import at_least
 from jobyard.engine.jobs.limit_field import NAME_PATTERN
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
-from jobyard.engine.jobs.submission import QUEUE_PATTERN, as_integer, read_time
+from jobyard.engine.jobs.submission import QUEUE_PATTERN, as_integer
+from jobyard.engine.jobs.times import read_time
 from jobyard.engine.limits.limit import ON_FULL, WAIT, Numbers
 
 NAME = re.compile(rf"\*|{NAME_PATTERN}|queue:{QUEUE_PATTERN}|hook:{NAME_PATTERN}|task:.{{1,255}}", re.DOTALL)

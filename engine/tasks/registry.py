@@ -6,12 +6,13 @@ A task function can still be called and tested directly; see `function.py` for w
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from jobyard.engine.jobs.limit_field import read_templates
+from jobyard.engine.jobs.tags import read_tags
 from jobyard.engine.jobs.template import Template
 from jobyard.engine.jobs.unique_field import read_unique
 from jobyard.engine.tasks.context import JobTimeout, Retry, Unrecoverable
@@ -42,6 +43,7 @@ class TaskOptions:
     retries_timeouts: bool = True
     unique: dict[str, Any] | None = None
     limit: tuple[str, ...] | None = None
+    tags: tuple[str, ...] = ()
     parameters: dict[str, Any] | None = None
 
 
@@ -127,7 +129,7 @@ def task(
     priority: int | Literal["low", "normal", "high"] | None = None, retry_base_s: float | None = None,
     retry_max_s: float | None = None, retry_on: ExceptionTypes | None = None, discard_on: ExceptionTypes | None = None,
     expires_s: float | None = None, unique: bool | str | Mapping[str, Any] | None = None,
-    limit: str | Sequence[str] | None = None, payload: Any = None,
+    limit: str | Sequence[str] | None = None, tags: Iterable[str] | None = None, payload: Any = None,
     cron: str | None = None, every_s: float | None = None, time_zone: str | None = None, overlap: str | None = None,
     catch_up: str | None = None, catch_up_max: int | None = None, jitter_s: float | None = None,
     starts_at: datetime | str | None = None, ends_at: datetime | str | None = None, dst_gap: str | None = None,
@@ -139,7 +141,8 @@ def task(
     converted by their annotations; one without parameters gets nothing. The arguments are defaults for the task's jobs.
     A failed attempt is tried again after n² × `retry_base_s` seconds, `retry_max_s` at most, if its exception is one of
     `retry_on` (by default any) and none of `discard_on`. A job that has not begun `expires_s` seconds after its time is cancelled.
-    `unique`, `limit`: as for a job; they may name fields of the payload: `{"key": "{doc}"}`, `"customer/{customer_id}"`. With
+    `unique`, `limit`: as for a job; they may name fields of the payload: `{"key": "{doc}"}`, `"customer/{customer_id}"`. `tags` are
+    added to those of a job. With
     `cron` or `every_s` a schedule of the task's name makes jobs with this `payload`; the other arguments are those of `schedule`.
     """
     timing = {option: value for option, value in locals().items() if option in TIMING_OPTIONS}
@@ -152,7 +155,8 @@ def task(
         check_option(name, option, value)
     rules = _rules(name, retry_on, discard_on)
     options = TaskOptions(
-        **said, unique=_unique(name, unique), limit=_limit(name, limit), retries_timeouts=not rules.is_final(JobTimeout())
+        **said, unique=_unique(name, unique), limit=_limit(name, limit), tags=_tags(name, tags),
+        retries_timeouts=not rules.is_final(JobTimeout()),
     )  # fmt: skip
 
     def register(function: Callable[P, R]) -> TaskFunction[P, R]:
@@ -185,6 +189,13 @@ def _limit(name: str, limit: object) -> tuple[str, ...] | None:
         return read_templates(limit)
     except ValueError as wrong:
         raise ValueError(f"limit of task {name!r} must be {wrong}, not {limit!r}") from None
+
+
+def _tags(name: str, tags: Iterable[str] | None) -> tuple[str, ...]:
+    try:
+        return () if tags is None else read_tags(tags if isinstance(tags, str) else list(tags))
+    except ValueError as wrong:
+        raise ValueError(f"tags of task {name!r} must be {wrong}, not {tags!r}") from None
 
 
 def _place(task: Task) -> str:

@@ -23,8 +23,6 @@ from typing import Any
 
 from jobyard.engine.jobs.job import JobFilter, Outcome, Output
 from jobyard.engine.jobs.lifecycle import Verb
-from jobyard.engine.limits.verbs import LimitVerb
-from jobyard.engine.schedules.verbs import ScheduleVerb
 from jobyard.engine.why.facts import ProcessReport
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.queue_messages import (
@@ -40,16 +38,22 @@ from jobyard.engine.wire.queue_messages import (
     WatcherGone,
     Withdrawn,
 )
+from jobyard.engine.wire.resource_messages import AskLimits as AskLimits
+from jobyard.engine.wire.resource_messages import AskSchedules as AskSchedules
+from jobyard.engine.wire.resource_messages import FindGroup as FindGroup
+from jobyard.engine.wire.resource_messages import GetGraph as GetGraph
+from jobyard.engine.wire.resource_messages import ListGroups as ListGroups
 
 # ---- requests to a scheduler -------------------------------------------------------------------------------------
 
 
-class Submit(Message, frozen=True):
+class Submit(Message, frozen=True, omit_defaults=True):
     """Store new jobs. `form` says what `body` is: `job` (one JSON object), `batch` ({"jobs": […]}) or `ndjson`.
 
     `first_id` is the first of the ids that the sender reserved, so that the same request sent twice stores its jobs once. After
     `deadline` (monotonic seconds of this host) the request must not be stored. `is_again`: it was sent before, to a scheduler that
-    may have stored it without saying so; it is then looked up before it is refused for lack of time or room.
+    may have stored it without saying so; it is then looked up before it is refused for lack of time or room. `by`: the name of the
+    client's token.
     """
 
     form: str
@@ -58,6 +62,7 @@ class Submit(Message, frozen=True):
     deadline: float
     idempotency_key: str | None = None
     is_again: bool = False
+    by: str = "api"
     request_id: str = ""
 
 
@@ -102,16 +107,47 @@ class WatchCompletion(Message, frozen=True):
 
 
 class CancelJob(Message, frozen=True):
-    """Cancel a job, or request that from its worker; the reply is `Json` (the job) or `Refused`."""
+    """Cancel a job, or request that from its worker; the reply is `Json` (the job) or `Refused`. `by`: the client's token."""
 
     job_id: str
+    by: str = "api"
     request_id: str = ""
 
 
 class RetryJob(Message, frozen=True):
-    """Give a failed or cancelled job a fresh set of retries; the reply is `Json` (the job) or `Refused`."""
+    """Give a failed or cancelled job a fresh set of retries; the reply is `Json` (the job) or `Refused`.
+
+    `body`: what the job is to have besides, read by the scheduler; may be empty.
+    """
 
     job_id: str
+    body: bytes = b""
+    by: str = "api"
+    request_id: str = ""
+
+
+class RunJob(Message, frozen=True):
+    """Make a pending job due now; the reply is `Json` (the job) or `Refused`."""
+
+    job_id: str
+    by: str = "api"
+    request_id: str = ""
+
+
+class TagJob(Message, frozen=True):
+    """Give a job the tags of the JSON `body` instead of its own; the reply is `Json` (the job) or `Refused`."""
+
+    job_id: str
+    body: bytes
+    by: str = "api"
+    request_id: str = ""
+
+
+class DeleteJob(Message, frozen=True):
+    """Remove an ended job; the reply is `Json` (empty, with status 204) or `Refused`."""
+
+    job_id: str
+    by: str = "api"
     request_id: str = ""
 
 
@@ -120,51 +156,26 @@ class ChangeMany(Message, frozen=True):
 
     verb: Verb
     body: bytes
-    request_id: str = ""
-
-
-class AskSchedules(Message, frozen=True):
-    """Ask something of the schedules; the reply is `Json` or `Refused`. `by`: the name of the client's token.
-
-    `body`: that of the request, read by the scheduler; `count` and `after`: which fire times are listed.
-    """
-
-    verb: ScheduleVerb
-    name: str = ""
-    body: bytes = b""
-    by: str = "api"
-    count: int = 5
-    after: datetime | None = None
-    request_id: str = ""
-
-
-class AskLimits(Message, frozen=True):
-    """Ask something of the limits; the reply is `Json` or `Refused`. `by`: the name of the client's token.
-
-    `body`: that of the request, read by the scheduler.
-    """
-
-    verb: LimitVerb
-    name: str = ""
-    body: bytes = b""
     by: str = "api"
     request_id: str = ""
 
 
-class FindGroup(Message, frozen=True):
-    """Get one group; the reply is `Json` or `Refused`."""
+class DeleteMany(Message, frozen=True):
+    """Remove the ended ones of a portion of the jobs that the JSON `body` selects; the reply is that of `ChangeMany`."""
 
-    name: str
-
-
-class ListGroups(Message, frozen=True):
-    """Get the newest groups that live; the reply is `Json` (an array)."""
+    body: bytes
+    by: str = "api"
+    request_id: str = ""
 
 
-class GetGraph(Message, frozen=True):
-    """Get the jobs that are connected with a job by waiting; the reply is `Json` or `Refused`."""
+class ListFailures(Message, frozen=True):
+    """Group the failed jobs by task and kind of error; the reply is `Json` (an array)."""
 
-    job_id: str
+    since: datetime | None = None
+
+
+class ReportDue(Message, frozen=True):
+    """Count what is due by task and queue, and how long it has been; the reply is `Json` (an array)."""
 
 
 class ListTasks(Message, frozen=True):
@@ -368,7 +379,8 @@ class Ready(Message, frozen=True):
 
 
 MESSAGES = (
-    Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
+    Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | RunJob | TagJob | DeleteJob
+    | ChangeMany | DeleteMany | ListFailures | ReportDue | ListTasks | CountJobs | CountMatching
     | ListOutputs | Explain | AskSchedules | AskLimits | FindGroup | ListGroups | GetGraph | GetOutput | Outputs
     | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room

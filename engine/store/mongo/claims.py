@@ -61,8 +61,13 @@ class MongoClaims:
         claimed = Claimed(jobs=[])
         for _ in range(ROUNDS):
             of_lanes = MongoLaneClaims(self._server, self._lanes, now=now, served=served)
-            of_lanes.read()
+            were_empty = self._lanes.were_empty(now)
+            if not were_empty:
+                of_lanes.read()
             chosen = self._choose(now, allocation, served, of_lanes)
+            if were_empty and not chosen and allocation.most:
+                of_lanes.read()
+                of_lanes.choose(allocation, down_to=PRIORITIES[0])
             taken = of_lanes.take()
             jobs: list[Job] = []
             if chosen or taken:

@@ -101,6 +101,8 @@ class MongoLaneClaims:
         with self._server.call():
             order = [("priority", -1), ("ready_at", 1)]
             ready = list(self._server.lanes.find({"ready_at": {"$lte": self._now}}).sort(order).limit(MOST_LANES))
+            is_any = bool(ready) or self._server.lanes.find_one({}, {"_id": 1}) is not None
+        self._lanes.empty_at = None if is_any else self._now
         if not ready:
             return
         for document in ready:

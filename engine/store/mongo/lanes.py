@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -31,6 +31,7 @@ from jobyard.engine.store.mongo.server import MongoServer
 from jobyard.engine.world import World
 
 KNOWN_FOR_S = 0.4
+EMPTY_FOR = timedelta(seconds=0.5)
 LIMIT_FULL = "limit_full"
 MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK)
 """After these, a job that had no slot may be pending in a lane."""
@@ -50,6 +51,12 @@ class MongoLanes:
         self._known_until = float("-inf")
         self.limits: dict[str, Limit] = {}
         self.implicit: frozenset[str] = frozenset()
+        self.empty_at: datetime | None = None
+        """When a claim last saw that there are no lanes at all."""
+
+    def were_empty(self, now: datetime) -> bool:
+        """Whether there were no lanes when a claim looked, just before: then a claim that finds other jobs need not ask."""
+        return self.empty_at is not None and timedelta() <= now - self.empty_at < EMPTY_FOR
 
     def look(self, *, again: bool = False) -> None:
         """Read the limits unless they are known; `again`: they have changed."""
