@@ -149,7 +149,7 @@ class Checker:
             age_s = self._queue.now - (job.finished_at - START).total_seconds()  # type: ignore[operator]
             self._require(age_s >= self._settings.retention_s > 0, f"purged {age_s} s after its end", job)
         self.purged.add(job.job_id)
-        del self.histories[job.job_id]  # a request that is repeated after so long is a new one
+        self.histories.pop(job.job_id, None)  # a request that is repeated after so long is a new one
 
     def note_renewed(self, process: Process, sent_at: float) -> None:
         """A heartbeat sent at that time is stored; a process that could not send one for most of a lease must release its jobs."""
@@ -186,8 +186,9 @@ class Checker:
                 raise Violation(f"{_describe(begun)} begins while {_describe(job)} waits since {self._since(job)}")
 
     def _since(self, job: Job) -> float:
-        """Since when the job could have begun; one that may kill its worker waits for others like it."""
-        if lifecycle.is_last_chance(job, max_lost=self._settings.max_lost):
+        """Since when the job could have begun; one that may kill its worker waits for others like it, one in a lane for its slot."""
+        is_next = job.lane is None or not any(other.lane == job.lane and other is not job for other in self.unfinished())
+        if not is_next or lifecycle.is_last_chance(job, max_lost=self._settings.max_lost):
             return self._queue.now
         return max(self.due_at(job), (job.updated_at - START).total_seconds())
 
