@@ -64,9 +64,11 @@ def fire_times(jobyard: Jobyard, name: str) -> list[str]:
 
 
 def check_adds_up(jobyard: Jobyard, name: str, first: str) -> None:
-    """Every fire time from the first on has one job, or is counted as missed."""
-    schedule = jobyard.ask("POST", f"/api/schedules/{name}/pause").json
+    """Every fire time from the first on has one job, or is counted as missed. What is under way when it is paused counts soon."""
+    jobyard.ask("POST", f"/api/schedules/{name}/pause")
+    wait_for(lambda: fires(jobyard, name) == len(fire_times(jobyard, name)), told=f"as many fires of {name} as jobs")
     times = fire_times(jobyard, name)
+    schedule = get(jobyard, name)
     passed = (datetime.fromisoformat(schedule["next_fire_at"]) - datetime.fromisoformat(first)) / timedelta(seconds=1)
     assert len(times) == len(set(times)) == schedule["fires"]
     assert (schedule["fires"] + sum(schedule["missed"].values()), schedule["missed_is_exact"]) == (passed, True)
