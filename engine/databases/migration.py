@@ -17,6 +17,7 @@ from jobyard.engine.errors import CannotStart
 from jobyard.engine.logs import Log
 from jobyard.engine.store.port import Record, RememberedKey, Store
 from jobyard.engine.watcher.recovery import Recovery
+from jobyard.engine.words import counted
 from jobyard.engine.world import World
 
 PAGE = 1_000
@@ -97,7 +98,7 @@ def _compare_keys(source: Copyable, target: Copyable) -> None:
 def _compare_schedules(source: Copyable, target: Copyable) -> None:
     missing = [one.name for one in source.schedules.all() if target.schedules.find(one.name) is None]
     if missing:
-        raise CannotStart(f"{len(missing)} schedules are missing in the target, such as {missing[0]}")
+        raise CannotStart(f"{counted(len(missing), 'schedule is', 'schedules are')} missing in the target, such as {missing[0]}")
 
 
 def _compare(source: Copyable, target: Copyable, progress: Callable[[int], None]) -> None:
@@ -115,7 +116,8 @@ def _compare(source: Copyable, target: Copyable, progress: Callable[[int], None]
         progress(len(page))
     if wrong:
         shown = ", ".join(wrong[:3])
-        raise CannotStart(f"{len(wrong)} jobs in the target are missing or differ from the source, such as {shown}")
+        differ = counted(len(wrong), "job in the target is missing or differs", "jobs in the target are missing or differ")
+        raise CannotStart(f"{differ} from the source, such as {shown}")
 
 
 def _remembered(store: Copyable) -> Iterator[list[RememberedKey]]:

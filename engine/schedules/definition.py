@@ -16,7 +16,8 @@ from jobyard.engine.errors import InvalidRequest, JobyardError
 from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 from jobyard.engine.jobs.submission import FIELDS as JOB_FIELDS
-from jobyard.engine.jobs.submission import Defaults, as_integer, make_job, read_time
+from jobyard.engine.jobs.submission import Defaults, as_integer, make_job
+from jobyard.engine.jobs.times import read_time
 from jobyard.engine.schedules.cron import MAX_CHARS, InvalidCron, parse_cron
 from jobyard.engine.schedules.fire_times import DST_FOLD, DST_GAP, Timing, newest_fires, next_fire, zone_of
 from jobyard.engine.schedules.schedule import CATCH_UP, OVERLAP, Definition

@@ -22,8 +22,8 @@ def scheduled_job(schedule: Schedule, *, job_id: str, now: datetime, defaults: D
     of_task = defaults.tasks.get(_task(schedule), TaskDefaults())
     try:
         job = _make(schedule, job_id, now, defaults, of_task)
-    except JobyardError:  # the task's unique key cannot be made of the payload; it was declared after the schedule was stored
-        job = _make(schedule, job_id, now, defaults, replace(of_task, unique=None))
+    except JobyardError:  # what the task declared after the schedule was stored does not fit: its unique key, or its tags
+        job = _make(schedule, job_id, now, defaults, replace(of_task, unique=None, tags=()))
     return msgspec.structs.replace(job, schedule=schedule.name)
 
 

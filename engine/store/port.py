@@ -19,8 +19,9 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
-from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
+from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
 
 
@@ -163,6 +164,7 @@ class Store(Protocol):
     """The source of truth for jobs and schedules."""
 
     schedules: ScheduleStore
+    reports: ReportStore
 
     def insert(
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
@@ -223,11 +225,11 @@ class Store(Protocol):
 
         Claimed by `owner`; one claimer wins each. Ordered by priority (highest first), then `scheduled_at`, then insertion. Claims
         until the allocation is full; a job that it places nowhere is skipped. Takes no lock if nothing is due or the allocation is
-        full from the start. May claim fewer than it could, but never none. If the reply to a claim was lost, the next call on the
+        full from the start. May claim fewer than it could. If the reply to a claim was lost, the next call on the
         same store returns its result.
         """
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         """Whether a job that this owner runs has been lost `at_least` times before. May be called while `claim_due` allocates."""
 
     def free_key(self, key: str, *, now: datetime) -> Job | None:
@@ -269,10 +271,16 @@ class Store(Protocol):
     def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
         """The outputs of the latest attempts that printed anything, oldest first, up to the first past `max_bytes` of UTF-8."""
 
-    def purge(self, *, before: datetime, limit: int) -> int:
-        """T16. Remove at most `limit` jobs that finished before that time, oldest first, with all their data; returns how many.
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
+        """T16. Remove at most `limit` jobs that ended in one of these statuses before that time, with all their data; how many.
 
-        Those that have a unique key remain until their window, too, ended before that time.
+        The oldest of each status come first. Those that have a unique key remain until their window, too, ended before that time.
+        """
+
+    def delete(self, jobs: Sequence[Job]) -> list[bool]:
+        """Remove ended jobs with all their data, in one commit; True where the job was still at this status and epoch.
+
+        Its unique key is free, and what its idempotency key was remembered for is forgotten.
         """
 
     def mend(self, *, now: datetime, thorough: bool) -> None:

@@ -74,7 +74,7 @@ class Watcher:
         self._returned = 0
         """How often all places were returned on this connection."""
         last_chance = max(1, settings.max_lost - 1)
-        self._places = Places(last_chance=last_chance, holds_lost=lambda worker, n: store.holds_lost(worker, at_least=n))
+        self._places = Places(last_chance=last_chance, runs_lost_job=lambda worker, n: store.runs_lost_job(worker, at_least=n))
         self._deliveries = Deliveries(self._places.use)
         self._poll_at = world.monotonic()
         self._look_now = True
@@ -209,7 +209,7 @@ class Watcher:
     def _give_back(self) -> None:
         returned = self._deliveries.give_back(self._store, self._world.now())
         if returned:
-            self._log.warning("claims_returned", jobs=returned, reason="their worker is gone")
+            self._log.warning("claims_returned", jobs=returned, reason="their worker is gone or takes nothing more")
             self._look_now = True
 
     def _claim(self) -> None:

@@ -69,10 +69,11 @@ TASKS = {
 class Backend:
     """Everything behind the apps; a name in `silent` does not answer, one in `answers` gives these, one in `counters` counts so."""
 
-    def __init__(self, folder: Path, **asked: str) -> None:
+    def __init__(self, folder: Path, *, log: Log | None = None, **asked: str) -> None:
+        folder.mkdir(exist_ok=True)
         self.settings = read_settings({"DATA_DIR": str(folder), **asked})
         self.world = World()
-        self.log = Log(self.world, level="error")
+        self.log = log or Log(self.world, level="error")
         prepare_file(folder / "jobs.sqlite")
         self.store = SqliteStore(folder / "jobs.sqlite", durable=False, waiting=lambda waits: None)
         run_dir = RunDir(folder)

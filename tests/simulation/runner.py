@@ -40,6 +40,7 @@ class Run:
         is_shared = hosts > 1 or chance.random() < 0.3
         drawn = {"MONGO_URI": "mongodb://nowhere" if is_shared else ""}
         drawn |= {"MAX_JOBS_PER_CHILD": chance.choice(["0", "0", "2"]), "RETENTION_S": chance.choice(["604800", "0", "20"])}
+        drawn |= {"RETENTION_FAILED_S": chance.choice(["2592000", "0", "20"])}
         settings = read_settings(SETTINGS | drawn)
         self.checker = Checker(self.event_queue, settings)
         self.cluster = Cluster(

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from jobyard.engine.errors import StoreBroken, StoreUnavailable
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
-from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
 from jobyard.engine.store.port import (
     ANYTHING,
@@ -92,9 +92,9 @@ class SharedStore(MemoryStore):
         self.checker.note_claimed(job, begun, now)
         return begun
 
-    def purge(self, *, before: datetime, limit: int) -> int:
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
         known = dict(self._jobs)
-        count = super().purge(before=before, limit=limit)
+        count = super().purge(before=before, limit=limit, statuses=statuses)
         for job_id in [job_id for job_id in known if job_id not in self._jobs]:
             self.checker.note_purged(known[job_id])
         return count
@@ -150,9 +150,9 @@ class ProcessStore:
         self._uncertain = []
         return claimed
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         """Asked while a claim is under way, so it takes no time of its own."""
-        return self._shared.holds_lost(owner, at_least=at_least)
+        return self._shared.runs_lost_job(owner, at_least=at_least)
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         if not changes:
@@ -164,8 +164,11 @@ class ProcessStore:
     def free_key(self, key: str, *, now: datetime) -> Job | None:
         return self._call("free_key", lambda: self._shared.free_key(key, now=now), writes=True)
 
-    def purge(self, *, before: datetime, limit: int) -> int:
-        return self._call("purge", lambda: self._shared.purge(before=before, limit=limit), writes=True)
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
+        return self._call("purge", lambda: self._shared.purge(before=before, limit=limit, statuses=statuses), writes=True)
+
+    def delete(self, jobs: Sequence[Job]) -> list[bool]:
+        return self._call("delete", lambda: self._shared.delete(jobs), writes=True)
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._call("mend", lambda: self._shared.mend(now=now, thorough=thorough), writes=True)

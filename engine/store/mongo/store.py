@@ -43,6 +43,8 @@ from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
 from jobyard.engine.store.mongo.remembered_keys import MongoRememberedKeys
+from jobyard.engine.store.mongo.removal import MongoRemoval
+from jobyard.engine.store.mongo.reports import MongoReports
 from jobyard.engine.store.mongo.schedules import MongoSchedules
 from jobyard.engine.store.mongo.search import MongoSearch
 from jobyard.engine.store.mongo.server import MongoServer
@@ -60,6 +62,7 @@ from jobyard.engine.store.port import (
     Served,
     nobody,
 )
+from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.world import World
 
@@ -79,6 +82,8 @@ class MongoStore:
         self._search = MongoSearch(server, self._counts.read, World())
         self._outputs = MongoOutputs(server)
         self._records = MongoRecords(server, self._outputs)
+        self.reports: ReportStore = MongoReports(server)
+        self._removal = MongoRemoval(server, self._counts, self._outputs)
         self._requests = MongoInsert(server, self._counts, origin=origin)
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
@@ -114,7 +119,7 @@ class MongoStore:
     def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Due:
         return self._search.count_due(now=now, served=served, look=look)
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         with self._server.call():
             return self._server.jobs.find_one({"holder": owner, "lost_count": {"$gte": at_least}}, {"_id": 1}) is not None
 
@@ -266,36 +271,11 @@ class MongoStore:
 
     # ---- retention and recovery
 
-    def purge(self, *, before: datetime, limit: int) -> int:
-        """Jobs are first marked, so a job that is half removed when this process dies is no longer visible and is removed later."""
-        marked = self._mark(before, limit)
-        with self._server.call(writes=True):
-            gone = [document["_id"] for document in self._server.jobs.find({"status": PURGED}, {"_id": 1}).limit(limit)]
-            if gone:
-                self._server.executions.delete_many({"job_id": {"$in": [str(job_id) for job_id in gone]}})
-                self._outputs.remove(map(str, gone))
-                self._server.remembered_keys.delete_many({"job_id": {"$in": [str(job_id) for job_id in gone]}})
-                self._server.jobs.delete_many({"_id": {"$in": gone}, "status": PURGED})
-        return marked
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
+        return self._removal.purge(before, limit, statuses)
 
-    def _mark(self, before: datetime, limit: int) -> int:
-        holds_none = [{"held_key": None}, {"held_until": {"$lt": before}}]
-        old = {"finished_at": {"$lt": before}, "status": {"$in": ENDED}, "$or": holds_none}
-        stamp = ObjectId()
-        with self._server.call(writes=True):
-            found = {d["_id"]: d["status"] for d in self._server.jobs.find(old, {"status": 1}).sort("finished_at", 1).limit(limit)}
-            if not found:
-                return 0
-            gone = dict.fromkeys(("idempotency_key", "finished_at", "held_key", "fire_at"), "")
-            change = {"$set": {"status": PURGED, "stamp": stamp}, "$unset": gone}
-            number = self._server.jobs.update_many({"_id": {"$in": list(found)}, **old}, change).modified_count
-            marked = list(found)
-            if number < len(found):
-                marked = [d["_id"] for d in self._server.jobs.find({"_id": {"$in": marked}, "stamp": stamp}, {"_id": 1})]
-        if len(marked) < number:  # another process that purges has removed some since
-            self._counts.doubt()
-        self._counts.move(Counter({status: -number for status, number in Counter(found[job_id] for job_id in marked).items()}))
-        return len(marked)
+    def delete(self, jobs: Sequence[Job]) -> list[bool]:
+        return self._removal.delete(jobs)
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._requests.mend(now)
