@@ -10,10 +10,12 @@ from urllib.parse import urlencode
 
 from jobyard.api.commands.findings import Finding, broken, fine, warning
 from jobyard.api.commands.times import span
+from jobyard.engine.checkout import program
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.topology import QUEUE, WORKER
 from jobyard.engine.why.rules import Code
+from jobyard.engine.words import counted
 
 Json = Mapping[str, Any]
 
@@ -58,12 +60,14 @@ def look_at_processes(stats: Json) -> Iterator[Finding]:
     for row in rows:
         if row["restarts"] >= OFTEN and row["uptime_s"] < SHORT_LIFE_S:
             yield warning(
-                "processes", f"{row['name']} was replaced {row['restarts']} times, the last time {span(row['uptime_s'])} ago",
+                "processes",
+                f"{row['name']} was replaced {counted(row['restarts'], 'time')}, the last time {span(row['uptime_s'])} ago",
                 "see process_ended in the log for the cause; likely ones are a task that kills its worker, and lack of memory",
             )  # fmt: skip
     busy, slots = slots_of(stats)
     memory = sum(row["rss_bytes"] for row in rows) >> 20
-    yield fine("processes", f"{len(rows)}, with {memory} MiB resident in all; {busy} of {slots} slots run a job")
+    runs = "runs" if busy == 1 else "run"
+    yield fine("processes", f"{len(rows)}, with {memory} MiB resident in all; {busy} of {counted(slots, 'slot')} {runs} a job")
 
 
 def slots_of(stats: Json) -> tuple[int, int]:
@@ -85,7 +89,8 @@ def look_at_jobs(client: Client, stats: Json, now: datetime) -> Iterator[Finding
     elif slots:
         waiting = _of_queues(stats, "ready")
         if waiting:
-            yield fine("jobs", f"all {slots} slots are busy, {waiting} jobs are due; a higher CONCURRENCY runs more at once")
+            are_busy, are_due = counted(slots, "slot is", "slots are"), counted(waiting, "job is", "jobs are")
+            yield fine("jobs", f"all {are_busy} busy, {are_due} due; a higher CONCURRENCY runs more at once")
     counts = ", ".join(f"{count} {status}" for status, count in stats["jobs"].items() if count)
     yield fine("jobs", counts or "none are stored")
 
@@ -96,8 +101,9 @@ def _overdue(client: Client, now: datetime) -> Iterator[Finding]:
         if job["last_run_at"] and _age_s(job["last_run_at"], now) > job["timeout_s"] + GRACE_S
     ]  # fmt: skip
     if late:
+        run_longer = "runs longer than its" if len(late) == 1 else "run longer than their"
         yield warning(
-            "jobs", f"{_list_of(late)} run longer than their timeout allows",
+            "jobs", f"{_list_of(late)} {run_longer} timeout allows",
             "a worker ends such jobs by itself: if they persist, see its log; cancelling them frees their slots",
         )  # fmt: skip
 
@@ -112,9 +118,10 @@ def _stuck_while_idle(client: Client, stats: Json, now: datetime) -> Iterator[Fi
         if why and why[0]["code"] in BACKLOG_CODES and _is_moving(client, stats):
             continue
         reason = why[0]["message"] if why else "the cause is unknown"
+        have_been = "has been" if len(left) == 1 else "have been"
         yield warning(
-            "jobs", f"{_list_of(left)} have been {status} for more than {span(WAITED_LONG_S)} while slots are free: {reason}",
-            f"run bin/jobyard why {left[-1]['job_id']}",
+            "jobs", f"{_list_of(left)} {have_been} {status} for more than {span(WAITED_LONG_S)} while slots are free: {reason}",
+            f"run {program('jobyard')} why {left[-1]['job_id']}",
         )  # fmt: skip
 
 
@@ -139,4 +146,4 @@ def _age_s(since: str, now: datetime) -> float:
 
 def _list_of(jobs: list[Json]) -> str:
     shown = ", ".join(job["job_id"] for job in jobs[-3:])
-    return f"{len(jobs)} jobs ({shown}{', …' if len(jobs) > 3 else ''})"
+    return f"{counted(len(jobs), 'job')} ({shown}{', …' if len(jobs) > 3 else ''})"

@@ -18,6 +18,7 @@ from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.topology import QUEUE, WATCHER, WORKER
 from jobyard.engine.why.facts import Facts, HostSeen
+from jobyard.engine.words import counted
 
 LONGEST_ERROR_CHARS = 300
 MOST_NAMES = 20
@@ -256,7 +257,7 @@ def _slots_busy(facts: Facts) -> Reason | None:
     if not facts.is_due or not facts.is_served_here or not slots or busy < slots:
         return None
     longest_s = max(worker.longest_s for worker in workers)
-    words = f"all {slots} slots of this host are busy, the longest for {in_words(longest_s)}"
+    words = f"all {counted(slots, 'slot of this host is', 'slots of this host are')} busy, the longest for {in_words(longest_s)}"
     return Reason(code=Code.SLOTS_BUSY, message=words, facts={"slots": slots, "longest_s": round(longest_s, 3)})
 
 

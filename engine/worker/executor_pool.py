@@ -34,7 +34,7 @@ WITHOUT_TEMPLATE_S = 3.0
 BROKEN_OFF_S = 0.2
 MEMORY_LOOK_S = 0.5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
-WARM_S = 10.0
+WARM_S = 3.0
 """How long an idle executor is kept, unless it is the last one."""
 LEAVE_S = 5.0
 """How long an executor may take to exit, `on_child_stop` included."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jobyard.engine.errors import CannotStart
+from jobyard.engine.jobs.error_kind import kind_of
 from jobyard.engine.store.sqlite import statements
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
@@ -78,6 +79,7 @@ def examine_file(path: Path, *, mounts: Path = MOUNTS) -> str:
 def _connection(path: Path, mode: str, patience_s: float) -> Iterator[Run]:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience_s)) as connection:
+        connection.create_function("kind_of", 1, kind_of, deterministic=True)
         yield connection.execute
 
 

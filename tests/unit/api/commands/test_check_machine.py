@@ -58,6 +58,8 @@ def test_a_healthy_folder_is_fine(folder: Path) -> None:
     for look in (look_at_folder, look_at_disk, look_at_limits, look_at_database, look_at_clock):
         assert worst_finding(look(settings)).state is State.FINE, look
     assert worst_finding(look_at_versions()).state is State.FINE
+    unfit = worst_finding(look_at_versions(lambda: ["gunicorn 27 or later (20.1.0 is installed)"]))
+    assert unfit.state is State.BROKEN and "20.1.0" in unfit.message and "pip install 'jobyard[server]'" in str(unfit.remedy)
 
 
 def test_a_missing_folder_is_fine_and_is_not_created(tmp_path: Path) -> None:

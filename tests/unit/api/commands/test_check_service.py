@@ -89,7 +89,7 @@ def test_a_job_that_waits_while_slots_are_free_is_a_warning_that_says_why(servic
     found = findings_about(service, {"pending": [{"job_id": ID, "scheduled_at": ago(60)}]})
 
     assert worst(found) is State.WARNING
-    assert "1 jobs" in found[0].message and "no worker serves the queue slow" in found[0].message
+    assert "1 job (" in found[0].message and "no worker serves the queue slow" in found[0].message
     assert found[0].remedy == f"run bin/jobyard why {ID}"
 
 

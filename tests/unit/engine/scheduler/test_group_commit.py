@@ -249,5 +249,5 @@ def test_at_debug_the_log_says_which_jobs_a_request_has_caused(tmp_path: Path) -
 
     desk.ask(submit)
 
-    told = f"jobs_accepted request_id=abc job_id={submit.first_id} jobs=2 repeated=0"
+    told = f"jobs_accepted request_id=abc job_id={submit.first_id} jobs=2 repeated=0 by=api"
     assert (tmp_path / "log").read_text().strip().endswith(told)
