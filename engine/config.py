@@ -23,6 +23,8 @@ LONG_TOKEN = 32
 ANY_HOST = "*"
 HOST_NAME = re.compile(r"\.?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.IGNORECASE)
 
+MAX_PORT_OFFSET = 50_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
@@ -171,12 +173,18 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("MONGO_URI", "", _optional, "MongoDB connection string; unset: the embedded SQLite database in `DATA_DIR`"),
         ("MONGO_DB", "job_scheduler", str, "name of the MongoDB database"),
         ("QUEUES", "", _queues, "comma-separated names of the queues whose jobs this host runs; unset: all"),
-        ("DATA_DIR", "var", _folder, "folder for the database file, sockets and pid file"),
+        (
+            "DATA_DIR",
+            "var",
+            _folder,
+            "folder for the database file, sockets and pid file, relative to the working folder; unset: `var` in the checkout, for"
+            " an installed `jobyard` in the working folder",
+        ),
         ("HOST", "127.0.0.1", _address, "address to listen on"),
         (
             "PORT_OFFSET",
             "0",
-            _whole(0, 50000),
+            _whole(0, MAX_PORT_OFFSET),
             "added to every port, so that several instances can run side by side; above 23,700, another program's connection may"
             " have a port",
         ),

@@ -3,7 +3,7 @@
     JOBYARD_URL, else HOST and PORT_OFFSET             the gateway's address
     JOBYARD_TOKEN, else API_TOKEN, else TOKEN_FILE     the token, or a file that holds it; of several, clients use the first
 
-The server reads the same names as settings (`engine.config`); it has no use for `JOBYARD_URL`.
+Clients use the first of several tokens. The server reads the same names as settings (`engine.config`), but for `JOBYARD_URL`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 
-from jobyard.engine.config import Settings, read_token_file
+from jobyard.engine.config import MAX_PORT_OFFSET, Settings, read_token_file
 from jobyard.engine.tokens import API, first_secret
 from jobyard.engine.topology import FIRST_PORTS, GATEWAY
 
 URL, TOKEN = "JOBYARD_URL", "JOBYARD_TOKEN"
 DEFAULT_HOST = "127.0.0.1"
+MAX_DIGITS = 20
 
 
 def service_url(environment: Mapping[str, str]) -> str:
@@ -24,8 +25,8 @@ def service_url(environment: Mapping[str, str]) -> str:
     if url := environment.get(URL):
         return url
     offset = environment.get("PORT_OFFSET") or "0"
-    if not (offset.isascii() and offset.isdigit()):
-        raise ValueError(f"PORT_OFFSET must be a whole number, not {offset!r}")
+    if not (offset.isascii() and offset.isdigit() and len(offset) < MAX_DIGITS and int(offset) <= MAX_PORT_OFFSET):
+        raise ValueError(f"PORT_OFFSET must be a whole number from 0 to {MAX_PORT_OFFSET}, not {offset[:100]!r}")
     return local_url(environment.get("HOST") or DEFAULT_HOST, int(offset))
 
 

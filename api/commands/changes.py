@@ -19,6 +19,7 @@ from jobyard.api.commands.show import coloured, print_json, progress_bar
 from jobyard.api.commands.times import SECONDS
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.errors import Rejected
+from jobyard.engine.words import counted
 
 STEP = 500
 IDS = click.argument("job_ids", nargs=-1, metavar="[JOB_ID]…")
@@ -36,8 +37,8 @@ def cancel_jobs(service: Service, job_ids: Sequence[str], yes: bool, **filters: 
     A waiting job never runs; a running task is asked to stop, then killed. Finished jobs are skipped.
 
     \b
-    Examples: bin/jobyard cancel 69541618f7d4e1295bfa447b
-              bin/jobyard cancel --task resize --status pending
+    Examples: jobyard cancel 69541618f7d4e1295bfa447b
+              jobyard cancel --task resize --status pending
     """
     sys.exit(_change(service, "cancel", job_ids, given(filters), yes))
 
@@ -62,8 +63,8 @@ def retry_jobs(
     They are due at once, also those that had been scheduled for later, unless --delay or --spread says otherwise.
 
     \b
-    Examples: bin/jobyard retry 69541618f7d4e1295bfa447b --payload '{"path": "b.png"}'
-              bin/jobyard retry --status failed --text "no space left" --spread 10m --yes
+    Examples: jobyard retry 69541618f7d4e1295bfa447b --payload '{"path": "b.png"}'
+              jobyard retry --status failed --text "no space left" --spread 10m --yes
     """
     of_named: dict[str, Any] = _given(delay_s=delay_s, max_retries=max_retries, timeout_s=timeout_s)
     of_named |= {} if payload is None else {"payload": read_payload(payload)}
@@ -153,7 +154,7 @@ def _change_one(client: Client, verb: str, job_id: str, edits: dict[str, Any]) -
 def _change_all(service: Service, verb: str, filters: dict[str, Any], skip_prompt: bool, edits: dict[str, Any]) -> int:
     client = service.client()
     found = client.ask("GET", "/api/jobs/count" + query(filters))
-    jobs = f"{'' if found['is_exact'] else 'at least '}{found['count']} jobs"
+    jobs = f"{'' if found['is_exact'] else 'at least '}{counted(found['count'], 'job')}"
     if not skip_prompt and found["count"]:
         click.confirm(f"{verb} {jobs}?", abort=True, err=True)
     done = _in_steps(client, verb, {"filter": filters, "limit": STEP, **edits}, found["count"])
@@ -161,7 +162,7 @@ def _change_all(service: Service, verb: str, filters: dict[str, Any], skip_promp
         print_json(done)
     else:
         skipped = f"; {done['skipped']} skipped, to which {verb} does not apply" if done["skipped"] else ""
-        click.echo(f"{done['changed']} jobs changed{skipped}")
+        click.echo(f"{counted(done['changed'], 'job')} changed{skipped}")
     return exits.OK
 
 

@@ -32,8 +32,8 @@ def list_jobs(service: Service, limit: int, everything: bool, **filters: str | N
     """List jobs, newest first.
 
     \b
-    Examples: bin/jobyard list --status failed
-              bin/jobyard list --text 4711 --all --json
+    Examples: jobyard list --status failed
+              jobyard list --text 4711 --all --json
     """
     pages = service.client().ask_pages("/api/jobs" + query(filters, limit=PAGE if everything else min(limit, PAGE)))
     jobs = itertools.islice(itertools.chain.from_iterable(pages), None if everything else limit)

@@ -18,9 +18,11 @@ from jobyard.api.commands.jobs import wait_and_report
 from jobyard.api.commands.payloads import read_payload, read_priority
 from jobyard.api.commands.show import print_json, progress_bar
 from jobyard.api.commands.times import SECONDS
+from jobyard.engine.checkout import program
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.errors import JobyardError
 from jobyard.engine.jobs.submission import TaskDefaults
+from jobyard.engine.words import counted
 
 FILE_RETRY_S = 300.0
 """How long the submission of a file keeps trying while the service is unavailable."""
@@ -55,9 +57,9 @@ def submit_jobs(
     job is stored twice. To submit the same file again on purpose, pass another --key.
 
     \b
-    Examples: bin/jobyard submit resize --payload '{"path": "a.png"}' --priority high
-              bin/jobyard submit report --delay 2h --wait
-              bin/jobyard submit --file jobs.ndjson
+    Examples: jobyard submit resize --payload '{"path": "a.png"}' --priority high
+              jobyard submit report --delay 2h --wait
+              jobyard submit --file jobs.ndjson
     """
     fields = {name: value for name, value in options.items() if value is not None} | _unique(unique)
     fields |= ({} if priority is None else {"priority": read_priority(priority)}) | ({"tags": list(tags)} if tags else {})
@@ -101,7 +103,7 @@ def _submit_file(service: Service, name: str, key: str | None) -> None:
         return
     for job_id in job_ids:
         click.echo(job_id)
-    click.echo(f"{len(job_ids)} jobs are stored", err=True)
+    click.echo(f"{counted(len(job_ids), 'job is', 'jobs are')} stored", err=True)
 
 
 def _tasks_of(client: Client) -> dict[str, TaskDefaults]:
@@ -121,6 +123,6 @@ def _with_line(wrong: JobyardError, file: JobFile, key: str) -> JobyardError:
         wrong.message = f"line {file.line_numbers[int(found[1])]}: {BATCH_INDEX.sub('', wrong.message, 1)}"
     stored = [note for note in getattr(wrong, "__notes__", ()) if STORED.match(note)]
     if stored:
-        again = shlex.join(("bin/jobyard", "submit", "--file", file.name, "--key", key))
+        again = shlex.join((program("jobyard"), "submit", "--file", file.name, "--key", key))
         wrong.__notes__ = [f"{stored[0].partition(';')[0]}; to store the rest, and none of them twice: {again}"]
     return wrong

@@ -38,9 +38,11 @@ CANCELLED_BECAUSE = {
 OBJECTS = {"type": "array", "items": {"type": "object"}}
 COUNT = {"type": "integer", "minimum": 0}
 SCHEDULE_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
-PATH_PARTS = {
-    "job_id": PARAMETERS["job_id"].schema, "schedule": SCHEDULE_NAME, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"},
-}  # fmt: skip
+PATH_PARTS: Mapping[str, Mapping[str, object]] = {
+    "job_id": {"schema": PARAMETERS["job_id"].schema, "description": PARAMETERS["job_id"].meaning},
+    "schedule": {"schema": SCHEDULE_NAME, "description": "the schedule's name"},
+    "name": {"schema": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}, "description": "the file's name"},
+}
 ANSWER_HEADERS = {
     "X-Request-ID": {
         "description": "The request's own X-Request-ID if it is valid, else a new one; log lines caused by the request carry it",
@@ -130,15 +132,12 @@ def document(*, tasks: tuple[str, ...] | None = None, cursor: str | None = None)
 def _operation(route: Route, cursor: str | None) -> dict[str, object]:
     row = operation_of(route.method, route.path)
     parameters = [_parameter(PARAMETERS[name], cursor) for name in route.query]
-    parameters.extend(
-        {"name": name, "in": "path", "required": True, "schema": PATH_PARTS[name]} for name in re.findall("<([a-z_]+)>", route.path)
-    )
+    parts = re.findall("<([a-z_]+)>", route.path)
+    parameters.extend({"name": name, "in": "path", "required": True, **PATH_PARTS[name]} for name in parts)
     operation: dict[str, object] = {
-        "operationId": row.id, "tags": [row.tag], "summary": route.summary, "parameters": parameters,
-        "responses": _responses(route),
+        "operationId": row.id, "tags": [row.tag], "summary": route.summary, "description": row.description or f"{route.summary}.",
+        "parameters": parameters, "responses": _responses(route),
     }  # fmt: skip
-    if row.description:
-        operation["description"] = row.description
     if route.body is not None:
         operation["requestBody"] = {"required": route.body not in OPTIONAL_BODIES, "content": _bodies(route.body)}
     return operation

@@ -41,8 +41,8 @@ class Reply:
 
 
 def json_reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-    """A reply with this JSON text."""
-    return Reply(body, status, {**HEADERS, **(headers or {})})
+    """A reply with this JSON text and a line break, so that a shell's prompt comes on a line of its own."""
+    return Reply(body + b"\n", status, {**HEADERS, **(headers or {})})
 
 
 def value_reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:

@@ -18,7 +18,7 @@ from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.jobs.times import read_time
 from jobyard.engine.logs import Log
 from jobyard.engine.schedules import definition
-from jobyard.engine.schedules.fire_times import MILLISECOND, fires_after
+from jobyard.engine.schedules.fire_times import fires_after, just_before
 from jobyard.engine.schedules.look import look_at, overlapping
 from jobyard.engine.schedules.new_job import scheduled_job, shown_job
 from jobyard.engine.schedules.schedule import ALL, API, OVERLAP, Paused, Schedule
@@ -28,6 +28,7 @@ from jobyard.engine.store.declare_schedule import declare_schedule, too_quick
 from jobyard.engine.store.port import Inserted, NotUnique, Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.messages import AskSchedules, Json
+from jobyard.engine.words import counted
 from jobyard.engine.world import World
 
 GUARD_TRIES = 20
@@ -106,7 +107,9 @@ class Schedules:
         def resumed(schedule: Schedule) -> Schedule:
             if schedule.paused is None:
                 return schedule
-            look = look_at(schedule, now=self._world.now(), living=(), room=0, make=_none)
+            now = self._world.now()
+            made = self._store.schedules.made(schedule.name, since=schedule.next_fire_at or now, until=now)
+            look = look_at(schedule, now=now, living=(), room=0, make=_none, made=made)
             return _next(schedule if look is None else look.after(()), paused=None)
 
         schedule = self._change(asked.name, resumed)
@@ -139,6 +142,8 @@ class Schedules:
         if len(times) > MAX_BACKFILL:
             words = f"there are more than {MAX_BACKFILL} fire times in that span; take a shorter one"
             raise InvalidRequest("invalid_field", words, "to")
+        have_jobs = self._store.schedules.made(schedule.name, since=since, until=until)
+        times = [at for at in times if at not in have_jobs]
         now, defaults = self._world.now(), self._defaults()
         fires = overlapping(
             schedule, times, self._store.schedules.living(schedule.name), now=now, overlap=overlap,
@@ -192,7 +197,7 @@ class Schedules:
 
     def _shown(self, schedule: Schedule, status: int = 200) -> Json:
         first = schedule.next_fire_at
-        fires = [] if first is None else list(islice(fires_after(schedule.asked.timing, first - MILLISECOND), NEXT_FIRES))
+        fires = [] if first is None else list(islice(fires_after(schedule.asked.timing, just_before(first)), NEXT_FIRES))
         return _json(shown_schedule(schedule, shown_job(schedule, self._defaults()), fires), status)
 
     def _get(self, name: str) -> Schedule:
@@ -213,7 +218,7 @@ class Schedules:
         counts, limit = self._store.counts(), self._settings.max_pending
         pending = counts[Status.PENDING] + counts[Status.BLOCKED]
         if count and pending + count > limit:
-            words = f"{pending} jobs are pending or blocked and MAX_PENDING is {limit}"
+            words = f"{counted(pending, 'job is', 'jobs are')} pending or blocked and MAX_PENDING is {limit}"
             raise Unavailable("overloaded", words, retry_after_s=5)
 
     def _wake_for(self, schedule: Schedule) -> None:
@@ -226,7 +231,7 @@ def _next(schedule: Schedule, **changes: Any) -> Schedule:
 
 
 def _up_to(schedule: Schedule, since: datetime, until: datetime) -> Any:
-    for at in fires_after(schedule.asked.timing, since - MILLISECOND):
+    for at in fires_after(schedule.asked.timing, just_before(since)):
         if at > until:
             return
         yield at

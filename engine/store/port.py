@@ -113,6 +113,16 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
 Record = tuple[Job, list[Execution], list[Output]]
 """A job with everything that is stored about it."""
 
+
+class RememberedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An idempotency key whose request was answered with another job, by its unique key; `is_replaced`: that got its data."""
+
+    key: str
+    job_id: str
+    digest: bytes | None
+    is_replaced: bool
+
+
 Insertion = Inserted | KeyTaken | NotUnique | Abandoned
 Seen = Callable[[list[Insertion]], None]
 
@@ -137,7 +147,7 @@ class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """A host's heartbeat. `renewal` only ever rises; `seen_at` is informational, by that host's own clock.
 
     A host is one start of Jobyard, named by its boot. `lease_s` is its own setting; `tasks` are those it serves, as JSON text
-    (name → options); `queues` those whose jobs it runs (None: all).
+    (name → options); `queues` those whose jobs it runs (None: all); `schedules` those that its modules declare (None: not known).
     """
 
     boot: str
@@ -147,6 +157,7 @@ class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float = 30
     tasks: bytes = b"{}"
     queues: tuple[str, ...] | None = None
+    schedules: tuple[str, ...] | None = None
 
 
 class Store(Protocol):
@@ -214,11 +225,11 @@ class Store(Protocol):
 
         Claimed by `owner`; one claimer wins each. Ordered by priority (highest first), then `scheduled_at`, then insertion. Claims
         until the allocation is full; a job that it places nowhere is skipped. Takes no lock if nothing is due or the allocation is
-        full from the start. May claim fewer than it could, but never none. If the reply to a claim was lost, the next call on the
+        full from the start. May claim fewer than it could. If the reply to a claim was lost, the next call on the
         same store returns its result.
         """
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         """Whether a job that this owner runs has been lost `at_least` times before. May be called while `claim_due` allocates."""
 
     def free_key(self, key: str, *, now: datetime) -> Job | None:

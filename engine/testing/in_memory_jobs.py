@@ -15,7 +15,7 @@ from jobyard.engine.jobs.submission import Defaults, parse
 from jobyard.engine.jobs.tags import parse_tags
 from jobyard.engine.jobs.unique import is_held
 from jobyard.engine.schedules.definition import parse as parse_schedule
-from jobyard.engine.schedules.look import Look, look_at
+from jobyard.engine.schedules.look import Look, Made, look_at
 from jobyard.engine.schedules.new_job import scheduled_job
 from jobyard.engine.schedules.schedule import CODE, Schedule
 from jobyard.engine.store.declare_schedule import declare_schedule
@@ -103,8 +103,8 @@ class InMemoryJobs:
         def make(schedule: Schedule, at: datetime) -> Job:
             return scheduled_job(schedule, job_id=self._world.object_id(), now=due, defaults=defaults())
 
-        def decide(schedule: Schedule, living: Sequence[Job]) -> Look | None:
-            return look_at(schedule, now=due, living=living, room=MAX_FIRES, make=make)
+        def decide(schedule: Schedule, living: Sequence[Job], made: Made) -> Look | None:
+            return look_at(schedule, now=due, living=living, room=MAX_FIRES, make=make, made=made)
 
         self.schedules.fire_due(decide, now=due, limit=MAX_FIRES)
         return True

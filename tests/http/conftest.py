@@ -36,7 +36,7 @@ from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.queue.queue import Queue
 from jobyard.engine.scheduler.scheduler import Scheduler
-from jobyard.engine.schedules.look import Look, look_at
+from jobyard.engine.schedules.look import Look, Made, look_at
 from jobyard.engine.schedules.new_job import scheduled_job
 from jobyard.engine.schedules.schedule import Schedule
 from jobyard.engine.store.port import ANYTHING
@@ -139,11 +139,11 @@ class Backend:
         """A watcher looks at the schedules at this time."""
         defaults = Defaults(max_retries=5, timeout_s=3600, tasks=defaults_of(TASKS))
 
-        def decide(schedule: Schedule, living: Sequence[Job]) -> Look | None:
+        def decide(schedule: Schedule, living: Sequence[Job], made: Made) -> Look | None:
             def make(one: Schedule, fire_at: datetime) -> Job:
                 return scheduled_job(one, job_id=self.world.object_id(), now=at, defaults=defaults)
 
-            return look_at(schedule, now=at, living=living, room=9, make=make)
+            return look_at(schedule, now=at, living=living, room=9, make=make, made=made)
 
         self.store.schedules.fire_due(decide, now=at, limit=9)
 

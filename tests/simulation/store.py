@@ -27,9 +27,12 @@ from jobyard.engine.store.port import (
     Served,
     nobody,
 )
+from jobyard.engine.store.schedule_port import ScheduleStore
 from tests.simulation.checker import Checker
 from tests.simulation.event_queue import EventQueue
 from tests.simulation.process import Process
+from tests.simulation.process_schedules import ProcessSchedules
+from tests.simulation.watched_schedules import WatchedSchedules, check_lane
 from tests.support.memory_store import MemoryStore
 
 Answer = TypeVar("Answer")
@@ -58,6 +61,7 @@ class SharedStore(MemoryStore):
 
     def __init__(self, checker: Checker) -> None:
         super().__init__()
+        self.schedules = self.watched = WatchedSchedules(self)
         self.checker = checker
         self.writer: Process | None = None
         checker.store = self
@@ -73,13 +77,17 @@ class SharedStore(MemoryStore):
 
     def _insert_request(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
         known = set(self._jobs)
+        for job in jobs:
+            if job.fire_at is not None:
+                self.watched.note_fire(job, self.watched.living(job.schedule or ""))
         answer = super()._insert_request(jobs, is_abandoned)
         for job in jobs:
-            if job.job_id in self._jobs and job.job_id not in known:
+            if job.schedule is None and job.job_id in self._jobs and job.job_id not in known:
                 self.checker.note_inserted(job)
         return answer
 
     def _begin(self, job: Job, owner: str, worker: str, now: datetime, lease_s: float) -> Job:
+        check_lane(job, self.all_jobs())
         begun = super()._begin(job, owner, worker, now, lease_s)
         self.checker.note_claimed(job, begun, now)
         return begun
@@ -113,6 +121,7 @@ class ProcessStore:
         self._shared = shared
         self._conditions = conditions
         self._uncertain: list[Job] = []
+        self.schedules: ScheduleStore = ProcessSchedules(self._call, shared.schedules)
 
     # ---- writes
 
@@ -141,9 +150,9 @@ class ProcessStore:
         self._uncertain = []
         return claimed
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         """Asked while a claim is under way, so it takes no time of its own."""
-        return self._shared.holds_lost(owner, at_least=at_least)
+        return self._shared.runs_lost_job(owner, at_least=at_least)
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         if not changes:

@@ -165,7 +165,7 @@ class MemoryStore:
         self.commits += bool(begun)
         return Claimed(jobs=begun)
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         self._reach()
         return any(job.locked_by == owner and job.lost_count >= at_least for job in self._held())
 

@@ -42,6 +42,7 @@ from jobyard.engine.store.mongo.documents import (
 from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
+from jobyard.engine.store.mongo.remembered_keys import MongoRememberedKeys
 from jobyard.engine.store.mongo.removal import MongoRemoval
 from jobyard.engine.store.mongo.reports import MongoReports
 from jobyard.engine.store.mongo.schedules import MongoSchedules
@@ -87,6 +88,7 @@ class MongoStore:
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
         )
+        self.remembered_keys = MongoRememberedKeys(server)
         self._words: str | None = None
 
     # ---- T1
@@ -117,7 +119,7 @@ class MongoStore:
     def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Due:
         return self._search.count_due(now=now, served=served, look=look)
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         with self._server.call():
             return self._server.jobs.find_one({"holder": owner, "lost_count": {"$gte": at_least}}, {"_id": 1}) is not None
 
@@ -304,7 +306,7 @@ class MongoStore:
 
     def renew(self, sign: HostHeartbeat) -> None:
         shown = {"host": sign.host, "seen_at": sign.seen_at, "lease_s": sign.lease_s, "tasks": sign.tasks.decode()}
-        shown["queues"] = sign.queues
+        shown |= {"queues": sign.queues, "schedules": sign.schedules}
         with self._server.call(writes=True):
             self._server.hosts.update_one({"_id": sign.boot}, {"$inc": {"renewal": 1}, "$set": shown}, upsert=True)
 
@@ -323,8 +325,12 @@ def _sign(document: Document) -> HostHeartbeat:
     return HostHeartbeat(
         boot=document["_id"], host=document["host"], renewal=document["renewal"], seen_at=document["seen_at"],
         lease_s=document.get("lease_s", 30), tasks=document.get("tasks", "{}").encode(),
-        queues=None if document.get("queues") is None else tuple(document["queues"]),
+        queues=_names(document.get("queues")), schedules=_names(document.get("schedules")),
     )  # fmt: skip
+
+
+def _names(stored: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if stored is None else tuple(stored)
 
 
 def _matched(jobs: Collection[Document], updates: Sequence[UpdateOne]) -> int:

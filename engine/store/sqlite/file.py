@@ -18,7 +18,7 @@ from jobyard.engine.jobs.error_kind import kind_of
 from jobyard.engine.store.sqlite import statements
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
-from jobyard.engine.store.sqlite.faults import has_no_room, is_locked
+from jobyard.engine.store.sqlite.faults import has_no_room, is_locked, is_not_writable
 from jobyard.engine.store.sqlite.statements import split_script
 
 VERSION = 3
@@ -167,6 +167,8 @@ def _explained(path: Path, fault: Exception) -> CannotStart:
         return CannotStart(f"the database {path} is locked by another program: end that program first")
     if has_no_room(fault, path.parent):
         return CannotStart(f"the database {path} cannot be used: its disk is full; make room, or set DATA_DIR to another folder")
+    if is_not_writable(fault):
+        return CannotStart(f"the database {path} cannot be opened: {fault}; check DATA_DIR and its permissions")
     return CannotStart(f"the database {path} cannot be used: {fault}; restore a backup, or move the file away")
 
 

@@ -40,6 +40,7 @@ from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
 from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
+from jobyard.engine.store.sqlite.remembered_keys import SqliteRememberedKeys
 from jobyard.engine.store.sqlite.reports import SqliteReports
 from jobyard.engine.store.sqlite.schedules import SqliteSchedules
 from jobyard.engine.store.sqlite.search import SqliteSearch
@@ -70,6 +71,7 @@ class SqliteStore:
             self.schedules: ScheduleStore = SqliteSchedules(
                 self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas
             )
+            self.remembered_keys = SqliteRememberedKeys(self._connection, commit=self._commit, reading=self._told_plainly)
             self._claims = SqliteClaims(self._run)
             self.reports: ReportStore = SqliteReports(self._run, reading=self._told_plainly, claims=self._claims)
             self._run("PRAGMA wal_autocheckpoint = 0")
@@ -111,7 +113,7 @@ class SqliteStore:
         jobs = [rows.row_to_job(row[1:]) for row in begun]
         return Claimed(jobs=[after_begin(job, now) for job in jobs], conflicts=int(bool(due) and not is_any_due))
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         with self._told_plainly():
             return self._run(statements.HOLDS_LOST, (owner, at_least)).fetchone() is not None
 

@@ -19,6 +19,7 @@ from jobyard import AsyncClient, Client, Retry, Unrecoverable, current_job, sche
 from jobyard.engine.client.interception import interceptor
 from jobyard.engine.errors import Conflict, InvalidRequest, JobFailed, NotFinished, NotFound
 from jobyard.engine.jobs.job import ExecutionStatus, Status
+from jobyard.engine.tasks.declared_schedules import DECLARED
 from jobyard.engine.testing.inline import InlineJobyard
 from jobyard.engine.testing.pytest_plugin import jobyard as jobyard
 
@@ -89,9 +90,17 @@ def submit_in_a_child() -> None:
 MADE_EARLY = Client("http://192.0.2.1:9", retry_s=0)
 
 
+class OfTheProject(Client):
+    """A project may have one of its own."""
+
+
 @pytest.fixture(autouse=True)
-def forget() -> None:
+def forget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the schedules of this file where they are not wanted: in some minutes of the day, they would fire."""
     ran.clear()
+    if request.function is not test_schedules_fire_when_the_clock_is_moved:
+        for name in ("inline.nightly", "inline.often"):
+            monkeypatch.delitem(DECLARED, name)
 
 
 def test_submitted_jobs_run_when_drained(jobyard: InlineJobyard) -> None:
@@ -269,10 +278,10 @@ def test_every_client_is_caught_however_it_was_made(jobyard: InlineJobyard) -> N
 
     ids = [
         MADE_EARLY.submit(note, 3), Client("http://192.0.2.1:9", token="t").submit(note, 4), *anyio.run(submit),
-        Client(http=httpx.Client()).submit(note, 5),
+        Client(http=httpx.Client()).submit(note, 5), OfTheProject("http://192.0.2.1:9").submit(note, 6),
     ]  # fmt: skip
 
-    assert sorted(job.payload for job in jobyard.jobs("inline.note")) == [1, 2, 3, 4, 5]
+    assert sorted(job.payload for job in jobyard.jobs("inline.note")) == [1, 2, 3, 4, 5, 6]
     assert [job.job_id for job in jobyard.drain()] == [MADE_EARLY.get(job_id).job_id for job_id in ids[:1] + ids[1:2] + ids[2:]]
 
 
@@ -333,7 +342,7 @@ def test_a_failed_task_is_tried_again_by_its_own_rules(jobyard: InlineJobyard) -
 
     ended = jobyard.drain(raising=False)
 
-    assert sorted((job.error, job.attempt) for job in ended) == [("ConnectionError: ", 3), ("KeyError: ", 1)]
+    assert sorted((job.error, job.attempt) for job in ended) == [("ConnectionError", 3), ("KeyError", 1)]
 
 
 def test_the_fixture_works_as_a_pytest_plugin(tmp_path: Path) -> None:
@@ -356,6 +365,18 @@ def test_a_unique_job_is_one_job(jobyard: InlineJobyard) -> None:
     assert jobyard.client.submit("inline.note", 2, unique="k") == first
     assert [job.result for job in jobyard.drain()] == [{"attempt": 1}]
     assert jobyard.client.submit("inline.note", 3, unique="k") != first
+
+
+def test_a_handle_tells_whether_the_job_existed(jobyard: InlineJobyard) -> None:
+    async def submit() -> list[bool]:
+        async with AsyncClient() as client:
+            return [(await client.submit(note, 1, unique="k")).existing, (await note.submit_async(1, unique="k")).existing]
+
+    first, again, other = (note.submit(number, unique=key) for number, key in ((1, "k"), (2, "k"), (3, None)))
+    many = jobyard.client.submit_many([{"task": "inline.note", "unique": key} for key in ("k", "l", "l")])
+
+    assert (first.existing, again.existing, other.existing) == (False, True, False)
+    assert [one.existing for one in many] == [True, False, True] and anyio.run(submit) == [True, True]
 
 
 def test_a_unique_job_is_replaced_or_refused(jobyard: InlineJobyard) -> None:
