@@ -127,7 +127,6 @@ def due(by_queue: bool, among_queues: bool, except_queues: bool = False) -> Due:
     """`by_queue`: with the index that begins with the queue; `among_queues`: of the queues in a JSON array only; `except_queues`:
     of none of the queues in a further one."""
     index, key = ("jobs_due_in_queues", ("queue", "task", "priority")) if by_queue else ("jobs_due", ("task", "priority"))
-    names, places = ", ".join(key), ", ".join("?" for _ in key)
     of_group = f"FROM jobs INDEXED BY {index} WHERE {_IN_LINE} AND " + " AND ".join(f"{name} = ?" for name in key)
     among = ["queue IN (SELECT value FROM json_each(?))"] if among_queues else []
     among += ["queue NOT IN (SELECT value FROM json_each(?))"] if except_queues else []
@@ -135,10 +134,7 @@ def due(by_queue: bool, among_queues: bool, except_queues: bool = False) -> Due:
     of_fitting = f"{of_group} AND {fits} AND scheduled_at <= ?"
     looked = f"SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (SELECT {fits} AS fits {{}} LIMIT ?)"
     return Due(
-        next_group=f"""
-            SELECT {names}, scheduled_at FROM jobs INDEXED BY {index} WHERE {_IN_LINE} AND ({names}) > ({places})
-            ORDER BY {names}, scheduled_at LIMIT 1
-        """,
+        next_group=_next_group(index, key),
         claimable=f"""
             SELECT scheduled_at, seq, task, lost_count, length(payload) {of_fitting} AND lost_count < COALESCE(?, 1 << 32)
                 AND (lapses_at IS NULL OR lapses_at > ?)
@@ -159,6 +155,18 @@ def claim(count: int) -> str:
             lapses_at = NULL
         WHERE seq IN ({", ".join(f"?{number}" for number in range(5, 5 + count))}) RETURNING seq, {_ALL}
     """
+
+
+def _next_group(index: str, key: tuple[str, ...]) -> str:
+    """The next priority of the task, or else the first of the next task.
+
+    SQLite would begin `(task, priority) > (?, ?)` at the first row that is equal, and so read the whole group.
+    """
+    *queue, task, priority = (f"{name} = ?{number}" for number, name in enumerate(key, 1))
+    selected = f"SELECT {', '.join(key)}, scheduled_at FROM jobs INDEXED BY {index} WHERE {' AND '.join([_IN_LINE, *queue])}"
+    of_task = f"{selected} AND {task} AND {priority.replace('=', '>')} ORDER BY priority, scheduled_at LIMIT 1"
+    of_next_task = f"{selected} AND {task.replace('=', '>')} ORDER BY task, priority, scheduled_at LIMIT 1"
+    return f"SELECT * FROM ({of_task}) UNION ALL SELECT * FROM ({of_next_task}) LIMIT 1"
 
 
 @functools.cache
