@@ -52,6 +52,11 @@ class History:
     was_cancelled_at: float | None = None
 
 
+def _because_of_others(job: Job) -> bool:
+    because = job.cancelled_because
+    return because is not None and because.reason not in ("expired", "replaced", "limit_full")
+
+
 class Checker:
     """See the module."""
 
@@ -138,7 +143,7 @@ class Checker:
             self._check_return(before, after, history, writer)
         elif before.status is Status.RUNNING and verb is not Verb.REQUEST_CANCEL:
             self._check_end(before, after, change, writer)
-        if verb is Verb.UNBLOCK or after.cancelled_because is not None:
+        if before.status is Status.BLOCKED and (verb is Verb.UNBLOCK or _because_of_others(after)):
             self._check_judgement(before, after)
         if verb is Verb.CANCEL:
             history.was_cancelled_at = self._queue.now
@@ -187,12 +192,15 @@ class Checker:
         self._require(after.attempt == before.attempt - 1, "an attempt that never started is counted", before)
 
     def _check_order(self, begun: Job) -> None:
-        """Once the faults are over, no more urgent job waits for long while others begin."""
+        """Once the faults are over, no more urgent job waits for long while others begin; those under limits take turns."""
+        if begun.lane is not None or begun.limit is not None:
+            return
         if self.faults_over_since is None or self._queue.now < self.faults_over_since + self._settings.lease_s + 5:
             return
         for job in self.store.all_jobs():
             more_urgent = (-job.priority, job.scheduled_at) < (-begun.priority, begun.scheduled_at)
-            if job.status is Status.PENDING and more_urgent and self._since(job) < self._queue.now - URGENT_S:
+            is_limited = job.lane is not None or job.limit is not None
+            if job.status is Status.PENDING and more_urgent and not is_limited and self._since(job) < self._queue.now - URGENT_S:
                 raise Violation(f"{_describe(begun)} begins while {_describe(job)} waits since {self._since(job)}")
 
     def _since(self, job: Job) -> float:
