@@ -49,7 +49,6 @@ from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.store.search_text import is_wanted
 from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
 from jobyard.engine.testing.in_memory_workflows import InMemoryWorkflows
-from jobyard.engine.workflows.port import WorkflowStore
 
 
 class MemoryStore:
@@ -63,7 +62,7 @@ class MemoryStore:
         self.schedules: ScheduleStore = InMemorySchedules(
             jobs=self.all_jobs, insert=lambda job: self._insert_request([job], lambda: False), apply=self._apply_one
         )
-        self.workflows: WorkflowStore = InMemoryWorkflows(jobs=self.all_jobs, put=lambda job: self._jobs.update({job.job_id: job}))
+        self.workflows = InMemoryWorkflows(jobs=self.all_jobs, put=lambda job: self._jobs.update({job.job_id: job}))
         self._remembered: dict[str, Known] = {}
         self.is_down = False
         self.stale_writes = 0

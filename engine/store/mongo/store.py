@@ -65,6 +65,7 @@ from jobyard.engine.workflows.port import WorkflowStore
 from jobyard.engine.world import World
 
 RUNNING = ExecutionStatus.RUNNING
+PURGE_FIELDS = {"status": 1, "is_awaited": 1, "group": 1}
 ENDED = [status.value for status in TERMINAL]
 
 
@@ -284,8 +285,9 @@ class MongoStore:
         old = {"finished_at": {"$lt": before}, "status": {"$in": ENDED}, "$or": holds_none}
         stamp = ObjectId()
         with self._server.call(writes=True):
-            old_ones = self._server.jobs.find(old, {"status": 1, "is_awaited": 1, "group": 1}).sort("finished_at", 1)
-            found = {document["_id"]: document["status"] for document in itertools.islice(filter(self._may_go, old_ones), limit)}
+            old_ones = self._server.jobs.find(old, PURGE_FIELDS).sort("finished_at", 1)
+            unread = itertools.islice(self._requests.workflows.unread(old_ones), limit)
+            found = {document["_id"]: document["status"] for document in unread}
             if not found:
                 return 0
             gone = dict.fromkeys(("idempotency_key", "finished_at", "held_key", "fire_at"), "")
@@ -298,9 +300,6 @@ class MongoStore:
             self._counts.doubt()
         self._counts.move(Counter({status: -number for status, number in Counter(found[job_id] for job_id in marked).items()}))
         return len(marked)
-
-    def _may_go(self, document: Document) -> bool:
-        return "is_awaited" not in document or not self._requests.workflows.is_kept(str(document["_id"]), document.get("group"))
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._requests.mend(now)
