@@ -106,7 +106,7 @@ class InMemoryWorkflows:
         return None if sum(map(len, found.values())) > max_bytes else found
 
     def is_kept(self, job_id: str, group: str | None) -> bool:
-        """See `WorkflowStore`."""
+        """Whether a living job waits for this one, of this group, or may read its result, or its group lives."""
         wanted = [Dependency(job_id=job_id), *([] if group is None else [Dependency(group=group)])]
         is_read = any(one.finished_at is None for one in self.dependents(wanted, limit=len(self._jobs())))
         return is_read or (group is not None and self.group_standing(group).lives)

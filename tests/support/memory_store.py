@@ -51,7 +51,6 @@ from jobyard.engine.store.search_text import is_wanted
 from jobyard.engine.testing.in_memory_limits import InMemoryLimits
 from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
 from jobyard.engine.testing.in_memory_workflows import InMemoryWorkflows
-from jobyard.engine.workflows.port import WorkflowStore
 from tests.support.memory_reports import MemoryReports
 
 
@@ -69,7 +68,7 @@ class MemoryStore:
             jobs=self.all_jobs, insert=lambda job: self._insert_request([job], lambda: False), apply=self._apply_one
         )
         self.limits: InMemoryLimits = InMemoryLimits(self.all_jobs)
-        self.workflows: WorkflowStore = InMemoryWorkflows(jobs=self.all_jobs, put=lambda job: self._jobs.update({job.job_id: job}))
+        self.workflows = InMemoryWorkflows(jobs=self.all_jobs, put=lambda job: self._jobs.update({job.job_id: job}))
         self.reports: ReportStore = MemoryReports(self._reached_jobs)
         self._remembered: dict[str, Known] = {}
         self.is_down = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from bson import ObjectId
@@ -28,13 +28,14 @@ class MongoRemoval:
     """On one connection to the server."""
 
     def __init__(
-        self, server: MongoServer, counts: MongoCounts, outputs: MongoOutputs, *, may_go: Callable[[Document], bool]
+        self, server: MongoServer, counts: MongoCounts, outputs: MongoOutputs, *,
+        unread: Callable[[Iterable[Document]], Iterable[Document]],
     ) -> None:  # fmt: skip
-        """`may_go`: whether no living job waits for this one, or may read it."""
+        """`unread`: of these jobs, those that no living one waits for or may read."""
         self._server = server
         self._counts = counts
         self._outputs = outputs
-        self._may_go = may_go
+        self._unread = unread
 
     def purge(self, before: datetime, limit: int, statuses: Sequence[Status]) -> int:
         """See `Store.purge`."""
@@ -50,8 +51,8 @@ class MongoRemoval:
         holds_none = [{"held_key": None}, {"held_until": {"$lt": before}}]
         old = {"finished_at": {"$lt": before}, "status": status.value, "$or": holds_none}
         with self._server.call():
-            old_ones = self._server.jobs.find(old, {"is_awaited": 1, "group": 1}).sort("finished_at", 1)
-            found = [document["_id"] for document in itertools.islice(filter(self._may_go, old_ones), limit)]
+            old_ones = self._server.jobs.find(old, {"status": 1, "is_awaited": 1, "group": 1}).sort("finished_at", 1)
+            found = [document["_id"] for document in itertools.islice(self._unread(old_ones), limit)]
         return len(self._mark({"_id": {"$in": found}, **old}, dict.fromkeys(found, status.value)))
 
     def delete(self, jobs: Sequence[Job]) -> list[bool]:
