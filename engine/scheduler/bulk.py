@@ -12,7 +12,7 @@ from datetime import datetime
 
 import msgspec
 
-from jobyard.engine.errors import Conflict, InvalidRequest
+from jobyard.engine.errors import Conflict
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.edits import RetryEdit, edited
 from jobyard.engine.jobs.job import Job, JobFilter, Status
@@ -79,10 +79,7 @@ class _Edits:
         self._priority, self._now = selection.priority, now
         self._spread, self.cursor_of_store = read_cursor(selection.cursor) if verb is Verb.RETRY else (None, selection.cursor)
         if selection.spread_s and self._spread is None:
-            if selection.cursor is not None:
-                words = "the cursor is of a request without spread_s; leave it out, or begin anew without a cursor"
-                raise InvalidRequest("invalid_cursor", words, "cursor")
-            jobs = _retryable(store, selection.wanted)
+            jobs = _retryable(store, selection.wanted) if selection.cursor is None else 0  # the rest of a selection: nobody knows
             self._spread = Spread(begin=now, spread_ms=round(selection.spread_s * 1000), jobs=jobs)
         self._number = 0 if self._spread is None else self._spread.done
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 MAX_DELAY_S = 315_360_000
@@ -23,12 +23,6 @@ def check_option(task: str, name: str, value: Any) -> None:
     fits, words = OPTIONS[name]
     if value is not None and not fits(value):
         raise ValueError(f"{name} of task {task!r} must be {words}, not {value!r}")
-
-
-def check_options(task: str, said: Mapping[str, Any]) -> None:
-    """Raises `ValueError` for the first that is wrong."""
-    for name, value in said.items():
-        check_option(task, name, value)
 
 
 def priority_number(value: Any) -> Any:

@@ -16,7 +16,7 @@ from jobyard.engine.jobs.tags import read_tags
 from jobyard.engine.jobs.template import Template
 from jobyard.engine.jobs.unique_field import read_unique
 from jobyard.engine.tasks.context import JobTimeout, Retry, Unrecoverable
-from jobyard.engine.tasks.declaration import ExceptionTypes, check_name, check_options, exception_types, priority_number
+from jobyard.engine.tasks.declaration import ExceptionTypes, check_name, check_option, exception_types, priority_number
 from jobyard.engine.tasks.declared_schedules import TIMING_OPTIONS, declare_for_task
 from jobyard.engine.tasks.function import TaskFunction
 from jobyard.engine.tasks.parameters import Parameters, WholePayload, read_parameters
@@ -141,16 +141,16 @@ def task(
     converted by their annotations; one without parameters gets nothing. The arguments are defaults for the task's jobs.
     A failed attempt is tried again after n² × `retry_base_s` seconds, `retry_max_s` at most, if its exception is one of
     `retry_on` (by default any) and none of `discard_on`. A job that has not begun `expires_s` seconds after its time is cancelled.
-    `unique`, `limit`: as for a job; they may name fields of the payload: `{"key": "{doc}"}`, `"customer/{customer_id}"`. A job's
-    own `tags` are added to these. `cron`, `every_s`, `payload` and the rest make a schedule of the task's name: see `schedule`.
+    `unique`, `limit`: as for a job; they may name fields of the payload: `{"key": "{doc}"}`, `"customer/{customer_id}"`. `tags` are
+    added to those of a job. With `cron` or `every_s` a schedule of the task's name makes jobs with this `payload`; the other
+    arguments are those of `schedule`.
     """
     timing = {option: value for option, value in locals().items() if option in TIMING_OPTIONS}
     check_name(name)
-    said = {
-        "max_retries": max_retries, "timeout_s": timeout_s, "queue": queue, "priority": priority_number(priority),
-        "retry_base_s": retry_base_s, "retry_max_s": retry_max_s, "expires_s": expires_s,
-    }  # fmt: skip
-    check_options(name, said)
+    said = _checked(
+        name, max_retries=max_retries, timeout_s=timeout_s, queue=queue, priority=priority_number(priority),
+        retry_base_s=retry_base_s, retry_max_s=retry_max_s, expires_s=expires_s,
+    )  # fmt: skip
     rules = _rules(name, retry_on, discard_on)
     options = TaskOptions(
         **said, unique=_unique(name, unique), limit=_limit(name, limit), tags=_tags(name, tags),
@@ -164,6 +164,12 @@ def task(
         return TaskFunction(function, name=name, parameters=parameters, timeout_s=timeout_s)
 
     return register
+
+
+def _checked(name: str, **options: Any) -> dict[str, Any]:
+    for option, value in options.items():
+        check_option(name, option, value)
+    return options
 
 
 def _rules(name: str, retry_on: ExceptionTypes | None, discard_on: ExceptionTypes | None) -> RetryRules:

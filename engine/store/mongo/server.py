@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient, ReadPreference, WriteConcern
+from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient, ReadPreference, UpdateOne, WriteConcern
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.driver_info import DriverInfo
@@ -35,6 +35,7 @@ from pymongo.read_concern import ReadConcern
 
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import CannotStart, StoreUnavailable
+from jobyard.engine.jobs import error_kind
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.store.mongo.deployment import cautions, kind_of
 from jobyard.engine.store.mongo.documents import CODEC, Document
@@ -63,6 +64,7 @@ LIST_INDEXES = {
     "status": "by_status", "task": "by_task", "queue": "by_queue",
 }  # fmt: skip
 """By filter; the first of those that are given selects the index."""
+OLD_FINISHED_INDEX, PART = "finished", 1_000
 FAILED_INDEX, IS_FAILED = "failed", {"status": Status.FAILED.value}
 
 
@@ -227,6 +229,7 @@ def prepare(settings: Settings) -> str:
     with _reached(settings) as (server, words):
         for name, indexes in INDEXES.items():
             server.database[name].create_indexes(list(indexes))
+        bring_forward(server)
         _make_counters(server)
     return words
 
@@ -286,6 +289,19 @@ def _refuse_old(server: MongoServer) -> None:
     if tuple(version[:2]) < OLDEST:
         told = ".".join(map(str, version[:3]))
         raise CannotStart(f"the database is MongoDB {told}; {'.'.join(map(str, OLDEST))} or newer is needed")
+
+
+def bring_forward(server: MongoServer) -> None:
+    """What jobs of earlier versions lack, and the index that they had instead: done once, in parts that may be repeated."""
+    old = server.jobs.index_information().get(OLD_FINISHED_INDEX)
+    if old is None:
+        return
+    lacking = {"status": Status.FAILED.value, "error": {"$exists": True}, "error_kind": {"$exists": False}}
+    while found := list(server.jobs.find(lacking, {"error": 1}).limit(PART)):
+        kinds = [(one["_id"], error_kind.kind_of(one["error"])) for one in found]
+        server.jobs.bulk_write([UpdateOne({"_id": job_id}, {"$set": {"error_kind": kind}}) for job_id, kind in kinds])
+    with contextlib.suppress(OperationFailure):  # another host that starts at the same time has dropped it
+        server.jobs.drop_index(OLD_FINISHED_INDEX)
 
 
 def _make_counters(server: MongoServer) -> None:

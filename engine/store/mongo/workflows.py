@@ -187,6 +187,13 @@ class MongoWorkflows:
                         return None
         return found
 
+    def is_kept(self, job_id: str, group: str | None) -> bool:
+        """See `WorkflowStore`."""
+        asked: list[Document] = [{"after.job_id": job_id}]
+        asked += [] if group is None else [{"after.group": group}, {"group": group}]
+        with self._server.call():
+            return any(self._server.jobs.find_one({**one, "status": {"$in": LIVING}}, ID) is not None for one in asked)
+
     def unread(self, documents: Iterable[Document]) -> Iterator[Document]:
         """Those of these ended jobs that no living job may read; of very many that are kept, only some are looked at."""
         looked_at = itertools.islice(documents, PURGE_LOOK)

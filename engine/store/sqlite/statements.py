@@ -97,6 +97,7 @@ PURGE_EDGES = "DELETE FROM edges WHERE job_id = ?"
 STORE_TAGS = "INSERT OR IGNORE INTO job_tags SELECT value, created_at, seq FROM jobs, json_each(tags) WHERE job_id = ?"
 """For a new job; the triggers of the schema follow what becomes of it."""
 
+COUNT_TAG = "SELECT COUNT(*) FROM (SELECT 1 FROM job_tags WHERE tag = ? LIMIT ?)"
 _LIST_INDEXES = {
     "unique_key": "jobs_by_unique_key", "schedule": "jobs_by_schedule", "group": "jobs_by_group",
     "error_kind": "jobs_by_error_kind", "status": "jobs_by_status", "task": "jobs_by_task", "queue": "jobs_by_queue",

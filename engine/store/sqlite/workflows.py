@@ -76,6 +76,12 @@ LIVING_GROUPS = """
 _COMPLETED = "FROM jobs WHERE job_id IN ({}) AND status = 'completed' AND result IS NOT NULL"
 RESULT_BYTES = f"SELECT SUM(length(result)) {_COMPLETED}"
 RESULTS = f"SELECT job_id, result {_COMPLETED}"
+IS_KEPT = """
+    SELECT EXISTS (
+        SELECT 1 FROM edges JOIN jobs AS waiter USING (job_id)
+        WHERE dependency IN (?1, ?2) AND waiter.finished_at IS NULL
+    )
+"""
 GROUPS_LOOK = 10_000
 
 
@@ -215,6 +221,14 @@ class SqliteWorkflows:
                     return None
                 found |= {job_id.hex(): result for job_id, result in self._run(RESULTS.format(", ".join("?" * len(some))), asked)}
         return found
+
+    def is_kept(self, job_id: str, group: str | None) -> bool:
+        """See `WorkflowStore`."""
+        with self._reading():
+            if group is not None and self._is(IS_GROUP_ALIVE, group):
+                return True
+            keys = (job_id, key_of(Dependency(group=group or "")))
+            return bool(self._run(IS_KEPT, keys).fetchone()[0])
 
     def _is(self, question: str, value: str) -> bool:
         return bool(self._run(question, (value,)).fetchone()[0])
