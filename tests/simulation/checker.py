@@ -15,6 +15,7 @@ from jobyard.engine.config import Settings
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status, at_least
 from jobyard.engine.jobs.lifecycle import TABLE, Change, Verb
+from jobyard.engine.limits.rules import is_implicit
 from jobyard.engine.wire.messages import Run
 from tests.simulation.event_queue import EventQueue, Violation
 from tests.support.world import START
@@ -193,7 +194,7 @@ class Checker:
 
     def _check_order(self, begun: Job) -> None:
         """Once the faults are over, no more urgent job waits for long while others begin; those under limits take turns."""
-        if begun.lane is not None or begun.limit is not None:
+        if begun.lane is not None or begun.limit is not None or any(is_implicit(one.name) for one in self.store.limits.all()):
             return
         if self.faults_over_since is None or self._queue.now < self.faults_over_since + self._settings.lease_s + 5:
             return
