@@ -52,6 +52,16 @@ class JobOptions(TypedDict, total=False):
     run_if: Literal["completed", "ended", "failed"] | None
     group: str | None
     ref: str | None
+    tags: Sequence[str] | None
+
+
+class RetryEdits(TypedDict, total=False):
+    """What a retry changes of a job besides: `payload`, where it is given, even None; the others where they are not None."""
+
+    payload: Any
+    delay_s: float | None
+    max_retries: int | None
+    timeout_s: float | None
 
 
 class NewJob(JobOptions, total=False):

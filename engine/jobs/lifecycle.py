@@ -27,7 +27,6 @@ Claim, enqueue and begin happen in one commit (`Store.claim_due`), so no reader 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -36,7 +35,6 @@ import msgspec
 
 from jobyard.engine.jobs.expiry import expiring_again, expiring_anew, expiry, never_expiring
 from jobyard.engine.jobs.job import CancelledBecause, Execution, ExecutionStatus, Job, Outcome, Output, Status
-from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.jobs.retry_delay import retry_delay
 
 
@@ -58,6 +56,8 @@ class Verb(StrEnum):
     RETRY = "retry"
     UNBLOCK = "unblock"
     REPLACE = "replace"
+    RUN = "run"
+    TAG = "tag"
 
     __hash__ = str.__hash__  # see `Status`
 
@@ -90,6 +90,8 @@ TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
     (Status.BLOCKED, Verb.UNBLOCK): (Status.PENDING,),
     (Status.BLOCKED, Verb.REPLACE): (Status.BLOCKED,),
     (Status.PENDING, Verb.REPLACE): (Status.PENDING,),
+    (Status.PENDING, Verb.RUN): (Status.PENDING,),
+    **{(status, Verb.TAG): (status,) for status in Status},
 }
 """(status, verb) → the possible next statuses. Everything else is refused."""
 
@@ -128,17 +130,6 @@ def may(job: Job, verb: Verb) -> bool:
 def is_terminal(job: Job) -> bool:
     """Whether the job has reached a final state, which only `retry` leaves."""
     return job.status in TERMINAL
-
-
-def as_held(job: Job, *, seen_at: Callable[[str], datetime | None], lease_s: float) -> Job:
-    """The job as readers should see it: a running job is locked until one lease after its owner's last heartbeat.
-
-    Nothing is written while a job runs. `seen_at` returns the time of a boot's last heartbeat, None if it is unknown.
-    """
-    if job.status is not Status.RUNNING or job.locked_by is None:
-        return job
-    seen = seen_at(parse_owner(job.locked_by).boot)
-    return job if seen is None else msgspec.structs.replace(job, locked_until=seen + timedelta(seconds=lease_s))
 
 
 def claim(job: Job, *, owner: str, now: datetime) -> Change:
@@ -274,15 +265,20 @@ def _live_again(job: Job, to: Status, now: datetime, **fields: Any) -> Change:
 
 
 def replace(job: Job, new: Job, *, now: datetime, due: datetime) -> Change:
-    """A unique submission brought newer data for a job that has not begun: it gets what `new` says of itself, and is due then."""
-    expires_at = expiry(due, new.expires_s)
+    """A unique submission brought newer data for a job that has not begun, which stays that of its fire, unless `new` is a fire."""
+    expires_at, fire = expiry(due, new.expires_s), job if new.fire_at is None else new
     return _change(
         job, Verb.REPLACE, job.status, now, epoch=job.epoch + 1, scheduled_at=due, payload=new.payload, priority=new.priority,
         queue=new.queue, max_retries=new.max_retries, timeout_s=new.timeout_s, retry_count=0, next_run_at=None, error=None,
-        schedule=new.schedule, fire_at=new.fire_at, lane=new.lane, expires_at=expires_at, lapses_at=expires_at, tags=new.tags,
+        schedule=fire.schedule, fire_at=fire.fire_at, lane=fire.lane, expires_at=expires_at, lapses_at=expires_at, tags=new.tags,
         unique=job.unique, limit=new.limit, after=job.after, run_if=job.run_if, ref=job.ref, expires_s=new.expires_s,
         traceparent=new.traceparent, tracestate=new.tracestate,
     )  # fmt: skip
+
+
+def edit(job: Job, verb: Verb, *, now: datetime, **fields: Any) -> Change:
+    """Change some of the job's values on request, and not its state; see `jobs.edits`."""
+    return _change(job, verb, job.status, now, **fields)
 
 
 def is_last_chance(job: Job, *, max_lost: int) -> bool:

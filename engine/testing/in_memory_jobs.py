@@ -10,11 +10,13 @@ import msgspec
 
 from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Rejected
 from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.edits import edited, parse_retry, retag, run_now
 from jobyard.engine.jobs.job import Execution, Job, Status
 from jobyard.engine.jobs.submission import Defaults, parse
+from jobyard.engine.jobs.tags import parse_tags
 from jobyard.engine.jobs.unique import is_held
 from jobyard.engine.schedules.definition import parse as parse_schedule
-from jobyard.engine.schedules.look import Look, look_at
+from jobyard.engine.schedules.look import Look, Made, look_at
 from jobyard.engine.schedules.new_job import scheduled_job
 from jobyard.engine.schedules.schedule import CODE, Schedule
 from jobyard.engine.store.declare_schedule import declare_schedule
@@ -113,8 +115,8 @@ class InMemoryJobs:
         def make(schedule: Schedule, at: datetime) -> Job:
             return scheduled_job(schedule, job_id=self._world.object_id(), now=due, defaults=defaults())
 
-        def decide(schedule: Schedule, living: Sequence[Job]) -> Look | None:
-            return look_at(schedule, now=due, living=living, room=MAX_FIRES, make=make)
+        def decide(schedule: Schedule, living: Sequence[Job], made: Made) -> Look | None:
+            return look_at(schedule, now=due, living=living, room=MAX_FIRES, make=make, made=made)
 
         self.schedules.fire_due(decide, now=due, limit=MAX_FIRES)
         return True
@@ -168,9 +170,10 @@ class InMemoryJobs:
             raise Conflict("conflict", f"job {job_id} is already {job.status} and cannot be cancelled", "job_id")
         return self.apply(lifecycle.cancel(job, now=self._world.now()))
 
-    def retry(self, job_id: str) -> Job:
-        """Make the job pending again; raises `Conflict`."""
-        return self.apply(retried(_AsStore(self, self._put), self.find(job_id), now=self._world.now()))
+    def retry(self, job_id: str, body: bytes = b"") -> Job:
+        """Make the job pending again, with the edits in the body of the request; raises `Conflict`."""
+        job, edit, now = self.find(job_id), parse_retry(body), self._world.now()
+        return self.apply(edited(retried(_AsStore(self, self._put), job, now=now), job, edit, now=now))
 
     def free_key(self, key: str, *, now: datetime) -> Job | None:
         """See `Store.free_key`."""
@@ -183,6 +186,28 @@ class InMemoryJobs:
     def predecessors(self, job: Job) -> Predecessors:
         """What the job can read of those that it waited for."""
         return Predecessors({one.ref or one.job_id: one.job_id for one in job.after or () if one.job_id is not None}, _Read(self))
+
+    def make_due(self, job_id: str) -> Job:
+        """A pending job is due now; raises `Conflict`."""
+        job = self.find(job_id)
+        if not lifecycle.may(job, lifecycle.Verb.RUN):
+            raise Conflict("conflict", f"job {job_id} is {job.status}; only a pending job can be made due now", "job_id")
+        return self.apply(run_now(job, now=self._world.now()))
+
+    def retag(self, job_id: str, body: bytes) -> Job:
+        """Give the job the tags in the body of the request."""
+        return self.apply(retag(self.find(job_id), parse_tags(body), now=self._world.now()))
+
+    def delete(self, job_id: str) -> None:
+        """Remove an ended job; raises `Conflict`."""
+        job = self.find(job_id)
+        if not lifecycle.is_terminal(job):
+            raise Conflict("conflict", f"job {job_id} is {job.status}; only jobs that have ended can be deleted", "job_id")
+        if (reader := self.workflows.reader(job)) is not None:
+            raise Conflict("conflict", f"job {reader} waits for job {job_id}, or may read its result", "job_id")
+        del self._jobs[job_id]
+        self._executions.pop(job_id, None)
+        self._remembered = {key: known for key, known in self._remembered.items() if known.job_id != job_id}
 
     def cancel_expired(self) -> None:
         """Cancel the jobs whose time was up before they began."""

@@ -88,3 +88,6 @@ class WorkflowStore(Facts, Protocol):
 
     def results(self, job_ids: Sequence[str], *, max_bytes: int) -> dict[str, bytes] | None:
         """The results of those of the jobs that completed; None if they are larger together."""
+
+    def reader(self, job: Job) -> str | None:
+        """The id of a living job that waits for this one, by itself or in its group, or may read its result."""

@@ -152,7 +152,8 @@ class Checker:
         self._require(lifecycle.is_terminal(job) and job.finished_at is not None, "purged before its end", job)
         if self.clocks_are_right:
             age_s = self._queue.now - (job.finished_at - START).total_seconds()  # type: ignore[operator]
-            self._require(age_s >= self._settings.retention_s > 0, f"purged {age_s} s after its end", job)
+            kept_s = self._settings.retention_failed_s if job.status is Status.FAILED else self._settings.retention_s
+            self._require(age_s >= kept_s > 0, f"purged {age_s} s after its end", job)
         for other in self.unfinished():
             named = {(one.job_id, one.group) for one in other.after or ()}
             is_read = (job.job_id, None) in named or (job.group is not None and (None, job.group) in named)

@@ -195,6 +195,13 @@ class MongoWorkflows:
             kept = self._kept(awaited) if awaited else set()
             yield from (document for document in some if document["_id"] not in kept)
 
+    def reader(self, job: Job) -> str | None:
+        """See `WorkflowStore`."""
+        asked = [{"after.job_id": job.job_id}, *([] if job.group is None else [{"after.group": job.group}])]
+        with self._server.call():
+            found = (self._server.jobs.find_one({**one, "status": {"$in": LIVING}}, ID) for one in asked)
+            return next((str(document["_id"]) for document in found if document is not None), None)
+
     def _kept(self, documents: Sequence[Document]) -> set[ObjectId]:
         """Those of these awaited jobs that living jobs wait for, or may read, or whose groups live."""
         groups = {document["group"] for document in documents if "group" in document}

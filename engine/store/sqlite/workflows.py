@@ -76,6 +76,7 @@ LIVING_GROUPS = """
 _COMPLETED = "FROM jobs WHERE job_id IN ({}) AND status = 'completed' AND result IS NOT NULL"
 RESULT_BYTES = f"SELECT SUM(length(result)) {_COMPLETED}"
 RESULTS = f"SELECT job_id, result {_COMPLETED}"
+READER = "SELECT job_id FROM edges JOIN jobs USING (job_id) WHERE dependency IN (?, ?) AND finished_at IS NULL LIMIT 1"
 GROUPS_LOOK = 10_000
 
 
@@ -215,6 +216,12 @@ class SqliteWorkflows:
                     return None
                 found |= {job_id.hex(): result for job_id, result in self._run(RESULTS.format(", ".join("?" * len(some))), asked)}
         return found
+
+    def reader(self, job: Job) -> str | None:
+        """See `WorkflowStore`."""
+        with self._reading():
+            row = self._run(READER, (job.job_id, key_of(Dependency(group=job.group or "")))).fetchone()
+        return None if row is None else str(row[0].hex())
 
     def _is(self, question: str, value: str) -> bool:
         return bool(self._run(question, (value,)).fetchone()[0])
