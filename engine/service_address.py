@@ -52,7 +52,8 @@ def variables_for_tasks(settings: Settings, environment: Mapping[str, str]) -> d
 
 def own_service(settings: Settings) -> tuple[str, str | None]:
     """The URL and the token with which this machine's own programs reach the system of these settings."""
-    return local_url(settings.host, settings.port_offset), first_secret(settings.api_token) if settings.api_token else None
+    token = first_secret(settings.api_token) if settings.api_token else None
+    return local_url(settings.host, settings.port_offset), token
 
 
 def local_url(host: str, port_offset: int) -> str:

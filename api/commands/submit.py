@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -43,6 +43,7 @@ BATCH_INDEX = re.compile(r"jobs\[(\d+)\](: )?")
 @click.option("--timeout", "timeout_s", type=SECONDS, help="How long one attempt may run.")
 @click.option("--key", help="Idempotency key; with --file, the first part of every job's key.")
 @click.option("--unique", metavar="KEY|JSON", help="A key that at most one living job has; true; or an object: key, until, …")
+@click.option("--limit", "limits", multiple=True, help="A limit that the job is under: stripe, or customer/7; twice at most.")
 @click.option(
     "--after", multiple=True, metavar="JOB|group:NAME", help="Begin when this job, or this group, has ended; can be given again."
 )
@@ -54,7 +55,7 @@ BATCH_INDEX = re.compile(r"jobs\[(\d+)\](: )?")
 @with_service
 def submit_jobs(
     service: Service, task: str | None, payload: str | None, key: str | None, file: str | None, waits: bool, priority: str | None,
-    unique: str | None, tags: tuple[str, ...], after: tuple[str, ...], **options: Any,
+    unique: str | None, tags: Sequence[str], after: Sequence[str], limits: Sequence[str], **options: Any,
 ) -> None:  # fmt: skip
     """Submit a job, or a file of jobs, and print their ids.
 
@@ -70,6 +71,7 @@ def submit_jobs(
     """
     fields = {name: value for name, value in options.items() if value is not None} | _unique(unique)
     fields |= ({} if priority is None else {"priority": read_priority(priority)}) | ({"tags": list(tags)} if tags else {})
+    fields |= {"limit": list(limits)} if limits else {}
     fields |= {"after": [_dependency(text) for text in after]} if after else {}
     if file is not None:
         if task or payload or fields or waits:

@@ -14,6 +14,7 @@ TAGS: Mapping[str, str] = {
     "bulk": "Change all jobs that a filter selects, step by step",
     "tasks": "What can be submitted",
     "schedules": "Make jobs at fire times: by cron expressions or at intervals",
+    "limits": "Say how many jobs may run or begin, and pause them",
     "groups": "Jobs that share a name, to be waited for together",
     "service": "How the service is doing",
     "dashboard": "The dashboard and its files",

@@ -16,7 +16,7 @@ from jobyard.engine.wire.messages import Json, Refused
 
 STATUS_OF: Mapping[str, int] = {
     "invalid_request": 400, "invalid_json": 400, "invalid_field": 400, "unknown_field": 400, "repeated_field": 400,
-    "unknown_task": 400, "invalid_cron": 400, "never_fires": 400, "unknown_time_zone": 400,
+    "unknown_task": 400, "unknown_limit": 400, "invalid_cron": 400, "never_fires": 400, "unknown_time_zone": 400,
     "unknown_job": 400, "unknown_group": 400, "cycle": 400, "too_many_edges": 400,
     "invalid_job_id": 400, "invalid_cursor": 400, "too_many_jobs": 400, "unauthorized": 401,
     "origin_not_allowed": 403, "forbidden": 403, "not_found": 404, "method_not_allowed": 405, "not_acceptable": 406,

@@ -136,6 +136,7 @@ class Executor:
             job_id=run.job_id, attempt=run.attempt, epoch=run.epoch, retry_count=run.retry_count,
             deadline=self._world.now() + timedelta(seconds=run.timeout_s), report=self._report_progress,
             fire_at=None if run.fire_at is None else datetime.fromisoformat(run.fire_at),
+            hold_limits=self._hold_limits if run.has_limit else None,
             waited_for=None if run.waited_for is None else functools.partial(predecessors_in, run.waited_for),
         )  # fmt: skip
 
@@ -159,6 +160,9 @@ class Executor:
         self._progress_sent_at = now
         self._unsent_progress = None
         self._send(message)
+
+    def _hold_limits(self, job: CurrentJob, for_s: float) -> None:
+        self._send(messages.held(job.job_id, job.attempt, for_s))
 
     def _send(self, message: bytes) -> None:
         with self._sending:

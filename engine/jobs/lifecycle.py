@@ -17,7 +17,8 @@ Every verb is a pure function: it takes a job, facts and `now`, and returns a `C
 status and epoch), the new fields, and the execution. A store applies it as a whole or refuses it. The epoch rises whenever the job
 changes hands, so a former holder can no longer change it: a refused change is an ordinary result, not an error.
 
-A unique key is given up by the change that begins or ends its job (see `jobs.unique`), and a slot by the one that ends it.
+A unique key is given up by the change that begins or ends its job (see `jobs.unique`). Slots of limits are the store's: it takes
+them when a job begins, and frees them in the commit of the change by which it stops running.
 
 A job whose worker or host dies uses up no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`. An attempt whose task
 never started is undone by `return`: it leaves neither a count nor an execution.
@@ -103,8 +104,9 @@ class IllegalTransition(Exception):
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One guarded write. It is applied as a whole, or not at all if the job is no longer at `status` and `epoch`.
 
-    `unless_cancelled` also refuses if cancellation was requested in the meantime. `fields` are the job's new values (never
-    `job_id`), the same set of names for each verb, plus what the change gives up or takes (`held_key`, `slot`) and its cause.
+    `unless_cancelled` also refuses if cancellation was requested in the meantime; `lane` is that of the job before it. `fields` are
+    the job's new values (never `job_id`), the same set of names for each verb, plus what the change gives up or takes (`held_key`)
+    and its cause.
     `execution` is the complete row to store with it; `output` is what its attempt printed.
     """
 
@@ -114,6 +116,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     epoch: int
     fields: dict[str, object]
     unless_cancelled: bool = False
+    lane: str | None = None
     execution: Execution | None = None
     output: Output | None = None
 
@@ -134,11 +137,7 @@ def is_terminal(job: Job) -> bool:
 
 def claim(job: Job, *, owner: str, now: datetime) -> Change:
     """T2: a watcher claims the job. `Store.claim_due` does this, `enqueue` and `begin` for many jobs at once."""
-    return _change(job, Verb.CLAIM, Status.CLAIMED, now, epoch=job.epoch + 1, claimed_by=owner, claimed_at=now, **_taken_slot(job))
-
-
-def _taken_slot(job: Job) -> dict[str, Any]:
-    return {} if job.lane is None else {"slot": job.lane}
+    return _change(job, Verb.CLAIM, Status.CLAIMED, now, epoch=job.epoch + 1, claimed_by=owner, claimed_at=now)
 
 
 def enqueue(job: Job, *, now: datetime) -> Change:
@@ -188,7 +187,7 @@ def return_unstarted(job: Job, *, now: datetime) -> Change:
         claimed_by=None, claimed_at=None, queued_at=None, locked_by=None, locked_until=None,
         last_run_at=job.last_run_at if job.attempt > 1 else None,
         next_run_at=job.scheduled_at if job.retry_count and not is_over else None, finished_at=now if is_over else None,
-        **(_given_up(job, now) if is_over else _slot_given_up(job, attempt=job.attempt - 1) | expiring_again(job)),
+        **(_given_up(job, now) if is_over else expiring_again(job)),
     )  # fmt: skip
 
 
@@ -294,7 +293,7 @@ def recover(job: Job, *, now: datetime, max_lost: int, died: str | None = None) 
         return _change(
             job, Verb.RECOVER, Status.PENDING, now, epoch=job.epoch + 1, claimed_by=None, claimed_at=None,
             queued_at=None, locked_by=None, locked_until=None, scheduled_at=job.scheduled_at, lost_count=job.lost_count,
-            finished_at=None, error=job.error, **_slot_given_up(job, attempt=job.attempt),
+            finished_at=None, error=job.error,
         )  # fmt: skip
     lost_count = job.lost_count + 1
     died = died or f"{job.locked_by} died"
@@ -327,15 +326,10 @@ def _end(
 
 def _given_up(job: Job, now: datetime, *, begins: bool = False) -> dict[str, Any]:
     """What the job holds no longer once it has ended, or begins."""
-    if job.held_key is None and job.slot is None:
+    if job.held_key is None:
         return {}
-    given_up: dict[str, Any] = {}
     ends_hold = not begins or (job.unique is not None and job.unique.until == "begun")
-    if job.held_key is not None and ends_hold and (job.held_until is None or job.held_until <= now):
-        given_up["held_key"] = None
-    if job.slot is not None and not begins:
-        given_up["slot"] = None
-    return given_up
+    return {"held_key": None} if ends_hold and (job.held_until is None or job.held_until <= now) else {}
 
 
 def after_begin(job: Job, now: datetime) -> Job:
@@ -347,11 +341,6 @@ def after_begin(job: Job, now: datetime) -> Job:
 def given_up_by_begin(job: Job, now: datetime) -> dict[str, Any]:
     """The fields of what a job holds no longer once it has begun; `Store.claim_due` needs them by themselves."""
     return _given_up(job, now, begins=True)
-
-
-def _slot_given_up(job: Job, *, attempt: int) -> dict[str, Any]:
-    """A job that is pending again does not keep its slot unless an attempt has begun."""
-    return {"slot": None} if job.slot is not None and attempt == 0 else {}
 
 
 def _again(
@@ -385,5 +374,5 @@ def _change(
     fields["updated_at"] = now
     return Change(
         verb=verb, job_id=job.job_id, status=job.status, epoch=job.epoch, fields=fields,
-        unless_cancelled=unless_cancelled, execution=execution,
+        unless_cancelled=unless_cancelled, lane=job.lane, execution=execution,
     )  # fmt: skip

@@ -27,6 +27,7 @@ DEFAULT_STEP = 500
 MAX_TEXT_CHARS = 200
 RETRY_FIELDS = ("spread_s", "priority")
 _TEXT = re.compile(rf"[^\x00-\x1f\x7f]{{1,{MAX_TEXT_CHARS}}}")
+_TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": r"^[^\x00-\x1f\x7f]*$"}
 _TIME = {"type": "string", "format": "date-time"}
 
 
@@ -122,7 +123,7 @@ FILTERS: Mapping[str, Filter] = {
         Filter(
             name="text", read=_text,
             meaning="only jobs whose payload or error contains this text; case, and how JSON escapes a character, do not matter",
-            schema={"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": r"^[^\x00-\x1f\x7f]*$"},
+            schema=_TEXT_SCHEMA,
         ),
         Filter(
             name="unique_key", read=_unique_key, meaning="only jobs with this unique key, as a job shows it",
@@ -141,7 +142,7 @@ FILTERS: Mapping[str, Filter] = {
             schema=TAG_SCHEMA,
         ),
         Filter(
-            name="error_kind", read=_error_kind, schema={"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS},
+            name="error_kind", read=_error_kind, schema=_TEXT_SCHEMA,
             meaning="only jobs whose error is of this kind: its first line without numbers and hexadecimal digits",
         ),
         Filter(name="created_after", read=read_time, meaning="only jobs created at this time or later", schema=_TIME),

@@ -32,6 +32,9 @@ from jobyard.engine.jobs.dependency_fields import (
 from jobyard.engine.jobs.expiry import expiry
 from jobyard.engine.jobs.idempotency import digest_of
 from jobyard.engine.jobs.job import Job, at_least
+from jobyard.engine.jobs.limit_field import SCHEMA as LIMIT_SCHEMA
+from jobyard.engine.jobs.limit_field import read_limit
+from jobyard.engine.jobs.named_limits import limits_of
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, MAX_DEPTH, shown
 from jobyard.engine.jobs.submission_body import MAX_BATCH, located, object_of, payload_in, read_batch, read_ndjson
 from jobyard.engine.jobs.tags import SCHEMA as TAGS_SCHEMA
@@ -46,7 +49,7 @@ MAX_PAYLOAD_BYTES = 1 << 20
 MAX_DELAY_S = 315_360_000
 PRIORITIES = {"low": 1, "normal": 5, "high": 9}
 QUEUE_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
-NULLABLE = ("expires_s", "ref", "after", "run_if", "group")
+NULLABLE = ("expires_s", "limit", "ref", "after", "run_if", "group")
 """Fields that may be sent as null, which means left out."""
 
 
@@ -62,18 +65,22 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """A job's values where neither the request nor its task gives any. `tasks`: the registered tasks with their own defaults."""
+    """A job's values where neither the request nor its task gives any. `tasks`: the registered tasks with their own defaults.
+
+    `has_limit`: whether there is a limit of that name.
+    """
 
     max_retries: int
     timeout_s: float
     tasks: Mapping[str, TaskDefaults]
+    has_limit: Callable[[str], bool] = lambda name: True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefaults:
     """The defaults that `@task` gives; None: the setting applies, or the field's own default.
 
-    `unique`: as in a submission, with fields of the payload.
+    `unique`, `limit`: as in a submission, with fields of the payload.
     """
 
     max_retries: int | None = None
@@ -82,6 +89,7 @@ class TaskDefaults:
     priority: int | None = None
     expires_s: float | None = None
     unique: Asked | None = None
+    limit: tuple[str, ...] | None = None
     tags: tuple[str, ...] = ()
 
 
@@ -188,6 +196,10 @@ FIELDS: Mapping[str, Field] = {
             "false or null: none",
         ),
         Field(
+            name="limit", schema=LIMIT_SCHEMA, check=read_limit,
+            meaning="the limit that the job is under, or a list of two, each with a partition if it has any; default: the task's",
+        ),
+        Field(
             name="ref", schema={"type": ["string", "null"], "minLength": 1, "maxLength": MAX_REF_CHARS}, check=read_ref,
             meaning="in a batch only: a name that the batch's other jobs may use in after; unique in it",
         ),
@@ -271,12 +283,14 @@ def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: dateti
         raise InvalidRequest("unknown_task", f"task {shown(task)} is not registered; known: {known}", "task")
     of_task = _defaults_of(wishes, defaults)
     digest = digest_of(fields, values | {"task": task}, of_task) if "idempotency_key" in values else None
+    if wishes.limit is not None or "limit" in values:
+        values["limit"] = limits_of(values.get("limit"), wishes.limit, payload, defaults.has_limit)
     if wishes.unique is not None or "unique" in values:
         values |= _unique(values["unique"] if "unique" in values else _of_task(wishes.unique, payload), task, payload, now)
     values.pop("payload", None)
+    _check_waiting(values)
     if wishes.tags:
         values["tags"] = joined(values.get("tags", ()), wishes.tags)
-    _check_waiting(values)
     values = of_task | values
     values["scheduled_at"] = due = _due(values, now)
     if "expires_s" in values:

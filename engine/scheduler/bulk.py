@@ -12,7 +12,7 @@ from datetime import datetime
 
 import msgspec
 
-from jobyard.engine.errors import Conflict, InvalidRequest
+from jobyard.engine.errors import Conflict
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.edits import RetryEdit, edited
 from jobyard.engine.jobs.job import Job, JobFilter, Status
@@ -61,9 +61,15 @@ def delete_step(store: Store, selection: Selection) -> Step:
     step = Step(cursor=page.cursor)
     ended = [job for job in page.jobs if lifecycle.is_terminal(job)]
     for start in range(0, len(ended), COMMIT):
-        step.deleted += sum(store.delete(ended[start : start + COMMIT]))
+        some = [job for job in ended[start : start + COMMIT] if not is_kept(store, job)]
+        step.deleted += sum(store.delete(some))
     step.skipped = len(page.jobs) - step.deleted
     return step
+
+
+def is_kept(store: Store, job: Job) -> bool:
+    """Whether a living job waits for this one, or may read its result."""
+    return job.is_awaited is not None and store.workflows.is_kept(job.job_id, job.group)
 
 
 class _Edits:
@@ -73,10 +79,7 @@ class _Edits:
         self._priority, self._now = selection.priority, now
         self._spread, self.cursor_of_store = read_cursor(selection.cursor) if verb is Verb.RETRY else (None, selection.cursor)
         if selection.spread_s and self._spread is None:
-            if selection.cursor is not None:
-                words = "the cursor is of a request without spread_s; leave it out, or begin anew without a cursor"
-                raise InvalidRequest("invalid_cursor", words, "cursor")
-            jobs = _retryable(store, selection.wanted)
+            jobs = _retryable(store, selection.wanted) if selection.cursor is None else 0  # the rest of a selection: nobody knows
             self._spread = Spread(begin=now, spread_ms=round(selection.spread_s * 1000), jobs=jobs)
         self._number = 0 if self._spread is None else self._spread.done
 
@@ -118,6 +121,7 @@ def _decide(store: Store, job: Job, verb: Verb, now: datetime, edits: _Edits) ->
     if verb is not Verb.RETRY:
         return None if lifecycle.is_terminal(job) else lifecycle.cancel(job, now=now)
     try:
-        return edited(retried(store, job, now=now), job, edits.next(), now=now)
+        change = retried(store, job, now=now)
     except Conflict:
         return None
+    return edited(change, job, edits.next(), now=now)

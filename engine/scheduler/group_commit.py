@@ -15,7 +15,7 @@ lock) any request that was in time has committed before. Where they are not (on 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,6 +26,7 @@ from jobyard.engine.jobs.submission import Defaults, parse
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import Minutes, Totals
 from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, NotUnique, Store
+from jobyard.engine.tokens import API, DEFAULT_NAMES
 from jobyard.engine.wire.hub import Peer
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import Accepted, Begun, Expired, Refused, Submit
@@ -33,6 +34,8 @@ from jobyard.engine.words import counted
 from jobyard.engine.workflows.acceptance import NotAccepted
 from jobyard.engine.world import World
 
+UNNAMED = DEFAULT_NAMES[API]
+"""The name of clients without a token or with one without a name; their submissions are told at debug only."""
 JOBS_A_TURN = 2_000
 BYTES_A_TURN = 4 << 20
 """Past this many bytes, no further request is taken in this iteration, so that queries never wait for long."""
@@ -71,6 +74,8 @@ class GroupCommit:
         self._came: deque[tuple[Peer, Submit]] = deque()
         self._pending_seen = 0
         self._pending_seen_at = float("-inf")
+        self._accepted_from: Counter[str] = Counter()
+        """How many jobs clients whose tokens have names have submitted in this iteration."""
         self.jobs_accepted = 0
         self.requests = 0
         self.minutes = Minutes(world, lambda: Totals(counts={"accepted": self.jobs_accepted}))
@@ -135,6 +140,9 @@ class GroupCommit:
             return
         for one, insertion in zip(waiting, stored, strict=True):
             one.peer.send(self._look_up(one) if isinstance(insertion, Abandoned) else self._told(one, insertion))
+        for client, jobs in self._accepted_from.items():
+            self._log.info("jobs_submitted", by=client, jobs=jobs)
+        self._accepted_from.clear()
 
     def _wake_for(self, waiting: list[Waiting], stored: list[Insertion]) -> None:
         """Wake a watcher while the commit is still being synced to disk."""
@@ -177,6 +185,8 @@ class GroupCommit:
         if isinstance(insertion, Inserted):
             self.jobs_accepted += insertion.stored
             self._pending_seen += insertion.stored
+            if one.submit.by != UNNAMED:
+                self._accepted_from[one.submit.by] += len(insertion.job_ids)
             if self._log.is_debug:
                 self._log.debug(
                     "jobs_accepted", request_id=one.submit.request_id, job_id=next(iter(insertion.job_ids), None),

@@ -18,11 +18,12 @@ from jobyard.engine.wire.messages import (
     CountMatching,
     DeleteMany,
     Explain,
+    GetGraph,
     List,
     ListFailures,
+    ListGroups,
     ReportDue,
 )
-from jobyard.engine.wire.workflow_messages import GetGraph, ListGroups
 from jobyard.engine.world import World
 
 ANSWER_S = 0.05

@@ -25,6 +25,7 @@ from jobyard.engine.scheduler.bulk import take_step
 from jobyard.engine.scheduler.completion_watch import CompletionWatch
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
 from jobyard.engine.scheduler.job_edits import JobEdits
+from jobyard.engine.scheduler.limits import Limits
 from jobyard.engine.scheduler.question_queue import MAX_HEAVY, QuestionQueue
 from jobyard.engine.scheduler.replies import Replies
 from jobyard.engine.scheduler.schedules import Schedules
@@ -40,6 +41,7 @@ from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged
 from jobyard.engine.wire.hub import Envelope, Network
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
+    AskLimits,
     AskSchedules,
     CancelJob,
     ChangeMany,
@@ -107,14 +109,19 @@ class Scheduler:
             settings=settings, world=world, store=store, log=log, defaults=self._defaults, wake=self._wake_watcher,
             tell_cancelled=self._tell_cancelled,
         )  # fmt: skip
-        edits = JobEdits(world=world, store=store, log=log, change=self._change, shown=self._shown, wake=self._wake_watcher)
+        self._limits = Limits(world=world, store=store, log=log, wake=self._wake_watcher)
+        self._edits = JobEdits(world=world, store=store, log=log, change=self._change, shown=self._shown, wake=self._wake_watcher)
         self._draining = False
         self._question_queue = QuestionQueue(world, answer=self._answer, refuse=self._refuse_heavy)
-        self._answers: dict[type, Callable[..., Message]] = {
+        self._answers = self._answers_by_type()
+
+    def _answers_by_type(self) -> dict[type, Callable[..., Message]]:
+        return {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping, ChangeMany: self._change_many,
             CountMatching: self._count_matching, ListTasks: self._list_tasks, ListOutputs: self._list_outputs,
-            Explain: self._explain, AskSchedules: self._schedules.answer, **edits.answers, **Workflows(store).answers,
+            Explain: self._explain, AskSchedules: self._schedules.answer, AskLimits: self._limits.answer,
+            **Workflows(self._store).answers, **self._edits.answers,
         }  # fmt: skip
 
     @property
@@ -162,7 +169,7 @@ class Scheduler:
     def _defaults(self) -> Defaults:
         return Defaults(
             max_retries=self._settings.max_retries, timeout_s=self._settings.job_timeout_s,
-            tasks=defaults_of(self._known_tasks()),
+            tasks=defaults_of(self._known_tasks()), has_limit=self._limits.lookup(),
         )  # fmt: skip
 
     def _known_tasks(self) -> dict[str, TaskOptions]:
@@ -247,10 +254,10 @@ class Scheduler:
         return Json(body=to_json(self._shown(job)))
 
     def _tell_cancelled(self, pairs: list[tuple[Job, Job]]) -> None:
-        """Given each job before and after; a slot that has become free is somebody's at once."""
+        """Given each job before and after; what one in a lane leaves free is somebody's at once."""
         tell_cancelled(self._network, pairs)
         resolves = any(before.is_awaited for before, _ in pairs)
-        if resolves or any(before.slot is not None and job.slot is None for before, job in pairs):
+        if resolves or any(before.lane is not None and lifecycle.is_terminal(job) for before, job in pairs):
             self._wake_watcher([self._world.now()], resolves=resolves)
 
     def _retry(self, message: RetryJob) -> Message:

@@ -21,6 +21,7 @@ import msgspec
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
+from jobyard.engine.store.limit_port import LimitStore
 from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.workflows.acceptance import NotAccepted
@@ -100,10 +101,14 @@ class Allocation(Protocol):
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """The jobs that were claimed and begun, in claiming order; `conflicts`: the due jobs that another claimer took first."""
+    """The jobs that were claimed and begun, in claiming order; `conflicts`: the due jobs that another claimer took first.
+
+    `asked`: running jobs that were asked to cancel because a new one takes their place, before and after.
+    """
 
     jobs: list[Job]
     conflicts: int = 0
+    asked: list[tuple[Job, Job]] = []
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +120,6 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
 
 Record = tuple[Job, list[Execution], list[Output]]
 """A job with everything that is stored about it."""
-
 
 
 class RememberedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,11 +169,12 @@ class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store(Protocol):
-    """The source of truth for jobs and schedules."""
+    """The source of truth for jobs, schedules and limits."""
 
     schedules: ScheduleStore
-    reports: ReportStore
+    limits: LimitStore
     workflows: WorkflowStore
+    reports: ReportStore
 
     def insert(
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
@@ -216,7 +221,7 @@ class Store(Protocol):
         """Jobs by status, all eight; exact, and cheap however many jobs are stored."""
 
     def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
-        """The earliest `scheduled_at` of served pending jobs, or None."""
+        """The earliest time at which a served pending job may begin, or None. Those that wait for an event do not count."""
 
     def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
         """The first served due jobs, in claiming order; see `jobs.job.without_payload`."""
@@ -229,8 +234,9 @@ class Store(Protocol):
     ) -> Claimed:  # fmt: skip
         """T2, T3 and T4 at once, for many jobs: due jobs become `running` at the worker that `allocation` names; epoch + 2.
 
-        Claimed by `owner`; one claimer wins each. Ordered by priority (highest first), then `scheduled_at`, then insertion. Claims
-        until the allocation is full; a job that it places nowhere is skipped. Takes no lock if nothing is due or the allocation is
+        Claimed by `owner`; one claimer wins each. Ordered by priority (highest first), then `scheduled_at`, then insertion. Lanes
+        of one priority take turns; within a lane the same order holds. Nothing begins that a limit stands against. Claims until
+        the allocation is full; a job that it places nowhere is skipped. Takes no lock if nothing is due or the allocation is
         full from the start. May claim fewer than it could. If the reply to a claim was lost, the next call on the
         same store returns its result.
         """
@@ -244,7 +250,7 @@ class Store(Protocol):
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """Apply each change as a whole or not at all, all in one commit; True where the guard matched. Later ones see earlier ones.
 
-        A change that takes a `held_key` or `slot` that another job has is not applied.
+        A change that takes a `held_key` that another job has is not applied. Slots of limits become free in the same commit.
 
         An execution is stored as a row (`job_id`, `attempt`) in the same transaction as its change. So is an output, or,
         where a transaction is one document, just before it: whoever sees the attempt ended finds its output.

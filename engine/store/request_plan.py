@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from jobyard.engine.jobs.idempotency import is_same_request
-from jobyard.engine.jobs.job import Job
+from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.unique import Verdict
 from jobyard.engine.store.port import Inserted, KeyTaken, NotUnique
 from jobyard.engine.store.unique_plan import Refusal, UniquePlan
@@ -44,6 +44,11 @@ class Lookups(Protocol):
 
     def is_stored(self, job_id: str) -> bool:
         """Whether there is such a job."""
+
+
+def status_of(new: Sequence[Job]) -> Status:
+    """That of the last of a request's new jobs."""
+    return new[-1].status if new else Status.PENDING
 
 
 class RequestPlan:

@@ -10,6 +10,7 @@ from typing import Any
 from jobyard.engine.tasks.predecessors import GroupResult, Predecessors
 
 MAX_NOTE_CHARS = 200
+MAX_HOLD_S = 86_400
 
 
 class Retry(Exception):
@@ -51,7 +52,20 @@ class CurrentJob:
     deadline: datetime
     report: Callable[[CurrentJob, float, str], None] = field(repr=False)
     fire_at: datetime | None = None
+    hold_limits: Callable[[CurrentJob, float], None] | None = field(default=None, repr=False)
+    """None where the job names no limit."""
     waited_for: Callable[[], Predecessors] | None = field(default=None, repr=False)
+
+    def hold(self, for_s: float) -> None:
+        """Let no job under this job's own limits begin for so many seconds, in their partitions: after a 429, for example.
+
+        Raises `RuntimeError` where the job has none.
+        """
+        if not isinstance(for_s, int | float) or isinstance(for_s, bool) or not 0 < for_s <= MAX_HOLD_S:
+            raise ValueError(f"hold takes a number of seconds above 0, at most {MAX_HOLD_S}, not {for_s!r}")
+        if self.hold_limits is None:
+            raise RuntimeError(f"job {self.job_id} has no limit of its own to hold: submit it with limit=..., or give its task one")
+        self.hold_limits(self, float(for_s))
 
     @property
     def results(self) -> Mapping[str, Any]:

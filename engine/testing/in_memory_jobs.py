@@ -15,17 +15,21 @@ from jobyard.engine.jobs.job import Execution, Job, Status
 from jobyard.engine.jobs.submission import Defaults, parse
 from jobyard.engine.jobs.tags import parse_tags
 from jobyard.engine.jobs.unique import is_held
+from jobyard.engine.limits.definition import parse as parse_limit
 from jobyard.engine.schedules.definition import parse as parse_schedule
 from jobyard.engine.schedules.look import Look, Made, look_at
 from jobyard.engine.schedules.new_job import scheduled_job
 from jobyard.engine.schedules.schedule import CODE, Schedule
+from jobyard.engine.store.declare_limit import declare_limit
 from jobyard.engine.store.declare_schedule import declare_schedule
 from jobyard.engine.store.port import Inserted, Insertion, KeyTaken, NotUnique
-from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
+from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request, status_of
 from jobyard.engine.tasks.catalog import defaults_of
+from jobyard.engine.tasks.declared_limits import DECLARED_LIMITS
 from jobyard.engine.tasks.declared_schedules import DECLARED
 from jobyard.engine.tasks.predecessors import GroupResult, Predecessors
 from jobyard.engine.tasks.registry import DEFINED
+from jobyard.engine.testing.in_memory_limits import InMemoryLimits
 from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
 from jobyard.engine.testing.in_memory_workflows import InMemoryWorkflows
 from jobyard.engine.workflows.acceptance import NotAccepted
@@ -67,13 +71,15 @@ class InMemoryJobs:
             jobs=lambda: list(self), put=lambda job: self._jobs.update({job.job_id: job})
         )
         self.schedules = InMemorySchedules(jobs=lambda: list(self), insert=self._insert, apply=self._changed)
+        self.limits = InMemoryLimits(lambda: list(self))
         self._resolver = Resolver(_AsStore(self, self._put), world.now)
         self._declare()
 
     def accept(self, form: str, body: bytes) -> tuple[list[Job], Inserted]:
         """Accept the jobs of a request body, all or none: what was asked for, and the answer; raises what a scheduler would."""
         first_id = self._world.reserve_ids(body.count(b"{"))
-        jobs = parse(form, body, first_id=first_id, idempotency_key=None, now=self._world.now(), defaults=defaults())
+        known = defaults(lambda name: self.limits.find(name) is not None)
+        jobs = parse(form, body, first_id=first_id, idempotency_key=None, now=self._world.now(), defaults=known)
         answer = self._store(jobs)
         if not isinstance(answer, Inserted):
             raise _refusal(answer, form)
@@ -88,20 +94,23 @@ class InMemoryJobs:
             return plan
         for holder in plan.unique.dropped:
             self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
-        self._jobs |= {job.job_id: job for job in plan.unique.fresh}
+        accepted = self.limits.accept(plan.unique.fresh)
+        self._jobs |= {job.job_id: job for job in accepted}
         for change in [replacing.change() for replacing in plan.unique.replacing.values()]:
             self.apply(change)
         self._remembered |= dict(plan.remembered)
         self.workflows.await_all(plan.waiting.awaited)
-        return plan.answer()
+        return msgspec.structs.replace(plan.answer(), status=status_of(accepted))
 
     def _changed(self, change: lifecycle.Change) -> bool:
         self.apply(change)
         return True
 
     def _declare(self) -> None:
-        """The schedules that the test's modules have declared so far."""
+        """The limits and schedules that the test's modules have declared so far."""
         now = self._world.now()
+        for name, body in DECLARED_LIMITS.items():
+            declare_limit(self.limits, name, parse_limit(msgspec.json.encode(body)), origin=CODE)
         for name, body in DECLARED.items():
             asked = parse_schedule(msgspec.json.encode(body), now=now, defaults=defaults(), time_zone="UTC")
             declare_schedule(self.schedules, name, asked, origin=CODE, now=now)
@@ -155,6 +164,9 @@ class InMemoryJobs:
     def _put(self, change: lifecycle.Change) -> Job:
         job = change.after(self.find(change.job_id))
         self._jobs[job.job_id] = job
+        if change.verb is lifecycle.Verb.BEGIN:
+            self.limits.begin(job, self._world.now())
+        self.limits.follow(job)
         if change.execution is not None:
             self._executions.setdefault(job.job_id, {})[change.execution.attempt] = change.execution
         return job
@@ -219,17 +231,14 @@ class InMemoryJobs:
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._jobs.values()))
 
-    def _may_have_its_slot(self, job: Job) -> bool:
-        return job.lane in (None, job.slot) or not any(other.slot == job.lane for other in self)
-
-    def next_job(self) -> Job | None:
-        """The job that a worker would get next: the most urgent one that is due, else the one that is due first."""
+    def next_job(self) -> tuple[Job, datetime] | None:
+        """The job that a worker would get next, and when: the first that may begin now, else the one that may begin first."""
         now = self._world.now()
-        waiting = [job for job in self if job.status is Status.PENDING and self._may_have_its_slot(job)]
-        due = [job for job in waiting if job.scheduled_at <= now]
+        waiting = [(job, at) for job in self if job.status is Status.PENDING and (at := self.limits.next_at(job, now)) is not None]
+        due = self.limits.in_turn(job for job, at in waiting if at <= now)
         if due:
-            return min(due, key=lambda job: (-job.priority, job.scheduled_at))
-        return min(waiting, key=lambda job: job.scheduled_at, default=None)
+            return due[0], now
+        return min(waiting, key=lambda pair: pair[1], default=None)
 
 
 class _Read:
@@ -270,9 +279,9 @@ class _AsStore:
         return (job.status, job.epoch) == (change.status, change.epoch)
 
 
-def defaults() -> Defaults:
+def defaults(has_limit: Callable[[str], bool] = lambda name: True) -> Defaults:
     """Of the tasks that are defined in this process."""
-    return Defaults(max_retries=MAX_RETRIES, timeout_s=TIMEOUT_S, tasks=defaults_of(DEFINED.options()))
+    return Defaults(max_retries=MAX_RETRIES, timeout_s=TIMEOUT_S, tasks=defaults_of(DEFINED.options()), has_limit=has_limit)
 
 
 def _refusal(refused: KeyTaken | NotUnique | NotAccepted, form: str) -> Rejected:

@@ -151,7 +151,7 @@ class Ledger:
         written.has_ended = written.has_ended or status in lifecycle.TERMINAL
         if status is Status.PENDING and isinstance(due_at, datetime):
             written.wake_at = min(due_at, written.wake_at or due_at)
-        if change.fields.get("slot", "") is None:  # the next job of its lane may begin
+        if end.attempt.job.lane is not None:  # what it leaves free is somebody's at once
             written.wake_at = min(self._world.now(), written.wake_at or self._world.now())
 
     def _count(self, job: Job, outcome: Outcome, change: Change) -> None:

@@ -83,7 +83,7 @@ class Slot:
         run = Run(
             job_id=job.job_id, attempt=job.attempt, epoch=job.epoch, retry_count=job.retry_count, task=job.task,
             payload=job.payload, timeout_s=job.timeout_s, is_behind=bool(self.attempts),
-            fire_at=job.fire_at, waited_for=attempt.waited_for,
+            fire_at=job.fire_at, has_limit=job.limit is not None, waited_for=attempt.waited_for,
         )  # fmt: skip
         if not self.handle.send(run):
             return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import msgspec
 
@@ -31,6 +32,7 @@ from jobyard.engine.wire.messages import (
     Closed,
     Done,
     GetOutput,
+    Held,
     Json,
     OutputNow,
     Ping,
@@ -165,6 +167,8 @@ class Worker:
                 self._executors.note_ready(fd)
             case Progressed() as progress:
                 self._executors.note_progress(envelope.peer, progress)
+            case Held() as held:
+                self._hold(held)
             case Withdrawn():
                 self._queue.note_withdrawn()
             case CancelAsked():
@@ -181,6 +185,18 @@ class Worker:
                 envelope.peer.send(OutputNow(output=found))
             case Ping() if envelope.peer is not None:
                 envelope.peer.send(self._health())
+
+    def _hold(self, held: Held) -> None:
+        """Stored before anything else that this tick has brought: the end of the attempt, for one."""
+        running = ((attempt.job.job_id, attempt.job.attempt, attempt.job.limit) for attempt in self._executors.attempts())
+        parts = next((limit for job_id, attempt, limit in running if (job_id, attempt) == (held.job_id, held.attempt)), None)
+        if parts is None:
+            return
+        try:
+            self._store.limits.hold_parts(parts, self._world.now() + timedelta(seconds=held.for_s))
+            self._log.info("limits_held", job_id=held.job_id, limits=list(parts), for_s=held.for_s)
+        except StoreUnavailable as fault:
+            self._log.warning("limits_not_held", job_id=held.job_id, limits=list(parts), reason=fault.message)
 
     def _receive(self, leased: Leased) -> None:
         self._queue.note_received(leased.units)

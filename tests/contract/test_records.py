@@ -199,20 +199,15 @@ def test_a_difference_is_told(ends: tuple[Copyable, Copyable]) -> None:
     assert pending.job_id in told.value.message
 
 
-def test_what_waits_still_waits_after_a_migration(ends: tuple[Copyable, Copyable]) -> None:
+def test_copied_jobs_are_found_by_their_tags_and_the_kind_of_their_error(ends: tuple[Copyable, Copyable]) -> None:
     source, target = ends
-    first, second = a_job(group="g"), a_job(group="g")
-    job = a_job(after=(Dependency(job_id=first.job_id, ref="a"), Dependency(group="g")), run_if="ended")
-    source.insert([[first, second, job]])
+    failed = a_job(status=Status.FAILED, error="no 7", finished_at=START, tags=("a", "b"))
+    waiting = a_job(error="no 8", tags=("a",))
+    source.insert([[failed], [waiting]])
 
     copied(source, target)
-    for _ in range(2):
-        store: Any = target
-        running = claim(store)
-        store.apply([lifecycle.settle(one, DONE, now=START, retry_base_s=0) for one in running])
-        while Resolver(store, lambda: START).resolve().looked_at:
-            pass
 
-    (found,) = target.find([job.job_id])
-    assert found is not None
-    assert (found.status, found.after, found.attempt) == (Status.COMPLETED, job.after, 1)
+    assert [job.job_id for job in target.list_jobs(JobFilter(tag=("b",)), limit=9).jobs] == [failed.job_id]
+    assert len(target.list_jobs(JobFilter(tag=("a",)), limit=9).jobs) == 2
+    assert len(target.list_jobs(JobFilter(error_kind="no"), limit=9).jobs) == 2
+    assert [one.count for one in target.reports.failures()] == [1]

@@ -196,8 +196,9 @@ class Checker:
                 raise Violation(f"{_describe(begun)} begins while {_describe(job)} waits since {self._since(job)}")
 
     def _since(self, job: Job) -> float:
-        """Since when the job could have begun; one that may kill its worker waits for others like it."""
-        if lifecycle.is_last_chance(job, max_lost=self._settings.max_lost):
+        """Since when the job could have begun; some wait for others in their lane, or for those that kill workers, too."""
+        is_next = job.lane is None or not any(other.lane == job.lane and other is not job for other in self.unfinished())
+        if not is_next or lifecycle.is_last_chance(job, max_lost=self._settings.max_lost):
             return self._queue.now
         return max(self.due_at(job), (job.updated_at - START).total_seconds())
 

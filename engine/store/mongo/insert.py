@@ -27,7 +27,8 @@ from jobyard.engine.jobs.unique import Verdict
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import PURGED, STAGED, Document, execution_to_document, job_to_document
 from jobyard.engine.store.mongo.insert_plan import Keys, Plan, Taken, Undecided
-from jobyard.engine.store.mongo.server import MongoServer
+from jobyard.engine.store.mongo.lanes import MongoLanes
+from jobyard.engine.store.mongo.server import DUPLICATE, MongoServer
 from jobyard.engine.store.mongo.unique_keys import Holder, MongoUniqueKeys, Remembered
 from jobyard.engine.store.mongo.workflows import MongoWorkflows
 from jobyard.engine.store.port import Abandoned, Insertion, KeyTaken, NotUnique, Record
@@ -36,7 +37,6 @@ from jobyard.engine.store.waiting_plan import accept_new
 from jobyard.engine.workflows.acceptance import NotAccepted
 
 ROUNDS = 5
-DUPLICATE = 11000
 STALE = timedelta(seconds=60)
 """Much longer than any submission may take, by the observer's clock."""
 UNDONE_KEPT = timedelta(days=1)
@@ -48,11 +48,12 @@ KEYS_A_QUESTION = 5_000
 class MongoInsert:
     """All submissions of one process; see the module."""
 
-    def __init__(self, server: MongoServer, counts: MongoCounts, *, origin: str) -> None:
+    def __init__(self, server: MongoServer, counts: MongoCounts, lanes: MongoLanes, *, origin: str) -> None:
         self._server = server
         self.workflows = MongoWorkflows(server, counts, finish=self.finish)
         self._counts = counts
         self._origin = origin
+        self._lanes = lanes
         self._keys = MongoUniqueKeys(server)
         self._has_written = False
         self._staged_since: dict[str, datetime] = {}
@@ -198,6 +199,8 @@ class MongoInsert:
     def _write(self, plans: list[Plan], answers: dict[int, Insertion]) -> None:
         for holder in [holder for plan in plans for holder in plan.unique.dropped]:
             self._keys.drop(holder)
+        for plan in plans:
+            plan.fresh[:] = self._lanes.accept(plan.fresh)
         documents = {job.job_id: self._document(plan, job) for plan in plans for job in plan.fresh}
         refused = self._insert_documents(documents)
         whole: list[Plan] = []
@@ -206,7 +209,8 @@ class MongoInsert:
                 whole.append(plan)
             elif not plan.is_one:
                 self._undo(plan.batch, plan.fresh[0].created_at)
-        committed = self._commit({plan.batch: plan.is_mixed for plan in whole if not plan.is_one})
+        self._lanes.enter(self._lanes.entries(job for plan in whole if plan.is_one for job in plan.fresh))
+        committed = self._commit({plan.batch: self._record(plan) for plan in whole if not plan.is_one})
         stored = [plan for plan in whole if plan.is_one or plan.batch in committed]
         answers |= {plan.number: Abandoned() for plan in whole if plan not in stored}
         done = self._replace([plan for plan in stored])
@@ -271,19 +275,18 @@ class MongoInsert:
 
     # ---- batch records
 
-    def _commit(self, batches: dict[str, bool]) -> set[str]:
-        """The batches that are stored from now on, whatever happens to this process; the others were undone.
+    def _record(self, plan: Plan) -> Document:
+        """What the record of a batch says: whether some of its jobs do not become pending, and which lanes they enter."""
+        lanes = self._lanes.entries(plan.fresh)
+        return {**({"is_mixed": True} if plan.is_mixed else {}), **({"lanes": lanes} if lanes else {})}
 
-        Each with whether some of its jobs do not become pending.
-        """
+    def _commit(self, batches: dict[str, Document]) -> set[str]:
+        """The batches that are stored from now on, whatever happens to this process; the others were undone."""
         if not batches:
             return set()
         undone: set[str] = set()
         with self._server.call(writes=True):
-            records = [
-                {"_id": batch, "is_undone": False, "origin": self._origin} | ({"is_mixed": True} if is_mixed else {})
-                for batch, is_mixed in batches.items()
-            ]
+            records = [{"_id": batch, "is_undone": False, "origin": self._origin, **record} for batch, record in batches.items()]
             try:
                 self._server.batches.insert_many(records, ordered=False)
             except BulkWriteError as fault:
@@ -308,7 +311,7 @@ class MongoInsert:
     def _finish(self, batches: list[str]) -> set[str]:
         """Make the stored batches' jobs pending, or blocked or cancelled; returns which batches are stored."""
         with self._server.call(writes=True):
-            records = list(self._server.batches.find({"_id": {"$in": batches}, "is_undone": False}, {"is_mixed": 1}))
+            records = list(self._server.batches.find({"_id": {"$in": batches}, "is_undone": False}, {"is_mixed": 1, "lanes": 1}))
             stored = [record["_id"] for record in records]
             if not stored:
                 return set()
@@ -317,6 +320,7 @@ class MongoInsert:
                 {"batch": {"$in": stored}, "status": STAGED},
                 {"$set": {"status": Status.PENDING.value}, "$unset": {"batch": ""}},
             ).modified_count
+            self._lanes.enter(tuple(entry) for record in records for entry in record.get("lanes", ()))
             self._server.batches.delete_many({"_id": {"$in": stored}, "is_undone": False})
         self._counts.move(Counter({Status.PENDING.value: moved}))
         return set(stored)
@@ -349,6 +353,7 @@ class MongoInsert:
             for job, rows, _ in records
         ]
         refused = self._insert_new(documents)
+        self._lanes.enter(self._lanes.entries(job for job, *_ in records))
         if taken := refused - self._stored(refused):
             told = f"another job there has the idempotency key, unique key or fire time of job {min(taken)}"
             raise Conflict("conflict", told)

@@ -8,6 +8,7 @@ from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.unique import Verdict
 from jobyard.engine.store.mongo.unique_keys import Holder, Remembered
 from jobyard.engine.store.port import Inserted
+from jobyard.engine.store.request_plan import status_of
 from jobyard.engine.store.unique_plan import UniquePlan
 from jobyard.engine.store.waiting_plan import NOTHING, Waiting
 
@@ -56,7 +57,7 @@ class Plan:
             job_ids=self.job_ids, repeated=self.repeated, existing=tuple(self.verdicts),
             replaced=tuple(index for index, verdict in self.verdicts.items() if verdict is Verdict.REPLACE),
             replaced_due_at=min((one.due_at for one in self.unique.replacing.values()), default=None),
-            status=self.waiting.status,
+            status=status_of(self.fresh),
         )  # fmt: skip
 
 

@@ -50,6 +50,6 @@ def _purgeable(run: Run, before: datetime, status: Status, limit: int) -> list[r
 
 
 def _remove_rest(run: Run, job_id: bytes | bytearray) -> None:
-    of_job = (statements.PURGE_EXECUTIONS, statements.PURGE_OUTPUTS, statements.PURGE_REMEMBERED_KEYS, statements.PURGE_EDGES)
-    for statement in of_job:
+    rest = (statements.PURGE_EXECUTIONS, statements.PURGE_OUTPUTS, statements.PURGE_REMEMBERED_KEYS, statements.PURGE_EDGES)
+    for statement in rest:
         run(statement, (job_id,))

@@ -92,7 +92,7 @@ def job_to_row(job: Job) -> Row:
     """A row in the order of `JOB_COLUMNS`."""
     return (
         *plain_job_to_row(job), job.unique_key, job.held_key, to_ms(job.held_until), job.group, job.is_awaited, job.to_resolve,
-        job.schedule, to_ms(job.fire_at), job.lane, job.slot, to_ms(job.expires_at), to_ms(job.lapses_at),
+        job.schedule, to_ms(job.fire_at), job.lane, to_ms(job.expires_at), to_ms(job.lapses_at),
         _column(job.cancelled_because), _column(job.tags), _extra_of(_extra_values(job)), kind_of(job.error),
     )  # fmt: skip
 
@@ -130,13 +130,13 @@ def row_to_job(row: Row) -> Job:
 
 def _rare_fields(rare: str) -> dict[str, Any]:
     (
-        unique_key, held_key, held_until, group, is_awaited, to_resolve, schedule, fire_at, lane, slot, expires_at, lapses_at,
+        unique_key, held_key, held_until, group, is_awaited, to_resolve, schedule, fire_at, lane, expires_at, lapses_at,
         cancelled_because, tags, extra,
     ) = msgspec.json.decode(rare)  # fmt: skip
     others = _decode_extra(extra)
     return {
         "unique_key": unique_key, "held_key": held_key, "held_until": from_ms(held_until), "schedule": schedule,
-        "fire_at": from_ms(fire_at), "lane": lane, "slot": slot, "group": group, "is_awaited": flag(is_awaited),
+        "fire_at": from_ms(fire_at), "lane": lane, "group": group, "is_awaited": flag(is_awaited),
         "to_resolve": flag(to_resolve), "expires_at": from_ms(expires_at),
         "lapses_at": from_ms(lapses_at),
         "cancelled_because": None if cancelled_because is None else _decode_cause(cancelled_because),

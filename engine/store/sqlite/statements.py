@@ -65,10 +65,16 @@ EXECUTIONS = """
 STORE_OUTPUT = "INSERT OR REPLACE INTO job_outputs VALUES (?, ?, ?, ?, ?, ?, ?)"
 OUTPUTS = "SELECT * FROM job_outputs WHERE job_id = ? ORDER BY attempt DESC"
 
-_IS_READ = """
-    is_awaited IS NOT NULL AND EXISTS (
-        SELECT 1 FROM edges JOIN jobs AS waiter ON waiter.job_id = edges.job_id
-        WHERE edges.dependency IN (lower(hex(jobs.job_id)), 'group:' || jobs.group_name) AND waiter.finished_at IS NULL
+_IS_KEPT = """
+    is_awaited IS NOT NULL AND (
+        EXISTS (
+            SELECT 1 FROM edges JOIN jobs AS waiter ON waiter.job_id = edges.job_id
+            WHERE edges.dependency IN (lower(hex(jobs.job_id)), 'group:' || jobs.group_name) AND waiter.finished_at IS NULL
+        )
+        OR EXISTS (
+            SELECT 1 FROM jobs AS member INDEXED BY jobs_living_members
+            WHERE member.group_name = jobs.group_name AND member.group_name IS NOT NULL AND member.finished_at IS NULL
+        )
     )
 """
 """A living job waits for the job, or may read its result."""
@@ -98,6 +104,7 @@ PURGE_EDGES = "DELETE FROM edges WHERE job_id = ?"
 STORE_TAGS = "INSERT OR IGNORE INTO job_tags SELECT value, created_at, seq FROM jobs, json_each(tags) WHERE job_id = ?"
 """For a new job; the triggers of the schema follow what becomes of it."""
 
+COUNT_TAG = "SELECT COUNT(*) FROM (SELECT 1 FROM job_tags WHERE tag = ? LIMIT ?)"
 _LIST_INDEXES = {
     "unique_key": "jobs_by_unique_key", "schedule": "jobs_by_schedule", "group": "jobs_by_group",
     "error_kind": "jobs_by_error_kind", "status": "jobs_by_status", "task": "jobs_by_task", "queue": "jobs_by_queue",
@@ -123,12 +130,15 @@ class Due(NamedTuple):
 
 
 @functools.cache
-def due(by_queue: bool, among_queues: bool) -> Due:
-    """`by_queue`: with the index that begins with the queue; `among_queues`: of the queues in a JSON array only."""
+def due(by_queue: bool, among_queues: bool, except_queues: bool = False) -> Due:
+    """`by_queue`: with the index that begins with the queue; `among_queues`: of the queues in a JSON array only; `except_queues`:
+    of none of the queues in a further one."""
     index, key = ("jobs_due_in_queues", ("queue", "task", "priority")) if by_queue else ("jobs_due", ("task", "priority"))
     names, places = ", ".join(key), ", ".join("?" for _ in key)
     of_group = f"FROM jobs INDEXED BY {index} WHERE {_IN_LINE} AND " + " AND ".join(f"{name} = ?" for name in key)
-    fits = "queue IN (SELECT value FROM json_each(?))" if among_queues else "TRUE"
+    among = ["queue IN (SELECT value FROM json_each(?))"] if among_queues else []
+    among += ["queue NOT IN (SELECT value FROM json_each(?))"] if except_queues else []
+    fits = " AND ".join(among) or "TRUE"
     of_fitting = f"{of_group} AND {fits} AND scheduled_at <= ?"
     looked = f"SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (SELECT {fits} AS fits {{}} LIMIT ?)"
     return Due(
@@ -212,8 +222,11 @@ def _place(named: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _fits(named: tuple[str, ...]) -> str:
-    fits = (_HAS_TAG.format(name) if name.startswith(TAG) else f"{_column(name)} = :{name}" for name in named[1:])
-    return " AND ".join(fits) or "TRUE"
+    return " AND ".join(map(_fit, named[1:])) or "TRUE"
+
+
+def _fit(name: str) -> str:
+    return _HAS_TAG.format(name) if name.startswith(TAG) else f"{_column(name)} = :{name}"
 
 
 def _column(name: str) -> str:

@@ -33,7 +33,8 @@ def test_every_filter_can_be_given() -> None:
     assert selection.wanted == JobFilter(
         status=Status.FAILED, task="mail", queue="slow", text="timed out", created_after=NOON,
         created_before=NOON.replace(microsecond=1000), unique_key="mail/7", schedule="nightly",
-        group="import:7", tag=("b", "a"), error_kind="no",
+        group="import:7",
+        tag=("b", "a"), error_kind="no",
     )  # fmt: skip
     assert (selection.limit, selection.cursor) == (7, "x")
 

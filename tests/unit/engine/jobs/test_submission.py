@@ -105,7 +105,7 @@ def test_a_field_past_its_bound_is_refused_by_name_with_what_would_be_right(fiel
     assert f", not {json.dumps(value)[:50]}" in wrong.message
 
 
-NULLABLE = ("payload", "expires_s", "unique", "ref", "after", "run_if", "group")
+NULLABLE = ("payload", "expires_s", "unique", "ref", "after", "run_if", "group", "limit")
 
 
 @pytest.mark.parametrize("field", [name for name in FIELDS if name not in NULLABLE])
