@@ -13,12 +13,11 @@ from jobyard.engine.config import read_settings
 from jobyard.engine.databases.migration import Copyable, migrate
 from jobyard.engine.errors import CannotStart, Conflict
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import Dependency, ExecutionStatus, Job, JobFilter, Outcome, Output, Status, Unique
+from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Output, Status, Unique
 from jobyard.engine.store.bounds import record_bytes
 from jobyard.engine.store.port import Inserted
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
-from jobyard.engine.workflows.resolver import Resolver
 from tests.support.builders import a_job, a_log
 from tests.support.claims import claim
 from tests.support.mongo import open_mock

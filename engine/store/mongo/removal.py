@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 
 from bson import ObjectId
 
@@ -29,15 +28,11 @@ GIVEN_BACK = ("idempotency_key", "finished_at", "held_key", "fire_at", "tags", "
 class MongoRemoval:
     """On one connection to the server."""
 
-    def __init__(
-        self, server: MongoServer, counts: MongoCounts, outputs: MongoOutputs, *, may_go: Callable[[Document], bool]
-    ) -> None:  # fmt: skip
-        """`may_go`: whether no living job waits for this one, or may read it."""
+    def __init__(self, server: MongoServer, counts: MongoCounts, outputs: MongoOutputs, workflows: MongoWorkflows) -> None:
         self._server = server
         self._workflows = workflows
         self._counts = counts
         self._outputs = outputs
-        self._may_go = may_go
 
     def purge(self, before: datetime, limit: int, statuses: Sequence[Status]) -> int:
         """See `Store.purge`."""
@@ -54,7 +49,7 @@ class MongoRemoval:
         old = {"finished_at": {"$lt": before}, "status": status.value, "$or": holds_none}
         with self._server.call():
             old_ones = self._server.jobs.find(old, {"is_awaited": 1, "group": 1}).sort("finished_at", 1)
-            found = [document["_id"] for document in itertools.islice(filter(self._may_go, old_ones), limit)]
+            found = [document["_id"] for document in itertools.islice(self._workflows.unread(old_ones), limit)]
         return len(self._mark({"_id": {"$in": found}, **old}, dict.fromkeys(found, status.value)))
 
     def delete(self, jobs: Sequence[Job]) -> list[bool]:

@@ -65,16 +65,10 @@ EXECUTIONS = """
 STORE_OUTPUT = "INSERT OR REPLACE INTO job_outputs VALUES (?, ?, ?, ?, ?, ?, ?)"
 OUTPUTS = "SELECT * FROM job_outputs WHERE job_id = ? ORDER BY attempt DESC"
 
-_IS_KEPT = """
-    is_awaited IS NOT NULL AND (
-        EXISTS (
-            SELECT 1 FROM edges JOIN jobs AS waiter ON waiter.job_id = edges.job_id
-            WHERE edges.dependency IN (lower(hex(jobs.job_id)), 'group:' || jobs.group_name) AND waiter.finished_at IS NULL
-        )
-        OR EXISTS (
-            SELECT 1 FROM jobs AS member INDEXED BY jobs_living_members
-            WHERE member.group_name = jobs.group_name AND member.group_name IS NOT NULL AND member.finished_at IS NULL
-        )
+_IS_READ = """
+    is_awaited IS NOT NULL AND EXISTS (
+        SELECT 1 FROM edges JOIN jobs AS waiter ON waiter.job_id = edges.job_id
+        WHERE edges.dependency IN (lower(hex(jobs.job_id)), 'group:' || jobs.group_name) AND waiter.finished_at IS NULL
     )
 """
 """A living job waits for the job, or may read its result."""
