@@ -13,12 +13,11 @@ from jobyard.engine.config import read_settings
 from jobyard.engine.databases.migration import Copyable, migrate
 from jobyard.engine.errors import CannotStart, Conflict
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import Dependency, ExecutionStatus, Job, JobFilter, Outcome, Output, Status, Unique
+from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Output, Status, Unique
 from jobyard.engine.store.bounds import record_bytes
 from jobyard.engine.store.port import Inserted
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
-from jobyard.engine.workflows.resolver import Resolver
 from tests.support.builders import a_job, a_log
 from tests.support.claims import claim
 from tests.support.mongo import open_mock
@@ -197,25 +196,6 @@ def test_a_difference_is_told(ends: tuple[Copyable, Copyable]) -> None:
         copied(source, target)
 
     assert pending.job_id in told.value.message
-
-
-def test_what_waits_still_waits_after_a_migration(ends: tuple[Copyable, Copyable]) -> None:
-    source, target = ends
-    first, second = a_job(group="g"), a_job(group="g")
-    job = a_job(after=(Dependency(job_id=first.job_id, ref="a"), Dependency(group="g")), run_if="ended")
-    source.insert([[first, second, job]])
-
-    copied(source, target)
-    for _ in range(2):
-        store: Any = target
-        running = claim(store)
-        store.apply([lifecycle.settle(one, DONE, now=START, retry_base_s=0) for one in running])
-        while Resolver(store, lambda: START).resolve().looked_at:
-            pass
-
-    (found,) = target.find([job.job_id])
-    assert found is not None
-    assert (found.status, found.after, found.attempt) == (Status.COMPLETED, job.after, 1)
 
 
 def test_copied_jobs_are_found_by_their_tags_and_the_kind_of_their_error(ends: tuple[Copyable, Copyable]) -> None:

@@ -51,6 +51,7 @@ from jobyard.engine.store.search_text import is_wanted
 from jobyard.engine.testing.in_memory_limits import InMemoryLimits
 from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
 from jobyard.engine.testing.in_memory_workflows import InMemoryWorkflows
+from jobyard.engine.workflows.port import WorkflowStore
 from tests.support.memory_reports import MemoryReports
 
 
@@ -68,7 +69,7 @@ class MemoryStore:
             jobs=self.all_jobs, insert=lambda job: self._insert_request([job], lambda: False), apply=self._apply_one
         )
         self.limits: InMemoryLimits = InMemoryLimits(self.all_jobs)
-        self.workflows = InMemoryWorkflows(jobs=self.all_jobs, put=lambda job: self._jobs.update({job.job_id: job}))
+        self.workflows: WorkflowStore = InMemoryWorkflows(jobs=self.all_jobs, put=lambda job: self._jobs.update({job.job_id: job}))
         self.reports: ReportStore = MemoryReports(self._reached_jobs)
         self._remembered: dict[str, Known] = {}
         self.is_down = False
@@ -239,7 +240,7 @@ class MemoryStore:
         finished = [(job.finished_at, job) for job in self._jobs.values() if job.status in statuses and job.finished_at is not None]
         old = [pair for pair in finished if pair[0] < before]
         old = [(at, job) for at, job in old if job.held_key is None or (job.held_until is not None and job.held_until < before)]
-        old = [(at, job) for at, job in old if job.is_awaited is None or not self.workflows.is_kept(job.job_id, job.group)]
+        old = [(at, job) for at, job in old if job.is_awaited is None or not self.workflows.is_kept(job)]
         old = sorted(old, key=lambda pair: pair[0])[:limit]
         for _, job in old:
             self._remove(job)
@@ -253,6 +254,8 @@ class MemoryStore:
     def _delete(self, asked: Job) -> bool:
         job = self._jobs.get(asked.job_id)
         if job is None or (job.status, job.epoch) != (asked.status, asked.epoch) or job.status not in TERMINAL:
+            return False
+        if self.workflows.reader(job) is not None:
             return False
         self._remove(job)
         return True

@@ -90,7 +90,7 @@ class MongoStore:
         self.reports: ReportStore = MongoReports(server)
         self._requests = MongoInsert(server, self._counts, self._lanes, origin=origin)
         self.workflows: WorkflowStore = self._requests.workflows
-        self._removal = MongoRemoval(server, self._counts, self._outputs, unread=self._requests.workflows.unread)
+        self._removal = MongoRemoval(server, self._counts, self._outputs, self._requests.workflows)
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
         )

@@ -187,13 +187,6 @@ class MongoWorkflows:
                         return None
         return found
 
-    def is_kept(self, job_id: str, group: str | None) -> bool:
-        """See `WorkflowStore`."""
-        asked: list[Document] = [{"after.job_id": job_id}]
-        asked += [] if group is None else [{"after.group": group}, {"group": group}]
-        with self._server.call():
-            return any(self._server.jobs.find_one({**one, "status": {"$in": LIVING}}, ID) is not None for one in asked)
-
     def unread(self, documents: Iterable[Document]) -> Iterator[Document]:
         """Those of these ended jobs that no living job may read; of very many that are kept, only some are looked at."""
         looked_at = itertools.islice(documents, PURGE_LOOK)
@@ -201,6 +194,13 @@ class MongoWorkflows:
             awaited = [document for document in some if "is_awaited" in document]
             kept = self._kept(awaited) if awaited else set()
             yield from (document for document in some if document["_id"] not in kept)
+
+    def reader(self, job: Job) -> str | None:
+        """See `WorkflowStore`."""
+        asked = [{"after.job_id": job.job_id}, *([] if job.group is None else [{"after.group": job.group}])]
+        with self._server.call():
+            found = (self._server.jobs.find_one({**one, "status": {"$in": LIVING}}, ID) for one in asked)
+            return next((str(document["_id"]) for document in found if document is not None), None)
 
     def _kept(self, documents: Sequence[Document]) -> set[ObjectId]:
         """Those of these awaited jobs that living jobs wait for, or may read, or whose groups live."""
