@@ -38,7 +38,8 @@ def test_only_pending_jobs_are_due(store: Store) -> None:
 
 
 def test_jobs_that_wait_in_a_lane_are_due_too(store: Store) -> None:
-    in_lanes = [a_job(lane="a", scheduled_at=at(-5)), a_job(lane="a", queue="q"), a_job(lane="b", scheduled_at=at(9))]
+    a, b = '["schedule:a"]', '["schedule:b"]'
+    in_lanes = [a_job(lane=a, scheduled_at=at(-5)), a_job(lane=a, queue="q"), a_job(lane=b, scheduled_at=at(9))]
     store.insert([[a_job(), *in_lanes]])
 
     assert told(store.reports.due_by_task(now=START)) == [("echo", "default", 2, -5, True), ("echo", "q", 1, 0, True)]

@@ -163,6 +163,7 @@ class MongoLanes:
         ran = {"slots.key": {"$in": keys}, "is_kept": {"$ne": True}}
         kept = {"slots.job_id": {"$in": ended}, "is_kept": True}
         freed: Counter[str] = Counter()
+        now: Any = max(change.fields["updated_at"] for change in changes)  # type: ignore[type-var]
         with self._server.call(writes=True):
             for wanted in (ran, kept):
                 freed.update(document["_id"] for document in self._server.parts.find(wanted, {"_id": 1}))
@@ -170,11 +171,10 @@ class MongoLanes:
                 return
             self._server.parts.bulk_write(
                 [
-                    UpdateMany(ran, {"$pull": {"slots": {"key": {"$in": keys}}}}),
-                    UpdateMany(kept, {"$pull": {"slots": {"job_id": {"$in": ended}}}}),
+                    UpdateMany(ran, {"$pull": {"slots": {"key": {"$in": keys}}}, "$max": {"freed_at": now}}),
+                    UpdateMany(kept, {"$pull": {"slots": {"job_id": {"$in": ended}}}, "$max": {"freed_at": now}}),
                 ]
             )
-        now: Any = max(change.fields["updated_at"] for change in changes)  # type: ignore[type-var]
         for part in freed:
             self.wake(part, len(keys), now)
 

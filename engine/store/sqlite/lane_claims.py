@@ -269,6 +269,8 @@ class Choice:
     chosen: dict[int, str]
     is_any_due: bool
     asked: list[tuple[Job, Job]]
+    now: datetime
+    """When the chosen jobs begin."""
 
 
 def choose_all(
@@ -277,9 +279,10 @@ def choose_all(
 ) -> Choice:  # fmt: skip
     """By priority; jobs with and without lanes take turns at being first, so that neither keeps the other from running."""
     lanes.look()
+    now = lanes.not_before(now)
     lanes.go_first = not lanes.go_first
     of_lanes = SqliteLaneClaims(run, lanes, now=now, served=served)
-    choice = Choice({}, False, of_lanes.asked)
+    choice = Choice({}, False, of_lanes.asked, now)
     groups: dict[int, list[Group]] = {}
     for group in served_apart(claims, lanes, due):
         groups.setdefault(group.priority, []).append(group)

@@ -66,19 +66,20 @@ EXECUTIONS = """
 STORE_OUTPUT = "INSERT OR REPLACE INTO job_outputs VALUES (?, ?, ?, ?, ?, ?, ?)"
 OUTPUTS = "SELECT * FROM job_outputs WHERE job_id = ? ORDER BY attempt DESC"
 
-_IS_KEPT = """
-    is_awaited IS NOT NULL AND (
-        EXISTS (
-            SELECT 1 FROM edges JOIN jobs AS waiter ON waiter.job_id = edges.job_id
-            WHERE edges.dependency IN (lower(hex(jobs.job_id)), 'group:' || jobs.group_name) AND waiter.finished_at IS NULL
-        )
-        OR EXISTS (
-            SELECT 1 FROM jobs AS member INDEXED BY jobs_living_members
-            WHERE member.group_name = jobs.group_name AND member.group_name IS NOT NULL AND member.finished_at IS NULL
-        )
+_IS_READ = """
+    is_awaited IS NOT NULL AND EXISTS (
+        SELECT 1 FROM edges JOIN jobs AS waiter ON waiter.job_id = edges.job_id
+        WHERE edges.dependency IN (lower(hex(jobs.job_id)), 'group:' || jobs.group_name) AND waiter.finished_at IS NULL
     )
 """
-"""A living job waits for the job, or may read its result, or its group lives."""
+"""A living job waits for the job, or may read its result."""
+_IS_KEPT = f"""
+    {_IS_READ} OR EXISTS (
+        SELECT 1 FROM jobs AS member INDEXED BY jobs_living_members
+        WHERE member.group_name = jobs.group_name AND member.group_name IS NOT NULL AND member.finished_at IS NULL
+    )
+"""
+"""Or its group lives."""
 PURGEABLE = f"""
     SELECT * FROM (
         SELECT seq, job_id, status FROM jobs INDEXED BY jobs_finished
@@ -89,7 +90,7 @@ PURGEABLE = f"""
     LIMIT ?2
 """
 PURGE_JOB = "DELETE FROM jobs WHERE seq = ? AND finished_at < ?"
-DELETE_JOB = "DELETE FROM jobs WHERE job_id = ? AND status = ? AND epoch = ? AND finished_at IS NOT NULL"
+DELETE_JOB = f"DELETE FROM jobs WHERE job_id = ? AND status = ? AND epoch = ? AND finished_at IS NOT NULL AND NOT ({_IS_READ})"
 PURGE_EXECUTIONS = "DELETE FROM job_executions WHERE job_id = ?"
 PURGE_REMEMBERED_KEYS = "DELETE FROM remembered_keys WHERE job_id = ?"
 PURGE_OUTPUTS = "DELETE FROM job_outputs WHERE job_id = ?"
