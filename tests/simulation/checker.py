@@ -150,7 +150,7 @@ class Checker:
             kept_s = self._settings.retention_failed_s if job.status is Status.FAILED else self._settings.retention_s
             self._require(age_s >= kept_s > 0, f"purged {age_s} s after its end", job)
         self.purged.add(job.job_id)
-        del self.histories[job.job_id]  # a request that is repeated after so long is a new one
+        self.histories.pop(job.job_id, None)  # a request that is repeated after so long is a new one
 
     def note_renewed(self, process: Process, sent_at: float) -> None:
         """A heartbeat sent at that time is stored; a process that could not send one for most of a lease must release its jobs."""
@@ -178,12 +178,12 @@ class Checker:
         self._require(after.attempt == before.attempt - 1, "an attempt that never started is counted", before)
 
     def _check_order(self, begun: Job) -> None:
-        """Once the faults are over, no more urgent job waits for long while others begin."""
+        """Once the faults are over, no more urgent job waits for long while others begin; one in a lane may wait for its slot."""
         if self.faults_over_since is None or self._queue.now < self.faults_over_since + self._settings.lease_s + 5:
             return
         for job in self.store.all_jobs():
             more_urgent = (-job.priority, job.scheduled_at) < (-begun.priority, begun.scheduled_at)
-            if job.status is Status.PENDING and more_urgent and self._since(job) < self._queue.now - URGENT_S:
+            if job.status is Status.PENDING and job.lane is None and more_urgent and self._since(job) < self._queue.now - URGENT_S:
                 raise Violation(f"{_describe(begun)} begins while {_describe(job)} waits since {self._since(job)}")
 
     def _since(self, job: Job) -> float:
