@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs import strict_json
+from jobyard.engine.jobs.dependency_fields import GROUP_PATTERN, read_group
 from jobyard.engine.jobs.error_kind import kind_of
 from jobyard.engine.jobs.job import JobFilter, Status
 from jobyard.engine.jobs.lifecycle import Verb
@@ -95,6 +96,10 @@ def _unique_key(text: str) -> str:
     return text
 
 
+def _group(text: str) -> str:
+    return read_group(text) or ""
+
+
 def _error_kind(text: str) -> str | None:
     """An error's whole first line stands for its kind."""
     return kind_of(_text(text))
@@ -127,6 +132,10 @@ FILTERS: Mapping[str, Filter] = {
         Filter(
             name="schedule", read=_queue, meaning="only jobs that this schedule made",
             schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$"},
+        ),
+        Filter(
+            name="group", read=_group, meaning="only members of this group",
+            schema={"type": "string", "pattern": f"^{GROUP_PATTERN}$"},
         ),
         Filter(
             name="tag", read=read_tag, most=MAX_TAGS, meaning="only jobs that have this tag; given several times: all of them",

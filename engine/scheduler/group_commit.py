@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import JobyardError, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
@@ -32,6 +31,7 @@ from jobyard.engine.wire.hub import Peer
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import Accepted, Begun, Expired, Refused, Submit
 from jobyard.engine.words import counted
+from jobyard.engine.workflows.acceptance import NotAccepted
 from jobyard.engine.world import World
 
 UNNAMED = DEFAULT_NAMES[API]
@@ -58,9 +58,12 @@ class GroupCommit:
 
     def __init__(
         self, *, settings: Settings, world: World, store: Store, defaults: Callable[[], Defaults],
-        wake: Callable[[list[datetime]], None], our_fault: Callable[[Exception, str], Message], log: Log,
+        wake: Callable[..., None], our_fault: Callable[[Exception, str], Message], log: Log,
     ) -> None:  # fmt: skip
-        """`wake` receives the times at which stored jobs are due; `our_fault` makes the reply for an unexpected exception."""
+        """`wake` receives the times at which stored jobs are due, and whether some wait for others (`resolves`).
+
+        `our_fault` makes the reply for an unexpected exception.
+        """
         self._settings = settings
         self._world = world
         self._store = store
@@ -145,8 +148,9 @@ class GroupCommit:
         """Wake a watcher while the commit is still being synced to disk."""
         answered = zip(waiting, stored, strict=True)
         inserted = [(one, insertion) for one, insertion in answered if isinstance(insertion, Inserted)]
-        dues = [job.scheduled_at for one, _ in inserted for job in one.jobs]
-        self._wake([*dues, *(insertion.replaced_due_at for _, insertion in inserted if insertion.replaced_due_at is not None)])
+        dues = [job.created_at if job.after else job.scheduled_at for one, _ in inserted for job in one.jobs]
+        dues += [insertion.replaced_due_at for _, insertion in inserted if insertion.replaced_due_at is not None]
+        self._wake(dues, resolves=any(job.after is not None for one, _ in inserted for job in one.jobs))
 
     def _too_full(self) -> Refused | None:
         """Based on a recent count of pending jobs plus those stored since; recounted before any request is refused."""
@@ -177,7 +181,7 @@ class GroupCommit:
     def _is_late(self, submit: Submit) -> bool:
         return self._world.monotonic() > submit.deadline
 
-    def _told(self, one: Waiting, insertion: Inserted | KeyTaken | NotUnique) -> Message:
+    def _told(self, one: Waiting, insertion: Inserted | KeyTaken | NotUnique | NotAccepted) -> Message:
         if isinstance(insertion, Inserted):
             self.jobs_accepted += insertion.stored
             self._pending_seen += insertion.stored
@@ -189,7 +193,12 @@ class GroupCommit:
                     jobs=len(insertion.job_ids), repeated=insertion.repeated, by=one.submit.by,
                 )  # fmt: skip
             existing = insertion.existing if any(job.unique_key for job in one.jobs) else None
-            return Accepted(job_ids=insertion.job_ids, repeated=insertion.repeated, existing=existing, replaced=insertion.replaced)
+            return Accepted(
+                job_ids=insertion.job_ids, repeated=insertion.repeated, existing=existing, replaced=insertion.replaced,
+                status=insertion.status,
+            )  # fmt: skip
+        if isinstance(insertion, NotAccepted):
+            return _not_accepted(one, insertion)
         if isinstance(insertion, NotUnique):
             return _not_unique(one, insertion)
         at = "" if one.submit.form == "job" else f"jobs[{insertion.index}]: "
@@ -206,16 +215,19 @@ class GroupCommit:
         if not one.submit.is_again:
             return one.otherwise
         try:
-            stands = [job is not None for job in self._store.find([job.job_id for job in one.jobs])]
+            found = self._store.find([job.job_id for job in one.jobs], whole=False)
+            stands = [job is not None for job in found]
             if any(stands) and not all(stands) and any(job.idempotency_key for job in one.jobs):
                 return self._told(one, self._known(one.jobs))
         except StoreBroken:
             raise
         except JobyardError as wrong:
             return refused(wrong)
-        return Accepted(job_ids=[job.job_id for job in one.jobs]) if any(stands) else one.otherwise
+        last = found[-1] if found else None
+        status = Status.PENDING if last is None or last.attempt else last.status
+        return Accepted(job_ids=[job.job_id for job in one.jobs], status=status) if any(stands) else one.otherwise
 
-    def _known(self, jobs: list[Job]) -> Inserted | KeyTaken | NotUnique:
+    def _known(self, jobs: list[Job]) -> Inserted | KeyTaken | NotUnique | NotAccepted:
         (insertion,) = self._store.insert([jobs])
         assert not isinstance(insertion, Abandoned)
         return insertion
@@ -237,6 +249,12 @@ def _not_unique(one: Waiting, refusal: NotUnique) -> Refused:
         code="not_unique", message=f"{at}: {words}" if at else words, field=f"{at}.unique" if at else "unique",
         details={} if refusal.job_id is None else {"job_id": refusal.job_id},
     )  # fmt: skip
+
+
+def _not_accepted(one: Waiting, refusal: NotAccepted) -> Refused:
+    at = "" if one.submit.form == "job" else f"jobs[{refusal.index}]"
+    message = f"{at}: {refusal.message}" if at else refusal.message
+    return Refused(code=refusal.code, message=message, field=f"{at}.{refusal.field}" if at else refusal.field)
 
 
 def _refuse_new(waiting: list[Waiting], full: Refused) -> list[Waiting]:

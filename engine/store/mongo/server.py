@@ -50,6 +50,8 @@ LOOK_MS = 1_000
 RETRYABLE = "RetryableWriteError"
 OLDEST = (4, 4)
 COUNTS_ID = "jobs"
+DUPLICATE = 11000
+"""The code of a write error."""
 TELLING = 4
 """Shorter passwords are not masked, because they occur in ordinary words."""
 
@@ -58,7 +60,7 @@ DUE_INDEX, DUE_IN_QUEUE_INDEX = "due_by_task", "due_by_task_and_queue"
 STATUS, IS_PENDING = ("status", ASCENDING), {"status": Status.PENDING.value}
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 LIST_INDEXES = {
-    "unique_key": "by_unique_key", "schedule": "by_schedule", "tag": "by_tag", "error_kind": "by_error_kind",
+    "unique_key": "by_unique_key", "schedule": "by_schedule", "group": "by_group", "tag": "by_tag", "error_kind": "by_error_kind",
     "status": "by_status", "task": "by_task", "queue": "by_queue",
 }  # fmt: skip
 """By filter; the first of those that are given selects the index."""
@@ -96,17 +98,40 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         IndexModel([("schedule", ASCENDING), *NEWEST_FIRST], name="by_schedule", partialFilterExpression=_has("schedule")),
         IndexModel([("schedule", ASCENDING), ("status", ASCENDING)], name="living_fires", partialFilterExpression=_has("fire_at")),
         IndexModel(
-            [("lane", ASCENDING), ("scheduled_at", ASCENDING), ("_id", ASCENDING)],
+            [("lane", ASCENDING), ("lane_priority", ASCENDING), ("scheduled_at", ASCENDING), ("_id", ASCENDING)],
             name="in_lanes",
-            partialFilterExpression=_has("lane"),
+            partialFilterExpression={**_has("lane"), **IS_PENDING},
         ),
-        IndexModel([("slot", ASCENDING)], name="by_slot", unique=True, sparse=True),
+        IndexModel([("group", ASCENDING), *NEWEST_FIRST], name="by_group", partialFilterExpression=_has("group")),
+        IndexModel(
+            [("group", ASCENDING), ("status", ASCENDING), ("finished_at", ASCENDING)],
+            name="in_groups",
+            partialFilterExpression=_has("group"),
+        ),
+        IndexModel([("after.job_id", ASCENDING)], name="waits_for_job", partialFilterExpression=_has("after")),
+        IndexModel([("after.group", ASCENDING)], name="waits_for_group", partialFilterExpression=_has("after")),
+        IndexModel([("to_resolve", ASCENDING)], name="to_resolve", sparse=True),
+        IndexModel([("finished_at", ASCENDING)], name="awaited", partialFilterExpression={"is_awaited": True}),
         IndexModel([("lapses_at", ASCENDING)], name="lapsing", sparse=True),
         IndexModel(NEWEST_FIRST, name="newest"),
         *(IndexModel([(field, ASCENDING), *NEWEST_FIRST], name=f"by_{field}") for field in ("status", "task", "queue")),
     ),
     "job_executions": (IndexModel([("job_id", ASCENDING), ("attempt", ASCENDING)], name="by_job", unique=True),),
     "schedules": (IndexModel([("next_fire_at", ASCENDING)], name="next_fire", sparse=True),),
+    "parts": (
+        IndexModel([("slots.key", ASCENDING)], name="by_slot", sparse=True),
+        IndexModel([("slots.job_id", ASCENDING)], name="by_job", sparse=True),
+    ),
+    "lanes": (
+        IndexModel([("priority", DESCENDING), ("ready_at", ASCENDING)], name="ready", partialFilterExpression=_has("ready_at")),
+        IndexModel([("ready_at", ASCENDING)], name="next_ready", sparse=True),
+        IndexModel(
+            [("blocked_on", ASCENDING), ("priority", DESCENDING), ("blocked_at", ASCENDING)],
+            name="blocked",
+            partialFilterExpression=_has("blocked_on"),
+        ),
+        IndexModel([("parts", ASCENDING)], name="by_part"),
+    ),
     "remembered_keys": (IndexModel([("job_id", ASCENDING)], name="by_job"),),
     "job_outputs": (IndexModel([("job_id", ASCENDING), ("attempt", ASCENDING)], name="by_job", unique=True),),
 }
@@ -138,6 +163,8 @@ class MongoServer:
         self.remembered_keys = self.database["remembered_keys"]
         self.hosts = self.database["hosts"]
         self.schedules = self.database["schedules"]
+        self.limits, self.limit_state = self.database["limits"], self.database["limit_state"]
+        self.parts, self.lanes = self.database["parts"], self.database["lanes"]
         self.barrier = self.database["barrier"]
         self.counts: Collection[Document] = self.database.get_collection("counts", write_concern=WriteConcern(w=1))
 

@@ -19,7 +19,7 @@ from jobyard.engine.store.search_text import Finder
 from jobyard.engine.store.sqlite import rows, statements
 
 CREATED_AT, PAYLOAD, RESULT, ERROR = (rows.READ_COLUMNS.index(name) for name in ("created_at", "payload", "result", "error"))
-NAMED = ("unique_key", "schedule", "tag", "error_kind", "status", "task", "queue")
+NAMED = ("unique_key", "schedule", "group", "tag", "error_kind", "status", "task", "queue")
 """The first of those that are given selects the index."""
 FIRST, LAST = (1 << 62, 0), -(1 << 62)
 FEW = 100
