@@ -45,8 +45,8 @@ PENDING_IN = """
 """
 BLOCKED = "SELECT queue, task, extra FROM jobs INDEXED BY jobs_by_status WHERE status = 'blocked'"
 LIMIT_FULL = "limit_full"
-MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK)
-"""After these, a job that had no slot may be pending in a lane."""
+MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK, Verb.RUN)
+"""After these, a job that had no slot may be pending in a lane, or be due in it sooner."""
 
 
 class _Limits(msgspec.Struct):
