@@ -117,8 +117,8 @@ def look_at_disk(settings: Settings) -> Iterator[Finding]:
     folder = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
-    message = f"{free / GIB:.1f} GiB of {disk.f_blocks * disk.f_frsize / GIB:.1f} GiB are free below {folder}"
-    remedy = "free some space, lower RETENTION_S so that less is kept, or move DATA_DIR"
+    message = f"{_size(free)} of {_size(disk.f_blocks * disk.f_frsize)} are free below {folder}"
+    remedy = "free some space, lower RETENTION_S and RETENTION_FAILED_S so that less is kept, or move DATA_DIR"
     if free < FULL_DISK_BYTES:
         yield broken("disk", message, remedy)
     elif free < LOW_DISK_BYTES:
@@ -127,6 +127,10 @@ def look_at_disk(settings: Settings) -> Iterator[Finding]:
         yield warning("disk", f"{message}, but only {disk.f_favail} more files can be created there", "remove unneeded files")
     else:
         yield fine("disk", message)
+
+
+def _size(number: int) -> str:
+    return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number >> 20} MiB"
 
 
 # ---- the limits of the machine

@@ -26,18 +26,32 @@ WAITED_LONG_S = 30.0
 SHORT_LIFE_S = 600.0
 OFTEN = 3
 RECHECK_S = 0.2
+OF_THE_DATABASE = "the database is not available"
+"""How every reason begins that is a fault of the database or its disk."""
 BACKLOG_CODES = frozenset({Code.JOBS_AHEAD, Code.SLOTS_BUSY, Code.RUNNING, Code.ABOUT_TO_START})
 """The reasons of jobs that wait only because there are many."""
 
 
 def look_at_health(client: Client) -> Iterator[Finding]:
-    """Whether every component is healthy."""
+    """Whether every component is healthy; otherwise one finding for each reason, with the components that give it."""
     health = client.health()
     if health.is_healthy:
         yield fine("service", f"all {len(health.components)} components are healthy")
         return
+    by_reason: dict[str, list[str]] = {}
+    for name in health.down or (health.status,):
+        by_reason.setdefault(str(health.components.get(name, {}).get("reason", "")), []).append(name)
+    for reason, names in by_reason.items():
+        yield _down(", ".join(names), reason)
+
+
+def _down(names: str, reason: str) -> Finding:
+    """What keeps a component from working may not be its own fault."""
+    if reason.startswith(OF_THE_DATABASE):
+        remedy = f"see disk and database above; {names} and all others continue by themselves when it can be written again"
+        return broken("service", f"{reason} (reported by {names})", remedy)
     remedy = "dead and hung processes are replaced within seconds: run doctor again; if it persists, see the log and restart"
-    yield broken("service", f"down: {', '.join(health.down) or health.status}", remedy)
+    return broken("service", f"down: {names}{f': {reason}' if reason else ''}", remedy)
 
 
 def look_at_processes(stats: Json) -> Iterator[Finding]:

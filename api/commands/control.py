@@ -166,6 +166,9 @@ def _concerned(rows: Sequence[RosterRow], verb: str, argument: str) -> list[str]
     if verb not in OF_ONE:
         return list(supervisors.values())
     others = {row.name: supervisors[row.supervisor] for row in rows if row.role != SUPERVISOR and row.supervisor in supervisors}
+    if argument in supervisors.values():
+        words = f"{argument} is the parent of all others, so it cannot {verb} alone: use bin/stop-all and bin/start-all"
+        raise NotFound("not_found", f"{words}; there are: {', '.join(sorted(others))}")
     if argument not in others:
         raise NotFound("not_found", f"there is no process {argument!r} to {verb}; there are: {', '.join(sorted(others))}")
     return [others[argument]]

@@ -20,8 +20,11 @@ SHELLS = ("bash", "zsh", "fish")
 COMMAND_FUNCTIONS: Mapping[str, str] = {
     "submit": "submit.submit_jobs", "list": "jobs.list_jobs", "show": "jobs.show_job", "why": "jobs.why_not",
     "wait": "jobs.wait_for_jobs", "logs": "logs.show_logs", "cancel": "changes.cancel_jobs", "retry": "changes.retry_jobs",
+    "delete": "changes.delete_jobs", "run-now": "changes.run_now", "tag": "changes.tag_job", "failures": "failures.list_failures",
     "stats": "overview.show_stats", "top": "top.show_top", "tasks": "overview.show_tasks",
-    "schedules": "schedules.list_schedules", "schedule": "schedules.schedule_group", "doctor": "doctor.see_doctor",
+    "groups": "groups.list_groups", "group": "groups.show_group",
+    "schedules": "schedules.list_schedules", "schedule": "schedules.schedule_group", "limits": "limits.list_limits",
+    "limit": "limits.limit_group", "pause": "limits.pause_limit", "resume": "limits.resume_limit", "doctor": "doctor.see_doctor",
     "restart": "control.restart", "drain": "control.drain", "log-level": "control.set_log_level",
     "reload": "control.reload_tasks",
     "backup": "database.backup_command", "migrate": "database.migrate_command", "completion": "root.print_completion",

@@ -52,6 +52,14 @@ def read_body(environ: Environ, *, may_be_empty: bool = False) -> bytes:
     return body
 
 
+def read_optional_body(environ: Environ) -> bytes:
+    """A JSON body that may be left out; then it needs no type."""
+    body = read_body(environ, may_be_empty=True)
+    if body:
+        media_type(environ, (JSON,))
+    return body
+
+
 def _check_codings(environ: Environ) -> None:
     """A compressed body would be stored, or refused, as if its bytes were the JSON text."""
     coding = environ.get("HTTP_CONTENT_ENCODING", "identity")
@@ -64,3 +72,9 @@ def _check_codings(environ: Environ) -> None:
 
 def _too_large() -> TooLarge:
     return TooLarge("body_too_large", f"the body is longer than {MAX_BODY_BYTES} bytes; split it into several requests")
+
+
+def required_body(environ: Environ) -> bytes:
+    """A JSON body."""
+    media_type(environ, (JSON,))
+    return read_body(environ)

@@ -9,14 +9,19 @@ from typing import Any
 
 import msgspec
 
+from jobyard.api.http.change_schemas import change_schemas, selection
+from jobyard.api.http.limit_schemas import limit_schemas
 from jobyard.api.http.operations import EXAMPLES, TAGS, operation_of
 from jobyard.api.http.query import PARAMETERS, Parameter
 from jobyard.api.http.reply import STATUS_OF
 from jobyard.api.http.routes import GATEWAY, ROUTES, Route
 from jobyard.api.http.schedule_schemas import schedule_schemas
+from jobyard.api.http.workflow_schemas import workflow_schemas
+from jobyard.engine.jobs.dependency_fields import GROUP_PATTERN
 from jobyard.engine.jobs.job import ExecutionStatus, Status
-from jobyard.engine.jobs.selection import DEFAULT_STEP, FILTERS, MAX_STEP
-from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH
+from jobyard.engine.jobs.submission import FIELDS
+from jobyard.engine.jobs.submission_body import MAX_BATCH
+from jobyard.engine.limits.definition import NAME
 from jobyard.engine.schedules.definition import NAME_PATTERN
 from jobyard.engine.version import version
 from jobyard.engine.why.rules import Code
@@ -41,6 +46,8 @@ SCHEDULE_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 PATH_PARTS: Mapping[str, Mapping[str, object]] = {
     "job_id": {"schema": PARAMETERS["job_id"].schema, "description": PARAMETERS["job_id"].meaning},
     "schedule": {"schema": SCHEDULE_NAME, "description": "the schedule's name"},
+    "group": {"schema": {"type": "string", "pattern": f"^{GROUP_PATTERN}$"}, "description": "the group's name"},
+    "limit": {"schema": {"type": "string", "pattern": f"^({NAME.pattern})$"}, "description": "the limit's name"},
     "name": {"schema": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}, "description": "the file's name"},
 }
 ANSWER_HEADERS = {
@@ -53,7 +60,7 @@ EVERYWHERE = (401, 403, 421, 500)
 WITH_A_BODY = (408, 501)
 MEANINGS = {
     200: "Accepted before, or an existing job has the unique key; no job is added", 400: "Malformed or out of bounds",
-    401: "The token is missing or wrong", 403: "The Origin is not allowed", 404: "Not found",
+    401: "The token is missing or wrong", 403: "The Origin is not allowed, or the token is not good for this", 404: "Not found",
     406: "Only HTML is available here",
     408: "The body was not received in time", 409: "Conflicts with the job's state, an idempotency key or a unique key",
     413: "Too large", 415: "Unsupported media type or compressed body", 421: "The Host is not served here",
@@ -87,9 +94,10 @@ OUTPUT: Mapping[str, Mapping[str, object]] = {
 }  # fmt: skip
 BODIES = {
     "selection": "Selection", "job": "NewJob", "schedule": "NewSchedule", "pause": "Pause", "nothing": "Nothing",
-    "backfill": "Backfill",
+    "backfill": "Backfill", "retry_selection": "RetrySelection", "retry": "Retry", "tags": "NewTags", "limit": "NewLimit",
+    "pause_limit": "PauseLimit", "hold": "Hold",
 }  # fmt: skip
-OPTIONAL_BODIES = ("pause", "nothing")
+OPTIONAL_BODIES = ("pause", "nothing", "retry", "limit", "pause_limit")
 TASK: Mapping[str, Mapping[str, object]] = {
     "task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"},
     "parameters": {
@@ -176,7 +184,7 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
     indexes = {"type": "array", "items": COUNT}
     counts = {"type": "object", "properties": {status: COUNT for status in Status}}
     error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
-    details = {"job_id": JOB_ID}
+    details = {"job_id": JOB_ID, "group": {"type": "string"}}
     return {
         "NewJob": _new_job(tasks),
         "NewBatch": _object({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
@@ -185,7 +193,8 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
         "Executions": _list_of("Execution"), "Accepted": _object(accepted, **uniqueness),
         "AcceptedBatch": _object({"job_ids": {"type": "array", "items": JOB_ID}}, existing=indexes, replaced=indexes),
         "Count": _object({"count": COUNT, "is_exact": {"type": "boolean"}}),
-        "Selection": _selection(cursor), "Step": _object({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
+        "Selection": selection(cursor), **change_schemas(cursor),
+        "Step": _object({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
         "Why": _object({"job_id": JOB_ID, "status": {"type": ["string", "null"], "enum": [*Status, None]}, "reasons": _reasons()}),
         "Health": _object({"status": {"type": "string"}}), "Counters": {"type": "object"}, "Document": {"type": "object"},
         "History": _object({"minutes": _list_of("Minute"), "queue_depth": _object(dict.fromkeys(map(str, range(10)), COUNT))}),
@@ -193,7 +202,7 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
                           "lag_ms": PERCENTILES, "duration_ms": PERCENTILES}),
         "JobLogs": _object({"job_id": JOB_ID, "attempts": _list_of("Output")}),
         "Output": _object(OUTPUT) | {"additionalProperties": False},
-        "Text": {"type": "string"}, **schedule_schemas(),
+        "Text": {"type": "string"}, **schedule_schemas(), **limit_schemas(), **workflow_schemas(),
         "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
         "Queue": _object({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
         "Error": _object({"error": _object(error, **details)}),
@@ -212,17 +221,6 @@ def _new_job(tasks: tuple[str, ...] | None) -> dict[str, object]:
 def _reasons() -> dict[str, object]:
     reason = _object({"code": {"type": "string", "enum": list(Code)}, "message": {"type": "string"}})
     return {"type": "array", "minItems": 1, "items": reason, "description": "each reason has further fields, depending on its code"}
-
-
-def _selection(pattern: str | None) -> dict[str, object]:
-    rows = {row.name: {**row.schema, "description": row.meaning} for row in FILTERS.values()}
-    description = "which jobs; {} selects all"
-    limit = {"type": "integer", "minimum": 1, "maximum": MAX_STEP, "default": DEFAULT_STEP, "description": "how many at most"}
-    cursor = {"type": ["string", "null"], "minLength": 1, "description": "the cursor of the previous answer"}
-    cursor |= {} if pattern is None else {"pattern": pattern}
-    wanted = {"type": "object", "properties": rows, "additionalProperties": False, "description": description}
-    properties = {"filter": wanted, "limit": limit, "cursor": cursor}
-    return {"type": "object", "properties": properties, "required": ["filter"], "additionalProperties": False}
 
 
 def _object(properties: Mapping[str, object], **optional: object) -> dict[str, object]:

@@ -14,6 +14,8 @@ TAGS: Mapping[str, str] = {
     "bulk": "Change all jobs that a filter selects, step by step",
     "tasks": "What can be submitted",
     "schedules": "Make jobs at fire times: by cron expressions or at intervals",
+    "limits": "Say how many jobs may run or begin, and pause them",
+    "groups": "Jobs that share a name, to be waited for together",
     "service": "How the service is doing",
     "dashboard": "The dashboard and its files",
 }
@@ -45,6 +47,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/api/jobs/count"): Operation(id="countJobs", tag="jobs"),
     ("POST", "/api/jobs/cancel"): Operation(id="cancelJobs", tag="bulk"),
     ("POST", "/api/jobs/retry"): Operation(id="retryJobs", tag="bulk"),
+    ("POST", "/api/jobs/delete"): Operation(id="deleteJobs", tag="bulk"),
     ("GET", "/job"): Operation(id="getJobByQuery", tag="jobs", description="The same as `GET /api/jobs/{job_id}`."),
     ("GET", "/api/jobs/<job_id>"): Operation(
         id="getJob", tag="jobs", description="With `wait_s`, the answer comes when the job has ended, or the time is up."
@@ -52,11 +55,18 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/api/jobs/<job_id>/executions"): Operation(id="listExecutions", tag="jobs"),
     ("GET", "/api/jobs/<job_id>/logs"): Operation(id="getJobLogs", tag="jobs"),
     ("GET", "/api/jobs/<job_id>/why"): Operation(id="explainJob", tag="jobs"),
+    ("GET", "/api/jobs/<job_id>/graph"): Operation(id="getGraph", tag="jobs"),
+    ("GET", "/api/groups"): Operation(id="listGroups", tag="groups"),
+    ("GET", "/api/groups/<group>"): Operation(id="getGroup", tag="groups"),
     ("POST", "/api/jobs/<job_id>/cancel"): Operation(
         id="cancelJob", tag="jobs",
         description="A job that runs gets an exception in its task; it is `cancelled` when that has ended.",
     ),
     ("POST", "/api/jobs/<job_id>/retry"): Operation(id="retryJob", tag="jobs"),
+    ("POST", "/api/jobs/<job_id>/run"): Operation(id="runJob", tag="jobs"),
+    ("PUT", "/api/jobs/<job_id>/tags"): Operation(id="putJobTags", tag="jobs"),
+    ("DELETE", "/api/jobs/<job_id>"): Operation(id="deleteJob", tag="jobs"),
+    ("GET", "/api/failures"): Operation(id="listFailures", tag="jobs"),
     ("GET", "/api/tasks"): Operation(id="listTasks", tag="tasks"),
     ("POST", "/api/schedules/preview"): Operation(id="previewSchedule", tag="schedules"),
     ("PUT", "/api/schedules/<schedule>"): Operation(

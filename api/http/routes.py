@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jobyard.api.http.query import COUNT_QUERY, FIND_QUERY, FIRES_QUERY, LIST_QUERY, SHOW_QUERY
+from jobyard.api.http.query import COUNT_QUERY, FAILURES_QUERY, FIND_QUERY, FIRES_QUERY, LIST_QUERY, SHOW_QUERY
 
 GATEWAY, SCHEDULER, QUEUE, WATCHER, WORKER = KINDS = ("gateway", "scheduler", "queue", "watcher", "worker")
 
@@ -30,6 +30,8 @@ class Route:
 _JOB_ERRORS = (400, 404, 503)
 
 _SCHEDULE_ERRORS = (400, 404, 503)
+
+_LIMIT_ERRORS = (400, 404, 503)
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -61,9 +63,14 @@ ROUTES: tuple[Route, ...] = (
         errors=(400, 413, 415, 503), summary="Cancel the next jobs that a filter selects; repeat with the cursor until it is null",
     ),
     Route(
-        method="POST", path="/api/jobs/retry", view="jobs.retry_many", kinds=(GATEWAY,), body="selection", answer="Step",
+        method="POST", path="/api/jobs/retry", view="jobs.retry_many", kinds=(GATEWAY,), body="retry_selection", answer="Step",
         errors=(400, 413, 415, 503),
-        summary="Retry the next jobs that a filter selects, all due at once; repeat with the cursor until it is null",
+        summary="Retry the next jobs that a filter selects, due at once or spread evenly; repeat with the cursor until it is null",
+    ),
+    Route(
+        method="POST", path="/api/jobs/delete", view="jobs.delete_many", kinds=(GATEWAY,), body="selection", answer="Step",
+        errors=(400, 413, 415, 503),
+        summary="Delete those of the next jobs that a filter selects that have ended; repeat with the cursor until it is null",
     ),
     Route(
         method="GET", path="/job", view="jobs.find", kinds=(GATEWAY, SCHEDULER), query=FIND_QUERY, answer="Job",
@@ -72,6 +79,14 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET", path="/api/jobs/<job_id>", view="jobs.show", kinds=(GATEWAY,), query=SHOW_QUERY, answer="Job",
         errors=_JOB_ERRORS, summary="One job; wait_s waits for its end",
+    ),
+    Route(
+        method="DELETE", path="/api/jobs/<job_id>", view="jobs.delete", kinds=(GATEWAY,), answer="Nothing", status=204,
+        errors=(*_JOB_ERRORS, 409), summary="Delete a job that has ended, with all that is stored about it",
+    ),
+    Route(
+        method="PUT", path="/api/jobs/<job_id>/tags", view="jobs.tag", kinds=(GATEWAY,), body="tags", answer="Job",
+        errors=(*_JOB_ERRORS, 413, 415), summary="Give a job these tags instead of its own, whatever its status",
     ),
     Route(
         method="GET", path="/api/jobs/<job_id>/executions", view="jobs.executions", kinds=(GATEWAY,), answer="Executions",
@@ -91,9 +106,30 @@ ROUTES: tuple[Route, ...] = (
         errors=(*_JOB_ERRORS, 409), summary="Cancel a job: at once, or, if it is running, by stopping its task",
     ),
     Route(
-        method="POST", path="/api/jobs/<job_id>/retry", view="jobs.retry", kinds=(GATEWAY,), answer="Job",
-        errors=(*_JOB_ERRORS, 409),
-        summary="Give a failed or cancelled job a fresh set of retries; it is due at once, whenever it was scheduled",
+        method="POST", path="/api/jobs/<job_id>/retry", view="jobs.retry", kinds=(GATEWAY,), body="retry", answer="Job",
+        errors=(*_JOB_ERRORS, 409, 413, 415),
+        summary="Give a failed or cancelled job a fresh set of retries, and what the body says; it is due at once or after delay_s",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/run", view="jobs.run", kinds=(GATEWAY,), answer="Job", errors=(*_JOB_ERRORS, 409),
+        summary="Make a pending job due now, whether it was scheduled for later or waits for a retry",
+    ),
+    Route(
+        method="GET", path="/api/failures", view="jobs.failures", kinds=(GATEWAY,), query=FAILURES_QUERY, answer="Failures",
+        errors=(400, 503),
+        summary="The failed jobs by task and kind of error, the most frequent first: at most 100 groups of the newest 100,000",
+    ),
+    Route(
+        method="GET", path="/api/jobs/<job_id>/graph", view="workflows.graph", kinds=(GATEWAY,), answer="Graph", errors=_JOB_ERRORS,
+        summary="The jobs that wait for one another, directly or not, this one among them; at most 500, nearest first",
+    ),
+    Route(
+        method="GET", path="/api/groups", view="workflows.groups", kinds=(GATEWAY,), answer="Groups", errors=(400, 503),
+        summary="The 100 newest groups that live",
+    ),
+    Route(
+        method="GET", path="/api/groups/<group>", view="workflows.group", kinds=(GATEWAY,), answer="Group", errors=_JOB_ERRORS,
+        summary="One group: its jobs by status, and the jobs that wait for it",
     ),
     Route(
         method="GET", path="/api/schedules", view="schedules.list", kinds=(GATEWAY,), answer="Schedules", errors=(400, 503),
@@ -136,6 +172,36 @@ ROUTES: tuple[Route, ...] = (
         method="POST", path="/api/schedules/<schedule>/backfill", view="schedules.backfill", kinds=(GATEWAY,), body="backfill",
         answer="Backfilled", status=201, errors=(*_SCHEDULE_ERRORS, 200, 413, 415),
         summary="Make the jobs of past fire times that have none, at most 1,000",
+    ),
+    Route(
+        method="GET", path="/api/limits", view="limits.list", kinds=(GATEWAY,), answer="Limits", errors=(400, 503),
+        summary="All limits, by name, without their partitions",
+    ),
+    Route(
+        method="PUT", path="/api/limits/<limit>", view="limits.put", kinds=(GATEWAY,), body="limit", answer="Limit", status=201,
+        errors=(200, *_LIMIT_ERRORS, 413, 415),
+        summary="Make or change a limit; new numbers hold from the next begin, and stop nobody who runs",
+    ),
+    Route(
+        method="GET", path="/api/limits/<limit>", view="limits.show", kinds=(GATEWAY,), answer="Limit", errors=_LIMIT_ERRORS,
+        summary="One limit, with its fullest partitions",
+    ),
+    Route(
+        method="DELETE", path="/api/limits/<limit>", view="limits.delete", kinds=(GATEWAY,), answer="Nothing", status=204,
+        errors=_LIMIT_ERRORS, summary="Remove a limit: what waited for it may begin",
+    ),
+    Route(
+        method="POST", path="/api/limits/<limit>/pause", view="limits.pause", kinds=(GATEWAY,), body="pause_limit",
+        answer="Limit", errors=(*_LIMIT_ERRORS, 413, 415),
+        summary="Let no job of a limit begin until it is resumed, or for a time; makes the limit if there is none",
+    ),
+    Route(
+        method="POST", path="/api/limits/<limit>/resume", view="limits.resume", kinds=(GATEWAY,), body="nothing", answer="Limit",
+        errors=(*_LIMIT_ERRORS, 413, 415), summary="Let the jobs of a paused limit begin again",
+    ),
+    Route(
+        method="POST", path="/api/limits/<limit>/hold", view="limits.hold", kinds=(GATEWAY,), body="hold", answer="Limit",
+        errors=(*_LIMIT_ERRORS, 413, 415), summary="Let no job of a limit begin for so many seconds, as after a 429",
     ),
     Route(
         method="GET", path="/api/tasks", view="jobs.tasks", kinds=(GATEWAY,), answer="Tasks", errors=(400, 503),

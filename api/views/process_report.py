@@ -12,6 +12,9 @@ from jobyard.engine.errors import Unavailable
 from jobyard.engine.topology import QUEUE, WATCHER, WORKER
 from jobyard.engine.why.facts import ProcessReport, WorkerSeen
 
+DRAINED = "drained"
+"""The state of a process in the roster; see `supervisor.process_table`."""
+
 
 def build_report(snapshots: Snapshots, now: float) -> ProcessReport:
     """The processes at `now` (monotonic); one without a heartbeat is not reachable."""
@@ -21,7 +24,8 @@ def build_report(snapshots: Snapshots, now: float) -> ProcessReport:
         return ProcessReport()
     workers = (stats_of(snapshot.components[name].counters, now) for name in _up(snapshot, WORKER) if name in snapshot.components)
     return ProcessReport(
-        watchers=len(_up(snapshot, WATCHER)), queues=len(_up(snapshot, QUEUE)), workers=tuple(map(_worker, workers))
+        watchers=len(_up(snapshot, WATCHER)), queues=len(_up(snapshot, QUEUE)), workers=tuple(map(_worker, workers)),
+        drained=tuple(row.name for row in snapshot.rows if row.state == DRAINED),
     )  # fmt: skip
 
 

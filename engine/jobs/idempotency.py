@@ -12,13 +12,17 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
+import msgspec
+
 from jobyard.engine.jobs.unique_field import Asked
 
 DIGEST_BYTES = 16
 """The length of each stored digest: first that of the meaning, then that of the text. Version 0.1 stored the latter alone."""
 
 SECONDS = ("delay_s", "timeout_s", "expires_s")
-FIXED_DEFAULTS: Mapping[str, object] = {"payload": None, "task": "echo", "queue": "default", "priority": 5, "delay_s": 0}
+FIXED_DEFAULTS: Mapping[str, object] = {
+    "payload": None, "task": "echo", "queue": "default", "priority": 5, "delay_s": 0, "tags": (),
+}  # fmt: skip
 
 
 def digest_of(fields: Mapping[str, object], checked: Mapping[str, object], defaults: Mapping[str, object]) -> bytes:
@@ -49,4 +53,6 @@ def _plain(name: str, value: object) -> object:
         return value.isoformat()
     if isinstance(value, Asked):
         return value._asdict()
+    if isinstance(value, tuple):
+        return msgspec.to_builtins(value)
     return float(value) if name in SECONDS and isinstance(value, int) else value

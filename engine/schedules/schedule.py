@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from jobyard.engine.limits import rules
 from jobyard.engine.schedules.fire_times import Timing
 from jobyard.engine.timestamps import rfc3339
 
@@ -62,16 +63,16 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
 def lane_of(name: str) -> str:
     """The lane of a schedule whose jobs run one at a time."""
-    return f"schedule:{name}"
+    return str(rules.lane_of([f"{rules.SCHEDULE}{name}"]))
 
 
 def shown(schedule: Schedule, job: Mapping[str, object], next_fires: list[datetime] | None = None) -> dict[str, object]:
     """The schedule as clients see it; `job` with its defaults, `next_fires` in the answer about one schedule only."""
     asked, timing = schedule.asked, schedule.asked.timing
     return {
-        "name": schedule.name, "cron": timing.cron, "every_s": _number(timing.every_s), "time_zone": timing.time_zone, "job": job,
+        "name": schedule.name, "cron": timing.cron, "every_s": number(timing.every_s), "time_zone": timing.time_zone, "job": job,
         "overlap": asked.overlap, "catch_up": asked.catch_up, "catch_up_max": asked.catch_up_max,
-        "jitter_s": _number(asked.jitter_s),
+        "jitter_s": number(asked.jitter_s),
         "starts_at": rfc3339(timing.starts_at), "ends_at": rfc3339(timing.ends_at), "dst_gap": timing.dst_gap,
         "dst_fold": timing.dst_fold, "next_fire_at": rfc3339(schedule.next_fire_at),
         **({} if next_fires is None else {"next_fires": [rfc3339(at) for at in next_fires]}),
@@ -85,5 +86,6 @@ def _shown_pause(paused: Paused | None) -> dict[str, object] | None:
     return None if paused is None else {"by": paused.by, "since": rfc3339(paused.since), "reason": paused.reason}
 
 
-def _number(seconds: float | None) -> float | None:
+def number(seconds: float | None) -> float | None:
+    """Integral seconds without a fraction."""
     return int(seconds) if seconds is not None and seconds == int(seconds) else seconds

@@ -1,4 +1,4 @@
-"""Which schedules the task modules of this data folder declare: a file that the supervisor writes and watchers read."""
+"""Which schedules and limits the task modules of this data folder declare: files that the supervisor writes and watchers read."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import msgspec
 
 from jobyard.engine.wire.run_dir import RunDir
 
-FILE = "schedules.json"
+FILE, LIMITS_FILE = "schedules.json", "limits.json"
+MOST_TOLD = 1_000
 
 
-def write_schedules(run_dir: RunDir, bodies: Mapping[str, object]) -> None:
-    """Replace the file whole. `bodies`: those of the requests that would store the schedules, by name."""
-    path = run_dir.path / FILE
+def write_schedules(run_dir: RunDir, bodies: Mapping[str, object], *, file: str = FILE) -> None:
+    """Replace the file whole. `bodies`: those of the requests that would store them, by name."""
+    path = run_dir.path / file
     fresh = path.with_suffix(f".{os.getpid()}")
     fresh.write_bytes(msgspec.json.encode(bodies))
     fresh.replace(path)
@@ -22,15 +23,17 @@ def write_schedules(run_dir: RunDir, bodies: Mapping[str, object]) -> None:
 
 def forget_schedules(run_dir: RunDir) -> None:
     """The modules are about to be imported anew."""
-    (run_dir.path / FILE).unlink(missing_ok=True)
+    for file in (FILE, LIMITS_FILE):
+        (run_dir.path / file).unlink(missing_ok=True)
 
 
 class ScheduleCatalog:
-    """The file, read again when it was replaced."""
+    """One of the files, read again when it was replaced."""
 
-    def __init__(self, run_dir: RunDir) -> None:
-        self._path = run_dir.path / FILE
+    def __init__(self, run_dir: RunDir, *, file: str = FILE) -> None:
+        self._path = run_dir.path / file
         self._read: tuple[int, int] | None = None
+        self._names: tuple[str, ...] | None = None
 
     def news(self) -> dict[str, bytes] | None:
         """The bodies by name, if they were written since the last call that returned them and `keep`."""
@@ -43,6 +46,12 @@ class ScheduleCatalog:
             return None
         self._read = (found.st_mtime_ns, found.st_ino)
         return {name: bytes(body) for name, body in bodies.items()}
+
+    def names(self) -> tuple[str, ...] | None:
+        """The names of all of them; None while they are not known, or are too many to be told again and again."""
+        if (bodies := self.news()) is not None:
+            self._names = tuple(sorted(bodies)) if len(bodies) <= MOST_TOLD else None
+        return self._names if self._path.exists() else None
 
     def again(self) -> None:
         """They could not be stored: return them once more."""

@@ -7,7 +7,7 @@ poll would find anyway.
 
     front ─ Submit Find List … ─▶ scheduler            front ─ Ping ─▶ every component
     scheduler, worker ─ Wake (hint) ─▶ watcher         supervisor ─ OwnersDied (hint) ─▶ watcher
-    scheduler ─ CancelAsked (hint) ─▶ worker           worker ─ Run ─▶ executor ─ Done Progressed ─▶ worker
+    scheduler ─ CancelAsked (hint) ─▶ worker           worker ─ Run ─▶ executor ─ Done Progressed Held ─▶ worker
 
     worker ── Want ─────▶ queue                        what it can take
     watcher ─ Reserve ──▶ queue ─ Room Withdrawn ─▶ watcher
@@ -23,7 +23,6 @@ from typing import Any
 
 from jobyard.engine.jobs.job import JobFilter, Outcome, Output
 from jobyard.engine.jobs.lifecycle import Verb
-from jobyard.engine.schedules.verbs import ScheduleVerb
 from jobyard.engine.why.facts import ProcessReport
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.queue_messages import (
@@ -39,16 +38,22 @@ from jobyard.engine.wire.queue_messages import (
     WatcherGone,
     Withdrawn,
 )
+from jobyard.engine.wire.resource_messages import AskLimits as AskLimits
+from jobyard.engine.wire.resource_messages import AskSchedules as AskSchedules
+from jobyard.engine.wire.resource_messages import FindGroup as FindGroup
+from jobyard.engine.wire.resource_messages import GetGraph as GetGraph
+from jobyard.engine.wire.resource_messages import ListGroups as ListGroups
 
 # ---- requests to a scheduler -------------------------------------------------------------------------------------
 
 
-class Submit(Message, frozen=True):
+class Submit(Message, frozen=True, omit_defaults=True):
     """Store new jobs. `form` says what `body` is: `job` (one JSON object), `batch` ({"jobs": […]}) or `ndjson`.
 
     `first_id` is the first of the ids that the sender reserved, so that the same request sent twice stores its jobs once. After
     `deadline` (monotonic seconds of this host) the request must not be stored. `is_again`: it was sent before, to a scheduler that
-    may have stored it without saying so; it is then looked up before it is refused for lack of time or room.
+    may have stored it without saying so; it is then looked up before it is refused for lack of time or room. `by`: the name of the
+    client's token.
     """
 
     form: str
@@ -57,6 +62,7 @@ class Submit(Message, frozen=True):
     deadline: float
     idempotency_key: str | None = None
     is_again: bool = False
+    by: str = "api"
     request_id: str = ""
 
 
@@ -101,16 +107,47 @@ class WatchCompletion(Message, frozen=True):
 
 
 class CancelJob(Message, frozen=True):
-    """Cancel a job, or request that from its worker; the reply is `Json` (the job) or `Refused`."""
+    """Cancel a job, or request that from its worker; the reply is `Json` (the job) or `Refused`. `by`: the client's token."""
 
     job_id: str
+    by: str = "api"
     request_id: str = ""
 
 
 class RetryJob(Message, frozen=True):
-    """Give a failed or cancelled job a fresh set of retries; the reply is `Json` (the job) or `Refused`."""
+    """Give a failed or cancelled job a fresh set of retries; the reply is `Json` (the job) or `Refused`.
+
+    `body`: what the job is to have besides, read by the scheduler; may be empty.
+    """
 
     job_id: str
+    body: bytes = b""
+    by: str = "api"
+    request_id: str = ""
+
+
+class RunJob(Message, frozen=True):
+    """Make a pending job due now; the reply is `Json` (the job) or `Refused`."""
+
+    job_id: str
+    by: str = "api"
+    request_id: str = ""
+
+
+class TagJob(Message, frozen=True):
+    """Give a job the tags of the JSON `body` instead of its own; the reply is `Json` (the job) or `Refused`."""
+
+    job_id: str
+    body: bytes
+    by: str = "api"
+    request_id: str = ""
+
+
+class DeleteJob(Message, frozen=True):
+    """Remove an ended job; the reply is `Json` (empty, with status 204) or `Refused`."""
+
+    job_id: str
+    by: str = "api"
     request_id: str = ""
 
 
@@ -119,22 +156,26 @@ class ChangeMany(Message, frozen=True):
 
     verb: Verb
     body: bytes
-    request_id: str = ""
-
-
-class AskSchedules(Message, frozen=True):
-    """Ask something of the schedules; the reply is `Json` or `Refused`. `by`: the name of the client's token.
-
-    `body`: that of the request, read by the scheduler; `count` and `after`: which fire times are listed.
-    """
-
-    verb: ScheduleVerb
-    name: str = ""
-    body: bytes = b""
     by: str = "api"
-    count: int = 5
-    after: datetime | None = None
     request_id: str = ""
+
+
+class DeleteMany(Message, frozen=True):
+    """Remove the ended ones of a portion of the jobs that the JSON `body` selects; the reply is that of `ChangeMany`."""
+
+    body: bytes
+    by: str = "api"
+    request_id: str = ""
+
+
+class ListFailures(Message, frozen=True):
+    """Group the failed jobs by task and kind of error; the reply is `Json` (an array)."""
+
+    since: datetime | None = None
+
+
+class ReportDue(Message, frozen=True):
+    """Count what is due by task and queue, and how long it has been; the reply is `Json` (an array)."""
 
 
 class ListTasks(Message, frozen=True):
@@ -185,13 +226,14 @@ class Accepted(Message, frozen=True):
     """The jobs are stored and on disk; `repeated` of them already existed, by their idempotency keys.
 
     `existing`: the indexes of those that stand for another job, by their unique keys, None when no job has such a key; `replaced`:
-    those among them that brought it newer data.
+    those among them that brought it newer data. `status`: that of the last new job.
     """
 
     job_ids: list[str]
     repeated: int = 0
     existing: tuple[int, ...] | None = None
     replaced: tuple[int, ...] = ()
+    status: str = "pending"
 
 
 class Begun(Message, frozen=True):
@@ -252,9 +294,13 @@ class Replied(Message, frozen=True):
 
 
 class Wake(Message, frozen=True):
-    """→ watcher: a job is due at this time, possibly before your next poll."""
+    """→ watcher: a job is due at this time, possibly before your next poll.
+
+    `resolves`: jobs have ended, or live again, for which others wait.
+    """
 
     due_at: datetime
+    resolves: bool = False
 
 
 class CancelAsked(Message, frozen=True):
@@ -274,7 +320,10 @@ class OwnersDied(Message, frozen=True):
 
 
 class Run(Message, frozen=True):
-    """Worker → executor: run one attempt. `is_behind`: others wait or run before it in the same child."""
+    """Worker → executor: run one attempt. `is_behind`: others wait or run before it in the same child.
+
+    `waited_for`: what the executor must know of its predecessors, as JSON text (`worker.predecessors`); None: it has none.
+    """
 
     job_id: str
     attempt: int
@@ -285,6 +334,8 @@ class Run(Message, frozen=True):
     timeout_s: float
     is_behind: bool = False
     fire_at: datetime | None = None
+    has_limit: bool = False
+    waited_for: str | None = None
 
 
 class Done(Message, frozen=True):
@@ -295,6 +346,14 @@ class Done(Message, frozen=True):
     outcome: Outcome
     elapsed_s: float
     is_spent: bool = False
+
+
+class Held(Message, frozen=True):
+    """Executor → worker: no job under this job's own limits may begin for so long."""
+
+    job_id: str
+    attempt: int
+    for_s: float
 
 
 class Progressed(Message, frozen=True):
@@ -320,10 +379,12 @@ class Ready(Message, frozen=True):
 
 
 MESSAGES = (
-    Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
-    | ListOutputs | Explain | AskSchedules | GetOutput | Outputs | OutputNow | Ping | GetItems
+    Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | RunJob | TagJob | DeleteJob
+    | ChangeMany | DeleteMany | ListFailures | ReportDue | ListTasks | CountJobs | CountMatching
+    | ListOutputs | Explain | AskSchedules | AskLimits | FindGroup | ListGroups | GetGraph | GetOutput | Outputs
+    | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
-    | Run | Done | Progressed
+    | Run | Done | Progressed | Held
 )  # fmt: skip
 """Every message that may be decoded; `Closed` and `Ready` are never sent."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import msgspec
 
@@ -20,6 +21,7 @@ from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
+from jobyard.engine.service_address import own_service
 from jobyard.engine.store.port import Store
 from jobyard.engine.tasks.catalog import Catalog
 from jobyard.engine.timestamps import rfc3339
@@ -30,6 +32,7 @@ from jobyard.engine.wire.messages import (
     Closed,
     Done,
     GetOutput,
+    Held,
     Json,
     OutputNow,
     Ping,
@@ -39,10 +42,12 @@ from jobyard.engine.wire.messages import (
     Wake,
 )
 from jobyard.engine.wire.queue_connector import QueueConnector
-from jobyard.engine.wire.queue_messages import Leased, WatcherGone
+from jobyard.engine.wire.queue_messages import Leased, WatcherGone, Withdrawn
 from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.wire.turns import whose_turn
 from jobyard.engine.worker.arrivals import Arrivals
 from jobyard.engine.worker.executor_pool import ExecutorPool
+from jobyard.engine.worker.predecessors import PredecessorReader
 from jobyard.engine.worker.queue_client import QueueClient
 from jobyard.engine.worker.settle import Ledger, Written
 from jobyard.engine.worker.slot import Key, Slot
@@ -75,6 +80,7 @@ class Worker:
         self._templates = templates
         self._executors = ExecutorPool(settings=settings, world=world, log=log, templates=templates)
         self._ledger = Ledger(settings=settings, world=world, store=store, log=log, catalog=Catalog(run_dir))
+        self._predecessors = PredecessorReader(store, service=own_service(settings))
         self._arrivals = Arrivals(owner=owner, store=store, log=log)
         self._gone_watchers: list[str] = []
         self._looks_for_ghosts = False
@@ -82,6 +88,7 @@ class Worker:
         """Jobs to be cancelled that had not arrived at the last look; when one arrives, it is time for another."""
         self._extend_at = self._cancel_look_at = self._ghost_look_at = self._started = world.monotonic()
         self._draining = self._has_looked_last = False
+        self._look_last_by = float("inf")
         self._wakes = 0
 
     @property
@@ -116,8 +123,13 @@ class Worker:
         """Take nothing new: 1. return what has not started; 2. let run what runs; 3. after DRAIN_S end it, free of charge;
         4. settle everything; 5. let the executors exit; 6. return what has not arrived. The executor pool does 1, 2, 3 and 5."""
         self._draining = True
+        self._look_last_by = self._world.monotonic() + WITHOUT_QUEUE_S
         self._queue.close_offer()
         self._executors.drain()
+
+    def hasten(self) -> None:
+        """See `Hastened`: what runs is told now that it must end, as after DRAIN_S."""
+        self._executors.hasten()
 
     def close(self) -> None:
         """See `Role`."""
@@ -155,6 +167,10 @@ class Worker:
                 self._executors.note_ready(fd)
             case Progressed() as progress:
                 self._executors.note_progress(envelope.peer, progress)
+            case Held() as held:
+                self._hold(held)
+            case Withdrawn():
+                self._queue.note_withdrawn()
             case CancelAsked():
                 self._cancel_look_at = self._world.monotonic()  # only a hint: the store says what was requested
             case WatcherGone(owner=watcher):
@@ -170,6 +186,18 @@ class Worker:
             case Ping() if envelope.peer is not None:
                 envelope.peer.send(self._health())
 
+    def _hold(self, held: Held) -> None:
+        """Stored before anything else that this tick has brought: the end of the attempt, for one."""
+        running = ((attempt.job.job_id, attempt.job.attempt, attempt.job.limit) for attempt in self._executors.attempts())
+        parts = next((limit for job_id, attempt, limit in running if (job_id, attempt) == (held.job_id, held.attempt)), None)
+        if parts is None:
+            return
+        try:
+            self._store.limits.hold_parts(parts, self._world.now() + timedelta(seconds=held.for_s))
+            self._log.info("limits_held", job_id=held.job_id, limits=list(parts), for_s=held.for_s)
+        except StoreUnavailable as fault:
+            self._log.warning("limits_not_held", job_id=held.job_id, limits=list(parts), reason=fault.message)
+
     def _receive(self, leased: Leased) -> None:
         self._queue.note_received(leased.units)
         jobs = _decode(leased.jobs)
@@ -182,7 +210,7 @@ class Worker:
             self._executors.give_back(jobs)
             return
         self._ledger.attempt_metrics.note_begun(jobs)
-        self._executors.hand(jobs)
+        self._executors.hand(jobs, self._predecessors.told(jobs))
         if not self._cancelled_early.isdisjoint(job.job_id for job in jobs):
             self._cancel_look_at = self._world.monotonic()
         if self._log.is_debug:
@@ -206,6 +234,7 @@ class Worker:
         if self._arrivals.has_doubts and self._ledger.fault is None:
             with self._noting_faults():
                 self._start(self._arrivals.resolve(known=self._known()))
+        self._queue.release(self._arrivals.take_dropped())
 
     def _look_for_ghosts(self) -> None:
         """Return what was claimed for us and cannot arrive any more: after the death of a watcher or a queue, and now and then, in
@@ -225,12 +254,18 @@ class Worker:
             self._looks_for_ghosts, self._gone_watchers = False, []
 
     def _look_last(self) -> None:
-        """Once nothing is left to do: what was claimed for this worker before it said that it leaves, and has not arrived."""
-        if not self._is_idle or self._has_looked_last:
+        """Once nothing is left to do, and the queue sends nothing more: what was claimed for this worker and has not arrived.
+
+        What is claimed later, for a place that this worker had offered, the queue refuses, and its watcher returns it.
+        """
+        if not self._is_idle or self._has_looked_last or self._world.monotonic() < self._look_last_at():
             return
         self._has_looked_last = True
         with self._noting_faults():  # without a database nobody can claim for us, and the next start recovers what is left
             self._executors.give_back(self._arrivals.ghosts(known=set()))
+
+    def _look_last_at(self) -> float:
+        return 0.0 if self._queue.is_withdrawn else self._look_last_by
 
     @contextlib.contextmanager
     def _noting_faults(self) -> Iterator[None]:
@@ -241,13 +276,15 @@ class Worker:
 
     def _wake_watcher(self, written: Written) -> None:
         """Something is due again, sooner than the next poll would find it."""
-        due_at = written.wake_at
+        due_at = self._world.now() if written.resolves else written.wake_at
         if due_at is None or (due_at - self._world.now()).total_seconds() >= 2 * self._settings.poll_s:
             return
         watchers = self._run_dir.components("watcher")
         if watchers:
             self._wakes += 1
-            self._network.hint(watchers[self._wakes % len(watchers)], Wake(due_at=due_at))
+            in_turn = watchers[self._wakes % len(watchers)]
+            woken = whose_turn(watchers, self._world.monotonic()) if written.resolves else in_turn
+            self._network.hint(woken, Wake(due_at=due_at, resolves=written.resolves))
 
     # ---- the queue
 
@@ -284,8 +321,10 @@ class Worker:
         dues = [now + IDLE_S, self._executors.next_look_at(), self._ledger.next_try_at(), self._host_lease_due_at()]
         if not self._queue.is_open:
             dues.append(now + RECONNECT_S)
-        if (self._arrivals.has_doubts and self._ledger.fault is None) or (self._is_idle and not self._has_looked_last):
+        if self._arrivals.has_doubts and self._ledger.fault is None:
             dues.append(now)
+        if self._is_idle and not self._has_looked_last:
+            dues.append(self._look_last_at())
         if any(slot.attempts for slot in self._executors.slots):
             dues.append(self._extend_at)
             if self._ledger.fault is None:

@@ -20,10 +20,12 @@ from jobyard.api.views.gateway import Gateway
 from jobyard.api.views.history import History
 from jobyard.api.views.job_logs import JobLogs
 from jobyard.api.views.jobs import Jobs
+from jobyard.api.views.limits import Limits
 from jobyard.api.views.metrics import Metrics
 from jobyard.api.views.pages import Pages
 from jobyard.api.views.process_meter import ProcessMeter
 from jobyard.api.views.schedules import Schedules
+from jobyard.api.views.workflows import Workflows
 from jobyard.engine.config import read_settings
 from jobyard.engine.control.protocol import OVERVIEW
 from jobyard.engine.control.snapshot import Snapshots
@@ -36,7 +38,7 @@ from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.queue.queue import Queue
 from jobyard.engine.scheduler.scheduler import Scheduler
-from jobyard.engine.schedules.look import Look, look_at
+from jobyard.engine.schedules.look import Look, Made, look_at
 from jobyard.engine.schedules.new_job import scheduled_job
 from jobyard.engine.schedules.schedule import Schedule
 from jobyard.engine.store.port import ANYTHING
@@ -62,17 +64,18 @@ PARAMETERS = {"type": "object", "properties": {}}
 UNIQUE = Asked(key="{doc}", until="begun", on_conflict="replace")
 TASKS = {
     "echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=60, parameters=PARAMETERS),
-    "index": TaskOptions(unique=UNIQUE._asdict()),
+    "index": TaskOptions(unique=UNIQUE._asdict()), "sync": TaskOptions(limit=("customer/{customer_id}",)),
 }  # fmt: skip
 
 
 class Backend:
     """Everything behind the apps; a name in `silent` does not answer, one in `answers` gives these, one in `counters` counts so."""
 
-    def __init__(self, folder: Path, **asked: str) -> None:
+    def __init__(self, folder: Path, *, log: Log | None = None, **asked: str) -> None:
+        folder.mkdir(exist_ok=True)
         self.settings = read_settings({"DATA_DIR": str(folder), **asked})
         self.world = World()
-        self.log = Log(self.world, level="error")
+        self.log = log or Log(self.world, level="error")
         prepare_file(folder / "jobs.sqlite")
         self.store = SqliteStore(folder / "jobs.sqlite", durable=False, waiting=lambda waits: None)
         run_dir = RunDir(folder)
@@ -138,11 +141,11 @@ class Backend:
         """A watcher looks at the schedules at this time."""
         defaults = Defaults(max_retries=5, timeout_s=3600, tasks=defaults_of(TASKS))
 
-        def decide(schedule: Schedule, living: Sequence[Job]) -> Look | None:
+        def decide(schedule: Schedule, living: Sequence[Job], made: Made) -> Look | None:
             def make(one: Schedule, fire_at: datetime) -> Job:
                 return scheduled_job(one, job_id=self.world.object_id(), now=at, defaults=defaults)
 
-            return look_at(schedule, now=at, living=living, room=9, make=make)
+            return look_at(schedule, now=at, living=living, room=9, make=make, made=made)
 
         self.store.schedules.fire_due(decide, now=at, limit=9)
 
@@ -163,7 +166,8 @@ class Backend:
             "pages": Pages(), "metrics": Metrics(
                 balancer, snapshots=snapshots, meter=meter, request_metrics=self.request_metrics, world=self.world
             ),
-            "history": History(snapshots, self.world), "schedules": Schedules(balancer),
+            "history": History(snapshots, self.world), "schedules": Schedules(balancer), "limits": Limits(balancer),
+            "workflows": Workflows(balancer),
         }  # fmt: skip
         app = create_app(
             name.rpartition("-")[0], views, guards=Guards(self.settings), error_handlers=ErrorHandlers(self.world, self.log)

@@ -19,11 +19,14 @@ from tests.simulation.faults import FaultInjector
 from tests.simulation.host import Cluster, Host
 from tests.simulation.network import NetworkConditions
 from tests.simulation.store import SharedStore
+from tests.simulation.timetable import Timetable
 
 SETTINGS = {
     "POLL_S": "2", "LEASE_S": "15", "RETRY_BASE_S": "2", "MAX_LOST": "3", "HANG_S": "6", "DRAIN_S": "5", "CONCURRENCY": "2",
     "WORKERS": "2", "WATCHERS": "2",
 }  # fmt: skip
+BIG_STEPS_S = [3600.0, -86_400.0, 86_400.0, -315_360_000.0, 315_360_000.0]
+"""Where there are schedules; what they put off is cancelled in the end."""
 
 
 class Run:
@@ -37,6 +40,7 @@ class Run:
         is_shared = hosts > 1 or chance.random() < 0.3
         drawn = {"MONGO_URI": "mongodb://nowhere" if is_shared else ""}
         drawn |= {"MAX_JOBS_PER_CHILD": chance.choice(["0", "0", "2"]), "RETENTION_S": chance.choice(["604800", "0", "20"])}
+        drawn |= {"RETENTION_FAILED_S": chance.choice(["2592000", "0", "20"])}
         settings = read_settings(SETTINGS | drawn)
         self.checker = Checker(self.event_queue, settings)
         self.cluster = Cluster(
@@ -49,6 +53,9 @@ class Run:
         self.clients = Clients(self.event_queue, self.checker, self.hosts)
         self.faults_s = chance.choice([10.0, 30.0, 60.0])
         self.faults = FaultInjector(self.cluster, self.hosts, self.clients, lasts_s=self.faults_s)
+        self.timetable = Timetable(self.event_queue, self.hosts, self.cluster.store) if chance.random() < 0.4 else None
+        if self.timetable is not None:
+            self.faults.clock_steps_s += BIG_STEPS_S
 
     def execute(self) -> None:
         """Run from the first boot to the last check; raises `Violation`."""
@@ -58,8 +65,12 @@ class Run:
             host.boot_up()
         self.faults.begin()
         self._plan_jobs()
+        if self.timetable is not None:
+            self.timetable.begin()
         self.event_queue.pass_time(self.faults_s)
         self.faults.end()
+        if self.timetable is not None:
+            self.timetable.end()
         if len(self.hosts) > 1 and chance.random() < 0.4:
             self.hosts.pop().lose_permanently()
         aftermath = Aftermath(self.cluster, self.hosts, self.clients)
@@ -79,10 +90,39 @@ class Run:
                 jobs = [self._a_job() | {"task": "long", "timeout_s": 40, "delay_s": 0}]
             elif chance.random() < 0.15:
                 jobs = [self._a_job() | {"task": "quick", "delay_s": 0}] * 12
+            if chance.random() < 0.3:
+                self._plan_workflow(at)
             key = f"k{chance.randrange(5)}" if len(jobs) == 1 and chance.random() < 0.2 else None
             if key is not None:
                 jobs = [{"task": "quick", "priority": int(key[1]), "timeout_s": 3}]
             self.event_queue.at(at, lambda jobs=jobs, key=key: self.clients.submit(jobs, key=key))  # type: ignore[misc]
+
+    def _plan_workflow(self, at: float) -> None:
+        """Jobs that wait for earlier ones of their batch, for a group, or for jobs that were accepted before."""
+        chance = self.event_queue.chance
+        jobs = [self._a_job() | {"ref": f"r{number}"} for number in range(chance.choice([2, 4, 8]))]
+        group = f"g{chance.randrange(6)}"
+        for number, job in enumerate(jobs):
+            refs = [f"r{other}" for other in range(number) if chance.random() < 0.4]
+            if refs:
+                job |= {"after": refs, "run_if": chance.choice(["completed", "completed", "ended", "failed"])}
+            elif chance.random() < 0.5:
+                job["group"] = group
+        if any("group" in job for job in jobs):
+            jobs.append(self._a_job() | {"after": [{"group": group}], "run_if": chance.choice(["completed", "ended", "failed"])})
+        self.event_queue.at(at, lambda: self.clients.submit(jobs))
+        self.event_queue.at(at + chance.uniform(0, 10), lambda: self._submit_after_accepted(group))
+
+    def _submit_after_accepted(self, group: str) -> None:
+        """One more member, or a job that waits for what may have ended, been retried, or be gone."""
+        known = list(self.checker.accepted)
+        chance = self.event_queue.chance
+        if known and chance.random() < 0.7:
+            self.clients.submit(
+                [self._a_job() | {"after": [chance.choice(known)], "run_if": chance.choice(["completed", "ended"])}]
+            )
+        else:
+            self.clients.submit([self._a_job() | {"group": group}])
 
     def _a_job(self) -> dict[str, object]:
         chance = self.event_queue.chance

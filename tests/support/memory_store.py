@@ -44,10 +44,15 @@ from jobyard.engine.store.port import (
     Served,
     nobody,
 )
+from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
 from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.store.search_text import is_wanted
+from jobyard.engine.testing.in_memory_limits import InMemoryLimits
 from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
+from jobyard.engine.testing.in_memory_workflows import InMemoryWorkflows
+from jobyard.engine.workflows.port import WorkflowStore
+from tests.support.memory_reports import MemoryReports
 
 
 class MemoryStore:
@@ -57,10 +62,15 @@ class MemoryStore:
         self._jobs: dict[str, Job] = {}
         self._executions: dict[tuple[str, int], Execution] = {}
         self._outputs: dict[tuple[str, int], Output] = {}
+        self._places: dict[str, tuple[datetime, int]] = {}
+        """The order of a list, also of jobs that are no longer stored."""
         self._hosts: dict[str, HostHeartbeat] = {}
         self.schedules: ScheduleStore = InMemorySchedules(
             jobs=self.all_jobs, insert=lambda job: self._insert_request([job], lambda: False), apply=self._apply_one
         )
+        self.limits: InMemoryLimits = InMemoryLimits(self.all_jobs)
+        self.workflows: WorkflowStore = InMemoryWorkflows(jobs=self.all_jobs, put=lambda job: self._jobs.update({job.job_id: job}))
+        self.reports: ReportStore = MemoryReports(self._reached_jobs)
         self._remembered: dict[str, Known] = {}
         self.is_down = False
         self.stale_writes = 0
@@ -94,11 +104,13 @@ class MemoryStore:
         look: int = LOOK,
     ) -> Page:  # fmt: skip
         self._reach()
-        newest_first = self._newest_first()
-        ids = [job.job_id for job in newest_first]
-        if cursor is not None and cursor not in ids:
-            raise InvalidRequest("invalid_cursor", "the cursor is not valid", "cursor")
-        rest = newest_first[ids.index(cursor) + 1 if cursor else 0 :]
+        for job in self._jobs.values():
+            self._places.setdefault(job.job_id, (job.created_at, len(self._places)))
+        rest = self._newest_first()
+        if cursor is not None:
+            if cursor not in self._places:
+                raise InvalidRequest("invalid_cursor", "the cursor is not valid", "cursor")
+            rest = [job for job in rest if self._places[job.job_id] < self._places[cursor]]
         page: list[Job] = []
         size = 0
         for looked, job in enumerate(rest):
@@ -131,7 +143,10 @@ class MemoryStore:
 
     def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
         self._reach()
-        return min((job.scheduled_at for job in self._pending(served) if self._may_have_its_slot(job)), default=None)
+        first = min((job.scheduled_at for job in self._pending(served)), default=None)
+        now = max((job.updated_at for job in self._jobs.values()), default=first)
+        nexts = [self.limits.next_at(job, now) for job in self._pending(served)] if now is not None else []
+        return min((at for at in nexts if at is not None), default=None)
 
     def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
         self._reach()
@@ -147,22 +162,31 @@ class MemoryStore:
     ) -> Claimed:  # fmt: skip
         self._reach()
         begun: list[Job] = []
-        for job in self._due(now, served):
+        for job in self.limits.in_turn(self._due(now, served)):
             if not allocation.most:
                 break
-            if not self._may_have_its_slot(job):
+            if self.limits.obstacle(job, now) is not None:
                 continue
             worker = allocation.place(Candidate(task=job.task, lost_count=job.lost_count, size=len(job.payload)))
             if worker is not None:
                 begun.append(self._begin(job, owner, worker, now, lease_s))
         self.commits += bool(begun)
-        return Claimed(jobs=begun)
+        return Claimed(jobs=begun, asked=self._replace_running(self._due(now, served), now))
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def _replace_running(self, due: list[Job], now: datetime) -> list[tuple[Job, Job]]:
+        pairs = []
+        for change in self.limits.to_replace(due, now):
+            before = self._jobs[change.job_id]
+            self._apply_one(change)
+            pairs.append((before, self._jobs[change.job_id]))
+        return pairs
+
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         self._reach()
         return any(job.locked_by == owner and job.lost_count >= at_least for job in self._held())
 
     def _begin(self, job: Job, owner: str, worker: str, now: datetime, lease_s: float) -> Job:
+        job = msgspec.structs.replace(job, lane=self.limits.begin(job, now))
         claimed = lifecycle.claim(job, owner=owner, now=now).after(job)
         queued = lifecycle.enqueue(claimed, now=now).after(claimed)
         begin = lifecycle.begin(queued, owner=worker, now=now, lease_s=lease_s)
@@ -211,19 +235,35 @@ class MemoryStore:
         self._reach()
         return latest_outputs((self._outputs[key] for key in sorted(self._outputs, reverse=True) if key[0] == job_id), max_bytes)
 
-    def purge(self, *, before: datetime, limit: int) -> int:
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
         self._reach()
-        finished = [(job.finished_at, job) for job in self._jobs.values() if job.status in TERMINAL and job.finished_at is not None]
+        finished = [(job.finished_at, job) for job in self._jobs.values() if job.status in statuses and job.finished_at is not None]
         old = [pair for pair in finished if pair[0] < before]
         old = [(at, job) for at, job in old if job.held_key is None or (job.held_until is not None and job.held_until < before)]
+        old = [(at, job) for at, job in old if job.is_awaited is None or not self.workflows.is_kept(job.job_id, job.group)]
         old = sorted(old, key=lambda pair: pair[0])[:limit]
         for _, job in old:
-            del self._jobs[job.job_id]
-            self._remembered = {key: known for key, known in self._remembered.items() if known.job_id != job.job_id}
-            for execution in self.executions(job.job_id, max_bytes=UNBOUNDED):
-                del self._executions[execution.job_id, execution.attempt]
-                self._outputs.pop((execution.job_id, execution.attempt), None)
+            self._remove(job)
         return len(old)
+
+    def delete(self, jobs: Sequence[Job]) -> list[bool]:
+        self._reach()
+        self.commits += 1
+        return [self._delete(job) for job in jobs]
+
+    def _delete(self, asked: Job) -> bool:
+        job = self._jobs.get(asked.job_id)
+        if job is None or (job.status, job.epoch) != (asked.status, asked.epoch) or job.status not in TERMINAL:
+            return False
+        self._remove(job)
+        return True
+
+    def _remove(self, job: Job) -> None:
+        del self._jobs[job.job_id]
+        self._remembered = {key: known for key, known in self._remembered.items() if known.job_id != job.job_id}
+        for execution in self.executions(job.job_id, max_bytes=UNBOUNDED):
+            del self._executions[execution.job_id, execution.attempt]
+            self._outputs.pop((execution.job_id, execution.attempt), None)
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._reach()
@@ -253,12 +293,16 @@ class MemoryStore:
         """For tests: all jobs, in the order of insertion."""
         return list(self._jobs.values())
 
+    def _reached_jobs(self) -> list[Job]:
+        self._reach()
+        return self.all_jobs()
+
     def _reach(self) -> None:
         if self.is_down:
             raise StoreUnavailable("the test made the database unavailable")
 
     def _insert_request(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
-        plan = plan_request(jobs, self)
+        plan = plan_request(jobs, self, self.workflows)
         if not isinstance(plan, RequestPlan):
             return plan
         new = [job for job in plan.unique.fresh if job.job_id not in self._jobs]
@@ -266,11 +310,13 @@ class MemoryStore:
             return Abandoned()
         for holder in plan.unique.dropped:
             self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
-        self._jobs |= {job.job_id: job for job in new}
+        accepted = self.limits.accept(new)
+        self._jobs |= {job.job_id: job for job in accepted}
         for change in [replacing.change() for replacing in plan.unique.replacing.values()]:
             self._jobs[change.job_id] = change.after(self._jobs[change.job_id])
         self._remembered |= dict(plan.remembered)
-        return plan.answer()
+        self.workflows.await_all(plan.waiting.awaited)
+        return msgspec.structs.replace(plan.answer(), status=accepted[-1].status if accepted else Status.PENDING)
 
     def known(self, key: str) -> Known | None:
         """See `store.request_plan.Lookups`."""
@@ -299,11 +345,11 @@ class MemoryStore:
         if job is None or not stands or (change.unless_cancelled and job.cancel_requested_at is not None):
             self.stale_writes += 1
             return False
-        for name in ("held_key", "slot"):
-            taken = change.fields.get(name)
-            if taken is not None and any(getattr(other, name) == taken and other is not job for other in self._jobs.values()):
-                return False
+        taken = change.fields.get("held_key")
+        if taken is not None and any(other.held_key == taken and other is not job for other in self._jobs.values()):
+            return False
         self._jobs[job.job_id] = change.after(job)
+        self.limits.follow(self._jobs[job.job_id])
         if change.execution is not None:
             self._executions[change.execution.job_id, change.execution.attempt] = change.execution
         if change.verb is Verb.RETURN:
@@ -323,9 +369,6 @@ class MemoryStore:
             and (served.tasks is None or job.task in served.tasks)
             and (served.queues is None or job.queue in served.queues)
         ]
-
-    def _may_have_its_slot(self, job: Job) -> bool:
-        return job.lane in (None, job.slot) or not any(other.slot == job.lane for other in self._jobs.values())
 
     def _held(self) -> list[Job]:
         return [job for job in self._jobs.values() if job.status in HELD]

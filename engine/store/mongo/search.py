@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from bson import ObjectId
 from pymongo.errors import ExecutionTimeout
 
@@ -32,7 +33,7 @@ RUN_MS = 500
 PAGE_S = 0.5
 """After this time no further run is begun, because a scheduler answers nothing else meanwhile."""
 AHEAD_MS = 200
-RUN = 5_000
+RUN, FEW = 5_000, 100
 TEXT_RUN, TEXT_LOOK, TEXT_BATCH = 1_000, 5_000, 100
 
 
@@ -50,7 +51,7 @@ class MongoSearch:
         """See `Store.list_jobs`."""
         jobs: list[Job] = []
         size = searched = 0
-        asked = _Asked(wanted)
+        asked = _Asked(self._rarest_tag_first(wanted))
         ends_at = cursor
         try:
             for run, end in self._runs(asked, cursor, look):
@@ -80,7 +81,7 @@ class MongoSearch:
         if wanted.text is not None:
             page = self.page(wanted, limit=look, cursor=None, max_bytes=UNBOUNDED, whole=False, look=look)
             return Count(count=len(page.jobs), is_exact=page.cursor is None)
-        asked = _Asked(wanted)
+        asked = _Asked(self._rarest_tag_first(wanted))
         count = 0
         goes_on: str | None = None
         try:
@@ -110,6 +111,17 @@ class MongoSearch:
         due = {**_pending(served), "scheduled_at": {"$lte": now}}
         counts = [self._count(due | {"priority": priority}, served, look) for priority in PRIORITIES]
         return Due(counts=[count.count for count in counts], is_exact=all(count.is_exact for count in counts))
+
+    def _rarest_tag_first(self, wanted: JobFilter) -> JobFilter:
+        """Of several tags the first selects the candidates."""
+        if wanted.tag is None or len(wanted.tag) == 1:
+            return wanted
+        with self._server.call(), _bounded():
+            counts = {
+                tag: self._server.jobs.count_documents({"tags": tag}, limit=FEW, hint=LIST_INDEXES["tag"], maxTimeMS=AHEAD_MS)
+                for tag in wanted.tag
+            }
+        return msgspec.structs.replace(wanted, tag=tuple(sorted(wanted.tag, key=counts.__getitem__)))
 
     def _count(self, due: Document, served: Served, look: int) -> Count:
         index: dict[str, Any] = {} if served.tasks is None else {"hint": due_index(served)}
@@ -158,14 +170,14 @@ class _Asked:
     """The filter in the server's query language."""
 
     def __init__(self, wanted: JobFilter) -> None:
-        named: Document = {name: str(value) for name in LIST_INDEXES if (value := getattr(wanted, name)) is not None}
-        first = next(iter(named), None)
-        self.index = LIST_INDEXES[first] if first else "newest"
+        named = list(_named(wanted))
+        self.index, first = named[0] if named else ("newest", {})
         self.is_narrow = len(named) > 1 or wanted.text is not None
         self.limit_ms = RUN_MS if self.is_narrow else LIST_MS
         self.run, self.most = (RUN, 1 << 62) if wanted.text is None else (TEXT_RUN, TEXT_LOOK)
-        self._first: Document = {"status": {"$nin": HIDDEN}} | ({first: named[first]} if first else {})
-        self._all: list[Document] = [named, *_created(wanted)] + ([_containing(wanted.text)] if wanted.text is not None else [])
+        self._first: Document = {"status": {"$nin": HIDDEN}} | first
+        of_text = [_containing(wanted.text)] if wanted.text is not None else []
+        self._all: list[Document] = [*(condition for _, condition in named), *_created(wanted), *of_text]
         self._bounds = _created(wanted)
         self.finder = Finder(wanted.text) if wanted.text is not None else None
         """The server's pattern for a text finds a little more than the text."""
@@ -181,6 +193,16 @@ class _Asked:
     def is_match(self, job: Job) -> bool:
         """Whether a job that the server found matches the whole filter."""
         return self.finder is None or self.finder.finds(job.payload, job.error)
+
+
+def _named(wanted: JobFilter) -> Iterator[tuple[str, Document]]:
+    """What an index decides each by itself, with that index."""
+    for name, index in LIST_INDEXES.items():
+        value = getattr(wanted, name)
+        if name == "tag":
+            yield from ((index, {"tags": tag}) for tag in value or ())
+        elif value is not None:
+            yield index, {name: str(value)}
 
 
 def _together(conditions: Iterable[Document]) -> Document:

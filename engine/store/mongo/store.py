@@ -24,6 +24,7 @@ from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES, latest_within
+from jobyard.engine.store.limit_port import LimitStore
 from jobyard.engine.store.mongo.claims import MongoClaims
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import (
@@ -39,12 +40,17 @@ from jobyard.engine.store.mongo.documents import (
     guard_of,
     update_of,
 )
-from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
+from jobyard.engine.store.mongo.insert import MongoInsert
+from jobyard.engine.store.mongo.lanes import MongoLanes
+from jobyard.engine.store.mongo.limits import MongoLimits
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
+from jobyard.engine.store.mongo.remembered_keys import MongoRememberedKeys
+from jobyard.engine.store.mongo.removal import MongoRemoval
+from jobyard.engine.store.mongo.reports import MongoReports
 from jobyard.engine.store.mongo.schedules import MongoSchedules
 from jobyard.engine.store.mongo.search import MongoSearch
-from jobyard.engine.store.mongo.server import MongoServer
+from jobyard.engine.store.mongo.server import DUPLICATE, MongoServer
 from jobyard.engine.store.port import (
     ANYTHING,
     Allocation,
@@ -59,11 +65,12 @@ from jobyard.engine.store.port import (
     Served,
     nobody,
 )
+from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
+from jobyard.engine.workflows.port import WorkflowStore
 from jobyard.engine.world import World
 
-RUNNING = ExecutionStatus.RUNNING
-ENDED = [status.value for status in TERMINAL]
+RUNNING, ENDED = ExecutionStatus.RUNNING, [status.value for status in TERMINAL]
 
 
 class MongoStore:
@@ -74,14 +81,20 @@ class MongoStore:
         self._server = server
         self._place = place
         self._counts = MongoCounts(server)
-        self._claims = MongoClaims(server, self._counts, place=place)
+        self._lanes = MongoLanes(server)
+        self.limits: LimitStore = MongoLimits(server, self._lanes)
+        self._claims = MongoClaims(server, self._counts, self._lanes, place=place)
         self._search = MongoSearch(server, self._counts.read, World())
         self._outputs = MongoOutputs(server)
         self._records = MongoRecords(server, self._outputs)
-        self._requests = MongoInsert(server, self._counts, origin=origin)
+        self.reports: ReportStore = MongoReports(server)
+        self._requests = MongoInsert(server, self._counts, self._lanes, origin=origin)
+        self.workflows: WorkflowStore = self._requests.workflows
+        self._removal = MongoRemoval(server, self._counts, self._outputs, may_go=self._may_go)
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
         )
+        self.remembered_keys = MongoRememberedKeys(server)
         self._words: str | None = None
 
     # ---- T1
@@ -112,7 +125,7 @@ class MongoStore:
     def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Due:
         return self._search.count_due(now=now, served=served, look=look)
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         with self._server.call():
             return self._server.jobs.find_one({"holder": owner, "lost_count": {"$gte": at_least}}, {"_id": 1}) is not None
 
@@ -159,6 +172,7 @@ class MongoStore:
             deltas[str(change.fields["status"])] += 1
         if not self._counts.move(deltas):
             return
+        self._lanes.follow(applied)
         ended = [change.execution for change in applied if change.execution is not None]
         with contextlib.suppress(StoreUnavailable):
             self._replace_rows([execution_to_document(row) for row in ended if row.status is not RUNNING])
@@ -264,36 +278,14 @@ class MongoStore:
 
     # ---- retention and recovery
 
-    def purge(self, *, before: datetime, limit: int) -> int:
-        """Jobs are first marked, so a job that is half removed when this process dies is no longer visible and is removed later."""
-        marked = self._mark(before, limit)
-        with self._server.call(writes=True):
-            gone = [document["_id"] for document in self._server.jobs.find({"status": PURGED}, {"_id": 1}).limit(limit)]
-            if gone:
-                self._server.executions.delete_many({"job_id": {"$in": [str(job_id) for job_id in gone]}})
-                self._outputs.remove(map(str, gone))
-                self._server.remembered_keys.delete_many({"job_id": {"$in": [str(job_id) for job_id in gone]}})
-                self._server.jobs.delete_many({"_id": {"$in": gone}, "status": PURGED})
-        return marked
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
+        return self._removal.purge(before, limit, statuses)
 
-    def _mark(self, before: datetime, limit: int) -> int:
-        holds_none = [{"held_key": None}, {"held_until": {"$lt": before}}]
-        old = {"finished_at": {"$lt": before}, "status": {"$in": ENDED}, "$or": holds_none}
-        stamp = ObjectId()
-        with self._server.call(writes=True):
-            found = {d["_id"]: d["status"] for d in self._server.jobs.find(old, {"status": 1}).sort("finished_at", 1).limit(limit)}
-            if not found:
-                return 0
-            gone = dict.fromkeys(("idempotency_key", "finished_at", "held_key", "fire_at"), "")
-            change = {"$set": {"status": PURGED, "stamp": stamp}, "$unset": gone}
-            number = self._server.jobs.update_many({"_id": {"$in": list(found)}, **old}, change).modified_count
-            marked = list(found)
-            if number < len(found):
-                marked = [d["_id"] for d in self._server.jobs.find({"_id": {"$in": marked}, "stamp": stamp}, {"_id": 1})]
-        if len(marked) < number:  # another process that purges has removed some since
-            self._counts.doubt()
-        self._counts.move(Counter({status: -number for status, number in Counter(found[job_id] for job_id in marked).items()}))
-        return len(marked)
+    def delete(self, jobs: Sequence[Job]) -> list[bool]:
+        return self._removal.delete(jobs)
+
+    def _may_go(self, document: Document) -> bool:
+        return "is_awaited" not in document or not self._requests.workflows.is_kept(str(document["_id"]), document.get("group"))
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._requests.mend(now)
@@ -324,7 +316,7 @@ class MongoStore:
 
     def renew(self, sign: HostHeartbeat) -> None:
         shown = {"host": sign.host, "seen_at": sign.seen_at, "lease_s": sign.lease_s, "tasks": sign.tasks.decode()}
-        shown["queues"] = sign.queues
+        shown |= {"queues": sign.queues, "schedules": sign.schedules}
         with self._server.call(writes=True):
             self._server.hosts.update_one({"_id": sign.boot}, {"$inc": {"renewal": 1}, "$set": shown}, upsert=True)
 
@@ -343,12 +335,16 @@ def _sign(document: Document) -> HostHeartbeat:
     return HostHeartbeat(
         boot=document["_id"], host=document["host"], renewal=document["renewal"], seen_at=document["seen_at"],
         lease_s=document.get("lease_s", 30), tasks=document.get("tasks", "{}").encode(),
-        queues=None if document.get("queues") is None else tuple(document["queues"]),
+        queues=_names(document.get("queues")), schedules=_names(document.get("schedules")),
     )  # fmt: skip
 
 
+def _names(stored: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if stored is None else tuple(stored)
+
+
 def _matched(jobs: Collection[Document], updates: Sequence[UpdateOne]) -> int:
-    """Perform the updates; how many matched. One that takes a key or slot that another job has changes nothing."""
+    """Perform the updates; how many matched. One that takes a key that another job has changes nothing."""
     try:
         return jobs.bulk_write(updates, ordered=False).matched_count
     except BulkWriteError as fault:

@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status
+from jobyard.engine.jobs import edits, lifecycle
+from jobyard.engine.jobs.job import CancelledBecause, ExecutionStatus, Job, Outcome, Status
 from jobyard.engine.jobs.lifecycle import TABLE, Change, IllegalTransition, Verb
+from jobyard.engine.jobs.owners import as_held
 from tests.support.builders import a_job
 from tests.support.world import START
 
@@ -49,7 +50,10 @@ ACTS: dict[Verb, Callable[[Job], Change]] = {
     Verb.RECOVER: recover,
     Verb.RETRY: lambda job: lifecycle.retry(job, now=NOW),
     Verb.RETURN: lambda job: lifecycle.return_unstarted(job, now=NOW),
+    Verb.UNBLOCK: lambda job: lifecycle.unblock(job, now=NOW),
     Verb.REPLACE: lambda job: lifecycle.replace(job, a_job(payload=b"2"), now=NOW, due=NOW),
+    Verb.RUN: lambda job: edits.run_now(job, now=NOW),
+    Verb.TAG: lambda job: edits.retag(job, ("a",), now=NOW),
 }
 
 
@@ -72,10 +76,12 @@ def test_a_verb_leads_where_the_table_says_or_is_refused(status: Status, verb: V
 
 
 def test_no_end_but_failed_and_cancelled_can_be_left() -> None:
-    assert {status for status, _ in TABLE if status in lifecycle.TERMINAL} == {Status.FAILED, Status.CANCELLED}
+    left = {status for (status, _), targets in TABLE.items() if status in lifecycle.TERMINAL and set(targets) != {status}}
+
+    assert left == {Status.FAILED, Status.CANCELLED}
 
 
-@pytest.mark.parametrize("verb", sorted(set(Verb) - {Verb.ENQUEUE, Verb.REQUEST_CANCEL}))
+@pytest.mark.parametrize("verb", sorted(set(Verb) - {Verb.ENQUEUE, Verb.REQUEST_CANCEL, Verb.TAG}))
 def test_the_epoch_rises_whenever_a_job_changes_hands(verb: Verb) -> None:
     for status in {status for status, known in TABLE if known is verb}:
         job = a_job(status=status)
@@ -253,8 +259,8 @@ def test_the_documentation_names_everything_that_a_retry_resets() -> None:
 def test_a_hold_of_a_living_owner_is_shown_to_last_a_lease_from_now() -> None:
     job = a_job(status=Status.RUNNING, locked_by=WORKER)
 
-    known = lifecycle.as_held(job, seen_at={"b00t": NOW}.get, lease_s=30)
-    unknown = lifecycle.as_held(job, seen_at={"other": NOW}.get, lease_s=30)
+    known = as_held(job, seen_at={"b00t": NOW}.get, lease_s=30)
+    unknown = as_held(job, seen_at={"other": NOW}.get, lease_s=30)
 
     assert (known.locked_until, unknown.locked_until) == (NOW + timedelta(seconds=30), job.locked_until)
 
@@ -309,3 +315,27 @@ def test_a_retry_on_request_that_was_returned_unstarted_may_still_expire() -> No
     returned = lifecycle.return_unstarted(job, now=START).after(job)
 
     assert (job.lapses_at, returned.lapses_at) == (None, expires_at)
+
+
+def test_a_retried_job_whose_dependency_lives_is_blocked_and_looked_at() -> None:
+    job = a_job(status=Status.FAILED, is_awaited=False)
+
+    again = lifecycle.retry(job, now=NOW, is_blocked=True).after(job)
+
+    assert (again.status, again.to_resolve, again.is_awaited, again.scheduled_at) == (Status.BLOCKED, True, True, NOW)
+
+
+def test_a_restored_job_keeps_its_time_and_may_expire_again() -> None:
+    because = CancelledBecause(reason="dependency_failed", job_id="1" * 24)
+    job = a_job(status=Status.CANCELLED, cancelled_because=because, expires_s=60, expires_at=NOW, finished_at=START)
+
+    back = lifecycle.restore(job, now=NOW).after(job)
+
+    assert (back.status, back.scheduled_at, back.lapses_at) == (Status.BLOCKED, job.scheduled_at, NOW)
+    assert (back.cancelled_because, back.finished_at, back.to_resolve) == (None, None, True)
+
+
+def test_a_retry_of_a_job_that_nobody_waits_for_leaves_no_mark() -> None:
+    job = a_job(status=Status.FAILED)
+
+    assert not {"to_resolve", "is_awaited"} & set(lifecycle.retry(job, now=NOW).fields)

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import anyio
 import httpx
 import pytest
 
-from jobyard import AsyncClient, Client, Retry, Unrecoverable, current_job, schedule, task
+from jobyard import AsyncClient, Client, Retry, Unrecoverable, chain, current_job, group, schedule, task
 from jobyard.engine.client.interception import interceptor
 from jobyard.engine.errors import Conflict, InvalidRequest, JobFailed, NotFinished, NotFound
 from jobyard.engine.jobs.job import ExecutionStatus, Status
+from jobyard.engine.tasks.declared_schedules import DECLARED
 from jobyard.engine.testing.inline import InlineJobyard
 from jobyard.engine.testing.pytest_plugin import jobyard as jobyard
 
@@ -93,8 +95,12 @@ class OfTheProject(Client):
 
 
 @pytest.fixture(autouse=True)
-def forget() -> None:
+def forget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the schedules of this file where they are not wanted: in some minutes of the day, they would fire."""
     ran.clear()
+    if request.function is not test_schedules_fire_when_the_clock_is_moved:
+        for name in ("inline.nightly", "inline.often"):
+            monkeypatch.delitem(DECLARED, name)
 
 
 def test_submitted_jobs_run_when_drained(jobyard: InlineJobyard) -> None:
@@ -403,3 +409,94 @@ def test_schedules_fire_when_the_clock_is_moved(jobyard: InlineJobyard) -> None:
 
     assert sorted(job.schedule or "" for job in ended) == ["inline.nightly", *["inline.often"] * 3]
     assert {(job.result, job.payload and job.payload["a"]) for job in ended if job.schedule == "inline.nightly"} == {("02:00", 1)}
+
+
+def test_workflows_run_in_order(jobyard: InlineJobyard) -> None:
+    first = jobyard.client.submit("inline.note", 1)
+    second = jobyard.client.submit("inline.note", 2, after=[first])
+    third = jobyard.client.submit("inline.note", 3, after=[second], group="g")
+    last = jobyard.client.submit("inline.note", 4, after=[{"group": "g"}], priority="high")
+
+    ended = jobyard.drain()
+
+    assert [job.job_id for job in ended] == [first, second, third, last]
+
+
+def test_a_failure_cancels_what_waits_and_its_retry_restores_it(jobyard: InlineJobyard) -> None:
+    first = jobyard.client.submit("inline.hopeless")
+    second = jobyard.client.submit("inline.note", 2, after=[first])
+    jobyard.drain(raising=False)
+    cancelled = jobyard.client.get(second)
+
+    with pytest.raises(Conflict) as refused:
+        jobyard.client.retry(second)
+    jobyard.client.retry(first)
+
+    assert cancelled.cancelled_because == {"reason": "dependency_failed", "job_id": first}
+    assert refused.value.code == "blocked_by"
+    assert jobyard.client.get(second).status is Status.BLOCKED
+
+
+@task("inline.collect")
+def collect(payload: str | None) -> Any:
+    job = current_job()
+    return {"results": dict(job.results), "group": [tuple(one) for one in job.group_results(payload)] if payload else None}
+
+
+def test_a_job_reads_the_results_of_what_it_waited_for(jobyard: InlineJobyard) -> None:
+    first, second, last = chain(note.job(1, ref="a"), note.job(2), collect.job(None)).submit()
+    jobyard.drain()
+
+    assert jobyard.client.get(last).result["results"] == {"2": {"attempt": 1}}
+    named = jobyard.client.submit("inline.collect", after=[first, second])
+    jobyard.drain()
+    assert jobyard.client.get(named).result["results"] == {first: {"attempt": 1}, second: {"attempt": 1}}
+
+
+def test_a_callback_reads_the_results_of_its_group_in_order(jobyard: InlineJobyard) -> None:
+    *members, last = group("g", [note.job(1), hopeless.job(2), note.job(3)]).then(collect.job("g"), run_if="ended").submit()
+    jobyard.drain(raising=False)
+
+    told = jobyard.client.get(last).result
+    assert told["results"] == {}
+    assert told["group"] == [
+        [members[0], "completed", {"attempt": 1}], [members[1], "failed", None], [members[2], "completed", {"attempt": 1}],
+    ]  # fmt: skip
+
+
+def test_a_batch_takes_jobs_and_dicts(jobyard: InlineJobyard) -> None:
+    first, second = jobyard.client.submit_batch([note.job(1, ref="a"), {"task": note, "payload": 2, "after": ["a"]}])
+
+    assert jobyard.client.get(second).after == ({"job_id": first, "ref": "a"},)
+
+
+@task("inline.tagged", tags=["b"])
+def tagged(payload: Any) -> Any:
+    if payload is None:
+        raise ValueError("nothing 7")
+    return payload
+
+
+def test_jobs_are_found_by_tags_and_kinds_of_errors(jobyard: InlineJobyard) -> None:
+    first, _ = tagged.submit(1, tags=["a", "b"]), tagged.submit(None, max_retries=0)
+    jobyard.drain(raising=False)
+
+    assert [job.job_id for job in jobyard.client.iter_jobs(tag=["a", "b"])] == [first]
+    assert [job.tags for job in jobyard.client.iter_jobs(tag="b")] == [("b",), ("a", "b")]
+    assert [job.payload for job in jobyard.client.iter_jobs(error_kind="ValueError: nothing")] == [None]
+
+
+def test_a_failed_job_is_retried_with_another_payload_and_deleted(jobyard: InlineJobyard) -> None:
+    job_id = tagged.submit(None, max_retries=0)
+    jobyard.drain(raising=False)
+
+    again = jobyard.client.retry(job_id, payload=[1], delay_s=60)
+
+    assert (again.payload, again.scheduled_at - again.updated_at) == ([1], timedelta(seconds=60))
+    with pytest.raises(Conflict, match="only jobs that have ended can be deleted"):
+        jobyard.client.delete(job_id)
+    assert jobyard.client.ask("POST", f"/api/jobs/{job_id}/run")["status"] == "pending"
+    assert [job.result for job in jobyard.run_due()] == [[1]]
+    assert jobyard.client.ask("PUT", f"/api/jobs/{job_id}/tags", ["z"])["tags"] == ["z"]
+    jobyard.client.delete(job_id)
+    assert jobyard.jobs() == []
