@@ -162,7 +162,7 @@ def test_an_unknown_path_is_a_json_error(client: FlaskClient, path: str) -> None
     ("method", "path", "allowed"),
     [
         ("PUT", "/jobs", "GET, HEAD"), ("GET", "/api/jobs/batch", "POST"), ("DELETE", "/api/jobs", "GET, HEAD, POST"),
-        ("OPTIONS", "/health", "GET, HEAD"), ("BREW", "/stats", "GET, HEAD"),
+        ("OPTIONS", "/health", "GET, HEAD"), ("BREW", "/stats", "GET, HEAD"), ("OPTIONS", "/api/schedules/preview", "POST"),
     ],
 )  # fmt: skip
 def test_a_wrong_method_gets_the_allowed_ones(client: FlaskClient, method: str, path: str, allowed: str) -> None:

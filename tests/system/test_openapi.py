@@ -8,6 +8,7 @@ from typing import Any
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import positive_data_acceptance
 from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 
 from jobyard.api.http.openapi import document
@@ -44,7 +45,10 @@ def lines(context: schemathesis.SerializationContext, body: Any) -> bytes:
     phases=(Phase.explicit, Phase.generate),
 )  # fmt: skip
 def test_every_answer_conforms_to_the_document(small: Jobyard, case: schemathesis.Case) -> None:
-    case.call_and_validate(base_url=f"http://127.0.0.1:{small.port()}")
+    # Only descriptions say what a cron expression is, that every_s excludes it, and that the jobs and groups of after must exist.
+    is_described = "/schedules" not in case.operation.path and '"after"' not in json.dumps(case.body, default=repr)
+    excluded = [] if is_described else [positive_data_acceptance]
+    case.call_and_validate(base_url=f"http://127.0.0.1:{small.port()}", excluded_checks=excluded)
 
 
 def test_a_service_describes_its_own_tasks_and_cursors(small: Jobyard) -> None:
