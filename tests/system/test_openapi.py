@@ -46,7 +46,7 @@ def lines(context: schemathesis.SerializationContext, body: Any) -> bytes:
 )  # fmt: skip
 def test_every_answer_conforms_to_the_document(small: Jobyard, case: schemathesis.Case) -> None:
     # Only descriptions say what a cron expression is, that every_s excludes it, which numbers of a limit go together, that what
-    # after and limit name must exist, and that ref is for batches. A limit's name may contain a slash: `x/pause` looks like one, too.
+    # after and limit name must exist, and that ref is for batches. The name of a limit may have a slash: `x/pause` could be one.
     told, path = json.dumps(case.body, default=repr), case.operation.path
     in_words = ('"after"', '"limit"', '"ref"')
     is_described = path.startswith(("/api/schedules", "/api/limits")) or any(field in told for field in in_words)
