@@ -27,10 +27,12 @@ from jobyard.api.views.gateway import Gateway
 from jobyard.api.views.history import History
 from jobyard.api.views.job_logs import JobLogs
 from jobyard.api.views.jobs import Jobs
+from jobyard.api.views.limits import Limits
 from jobyard.api.views.metrics import Metrics
 from jobyard.api.views.pages import Pages
 from jobyard.api.views.process_meter import ProcessMeter
 from jobyard.api.views.schedules import Schedules
+from jobyard.api.views.workflows import Workflows
 from jobyard.engine.config import Settings
 from jobyard.engine.control.client import Control
 from jobyard.engine.control.snapshot import Snapshots
@@ -97,6 +99,7 @@ class Composition:
         caller, snapshots, world = self._caller, self._snapshots, self.world
         return {
             "jobs": jobs, "logs": JobLogs(scheduler, caller), "pages": self._pages, "schedules": Schedules(scheduler),
+            "limits": Limits(scheduler), "workflows": Workflows(scheduler),
             "component": Component(caller, name, snapshots=snapshots, world=world),
             "gateway": Gateway(
                 caller, scheduler, components=self._run_dir.components, meter=ProcessMeter(world), snapshots=snapshots, world=world,

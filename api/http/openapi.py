@@ -10,13 +10,18 @@ from typing import Any
 import msgspec
 
 from jobyard.api.http.change_schemas import change_schemas, selection
+from jobyard.api.http.limit_schemas import limit_schemas
 from jobyard.api.http.operations import EXAMPLES, TAGS, operation_of
 from jobyard.api.http.query import PARAMETERS, Parameter
 from jobyard.api.http.reply import STATUS_OF
 from jobyard.api.http.routes import GATEWAY, ROUTES, Route
 from jobyard.api.http.schedule_schemas import schedule_schemas
+from jobyard.api.http.workflow_schemas import workflow_schemas
+from jobyard.engine.jobs.dependency_fields import GROUP_PATTERN
 from jobyard.engine.jobs.job import ExecutionStatus, Status
-from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH
+from jobyard.engine.jobs.submission import FIELDS
+from jobyard.engine.jobs.submission_body import MAX_BATCH
+from jobyard.engine.limits.definition import NAME
 from jobyard.engine.schedules.definition import NAME_PATTERN
 from jobyard.engine.version import version
 from jobyard.engine.why.rules import Code
@@ -41,6 +46,8 @@ SCHEDULE_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 PATH_PARTS: Mapping[str, Mapping[str, object]] = {
     "job_id": {"schema": PARAMETERS["job_id"].schema, "description": PARAMETERS["job_id"].meaning},
     "schedule": {"schema": SCHEDULE_NAME, "description": "the schedule's name"},
+    "group": {"schema": {"type": "string", "pattern": f"^{GROUP_PATTERN}$"}, "description": "the group's name"},
+    "limit": {"schema": {"type": "string", "pattern": f"^({NAME.pattern})$"}, "description": "the limit's name"},
     "name": {"schema": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}, "description": "the file's name"},
 }
 ANSWER_HEADERS = {
@@ -87,9 +94,10 @@ OUTPUT: Mapping[str, Mapping[str, object]] = {
 }  # fmt: skip
 BODIES = {
     "selection": "Selection", "job": "NewJob", "schedule": "NewSchedule", "pause": "Pause", "nothing": "Nothing",
-    "backfill": "Backfill", "retry_selection": "RetrySelection", "retry": "Retry", "tags": "NewTags",
+    "backfill": "Backfill", "retry_selection": "RetrySelection", "retry": "Retry", "tags": "NewTags", "limit": "NewLimit",
+    "pause_limit": "PauseLimit", "hold": "Hold",
 }  # fmt: skip
-OPTIONAL_BODIES = ("pause", "nothing", "retry")
+OPTIONAL_BODIES = ("pause", "nothing", "retry", "limit", "pause_limit")
 TASK: Mapping[str, Mapping[str, object]] = {
     "task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"},
     "parameters": {
@@ -176,7 +184,7 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
     indexes = {"type": "array", "items": COUNT}
     counts = {"type": "object", "properties": {status: COUNT for status in Status}}
     error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
-    details = {"job_id": JOB_ID}
+    details = {"job_id": JOB_ID, "group": {"type": "string"}}
     return {
         "NewJob": _new_job(tasks),
         "NewBatch": _object({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
@@ -194,7 +202,7 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
                           "lag_ms": PERCENTILES, "duration_ms": PERCENTILES}),
         "JobLogs": _object({"job_id": JOB_ID, "attempts": _list_of("Output")}),
         "Output": _object(OUTPUT) | {"additionalProperties": False},
-        "Text": {"type": "string"}, **schedule_schemas(),
+        "Text": {"type": "string"}, **schedule_schemas(), **limit_schemas(), **workflow_schemas(),
         "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
         "Queue": _object({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
         "Error": _object({"error": _object(error, **details)}),
