@@ -31,7 +31,7 @@ def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, error_
     for (method, path), route in routes_of(kind).items():
         owner, _, name = route.view.partition(".")
         view = getattr(views[owner], name)
-        rule = path.replace("<schedule>", "<string:schedule>")
+        rule = path.replace("<schedule>", "<string:schedule>").replace("<task>", "<string:task>")
         app.add_url_rule(rule, f"{method} {path}", view, methods=[method], provide_automatic_options=False)
     app.before_request(_note_route)
     app.before_request(lambda: guards.check(request.environ))

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from jobyard.api.http.lease_schemas import lease_schemas
 from jobyard.api.http.operations import EXAMPLES, TAGS, operation_of
 from jobyard.api.http.query import PARAMETERS, Parameter
 from jobyard.api.http.reply import STATUS_OF
@@ -17,6 +18,9 @@ from jobyard.api.http.schedule_schemas import schedule_schemas
 from jobyard.engine.jobs.job import ExecutionStatus, Status
 from jobyard.engine.jobs.selection import DEFAULT_STEP, FILTERS, MAX_STEP
 from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH
+from jobyard.engine.leases.declared_tasks import NAME_PATTERN as TASK_NAME_PATTERN
+from jobyard.engine.leases.declared_tasks import ORIGINS
+from jobyard.engine.leases.requests import Do
 from jobyard.engine.schedules.definition import NAME_PATTERN
 from jobyard.engine.version import version
 from jobyard.engine.why.rules import Code
@@ -39,7 +43,8 @@ OBJECTS = {"type": "array", "items": {"type": "object"}}
 COUNT = {"type": "integer", "minimum": 0}
 SCHEDULE_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 PATH_PARTS = {
-    "job_id": PARAMETERS["job_id"].schema, "schedule": SCHEDULE_NAME, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"},
+    "job_id": PARAMETERS["job_id"].schema, "schedule": SCHEDULE_NAME,
+    "task": {"type": "string", "pattern": f"^{TASK_NAME_PATTERN}$"}, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"},
 }  # fmt: skip
 ANSWER_HEADERS = {
     "X-Request-ID": {
@@ -53,7 +58,7 @@ MEANINGS = {
     200: "Accepted before, or an existing job has the unique key; no job is added", 400: "Malformed or out of bounds",
     401: "The token is missing or wrong", 403: "The Origin is not allowed", 404: "Not found",
     406: "Only HTML is available here",
-    408: "The body was not received in time", 409: "Conflicts with the job's state, an idempotency key or a unique key",
+    408: "The body was not received in time", 409: "Conflicts with the job's state, a lease, an idempotency key or a unique key",
     413: "Too large", 415: "Unsupported media type or compressed body", 421: "The Host is not served here",
     500: "Internal error; the message has the error_id to look for in the log", 501: "A transfer coding other than chunked",
     503: "Temporarily unavailable: try again after Retry-After seconds; nothing was stored",
@@ -85,14 +90,20 @@ OUTPUT: Mapping[str, Mapping[str, object]] = {
 }  # fmt: skip
 BODIES = {
     "selection": "Selection", "job": "NewJob", "schedule": "NewSchedule", "pause": "Pause", "nothing": "Nothing",
-    "backfill": "Backfill",
+    "backfill": "Backfill", "task": "NewTask", "lease": "NewLease", "settle": "Settle",
+    **{do.value: do.capitalize() for do in Do},
 }  # fmt: skip
-OPTIONAL_BODIES = ("pause", "nothing")
+OPTIONAL_BODIES = ("pause", "nothing", "task")
 TASK: Mapping[str, Mapping[str, object]] = {
     "task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"},
     "parameters": {
         "type": ["object", "null"],
         "description": "what the payload must be, as JSON Schema; null: the task takes its payload whole",
+    },
+    "unique": {"type": ["object", "null"], "description": "the default for its jobs"},
+    "origin": {
+        "type": "string", "enum": list(ORIGINS),
+        "description": "code: defined in a task module; api: declared for HTTP workers",
     },
 }  # fmt: skip
 PERCENTILES: Mapping[str, object] = {
@@ -177,12 +188,12 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
     indexes = {"type": "array", "items": COUNT}
     counts = {"type": "object", "properties": {status: COUNT for status in Status}}
     error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
-    details = {"job_id": JOB_ID}
+    details = {"job_id": JOB_ID, "stop": {"const": True}}
     return {
         "NewJob": _new_job(tasks),
         "NewBatch": _object({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
         "Job": _object(JOB), "Jobs": _list_of("Job"), "Execution": _object(EXECUTION),
-        "Tasks": {"type": "array", "items": _object(TASK)},
+        "Task": _object(TASK), "Tasks": _list_of("Task"),
         "Executions": _list_of("Execution"), "Accepted": _object(accepted, **uniqueness),
         "AcceptedBatch": _object({"job_ids": {"type": "array", "items": JOB_ID}}, existing=indexes, replaced=indexes),
         "Count": _object({"count": COUNT, "is_exact": {"type": "boolean"}}),
@@ -194,8 +205,8 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
                           "lag_ms": PERCENTILES, "duration_ms": PERCENTILES}),
         "JobLogs": _object({"job_id": JOB_ID, "attempts": _list_of("Output")}),
         "Output": _object(OUTPUT) | {"additionalProperties": False},
-        "Text": {"type": "string"}, **schedule_schemas(),
-        "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
+        "Text": {"type": "string"}, **schedule_schemas(), **lease_schemas(),
+        "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}, "http_workers": OBJECTS}),
         "Queue": _object({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
         "Error": _object({"error": _object(error, **details)}),
     }  # fmt: skip

@@ -13,6 +13,7 @@ TAGS: Mapping[str, str] = {
     "jobs": "Submit jobs, look at them, cancel and retry them",
     "bulk": "Change all jobs that a filter selects, step by step",
     "tasks": "What can be submitted",
+    "workers": "Run jobs in any language, over HTTP",
     "schedules": "Make jobs at fire times: by cron expressions or at intervals",
     "service": "How the service is doing",
     "dashboard": "The dashboard and its files",
@@ -58,6 +59,20 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("POST", "/api/jobs/<job_id>/retry"): Operation(id="retryJob", tag="jobs"),
     ("GET", "/api/tasks"): Operation(id="listTasks", tag="tasks"),
+    ("PUT", "/api/tasks/<task>"): Operation(id="putTask", tag="workers"),
+    ("DELETE", "/api/tasks/<task>"): Operation(id="deleteTask", tag="workers"),
+    ("POST", "/api/leases"): Operation(
+        id="leaseJobs", tag="workers",
+        description="A job's id and epoch are the token of its lease. A lease that is not extended in time ends: the attempt is "
+        "lost, and the job runs again.",
+    ),
+    ("POST", "/api/leases/settle"): Operation(
+        id="settleLeases", tag="workers", description="Each item has its own answer, in the order of the request."
+    ),
+    ("POST", "/api/jobs/<job_id>/extend"): Operation(id="extendLease", tag="workers"),
+    ("POST", "/api/jobs/<job_id>/complete"): Operation(id="completeJob", tag="workers"),
+    ("POST", "/api/jobs/<job_id>/fail"): Operation(id="failJob", tag="workers"),
+    ("POST", "/api/jobs/<job_id>/release"): Operation(id="releaseJob", tag="workers"),
     ("GET", "/health"): Operation(id="getHealth", tag="service", description="Needs no token."),
     ("GET", "/stats"): Operation(id="getStats", tag="service"),
     ("GET", "/metrics"): Operation(id="getMetrics", tag="service"),

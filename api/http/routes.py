@@ -30,6 +30,7 @@ class Route:
 _JOB_ERRORS = (400, 404, 503)
 
 _SCHEDULE_ERRORS = (400, 404, 503)
+_LEASE_ERRORS = (400, 404, 409, 413, 415, 503)
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -140,6 +141,38 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET", path="/api/tasks", view="jobs.tasks", kinds=(GATEWAY,), answer="Tasks", errors=(400, 503),
         summary="The registered tasks of all hosts, by name, with the defaults of their jobs",
+    ),
+    Route(
+        method="PUT", path="/api/tasks/<task>", view="leases.declare", kinds=(GATEWAY,), body="task", status=201, answer="Task",
+        errors=(200, 400, 409, 413, 415, 503), summary="Declare a task that HTTP workers run, or change it",
+    ),
+    Route(
+        method="DELETE", path="/api/tasks/<task>", view="leases.remove", kinds=(GATEWAY,), status=204, answer="Nothing",
+        errors=(400, 404, 409, 503), summary="Remove such a task, once all of its jobs have ended",
+    ),
+    Route(
+        method="POST", path="/api/leases", view="leases.create", kinds=(GATEWAY,), body="lease", answer="Leases",
+        errors=(400, 409, 413, 415, 503), summary="Lease due jobs to an HTTP worker; wait_s waits for the first",
+    ),
+    Route(
+        method="POST", path="/api/leases/settle", view="leases.settle", kinds=(GATEWAY,), body="settle", answer="Settled",
+        errors=(400, 413, 415, 503), summary="Complete, fail, release and extend many leases, in one commit",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/extend", view="leases.extend", kinds=(GATEWAY,), body="extend", answer="Extended",
+        errors=_LEASE_ERRORS, summary="Keep a lease; the answer says whether cancellation was requested",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/complete", view="leases.complete", kinds=(GATEWAY,), body="complete", answer="Job",
+        errors=_LEASE_ERRORS, summary="A leased job is done; the same again answers the same",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/fail", view="leases.fail", kinds=(GATEWAY,), body="fail", answer="Job",
+        errors=_LEASE_ERRORS, summary="An attempt at a leased job failed: it is tried again, as for every task",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/release", view="leases.release", kinds=(GATEWAY,), body="release", answer="Job",
+        errors=_LEASE_ERRORS, summary="Give a leased job back: no attempt, no retry used",
     ),
     Route(
         method="GET", path="/health", view="gateway.health", kinds=(GATEWAY,), answer="Health", errors=(400, 503),

@@ -20,12 +20,12 @@ A unique key is given up by the change that begins or ends its job (see `jobs.un
 A job whose worker or host dies uses up no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`. An attempt whose task
 never started is undone by `return`: it leaves neither a count nor an execution.
 
-Claim, enqueue and begin happen in one commit (`Store.claim_due`), so no reader sees a job between them.
+Claim, enqueue and begin happen in one commit (`Store.claim_due`), so no reader sees a job between them. An HTTP worker that holds
+a job may `extend` its lease, which stays what it is otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -33,7 +33,6 @@ from typing import Any
 import msgspec
 
 from jobyard.engine.jobs.job import CancelledBecause, Execution, ExecutionStatus, Job, Outcome, Output, Status, at_least
-from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.jobs.retry_delay import retry_delay
 
 
@@ -54,6 +53,7 @@ class Verb(StrEnum):
     RECOVER = "recover"
     RETRY = "retry"
     REPLACE = "replace"
+    EXTEND = "extend"
 
     __hash__ = str.__hash__  # see `Status`
 
@@ -81,6 +81,7 @@ TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
     (Status.RUNNING, Verb.REQUEST_CANCEL): (Status.RUNNING,),
     (Status.CLAIMED, Verb.RECOVER): (Status.PENDING,),
     (Status.QUEUED, Verb.RECOVER): (Status.PENDING,),
+    (Status.RUNNING, Verb.EXTEND): (Status.RUNNING,),
     (Status.RUNNING, Verb.RECOVER): (Status.PENDING, Status.FAILED, Status.CANCELLED),
     (Status.FAILED, Verb.RETRY): (Status.PENDING,),
     (Status.CANCELLED, Verb.RETRY): (Status.PENDING,),
@@ -97,7 +98,8 @@ class IllegalTransition(Exception):
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One guarded write. It is applied as a whole, or not at all if the job is no longer at `status` and `epoch`.
 
-    `unless_cancelled` also refuses if cancellation was requested in the meantime. `fields` are the job's new values (never
+    `unless_cancelled` also refuses if cancellation was requested in the meantime, `unless_extended` (the end of the lease that was
+    read) if an HTTP worker has extended its lease. `fields` are the job's new values (never
     `job_id`), the same set of names for each verb, plus what the change gives up or takes (`held_key`, `slot`) and its cause.
     `execution` is the complete row to store with it; `output` is what its attempt printed.
     """
@@ -108,6 +110,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     epoch: int
     fields: dict[str, object]
     unless_cancelled: bool = False
+    unless_extended: datetime | None = None
     execution: Execution | None = None
     output: Output | None = None
 
@@ -124,17 +127,6 @@ def may(job: Job, verb: Verb) -> bool:
 def is_terminal(job: Job) -> bool:
     """Whether the job has reached a final state, which only `retry` leaves."""
     return job.status in TERMINAL
-
-
-def as_held(job: Job, *, seen_at: Callable[[str], datetime | None], lease_s: float) -> Job:
-    """The job as readers should see it: a running job is locked until one lease after its owner's last heartbeat.
-
-    Nothing is written while a job runs. `seen_at` returns the time of a boot's last heartbeat, None if it is unknown.
-    """
-    if job.status is not Status.RUNNING or job.locked_by is None:
-        return job
-    seen = seen_at(parse_owner(job.locked_by).boot)
-    return job if seen is None else msgspec.structs.replace(job, locked_until=seen + timedelta(seconds=lease_s))
 
 
 def claim(job: Job, *, owner: str, now: datetime) -> Change:
@@ -195,6 +187,11 @@ def return_unstarted(job: Job, *, now: datetime) -> Change:
         next_run_at=job.scheduled_at if job.retry_count and not is_over else None, finished_at=now if is_over else None,
         **(_given_up(job, now) if is_over else _slot_given_up(job, attempt=job.attempt - 1) | _expiring_again(job)),
     )  # fmt: skip
+
+
+def extend(job: Job, *, now: datetime, until: datetime) -> Change:
+    """An HTTP worker keeps its lease until then."""
+    return _change(job, Verb.EXTEND, Status.RUNNING, now, locked_until=until)
 
 
 def execution_id(job_id: str, attempt: int) -> str:

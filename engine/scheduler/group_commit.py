@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jobyard.engine.config import Settings
-from jobyard.engine.errors import JobyardError, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
+from jobyard.engine.errors import InvalidRequest, JobyardError, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
 from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.submission import Defaults, parse
 from jobyard.engine.logs import Log
@@ -55,8 +55,13 @@ class GroupCommit:
     def __init__(
         self, *, settings: Settings, world: World, store: Store, defaults: Callable[[], Defaults],
         wake: Callable[[list[datetime]], None], our_fault: Callable[[Exception, str], Message], log: Log,
+        learn: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
-        """`wake` receives the times at which stored jobs are due; `our_fault` makes the reply for an unexpected exception."""
+        """`wake` receives the times at which stored jobs are due; `our_fault` makes the reply for an unexpected exception.
+
+        `learn`: reads which tasks there are, before one counts as unknown.
+        """
+        self._learn = learn
         self._settings = settings
         self._world = world
         self._store = store
@@ -103,15 +108,24 @@ class GroupCommit:
             peer.send(Expired())
             return None
         try:
-            return parse(
-                submit.form, submit.body, first_id=submit.first_id, idempotency_key=submit.idempotency_key,
-                now=self._world.now(), defaults=defaults,
-            )  # fmt: skip
+            return self._parse(submit, defaults)
         except JobyardError as wrong:
             peer.send(refused(wrong))
         except Exception as bug:  # an unexpected exception in one request must not affect the others
             peer.send(self._our_fault(bug, submit.request_id))
         return None
+
+    def _parse(self, submit: Submit, defaults: Defaults, *, is_last_try: bool = False) -> list[Job]:
+        try:
+            return parse(
+                submit.form, submit.body, first_id=submit.first_id, idempotency_key=submit.idempotency_key,
+                now=self._world.now(), defaults=defaults,
+            )  # fmt: skip
+        except InvalidRequest as wrong:
+            if wrong.code != "unknown_task" or is_last_try:
+                raise
+        self._learn()
+        return self._parse(submit, self._defaults(), is_last_try=True)
 
     def _store_all(self, waiting: list[Waiting]) -> None:
         try:

@@ -18,9 +18,10 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
+from jobyard.engine.jobs.job import Execution, HttpLease, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
+from jobyard.engine.store.named_port import NamedRows
 from jobyard.engine.store.schedule_port import ScheduleStore
 
 
@@ -152,6 +153,8 @@ class Store(Protocol):
     """The source of truth for jobs and schedules."""
 
     schedules: ScheduleStore
+    http_tasks: NamedRows
+    """The tasks that HTTP workers run, see `leases.declared_tasks`. One cannot be deleted while jobs of it live."""
 
     def insert(
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
@@ -245,6 +248,9 @@ class Store(Protocol):
 
     def holders(self) -> list[str]:
         """Every owner that currently holds at least one job."""
+
+    def http_leases(self) -> list[HttpLease]:
+        """Every running job that an HTTP worker holds (`owners.http_owner`), in no order."""
 
     def cancel_requests(self, owner: str) -> list[str]:
         """The ids of the jobs that this owner runs and whose cancellation was requested."""

@@ -22,16 +22,18 @@ from jobyard.engine.hosts.host_lease import HostLease
 from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
-from jobyard.engine.metrics import ComponentCounters
+from jobyard.engine.metrics import ComponentCounters, all_attempts
 from jobyard.engine.store.port import Feed, Served, Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.watcher.deliveries import Deliveries
 from jobyard.engine.watcher.expiry import Expiry
 from jobyard.engine.watcher.fires import Fires
+from jobyard.engine.watcher.lease_keeper import LeaseKeeper
 from jobyard.engine.watcher.places import Places
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.wire.hub import Envelope, Network, Peer
+from jobyard.engine.wire.lease_messages import LeasesGranted
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import Closed, Json, OwnersDied, Ping, Ready, Refused, Wake
 from jobyard.engine.wire.queue_connector import QueueConnector
@@ -63,6 +65,7 @@ class Watcher:
         self._recovery = recovery
         self._retention = retention
         self._expiry = Expiry(world=world, store=store, log=log)
+        self._lease_keeper = LeaseKeeper(settings=settings, world=world, store=store, log=log)
         self._host_lease = host_lease
         self._served = served
         self._feed = feed
@@ -99,10 +102,11 @@ class Watcher:
         try:
             self._host_lease.renew()
             self._poll()
+            self._keep_leases()
             self._give_back()
             self._fire()
             self._claim()
-            sleep_s = self._sleep_s()
+            sleep_s = min(self._sleep_s(), float("inf") if self._draining else self._lease_keeper.next_s())
             until_fire_s = None if self._fires is None or self._draining else self._fires.next_s()
             sleep_s = sleep_s if until_fire_s is None else min(sleep_s, until_fire_s)
         except StoreUnavailable as fault:
@@ -140,6 +144,8 @@ class Watcher:
             case Ready() if self._feed is not None:
                 self._feed.clear()
                 self._look_now = True
+            case LeasesGranted():
+                self._lease_keeper.wake()
             case OwnersDied():
                 self._recovery.somebody_died()
                 self._poll_at = self._world.monotonic()
@@ -189,7 +195,12 @@ class Watcher:
         if (expires_in_s := self._expiry.wait_s()) is not None:
             self._poll_at = min(self._poll_at, self._world.monotonic() + expires_in_s + self._world.jitter(EXPIRY_SLACK_S))
         self._look_now = True
+        self._lease_keeper.wake()
         self._forget_fires()
+
+    def _keep_leases(self) -> None:
+        if not self._draining and self._lease_keeper.look():
+            self._look_now = True
 
     def _forget_fires(self) -> None:
         if self._fires is not None:
@@ -272,6 +283,7 @@ class Watcher:
         if self._store_fault is None:
             self._log.error("database_unreachable", reason=fault.message)
         self._store_fault = fault.message
+        self._lease_keeper.forget()
         self._look_now = True
         self._poll_at = self._world.monotonic()
         return 0.5 + self._world.jitter(0.5)
@@ -298,5 +310,5 @@ class Watcher:
                 **({} if self._fires is None else self._fires.counts()),
             },
             histograms={} if self._fires is None else {"fire_lag": self._fires.lag},
-            attempts=self._recovery.attempts_lost,
+            attempts=all_attempts([self._recovery.attempts_lost, self._lease_keeper.attempts]),
         )  # fmt: skip

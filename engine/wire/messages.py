@@ -25,6 +25,7 @@ from jobyard.engine.jobs.job import JobFilter, Outcome, Output
 from jobyard.engine.jobs.lifecycle import Verb
 from jobyard.engine.schedules.verbs import ScheduleVerb
 from jobyard.engine.why.facts import ProcessReport
+from jobyard.engine.wire.lease_messages import LEASE_MESSAGES
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.queue_messages import (
     Ack,
@@ -211,10 +212,14 @@ class Json(Message, frozen=True):
 
 
 class Outputs(Message, frozen=True):
-    """One output for each of the latest attempts, oldest first. `worker` is the process that runs the last of them, if any."""
+    """One output for each of the latest attempts, oldest first. `worker` is the process that runs the last of them, if any.
+
+    `is_running`: whether the last of them runs, perhaps at an HTTP worker.
+    """
 
     outputs: list[Output]
     worker: str | None = None
+    is_running: bool = False
 
 
 class OutputNow(Message, frozen=True):
@@ -324,6 +329,6 @@ MESSAGES = (
     | ListOutputs | Explain | AskSchedules | GetOutput | Outputs | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
-    | Run | Done | Progressed
+    | Run | Done | Progressed | LEASE_MESSAGES
 )  # fmt: skip
 """Every message that may be decoded; `Closed` and `Ready` are never sent."""

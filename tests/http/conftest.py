@@ -20,6 +20,7 @@ from jobyard.api.views.gateway import Gateway
 from jobyard.api.views.history import History
 from jobyard.api.views.job_logs import JobLogs
 from jobyard.api.views.jobs import Jobs
+from jobyard.api.views.leases import Leases
 from jobyard.api.views.metrics import Metrics
 from jobyard.api.views.pages import Pages
 from jobyard.api.views.process_meter import ProcessMeter
@@ -163,7 +164,7 @@ class Backend:
             "pages": Pages(), "metrics": Metrics(
                 balancer, snapshots=snapshots, meter=meter, request_metrics=self.request_metrics, world=self.world
             ),
-            "history": History(snapshots, self.world), "schedules": Schedules(balancer),
+            "history": History(snapshots, self.world), "schedules": Schedules(balancer), "leases": Leases(balancer),
         }  # fmt: skip
         app = create_app(
             name.rpartition("-")[0], views, guards=Guards(self.settings), error_handlers=ErrorHandlers(self.world, self.log)

@@ -21,7 +21,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
 from jobyard.engine.errors import StoreUnavailable
-from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status
+from jobyard.engine.jobs.job import Execution, ExecutionStatus, HttpLease, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES, latest_within
 from jobyard.engine.store.mongo.claims import MongoClaims
@@ -39,12 +39,15 @@ from jobyard.engine.store.mongo.documents import (
     guard_of,
     update_of,
 )
+from jobyard.engine.store.mongo.http_leases import http_leases, is_living
 from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
+from jobyard.engine.store.mongo.named_rows import MongoNamedRows
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
 from jobyard.engine.store.mongo.schedules import MongoSchedules
 from jobyard.engine.store.mongo.search import MongoSearch
 from jobyard.engine.store.mongo.server import MongoServer
+from jobyard.engine.store.named_port import NamedRows
 from jobyard.engine.store.port import (
     ANYTHING,
     Allocation,
@@ -82,6 +85,7 @@ class MongoStore:
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
         )
+        self.http_tasks: NamedRows = MongoNamedRows(server, "http_tasks", in_use=lambda task: is_living(server, task))
         self._words: str | None = None
 
     # ---- T1
@@ -245,6 +249,9 @@ class MongoStore:
     def holders(self) -> list[str]:
         with self._server.call():
             return [str(holder) for holder in self._server.jobs.distinct("holder", {"holder": {"$gt": ""}}) if holder]
+
+    def http_leases(self) -> list[HttpLease]:
+        return http_leases(self._server)
 
     def cancel_requests(self, owner: str) -> list[str]:
         wanted = {"holder": owner, "cancel_requested_at": {"$ne": None}}

@@ -16,9 +16,10 @@ from functools import partial
 from pathlib import Path
 
 from jobyard.engine.errors import Conflict, StoreBroken
-from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status
+from jobyard.engine.jobs.job import Execution, ExecutionStatus, HttpLease, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import Change, after_begin
 from jobyard.engine.store import bounds
+from jobyard.engine.store.named_port import NamedRows
 from jobyard.engine.store.port import (
     ANYTHING,
     Allocation,
@@ -39,6 +40,7 @@ from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
 from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
+from jobyard.engine.store.sqlite.named_rows import SqliteNamedRows
 from jobyard.engine.store.sqlite.schedules import SqliteSchedules
 from jobyard.engine.store.sqlite.search import SqliteSearch
 from jobyard.engine.store.sqlite.wal_sync import WalSync
@@ -67,6 +69,9 @@ class SqliteStore:
             self._search = SqliteSearch(self._run, self.counts)
             self.schedules: ScheduleStore = SqliteSchedules(
                 self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas
+            )
+            self.http_tasks: NamedRows = SqliteNamedRows(
+                self._run, "http_tasks", commit=self._commit, reading=self._told_plainly, in_use=statements.LIVING
             )
             self._claims = SqliteClaims(self._run)
             self._run("PRAGMA wal_autocheckpoint = 0")
@@ -244,6 +249,10 @@ class SqliteStore:
         with self._told_plainly():
             return [row[0].hex() for row in self._run(statements.CANCEL_REQUESTS, (owner,))]
 
+    def http_leases(self) -> list[HttpLease]:
+        with self._told_plainly():
+            return [rows.row_to_lease(row) for row in self._run(statements.HTTP_LEASES)]
+
     def executions(self, job_id: str, *, max_bytes: int = bounds.EXECUTIONS_BYTES) -> list[Execution]:
         with self._told_plainly():
             found = self._run(statements.EXECUTIONS, (rows.to_blob(job_id),))
@@ -372,8 +381,8 @@ class _GuardLost(Exception):
     """One of several changes in a batch did not match; they must be applied one by one to find out which."""
 
 
-def _shape(change: Change) -> tuple[tuple[str, ...], bool]:
-    return tuple(change.fields), change.unless_cancelled
+def _shape(change: Change) -> tuple[tuple[str, ...], bool, bool]:
+    return tuple(change.fields), change.unless_cancelled, change.unless_extended is not None
 
 
 def _ended(change: Change) -> Execution | None:
