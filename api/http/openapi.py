@@ -100,7 +100,6 @@ TASK: Mapping[str, Mapping[str, object]] = {
         "type": ["object", "null"],
         "description": "what the payload must be, as JSON Schema; null: the task takes its payload whole",
     },
-    "unique": {"type": ["object", "null"], "description": "the default for its jobs"},
     "origin": {
         "type": "string", "enum": list(ORIGINS),
         "description": "code: defined in a task module; api: declared for HTTP workers",
@@ -193,7 +192,7 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
         "NewJob": _new_job(tasks),
         "NewBatch": _object({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
         "Job": _object(JOB), "Jobs": _list_of("Job"), "Execution": _object(EXECUTION),
-        "Task": _object(TASK), "Tasks": _list_of("Task"),
+        "Task": _object(TASK, unique={"type": "object"}), "Tasks": _list_of("Task"),
         "Executions": _list_of("Execution"), "Accepted": _object(accepted, **uniqueness),
         "AcceptedBatch": _object({"job_ids": {"type": "array", "items": JOB_ID}}, existing=indexes, replaced=indexes),
         "Count": _object({"count": COUNT, "is_exact": {"type": "boolean"}}),
@@ -206,7 +205,9 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
         "JobLogs": _object({"job_id": JOB_ID, "attempts": _list_of("Output")}),
         "Output": _object(OUTPUT) | {"additionalProperties": False},
         "Text": {"type": "string"}, **schedule_schemas(), **lease_schemas(),
-        "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}, "http_workers": OBJECTS}),
+        "Stats": _object(
+            {"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}, "http_workers": OBJECTS}
+        ),
         "Queue": _object({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
         "Error": _object({"error": _object(error, **details)}),
     }  # fmt: skip

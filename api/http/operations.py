@@ -62,7 +62,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("PUT", "/api/tasks/<task>"): Operation(id="putTask", tag="workers"),
     ("DELETE", "/api/tasks/<task>"): Operation(id="deleteTask", tag="workers"),
     ("POST", "/api/leases"): Operation(
-        id="leaseJobs", tag="workers",
+        id="createLease", tag="workers",
         description="A job's id and epoch are the token of its lease. A lease that is not extended in time ends: the attempt is "
         "lost, and the job runs again.",
     ),

@@ -32,7 +32,7 @@ def http_workers_in(snapshot: Snapshot) -> list[dict[str, Any]]:
     """The HTTP workers that asked any scheduler of this host, by name, as they asked last."""
     latest: dict[str, dict[str, Any]] = {}
     for component in snapshot.components.values():
-        for one in component.counters.stats.get("http_workers", ()):
+        for one in component.counters.http_workers:
             if one["name"] not in latest or latest[one["name"]]["last_seen_at"] < one["last_seen_at"]:
                 latest[one["name"]] = one
     return [latest[name] for name in sorted(latest)]

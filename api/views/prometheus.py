@@ -61,6 +61,8 @@ RESTARTS = _row("process_restarts", "counter", "Times a process has been replace
 UPTIME = _row("process_uptime_seconds", "gauge", "Time since a process started", "process")
 STALE = _row("stale_writes", "counter", "Guarded writes that changed nothing because the job had changed hands", "component")
 RECOVERED = _row("jobs_recovered", "counter", "Jobs recovered from owners that are proven dead", "component")
+LEASED = _row("http_leases", "counter", "Jobs leased to HTTP workers", "component")
+LEASES_ENDED = _row("http_leases_ended", "counter", "Leases of HTTP workers that ended because they were not extended", "component")
 
 OF_STATS: Mapping[str, Mapping[str, Row]] = {
     "scheduler": {
@@ -94,12 +96,12 @@ OF_STATS: Mapping[str, Mapping[str, Row]] = {
 """The metrics for fields of `/stats`, by role and field name."""
 
 HISTOGRAMS = {"lag": LAG, "run": RUN, "fire_lag": FIRE_LAG}
-COUNTS = {"stale_writes": STALE, "recovered": RECOVERED, "fires": FIRES}
+COUNTS = {"stale_writes": STALE, "recovered": RECOVERED, "fires": FIRES, "leased": LEASED, "leases_ended": LEASES_ENDED}
 COUNTS_BY_REASON = {f"missed_{reason}": (MISSED, reason) for reason in REASONS}
 ROWS: tuple[Row, ...] = (
     BUILD, UP, AGE, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, RUN, FIRES,
     MISSED, FIRE_LAG, STALE,
-    RECOVERED, HTTP, MEMORY, CPU, RESTARTS, UPTIME,
+    RECOVERED, LEASED, LEASES_ENDED, HTTP, MEMORY, CPU, RESTARTS, UPTIME,
 )  # fmt: skip
 """All metrics, in the order of the output."""
 

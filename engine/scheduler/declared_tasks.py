@@ -95,8 +95,8 @@ class DeclaredTasks:
         return {
             "task": name, "max_retries": settings.max_retries if options.max_retries is None else options.max_retries,
             "timeout_s": settings.job_timeout_s if options.timeout_s is None else options.timeout_s,
-            "unique": options.unique, "parameters": options.parameters,
-            "origin": declared_tasks.CODE if is_python else declared_tasks.API,
+            "parameters": options.parameters, "origin": declared_tasks.CODE if is_python else declared_tasks.API,
+            **({} if is_python or options.unique is None else {"unique": options.unique}),
         }  # fmt: skip
 
     def learn(self) -> None:

@@ -55,11 +55,11 @@ class GroupCommit:
     def __init__(
         self, *, settings: Settings, world: World, store: Store, defaults: Callable[[], Defaults],
         wake: Callable[[list[datetime]], None], our_fault: Callable[[Exception, str], Message], log: Log,
-        learn: Callable[[], object] = lambda: None,
+        learn: Callable[[], object] = lambda: None, more_counts: Callable[[], dict[str, int]] = dict,
     ) -> None:  # fmt: skip
         """`wake` receives the times at which stored jobs are due; `our_fault` makes the reply for an unexpected exception.
 
-        `learn`: reads which tasks there are, before one counts as unknown.
+        `learn`: reads which tasks there are, before one counts as unknown; `more_counts`: what else is counted by the minute.
         """
         self._learn = learn
         self._settings = settings
@@ -74,7 +74,7 @@ class GroupCommit:
         self._pending_seen_at = float("-inf")
         self.jobs_accepted = 0
         self.requests = 0
-        self.minutes = Minutes(world, lambda: Totals(counts={"accepted": self.jobs_accepted}))
+        self.minutes = Minutes(world, lambda: Totals(counts={"accepted": self.jobs_accepted, **more_counts()}))
 
     @property
     def is_over(self) -> bool:

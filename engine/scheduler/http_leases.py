@@ -84,10 +84,13 @@ class HttpLeases:
         """The time until there is something to do."""
         return float("inf") if self._is_draining else self._grants.next_look_s()
 
-    def stats(self) -> dict[str, object]:
-        """For `/stats`."""
-        counts = {f"http_jobs_{name}": count for name, count in self._settlements.counts.items()}
-        return {"jobs_leased": self._grants.granted, **counts, "http_workers": self._workers.shown()}
+    def workers(self) -> list[dict[str, object]]:
+        """Those that asked last, newest first."""
+        return self._workers.shown()
+
+    def counts(self) -> dict[str, int]:
+        """What was leased, and how it ended, by the names that workers' counters have."""
+        return {"jobs_leased": self._grants.granted, **self._settlements.counts}
 
     @property
     def attempts(self) -> dict[str, dict[str, int]]:

@@ -88,13 +88,8 @@ class Scheduler:
         other_hosts: OtherHosts | None = None,
     ) -> None:  # fmt: skip
         """`elsewhere`: what other hosts say of themselves, where there can be some."""
-        self._owner = parse_owner(owner)
-        self._settings = settings
-        self._world = world
-        self._store = store
-        self._network = network
-        self._log = log
-        self._run_dir = run_dir
+        self._owner, self._settings, self._world, self._store = parse_owner(owner), settings, world, store
+        self._network, self._log, self._run_dir = network, log, run_dir
         self._catalog = Catalog(run_dir)
         self._watchers: list[str] = []
         self._watchers_read_at = float("-inf")
@@ -103,13 +98,13 @@ class Scheduler:
         self._stale_writes = 0
         self._other_hosts = other_hosts or OtherHosts(None, world)
         self._declared = DeclaredTasks(settings=settings, store=store, log=log, python_tasks=self._python_tasks)
-        self._group_commit = GroupCommit(
-            settings=settings, world=world, store=store, defaults=self._defaults, wake=self._wake_watcher,
-            our_fault=self._our_fault, log=log, learn=self._declared.learn,
-        )  # fmt: skip
         self._http_leases = HttpLeases(
             owner=owner, settings=settings, world=world, store=store, log=log, declared=self._declared, wake=self._wake_watcher,
             tell_keeper=lambda: self._hint_watcher(LeasesGranted()),
+        )  # fmt: skip
+        self._group_commit = GroupCommit(
+            settings=settings, world=world, store=store, defaults=self._defaults, wake=self._wake_watcher,
+            our_fault=self._our_fault, log=log, learn=self._declared.learn, more_counts=self._http_leases.counts,
         )  # fmt: skip
         self._replies = Replies()
         self._completion_watch = CompletionWatch(store, world)
@@ -123,7 +118,11 @@ class Scheduler:
         )  # fmt: skip
         self._draining = False
         self._question_queue = QuestionQueue(world, answer=self._answer, refuse=self._refuse_heavy)
-        self._answers: dict[type, Callable[..., Message]] = {
+        self._answers = self._table()
+
+    def _table(self) -> dict[type, Callable[..., Message]]:
+        """What answers which request."""
+        return {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping,
             ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
@@ -315,12 +314,13 @@ class Scheduler:
         """See `Role`."""
         minutes = self._group_commit.minutes
         return ComponentCounters(
-            started_at=self._started, counts={"stale_writes": self._stale_writes},
+            started_at=self._started,
+            counts={"stale_writes": self._stale_writes, "leased": self._http_leases.counts()["jobs_leased"]},
             stats={
                 "scheduler_id": self._owner.process, "jobs_accepted": self._group_commit.jobs_accepted,
-                "requests": self._group_commit.requests + self._questions, **self._http_leases.stats(),
+                "requests": self._group_commit.requests + self._questions,
             },
-            in_passing=("http_workers",), attempts=self._http_leases.attempts,
+            http_workers=self._http_leases.workers(), attempts=self._http_leases.attempts,
             minute=minutes.under_way(), minutes=minutes.over(),
         )  # fmt: skip
 

@@ -51,7 +51,7 @@ class Settlements:
         self._log = log
         self._came: list[Telling] = []
         self.attempts: dict[str, dict[str, int]] = {}
-        self.counts = dict.fromkeys(("succeeded", "failed", "retried"), 0)
+        self.counts = dict.fromkeys(("jobs_succeeded", "jobs_failed", "jobs_retried"), 0)
         self.wakes: list[datetime] = []
         """When something that was settled is due again, or makes room for others; for who wakes the watchers."""
 
@@ -144,10 +144,10 @@ class Settlements:
                     status=change.execution.status, error=(change.execution.error_message or "").split("\n")[0][:200],
                 )  # fmt: skip
         if told.do is Do.COMPLETE:
-            self.counts["succeeded"] += 1
+            self.counts["jobs_succeeded"] += 1
         elif told.do is Do.FAIL:
-            self.counts["failed"] += status is Status.FAILED
-            self.counts["retried"] += status is Status.PENDING
+            self.counts["jobs_failed"] += status is Status.FAILED
+            self.counts["jobs_retried"] += status is Status.PENDING
         due_at = change.fields.get("scheduled_at")
         if status is Status.PENDING and isinstance(due_at, datetime):
             self.wakes.append(due_at)

@@ -307,6 +307,7 @@ class Watcher:
             },
             counts={
                 "stale_writes": self._recovery.stale_writes, "recovered": self._recovery.jobs_recovered,
+                "leases_ended": self._lease_keeper.leases_ended,
                 **({} if self._fires is None else self._fires.counts()),
             },
             histograms={} if self._fires is None else {"fire_lag": self._fires.lag},

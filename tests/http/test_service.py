@@ -363,7 +363,8 @@ def test_a_route_without_a_row_gets_its_id_from_its_path() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_app_serves_exactly_its_rows(backend: Backend, kind: str) -> None:
-    views = {name: AnyView() for name in ("jobs", "logs", "history", "metrics", "component", "gateway", "pages", "schedules")}
+    names = ("jobs", "logs", "history", "metrics", "component", "gateway", "pages", "schedules", "leases")
+    views = {name: AnyView() for name in names}
     app = create_app(kind, views, guards=None, error_handlers=None)  # type: ignore[arg-type]
 
     rules = [(rule.rule.replace("<string:", "<"), rule.methods or ()) for rule in app.url_map.iter_rules()]
