@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from jobyard.api.front.affinity import Affinity
 from jobyard.api.front.client_watch import ClientWatch
 from jobyard.api.front.connections import connections_allowed
 from jobyard.api.front.fast_path import FastPath, FastRoute, InThread
@@ -77,7 +78,9 @@ class Composition:
         self.apps[str(port)] = create_app(kind, views, guards=self._guards, error_handlers=self.error_handlers)
         if kind in SUBMISSIONS:
             route = SUBMISSIONS[kind].decode().removesuffix(" HTTP/1.1")
-            self.fast_routes[str(port), SUBMISSIONS[kind]] = FastRoute(jobs=jobs, scheduler=scheduler, route=route)
+            self.fast_routes[str(port), SUBMISSIONS[kind]] = FastRoute(
+                jobs=jobs, scheduler=scheduler, affinity=Affinity(scheduler, self.world), route=route
+            )
 
     def fast_path(self, in_thread: InThread) -> FastPath:
         """Built by the HTTP worker, which knows its own threads."""

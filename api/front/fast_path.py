@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from jobyard.api.front.affinity import Affinity
 from jobyard.api.front.delivery import RECHECK_S, is_conclusive
 from jobyard.api.front.health import Health
 from jobyard.api.front.load_balancer import LoadBalancer
@@ -46,6 +47,7 @@ class FastRoute:
     route: str
     jobs: Jobs
     scheduler: LoadBalancer
+    affinity: Affinity
     queued: list[PendingSubmission] = field(default_factory=list)
 
 
@@ -147,7 +149,7 @@ class FastPath:
         for fast_route in self._fast_routes.values():
             if fast_route.queued:
                 batch, fast_route.queued = fast_route.queued, []
-                self._send(fast_route.scheduler.next_scheduler(), batch)
+                self._send(fast_route.affinity.choose(len(batch)), batch)
         too_old = self._world.monotonic() - RECHECK_S
         for pending in list(self._in_flight.values()):
             if pending.sent_at > too_old:
@@ -198,6 +200,7 @@ class FastPath:
         if pending.is_in_thread:
             return
         if is_conclusive(reply) and not (isinstance(reply, Accepted) and reply.repeated):
+            pending.fast_route.affinity.note_left()
             self._finish(pending, pending.fast_route.jobs.submission_reply(reply))
         else:
             self._hand_to_thread(pending)
@@ -213,6 +216,7 @@ class FastPath:
 
     def _hand_to_thread(self, pending: PendingSubmission) -> None:
         pending.hand_to_thread()
+        pending.fast_route.affinity.note_left()
         self._in_thread(partial(self._deliver, pending), partial(self._finish, pending))
 
     def _deliver(self, pending: PendingSubmission) -> Reply:

@@ -60,6 +60,10 @@ class LoadBalancer:
         """The scheduler that gets the next request; None when there is none."""
         return next(iter(self._round_robin.next()), None)
 
+    def should_avoid(self, name: str) -> bool:
+        """Whether this scheduler is unhealthy while another one is healthy."""
+        return self._round_robin.should_avoid(name)
+
     def resume(self, request: Submit, name: str, call: PendingCall) -> Message:
         """Like `send`, for a submission that was already sent to the scheduler of this name."""
         return self._delivery(request).run(name, call)

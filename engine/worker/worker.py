@@ -258,7 +258,7 @@ class Worker:
     def _offer(self) -> None:
         if self._draining or self._ledger.fault is not None or self._host_lease.is_lost or not self._templates.is_open:
             self._queue.close_offer()
-        else:
+        elif self._ledger.is_clear or not self._executors.is_busy:  # else the next ends of leases take the offer along
             free, ahead = self._executors.room()
             self._queue.offer(free, ahead, self._executors.costs())
 

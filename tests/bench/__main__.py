@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.bench import calibration, cost, latency, outage, recovery, report, scale, soak, speed
+from tests.bench import against, calibration, cost, latency, outage, recovery, report, scale, soak, speed
 from tests.bench.effort import FULL, QUICK, Effort
 from tests.bench.figures import KINDS, Figure, figure
 from tests.bench.peers.compare import measure_peers
@@ -65,7 +65,9 @@ def main(words: Sequence[str]) -> int:
 
 def _measure(options: argparse.Namespace) -> Iterator[Figure | Table]:
     effort = _effort(options)
-    if options.scale:
+    if options.against:
+        yield from against.measure_against(options.against, _of_one_run(options), rounds=options.rounds)
+    elif options.scale:
         yield from scale.measure_scale(effort, most=options.scale)
     elif options.soak:
         yield from soak.measure_soak(effort, seconds=options.soak, plots=options.plots)
@@ -88,6 +90,12 @@ def _figures(options: argparse.Namespace, effort: Effort) -> Iterator[Figure]:
         yield figure("stop_s", system.stop())
 
 
+def _of_one_run(options: argparse.Namespace) -> list[str]:
+    """The options that each side of a comparison is given."""
+    only = [word for name in options.only or () for word in ("--only", name)]
+    return [*only, *(["--quick"] if options.quick else []), *(["--jobs", str(options.jobs)] if options.jobs else [])]
+
+
 def _effort(options: argparse.Namespace) -> Effort:
     effort = QUICK if options.quick else FULL
     return dataclasses.replace(effort, jobs=options.jobs) if options.jobs else effort
@@ -108,6 +116,9 @@ def _read(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--scale", type=int, nargs="?", const=scale.DEFAULT_MOST, metavar="MOST", help=description)
     description = "only: compare other job systems (all, or those with NAME in their name); installs them separately"
     parser.add_argument("--peers", nargs="?", const="", metavar="NAME", help=description)
+    description = "only: measure an earlier commit and this checkout in turn, and print the ratios"
+    parser.add_argument("--against", metavar="COMMIT", help=description)
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="with --against: runs of each (3)")
     parser.add_argument("--soak", type=float, metavar="SECONDS", help="only: a steady load for this long, with plots")
     parser.add_argument("--plots", type=Path, default=Path("bench-plots"), metavar="DIR", help="where to draw them (bench-plots)")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), metavar="FILE", help="where to write them (bench.json)")

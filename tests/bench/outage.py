@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 
-from jobyard.engine.supervisor.process_table import LIVED_WELL_S
+from jobyard.engine.supervisor.process_table import STABLE_AFTER_S
 from tests.bench.client import Client, Refused
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, figure
@@ -134,11 +134,11 @@ def _wait_settled(system: System, role: str) -> None:
     """Wait until the system is healthy, and these processes are old enough to be restarted at once."""
     system.wait_healthy()
 
-    def have_lived_well() -> bool:
+    def are_stable() -> bool:
         entries = system.jobyard.stats()["processes"]
-        return all(entry["uptime_s"] > LIVED_WELL_S for entry in entries if entry["role"] == role)
+        return all(entry["uptime_s"] > STABLE_AFTER_S for entry in entries if entry["role"] == role)
 
-    wait_for(have_lived_well, within_s=2 * LIVED_WELL_S, told=f"a settled {role}")
+    wait_for(are_stable, within_s=2 * STABLE_AFTER_S, told=f"a settled {role}")
 
 
 def _is_in_the_queue(system: System) -> Callable[[], bool]:

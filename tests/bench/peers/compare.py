@@ -106,7 +106,7 @@ def _measure(peer: Peer, workload: Workload) -> tuple[Result, str]:
             result = run(runner, workload)
         finally:
             runner.stop()
-    words = [versions(programs, peer.digits), server.words]
+    words = [versions(programs, peer.shown), server.words]
     return result, ", ".join(filter(None, words))
 
 

@@ -8,6 +8,7 @@ from io import BytesIO
 
 import pytest
 
+from jobyard.api.front.affinity import AFFINITY_S, Affinity
 from jobyard.api.front.delivery import RECHECK_S
 from jobyard.api.front.fast_path import MAX_IN_FLIGHT, FastPath, FastRoute
 from jobyard.api.http.body import Environ
@@ -58,7 +59,12 @@ class Harness:
         balancer = self.schedulers.balancer()
         world = self.schedulers.world
         self.fast_path = FastPath(
-            {(PORT, LINE): FastRoute(jobs=Jobs(balancer, world), scheduler=balancer, route="POST /api/jobs")}, network=self.network,
+            {
+                (PORT, LINE): FastRoute(
+                    jobs=Jobs(balancer, world), scheduler=balancer, affinity=Affinity(balancer, world), route="POST /api/jobs"
+                )
+            },
+            network=self.network,
             guards=Guards(read_settings({})), request_metrics=self.request_metrics,
             error_handlers=ErrorHandlers(world, a_log()), health=self.schedulers.health, world=world, in_thread=self._in_thread,
         )  # fmt: skip
@@ -117,13 +123,34 @@ def yes(job_id: str = ID) -> Accepted:
     return Accepted(job_ids=[job_id])
 
 
-def test_submissions_of_one_tick_share_a_frame_and_the_next_tick_goes_to_the_next_scheduler(harness: Harness) -> None:
+def test_submissions_of_one_tick_share_a_frame_and_the_next_goes_to_the_next_scheduler(harness: Harness) -> None:
     harness.take(b"1", b"2", b"3")
+    harness.says(harness.peers[0], (0, yes()), (1, yes()), (2, WRONG))
     harness.take(b"4")
 
     assert [[submit.body for submit in frame.submits] for frame in harness.frames_to(0)] == [[b"1", b"2", b"3"]]
     assert [submit.body for submit in harness.sent_to(1)] == [b"4"]
     assert harness.sent_to(2) == []
+
+
+def test_while_a_reply_is_due_submissions_go_to_the_same_scheduler_for_a_short_while(harness: Harness) -> None:
+    harness.take(b"1")
+    harness.take(b"2")
+    harness.schedulers.world.advance(AFFINITY_S)
+    harness.take(b"3")
+
+    assert [submit.body for submit in harness.sent_to(0)] == [b"1", b"2"]
+    assert [submit.body for submit in harness.sent_to(1)] == [b"3"]
+
+
+def test_a_scheduler_that_became_unhealthy_gets_no_more_though_a_reply_is_due(harness: Harness) -> None:
+    harness.take(b"1")
+    harness.schedulers.gone = {NAMES[0]}
+    harness.schedulers.health.check()
+    harness.take(b"2")
+
+    assert [submit.body for submit in harness.sent_to(0)] == [b"1"]
+    assert [submit.body for submit in harness.sent_to(1) + harness.sent_to(2)] == [b"2"]
 
 
 def test_each_request_gets_its_own_reply_in_any_order(harness: Harness) -> None:
@@ -184,6 +211,7 @@ def test_a_submission_on_a_connection_that_was_lost_while_idle_is_sent_as_new(ha
     harness.peers[0].close()
     harness.peers[2].close()
 
+    harness.schedulers.world.advance(AFFINITY_S)
     harness.take(b"4")
     harness.run_threads()
 
@@ -203,6 +231,7 @@ def test_after_a_lost_connection_a_thread_sends_it_again(harness: Harness) -> No
 
 def test_a_lost_connection_does_not_affect_submissions_to_other_schedulers(harness: Harness) -> None:
     harness.take(b"1")
+    harness.schedulers.world.advance(AFFINITY_S)
     harness.take(b"2")
 
     harness.hangs_up(0)
@@ -218,6 +247,7 @@ def test_a_replaced_scheduler_is_reconnected(harness: Harness) -> None:
 
     for body in (b"2", b"3", b"4"):
         harness.take(body)
+        harness.schedulers.world.advance(AFFINITY_S)
 
     assert [submit.body for frame in successor.received if isinstance(frame, Submits) for submit in frame.submits] == [b"4"]
 

@@ -16,7 +16,7 @@ from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.tasks.catalog import Catalog
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.worker.executor_pool import Ended
-from jobyard.engine.worker.settle import PAUSE_S, Ledger
+from jobyard.engine.worker.settle import COMMIT_EVERY_S, PAUSE_S, Ledger
 from jobyard.engine.worker.slot import Attempt
 from tests.support.builders import a_job, a_log
 from tests.support.claims import claim
@@ -87,6 +87,21 @@ def test_everything_that_ended_is_written_in_one_commit_and_its_leases_are_over(
     assert bench.store.commits == commits + 1
     assert (written.acked, written.released) == ([key(done)], [key(unstarted)])
     assert (bench.job(done).status, bench.job(unstarted).status) == (Status.COMPLETED, Status.PENDING)
+
+
+def test_what_ends_right_after_a_commit_shares_the_next_one(bench: Bench) -> None:
+    first, second, third = bench.begun(), bench.begun(), bench.begun()
+    bench.ledger.write([end(first, SUCCESS)])
+    commits = bench.store.commits
+
+    at_once = bench.ledger.write([end(second, SUCCESS)])
+    next_at = bench.ledger.next_try_at()
+    bench.world.advance(COMMIT_EVERY_S)
+    written = bench.ledger.write([end(third, SUCCESS)])
+
+    assert (at_once.acked, next_at) == ([], bench.world.monotonic())
+    assert written.acked == [key(second), key(third)]
+    assert bench.store.commits == commits + 1
 
 
 def test_an_attempt_that_never_started_leaves_no_count_and_no_row(bench: Bench) -> None:
