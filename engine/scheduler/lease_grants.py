@@ -5,7 +5,7 @@
 
 The claim is the watchers' own (`Store.claim_due`), with requests in the place of workers that have room; so order, limits and
 unique keys hold without a word about them here. Requests are served in the order in which they came. A request that waits costs
-nothing: the store is asked every `LOOK_S` whether anything was committed, once for all of them, and looked into only then.
+nothing: the store is asked a few times a second whether anything was committed, once for all of them, and looked into only then.
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ from jobyard.engine.wire.hub import Peer
 from jobyard.engine.wire.lease_messages import AwaitLeases, Granted, JobsLeased, LeaseJobs
 from jobyard.engine.world import World
 
-LOOK_S = 0.04
+LOOK_S, QUIET_LOOK_S = 0.05, 0.25
+"""How often the store is asked whether anything was committed: the first while it was, within the last `LIVELY_S`."""
+
+LIVELY_S = 2.0
 SLOW_LOOK_S = 0.2
+"""How often a store is looked into that cannot tell."""
+
 SKIPPED_S = 0.1
 AWAY_S = 1.0
 SHARE = 20
@@ -78,6 +83,7 @@ class LeaseGrants:
         self._waiting: dict[tuple[Served, float], deque[Asking]] = {}
         self._seen: object = NOTHING
         self._look_at = 0.0
+        self._lively_until = 0.0
         self._due_at: datetime | None = None
         self._is_look_due = False
         self.granted = 0
@@ -145,7 +151,12 @@ class LeaseGrants:
         """The time until the next look."""
         if not self._waiting:
             return float("inf")
-        return 0.0 if self._is_look_due else max(0.0, self._look_at - self._world.monotonic())
+        if self._is_look_due:
+            return 0.0
+        return max(0.0, min(self._look_at - self._world.monotonic(), self._until_due_s()))
+
+    def _until_due_s(self) -> float:
+        return float("inf") if self._due_at is None else (self._due_at - self._world.now()).total_seconds()
 
     def look(self) -> None:
         """If something may be due, claim it for those that wait; then answer those that do not wait."""
@@ -163,13 +174,16 @@ class LeaseGrants:
 
     def _is_time(self) -> bool:
         now = self._world.monotonic()
-        if not self._is_look_due and now < self._look_at:
+        must_look = self._is_look_due or self._until_due_s() <= 0
+        if not must_look and now < self._look_at:
             return False
         version = self._store.version()
         is_new = version is None or version != self._seen
+        if version is not None and is_new:
+            self._lively_until = now + LIVELY_S
         self._seen = version
-        self._look_at = now + (SLOW_LOOK_S if version is None else LOOK_S)
-        return is_new or self._is_look_due or (self._due_at is not None and self._due_at <= self._world.now())
+        self._look_at = now + (SLOW_LOOK_S if version is None else LOOK_S if now < self._lively_until else QUIET_LOOK_S)
+        return is_new or must_look
 
     def _serve(self, key: tuple[Served, float]) -> None:
         """Claim for the requests of one kind, in one commit."""

@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 from tests.http.conftest import Backend
 
 LEASED = {
-    "job_id", "epoch", "attempt", "task", "queue", "payload", "lease_s", "deadline_at", "retry_count", "results", "tags", "schedule",
-    "fire_at", "traceparent", "tracestate",
+    "job_id", "epoch", "attempt", "task", "queue", "payload", "lease_s", "deadline_at", "retry_count", "results", "tags",
+    "schedule", "fire_at", "traceparent", "tracestate",
 }  # fmt: skip
 WANTED = {"worker": "ann", "tasks": ["draw"]}
 

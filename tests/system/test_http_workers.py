@@ -1,4 +1,4 @@
-"""Workers in any language: those of docs/workers, each where its interpreter is there, and what happens to one that dies silently."""
+"""Workers in any language: those of docs/workers, each where its interpreter is there, and one that dies silently."""
 
 from __future__ import annotations
 
