@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobyard.engine.errors import CannotStart
+from jobyard.engine.tokens import API, DEFAULT_NAMES, READ, WORKER, Token, read_tokens
 
 LONG_TOKEN = 32
 """128 bits as hexadecimal digits: the shortest token that is accepted when other hosts can reach the ports."""
 
 ANY_HOST = "*"
 HOST_NAME = re.compile(r"\.?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.IGNORECASE)
+
+MAX_PORT_OFFSET = 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +141,13 @@ def _optional(text: str) -> str | None:
     return text or None
 
 
-def _token(text: str) -> str | None:
-    if text and not re.fullmatch(r"[\x21-\x7e]+", text):
-        raise ValueError("visible ASCII characters without spaces, for example 32 random hex digits")
-    return text or None
+def _tokens(setting: str) -> Callable[[str], str | None]:
+    """The setting's text; `tokens.read_tokens` has its meaning."""
+
+    def parse(text: str) -> str | None:
+        return text if read_tokens(setting, text) else None
+
+    return parse
 
 
 def _optional_path(text: str) -> Path | None:
@@ -149,9 +155,9 @@ def _optional_path(text: str) -> Path | None:
 
 
 def read_token_file(path: Path | str) -> str:
-    """The token in this file, without the space around it; raises `ValueError`."""
+    """The value of `API_TOKEN` in this file, without the space around it; raises `ValueError`."""
     try:
-        token = _token(Path(path).read_text("utf-8").strip())
+        token = _tokens(API)(Path(path).read_text("utf-8").strip())
     except OSError as fault:
         raise ValueError(f"the token file {path} cannot be read: {fault.strerror}") from None
     except ValueError as wrong:
@@ -167,12 +173,18 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("MONGO_URI", "", _optional, "MongoDB connection string; unset: the embedded SQLite database in `DATA_DIR`"),
         ("MONGO_DB", "job_scheduler", str, "name of the MongoDB database"),
         ("QUEUES", "", _queues, "comma-separated names of the queues whose jobs this host runs; unset: all"),
-        ("DATA_DIR", "var", _folder, "folder for the database file, sockets and pid file"),
+        (
+            "DATA_DIR",
+            "var",
+            _folder,
+            "folder for the database file, sockets and pid file, relative to the working folder; unset: `var` in the checkout, for"
+            " an installed `jobyard` in the working folder",
+        ),
         ("HOST", "127.0.0.1", _address, "address to listen on"),
         (
             "PORT_OFFSET",
             "0",
-            _whole(0, 50000),
+            _whole(0, MAX_PORT_OFFSET),
             "added to every port, so that several instances can run side by side; above 23,700, another program's connection may"
             " have a port",
         ),
@@ -196,7 +208,8 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("MAX_RETRIES", "5", _whole(0, 100), "default for a job's `max_retries`"),
         ("JOB_TIMEOUT_S", "3600", _number(0.001, 604800), "default for a job's `timeout_s`"),
         ("DRAIN_S", "30", _number(0, 86400), "how long a stop waits for running jobs before it releases them to run again later"),
-        ("RETENTION_S", "604800", _number(0, 315360000), "how long finished jobs are kept; 0: forever"),
+        ("RETENTION_S", "604800", _number(0, 315360000), "how long completed and cancelled jobs are kept; 0: forever"),
+        ("RETENTION_FAILED_S", "2592000", _number(0, 315360000), "how long failed jobs are kept; 0: forever"),
         (
             "MAX_PENDING",
             "10000000",
@@ -210,7 +223,13 @@ SETTINGS: tuple[Setting, ...] = tuple(
         ("ENABLE_SHELL", "0", _switch, "1 registers the built-in `shell` task"),
         ("HTTP_ALLOW_PRIVATE", "0", _switch, "1 lets the built-in `http` task reach private addresses"),
         ("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", _hosts, "accepted values of the `Host` header, in addition to `HOST`"),
-        ("API_TOKEN", "", _token, "when set, requests need `Authorization: Bearer …`, except `/health` and the dashboard's files"),
+        (
+            "API_TOKEN", "", _tokens(API),
+            "when set, requests need `Authorization: Bearer …`, except `/health` and the dashboard's files; several tokens are"
+            " comma-separated, `name=token` gives one a name for the log",
+        ),
+        ("READ_TOKEN", "", _tokens(READ), "tokens, likewise, that are good for GET requests only: the dashboard, lists, metrics"),
+        ("WORKER_TOKEN", "", _tokens(WORKER), "tokens, likewise, that are good for leases only"),
         ("TOKEN_FILE", "", _optional_path, "file that holds the token; used when neither `API_TOKEN` nor `JOBYARD_TOKEN` is set"),
         ("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error"), "lowest level that is logged"),
         ("LOG_FORMAT", "text", _one_of("text", "json"), "`json` writes one JSON object per line"),
@@ -218,7 +237,7 @@ SETTINGS: tuple[Setting, ...] = tuple(
 )
 
 
-SECRET = ("API_TOKEN", "MONGO_URI")
+SECRET = (API, READ, WORKER, "MONGO_URI")
 """Settings whose values are never shown."""
 OTHER_NAMES = {"API_TOKEN": "JOBYARD_TOKEN"}
 """The client's name for the same value; in the environment, a setting may have either name."""
@@ -247,6 +266,7 @@ class Settings:
     job_timeout_s: float
     drain_s: float
     retention_s: float
+    retention_failed_s: float
     time_zone: str
     max_pending: int
     max_lost: int
@@ -257,9 +277,17 @@ class Settings:
     http_allow_private: bool
     allowed_hosts: tuple[str, ...]
     api_token: str | None = dataclasses.field(repr=False)
+    read_token: str | None = dataclasses.field(repr=False)
+    worker_token: str | None = dataclasses.field(repr=False)
     token_file: Path | None
     log_level: str
     log_format: str
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """All tokens that clients may send."""
+        texts = {API: self.api_token, READ: self.read_token, WORKER: self.worker_token}
+        return tuple(token for setting, text in texts.items() for token in read_tokens(setting, text))
 
 
 def read_settings(environment: Mapping[str, str], flags: Mapping[str, str] | None = None) -> Settings:
@@ -305,14 +333,21 @@ def _read_token(values: dict[str, object], faults: list[str]) -> None:
 
 
 def _exposed(values: Mapping[str, object]) -> list[str]:
-    """What would let anyone run jobs here."""
-    token, hosts = str(values["api_token"] or ""), values["allowed_hosts"]
-    faults = []
-    if not ipaddress.ip_address(str(values["host"])).is_loopback and len(token) < LONG_TOKEN:
+    """What would let anyone run jobs here, or do more than the settings say."""
+    tokens = [token for name in DEFAULT_NAMES for token in read_tokens(name, values[name.lower()])]  # type: ignore[arg-type]
+    has_api_token, hosts = bool(values["api_token"]), values["allowed_hosts"]
+    faults = [
+        f"{name} needs an API_TOKEN: without one, no request needs a token at all"
+        for name in (READ, WORKER) if values[name.lower()] and not has_api_token
+    ]  # fmt: skip
+    settings_of = {token.secret: [one.setting for one in tokens if one.secret == token.secret] for token in tokens}
+    faults += [f"{' and '.join(names)} share a token: each needs its own" for names in settings_of.values() if len(names) > 1]
+    short = [token.setting for token in tokens if len(token.secret) < LONG_TOKEN] if has_api_token else [API]
+    if not ipaddress.ip_address(str(values["host"])).is_loopback and short:
         faults.append(
-            f"HOST {values['host']} is not a loopback address, so API_TOKEN must be set, with {LONG_TOKEN} characters or more:"
+            f"HOST {values['host']} is not a loopback address, so {short[0]} must be set, with {LONG_TOKEN} characters or more:"
             " without a token, anyone who can reach it could run jobs"
         )
-    if isinstance(hosts, tuple) and ANY_HOST in hosts and not token:
+    if isinstance(hosts, tuple) and ANY_HOST in hosts and not has_api_token:
         faults.append("ALLOWED_HOSTS * needs an API_TOKEN: without one, any web page could run jobs here by DNS rebinding")
     return faults

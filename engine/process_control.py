@@ -6,6 +6,7 @@ import ctypes
 import importlib
 import os
 import signal
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
@@ -30,6 +31,23 @@ def adopt_orphans() -> None:
 def forbid_new_privileges() -> None:
     """From now on, set-uid programs gain no privileges."""
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def has_no_new_privileges(pid: int) -> bool:
+    """Whether `forbid_new_privileges` holds for a process; False if there is none. Raises `OSError` if no descriptor is free."""
+    return "NoNewPrivs:\t1" in _read_proc(pid, "status")
+
+
+def out_of_memory_score(pid: int) -> int:
+    """The process's `oom_score_adj`, which its children inherit; 0 if there is none. Raises `OSError` as above."""
+    return int(_read_proc(pid, "oom_score_adj") or 0)
+
+
+def _read_proc(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def share_one_heap() -> None:

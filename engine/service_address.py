@@ -1,9 +1,9 @@
 """Where Jobyard is and the token for it: one set of names for the server, the client, the commands and the tasks.
 
     JOBYARD_URL, else HOST and PORT_OFFSET             the gateway's address
-    JOBYARD_TOKEN, else API_TOKEN, else TOKEN_FILE     the token, or a file that holds it
+    JOBYARD_TOKEN, else API_TOKEN, else TOKEN_FILE     the token, or a file that holds it; of several, clients use the first
 
-The server reads the same names as settings (`engine.config`); it has no use for `JOBYARD_URL`.
+Clients use the first of several tokens. The server reads the same names as settings (`engine.config`), but for `JOBYARD_URL`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 
-from jobyard.engine.config import Settings, read_token_file
+from jobyard.engine.config import MAX_PORT_OFFSET, Settings, read_token_file
+from jobyard.engine.tokens import API, first_secret
 from jobyard.engine.topology import FIRST_PORTS, GATEWAY
 
 URL, TOKEN = "JOBYARD_URL", "JOBYARD_TOKEN"
 DEFAULT_HOST = "127.0.0.1"
+MAX_DIGITS = 20
 
 
 def service_url(environment: Mapping[str, str]) -> str:
@@ -23,18 +25,18 @@ def service_url(environment: Mapping[str, str]) -> str:
     if url := environment.get(URL):
         return url
     offset = environment.get("PORT_OFFSET") or "0"
-    if not (offset.isascii() and offset.isdigit()):
-        raise ValueError(f"PORT_OFFSET must be a whole number, not {offset!r}")
+    if not (offset.isascii() and offset.isdigit() and len(offset) < MAX_DIGITS and int(offset) <= MAX_PORT_OFFSET):
+        raise ValueError(f"PORT_OFFSET must be a whole number from 0 to {MAX_PORT_OFFSET}, not {offset[:100]!r}")
     return local_url(environment.get("HOST") or DEFAULT_HOST, int(offset))
 
 
 def service_token(environment: Mapping[str, str]) -> str | None:
     """The token that the environment names, None for none; raises `ValueError` for a file that cannot be used."""
-    token = environment.get(TOKEN) or environment.get("API_TOKEN")
+    token = environment.get(TOKEN) or environment.get(API)
     if token:
-        return token
+        return first_secret(token)
     path = environment.get("TOKEN_FILE")
-    return read_token_file(path) if path else None
+    return first_secret(read_token_file(path)) if path else None
 
 
 def variables_for_tasks(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
@@ -45,7 +47,7 @@ def variables_for_tasks(settings: Settings, environment: Mapping[str, str]) -> d
     if environment.get(URL):
         return {}
     variables = {URL: local_url(settings.host, settings.port_offset)}
-    return variables | ({TOKEN: settings.api_token} if settings.api_token else {})
+    return variables | ({TOKEN: first_secret(settings.api_token)} if settings.api_token else {})
 
 
 def local_url(host: str, port_offset: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from jobyard.engine.world import World
@@ -12,7 +12,7 @@ from jobyard.engine.world import World
 T = TypeVar("T")
 
 TRANSIENT = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-RETRY_EVERY_S = 0.05
+RETRY_EVERY_S, RETRY_FOR_S = 0.05, 2.0
 
 
 def is_transient(error: BaseException | None) -> bool:
@@ -20,13 +20,21 @@ def is_transient(error: BaseException | None) -> bool:
     return error is not None and (getattr(error, "errno", None) in TRANSIENT or is_transient(error.__cause__))
 
 
-def retry_transient(action: Callable[[], T], world: World, *, for_s: float = 2.0) -> T:
-    """The result of the action, which is repeated while it raises a transient error, for `for_s` seconds at most."""
+def attempts(world: World, *, for_s: float = RETRY_FOR_S) -> Iterator[bool]:
+    """One iteration per attempt, with a pause between two, for `for_s` seconds; yields whether it is the last one."""
     give_up_at = world.monotonic() + for_s
-    while True:
+    while not (is_last := world.monotonic() >= give_up_at):
+        yield is_last
+        select.select([], [], [], RETRY_EVERY_S)
+    yield is_last
+
+
+def retry_transient(action: Callable[[], T], world: World, *, for_s: float = RETRY_FOR_S) -> T:
+    """The result of the action, which is repeated while it raises a transient error, for `for_s` seconds at most."""
+    for is_last in attempts(world, for_s=for_s):
         try:
             return action()
         except Exception as fault:
-            if not is_transient(fault) or world.monotonic() >= give_up_at:
+            if is_last or not is_transient(fault):
                 raise
-        select.select([], [], [], RETRY_EVERY_S)
+    raise AssertionError("the last attempt returns or raises")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from jobyard.api.commands.findings import Finding, fine, warning
 from jobyard.api.commands.times import span
+from jobyard.engine.checkout import program
 from jobyard.engine.config import Settings
 from jobyard.engine.control.client import ControlAway, LocalControl
 from jobyard.engine.control.snapshot import Process
@@ -32,4 +33,4 @@ def _look_at(process: Process) -> Iterator[Finding]:
         words = f"{process.name}, pid {process.pid}, has shown no sign of life for {span(process.silent_s)}"
         yield warning("control", words, "it is replaced after HANG_S; if it keeps happening, see what the log says before it")
     if process.state == "drained":
-        yield warning("control", f"{process.name} is drained", f"start it again with bin/jobyard restart {process.name}")
+        yield warning("control", f"{process.name} is drained", f"start it again with {program('jobyard')} restart {process.name}")

@@ -9,7 +9,7 @@ import os
 import platform
 import resource
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -19,15 +19,18 @@ from jobyard.api.commands.findings import Finding, broken, fine, warning
 from jobyard.api.front.connections import DESCRIPTORS
 from jobyard.api.start.command_line import START_ALL
 from jobyard.api.start.task_modules import find_task_code, import_tasks_once
+from jobyard.engine.checkout import program
 from jobyard.engine.config import Settings
 from jobyard.engine.databases.open import DATABASE_FILE, examine_store
 from jobyard.engine.errors import CannotStart
+from jobyard.engine.extras import SERVER, how_to_add, missing_from
 from jobyard.engine.store.port import CAUTION
 from jobyard.engine.store.sqlite.engine import is_sound, words
 from jobyard.engine.supervisor.data_dir import DataDir
 from jobyard.engine.supervisor.ports import advice_on_clients, explain, given_to_clients, open_ports
 from jobyard.engine.topology import FIRST_PORTS, GATEWAY, ROLES, all_components
 from jobyard.engine.version import version
+from jobyard.engine.words import counted
 from jobyard.engine.world import World
 
 GIB = 1 << 30
@@ -41,8 +44,11 @@ EARLIEST_YEAR = 2025
 PACKAGES = ("flask", "gunicorn", "pymongo", "httpx", "msgspec", "psutil")
 
 
-def look_at_versions() -> Iterator[Finding]:
-    """The versions of Python, SQLite, the packages and the kernel."""
+def look_at_versions(missing: Callable[[], list[str]] = lambda: missing_from(SERVER)) -> Iterator[Finding]:
+    """The versions of Python, SQLite, the packages and the kernel. `missing`: what a start would refuse to run with."""
+    if unfit := missing():
+        told, _, remedy = how_to_add(SERVER, unfit).partition(": ")
+        yield broken("versions", told, remedy)
     packages = ", ".join(f"{name} {_version_of(name)}" for name in PACKAGES)
     message = f"Python {platform.python_version()}, Jobyard {version()}, {words()}, {packages}, Linux {platform.release()}"
     if is_sound():
@@ -69,7 +75,7 @@ def look_at_tasks(settings: Settings, environment: Mapping[str, str]) -> Iterato
     for text in ready.warnings:
         yield warning("tasks", text, "correct TASKS, or the module")
     modules = ", ".join(settings.tasks) or "no modules of yours (TASKS is not set)"
-    yield fine("tasks", f"{len(ready.tasks)} tasks, from {modules}, by {code.python}")
+    yield fine("tasks", f"{counted(len(ready.tasks), 'task')}, from {modules}, by {code.python}")
 
 
 # ---- the data folder and its disk
@@ -111,8 +117,8 @@ def look_at_disk(settings: Settings) -> Iterator[Finding]:
     folder = next(path for path in (settings.data_dir, *settings.data_dir.parents) if path.exists())
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
-    message = f"{free / GIB:.1f} GiB of {disk.f_blocks * disk.f_frsize / GIB:.1f} GiB are free below {folder}"
-    remedy = "free some space, lower RETENTION_S so that less is kept, or move DATA_DIR"
+    message = f"{_size(free)} of {_size(disk.f_blocks * disk.f_frsize)} are free below {folder}"
+    remedy = "free some space, lower RETENTION_S and RETENTION_FAILED_S so that less is kept, or move DATA_DIR"
     if free < FULL_DISK_BYTES:
         yield broken("disk", message, remedy)
     elif free < LOW_DISK_BYTES:
@@ -121,6 +127,10 @@ def look_at_disk(settings: Settings) -> Iterator[Finding]:
         yield warning("disk", f"{message}, but only {disk.f_favail} more files can be created there", "remove unneeded files")
     else:
         yield fine("disk", message)
+
+
+def _size(number: int) -> str:
+    return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number >> 20} MiB"
 
 
 # ---- the limits of the machine
@@ -161,7 +171,7 @@ def look_at_ports(settings: Settings) -> Iterator[Finding]:
     if not served:
         yield from _look_at_free_ports(settings, expected)
     elif silent := [port for port in served if not _answers(settings.host, port)]:
-        remedy = "see the log for the front (gateway); bin/stop-all and a new start repair it"
+        remedy = f"see the log for the front (gateway); {program('stop-all')} and a new start repair it"
         yield broken("ports", f"there is no answer on {_spans(silent)} of {settings.host}, although Jobyard runs", remedy)
     elif not set(served) <= set(expected):
         yield warning(

@@ -10,10 +10,12 @@ from urllib.parse import urlencode
 
 from jobyard.api.commands.findings import Finding, broken, fine, warning
 from jobyard.api.commands.times import span
+from jobyard.engine.checkout import program
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.topology import QUEUE, WORKER
 from jobyard.engine.why.rules import Code
+from jobyard.engine.words import counted
 
 Json = Mapping[str, Any]
 
@@ -24,18 +26,32 @@ WAITED_LONG_S = 30.0
 SHORT_LIFE_S = 600.0
 OFTEN = 3
 RECHECK_S = 0.2
+OF_THE_DATABASE = "the database is not available"
+"""How every reason begins that is a fault of the database or its disk."""
 BACKLOG_CODES = frozenset({Code.JOBS_AHEAD, Code.SLOTS_BUSY, Code.RUNNING, Code.ABOUT_TO_START})
 """The reasons of jobs that wait only because there are many."""
 
 
 def look_at_health(client: Client) -> Iterator[Finding]:
-    """Whether every component is healthy."""
+    """Whether every component is healthy; otherwise one finding for each reason, with the components that give it."""
     health = client.health()
     if health.is_healthy:
         yield fine("service", f"all {len(health.components)} components are healthy")
         return
+    by_reason: dict[str, list[str]] = {}
+    for name in health.down or (health.status,):
+        by_reason.setdefault(str(health.components.get(name, {}).get("reason", "")), []).append(name)
+    for reason, names in by_reason.items():
+        yield _down(", ".join(names), reason)
+
+
+def _down(names: str, reason: str) -> Finding:
+    """What keeps a component from working may not be its own fault."""
+    if reason.startswith(OF_THE_DATABASE):
+        remedy = f"see disk and database above; {names} and all others continue by themselves when it can be written again"
+        return broken("service", f"{reason} (reported by {names})", remedy)
     remedy = "dead and hung processes are replaced within seconds: run doctor again; if it persists, see the log and restart"
-    yield broken("service", f"down: {', '.join(health.down) or health.status}", remedy)
+    return broken("service", f"down: {names}{f': {reason}' if reason else ''}", remedy)
 
 
 def look_at_processes(stats: Json) -> Iterator[Finding]:
@@ -44,12 +60,14 @@ def look_at_processes(stats: Json) -> Iterator[Finding]:
     for row in rows:
         if row["restarts"] >= OFTEN and row["uptime_s"] < SHORT_LIFE_S:
             yield warning(
-                "processes", f"{row['name']} was replaced {row['restarts']} times, the last time {span(row['uptime_s'])} ago",
+                "processes",
+                f"{row['name']} was replaced {counted(row['restarts'], 'time')}, the last time {span(row['uptime_s'])} ago",
                 "see process_ended in the log for the cause; likely ones are a task that kills its worker, and lack of memory",
             )  # fmt: skip
     busy, slots = slots_of(stats)
     memory = sum(row["rss_bytes"] for row in rows) >> 20
-    yield fine("processes", f"{len(rows)}, with {memory} MiB resident in all; {busy} of {slots} slots run a job")
+    runs = "runs" if busy == 1 else "run"
+    yield fine("processes", f"{len(rows)}, with {memory} MiB resident in all; {busy} of {counted(slots, 'slot')} {runs} a job")
 
 
 def slots_of(stats: Json) -> tuple[int, int]:
@@ -71,7 +89,8 @@ def look_at_jobs(client: Client, stats: Json, now: datetime) -> Iterator[Finding
     elif slots:
         waiting = _of_queues(stats, "ready")
         if waiting:
-            yield fine("jobs", f"all {slots} slots are busy, {waiting} jobs are due; a higher CONCURRENCY runs more at once")
+            are_busy, are_due = counted(slots, "slot is", "slots are"), counted(waiting, "job is", "jobs are")
+            yield fine("jobs", f"all {are_busy} busy, {are_due} due; a higher CONCURRENCY runs more at once")
     counts = ", ".join(f"{count} {status}" for status, count in stats["jobs"].items() if count)
     yield fine("jobs", counts or "none are stored")
 
@@ -82,8 +101,9 @@ def _overdue(client: Client, now: datetime) -> Iterator[Finding]:
         if job["last_run_at"] and _age_s(job["last_run_at"], now) > job["timeout_s"] + GRACE_S
     ]  # fmt: skip
     if late:
+        run_longer = "runs longer than its" if len(late) == 1 else "run longer than their"
         yield warning(
-            "jobs", f"{_list_of(late)} run longer than their timeout allows",
+            "jobs", f"{_list_of(late)} {run_longer} timeout allows",
             "a worker ends such jobs by itself: if they persist, see its log; cancelling them frees their slots",
         )  # fmt: skip
 
@@ -98,9 +118,10 @@ def _stuck_while_idle(client: Client, stats: Json, now: datetime) -> Iterator[Fi
         if why and why[0]["code"] in BACKLOG_CODES and _is_moving(client, stats):
             continue
         reason = why[0]["message"] if why else "the cause is unknown"
+        have_been = "has been" if len(left) == 1 else "have been"
         yield warning(
-            "jobs", f"{_list_of(left)} have been {status} for more than {span(WAITED_LONG_S)} while slots are free: {reason}",
-            f"run bin/jobyard why {left[-1]['job_id']}",
+            "jobs", f"{_list_of(left)} {have_been} {status} for more than {span(WAITED_LONG_S)} while slots are free: {reason}",
+            f"run {program('jobyard')} why {left[-1]['job_id']}",
         )  # fmt: skip
 
 
@@ -125,4 +146,4 @@ def _age_s(since: str, now: datetime) -> float:
 
 def _list_of(jobs: list[Json]) -> str:
     shown = ", ".join(job["job_id"] for job in jobs[-3:])
-    return f"{len(jobs)} jobs ({shown}{', …' if len(jobs) > 3 else ''})"
+    return f"{counted(len(jobs), 'job')} ({shown}{', …' if len(jobs) > 3 else ''})"

@@ -17,6 +17,7 @@ from jobyard.engine.client.sync_client import Client
 from jobyard.engine.config import read_token_file
 from jobyard.engine.errors import JobyardError, NotFinished, Unavailable, Unreachable
 from jobyard.engine.service_address import service_token, service_url
+from jobyard.engine.tokens import first_secret
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,7 +69,7 @@ def make_service(context: click.Context, *, url: str | None, token_file: Path | 
     given = context.find_object(CommandEnvironment) or CommandEnvironment()
     try:
         where = url or service_url(given.environment)
-        token = read_token_file(token_file) if token_file else service_token(given.environment)
+        token = first_secret(read_token_file(token_file)) if token_file else service_token(given.environment)
     except ValueError as wrong:
         raise click.UsageError(str(wrong)) from None
     return Service(

@@ -13,7 +13,7 @@ import click
 
 from jobyard.api.commands.connection import CommandEnvironment, report_errors
 from jobyard.api.commands.show import clean
-from jobyard.engine.checkout import default_data_dir
+from jobyard.engine.checkout import default_data_dir, program
 from jobyard.engine.config import Settings, read_settings
 from jobyard.engine.control.client import Control, ControlAway
 from jobyard.engine.control.protocol import COMMANDS, OVERVIEW
@@ -45,7 +45,7 @@ def restart(given: CommandEnvironment | None, name: str) -> None:
     Jobs that are still running after DRAIN_S are handed back and run again. Nothing is lost and no retry is used up.
 
     \b
-    Example: bin/jobyard restart worker-7001
+    Example: jobyard restart worker-7001
     """
     _tell(given, RESTART, name)
 
@@ -57,7 +57,7 @@ def drain(given: CommandEnvironment | None, name: str) -> None:
     """Stop one component once it has finished its work, until `restart`.
 
     \b
-    Example: bin/jobyard drain worker-7001
+    Example: jobyard drain worker-7001
     """
     _tell(given, DRAIN, name)
 
@@ -69,7 +69,7 @@ def set_log_level(given: CommandEnvironment | None, level: str) -> None:
     """Change the log level of all running processes; the next start uses LOG_LEVEL again.
 
     \b
-    Example: bin/jobyard log-level debug
+    Example: jobyard log-level debug
     """
     _tell(given, LOG_LEVEL, level)
 
@@ -112,7 +112,7 @@ class Errand:
 
     def _rows(self) -> Sequence[RosterRow]:
         if not DataDir(self._settings.data_dir).occupants():
-            words = f"nothing runs on DATA_DIR {self._settings.data_dir}: start it with bin/start-all, or set DATA_DIR to another"
+            words = f"nothing runs on DATA_DIR {self._settings.data_dir}: start it with {program('start-all')}, or set DATA_DIR"
             raise Unreachable(words, was_sent=False)
         return self._patiently(lambda: self._roster() or None, BACK_WITHIN_S)
 
@@ -142,7 +142,7 @@ class Errand:
                 words = f"{supervisor} has not taken the command within {TAKEN_WITHIN_S:g} s: it is withdrawn"
                 raise Unreachable(words, was_sent=False)
             select.select([], [], [], LOOK_EVERY_S)
-        raise NotFinished(f"{supervisor} has begun but is not done yet; it continues, see bin/jobyard stats")
+        raise NotFinished(f"{supervisor} has begun but is not done yet; it continues, see {program('jobyard')} stats")
 
     def _patiently(self, ask: Callable[[], T | None], within_s: float) -> T:
         """Retry while control is replaced."""
@@ -166,6 +166,9 @@ def _concerned(rows: Sequence[RosterRow], verb: str, argument: str) -> list[str]
     if verb not in OF_ONE:
         return list(supervisors.values())
     others = {row.name: supervisors[row.supervisor] for row in rows if row.role != SUPERVISOR and row.supervisor in supervisors}
+    if argument in supervisors.values():
+        words = f"{argument} is the parent of all others, so it cannot {verb} alone: use bin/stop-all and bin/start-all"
+        raise NotFound("not_found", f"{words}; there are: {', '.join(sorted(others))}")
     if argument not in others:
         raise NotFound("not_found", f"there is no process {argument!r} to {verb}; there are: {', '.join(sorted(others))}")
     return [others[argument]]

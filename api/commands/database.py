@@ -16,6 +16,7 @@ from jobyard.engine.errors import CannotStart, JobyardError
 from jobyard.engine.logs import Log
 from jobyard.engine.store.sqlite.backup import back_up
 from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START
+from jobyard.engine.words import counted
 from jobyard.engine.world import World
 
 
@@ -47,9 +48,11 @@ def migrate_command(source: str, target: str, mongo_db: str, mongo_uri: str | No
             with click.progressbar(length=total, label="copying and comparing", file=sys.stderr) as bar:
                 done = migrate(one, other, settings=read_settings({}), world=world, log=Log(world, fd=2), progress=bar.update)
         there = done.jobs - done.copied
-        click.echo(f"{done.jobs} jobs are in {places[1]}: {done.copied} copied now, {there} there before, all compared")
+        jobs = counted(done.jobs, "job is", "jobs are")
+        click.echo(f"{jobs} in {places[1]}: {done.copied} copied now, {there} there before, all compared")
         if done.recovered:
-            click.echo(f"{done.recovered} of them were held by a system that is gone, and wait as pending again")
+            recovered = counted(done.recovered, "of them was", "of them were")
+            click.echo(f"{recovered} held by a system that is gone: pending again")
     except JobyardError as fault:
         click.echo(f"jobyard cannot migrate: {fault.message}", err=True)
         sys.exit(EXIT_CANNOT_START)
@@ -71,4 +74,4 @@ def backup_command(target: Path, data_dir: Path) -> None:
     except JobyardError as fault:
         click.echo(f"jobyard cannot back up: {fault.message}", err=True)
         sys.exit(EXIT_CANNOT_START)
-    click.echo(f"{jobs} jobs are in {target}")
+    click.echo(f"{counted(jobs, 'job is', 'jobs are')} in {target}")

@@ -27,7 +27,7 @@ from jobyard.api.commands.check_service import look_at_health, look_at_jobs, loo
 from jobyard.api.commands.connection import CommandEnvironment, Service, make_service, report_errors, service_options
 from jobyard.api.commands.findings import Finding, State, broken, examine, fine, warning, worst
 from jobyard.api.commands.show import clean, print_json
-from jobyard.engine.checkout import default_data_dir
+from jobyard.engine.checkout import default_data_dir, program
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.config import Settings, read_settings
 from jobyard.engine.errors import JobyardError, Unauthorized, Unreachable
@@ -56,8 +56,8 @@ def see_doctor(context: click.Context, url: str | None, token_file: Path | None,
     Exit status: 0 when all is fine, 1 when there are warnings, 2 when something is broken.
 
     \b
-    Examples: bin/jobyard doctor
-              TASKS=mytasks bin/jobyard doctor --json
+    Examples: jobyard doctor
+              TASKS=mytasks jobyard doctor --json
     """
     command_environment = context.find_object(CommandEnvironment) or CommandEnvironment()
     found: list[Finding] = []
@@ -103,7 +103,7 @@ def _ask(service: Service, settings: Settings) -> Iterator[Finding]:
         if users:
             yield broken("service", f"{lost.message}, although {users} runs", "see ports; give --url if it listens elsewhere")
         else:
-            yield warning("service", f"not running: {lost.message}", "start it with bin/start-all, or give --url")
+            yield warning("service", f"not running: {lost.message}", f"start it with {program('start-all')}, or give --url")
     except Unauthorized as refused:
         yield broken("service", refused.message, "set API_TOKEN, or give --token-file")
 

@@ -1,4 +1,4 @@
-"""The options that select jobs, the same for `list`, `cancel` and `retry`."""
+"""The options that select jobs, the same for `list`, `cancel`, `retry` and `delete`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ OPTIONS = (
     click.option("--task", shell_complete=complete_task, help="Only jobs of this task."),
     click.option("--queue", help="Only jobs of this queue."),
     click.option("--unique-key", help="Only jobs with this unique key, as a job shows it (task/key)."),
+    click.option("--tag", "tag", multiple=True, help="Only jobs with this tag; given several times: with all of them."),
+    click.option("--error-kind", help="Only jobs whose error is of this kind: its first line, whatever its numbers."),
     click.option("--text", help="Only jobs with this text in their payload or error, in any case."),
     click.option("--after", "created_after", metavar="TIME", help="Only jobs created then or later (2026-01-04T02:00:00Z)."),
     click.option("--before", "created_before", metavar="TIME", help="Only jobs created before then."),
@@ -46,11 +48,12 @@ def filter_options(command: Callable[P, R]) -> Callable[P, R]:
     return command
 
 
-def given(options: Mapping[str, Any]) -> dict[str, str]:
-    """The options that were given."""
-    return {name: str(value) for name, value in options.items() if value is not None}
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, as a filter in a request's body."""
+    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    return {name: value for name, value in listed.items() if value is not None and value != []}
 
 
 def query(options: Mapping[str, Any], **more: object) -> str:
     """The given options as a query string, with its question mark."""
-    return "?" + urlencode({**given(options), **more})
+    return "?" + urlencode({**given(options), **more}, doseq=True)

@@ -20,6 +20,7 @@ import click
 
 from jobyard.engine.errors import InvalidRequest, JobyardError
 from jobyard.engine.jobs.submission import Defaults, TaskDefaults, parse
+from jobyard.engine.words import counted
 from jobyard.engine.world import World
 
 DIGEST_CHARS = 32
@@ -81,7 +82,8 @@ class JobFile:
 def _summary(wrong: list[str], count: int) -> str:
     shown = "\n  ".join(wrong[:MAX_SHOWN])
     more = f"\n  and {len(wrong) - MAX_SHOWN} more" if len(wrong) > MAX_SHOWN else ""
-    return f"nothing was submitted: {len(wrong)} of {count} lines are no valid jobs\n  {shown}{more}"
+    no_jobs = "is no valid job" if len(wrong) == 1 else "are no valid jobs"
+    return f"nothing was submitted: {len(wrong)} of {counted(count, 'line')} {no_jobs}\n  {shown}{more}"
 
 
 def _seekable(name: str) -> IO[bytes]:

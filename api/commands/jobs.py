@@ -32,8 +32,8 @@ def list_jobs(service: Service, limit: int, everything: bool, **filters: str | N
     """List jobs, newest first.
 
     \b
-    Examples: bin/jobyard list --status failed
-              bin/jobyard list --text 4711 --all --json
+    Examples: jobyard list --status failed
+              jobyard list --text 4711 --all --json
     """
     pages = service.client().ask_pages("/api/jobs" + query(filters, limit=PAGE if everything else min(limit, PAGE)))
     jobs = itertools.islice(itertools.chain.from_iterable(pages), None if everything else limit)
@@ -77,6 +77,7 @@ def _fields(job: dict[str, Any], now: datetime) -> list[tuple[str, object]]:
         ("priority", job["priority"]), ("payload", as_text(job["payload"])),
         ("tries", f"{job['attempt']} begun, {job['retry_count']} of {job['max_retries']} retries used, {job['lost_count']} lost"),
         ("timeout", span(job["timeout_s"])), ("key", job["idempotency_key"] and clean(job["idempotency_key"])),
+        ("tags", " ".join(job["tags"])),
         *((name.removesuffix("_at"), when(job[name], now)) for name in times),
         ("worker", job["locked_by"]), ("result", None if job["result"] is None else as_text(job["result"])),
         ("error", job["error"] and clean(job["error"])),

@@ -24,7 +24,7 @@ def show_logs(service: Service, job_id: str, follow: bool) -> None:
     """Print the output and log of a job's attempts: the last 64 KiB of each.
 
     \b
-    Example: bin/jobyard logs -f 69541618f7d4e1295bfa447b
+    Example: jobyard logs -f 69541618f7d4e1295bfa447b
     """
     client = service.client(retry_s=60)
     if service.as_json:

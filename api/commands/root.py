@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import click
 from click.shell_completion import get_completion_class
 
+from jobyard.api.commands import exits
 from jobyard.api.commands.connection import CommandEnvironment
 from jobyard.engine.extras import extra_of, how_to_add, missing_from
 from jobyard.engine.version import version
@@ -17,6 +20,7 @@ SHELLS = ("bash", "zsh", "fish")
 COMMAND_FUNCTIONS: Mapping[str, str] = {
     "submit": "submit.submit_jobs", "list": "jobs.list_jobs", "show": "jobs.show_job", "why": "jobs.why_not",
     "wait": "jobs.wait_for_jobs", "logs": "logs.show_logs", "cancel": "changes.cancel_jobs", "retry": "changes.retry_jobs",
+    "delete": "changes.delete_jobs", "run-now": "changes.run_now", "tag": "changes.tag_job", "failures": "failures.list_failures",
     "stats": "overview.show_stats", "top": "top.show_top", "tasks": "overview.show_tasks",
     "schedules": "schedules.list_schedules", "schedule": "schedules.schedule_group", "doctor": "doctor.see_doctor",
     "restart": "control.restart", "drain": "control.drain", "log-level": "control.set_log_level",
@@ -26,8 +30,43 @@ COMMAND_FUNCTIONS: Mapping[str, str] = {
 """Module and function of each command, in the order of the help."""
 
 
+class Incorrect(click.ClickException):
+    """The command was used incorrectly; shown in one line, as every other error."""
+
+    exit_code = exits.USAGE
+
+    def show(self, file: Any = None) -> None:
+        """See click."""
+        click.echo(f"{NAME}: {self.message}", file=file, err=True)
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Turns click's errors of several lines (usage, hint, error) into `Incorrect`."""
+    try:
+        yield
+    except (Incorrect, getattr(click.exceptions, "NoArgsIsHelpError", Incorrect)):  # the latter shows the help, from click 8.2 on
+        raise
+    except click.UsageError as wrong:
+        message = " ".join(wrong.format_message().split()).removesuffix(".")
+        context = getattr(wrong, "ctx", None)
+        hint = f"; see {context.command_path} --help" if context is not None and "--help" in context.help_option_names else ""
+        is_a_word = message[1:2].islower()  # not the name of a setting
+        raise Incorrect((message[:1].lower() + message[1:] if is_a_word else message) + hint) from None
+
+
 class Commands(click.Group):
     """The group of the commands in `COMMAND_FUNCTIONS`."""
+
+    def make_context(self, *given: Any, **more: Any) -> click.Context:
+        """See click."""
+        with errors_in_one_line():
+            return super().make_context(*given, **more)
+
+    def invoke(self, context: click.Context) -> Any:
+        """See click."""
+        with errors_in_one_line():
+            return super().invoke(context)
 
     def list_commands(self, context: click.Context) -> list[str]:
         """See click."""
@@ -52,7 +91,7 @@ def unavailable_command(name: str, reason: str) -> click.Command:
     """What stands in the place of a command whose dependencies are not installed: it says so, whatever follows it."""
 
     def refuse(**given: object) -> None:
-        raise click.UsageError(reason)
+        raise Incorrect(reason)
 
     settings = {"ignore_unknown_options": True, "help_option_names": []}
     words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)

@@ -12,6 +12,7 @@ import click
 from jobyard.api.commands.connection import Service, with_service
 from jobyard.api.commands.show import print_json
 from jobyard.api.commands.times import SECONDS
+from jobyard.engine.words import counted
 
 PATH = "/api/schedules"
 NAME = click.argument("name")
@@ -51,7 +52,7 @@ def list_schedules(service: Service) -> None:
             continue
         when = one["cron"] or f"every {one['every_s']} s"
         state = "paused" if one["paused"] else f"next {one['next_fire_at'] or 'never'}"
-        click.echo(f"{one['name']}  {when}  {one['time_zone']}  {one['job']['task']}  {state}  {one['fires']} fires")
+        click.echo(f"{one['name']}  {when}  {one['time_zone']}  {one['job']['task']}  {state}  {counted(one['fires'], 'fire')}")
 
 
 @click.group("schedule")
@@ -67,7 +68,7 @@ def put_schedule(service: Service, name: str, **given: Any) -> None:
     """Make a schedule, or change it. What is left out has its default.
 
     \b
-    Example: bin/jobyard schedule put nightly --cron "30 2 * * *" --time-zone Europe/Berlin --task report
+    Example: jobyard schedule put nightly --cron "30 2 * * *" --time-zone Europe/Berlin --task report
     """
     _show(service, service.client().ask("PUT", _path(name), _body(given)))
 

@@ -7,7 +7,6 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,11 +15,14 @@ from jobyard.api.commands.connection import Service, with_service
 from jobyard.api.commands.filters import complete_task
 from jobyard.api.commands.job_file import JobFile
 from jobyard.api.commands.jobs import wait_and_report
+from jobyard.api.commands.payloads import read_payload, read_priority
 from jobyard.api.commands.show import print_json, progress_bar
 from jobyard.api.commands.times import SECONDS
+from jobyard.engine.checkout import program
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.errors import JobyardError
 from jobyard.engine.jobs.submission import TaskDefaults
+from jobyard.engine.words import counted
 
 FILE_RETRY_S = 300.0
 """How long the submission of a file keeps trying while the service is unavailable."""
@@ -40,12 +42,13 @@ BATCH_INDEX = re.compile(r"jobs\[(\d+)\](: )?")
 @click.option("--timeout", "timeout_s", type=SECONDS, help="How long one attempt may run.")
 @click.option("--key", help="Idempotency key; with --file, the first part of every job's key.")
 @click.option("--unique", metavar="KEY|JSON", help="A key that at most one living job has; true; or an object: key, until, …")
+@click.option("--tag", "tags", multiple=True, help="A tag to find the job by; may be given several times.")
 @click.option("--file", "file", metavar="FILE", help="Submit a file of jobs instead, one JSON object per line; - is stdin.")
 @click.option("--wait", "waits", is_flag=True, help="Wait until the job has finished; the exit status shows how it ended.")
 @with_service
 def submit_jobs(
     service: Service, task: str | None, payload: str | None, key: str | None, file: str | None, waits: bool, priority: str | None,
-    unique: str | None, **options: Any,
+    unique: str | None, tags: tuple[str, ...], **options: Any,
 ) -> None:  # fmt: skip
     """Submit a job, or a file of jobs, and print their ids.
 
@@ -54,26 +57,24 @@ def submit_jobs(
     job is stored twice. To submit the same file again on purpose, pass another --key.
 
     \b
-    Examples: bin/jobyard submit resize --payload '{"path": "a.png"}' --priority high
-              bin/jobyard submit report --delay 2h --wait
-              bin/jobyard submit --file jobs.ndjson
+    Examples: jobyard submit resize --payload '{"path": "a.png"}' --priority high
+              jobyard submit report --delay 2h --wait
+              jobyard submit --file jobs.ndjson
     """
-    fields = {name: value for name, value in options.items() if value is not None} | _priority(priority) | _unique(unique)
+    fields = {name: value for name, value in options.items() if value is not None} | _unique(unique)
+    fields |= ({} if priority is None else {"priority": read_priority(priority)}) | ({"tags": list(tags)} if tags else {})
     if file is not None:
         if task or payload or fields or waits:
             raise click.UsageError("--file can be combined with --key only: each line of the file is a complete job")
         _submit_file(service, file, key)
         return
-    job_id = service.client(retry_s=30).submit(task or "echo", _payload(payload), idempotency_key=key, **fields)
+    what = None if payload is None else read_payload(payload)
+    job_id = service.client(retry_s=30).submit(task or "echo", what, idempotency_key=key, **fields)
     if waits:
         if not service.as_json:
             click.echo(job_id, err=True)
         sys.exit(wait_and_report(service, [job_id], None))
     print_json({"job_id": job_id}) if service.as_json else click.echo(job_id)
-
-
-def _priority(text: str | None) -> dict[str, Any]:
-    return {} if text is None else {"priority": int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text}
 
 
 def _unique(text: str | None) -> dict[str, Any]:
@@ -85,19 +86,6 @@ def _unique(text: str | None) -> dict[str, Any]:
     except ValueError:
         return {"unique": text}
     return {"unique": value if isinstance(value, dict | bool) else text}
-
-
-def _payload(text: str | None) -> Any:
-    if text is None:
-        return None
-    try:
-        if text == "-":
-            text = sys.stdin.read()
-        elif text.startswith("@"):
-            text = Path(text[1:]).read_text("utf-8")
-        return json.loads(text)
-    except (OSError, ValueError, RecursionError) as wrong:
-        raise click.UsageError(f"the payload is not JSON: {wrong} (a string needs its own quotes: '\"text\"')") from None
 
 
 def _submit_file(service: Service, name: str, key: str | None) -> None:
@@ -115,7 +103,7 @@ def _submit_file(service: Service, name: str, key: str | None) -> None:
         return
     for job_id in job_ids:
         click.echo(job_id)
-    click.echo(f"{len(job_ids)} jobs are stored", err=True)
+    click.echo(f"{counted(len(job_ids), 'job is', 'jobs are')} stored", err=True)
 
 
 def _tasks_of(client: Client) -> dict[str, TaskDefaults]:
@@ -135,6 +123,6 @@ def _with_line(wrong: JobyardError, file: JobFile, key: str) -> JobyardError:
         wrong.message = f"line {file.line_numbers[int(found[1])]}: {BATCH_INDEX.sub('', wrong.message, 1)}"
     stored = [note for note in getattr(wrong, "__notes__", ()) if STORED.match(note)]
     if stored:
-        again = shlex.join(("bin/jobyard", "submit", "--file", file.name, "--key", key))
+        again = shlex.join((program("jobyard"), "submit", "--file", file.name, "--key", key))
         wrong.__notes__ = [f"{stored[0].partition(';')[0]}; to store the rest, and none of them twice: {again}"]
     return wrong

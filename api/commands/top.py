@@ -34,8 +34,8 @@ def show_top(service: Service, every_s: float, once: bool) -> None:
     unavailable, the last screen stays, with a line that says so.
 
     \b
-    Examples: bin/jobyard top
-              bin/jobyard top --once | head
+    Examples: jobyard top
+              jobyard top --once | head
     """
     if every_s < 0.1:
         raise click.UsageError("--every must be at least 0.1 seconds")

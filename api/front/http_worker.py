@@ -372,7 +372,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         """Answer a request that is refused before any app sees it."""
         code = next((code for kind, code in CODES if isinstance(exc, kind)), "internal_error")
         message = str(exc)[:200] if code != "internal_error" else "an internal error occurred"
-        body = error_body(code, f"the request cannot be served: {message}")
+        body = error_body(code, f"the request cannot be served: {message}") + b"\n"
         status = STATUS_OF[code]
         request_id = self.wsgi.request_metrics.refuse(status)
         head = (

@@ -66,7 +66,7 @@ def _response_of(reply: Reply) -> Response:
 class _JobId(BaseConverter):
     """Any path segment in the place of a job id, except the words that are routes of their own."""
 
-    regex = "(?!(?:batch|cancel|retry|count)$)[^/]+"
+    regex = "(?!(?:batch|cancel|retry|count|delete)$)[^/]+"
     part_isolating = True
 
 

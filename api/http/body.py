@@ -52,6 +52,14 @@ def read_body(environ: Environ, *, may_be_empty: bool = False) -> bytes:
     return body
 
 
+def read_optional_body(environ: Environ) -> bytes:
+    """A JSON body that may be left out; then it needs no type."""
+    body = read_body(environ, may_be_empty=True)
+    if body:
+        media_type(environ, (JSON,))
+    return body
+
+
 def _check_codings(environ: Environ) -> None:
     """A compressed body would be stored, or refused, as if its bytes were the JSON text."""
     coding = environ.get("HTTP_CONTENT_ENCODING", "identity")

@@ -1,4 +1,4 @@
-"""The guards: `Host` must be ours (DNS rebinding), `Origin` too if sent (cross-site posts), and the token right if one is set.
+"""The guards: `Host` must be ours (DNS rebinding), `Origin` too if sent (cross-site posts), and the token good if one is set.
 
 Every request passes them in this order before anything else is checked, unknown paths included. `/health` is for probes, which
 send a pod's address or no `Host` at all, so it needs neither a `Host` of ours nor the token. The dashboard's page and files hold
@@ -9,19 +9,31 @@ An IP address as `Host` is accepted where there is a token: no name stands behin
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from jobyard.engine.config import ANY_HOST, Settings
 from jobyard.engine.errors import Rejected
+from jobyard.engine.tokens import READ, Token, find_token, may_ask
 
 HEALTH = "/health"
 OPEN_PATHS = frozenset({HEALTH, "/"})
 OPEN_FOLDER = "/ui/"
 DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+CLIENT = "jobyard.client"
+"""The key in a request's WSGI environment for the name of its token."""
+NO_TOKEN = "api"
+"""The name of clients where no token is needed."""
+
+
+def client_of(environ: Mapping[str, object]) -> str:
+    """The name of the token that a request came with, for the log."""
+    return str(environ.get(CLIENT, NO_TOKEN))
 
 
 class Guards:
@@ -32,10 +44,10 @@ class Guards:
         self._hosts = frozenset(host.lower() for host in ours | set(settings.allowed_hosts))
         self._named = frozenset(host.lower() for host in settings.allowed_hosts if not is_loopback(host.lower()))
         self._domains = tuple(host for host in self._hosts if host.startswith("."))
-        self._token = settings.api_token.encode() if settings.api_token else None
+        self._tokens = settings.tokens
 
-    def check(self, environ: Mapping[str, object]) -> None:
-        """Raises `Rejected` from the first guard that the request does not pass."""
+    def check(self, environ: MutableMapping[str, Any]) -> None:
+        """Raises `Rejected` from the first guard that the request does not pass. Notes the client's name, see `client_of`."""
         path, host = str(environ.get("PATH_INFO", "")), str(environ.get("HTTP_HOST", ""))
         if path != HEALTH:
             self._check_host(host)
@@ -45,8 +57,10 @@ class Guards:
             if path != HEALTH:
                 self._check_host(host)
         self._check_origin(environ.get("HTTP_ORIGIN"), host)
-        if self._token is not None and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
-            self._check_token(str(environ.get("HTTP_AUTHORIZATION", "")), self._token)
+        if self._tokens and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
+            token = self._check_token(str(environ.get("HTTP_AUTHORIZATION", "")))
+            _check_rights(token, str(environ.get("REQUEST_METHOD", "GET")), path)
+            environ[CLIENT] = token.name
 
     def _check_host(self, host: str) -> None:
         if not self._is_ours(split_port(host)[0]):
@@ -54,7 +68,7 @@ class Guards:
             raise Rejected("misdirected_host", f"the host {shown!r} is not served here; ALLOWED_HOSTS lists the hosts that are")
 
     def _is_ours(self, name: str) -> bool:
-        if name in self._hosts or ANY_HOST in self._hosts or (self._token is not None and is_address(name)):
+        if name in self._hosts or ANY_HOST in self._hosts or (self._tokens and is_address(name)):
             return True
         return any(name.endswith(domain) or name == domain[1:] for domain in self._domains)
 
@@ -81,10 +95,18 @@ class Guards:
             return True
         return name in self._named and (port or default) == default
 
-    def _check_token(self, authorization: str, token: bytes) -> None:
+    def _check_token(self, authorization: str) -> Token:
         scheme, _, given = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("utf-8", "replace"), token):
+        token = find_token(self._tokens, given.strip()) if scheme.lower() == "bearer" else None
+        if token is None:
             raise Rejected("unauthorized", "the header Authorization: Bearer is needed, with the token that API_TOKEN is set to")
+        return token
+
+
+def _check_rights(token: Token, method: str, path: str) -> None:
+    if not may_ask(token, method, path):
+        good_for = "GET requests" if token.setting == READ else "leases and what becomes of them"
+        raise Rejected("forbidden", f"the token {token.name!r} is of {token.setting}, which is good for {good_for} only")
 
 
 def split_port(host: str) -> tuple[str, str]:

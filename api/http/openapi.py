@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from jobyard.api.http.change_schemas import change_schemas, selection
 from jobyard.api.http.lease_schemas import lease_schemas
 from jobyard.api.http.operations import EXAMPLES, TAGS, operation_of
 from jobyard.api.http.query import PARAMETERS, Parameter
@@ -16,7 +17,6 @@ from jobyard.api.http.reply import STATUS_OF
 from jobyard.api.http.routes import GATEWAY, ROUTES, Route
 from jobyard.api.http.schedule_schemas import schedule_schemas
 from jobyard.engine.jobs.job import ExecutionStatus, Status
-from jobyard.engine.jobs.selection import DEFAULT_STEP, FILTERS, MAX_STEP
 from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH
 from jobyard.engine.leases.declared_tasks import NAME_PATTERN as TASK_NAME_PATTERN
 from jobyard.engine.leases.declared_tasks import ORIGINS
@@ -42,10 +42,12 @@ CANCELLED_BECAUSE = {
 OBJECTS = {"type": "array", "items": {"type": "object"}}
 COUNT = {"type": "integer", "minimum": 0}
 SCHEDULE_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
-PATH_PARTS = {
-    "job_id": PARAMETERS["job_id"].schema, "schedule": SCHEDULE_NAME,
-    "task": {"type": "string", "pattern": f"^{TASK_NAME_PATTERN}$"}, "name": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"},
-}  # fmt: skip
+PATH_PARTS: Mapping[str, Mapping[str, object]] = {
+    "job_id": {"schema": PARAMETERS["job_id"].schema, "description": PARAMETERS["job_id"].meaning},
+    "schedule": {"schema": SCHEDULE_NAME, "description": "the schedule's name"},
+    "task": {"schema": {"type": "string", "pattern": f"^{TASK_NAME_PATTERN}$"}, "description": "the task's name"},
+    "name": {"schema": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}, "description": "the file's name"},
+}
 ANSWER_HEADERS = {
     "X-Request-ID": {
         "description": "The request's own X-Request-ID if it is valid, else a new one; log lines caused by the request carry it",
@@ -56,7 +58,7 @@ EVERYWHERE = (401, 403, 421, 500)
 WITH_A_BODY = (408, 501)
 MEANINGS = {
     200: "Accepted before, or an existing job has the unique key; no job is added", 400: "Malformed or out of bounds",
-    401: "The token is missing or wrong", 403: "The Origin is not allowed", 404: "Not found",
+    401: "The token is missing or wrong", 403: "The Origin is not allowed, or the token is not good for this", 404: "Not found",
     406: "Only HTML is available here",
     408: "The body was not received in time", 409: "Conflicts with the job's state, a lease, an idempotency key or a unique key",
     413: "Too large", 415: "Unsupported media type or compressed body", 421: "The Host is not served here",
@@ -90,10 +92,10 @@ OUTPUT: Mapping[str, Mapping[str, object]] = {
 }  # fmt: skip
 BODIES = {
     "selection": "Selection", "job": "NewJob", "schedule": "NewSchedule", "pause": "Pause", "nothing": "Nothing",
-    "backfill": "Backfill", "task": "NewTask", "lease": "NewLease", "settle": "Settle",
-    **{do.value: do.capitalize() for do in Do},
+    "backfill": "Backfill", "retry_selection": "RetrySelection", "retry": "Retry", "tags": "NewTags", "task": "NewTask",
+    "lease": "NewLease", "settle": "Settle", **{do.value: do.capitalize() for do in Do},
 }  # fmt: skip
-OPTIONAL_BODIES = ("pause", "nothing", "task")
+OPTIONAL_BODIES = ("pause", "nothing", "retry", "task")
 TASK: Mapping[str, Mapping[str, object]] = {
     "task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"},
     "parameters": {
@@ -140,15 +142,12 @@ def document(*, tasks: tuple[str, ...] | None = None, cursor: str | None = None)
 def _operation(route: Route, cursor: str | None) -> dict[str, object]:
     row = operation_of(route.method, route.path)
     parameters = [_parameter(PARAMETERS[name], cursor) for name in route.query]
-    parameters.extend(
-        {"name": name, "in": "path", "required": True, "schema": PATH_PARTS[name]} for name in re.findall("<([a-z_]+)>", route.path)
-    )
+    parts = re.findall("<([a-z_]+)>", route.path)
+    parameters.extend({"name": name, "in": "path", "required": True, **PATH_PARTS[name]} for name in parts)
     operation: dict[str, object] = {
-        "operationId": row.id, "tags": [row.tag], "summary": route.summary, "parameters": parameters,
-        "responses": _responses(route),
+        "operationId": row.id, "tags": [row.tag], "summary": route.summary, "description": row.description or f"{route.summary}.",
+        "parameters": parameters, "responses": _responses(route),
     }  # fmt: skip
-    if row.description:
-        operation["description"] = row.description
     if route.body is not None:
         operation["requestBody"] = {"required": route.body not in OPTIONAL_BODIES, "content": _bodies(route.body)}
     return operation
@@ -196,7 +195,8 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
         "Executions": _list_of("Execution"), "Accepted": _object(accepted, **uniqueness),
         "AcceptedBatch": _object({"job_ids": {"type": "array", "items": JOB_ID}}, existing=indexes, replaced=indexes),
         "Count": _object({"count": COUNT, "is_exact": {"type": "boolean"}}),
-        "Selection": _selection(cursor), "Step": _object({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
+        "Selection": selection(cursor), **change_schemas(cursor),
+        "Step": _object({"changed": COUNT, "skipped": COUNT, "cursor": MAYBE_TEXT}),
         "Why": _object({"job_id": JOB_ID, "status": {"type": ["string", "null"], "enum": [*Status, None]}, "reasons": _reasons()}),
         "Health": _object({"status": {"type": "string"}}), "Counters": {"type": "object"}, "Document": {"type": "object"},
         "History": _object({"minutes": _list_of("Minute"), "queue_depth": _object(dict.fromkeys(map(str, range(10)), COUNT))}),
@@ -225,17 +225,6 @@ def _new_job(tasks: tuple[str, ...] | None) -> dict[str, object]:
 def _reasons() -> dict[str, object]:
     reason = _object({"code": {"type": "string", "enum": list(Code)}, "message": {"type": "string"}})
     return {"type": "array", "minItems": 1, "items": reason, "description": "each reason has further fields, depending on its code"}
-
-
-def _selection(pattern: str | None) -> dict[str, object]:
-    rows = {row.name: {**row.schema, "description": row.meaning} for row in FILTERS.values()}
-    description = "which jobs; {} selects all"
-    limit = {"type": "integer", "minimum": 1, "maximum": MAX_STEP, "default": DEFAULT_STEP, "description": "how many at most"}
-    cursor = {"type": ["string", "null"], "minLength": 1, "description": "the cursor of the previous answer"}
-    cursor |= {} if pattern is None else {"pattern": pattern}
-    wanted = {"type": "object", "properties": rows, "additionalProperties": False, "description": description}
-    properties = {"filter": wanted, "limit": limit, "cursor": cursor}
-    return {"type": "object", "properties": properties, "required": ["filter"], "additionalProperties": False}
 
 
 def _object(properties: Mapping[str, object], **optional: object) -> dict[str, object]:

@@ -46,6 +46,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/api/jobs/count"): Operation(id="countJobs", tag="jobs"),
     ("POST", "/api/jobs/cancel"): Operation(id="cancelJobs", tag="bulk"),
     ("POST", "/api/jobs/retry"): Operation(id="retryJobs", tag="bulk"),
+    ("POST", "/api/jobs/delete"): Operation(id="deleteJobs", tag="bulk"),
     ("GET", "/job"): Operation(id="getJobByQuery", tag="jobs", description="The same as `GET /api/jobs/{job_id}`."),
     ("GET", "/api/jobs/<job_id>"): Operation(
         id="getJob", tag="jobs", description="With `wait_s`, the answer comes when the job has ended, or the time is up."
@@ -58,6 +59,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         description="A job that runs gets an exception in its task; it is `cancelled` when that has ended.",
     ),
     ("POST", "/api/jobs/<job_id>/retry"): Operation(id="retryJob", tag="jobs"),
+    ("POST", "/api/jobs/<job_id>/run"): Operation(id="runJob", tag="jobs"),
+    ("PUT", "/api/jobs/<job_id>/tags"): Operation(id="putJobTags", tag="jobs"),
+    ("DELETE", "/api/jobs/<job_id>"): Operation(id="deleteJob", tag="jobs"),
+    ("GET", "/api/failures"): Operation(id="listFailures", tag="jobs"),
     ("GET", "/api/tasks"): Operation(id="listTasks", tag="tasks"),
     ("PUT", "/api/tasks/<task>"): Operation(id="putTask", tag="workers"),
     ("DELETE", "/api/tasks/<task>"): Operation(id="deleteTask", tag="workers"),
@@ -73,6 +78,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/api/jobs/<job_id>/complete"): Operation(id="completeJob", tag="workers"),
     ("POST", "/api/jobs/<job_id>/fail"): Operation(id="failJob", tag="workers"),
     ("POST", "/api/jobs/<job_id>/release"): Operation(id="releaseJob", tag="workers"),
+    ("POST", "/api/schedules/preview"): Operation(id="previewSchedule", tag="schedules"),
     ("GET", "/health"): Operation(id="getHealth", tag="service", description="Needs no token."),
     ("GET", "/stats"): Operation(id="getStats", tag="service"),
     ("GET", "/metrics"): Operation(id="getMetrics", tag="service"),
@@ -83,6 +89,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
 }  # fmt: skip
 
 A_JOB_ID = "6b04af6d98fafe38214255d4"
+A_TIME = "2026-01-04T02:04:20.123Z"
 EXAMPLES: Mapping[str, object] = {
     "NewJob": {"task": "echo", "payload": {"to": "ann@example.org"}, "priority": "high", "delay_s": 60},
     "NewBatch": {"jobs": [{"payload": 1}, {"payload": 2, "queue": "reports"}]},
@@ -91,6 +98,21 @@ EXAMPLES: Mapping[str, object] = {
     "AcceptedBatch": {"job_ids": [A_JOB_ID]},
     "Step": {"changed": 500, "skipped": 0, "cursor": None},
     "Count": {"count": 17, "is_exact": True},
+    "Job": {
+        "job_id": A_JOB_ID, "task": "echo", "payload": {"to": "ann@example.org"}, "queue": "default", "priority": 9,
+        "status": "completed", "scheduled_at": A_TIME, "created_at": A_TIME, "updated_at": A_TIME, "claimed_by": None,
+        "claimed_at": A_TIME, "queued_at": A_TIME, "locked_by": None, "locked_until": None, "last_run_at": A_TIME,
+        "next_run_at": None, "finished_at": A_TIME, "attempt": 1, "epoch": 3, "lost_count": 0, "retry_count": 0,
+        "max_retries": 5, "timeout_s": 3600, "idempotency_key": None, "result": {"to": "ann@example.org"}, "error": None,
+        "unique_key": None, "limit": None, "after": None, "run_if": None, "ref": None, "group": None, "schedule": None,
+        "fire_at": None, "expires_s": None, "expires_at": None, "cancelled_because": None, "traceparent": None,
+        "tracestate": None, "tags": [],
+    },
+    "NewSchedule": {
+        "cron": "30 2 * * *", "time_zone": "Europe/Berlin", "job": {"task": "echo", "payload": {"report": "nightly"}},
+    },
+    "Pause": {"reason": "maintenance"}, "Ran": {"job_id": A_JOB_ID}, "Preview": {"next_fires": [A_TIME]},
+    "Backfill": {"from": "2026-01-03T00:00:00Z", "to": A_TIME},
     "Error": {
         "error": {
             "code": "invalid_field", "message": 'priority must be an integer from 0 to 9, not "urgent"', "field": "priority",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -11,7 +11,7 @@ from flask import Request
 
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs.selection import FILTERS, some_text
-from jobyard.engine.jobs.submission import read_time
+from jobyard.engine.jobs.times import read_time
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 100
@@ -19,6 +19,7 @@ DEFAULT_LIMIT = 100
 COUNT_QUERY = tuple(FILTERS)
 SHOW_QUERY = ("wait_s",)
 FIRES_QUERY = ("count", "after")
+FAILURES_QUERY = ("since",)
 FIND_QUERY = ("job_id", *SHOW_QUERY)
 LIST_QUERY = (*COUNT_QUERY, "limit", "cursor")
 """The query parameters that several routes have in common."""
@@ -28,12 +29,16 @@ _NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,3})?", re.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One row. `read` returns the value, or raises `ValueError` saying what is expected."""
+    """One row. `read` returns the value, or raises `ValueError` saying what is expected.
+
+    `read_all`, of a parameter that may be given several times, does the same for all its values.
+    """
 
     name: str
     schema: Mapping[str, object]
     meaning: str
     read: Callable[[str], object]
+    read_all: Callable[[Sequence[str]], object] | None = None
 
 
 def _limit(text: str) -> int:
@@ -57,7 +62,13 @@ def _wait_s(text: str) -> float:
 PARAMETERS: Mapping[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
-        *(Parameter(name=row.name, read=row.read, meaning=row.meaning, schema=row.schema) for row in FILTERS.values()),
+        *(
+            Parameter(
+                name=row.name, read=row.read, meaning=row.meaning, schema=row.schema_of_all(),
+                read_all=row.read_all if row.most > 1 else None,
+            )
+            for row in FILTERS.values()
+        ),
         Parameter(
             name="limit", read=_limit, meaning="the most jobs to return",
             schema={"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
@@ -72,6 +83,10 @@ PARAMETERS: Mapping[str, Parameter] = {
         ),
         Parameter(
             name="after", read=read_time, meaning="only later ones; default: now", schema={"type": "string", "format": "date-time"},
+        ),
+        Parameter(
+            name="since", read=read_time, meaning="only failures at this time or later; default: all",
+            schema={"type": "string", "format": "date-time"},
         ),
         Parameter(
             name="wait_s", read=_wait_s, schema={"type": "number", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
@@ -93,10 +108,11 @@ def read_query(request: Request, allowed: Collection[str]) -> dict[str, object]:
         if name not in allowed:
             known = f"known: {', '.join(allowed)}" if allowed else "it takes none"
             raise InvalidRequest("unknown_field", f"{name[:100]!r} is not a query parameter of this request; {known}", name[:100])
-        if len(texts) > 1:
+        row = PARAMETERS[name]
+        if len(texts) > 1 and row.read_all is None:
             raise InvalidRequest("repeated_field", f"the query parameter {name} is given {len(texts)} times", name)
         try:
-            values[name] = PARAMETERS[name].read(texts[0])
+            values[name] = row.read(texts[0]) if row.read_all is None else row.read_all(texts)
         except ValueError as expected:
             raise InvalidRequest("invalid_field", f"{name} must be {expected}, not {texts[0][:100]!r}", name) from None
     return values

@@ -18,7 +18,8 @@ STATUS_OF: Mapping[str, int] = {
     "invalid_request": 400, "invalid_json": 400, "invalid_field": 400, "unknown_field": 400, "repeated_field": 400,
     "unknown_task": 400, "invalid_cron": 400, "never_fires": 400, "unknown_time_zone": 400,
     "invalid_job_id": 400, "invalid_cursor": 400, "too_many_jobs": 400, "unauthorized": 401,
-    "origin_not_allowed": 403, "not_found": 404, "method_not_allowed": 405, "not_acceptable": 406, "request_timeout": 408,
+    "origin_not_allowed": 403, "forbidden": 403, "not_found": 404, "method_not_allowed": 405, "not_acceptable": 406,
+    "request_timeout": 408,
     "conflict": 409, "idempotency_conflict": 409, "not_unique": 409, "lease_lost": 409,
     "payload_too_large": 413, "body_too_large": 413, "uri_too_long": 414, "unsupported_media_type": 415, "expectation_failed": 417,
     "misdirected_host": 421, "headers_too_large": 431, "internal_error": 500, "not_implemented": 501, "unavailable": 503,
@@ -40,8 +41,8 @@ class Reply:
 
 
 def json_reply(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-    """A reply with this JSON text."""
-    return Reply(body, status, {**HEADERS, **(headers or {})})
+    """A reply with this JSON text and a line break, so that a shell's prompt comes on a line of its own."""
+    return Reply(body + b"\n", status, {**HEADERS, **(headers or {})})
 
 
 def value_reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
@@ -65,7 +66,7 @@ def error_reply(error: JobyardError | Refused, headers: Mapping[str, str] | None
 def message_reply(answer: Message) -> Reply:
     """A reply with a component's answer."""
     if isinstance(answer, Json):
-        return json_reply(answer.body, answer.status)
+        return json_reply(answer.body, answer.status)  # with 204, without a body
     return error_reply(answer) if isinstance(answer, Refused) else unexpected(answer)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jobyard.api.http.query import COUNT_QUERY, FIND_QUERY, FIRES_QUERY, LIST_QUERY, SHOW_QUERY
+from jobyard.api.http.query import COUNT_QUERY, FAILURES_QUERY, FIND_QUERY, FIRES_QUERY, LIST_QUERY, SHOW_QUERY
 
 GATEWAY, SCHEDULER, QUEUE, WATCHER, WORKER = KINDS = ("gateway", "scheduler", "queue", "watcher", "worker")
 
@@ -62,9 +62,14 @@ ROUTES: tuple[Route, ...] = (
         errors=(400, 413, 415, 503), summary="Cancel the next jobs that a filter selects; repeat with the cursor until it is null",
     ),
     Route(
-        method="POST", path="/api/jobs/retry", view="jobs.retry_many", kinds=(GATEWAY,), body="selection", answer="Step",
+        method="POST", path="/api/jobs/retry", view="jobs.retry_many", kinds=(GATEWAY,), body="retry_selection", answer="Step",
         errors=(400, 413, 415, 503),
-        summary="Retry the next jobs that a filter selects, all due at once; repeat with the cursor until it is null",
+        summary="Retry the next jobs that a filter selects, due at once or spread evenly; repeat with the cursor until it is null",
+    ),
+    Route(
+        method="POST", path="/api/jobs/delete", view="jobs.delete_many", kinds=(GATEWAY,), body="selection", answer="Step",
+        errors=(400, 413, 415, 503),
+        summary="Delete those of the next jobs that a filter selects that have ended; repeat with the cursor until it is null",
     ),
     Route(
         method="GET", path="/job", view="jobs.find", kinds=(GATEWAY, SCHEDULER), query=FIND_QUERY, answer="Job",
@@ -73,6 +78,14 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET", path="/api/jobs/<job_id>", view="jobs.show", kinds=(GATEWAY,), query=SHOW_QUERY, answer="Job",
         errors=_JOB_ERRORS, summary="One job; wait_s waits for its end",
+    ),
+    Route(
+        method="DELETE", path="/api/jobs/<job_id>", view="jobs.delete", kinds=(GATEWAY,), answer="Nothing", status=204,
+        errors=(*_JOB_ERRORS, 409), summary="Delete a job that has ended, with all that is stored about it",
+    ),
+    Route(
+        method="PUT", path="/api/jobs/<job_id>/tags", view="jobs.tag", kinds=(GATEWAY,), body="tags", answer="Job",
+        errors=(*_JOB_ERRORS, 413, 415), summary="Give a job these tags instead of its own, whatever its status",
     ),
     Route(
         method="GET", path="/api/jobs/<job_id>/executions", view="jobs.executions", kinds=(GATEWAY,), answer="Executions",
@@ -92,9 +105,18 @@ ROUTES: tuple[Route, ...] = (
         errors=(*_JOB_ERRORS, 409), summary="Cancel a job: at once, or, if it is running, by stopping its task",
     ),
     Route(
-        method="POST", path="/api/jobs/<job_id>/retry", view="jobs.retry", kinds=(GATEWAY,), answer="Job",
-        errors=(*_JOB_ERRORS, 409),
-        summary="Give a failed or cancelled job a fresh set of retries; it is due at once, whenever it was scheduled",
+        method="POST", path="/api/jobs/<job_id>/retry", view="jobs.retry", kinds=(GATEWAY,), body="retry", answer="Job",
+        errors=(*_JOB_ERRORS, 409, 413, 415),
+        summary="Give a failed or cancelled job a fresh set of retries, and what the body says; it is due at once or after delay_s",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/run", view="jobs.run", kinds=(GATEWAY,), answer="Job", errors=(*_JOB_ERRORS, 409),
+        summary="Make a pending job due now, whether it was scheduled for later or waits for a retry",
+    ),
+    Route(
+        method="GET", path="/api/failures", view="jobs.failures", kinds=(GATEWAY,), query=FAILURES_QUERY, answer="Failures",
+        errors=(400, 503),
+        summary="The failed jobs by task and kind of error, the most frequent first: at most 100 groups of the newest 100,000",
     ),
     Route(
         method="GET", path="/api/schedules", view="schedules.list", kinds=(GATEWAY,), answer="Schedules", errors=(400, 503),

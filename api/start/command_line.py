@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jobyard.engine.checkout import program
 from jobyard.engine.config import SETTINGS
 from jobyard.engine.errors import CannotStart
 from jobyard.engine.topology import FIRST_PORTS, ROLES
@@ -41,7 +42,7 @@ def read_command_line(words: Sequence[str]) -> Command:
     if name == START and not wants_help:
         role = rest.pop(0) if rest and not rest[0].startswith("-") else ""
         if role not in ROLES:
-            raise CannotStart(f"bin/start expects one of {', '.join(ROLES)}, not {role!r}; see bin/start --help")
+            raise CannotStart(f"{program(START)} expects one of {', '.join(ROLES)}, not {role!r}; see {program(START)} --help")
     wants_reload = name != STOP_ALL and RELOAD in rest
     rest = [word for word in rest if word != RELOAD] if wants_reload else rest
     flags = {} if wants_help else _read_flags(name, rest)
@@ -51,7 +52,7 @@ def read_command_line(words: Sequence[str]) -> Command:
 def help_text(name: str) -> str:
     """The usage and the table of settings."""
     role = " ROLE" if name == START else ""
-    lines = [f"usage: bin/{name}{role} [--flag value]…", "", SUMMARIES[name], ""]
+    lines = [f"usage: {program(name)}{role} [--flag value]…", "", SUMMARIES[name], ""]
     if name == START:
         lines += ["ROLE, with its default PORT: " + ", ".join(f"{role} {port}" for role, port in FIRST_PORTS.items()), ""]
     lines += ["Settings: each is an environment variable and a flag; the flag takes precedence.", ""]
@@ -73,10 +74,10 @@ def _read_flags(name: str, words: list[str]) -> dict[str, str]:
     while words:
         flag, equals, value = words.pop(0).partition("=")
         if flag not in known:
-            raise CannotStart(f"unknown argument {flag!r}; see bin/{name} --help")
+            raise CannotStart(f"unknown argument {flag!r}; see {program(name)} --help")
         if not equals:
             if not words:
-                raise CannotStart(f"{flag} needs a value; see bin/{name} --help")
+                raise CannotStart(f"{flag} needs a value; see {program(name)} --help")
             value = words.pop(0)
         flags[known[flag]] = value
     return flags

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobyard.engine.control.protocol import CONTROL
-from jobyard.engine.supervisor.supervisor import Stage
+from jobyard.engine.supervisor.hooks import Stage
 from jobyard.engine.topology import FRONT, GATEWAY, QUEUE, SCHEDULER, WATCHER, WORKER
 
 LEAVE_S = 5.0

@@ -22,11 +22,12 @@ from jobyard.engine.supervisor.commands import Commands, reload_by
 from jobyard.engine.supervisor.control_link import ControlLink
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
+from jobyard.engine.supervisor.hooks import Hooks
 from jobyard.engine.supervisor.orphans import Orphans, PendingDeaths
 from jobyard.engine.supervisor.ports import advice_on_clients, given_to_clients
 from jobyard.engine.supervisor.process_table import ProcessSpec
 from jobyard.engine.supervisor.readiness import SupervisorHeartbeat
-from jobyard.engine.supervisor.supervisor import Hooks, Supervisor
+from jobyard.engine.supervisor.supervisor import Supervisor
 from jobyard.engine.supervisor.supervisor_loop import become_supervisor, fork_process, run_supervisor
 from jobyard.engine.supervisor.template_keeper import TemplateKeeper
 from jobyard.engine.topology import COUNTING, FRONT, GATEWAY, WATCHER, WORKER, Component, describe

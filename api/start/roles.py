@@ -230,13 +230,13 @@ def _fires(start: Start, store: Store, hub: Hub, log: Log) -> Fires:
 
 def _host_lease(start: Start, owner: Owner, hosts: Hosts | None) -> HostLease:
     """The host lease, which this process helps to renew."""
-    catalog = Catalog(RunDir(start.settings.data_dir))
-    lease_s = start.settings.lease_s
+    run_dir, lease_s = RunDir(start.settings.data_dir), start.settings.lease_s
+    catalog, schedules = Catalog(run_dir), ScheduleCatalog(run_dir)
 
     def heartbeat() -> HostHeartbeat:
         return HostHeartbeat(
             boot=owner.boot, host=owner.host, renewal=0, seen_at=start.world.now(), lease_s=lease_s, tasks=catalog.text(),
-            queues=start.settings.queues,
+            queues=start.settings.queues, schedules=schedules.names(),
         )  # fmt: skip
 
     return HostLease(hosts=hosts, sign=heartbeat, world=start.world, lease_s=lease_s)

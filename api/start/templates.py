@@ -54,7 +54,7 @@ class Templates:
         """The keeper for the calling supervisor."""
         hooks = TemplateHooks(
             spawn=self.spawn, publish=self.publish, living_executors=self.has_living_executors,
-            fault=lambda ready: fault_of(ready, self.settings),
+            fault=lambda ready: fault_of(ready, self.settings), forget=self.forget,
         )  # fmt: skip
         return TemplateKeeper(
             hooks=hooks, network=network, world=self.world, log=log, hang_s=self.settings.hang_s, watches_files=watches_files
@@ -89,6 +89,10 @@ class Templates:
         write_catalog(self.run_dir, options_by_task(ready))
         write_schedules(self.run_dir, ready.schedules)
         (self.run_dir.path / template.socket_name).replace(self.run_dir.path / socket_name(self.name))
+
+    def forget(self, template: TemplateProcess) -> None:
+        """Remove the socket of a template that was never published."""
+        (self.run_dir.path / template.socket_name).unlink(missing_ok=True)
 
     def has_living_executors(self, template: int) -> bool:
         """Whether the template has a child that is an executor, that is, in a session of its own, and has not ended."""

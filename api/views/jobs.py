@@ -12,8 +12,18 @@ from urllib.parse import urlencode
 import msgspec
 from flask import Request, request
 
-from jobyard.api.http.body import JSON, NDJSON, Environ, media_type, read_body
-from jobyard.api.http.query import COUNT_QUERY, DEFAULT_LIMIT, FIND_QUERY, LIST_QUERY, SHOW_QUERY, read_job_id, read_query
+from jobyard.api.http.body import JSON, NDJSON, Environ, media_type, read_body, read_optional_body
+from jobyard.api.http.guards import client_of
+from jobyard.api.http.query import (
+    COUNT_QUERY,
+    DEFAULT_LIMIT,
+    FAILURES_QUERY,
+    FIND_QUERY,
+    LIST_QUERY,
+    SHOW_QUERY,
+    read_job_id,
+    read_query,
+)
 from jobyard.api.http.reply import Reply, json_reply, message_reply, value_reply
 from jobyard.api.http.request_metrics import request_id_of
 from jobyard.api.http.waiting import wait_for_end
@@ -27,13 +37,18 @@ from jobyard.engine.wire.messages import (
     CancelJob,
     ChangeMany,
     CountMatching,
+    DeleteJob,
+    DeleteMany,
     Find,
     Json,
     List,
     ListExecutions,
+    ListFailures,
     ListTasks,
     RetryJob,
+    RunJob,
     Submit,
+    TagJob,
 )
 from jobyard.engine.world import World
 
@@ -116,6 +131,17 @@ class Jobs:
         """Retry one chunk of the selected jobs."""
         return self._change_many(Verb.RETRY)
 
+    def delete_many(self) -> Reply:
+        """Delete those of one chunk of the selected jobs that have ended."""
+        read_query(request, ())
+        media_type(request.environ, (JSON,))
+        return message_reply(self._scheduler.send(DeleteMany(body=read_body(request.environ), **_asked_by())))
+
+    def failures(self) -> Reply:
+        """The failed jobs by task and kind of error."""
+        query = read_query(request, FAILURES_QUERY)
+        return message_reply(self._scheduler.send(msgspec.convert(query, ListFailures)))
+
     def tasks(self) -> Reply:
         """The tasks for which jobs can be submitted."""
         read_query(request, ())
@@ -141,12 +167,30 @@ class Jobs:
     def cancel(self, job_id: str) -> Reply:
         """Cancel a job."""
         read_query(request, ())
-        return message_reply(self._scheduler.send(CancelJob(job_id=read_job_id(job_id), request_id=request_id_of(request.environ))))
+        return message_reply(self._scheduler.send(CancelJob(job_id=read_job_id(job_id), **_asked_by())))
 
     def retry(self, job_id: str) -> Reply:
-        """Retry a job: it gets a fresh set of retries."""
+        """Retry a job: it gets a fresh set of retries, and what the body says besides."""
         read_query(request, ())
-        return message_reply(self._scheduler.send(RetryJob(job_id=read_job_id(job_id), request_id=request_id_of(request.environ))))
+        asked = RetryJob(job_id=read_job_id(job_id), body=read_optional_body(request.environ), **_asked_by())
+        return message_reply(self._scheduler.send(asked))
+
+    def run(self, job_id: str) -> Reply:
+        """Make a pending job due now."""
+        read_query(request, ())
+        return message_reply(self._scheduler.send(RunJob(job_id=read_job_id(job_id), **_asked_by())))
+
+    def tag(self, job_id: str) -> Reply:
+        """Replace a job's tags."""
+        read_query(request, ())
+        media_type(request.environ, (JSON,))
+        asked = TagJob(job_id=read_job_id(job_id), body=read_body(request.environ), **_asked_by())
+        return message_reply(self._scheduler.send(asked))
+
+    def delete(self, job_id: str) -> Reply:
+        """Delete an ended job."""
+        read_query(request, ())
+        return message_reply(self._scheduler.send(DeleteJob(job_id=read_job_id(job_id), **_asked_by())))
 
     def _found(self, job_id: str, wait_s: object) -> Reply:
         """The job's current state. If the client wants to wait and the job has not ended, the request becomes a long poll."""
@@ -160,8 +204,7 @@ class Jobs:
     def _change_many(self, verb: Verb) -> Reply:
         read_query(request, ())
         media_type(request.environ, (JSON,))
-        body, request_id = read_body(request.environ), request_id_of(request.environ)
-        return message_reply(self._scheduler.send(ChangeMany(verb=verb, body=body, request_id=request_id)))
+        return message_reply(self._scheduler.send(ChangeMany(verb=verb, body=read_body(request.environ), **_asked_by())))
 
     def _submit(self, environ: Environ, form: str, count: int) -> Submit:
         body = read_body(environ, may_be_empty=form == "ndjson")
@@ -169,12 +212,17 @@ class Jobs:
             first_id = self._world.reserve_ids(count)
         return Submit(
             form=form, body=body, first_id=first_id, deadline=self._scheduler.submit_deadline(),
-            idempotency_key=_header_key(environ), request_id=request_id_of(environ),
+            idempotency_key=_header_key(environ), by=client_of(environ), request_id=request_id_of(environ),
         )  # fmt: skip
 
     def _status_of(self, job_id: str) -> str:
         answer = self._scheduler.send(Find(job_id=job_id))
         return str(msgspec.json.decode(answer.body)["status"]) if isinstance(answer, Json) else "pending"
+
+
+def _asked_by() -> dict[str, str]:
+    """Whose request this is, for the log."""
+    return {"by": client_of(request.environ), "request_id": request_id_of(request.environ)}
 
 
 def _uniqueness(answer: Accepted) -> dict[str, bool]:
@@ -209,5 +257,5 @@ def _header_key(environ: Environ) -> str | None:
 
 def _next_link(given: Request, cursor: str) -> str:
     """A URL relative to that of the request, so that it also works behind a proxy that adds a path prefix."""
-    query = {name: value for name, value in given.args.items() if name != "cursor"} | {"cursor": cursor}
+    query = [(name, value) for name, value in given.args.items(multi=True) if name != "cursor"] + [("cursor", cursor)]
     return f'<{given.path.rpartition("/")[2]}?{urlencode(query)}>; rel="next"'

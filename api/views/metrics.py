@@ -7,6 +7,7 @@ their age are shown.
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,11 +23,11 @@ from jobyard.api.views.process_meter import ProcessMeter
 from jobyard.api.views.prometheus import MEDIA_TYPE, Value, text_of
 from jobyard.engine.control.snapshot import RosterRow, Snapshot, Snapshots
 from jobyard.engine.errors import Unavailable
-from jobyard.engine.metrics import ComponentCounters, all_attempts
+from jobyard.engine.metrics import MOST_TASKS, OTHER, ComponentCounters, all_attempts
 from jobyard.engine.topology import COUNTING, SUPERVISOR
 from jobyard.engine.version import version
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.messages import CountJobs, Json, Ping
+from jobyard.engine.wire.messages import CountJobs, Json, Ping, ReportDue
 from jobyard.engine.world import World
 
 
@@ -59,14 +60,18 @@ class Metrics:
         yield exposition.BUILD, (version(), platform.python_version(), database), 1.0
         for status, jobs in counts.items():
             yield exposition.JOBS, (status,), jobs
+        yield from _of_due(self._answer(ReportDue()) or [])
 
     def _ask(self, question: Message) -> dict[str, Any]:
         """A scheduler's answer; empty if none is available."""
+        return dict(self._answer(question) or {})
+
+    def _answer(self, question: Message) -> Any:
         try:
             answer = self._scheduler.send(question)
         except Unavailable:
-            return {}
-        return dict(msgspec.json.decode(answer.body)) if isinstance(answer, Json) else {}
+            return None
+        return msgspec.json.decode(answer.body) if isinstance(answer, Json) else None
 
     def _of_processes(self, snapshot: Snapshot) -> Iterator[Value]:
         for row in snapshot.rows:
@@ -76,6 +81,23 @@ class Metrics:
             if used is not None:
                 yield exposition.MEMORY, (row.name,), used.rss_bytes
                 yield exposition.CPU, (row.name,), used.cpu_s
+
+
+def _of_due(due: list[dict[str, Any]]) -> Iterator[Value]:
+    """What is due, by queue and by task. A queue or task without due jobs has no series."""
+    for label, count_row, age_row in (
+        ("queue", exposition.DUE, exposition.OLDEST_DUE), ("task", exposition.TASK_DUE, exposition.TASK_OLDEST_DUE),
+    ):  # fmt: skip
+        names = {name: name for name in sorted({one[label] for one in due})[:MOST_TASKS]}
+        counts: Counter[str] = Counter()
+        ages: dict[str, float] = {}
+        for one in due:
+            name = names.get(one[label], OTHER)
+            counts[name] += one["count"]
+            ages[name] = max(ages.get(name, 0.0), one["age_s"])
+        for name in sorted(counts):
+            yield count_row, (name,), counts[name]
+            yield age_row, (name,), ages[name]
 
 
 def _of_components(snapshot: Snapshot, world: World) -> Iterator[Value]:

@@ -14,6 +14,9 @@ from jobyard.engine.errors import Unavailable
 from jobyard.engine.topology import QUEUE, WATCHER, WORKER
 from jobyard.engine.why.facts import HttpWorkerSeen, ProcessReport, WorkerSeen
 
+DRAINED = "drained"
+"""The state of a process in the roster; see `supervisor.process_table`."""
+
 
 def build_report(snapshots: Snapshots, now: float) -> ProcessReport:
     """The processes at `now` (monotonic); one without a heartbeat is not reachable."""
@@ -25,6 +28,7 @@ def build_report(snapshots: Snapshots, now: float) -> ProcessReport:
     return ProcessReport(
         watchers=len(_up(snapshot, WATCHER)), queues=len(_up(snapshot, QUEUE)), workers=tuple(map(_worker, workers)),
         http_workers=tuple(msgspec.convert(one, HttpWorkerSeen) for one in http_workers_in(snapshot)),
+        drained=tuple(row.name for row in snapshot.rows if row.state == DRAINED),
     )  # fmt: skip
 
 

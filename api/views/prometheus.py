@@ -46,6 +46,11 @@ UP = _row("component_up", "gauge", "1 when the component is up, otherwise 0", "c
 AGE = _row("component_stale_seconds", "gauge", "Age of a component's counters if it no longer updates them, otherwise 0",
            "component")  # fmt: skip
 JOBS = _row("jobs", "gauge", "Stored jobs, by status", "status")
+DUE = _row("jobs_due", "gauge", "Due jobs, by queue (at most 100, the rest are `other`); of a task and priority, up to 10,000",
+           "queue")  # fmt: skip
+OLDEST_DUE = _row("oldest_due_job_seconds", "gauge", "How long the oldest due job of a queue has been due", "queue")
+TASK_DUE = _row("task_jobs_due", "gauge", "Due jobs, by task (at most 100, the rest are `other`), counted likewise", "task")
+TASK_OLDEST_DUE = _row("task_oldest_due_job_seconds", "gauge", "How long the oldest due job of a task has been due", "task")
 DEPTH = _row("queue_depth", "gauge", "Due jobs that wait for a worker, by priority, counted up to 10,000 each", "priority")
 ATTEMPTS = _row("attempts", "counter", "Attempts that ended, by task (at most 100, the rest are `other`) and outcome",
                 "component", "task", "outcome")  # fmt: skip
@@ -99,7 +104,8 @@ HISTOGRAMS = {"lag": LAG, "run": RUN, "fire_lag": FIRE_LAG}
 COUNTS = {"stale_writes": STALE, "recovered": RECOVERED, "fires": FIRES, "leased": LEASED, "leases_ended": LEASES_ENDED}
 COUNTS_BY_REASON = {f"missed_{reason}": (MISSED, reason) for reason in REASONS}
 ROWS: tuple[Row, ...] = (
-    BUILD, UP, AGE, JOBS, *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, RUN, FIRES,
+    BUILD, UP, AGE, JOBS, DUE, OLDEST_DUE, TASK_DUE, TASK_OLDEST_DUE,
+    *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, RUN, FIRES,
     MISSED, FIRE_LAG, STALE,
     RECOVERED, LEASED, LEASES_ENDED, HTTP, MEMORY, CPU, RESTARTS, UPTIME,
 )  # fmt: skip

@@ -7,15 +7,14 @@ from typing import Any, Protocol
 
 from flask import request
 
-from jobyard.api.http.body import JSON, media_type, read_body
+from jobyard.api.http.body import JSON, media_type, read_body, read_optional_body
+from jobyard.api.http.guards import client_of
 from jobyard.api.http.query import FIRES_QUERY, read_query
-from jobyard.api.http.reply import HEADERS, Reply, message_reply
+from jobyard.api.http.reply import Reply, message_reply
 from jobyard.api.http.request_metrics import request_id_of
 from jobyard.engine.schedules.verbs import ScheduleVerb
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.messages import AskSchedules, Json
-
-NO_CONTENT = 204
+from jobyard.engine.wire.messages import AskSchedules
 
 
 class SchedulerClient(Protocol):
@@ -49,15 +48,15 @@ class Schedules:
 
     def pause(self, schedule: str) -> Reply:
         """Make it fire no more."""
-        return self._ask(ScheduleVerb.PAUSE, schedule, body=_optional_body())
+        return self._ask(ScheduleVerb.PAUSE, schedule, body=read_optional_body(request.environ))
 
     def resume(self, schedule: str) -> Reply:
         """Let it fire again."""
-        return self._ask(ScheduleVerb.RESUME, schedule, body=_optional_body())
+        return self._ask(ScheduleVerb.RESUME, schedule, body=read_optional_body(request.environ))
 
     def run(self, schedule: str) -> Reply:
         """Make its job now."""
-        return self._ask(ScheduleVerb.RUN, schedule, body=_optional_body())
+        return self._ask(ScheduleVerb.RUN, schedule, body=read_optional_body(request.environ))
 
     def backfill(self, schedule: str) -> Reply:
         """Make the jobs of past fire times."""
@@ -76,23 +75,14 @@ class Schedules:
 
     def _ask(self, verb: ScheduleVerb, name: str = "", *, body: bytes = b"") -> Reply:
         read_query(request, ())
-        return self._send(AskSchedules(verb=verb, name=name, body=body, request_id=request_id_of(request.environ)))
+        environ = request.environ
+        return self._send(AskSchedules(verb=verb, name=name, body=body, by=client_of(environ), request_id=request_id_of(environ)))
 
     def _send(self, asked: AskSchedules) -> Reply:
-        answer = self._scheduler.send(asked)
-        if isinstance(answer, Json) and answer.status == NO_CONTENT:
-            return Reply(b"", NO_CONTENT, HEADERS)
-        return message_reply(answer)
+        return message_reply(self._scheduler.send(asked))
 
 
 def _body() -> bytes:
     media_type(request.environ, (JSON,))
     return read_body(request.environ)
 
-
-def _optional_body() -> bytes:
-    """A body that may be left out; then it needs no type."""
-    body = read_body(request.environ, may_be_empty=True)
-    if body:
-        media_type(request.environ, (JSON,))
-    return body

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
@@ -16,7 +16,7 @@ from jobyard.engine.client.environment import find_service
 from jobyard.engine.client.handles import AsyncJobHandle
 from jobyard.engine.client.interception import interceptor
 from jobyard.engine.client.steps import NoAnswer, Operation, Pause, Request, Response
-from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob, WithParameters
+from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob, RetryEdits, WithParameters
 from jobyard.engine.client.wire import Address, response_of
 from jobyard.engine.world import World
 
@@ -77,17 +77,23 @@ class AsyncClient:
         """See `Client.cancel`."""
         return await self._run(self._core.cancel(job_id))
 
-    async def retry(self, job_id: str) -> Job:
+    async def retry(self, job_id: str, **edits: Unpack[RetryEdits]) -> Job:
         """See `Client.retry`."""
-        return await self._run(self._core.retry(job_id))
+        return await self._run(self._core.retry(job_id, edits))
+
+    async def delete(self, job_id: str) -> None:
+        """See `Client.delete`."""
+        await self._run(self._core.delete(job_id))
 
     async def iter_jobs(
         self, *, status: str | None = None, task: str | None = None, queue: str | None = None, text: str | None = None,
-        created_after: datetime | str | None = None, created_before: datetime | str | None = None, page: int = 100,
+        tag: str | Sequence[str] | None = None, error_kind: str | None = None, created_after: datetime | str | None = None,
+        created_before: datetime | str | None = None, page: int = 100,
     ) -> AsyncIterator[Job]:  # fmt: skip
         """See `Client.iter_jobs`."""
         path: str | None = list_path(
-            page=page, status=status, task=task, queue=queue, text=text, created_after=created_after, created_before=created_before
+            page=page, status=status, task=task, queue=queue, text=text, tag=tag, error_kind=error_kind,
+            created_after=created_after, created_before=created_before,
         )  # fmt: skip
         while path is not None:
             found = await self._run(self._core.page(path))

@@ -74,7 +74,8 @@ def with_resume_hint(wrong: JobyardError, *, stored: int, key: str, index: int |
         field = f"jobs[{index}]" + (f".{wrong.field}" if wrong.field else "")
         wrong = type(wrong)(wrong.code, f"jobs[{index}]: {wrong.message}", field)
     if stored:
-        wrong.add_note(f"the first {stored} jobs are stored; with the same jobs and idempotency_key={key!r} none is stored twice")
+        first = "the first job is" if stored == 1 else f"the first {stored} jobs are"
+        wrong.add_note(f"{first} stored; with the same jobs and idempotency_key={key!r} none is stored twice")
     return wrong
 
 

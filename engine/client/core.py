@@ -11,7 +11,7 @@ So the job is read first: its epoch shows whether a retry was done, its status w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from jobyard.engine.client.answers import error_of, is_temporary, is_uncertain, 
 from jobyard.engine.client.batches import Chunk, encode_job, fields_of, with_resume_hint, without_none
 from jobyard.engine.client.steps import Operation, Pause, Request, Response
 from jobyard.engine.client.values import Execution, Health, Job, Named
-from jobyard.engine.errors import Conflict, JobyardError, NotFinished, Rejected, Unavailable, Unreachable
+from jobyard.engine.errors import Conflict, JobyardError, NotFinished, NotFound, Rejected, Unavailable, Unreachable
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.jobs.json_text import to_json_text
 from jobyard.engine.world import World
@@ -147,11 +147,32 @@ class Core:
         request = Request(method="POST", path=_path(job_id, "/cancel"), is_idempotent=False)
         return (yield from self._change_once(request, job_id, lambda job: job.status is Status.CANCELLED))
 
-    def retry(self, job_id: str) -> Operation[Job]:
-        """Retry the job; the job, pending again."""
+    def retry(self, job_id: str, edits: Mapping[str, Any]) -> Operation[Job]:
+        """Retry the job with these edits (`RetryEdits`); the job, pending again."""
+        given = without_none(edits)
+        body = to_json_text(given, root="body") if given else None
         before = yield from self.get(job_id)
-        request = Request(method="POST", path=_path(job_id, "/retry"), is_idempotent=False)
+        request = Request(method="POST", path=_path(job_id, "/retry"), body=body, is_idempotent=False)
         return (yield from self._change_once(request, job_id, lambda job: job.epoch > before.epoch))
+
+    def delete(self, job_id: str) -> Operation[None]:
+        """Delete the job. When an answer was lost and the job is gone, it was this request that deleted it, or one like it."""
+        give_up_at = self._world.monotonic() + self.retry_s
+        request = Request(method="DELETE", path=_path(job_id), is_idempotent=False)
+        was_lost = False
+        while True:
+            try:
+                yield from self._ask(request, give_up_at=give_up_at)
+                return
+            except NotFound:
+                if not was_lost:
+                    raise
+                return
+            except OutcomeUncertain as lost:
+                was_lost = True
+                if self._world.monotonic() + FIRST_PAUSE_S >= give_up_at:
+                    raise lost.error from None
+            yield Pause(seconds=FIRST_PAUSE_S)
 
     def page(self, path: str) -> Operation[Page]:
         """The page at this path; see `list_path`."""
@@ -235,11 +256,11 @@ class Core:
             yield Pause(seconds=FIRST_PAUSE_S)
 
 
-def list_path(*, page: int, **wanted: datetime | str | None) -> str:
-    """The path of the first page of a filtered list."""
+def list_path(*, page: int, **wanted: datetime | str | Sequence[str] | None) -> str:
+    """The path of the first page of a filtered list; a sequence is a parameter that is given several times."""
     asked = {name: value for name, value in wanted.items() if value is not None}
-    query = {name: value.isoformat() if isinstance(value, datetime) else str(value) for name, value in asked.items()}
-    return f"{JOBS}?{urlencode({**query, 'limit': page})}"
+    query = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asked.items()}
+    return f"{JOBS}?{urlencode({**query, 'limit': page}, doseq=True)}"
 
 
 def _long_poll_request(job_id: str, left_s: float, may_long_poll: bool) -> Request:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from jobyard.engine.client.values import Job
+from jobyard.engine.client_import import import_client
 
 
 class JobClient(Protocol):
@@ -37,7 +37,10 @@ class AsyncJobClient(Protocol):
 
 
 class JobHandle(str):
-    """A job's id. `existing`: whether the job had been accepted before. A pickled one uses the client of its new process."""
+    """A job's id. `existing`: whether it is an earlier job, which holds the same unique key.
+
+    A pickled one uses the client of its new process.
+    """
 
     __slots__ = ("_client", "existing")
     _client: JobClient | None
@@ -65,7 +68,7 @@ class JobHandle(str):
     def _asked(self) -> JobClient:
         if self._client is not None:
             return self._client
-        client: JobClient = importlib.import_module("jobyard.engine.client.default").default_client()
+        client: JobClient = import_client("default").default_client()
         return client
 
     def __reduce__(self) -> tuple[object, ...]:

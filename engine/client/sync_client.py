@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
@@ -19,7 +19,7 @@ from jobyard.engine.client.environment import find_service
 from jobyard.engine.client.handles import JobHandle
 from jobyard.engine.client.interception import interceptor
 from jobyard.engine.client.steps import NoAnswer, Operation, Pause, Request, Response
-from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob, WithParameters
+from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob, RetryEdits, WithParameters
 from jobyard.engine.client.wire import Address, response_of
 from jobyard.engine.world import World
 
@@ -92,17 +92,26 @@ class Client:
         """Cancel the job: at once, or soon if it is running. Raises `Conflict` when it has finished."""
         return self._run(self._core.cancel(job_id))
 
-    def retry(self, job_id: str) -> Job:
-        """Give a failed or cancelled job a fresh set of retries; raises `Conflict` for any other."""
-        return self._run(self._core.retry(job_id))
+    def retry(self, job_id: str, **edits: Unpack[RetryEdits]) -> Job:
+        """Give a failed or cancelled job a fresh set of retries; raises `Conflict` for any other.
+
+        `payload`, `delay_s`, `max_retries` and `timeout_s`, where given, take the place of the job's own.
+        """
+        return self._run(self._core.retry(job_id, edits))
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job that has ended; raises `Conflict` while it lives, and `NotFound`."""
+        self._run(self._core.delete(job_id))
 
     def iter_jobs(
         self, *, status: str | None = None, task: str | None = None, queue: str | None = None, text: str | None = None,
-        created_after: datetime | str | None = None, created_before: datetime | str | None = None, page: int = 100,
+        tag: str | Sequence[str] | None = None, error_kind: str | None = None, created_after: datetime | str | None = None,
+        created_before: datetime | str | None = None, page: int = 100,
     ) -> Iterator[Job]:  # fmt: skip
-        """All matching jobs, newest first, fetched `page` at a time as you iterate."""
+        """All matching jobs, newest first, fetched `page` at a time as you iterate. Of several tags, jobs have all."""
         path: str | None = list_path(
-            page=page, status=status, task=task, queue=queue, text=text, created_after=created_after, created_before=created_before
+            page=page, status=status, task=task, queue=queue, text=text, tag=tag, error_kind=error_kind,
+            created_after=created_after, created_before=created_before,
         )  # fmt: skip
         while path is not None:
             found = self._run(self._core.page(path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, ParamSpec, Protocol, TypedDict
@@ -48,6 +48,16 @@ class JobOptions(TypedDict, total=False):
     expires_s: float | None
     idempotency_key: str | None
     unique: bool | str | Mapping[str, Any] | None
+    tags: Sequence[str] | None
+
+
+class RetryEdits(TypedDict, total=False):
+    """What a retry changes of a job besides: `payload`, where it is given, even None; the others where they are not None."""
+
+    payload: Any
+    delay_s: float | None
+    max_retries: int | None
+    timeout_s: float | None
 
 
 class NewJob(JobOptions, total=False):

@@ -11,7 +11,7 @@ from types import ModuleType
 
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import CannotStart
-from jobyard.engine.extras import MONGO, extra_of, how_to_add
+from jobyard.engine.extras import MONGO, how_to_add, missing_from
 from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
 from jobyard.engine.store.port import Feed, Hosts, Store
@@ -74,10 +74,7 @@ def load_adapter(settings: Settings) -> None:
 
 
 def mongo() -> ModuleType:
-    """`databases.mongo`; raises `CannotStart` where `pymongo` is not installed."""
-    try:
-        return importlib.import_module("jobyard.engine.databases.mongo")
-    except ModuleNotFoundError as missing:
-        if extra_of(missing.name) != MONGO:
-            raise
-        raise CannotStart(f"MONGO_URI is set, and {how_to_add(MONGO, ['pymongo'])}") from missing
+    """`databases.mongo`; raises `CannotStart` where `pymongo` is not installed, or in a version that does not fit."""
+    if missing := missing_from(MONGO):
+        raise CannotStart(f"MONGO_URI is set, and {how_to_add(MONGO, missing)}")
+    return importlib.import_module("jobyard.engine.databases.mongo")

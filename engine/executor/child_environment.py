@@ -25,7 +25,7 @@ from jobyard.engine.executor.touch_watch import WATCH
 from jobyard.engine.process_control import adopt_orphans, die_with_parent, forbid_new_privileges
 from jobyard.engine.world import World
 
-SECRETS = ("API_TOKEN", "MONGO_URI")
+SECRETS = ("API_TOKEN", "READ_TOKEN", "WORKER_TOKEN", "MONGO_URI")
 OUT_OF_MEMORY_SCORE = b"500"
 MAX_KILL_ROUNDS = 100
 

@@ -58,7 +58,7 @@ def raised(
         case Retry(delay_s=delay_s) if not is_final(wrong):
             return _retry_request(delay_s, str(wrong))
         case _:
-            message = _text_or(type(wrong).__name__, lambda: f"{type(wrong).__name__}: {wrong}")
+            message = _named(type(wrong).__name__, _text_or("", lambda: str(wrong)))
             is_over = isinstance(wrong, Unrecoverable) or is_final(wrong)
             return failure(message, _traceback_of(wrong, ours), unrecoverable=is_over)
 
@@ -76,7 +76,12 @@ def _retry_request(delay_s: float | None, message: str) -> TaskOutcome:
         if not (is_number and 0 <= delay_s <= MAX_RETRY_DELAY_S):
             given = _text_or("", lambda: repr(delay_s))
             return failure(f"Retry(delay_s=…) takes a number from 0 to {MAX_RETRY_DELAY_S}, not {given}")
-    return TaskOutcome(status=FAILED, error=_bounded(f"Retry: {message}"), retry_delay_s=delay_s)
+    return TaskOutcome(status=FAILED, error=_bounded(_named("Retry", message)), retry_delay_s=delay_s)
+
+
+def _named(kind: str, words: str) -> str:
+    """`ValueError: no`, or `ValueError` where it says nothing."""
+    return f"{kind}: {words}" if words else kind
 
 
 def _traceback_of(wrong: BaseException, calling_code: str | tuple[str, ...]) -> str | None:

@@ -11,6 +11,7 @@ from types import TracebackType
 
 _FRAME = re.compile(r"\n?[ |+-]*(File \"|\[Previous line|(Exception Group )?Traceback \(most|The above exception|During handling)")
 """A frame with its code line, or one of the lines between stacks; all else are messages and notes."""
+_SOURCE = "    "
 MESSAGE_SHARE = 4
 """Messages and notes get a quarter of the length; the frames get the rest."""
 
@@ -30,10 +31,14 @@ def traceback_text(wrong: BaseException, trace: TracebackType | None, *, max_cha
 
 
 def _by_importance(parts: list[str]) -> list[int]:
-    """The numbers of the messages: first those behind a stack, from the last exception on, then notes and anything else."""
+    """The numbers of the messages: first those behind a stack, from the last exception on, then notes and anything else.
+
+    The line that a SyntaxError shows, and the marks below it, which are as long from Python 3.13 on, come last.
+    """
     words = [number for number, part in enumerate(parts) if _FRAME.match(part) is None]
-    ends = [number for number in words if number and _FRAME.match(parts[number - 1]) is not None]
-    return ends[::-1] + [number for number in words if number not in ends]
+    source = [number for number in words if parts[number].startswith(_SOURCE)]
+    ends = [number for number in words if number not in source and number and _FRAME.match(parts[number - 1]) is not None]
+    return ends[::-1] + [number for number in words if number not in ends and number not in source] + source
 
 
 def _cut(words: str, room: int) -> str:

@@ -18,7 +18,9 @@ DIGEST_BYTES = 16
 """The length of each stored digest: first that of the meaning, then that of the text. Version 0.1 stored the latter alone."""
 
 SECONDS = ("delay_s", "timeout_s", "expires_s")
-FIXED_DEFAULTS: Mapping[str, object] = {"payload": None, "task": "echo", "queue": "default", "priority": 5, "delay_s": 0}
+FIXED_DEFAULTS: Mapping[str, object] = {
+    "payload": None, "task": "echo", "queue": "default", "priority": 5, "delay_s": 0, "tags": (),
+}  # fmt: skip
 
 
 def digest_of(fields: Mapping[str, object], checked: Mapping[str, object], defaults: Mapping[str, object]) -> bytes:

@@ -217,7 +217,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which jobs to select; None matches any. `text` is searched for, ignoring case, in the payload's JSON text and in the error.
 
-    `created_after` is inclusive, `created_before` exclusive.
+    `created_after` is inclusive, `created_before` exclusive. A job must have each `tag`; `error_kind`: see `jobs.error_kind`.
     """
 
     status: Status | None = None
@@ -225,6 +225,8 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None = None
     unique_key: str | None = None
     schedule: str | None = None
+    tag: tuple[str, ...] | None = None
+    error_kind: str | None = None
     text: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None

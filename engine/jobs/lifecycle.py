@@ -54,6 +54,8 @@ class Verb(StrEnum):
     RETRY = "retry"
     REPLACE = "replace"
     EXTEND = "extend"
+    RUN = "run"
+    TAG = "tag"
 
     __hash__ = str.__hash__  # see `Status`
 
@@ -87,6 +89,8 @@ TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
     (Status.CANCELLED, Verb.RETRY): (Status.PENDING,),
     (Status.BLOCKED, Verb.REPLACE): (Status.BLOCKED,),
     (Status.PENDING, Verb.REPLACE): (Status.PENDING,),
+    (Status.PENDING, Verb.RUN): (Status.PENDING,),
+    **{(status, Verb.TAG): (status,) for status in Status},
 }
 """(status, verb) → the possible next statuses. Everything else is refused."""
 
@@ -253,15 +257,20 @@ def retry(job: Job, *, now: datetime) -> Change:
 
 
 def replace(job: Job, new: Job, *, now: datetime, due: datetime) -> Change:
-    """A unique submission brought newer data for a job that has not begun: it gets what `new` says of itself, and is due then."""
-    expires_at = expiry(due, new.expires_s)
+    """A unique submission brought newer data for a job that has not begun, which stays that of its fire, unless `new` is a fire."""
+    expires_at, fire = expiry(due, new.expires_s), job if new.fire_at is None else new
     return _change(
         job, Verb.REPLACE, job.status, now, epoch=job.epoch + 1, scheduled_at=due, payload=new.payload, priority=new.priority,
         queue=new.queue, max_retries=new.max_retries, timeout_s=new.timeout_s, retry_count=0, next_run_at=None, error=None,
-        schedule=new.schedule, fire_at=new.fire_at, lane=new.lane, expires_at=expires_at, lapses_at=expires_at, tags=new.tags,
+        schedule=fire.schedule, fire_at=fire.fire_at, lane=fire.lane, expires_at=expires_at, lapses_at=expires_at, tags=new.tags,
         unique=job.unique, limit=new.limit, after=job.after, run_if=job.run_if, ref=job.ref, expires_s=new.expires_s,
         traceparent=new.traceparent, tracestate=new.tracestate,
     )  # fmt: skip
+
+
+def edit(job: Job, verb: Verb, *, now: datetime, **fields: Any) -> Change:
+    """Change some of the job's values on request, and not its state; see `jobs.edits`."""
+    return _change(job, verb, job.status, now, **fields)
 
 
 def is_last_chance(job: Job, *, max_lost: int) -> bool:

@@ -11,8 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from math import ceil
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -23,6 +22,9 @@ from jobyard.engine.jobs.idempotency import digest_of
 from jobyard.engine.jobs.job import Job, at_least
 from jobyard.engine.jobs.lifecycle import expiry
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, MAX_DEPTH, shown
+from jobyard.engine.jobs.tags import SCHEMA as TAGS_SCHEMA
+from jobyard.engine.jobs.tags import joined, read_tags
+from jobyard.engine.jobs.times import read_time
 from jobyard.engine.jobs.unique import from_template, full_key, how_of, window_end
 from jobyard.engine.jobs.unique_field import SCHEMA as UNIQUE_SCHEMA
 from jobyard.engine.jobs.unique_field import Asked, read_unique
@@ -33,7 +35,6 @@ MAX_PAYLOAD_BYTES = 1 << 20
 MAX_DELAY_S = 315_360_000
 PRIORITIES = {"low": 1, "normal": 5, "high": 9}
 QUEUE_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(?:\.(\d{1,12}))?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,7 @@ class TaskDefaults:
     priority: int | None = None
     expires_s: float | None = None
     unique: Asked | None = None
+    tags: tuple[str, ...] = ()
 
 
 def _whole(at_least: int, at_most: int) -> Callable[[object], int]:
@@ -114,22 +116,6 @@ def _priority(value: object) -> int:
     if isinstance(value, str) and value in PRIORITIES:
         return PRIORITIES[value]
     return _whole(0, 9)(value)
-
-
-def read_time(value: object) -> datetime:
-    """Parse a time, rounded up to a millisecond; raises `ValueError` with what would be valid."""
-    found = _RFC3339.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError("a time such as 2026-01-04T02:04:20.123Z (RFC 3339 with a zone)")
-    day, clock, seconds, fraction, zone = found.groups()
-    try:
-        whole = datetime.fromisoformat(f"{day}T{clock}:{min(int(seconds), 59):02}{zone.upper()}").astimezone(UTC)
-        if int(seconds) > 60 or (seconds == "60" and (whole.hour, whole.minute) != (23, 59)):
-            raise ValueError("seconds")
-        milliseconds = ceil(int(fraction or 0) * 1000 / 10 ** len(fraction or "")) + 1000 * (seconds == "60")
-        return whole + timedelta(milliseconds=milliseconds)
-    except (ValueError, OverflowError):
-        raise ValueError("a time that exists, in the years 1 to 9999") from None
 
 
 FIELDS: Mapping[str, Field] = {
@@ -187,6 +173,10 @@ FIELDS: Mapping[str, Field] = {
             name="unique", schema=UNIQUE_SCHEMA, check=read_unique,
             meaning="at most one living job has a key: true (the payload is the key), a key, or an object; default: the task's; "
             "false or null: none",
+        ),
+        Field(
+            name="tags", schema=TAGS_SCHEMA, check=read_tags,
+            meaning="names to find and change the job by; stored sorted, each once; those of the task are added",
         ),
     )
 }  # fmt: skip
@@ -318,7 +308,7 @@ def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: dateti
     values: dict[str, Any] = {name: _checked(name, value) for name, value in fields.items()}
     if values.get("expires_s", 0) is None:
         del values["expires_s"]
-    _check_payload(payload)
+    check_payload(payload)
     task = str(values.pop("task", "echo"))
     wishes = defaults.tasks.get(task)
     if wishes is None:
@@ -329,6 +319,8 @@ def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: dateti
     if wishes.unique is not None or "unique" in values:
         values |= _unique(values["unique"] if "unique" in values else _of_task(wishes.unique, payload), task, payload, now)
     values.pop("payload", None)
+    if wishes.tags:
+        values["tags"] = joined(values.get("tags", ()), wishes.tags)
     values = of_task | values
     values["scheduled_at"] = due = _due(values, now)
     if "expires_s" in values:
@@ -383,7 +375,8 @@ def _checked(name: str, value: object) -> object:
         raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {shown(value)}", name) from None
 
 
-def _check_payload(payload: bytes) -> None:
+def check_payload(payload: bytes) -> None:
+    """Raises `TooLarge` or `InvalidRequest` for a payload, as JSON text, that no job may have."""
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise TooLarge("payload_too_large", f"payload is {len(payload)} bytes long; at most {MAX_PAYLOAD_BYTES}", "payload")
     if strict_json.depth(payload, enough=MAX_DEPTH) > MAX_DEPTH:

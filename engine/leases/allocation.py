@@ -31,11 +31,11 @@ class LeaseAllocation(Generic[Asking]):
     """
 
     def __init__(
-        self, askings: Iterable[tuple[Asking, str, int]], *, last_chance: int, holds_lost: Callable[[str, int], bool]
+        self, askings: Iterable[tuple[Asking, str, int]], *, last_chance: int, runs_lost_job: Callable[[str, int], bool]
     ) -> None:  # fmt: skip
-        """`askings`: each request with its owner's name and how many it wants; `last_chance`, `holds_lost`: as for `Places`."""
+        """`askings`: each request with its owner's name and how many it wants; `last_chance`, `runs_lost_job`: as for `Places`."""
         self._last_chance = last_chance
-        self._holds_lost = holds_lost
+        self._runs_lost_job = runs_lost_job
         self._open = deque(_Open(*asking) for asking in askings)
         self._left = sum(row.left for row in self._open)
         self._placed: dict[str, deque[Asking]] = {}
@@ -75,5 +75,5 @@ class LeaseAllocation(Generic[Asking]):
 
     def _is_risky(self, owner: str) -> bool:
         if owner not in self._risky:
-            self._risky[owner] = self._holds_lost(owner, self._last_chance)
+            self._risky[owner] = self._runs_lost_job(owner, self._last_chance)
         return self._risky[owner]

@@ -78,10 +78,9 @@ class WatcherRoom:
     costs: dict[str, int] = field(default_factory=dict)
     """The changed costs that it has not been sent yet."""
 
-    @property
-    def holds(self) -> bool:
-        """Whether it has places in free slots that it has not used."""
-        return any(units.free for units in self.reserved.values())
+    def has_unused(self, least: int) -> bool:
+        """Whether it has places that it has not used, of the kind that a job of so many units takes."""
+        return any(units.free or (least < SLOT_UNITS and units.ahead) for units in self.reserved.values())
 
 
 class Grants:
@@ -181,9 +180,10 @@ class Grants:
 
     def holders_to_wake(self) -> list[Peer]:
         """The watchers to wake, once each, because another one knows of due jobs and nothing is free for it."""
-        if not any(watcher.waits and watcher.least for watcher in self.watchers.values()):
+        least = min((watcher.least for watcher in self.watchers.values() if watcher.waits and watcher.least), default=0)
+        if not least:
             return []
-        idle = [peer for peer, watcher in self.watchers.items() if watcher.holds and not watcher.was_woken]
+        idle = [peer for peer, watcher in self.watchers.items() if watcher.has_unused(least) and not watcher.was_woken]
         for peer in idle:
             self.watchers[peer].was_woken = True
         return idle

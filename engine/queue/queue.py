@@ -101,7 +101,7 @@ class Queue:
 
     def _want(self, peer: Peer, message: Want) -> None:
         if message.is_closed:
-            self._withdraw(message.owner, self._grants.close(peer))
+            self._withdraw(message.owner, [*self._grants.close(peer), peer])
         else:
             self._grants.offer(
                 peer, owner=message.owner, limit=message.limit, short_limit=message.short_limit, costs=message.costs
@@ -143,11 +143,11 @@ class Queue:
             self._confirm(peer, watcher)
 
     def _pass_on(self, watcher: Peer, delivery: Delivery, is_again: bool) -> bool:
-        """Lease the jobs to their worker; False if it is gone."""
+        """Lease the jobs to their worker; False if it is gone, or takes nothing more and cannot have received them before."""
         found = self._grants.worker(delivery.owner)
         self._counts["jobs_pushed"] += len(delivery.tickets)
         self._last_push_time = self._world.now()
-        if found is None:
+        if found is None or (found[1].is_closed and not is_again):
             return False
         worker, room = found
         self._grants.use(watcher, room, delivery.units)
@@ -173,9 +173,9 @@ class Queue:
         for peer in self._grants.holders_to_wake():
             peer.send(Wake(due_at=self._world.now()))
 
-    def _withdraw(self, worker: str, watchers: list[Peer]) -> None:
-        for watcher in watchers:
-            watcher.send(Withdrawn(owner=worker))
+    def _withdraw(self, worker: str, peers: list[Peer]) -> None:
+        for peer in peers:
+            peer.send(Withdrawn(owner=worker))
 
     def _forget(self, peer: Peer, message: Closed) -> None:
         """A connection has ended: what a worker held is recovered from the store; a watcher's places are free again."""
@@ -223,6 +223,7 @@ class Queue:
         try:
             due = self._store.due(now=now, limit=message.limit, served=served)
             self._due = self._store.count_due(now=now, served=served)
+            self._is_active = self._is_active or any(self._due.counts)
         except StoreUnavailable as fault:
             peer.send(Refused(code="database_unavailable", message=fault.message, retry_after_s=1))
             return

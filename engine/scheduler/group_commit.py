@@ -30,6 +30,7 @@ from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, 
 from jobyard.engine.wire.hub import Peer
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import Accepted, Begun, Expired, Refused, Submit
+from jobyard.engine.words import counted
 from jobyard.engine.world import World
 
 JOBS_A_TURN = 2_000
@@ -164,9 +165,8 @@ class GroupCommit:
         self._pending_seen_at = now
         if pending < limit:
             return None
-        return Refused(
-            code="overloaded", message=f"{pending} jobs are pending or blocked and MAX_PENDING is {limit}", retry_after_s=5
-        )
+        words = f"{counted(pending, 'job is', 'jobs are')} pending or blocked and MAX_PENDING is {limit}"
+        return Refused(code="overloaded", message=words, retry_after_s=5)
 
     def _gives_up(self, one: Waiting, full: Refused | None) -> bool:
         """The last chance to abandon a request. Where the commit may take long from here on, its sender is notified."""
@@ -190,7 +190,7 @@ class GroupCommit:
             if self._log.is_debug:
                 self._log.debug(
                     "jobs_accepted", request_id=one.submit.request_id, job_id=next(iter(insertion.job_ids), None),
-                    jobs=len(insertion.job_ids), repeated=insertion.repeated,
+                    jobs=len(insertion.job_ids), repeated=insertion.repeated, by=one.submit.by,
                 )  # fmt: skip
             existing = insertion.existing if any(job.unique_key for job in one.jobs) else None
             return Accepted(job_ids=insertion.job_ids, repeated=insertion.repeated, existing=existing, replaced=insertion.replaced)
@@ -244,9 +244,11 @@ def _not_unique(one: Waiting, refusal: NotUnique) -> Refused:
 
 
 def _refuse_new(waiting: list[Waiting], full: Refused) -> list[Waiting]:
-    """Refuse all but the requests that may already be stored: sent before, or with a key that may be known."""
-    kept = [one for one in waiting if one.submit.is_again or any(job.idempotency_key or job.held_key for job in one.jobs)]
+    """Refuse all but the requests that may store nothing new: empty, sent before, or with a key that may be known."""
+    kept = []
     for one in waiting:
-        if one not in kept:
+        if not one.jobs or one.submit.is_again or any(job.idempotency_key or job.held_key for job in one.jobs):
+            kept.append(one)
+        else:
             one.peer.send(full)
     return kept

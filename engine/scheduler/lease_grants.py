@@ -193,7 +193,7 @@ class LeaseGrants:
         allocation = LeaseAllocation(
             [(asking, http_owner(asking.wanted.worker), asking.wanted.count) for asking in askings],
             last_chance=max(1, self._settings.max_lost - 1),
-            holds_lost=lambda owner, least: self._store.holds_lost(owner, at_least=least),
+            runs_lost_job=lambda owner, least: self._store.runs_lost_job(owner, at_least=least),
         )  # fmt: skip
         claimed = self._store.claim_due(owner=self._owner, now=now, lease_s=lease_s, allocation=allocation, served=served)
         for job in claimed.jobs:

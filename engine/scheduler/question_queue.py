@@ -13,7 +13,7 @@ from collections.abc import Callable
 from jobyard.engine.jobs.job import JobFilter
 from jobyard.engine.wire.hub import Envelope, Peer
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.messages import ChangeMany, CountMatching, Explain, List
+from jobyard.engine.wire.messages import ChangeMany, CountMatching, DeleteMany, Explain, List, ListFailures, ReportDue
 from jobyard.engine.world import World
 
 ANSWER_S = 0.05
@@ -68,8 +68,9 @@ def is_heavy(message: Message) -> bool:
     """Whether many jobs may have to be examined because no index alone finds those that are wanted."""
     match message:
         case List(wanted=wanted):
-            return wanted.text is not None or sum(value is not None for value in (wanted.status, wanted.task, wanted.queue)) > 1
+            named = (wanted.status, wanted.task, wanted.queue, wanted.error_kind, *(wanted.tag or ()))
+            return wanted.text is not None or sum(value is not None for value in named) > 1
         case CountMatching(wanted=wanted):
             return wanted != JobFilter(status=wanted.status)
         case _:
-            return isinstance(message, ChangeMany | Explain)
+            return isinstance(message, ChangeMany | DeleteMany | Explain | ListFailures | ReportDue)

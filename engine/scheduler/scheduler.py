@@ -14,10 +14,10 @@ from jobyard.engine.config import Settings
 from jobyard.engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable
 from jobyard.engine.hosts.failure_detector import OtherHosts
 from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.edits import RetryEdit, edited, parse_retry
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, execution_to_json, to_json
-from jobyard.engine.jobs.owners import http_worker, parse_owner
+from jobyard.engine.jobs.owners import as_held, http_worker, parse_owner
 from jobyard.engine.jobs.selection import parse
-from jobyard.engine.jobs.shown import as_held
 from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
@@ -26,6 +26,7 @@ from jobyard.engine.scheduler.completion_watch import CompletionWatch
 from jobyard.engine.scheduler.declared_tasks import DeclaredTasks
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
 from jobyard.engine.scheduler.http_leases import HttpLeases
+from jobyard.engine.scheduler.job_edits import JobEdits
 from jobyard.engine.scheduler.question_queue import MAX_HEAVY, QuestionQueue
 from jobyard.engine.scheduler.replies import Replies
 from jobyard.engine.scheduler.schedules import Schedules
@@ -66,8 +67,10 @@ from jobyard.engine.wire.messages import (
     Ping,
     Refused,
     RetryJob,
+    RunJob,
     Submit,
     Submits,
+    TagJob,
     Wake,
     WatchCompletion,
 )
@@ -94,8 +97,7 @@ class Scheduler:
         self._watchers: list[str] = []
         self._watchers_read_at = float("-inf")
         self._started = world.monotonic()
-        self._questions = 0
-        self._stale_writes = 0
+        self._questions = self._stale_writes = 0
         self._other_hosts = other_hosts or OtherHosts(None, world)
         self._declared = DeclaredTasks(settings=settings, store=store, log=log, python_tasks=self._python_tasks)
         self._http_leases = HttpLeases(
@@ -116,6 +118,7 @@ class Scheduler:
             settings=settings, world=world, store=store, log=log, defaults=self._defaults_anew, wake=self._wake_watcher,
             tell_cancelled=self._tell_cancelled,
         )  # fmt: skip
+        self._edits = JobEdits(world=world, store=store, log=log, change=self._change, shown=self._shown, wake=self._wake_watcher)
         self._draining = False
         self._question_queue = QuestionQueue(world, answer=self._answer, refuse=self._refuse_heavy)
         self._answers = self._table()
@@ -128,6 +131,7 @@ class Scheduler:
             ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
             ListOutputs: self._list_outputs, Explain: self._explain, AskSchedules: self._schedules.answer,
             DeclareTask: self._declared.put, DeleteTask: self._declared.delete, ReturnLeases: self._http_leases.give_back,
+            **self._edits.answers,
         }  # fmt: skip
 
     @property
@@ -281,14 +285,16 @@ class Scheduler:
             self._wake_watcher([self._world.now()])
 
     def _retry(self, message: RetryJob) -> Message:
-        job, _ = self._change(message, self._retried)
+        edit = parse_retry(message.body)
+        job, _ = self._change(message, lambda job: self._retried(job, edit))
         self._wake_watcher([job.scheduled_at])
         return Json(body=to_json(job))
 
     def _change_many(self, message: ChangeMany) -> Message:
-        step = take_step(self._store, message.verb, parse(message.body), now=self._world.now())
+        step = take_step(self._store, message.verb, parse(message.body, message.verb), now=self._world.now())
         pairs = [(before, change.after(before)) for before, change in step.changed]
-        self._log.info("jobs_changed", verb=message.verb, jobs=len(pairs), skipped=step.skipped, request_id=message.request_id)
+        told = {"jobs": len(pairs), "skipped": step.skipped, "by": message.by, "request_id": message.request_id}
+        self._log.info("jobs_changed", verb=message.verb, **told)
         if message.verb is lifecycle.Verb.RETRY:
             self._wake_watcher([job.scheduled_at for _, job in pairs])
         else:
@@ -330,13 +336,15 @@ class Scheduler:
             raise NotFound("not_found", f"there is no job {job_id}")
         return job
 
-    def _change(self, message: CancelJob | RetryJob, decide: Callable[[Job], lifecycle.Change]) -> tuple[Job, Job]:
+    def _change(
+        self, message: CancelJob | RetryJob | RunJob | TagJob, decide: Callable[[Job], lifecycle.Change]
+    ) -> tuple[Job, Job]:  # fmt: skip
         """The job after and before the change; if another process moves the job meanwhile, it is decided again."""
         for _ in range(GUARD_TRIES):
             job = self._get(message.job_id)
             change = decide(job)
             if self._store.apply([change])[0]:
-                self._log.debug("job_changed", verb=change.verb, job_id=job.job_id, request_id=message.request_id)
+                self._log.info("job_changed", verb=change.verb, job_id=job.job_id, by=message.by, request_id=message.request_id)
                 return change.after(job), job
             self._stale_writes += 1
         raise Unavailable("unavailable", f"job {message.job_id} is changing too quickly; try again")
@@ -346,10 +354,11 @@ class Scheduler:
             raise Conflict("conflict", f"job {job.job_id} is already {job.status} and cannot be cancelled", "job_id")
         return lifecycle.cancel(job, now=self._world.now())
 
-    def _retried(self, job: Job) -> lifecycle.Change:
+    def _retried(self, job: Job, edit: RetryEdit) -> lifecycle.Change:
         if not lifecycle.may(job, lifecycle.Verb.RETRY):
             raise Conflict("conflict", f"job {job.job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
-        change = lifecycle.retry(job, now=self._world.now())
+        now = self._world.now()
+        change = edited(lifecycle.retry(job, now=now), job, edit, now=now)
         holder = key_holder(self._store, change)
         if holder is not None:
             told = (

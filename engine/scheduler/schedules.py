@@ -14,10 +14,11 @@ from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Unavailabl
 from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
-from jobyard.engine.jobs.submission import Defaults, read_time
+from jobyard.engine.jobs.submission import Defaults
+from jobyard.engine.jobs.times import read_time
 from jobyard.engine.logs import Log
 from jobyard.engine.schedules import definition
-from jobyard.engine.schedules.fire_times import MILLISECOND, fires_after
+from jobyard.engine.schedules.fire_times import fires_after, just_before
 from jobyard.engine.schedules.look import look_at, overlapping
 from jobyard.engine.schedules.new_job import scheduled_job, shown_job
 from jobyard.engine.schedules.schedule import ALL, API, OVERLAP, Paused, Schedule
@@ -27,6 +28,7 @@ from jobyard.engine.store.declare_schedule import declare_schedule, too_quick
 from jobyard.engine.store.port import Inserted, NotUnique, Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.messages import AskSchedules, Json
+from jobyard.engine.words import counted
 from jobyard.engine.world import World
 
 GUARD_TRIES = 20
@@ -70,7 +72,7 @@ class Schedules:
         schedules = self._store.schedules
         schedule, before = declare_schedule(schedules, asked.name, wanted, origin=API, now=self._world.now())
         if schedule is not before:
-            self._log.info("schedule_stored", schedule=schedule.name, request_id=asked.request_id)
+            self._tell("schedule_stored", asked)
             self._wake_for(schedule)
         return self._shown(schedule, 201 if before is None else 200)
 
@@ -80,7 +82,7 @@ class Schedules:
             raise _not_found(asked.name)
         note = "a task module declares it, so the next start makes it again; pause is what keeps it off"
         again = {} if schedule.origin == API else {"note": note}
-        self._log.info("schedule_deleted", schedule=schedule.name, request_id=asked.request_id, **again)
+        self._tell("schedule_deleted", asked, **again)
         return Json(body=b"", status=204)
 
     def _pause(self, asked: AskSchedules) -> Json:
@@ -94,7 +96,9 @@ class Schedules:
             pause = Paused(by=asked.by, since=since, reason=reason)
             return schedule if pause == schedule.paused else _next(schedule, paused=pause)
 
-        return self._shown(self._change(asked.name, paused))
+        schedule = self._change(asked.name, paused)
+        self._tell("schedule_paused", asked, reason=reason)
+        return self._shown(schedule)
 
     def _resume(self, asked: AskSchedules) -> Json:
         """Fire times of the pause that nobody has counted yet are counted now, so that nothing of it is made up for."""
@@ -103,10 +107,13 @@ class Schedules:
         def resumed(schedule: Schedule) -> Schedule:
             if schedule.paused is None:
                 return schedule
-            look = look_at(schedule, now=self._world.now(), living=(), room=0, make=_none)
+            now = self._world.now()
+            made = self._store.schedules.made(schedule.name, since=schedule.next_fire_at or now, until=now)
+            look = look_at(schedule, now=now, living=(), room=0, make=_none, made=made)
             return _next(schedule if look is None else look.after(()), paused=None)
 
         schedule = self._change(asked.name, resumed)
+        self._tell("schedule_resumed", asked)
         self._wake_for(schedule)
         return self._shown(schedule)
 
@@ -121,6 +128,7 @@ class Schedules:
             raise Conflict("not_unique", words, "job.unique", job_id=answer.job_id)
         if not isinstance(answer, Inserted):
             raise Unavailable("unavailable", "the job could not be stored; try again")
+        self._tell("schedule_run", asked, job_id=answer.job_ids[0])
         self._wake([job.scheduled_at])
         told: dict[str, object] = {"job_id": answer.job_ids[0]}
         if job.unique_key is not None:
@@ -134,6 +142,8 @@ class Schedules:
         if len(times) > MAX_BACKFILL:
             words = f"there are more than {MAX_BACKFILL} fire times in that span; take a shorter one"
             raise InvalidRequest("invalid_field", words, "to")
+        have_jobs = self._store.schedules.made(schedule.name, since=since, until=until)
+        times = [at for at in times if at not in have_jobs]
         now, defaults = self._world.now(), self._defaults()
         fires = overlapping(
             schedule, times, self._store.schedules.living(schedule.name), now=now, overlap=overlap,
@@ -141,6 +151,7 @@ class Schedules:
         )  # fmt: skip
         self._check_room(len(fires.jobs))
         job_ids = self._store.schedules.add(fires)
+        self._tell("schedule_backfilled", asked, jobs=len(job_ids))
         self._tell_cancelled([(job, change.after(job)) for job, change in fires.cancels])
         self._wake([now])
         return _json({"job_ids": job_ids}, 201 if job_ids else 200)
@@ -180,9 +191,13 @@ class Schedules:
 
     # ----
 
+    def _tell(self, event: str, asked: AskSchedules, **facts: object) -> None:
+        """Tell the log who changed what."""
+        self._log.info(event, schedule=asked.name, by=asked.by, request_id=asked.request_id, **facts)
+
     def _shown(self, schedule: Schedule, status: int = 200) -> Json:
         first = schedule.next_fire_at
-        fires = [] if first is None else list(islice(fires_after(schedule.asked.timing, first - MILLISECOND), NEXT_FIRES))
+        fires = [] if first is None else list(islice(fires_after(schedule.asked.timing, just_before(first)), NEXT_FIRES))
         return _json(shown_schedule(schedule, shown_job(schedule, self._defaults()), fires), status)
 
     def _get(self, name: str) -> Schedule:
@@ -203,7 +218,7 @@ class Schedules:
         counts, limit = self._store.counts(), self._settings.max_pending
         pending = counts[Status.PENDING] + counts[Status.BLOCKED]
         if count and pending + count > limit:
-            words = f"{pending} jobs are pending or blocked and MAX_PENDING is {limit}"
+            words = f"{counted(pending, 'job is', 'jobs are')} pending or blocked and MAX_PENDING is {limit}"
             raise Unavailable("overloaded", words, retry_after_s=5)
 
     def _wake_for(self, schedule: Schedule) -> None:
@@ -216,7 +231,7 @@ def _next(schedule: Schedule, **changes: Any) -> Schedule:
 
 
 def _up_to(schedule: Schedule, since: datetime, until: datetime) -> Any:
-    for at in fires_after(schedule.asked.timing, since - MILLISECOND):
+    for at in fires_after(schedule.asked.timing, just_before(since)):
         if at > until:
             return
         yield at

@@ -16,7 +16,8 @@ from jobyard.engine.errors import InvalidRequest, JobyardError
 from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 from jobyard.engine.jobs.submission import FIELDS as JOB_FIELDS
-from jobyard.engine.jobs.submission import Defaults, make_job, read_time
+from jobyard.engine.jobs.submission import Defaults, as_integer, make_job
+from jobyard.engine.jobs.times import read_time
 from jobyard.engine.schedules.cron import MAX_CHARS, InvalidCron, parse_cron
 from jobyard.engine.schedules.fire_times import DST_FOLD, DST_GAP, Timing, newest_fires, next_fire, zone_of
 from jobyard.engine.schedules.schedule import CATCH_UP, OVERLAP, Definition
@@ -61,6 +62,7 @@ def _one_of(words: tuple[str, ...]) -> Callable[[object], str]:
 
 
 def _whole(value: object) -> int:
+    value = as_integer(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1000:
         raise ValueError("an integer from 1 to 1000")
     return value
@@ -162,8 +164,8 @@ def parse(body: bytes, *, now: datetime, defaults: Defaults, time_zone: str) -> 
         raise InvalidRequest("invalid_field", 'job is required: the new job, such as {"task": "echo"}', "job")
     timing = _timing({name: values.pop(name) for name in TIMING_FIELDS if name in values}, time_zone)
     payload = bytes(msgspec.json.decode(body, type=_JobOnly).job.payload)
-    fields = {name: value for name, value in job.items() if value is not None and name != "payload"}
     _check_job({**job}, payload, now, defaults)
+    fields = {name: _plain(name, value) for name, value in job.items() if value is not None and name != "payload"}
     check_fires(timing, now)
     return Definition(timing=timing, job=fields, payload=payload.decode(), **values)
 
@@ -228,11 +230,20 @@ def check_fires(timing: Timing, now: datetime) -> None:
     raise InvalidRequest("never_fires", f"the schedule never fires: {words}", what)
 
 
+def _plain(name: str, value: object) -> object:
+    """A checked field of the job in one form, so that `"high"` and 9, or 3 and 3.0, are the same schedule."""
+    return JOB_FIELDS[name].check(value) if name in ("priority", "max_retries") else value
+
+
 def _check_job(fields: dict[str, object], payload: bytes, now: datetime, defaults: Defaults) -> None:
+    known = ", ".join(known for known in JOB_FIELDS if known not in NOT_FOR_SCHEDULES)
     for name in fields:
+        field = f"job.{name[:LONGEST_SHOWN]}"
         if name in NOT_FOR_SCHEDULES:
-            known = ", ".join(known for known in JOB_FIELDS if known not in NOT_FOR_SCHEDULES)
-            raise InvalidRequest("invalid_field", f"job.{name} cannot be given in a schedule; known: {known}", f"job.{name}")
+            raise InvalidRequest("invalid_field", f"job.{name} cannot be given in a schedule; known: {known}", field)
+        if name not in JOB_FIELDS:
+            words = f"{shown(name)} is not a field of a schedule's job; known: {known}"
+            raise InvalidRequest("unknown_field", words, field)
     given = {name: value for name, value in fields.items() if value is not None or name == "payload"}
     try:
         make_job(given, payload, job_id=ANY_ID, now=now, defaults=defaults)

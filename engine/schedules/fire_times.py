@@ -29,7 +29,8 @@ MILLISECOND = timedelta(milliseconds=1)
 WINDOW = timedelta(hours=4)
 """No zone has set its clock back by more than three hours since 1990."""
 SECOND = timedelta(seconds=1)
-LAST_TIME = datetime(9990, 1, 1, tzinfo=UTC)
+FIRST_TIME, LAST_TIME = datetime(2, 1, 1, tzinfo=UTC), datetime(9990, 1, 1, tzinfo=UTC)
+"""Nothing fires before or after: no local time of any zone is then outside of the calendar."""
 FIRST_SPAN = timedelta(hours=1)
 GAP_SHIFT, GAP_SKIP = DST_GAP = ("shift", "skip")
 FOLD_FIRST, FOLD_LAST, FOLD_BOTH = DST_FOLD = ("first", "last", "both")
@@ -49,13 +50,19 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
 def fires_after(timing: Timing, after: datetime) -> Iterator[datetime]:
     """The fire times later than this one, in order, within `starts_at` and `ends_at`, both inclusive."""
-    if timing.starts_at is not None:
-        after = max(after, timing.starts_at - MILLISECOND)
+    after = max(after, FIRST_TIME if timing.starts_at is None else just_before(timing.starts_at))
+    if after >= LAST_TIME:
+        return
     found = _intervals(timing, after) if timing.cron is None else _matches(timing, after)
     for at in found:
         if (timing.ends_at is not None and at > timing.ends_at) or at > LAST_TIME:
             return
         yield at
+
+
+def just_before(at: datetime) -> datetime:
+    """The last time before this one."""
+    return max(at, FIRST_TIME) - MILLISECOND
 
 
 @functools.lru_cache(maxsize=4096)
@@ -66,12 +73,15 @@ def next_fire(timing: Timing, after: datetime) -> datetime | None:
 
 def newest_fires(timing: Timing, *, since: datetime, until: datetime, count: int) -> list[datetime]:
     """The last `count` fire times in [since, until], oldest first; takes time for about so many, however long the span is."""
+    since = max(since, FIRST_TIME)
+    until = until if timing.ends_at is None else min(until, timing.ends_at)
     if timing.cron is None:
-        first = max(since - MILLISECOND, until - count * timedelta(seconds=timing.every_s or 0) - SECOND)
+        span = min(count * timedelta(seconds=timing.every_s or 0) + SECOND, max(timedelta(), until - FIRST_TIME))
+        first = max(just_before(since), until - span)
         return _within(timing, first, until, count)
     span = FIRST_SPAN
     while True:
-        first = max(since - MILLISECOND, until - span) if until - EPOCH > span else since - MILLISECOND
+        first = max(just_before(since), until - span) if until - FIRST_TIME > span else just_before(since)
         found = _within(timing, first, until, count)
         if len(found) == count or first < since:
             return found
@@ -81,13 +91,13 @@ def newest_fires(timing: Timing, *, since: datetime, until: datetime, count: int
 def count_fires(timing: Timing, *, since: datetime, until: datetime, at_most: int) -> tuple[int, bool]:
     """The number of fire times in [since, until], and whether it is exact: of a cron expression at most so many are counted."""
     if timing.cron is None:
-        first = next_fire(timing, since - MILLISECOND)
+        first = next_fire(timing, just_before(since))
         last = until if timing.ends_at is None else min(until, timing.ends_at)
         if first is None or first > last:
             return 0, True
         return _number_of(timing, last) - _number_of(timing, first) + 1, True
     counted = 0
-    for at in fires_after(timing, since - MILLISECOND):
+    for at in fires_after(timing, just_before(since)):
         if at > until:
             break
         if counted == at_most:

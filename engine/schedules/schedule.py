@@ -69,9 +69,9 @@ def shown(schedule: Schedule, job: Mapping[str, object], next_fires: list[dateti
     """The schedule as clients see it; `job` with its defaults, `next_fires` in the answer about one schedule only."""
     asked, timing = schedule.asked, schedule.asked.timing
     return {
-        "name": schedule.name, "cron": timing.cron, "every_s": _number(timing.every_s), "time_zone": timing.time_zone, "job": job,
+        "name": schedule.name, "cron": timing.cron, "every_s": number(timing.every_s), "time_zone": timing.time_zone, "job": job,
         "overlap": asked.overlap, "catch_up": asked.catch_up, "catch_up_max": asked.catch_up_max,
-        "jitter_s": _number(asked.jitter_s),
+        "jitter_s": number(asked.jitter_s),
         "starts_at": rfc3339(timing.starts_at), "ends_at": rfc3339(timing.ends_at), "dst_gap": timing.dst_gap,
         "dst_fold": timing.dst_fold, "next_fire_at": rfc3339(schedule.next_fire_at),
         **({} if next_fires is None else {"next_fires": [rfc3339(at) for at in next_fires]}),
@@ -85,5 +85,6 @@ def _shown_pause(paused: Paused | None) -> dict[str, object] | None:
     return None if paused is None else {"by": paused.by, "since": rfc3339(paused.since), "reason": paused.reason}
 
 
-def _number(seconds: float | None) -> float | None:
+def number(seconds: float | None) -> float | None:
+    """Integral seconds without a fraction."""
     return int(seconds) if seconds is not None and seconds == int(seconds) else seconds

@@ -22,6 +22,8 @@ PAGE_BYTES = 2 << 20
 """Bytes of payloads, results and errors in one page of a list, unless its only job has more."""
 COUNT_LOOK = 100_000
 AHEAD_LOOK = 10_000
+FAILURES_LOOK = 100_000
+MOST_FAILURES = 100
 SQLITE_CURSOR = r"^-?[0-9]{1,18}-[0-9]{1,18}$"
 MONGO_CURSOR = (
     r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}-[0-9a-f]{24}$"

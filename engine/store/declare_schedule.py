@@ -22,7 +22,8 @@ def declare_schedule(
         stored = schedules.find(name)
         if stored is not None and ((stored.asked, stored.origin) == (asked, origin) or (origin == CODE and stored.origin == API)):
             return stored, stored
-        after = _changed(stored, name, asked, origin, now)
+        after = _changed(schedules, stored, asked, now) if stored else _new(name, asked, now)
+        after = msgspec.structs.replace(after, origin=origin)
         if schedules.save(after, was=None if stored is None else stored.version):
             return after, stored
     raise too_quick(name)
@@ -33,9 +34,19 @@ def too_quick(name: str) -> Unavailable:
     return Unavailable("unavailable", f"schedule {name} is changing too quickly; try again")
 
 
-def _changed(stored: Schedule | None, name: str, asked: Definition, origin: str, now: datetime) -> Schedule:
-    """A change of when it fires drops what was due, and computes the next fire from now; any other keeps it."""
-    if stored is None:
-        return Schedule(name=name, asked=asked, origin=origin, next_fire_at=next_fire(asked.timing, now))
-    due = stored.next_fire_at if stored.asked.timing == asked.timing else next_fire(asked.timing, now)
-    return msgspec.structs.replace(stored, asked=asked, origin=origin, next_fire_at=due, version=stored.version + 1)
+def _new(name: str, asked: Definition, now: datetime) -> Schedule:
+    return Schedule(name=name, asked=asked, next_fire_at=next_fire(asked.timing, now))
+
+
+def _changed(schedules: ScheduleStore, stored: Schedule, asked: Definition, now: datetime) -> Schedule:
+    """A change of when it fires drops what was due and has no job yet, and computes the next fire from now; any other keeps it."""
+    after = msgspec.structs.replace(stored, asked=asked, version=stored.version + 1)
+    if stored.asked.timing == asked.timing:
+        return after
+    under_way = schedules.made(stored.name, since=stored.next_fire_at, until=now) if stored.next_fire_at else {}
+    newest = max(under_way, default=None)
+    last = (stored.last_fire_at, stored.last_job_id) if newest is None else (newest, under_way[newest])
+    return msgspec.structs.replace(
+        after, next_fire_at=next_fire(asked.timing, now), fires=stored.fires + len(under_way), last_fire_at=last[0],
+        last_job_id=last[1],
+    )  # fmt: skip

@@ -19,9 +19,10 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from jobyard.engine.jobs.job import Execution, HttpLease, Job, JobFilter, Output, Status
-from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
 from jobyard.engine.store.named_port import NamedRows
+from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
 
 
@@ -113,6 +114,16 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
 Record = tuple[Job, list[Execution], list[Output]]
 """A job with everything that is stored about it."""
 
+
+class RememberedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An idempotency key whose request was answered with another job, by its unique key; `is_replaced`: that got its data."""
+
+    key: str
+    job_id: str
+    digest: bytes | None
+    is_replaced: bool
+
+
 Insertion = Inserted | KeyTaken | NotUnique | Abandoned
 Seen = Callable[[list[Insertion]], None]
 
@@ -137,7 +148,7 @@ class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """A host's heartbeat. `renewal` only ever rises; `seen_at` is informational, by that host's own clock.
 
     A host is one start of Jobyard, named by its boot. `lease_s` is its own setting; `tasks` are those it serves, as JSON text
-    (name → options); `queues` those whose jobs it runs (None: all).
+    (name → options); `queues` those whose jobs it runs (None: all); `schedules` those that its modules declare (None: not known).
     """
 
     boot: str
@@ -147,6 +158,7 @@ class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float = 30
     tasks: bytes = b"{}"
     queues: tuple[str, ...] | None = None
+    schedules: tuple[str, ...] | None = None
 
 
 class Store(Protocol):
@@ -155,6 +167,7 @@ class Store(Protocol):
     schedules: ScheduleStore
     http_tasks: NamedRows
     """The tasks that HTTP workers run, see `leases.declared_tasks`. One cannot be deleted while jobs of it live."""
+    reports: ReportStore
 
     def insert(
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
@@ -215,11 +228,11 @@ class Store(Protocol):
 
         Claimed by `owner`; one claimer wins each. Ordered by priority (highest first), then `scheduled_at`, then insertion. Claims
         until the allocation is full; a job that it places nowhere is skipped. Takes no lock if nothing is due or the allocation is
-        full from the start. May claim fewer than it could, but never none. If the reply to a claim was lost, the next call on the
+        full from the start. May claim fewer than it could. If the reply to a claim was lost, the next call on the
         same store returns its result.
         """
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         """Whether a job that this owner runs has been lost `at_least` times before. May be called while `claim_due` allocates."""
 
     def free_key(self, key: str, *, now: datetime) -> Job | None:
@@ -264,10 +277,16 @@ class Store(Protocol):
     def outputs(self, job_id: str, *, max_bytes: int = OUTPUTS_BYTES) -> list[Output]:
         """The outputs of the latest attempts that printed anything, oldest first, up to the first past `max_bytes` of UTF-8."""
 
-    def purge(self, *, before: datetime, limit: int) -> int:
-        """T16. Remove at most `limit` jobs that finished before that time, oldest first, with all their data; returns how many.
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
+        """T16. Remove at most `limit` jobs that ended in one of these statuses before that time, with all their data; how many.
 
-        Those that have a unique key remain until their window, too, ended before that time.
+        The oldest of each status come first. Those that have a unique key remain until their window, too, ended before that time.
+        """
+
+    def delete(self, jobs: Sequence[Job]) -> list[bool]:
+        """Remove ended jobs with all their data, in one commit; True where the job was still at this status and epoch.
+
+        Its unique key is free, and what its idempotency key was remembered for is forgotten.
         """
 
     def mend(self, *, now: datetime, thorough: bool) -> None:

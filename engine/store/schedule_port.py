@@ -1,8 +1,8 @@
 """The guarantees of every store about schedules; see `store.port` for those about jobs.
 
 A fire and the advance of its schedule are one commit (SQLite); or the job is stored first, unique by schedule and fire time, and
-then the schedule advances, guarded by its version (MongoDB). So whatever dies in between, a fire time has at most one job, and the
-next look counts it.
+then what it replaces is cancelled, then the schedule advances, guarded by its version (MongoDB). So whatever dies in between, a
+fire time has at most one job, and the next look counts it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import Protocol
 
 from jobyard.engine.jobs.job import Job
-from jobyard.engine.schedules.look import Fires, Look
+from jobyard.engine.schedules.look import Fires, Look, Made
 from jobyard.engine.schedules.schedule import Schedule
 
-Decide = Callable[[Schedule, Sequence[Job]], Look | None]
-"""Decides a look from the schedule and the jobs of its fires and backfills that have not ended; without payloads, and only where
-its overlap asks for them."""
+Decide = Callable[[Schedule, Sequence[Job], Made], Look | None]
+"""Decides a look from the schedule, the jobs of its fires and backfills that have not ended (without payloads, and only where its
+overlap asks for them), and the jobs that its due fire times have already."""
 
 
 @dataclass(slots=True)
@@ -62,6 +62,9 @@ class ScheduleStore(Protocol):
 
     def add(self, fires: Fires) -> list[str]:
         """Store the jobs of a backfill and apply its cancels; the ids of the new ones. Fire times that have a job are left out."""
+
+    def made(self, name: str, *, since: datetime, until: datetime) -> dict[datetime, str]:
+        """The ids of the stored jobs of its fire times in [since, until], by fire time."""
 
     def living(self, name: str) -> list[Job]:
         """The jobs of its fires and backfills that have not ended, without payloads."""

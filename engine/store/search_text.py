@@ -10,6 +10,7 @@ import functools
 import json
 import re
 
+from jobyard.engine.jobs.error_kind import kind_of
 from jobyard.engine.jobs.job import Job, JobFilter
 
 _decode = json.JSONDecoder(strict=False).decode
@@ -72,6 +73,8 @@ def is_wanted(job: Job, wanted: JobFilter) -> bool:
         and wanted.queue in (None, job.queue)
         and wanted.unique_key in (None, job.unique_key)
         and wanted.schedule in (None, job.schedule)
+        and (wanted.tag is None or set(wanted.tag) <= set(job.tags))
+        and (wanted.error_kind is None or wanted.error_kind == kind_of(job.error))
         and (wanted.created_after is None or job.created_at >= wanted.created_after)
         and (wanted.created_before is None or job.created_at < wanted.created_before)
         and (wanted.text is None or Finder(wanted.text).finds(job.payload, job.error))

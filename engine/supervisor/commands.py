@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from jobyard.engine.checkout import program
 from jobyard.engine.logs import LEVELS, LogLevel
 from jobyard.engine.supervisor.control_link import Command, Settled
 from jobyard.engine.supervisor.process_table import ProcessState, Row
@@ -101,7 +102,8 @@ class Commands:
             self._settle(command, ok=False, message=f"{command.argument} cannot be drained, only restarted")
             return
         if row.state is ProcessState.DRAINED:
-            self._settle(command, ok=True, message=f"{command.argument} is drained already; bin/jobyard restart starts it again")
+            words = f"{command.argument} is drained already; {program('jobyard')} restart starts it again"
+            self._settle(command, ok=True, message=words)
             return
         self._pend(command, row)
         self._supervisor.drain(command.argument)
@@ -141,7 +143,7 @@ class Commands:
 def _success_message(pending: Pending) -> str:
     name = pending.command.argument
     if pending.command.verb == DRAIN:
-        return f"{name} is drained and stays stopped until bin/jobyard restart {name}"
+        return f"{name} is drained and stays stopped until {program('jobyard')} restart {name}"
     if pending.state_before is ProcessState.DRAINED:
         return f"{name} runs again, pid {pending.row.pid}"
     return f"{name} was restarted, pid {pending.row.pid}"

@@ -16,6 +16,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobyard.engine.checkout import program
 from jobyard.engine.errors import CannotStart
 from jobyard.engine.supervisor.locks import is_locked, take_lock
 from jobyard.engine.wire.run_dir import RunDir
@@ -70,7 +71,7 @@ class DataDir:
             self._forget_locks()
             users = ", ".join(map(str, self.occupants())) or "another start that has just begun"
             raise CannotStart(
-                f"DATA_DIR {self.path} is in use by {users}: stop it with bin/stop-all, or set DATA_DIR to another folder"
+                f"DATA_DIR {self.path} is in use by {users}: stop it with {program('stop-all')}, or set DATA_DIR to another folder"
             ) from None
         except OSError as fault:
             self.release()

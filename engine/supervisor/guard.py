@@ -1,7 +1,8 @@
 """The first process of a start: parent of the supervisor, and subreaper of whatever a dead supervisor leaves behind.
 
 It only waits for signals and for the supervisor's end:
-- the first SIGTERM, SIGINT or closing of the terminal is forwarded as a drain; the second kills the supervisor;
+- the first SIGTERM, SIGINT or closing of the terminal is forwarded as a drain; the second as an order to end at once, and a
+  supervisor that does not is killed;
 - SIGHUP is forwarded as a reload, as long as the terminal, if there was one, still exists;
 - after the supervisor has ended, in whatever way, it kills and reaps every remaining descendant.
 If the guard itself is killed, the supervisor receives `END` as its parent-death signal and ends everything. The guard also runs the
@@ -23,6 +24,9 @@ from jobyard.engine.world import World
 STOP = signal.SIGUSR1
 """Guard → supervisor: drain. Not SIGTERM, because a service manager may send it to the supervisor too, which is no second stop."""
 
+STOP_AT_ONCE = signal.SIGRTMIN
+"""Guard → supervisor: the second stop. A signal of its own, so that it is not taken for a part of the first."""
+
 RELOAD = signal.SIGUSR2
 """Guard → supervisor: reload the task modules."""
 
@@ -31,6 +35,9 @@ END = signal.SIGQUIT
 
 SAME_STOP_S = 1.0
 """Stop requests within this time count as one: a terminal, a shell and a service manager may all send one."""
+
+AT_ONCE_S = 6.0
+"""How long the supervisor may take for `STOP_AT_ONCE`; longer than its own limit, so that only one that hangs is killed."""
 
 EXIT_BY_SIGNAL = 128
 LAST_SWEEP_S = 5.0
@@ -106,16 +113,26 @@ def _await_end(
     stops: StopCounter,
 ) -> int:  # fmt: skip
     """Forward signals until the supervisor has ended; returns its exit status."""
+    kill_at = float("inf")
     while True:
-        received = _await_signal(stop_by | {signal.SIGHUP, signal.SIGCHLD}, timeout_s=notifier.update())
+        received = _await_signal(stop_by | {signal.SIGHUP, signal.SIGCHLD}, timeout_s=_sooner(notifier.update(), kill_at, world))
         if received == signal.SIGHUP and not terminal.is_closed():
             world.kill(supervisor, RELOAD)
         elif (received in stop_by or (received == signal.SIGHUP and terminal.requests_stop())) and stops.note():
             notifier.stop()
-            world.kill(supervisor, STOP if stops.count == 1 else signal.SIGKILL)
+            world.kill(supervisor, STOP if stops.count == 1 else STOP_AT_ONCE)
+            kill_at = kill_at if stops.count != 2 else world.monotonic() + AT_ONCE_S
+        if world.monotonic() >= kill_at:
+            world.kill(supervisor, signal.SIGKILL)
         for pid, status in world.reap():
             if pid == supervisor:
                 return status
+
+
+def _sooner(timeout_s: float | None, at: float, world: World) -> float | None:
+    """The timeout, or the seconds until this monotonic time, whichever is less; None: neither is limited."""
+    until_s = max(0.0, at - world.monotonic())
+    return timeout_s if until_s == float("inf") else min(until_s, until_s if timeout_s is None else timeout_s)
 
 
 def _await_signal(numbers: set[signal.Signals], *, timeout_s: float | None) -> int | None:

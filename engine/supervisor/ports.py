@@ -9,18 +9,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import socket
 from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
-from jobyard.engine.transient import TRANSIENT
+from jobyard.engine.transient import TRANSIENT, attempts
 from jobyard.engine.world import World
 
 BACKLOG = 2048
-PATIENCE_S, AGAIN_S = 2.0, 0.05
 LISTENERS, LISTEN = (Path("/proc/net/tcp"), Path("/proc/net/tcp6")), "0A"
 CLIENT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -30,16 +28,17 @@ def open_ports(
 ) -> tuple[dict[int, socket.socket], dict[int, int]]:  # fmt: skip
     """The sockets by port, and the errno of each port that could not be opened.
 
-    With a `world`, a port in use on which nobody listens, or for which no descriptor was free, is tried again for `PATIENCE_S`.
+    With a `world`, a port in use on which nobody listens, or for which no descriptor was free, is tried again for a while.
     """
-    listeners, faults = _open(host, ports)
-    give_up_at = world.monotonic() + PATIENCE_S if world is not None else 0.0
-    while world is not None and (passing := _passing(faults)):
-        select.select([], [], [], AGAIN_S)
-        opened, still_in_use = _open(host, passing)
+    listeners: dict[int, socket.socket] = {}
+    faults: dict[int, int] = {}
+    wanted = list(ports)
+    for _ in attempts(world) if world is not None else [True]:
+        opened, closed = _open(host, wanted)
         listeners |= opened
-        faults = {port: number for port, number in faults.items() if port not in passing} | still_in_use
-        if world.monotonic() >= give_up_at:
+        faults = {port: number for port, number in faults.items() if port not in wanted} | closed
+        wanted = _passing(closed)
+        if not wanted:
             break
     return listeners, faults
 

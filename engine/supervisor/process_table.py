@@ -74,6 +74,8 @@ class Row:
     """When it is killed if it has not exited."""
     quick_deaths: int = 0
     silent_since: float | None = None
+    is_hung: bool = False
+    """It was found hung, and is being killed."""
     last_words: str | None = None
     changed_at: float = 0.0
     """When its state last changed."""

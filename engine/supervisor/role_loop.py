@@ -1,8 +1,9 @@
 """The event loop that runs every role: poll, tick, sleep, with signals, heartbeat and drain handled in one place.
 
 `Role.tick` receives the messages that arrived since the last tick and returns how long the loop may sleep. It never blocks on
-another process. On SIGTERM the role drains: it keeps ticking until `drained`. Further SIGTERMs have no effect; the supervisor sends
-SIGKILL to a process that takes too long. If the parent dies, the kernel kills the process by its parent-death signal.
+another process. On SIGTERM the role drains: it keeps ticking until `drained`. Further SIGTERMs have no effect; at a second stop of
+the system the supervisor sends `HASTEN`, and SIGKILL to a process that takes too long. If the parent dies, the kernel kills the
+process by its parent-death signal.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jobyard.engine.control.channel import Channel
 from jobyard.engine.control.publisher import Publisher
@@ -28,6 +29,8 @@ EXIT_SOFTWARE = 70
 EXIT_STOPPED_AT_ONCE = 130
 
 PUBLISH_TIMEOUT_S, RECHECK_S = 1.0, 0.1
+HASTEN = signal.SIGUSR2
+"""Supervisor → a process: end the drain now. Not a second SIGTERM, because a service manager may send one to every process."""
 
 
 class Role(Protocol):
@@ -48,6 +51,14 @@ class Role(Protocol):
 
     def counters(self) -> ComponentCounters:
         """The current counters; read before the loop sleeps, at most ten times a second."""
+
+
+@runtime_checkable
+class Hastened(Protocol):
+    """A role whose drain may take long, and can be cut short."""
+
+    def hasten(self) -> None:
+        """End what the drain would wait for; it has begun."""
 
 
 class Signals:
@@ -97,7 +108,7 @@ def run_role(
     """The main function of a child process; returns the exit status. `build` opens the role's resources in this process."""
     die_with_parent(parent)
     set_title(f"jobyard: {name}")
-    signals = Signals(signal.SIGTERM)
+    signals = Signals(signal.SIGTERM, HASTEN)
     hub.watch(signals.install())
     role = build(hub)
     hub.listen(name)
@@ -105,13 +116,16 @@ def run_role(
     publisher = Publisher(channel, world, name=name, read=role.counters)
     readiness = Readiness(publisher, world)
     sleep_s = 0.0
-    draining = False
+    draining = hastened = False
     while not (draining and role.drained):
         envelopes, is_readable = _split(hub.poll(min(sleep_s, longest_sleep_s)), channel.wakeup_fd)
-        if signals.seen[signal.SIGTERM] and not draining:
+        if (signals.seen[signal.SIGTERM] or signals.seen[HASTEN]) and not draining:
             draining = True
             log.info("drain_begun", process=name)
             role.drain()
+        if signals.seen[HASTEN] and not hastened and isinstance(role, Hastened):
+            hastened = True
+            role.hasten()
         signals.clear()
         is_idle = sleep_s >= longest_sleep_s and all(isinstance(envelope.message, Ping) for envelope in envelopes)
         sleep_s = min(role.tick(envelopes), publisher.tick(is_readable=is_readable, has_changed=not is_idle), readiness.update())

@@ -2,15 +2,15 @@
 
 A state machine like the roles: `tick` receives what arrived, returns how long the loop may sleep, and never blocks.
 
-    STARTING ──all are ready──▶ WATCHING ──stop──▶ DRAINING, stage by stage ──▶ ended
-        └── one cannot start ──▶ KILLING ◀── second stop, or the guard died ──┘
+    STARTING ──all are ready──▶ WATCHING ──stop──▶ DRAINING, stage by stage ─────────────────────▶ ended
+        │                                             └──second stop──▶ workers only, AT_ONCE_S ───┤
+        └── one cannot start, or the guard died ──▶ KILLING ───────────────────────────────────────┘
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import msgspec
 
@@ -19,11 +19,12 @@ from jobyard.engine.control.snapshot import RosterRow
 from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
+from jobyard.engine.supervisor.hooks import Hooks, Stage
 from jobyard.engine.supervisor.orphans import PendingDeaths
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec, ProcessState, Row
-from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE, describe_exit
+from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE, HASTEN, describe_exit
 from jobyard.engine.supervisor.template_keeper import ReloadResult, TemplateKeeper
-from jobyard.engine.topology import SUPERVISOR
+from jobyard.engine.topology import SUPERVISOR, WORKER
 from jobyard.engine.wire.hub import Envelope
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import Json, Ping, Ready, Refused
@@ -34,32 +35,12 @@ SHORT_SLEEP_S = 0.01
 RECHECK_S = 0.05
 """How often the heartbeat of a restarted process is checked until it is ready."""
 KILL_AGAIN_S = 1.0
+AT_ONCE_S = 4.0
+"""How long workers may take at a second stop: their tasks get an exception, a second later SIGTERM, a second later SIGKILL."""
 ROSTER_TIMEOUT_S = 1.0
 SILENT_S = 5.0
 """Twice the longest sleep of any process; a process without a heartbeat for this long is shown as silent in the roster."""
 STOPPED = "T"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """A step of the drain: the roles to stop, and how long to wait before their processes are killed."""
-
-    roles: frozenset[str]
-    timeout_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hooks:
-    """The supervisor's callbacks: fork a process, report proven deaths to watchers, announce readiness, report a failed start."""
-
-    fork: Callable[[ProcessSpec, ProcessIdentity], int]
-    report_deaths: Callable[[list[str]], None]
-    announce: Callable[[], None]
-    report_fault: Callable[[str], object] = lambda fault: None
-    is_roster_published: Callable[[], bool] = lambda: True
-    """Whether control has the latest roster, so that it is complete when readiness is announced."""
-    forget: Callable[[str], None] = lambda name: None
-    """Unregister a drained component, so that others no longer connect to it."""
 
 
 class Supervisor:
@@ -89,6 +70,7 @@ class Supervisor:
         self._started_at = self._ticked_at = self._watching_since = world.monotonic()
         self._stage: int | None = None
         self._stage_ends_at = self._stopping_since = 0.0
+        self._kill_all_at: float | None = None
         self.exit_status = EXIT_OK
 
     @property
@@ -125,6 +107,7 @@ class Supervisor:
         if self._stage is None:
             self._start_due()
         else:
+            self._end_at_once()
             self._continue_drain()
 
     def stop(self) -> None:
@@ -133,6 +116,20 @@ class Supervisor:
             self._log.info("stop_begun")
             self._stopping_since = self._world.monotonic()
             self._enter_stage(0)
+
+    def stop_at_once(self) -> None:
+        """Kill everything but the workers, which end what runs, hand it back and exit; they are killed after `AT_ONCE_S`."""
+        if self._kill_all_at is not None or self._stage == len(self._stages):
+            return
+        self._log.warning("stop_hastened")
+        self.stop()
+        self._kill_all_at = self._world.monotonic() + AT_ONCE_S
+        for row in self._living():
+            if row.spec.role == WORKER and row.is_ready:
+                row.is_asked_to_stop = True
+                self._world.kill(row.pid or 0, HASTEN)
+            else:
+                self._kill(row)
 
     def kill_all(self, exit_status: int = EXIT_STOPPED_AT_ONCE) -> None:
         """Kill all processes now."""
@@ -170,7 +167,7 @@ class Supervisor:
 
     def _start(self, row: Row) -> None:
         row.generation += 1
-        row.is_asked_to_stop = False
+        row.is_asked_to_stop = row.is_hung = False
         self._heartbeats.clear(row.slot)
         identity = ProcessIdentity(owner=self._owner_of(row), heartbeat=self._heartbeats.slot(row.slot, self._world))
         row.started_at = self._world.monotonic()
@@ -253,7 +250,9 @@ class Supervisor:
             seen_at = max(self._heartbeats.last_beat(row.slot), row.started_at, self._watching_since)
             row.silent_since = seen_at if row.is_ready and now - seen_at > self._silent_s and not self._is_waiting(row) else None
             if now - seen_at > self._heartbeat_timeout_s(row) and not self._is_waiting(row) and not self._exits_without_beats(row):
-                self._log.warning("process_hung", name=row.spec.name, pid=row.pid, silent_s=round(now - seen_at, 3))
+                if not row.is_hung:
+                    self._log.warning("process_hung", name=row.spec.name, pid=row.pid, silent_s=round(now - seen_at, 3))
+                row.is_hung = True
                 self._kill(row)
 
     def _heartbeat_timeout_s(self, row: Row) -> float:
@@ -323,6 +322,14 @@ class Supervisor:
             self._log.warning("drain_overdue", name=row.spec.name, pid=row.pid)
             self._kill(row)
 
+    def _end_at_once(self) -> None:
+        """After a second stop, once no worker is left, or has taken too long."""
+        if self._kill_all_at is None or self._stage == len(self._stages):
+            return
+        has_workers = any(row.spec.role == WORKER for row in self._living())
+        if not has_workers or self._world.monotonic() >= self._kill_all_at:
+            self.kill_all()
+
     def _in_stage(self) -> list[Row]:
         if self._stage is None or self._stage >= len(self._stages):
             return []
@@ -379,6 +386,7 @@ class Supervisor:
         if not self._pending_deaths.has_no_orphans or (self._stage is None and not self._announced):
             return SHORT_SLEEP_S
         dues = [self._stage_ends_at] if self._in_stage() else []
+        dues += [self._kill_all_at] if self._kill_all_at is not None else []
         if self._stage is None and any(not row.is_ready for row in self._living()):
             dues.append(self._world.monotonic() + RECHECK_S)
         dues += [row.kill_at for row in self._living()]

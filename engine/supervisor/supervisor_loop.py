@@ -15,7 +15,7 @@ from collections.abc import Callable
 from jobyard.engine.process_control import adopt_orphans, die_with_parent, set_title
 from jobyard.engine.supervisor.commands import Commands
 from jobyard.engine.supervisor.control_link import ControlLink
-from jobyard.engine.supervisor.guard import END, RELOAD, STOP, StopCounter
+from jobyard.engine.supervisor.guard import END, RELOAD, STOP, STOP_AT_ONCE, StopCounter
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
 from jobyard.engine.supervisor.readiness import SupervisorHeartbeat
 from jobyard.engine.supervisor.role_loop import Signals, reset_after_fork
@@ -24,7 +24,7 @@ from jobyard.engine.wire.hub import Hub
 from jobyard.engine.wire.messages import Ready
 from jobyard.engine.world import World
 
-BLOCKED_DURING_FORK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, STOP, RELOAD, END, signal.SIGCHLD)
+BLOCKED_DURING_FORK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, STOP, STOP_AT_ONCE, RELOAD, END, signal.SIGCHLD)
 
 
 def become_supervisor(guard: int) -> None:
@@ -40,7 +40,7 @@ def run_supervisor(
     commands: Commands, world: World,
 ) -> int:  # fmt: skip
     """Run until everything has ended, reporting each iteration to the guard and to control; returns the exit status."""
-    signals = Signals(signal.SIGTERM, signal.SIGINT, STOP, RELOAD, END, signal.SIGCHLD)
+    signals = Signals(signal.SIGTERM, signal.SIGINT, STOP, STOP_AT_ONCE, RELOAD, END, signal.SIGCHLD)
     hub.watch(signals.install())
     hub.listen(name)
     for fd in link.wakeup_fds:
@@ -51,8 +51,10 @@ def run_supervisor(
         envelopes = hub.poll(min(sleep_s, link.sleep_s()))
         signals.clear()
         requested = stops.count()
-        if requested > 1 or signals.seen[END] or os.getppid() != guard:
+        if signals.seen[END] or os.getppid() != guard:
             supervisor.kill_all()
+        elif requested > 1 or signals.seen[STOP_AT_ONCE]:
+            supervisor.stop_at_once()
         elif requested:
             supervisor.stop()
         elif signals.seen[RELOAD] > reloads:

@@ -42,7 +42,7 @@ ReloadResult = Callable[[str | None], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateHooks:
-    """The keeper's callbacks: start a template, direct workers to it, and check whether it has executors.
+    """The keeper's callbacks: start a template, direct workers to it, ask whether it has executors, remove what an ended one left.
 
     `fault`: what is wrong with what the modules declare; such a template is not used.
     """
@@ -51,6 +51,7 @@ class TemplateHooks:
     publish: Callable[[TemplateProcess, Ready], None]
     living_executors: Callable[[int], bool]
     fault: Callable[[Ready], str | None] = lambda ready: None
+    forget: Callable[[TemplateProcess], None] = lambda template: None
 
 
 class TemplateKeeper:
@@ -162,6 +163,7 @@ class TemplateKeeper:
         self._network.forget(template.line.fileno())
         self._network.forget(template.output_fd)
         template.close()
+        self._hooks.forget(template)
         self._templates.remove(template)
         self._note_end(template, status)
         return True
@@ -190,8 +192,11 @@ class TemplateKeeper:
     # ---- starting
 
     def _start_due(self) -> None:
+        has_failed = self.failure is not None and not self.has_begun  # the start fails
         is_wanted = self._wants_reload or self._current() is None or all(template.is_hung for template in self._ready())
-        if not is_wanted or self._importing() or self._kill_at is not None or self._world.monotonic() < self._start_at:
+        if has_failed or not is_wanted or self._importing() or self._kill_at is not None:
+            return
+        if self._world.monotonic() < self._start_at:
             return
         self._wants_reload = False
         self._started += 1
@@ -290,7 +295,8 @@ class TemplateKeeper:
         failure = template.failure
         where = f" while it imported {template.importing}" if template.importing else ""
         error = failure.error if failure is not None else f"TASKS: the process that imports the modules ended with {how}{where}"
-        self._log.error("task_modules_not_imported", error=error, traceback=failure.traceback if failure is not None else None)
+        if self.has_begun:  # otherwise the start fails, and reports it
+            self._log.error("task_modules_not_imported", error=error, traceback=failure.traceback if failure is not None else None)
         self._pause()
         if self._current() is None:
             self.failure = error if failure is None else f"{error}\n{failure.traceback}"

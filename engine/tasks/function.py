@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, cast, overload
 
+from jobyard.engine.client_import import import_client
 from jobyard.engine.jobs.json_text import NotJson, to_json_text
 from jobyard.engine.tasks.parameters import FieldParameters, Parameters, WholePayload
 
@@ -172,16 +173,16 @@ Submittable = TaskFunction[..., Any] | TaskWithOptions[..., Any]
 
 
 def _submit(task: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> JobHandle:
-    client = importlib.import_module("jobyard.engine.client.default").default_client()
+    client = import_client("default").default_client()
     return cast("JobHandle", client.submit(task, *args, **kwargs))
 
 
 async def _submit_async(task: Submittable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncJobHandle:
-    submit_async = importlib.import_module("jobyard.engine.client.default").submit_async
+    submit_async = import_client("default").submit_async
     return cast("AsyncJobHandle", await submit_async(task, args, kwargs))
 
 
 def _submit_many(task: Submittable, payloads: Iterable[Any], chunk: int, idempotency_key: str | None) -> list[JobHandle]:
-    client = importlib.import_module("jobyard.engine.client.default").default_client()
+    client = import_client("default").default_client()
     jobs = ({"task": task, "payload": payload} for payload in payloads)
     return cast("list[JobHandle]", client.submit_many(jobs, chunk, idempotency_key=idempotency_key))

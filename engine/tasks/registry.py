@@ -6,11 +6,12 @@ A task function can still be called and tested directly; see `function.py` for w
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, ParamSpec, TypeVar
 
+from jobyard.engine.jobs.tags import read_tags
 from jobyard.engine.jobs.template import Template
 from jobyard.engine.jobs.unique_field import read_unique
 from jobyard.engine.tasks.context import JobTimeout, Retry, Unrecoverable
@@ -40,6 +41,7 @@ class TaskOptions:
     expires_s: float | None = None
     retries_timeouts: bool = True
     unique: dict[str, Any] | None = None
+    tags: tuple[str, ...] = ()
     parameters: dict[str, Any] | None = None
 
 
@@ -124,7 +126,8 @@ def task(
     name: str, *, max_retries: int | None = None, timeout_s: float | None = None, queue: str | None = None,
     priority: int | Literal["low", "normal", "high"] | None = None, retry_base_s: float | None = None,
     retry_max_s: float | None = None, retry_on: ExceptionTypes | None = None, discard_on: ExceptionTypes | None = None,
-    expires_s: float | None = None, unique: bool | str | Mapping[str, Any] | None = None, payload: Any = None,
+    expires_s: float | None = None, unique: bool | str | Mapping[str, Any] | None = None, tags: Iterable[str] | None = None,
+    payload: Any = None,
     cron: str | None = None, every_s: float | None = None, time_zone: str | None = None, overlap: str | None = None,
     catch_up: str | None = None, catch_up_max: int | None = None, jitter_s: float | None = None,
     starts_at: datetime | str | None = None, ends_at: datetime | str | None = None, dst_gap: str | None = None,
@@ -136,8 +139,8 @@ def task(
     converted by their annotations; one without parameters gets nothing. The arguments are defaults for the task's jobs.
     A failed attempt is tried again after n² × `retry_base_s` seconds, `retry_max_s` at most, if its exception is one of
     `retry_on` (by default any) and none of `discard_on`. A job that has not begun `expires_s` seconds after its time is cancelled.
-    `unique`: as for a job; its key may name fields of the payload: `{"key": "{doc}"}`. With `cron` or `every_s` a schedule of the
-    task's name makes jobs with this `payload`; the other arguments are those of `schedule`.
+    `unique`: as for a job; its key may name fields of the payload: `{"key": "{doc}"}`. `tags` are added to those of a job. With
+    `cron` or `every_s` a schedule of the task's name makes jobs with this `payload`; the other arguments are those of `schedule`.
     """
     timing = {option: value for option, value in locals().items() if option in TIMING_OPTIONS}
     check_name(name)
@@ -148,7 +151,9 @@ def task(
     for option, value in said.items():
         check_option(name, option, value)
     rules = _rules(name, retry_on, discard_on)
-    options = TaskOptions(**said, unique=_unique(name, unique), retries_timeouts=not rules.is_final(JobTimeout()))
+    options = TaskOptions(
+        **said, unique=_unique(name, unique), tags=_tags(name, tags), retries_timeouts=not rules.is_final(JobTimeout())
+    )  # fmt: skip
 
     def register(function: Callable[P, R]) -> TaskFunction[P, R]:
         parameters = read_parameters(function, task=name)
@@ -173,6 +178,13 @@ def _unique(name: str, unique: object) -> dict[str, Any] | None:
     except ValueError as wrong:
         raise ValueError(f"unique of task {name!r} must be {wrong}, not {unique!r}") from None
     return None if asked is None else asked._asdict()
+
+
+def _tags(name: str, tags: Iterable[str] | None) -> tuple[str, ...]:
+    try:
+        return () if tags is None else read_tags(tags if isinstance(tags, str) else list(tags))
+    except ValueError as wrong:
+        raise ValueError(f"tags of task {name!r} must be {wrong}, not {tags!r}") from None
 
 
 def _place(task: Task) -> str:

@@ -10,6 +10,7 @@ import msgspec
 from jobyard.engine.wire.run_dir import RunDir
 
 FILE = "schedules.json"
+MOST_TOLD = 1_000
 
 
 def write_schedules(run_dir: RunDir, bodies: Mapping[str, object]) -> None:
@@ -31,6 +32,7 @@ class ScheduleCatalog:
     def __init__(self, run_dir: RunDir) -> None:
         self._path = run_dir.path / FILE
         self._read: tuple[int, int] | None = None
+        self._names: tuple[str, ...] | None = None
 
     def news(self) -> dict[str, bytes] | None:
         """The bodies by name, if they were written since the last call that returned them and `keep`."""
@@ -43,6 +45,12 @@ class ScheduleCatalog:
             return None
         self._read = (found.st_mtime_ns, found.st_ino)
         return {name: bytes(body) for name, body in bodies.items()}
+
+    def names(self) -> tuple[str, ...] | None:
+        """The names of all of them; None while they are not known, or are too many to be told again and again."""
+        if (bodies := self.news()) is not None:
+            self._names = tuple(sorted(bodies)) if len(bodies) <= MOST_TOLD else None
+        return self._names if self._path.exists() else None
 
     def again(self) -> None:
         """They could not be stored: return them once more."""

@@ -1,18 +1,20 @@
 """The loop that forks executors. It watches a connection to the supervisor, one to each worker, and a pidfd for each executor.
 
-    Spawn ──▶ fork ──▶ Spawned (pidfd) … the executor exits ──▶ its group and its orphans are killed, it is reaped ──▶ Ended
+    Spawn ──▶ fork ──▶ Spawned (pidfd) … the executor exits ──▶ its group and its leftovers are killed, it is reaped ──▶ Ended
 
 When a worker ends, as seen on its connection or reported by the supervisor, its executors are killed. Only this process can
 confirm that they are gone, because it is their parent; it does so after reaping them all. It is their subreaper, too: what one of
-them leaves behind is killed before its end is reported. The loop never blocks on another process for long.
+them leaves behind is killed before its end is reported (`leftovers`). The loop never blocks on another process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from socket import socket
@@ -24,6 +26,7 @@ from jobyard.engine.executor.packets import receive_with_descriptors, send_packe
 from jobyard.engine.process_control import adopt_orphans
 from jobyard.engine.tasks.registry import Registry
 from jobyard.engine.template import messages
+from jobyard.engine.template.leftovers import Leftovers
 from jobyard.engine.template.messages import (
     Alive,
     Ended,
@@ -42,9 +45,9 @@ from jobyard.engine.world import World
 EXIT_OK, EXIT_IMPORT_FAILED = 0, 2
 DESCRIPTORS = 4
 BACKLOG = 64
-KILL_ROUNDS = 20
-"""Orphans may fork while they are killed."""
-DIES_WITHIN_S = 0.1
+KILL_AGAIN_MS, KILL_STUCK_MS = 5, 500
+HELD_BACK_S = 1.0
+"""How long the report of an executor's end waits for what it left behind. What has not died by then is stuck in the kernel."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +82,11 @@ class Template:
         self._dead: set[str] = set()
         self._unconfirmed: set[str] = set()
         self._is_retired = False
-        self._children_of_modules: set[int] = set()
+        self._leftovers = Leftovers(world)
+        self._are_left = False
+        """Whether processes of ended executors may live."""
+        self._ends: deque[tuple[float, WorkerConnection, Ended]] = deque()
+        """Ends of executors that are not reported yet, and since when."""
 
     def run(self) -> int:
         """Run until the supervisor is gone, or until all executors have ended after `Retire`; returns the exit status."""
@@ -90,12 +97,19 @@ class Template:
         self._watch(self._line.fileno(), self._read_supervisor)
         self._watch(listener.fileno(), self._accept)
         adopt_orphans()
-        self._children_of_modules = set(self._world.children())
-        while not (self._is_retired and not self._workers):
-            for fd, _ in self._poll.poll():
+        self._leftovers = Leftovers(self._world)
+        while not (self._is_retired and not self._workers and not self._are_left):
+            for fd, _ in self._poll.poll(self._timeout_ms()):
                 if fd in self._actions:
                     self._actions[fd]()
+            if self._are_left:
+                self._end_leftovers()
         return EXIT_OK
+
+    def _timeout_ms(self) -> int | None:
+        if not self._are_left:
+            return None
+        return KILL_AGAIN_MS if self._ends else KILL_STUCK_MS
 
     # ---- the supervisor
 
@@ -136,6 +150,9 @@ class Template:
         send_packet(self._line, messages.encode(message))
 
     def _confirm_ended_workers(self) -> None:
+        """Only when nothing is left of what their executors started: the proof of a worker's death rests on it."""
+        if self._are_left:
+            return
         remaining = {worker.owner for worker in self._workers}
         for owner in [owner for owner in self._unconfirmed if owner not in remaining]:
             self._unconfirmed.discard(owner)
@@ -160,7 +177,7 @@ class Template:
             match message:
                 case Hello(owner=owner, title=title) if owner not in self._dead:
                     worker.owner, worker.title = owner, title
-                case Spawn(number=number) if len(fds) == DESCRIPTORS and worker.owner not in self._dead:
+                case Spawn(number=number) if worker.owner not in self._dead:
                     self._spawn(worker, number, fds)
                 case _:
                     self._end_connection(worker)
@@ -197,15 +214,28 @@ class Template:
     # ---- executors
 
     def _spawn(self, worker: WorkerConnection, number: int, fds: list[int]) -> None:
+        if len(fds) < DESCRIPTORS:  # the kernel drops those that find no room here
+            self._send(worker, NotSpawned(number=number, reason=os.strerror(errno.EMFILE)))
+            return
         try:
-            pid = self._world.fork(lambda: self._run_executor(worker.title, fds))
+            pid, pid_fd = self._fork(worker.title, fds)
         except OSError as fault:
             self._send(worker, NotSpawned(number=number, reason=str(fault.strerror)))
             return
-        pid_fd = os.pidfd_open(pid)
         worker.executors[pid_fd] = number, pid
         self._watch(pid_fd, lambda: self._reap(worker, pid_fd))
         self._send(worker, Spawned(number=number, pid=pid), pid_fd)
+
+    def _fork(self, title: str, fds: list[int]) -> tuple[int, int]:
+        """The pid and a pidfd of a new executor; raises `OSError`."""
+        pid = self._world.fork(lambda: self._run_executor(title, fds))
+        try:
+            return pid, os.pidfd_open(pid)
+        except OSError:
+            self._kill(pid)
+            with contextlib.suppress(ChildProcessError):
+                self._world.wait(pid)
+            raise
 
     def _run_executor(self, title: str, fds: list[int]) -> int:
         """Called in the fork: close the template's own descriptors, but none that the modules opened."""
@@ -233,33 +263,25 @@ class Template:
             status = None
         self._unwatch(pid_fd)
         os.close(pid_fd)
-        self._kill_orphans()
-        self._send(worker, Ended(number=number, status=status))
+        self._ends.append((self._world.monotonic(), worker, Ended(number=number, status=status)))
+        self._are_left = True
         self._remove_if_ended(worker)
+        self._end_leftovers()
 
-    def _kill_orphans(self) -> None:
-        """Kill and reap what an executor left behind, before its end is reported, so that no retry of its job runs beside it.
-
-        A process that does not die in time stays a child of this one; the next end of an executor tries again.
-        """
+    def _end_leftovers(self) -> None:
+        """Kill what ended executors have left behind, and report the ends that waited for it, the oldest first."""
         executors = {pid for worker in self._workers for _, pid in worker.executors.values()}
-        for _ in range(KILL_ROUNDS):
-            orphans = set(self._world.children()) - executors - self._children_of_modules
-            if not orphans:
-                return
-            for pid in orphans:
-                self._world.kill(pid, signal.SIGKILL)
-            for pid in orphans:
-                self._reap_killed(pid)
-
-    def _reap_killed(self, pid: int) -> None:
-        with contextlib.suppress(OSError):  # a thread of a module has reaped it, or no descriptor is free
-            pid_fd = os.pidfd_open(pid)
-            try:
-                if select.select([pid_fd], [], [], DIES_WITHIN_S)[0]:
-                    self._world.wait(pid)
-            finally:
-                os.close(pid_fd)
+        try:
+            remain = self._leftovers.kill(executors)
+        except OSError:  # no descriptor is free to look: again in a moment
+            remain = True
+        self._are_left = remain
+        now = self._world.monotonic()
+        while self._ends and (not remain or now >= self._ends[0][0] + HELD_BACK_S):
+            _, worker, ended = self._ends.popleft()
+            self._send(worker, ended)
+        if not remain:
+            self._confirm_ended_workers()
 
     def _kill(self, pid: int) -> None:
         self._world.kill_group(pid, signal.SIGKILL)

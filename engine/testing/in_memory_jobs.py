@@ -9,11 +9,13 @@ import msgspec
 
 from jobyard.engine.errors import Conflict, NotFound
 from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.edits import edited, parse_retry, retag, run_now
 from jobyard.engine.jobs.job import Execution, Job, Status
 from jobyard.engine.jobs.submission import Defaults, parse
+from jobyard.engine.jobs.tags import parse_tags
 from jobyard.engine.jobs.unique import is_held
 from jobyard.engine.schedules.definition import parse as parse_schedule
-from jobyard.engine.schedules.look import Look, look_at
+from jobyard.engine.schedules.look import Look, Made, look_at
 from jobyard.engine.schedules.new_job import scheduled_job
 from jobyard.engine.schedules.schedule import CODE, Schedule
 from jobyard.engine.store.declare_schedule import declare_schedule
@@ -101,8 +103,8 @@ class InMemoryJobs:
         def make(schedule: Schedule, at: datetime) -> Job:
             return scheduled_job(schedule, job_id=self._world.object_id(), now=due, defaults=defaults())
 
-        def decide(schedule: Schedule, living: Sequence[Job]) -> Look | None:
-            return look_at(schedule, now=due, living=living, room=MAX_FIRES, make=make)
+        def decide(schedule: Schedule, living: Sequence[Job], made: Made) -> Look | None:
+            return look_at(schedule, now=due, living=living, room=MAX_FIRES, make=make, made=made)
 
         self.schedules.fire_due(decide, now=due, limit=MAX_FIRES)
         return True
@@ -146,12 +148,12 @@ class InMemoryJobs:
             raise Conflict("conflict", f"job {job_id} is already {job.status} and cannot be cancelled", "job_id")
         return self.apply(lifecycle.cancel(job, now=self._world.now()))
 
-    def retry(self, job_id: str) -> Job:
-        """Make the job pending again; raises `Conflict`."""
-        job = self.find(job_id)
+    def retry(self, job_id: str, body: bytes = b"") -> Job:
+        """Make the job pending again, with the edits in the body of the request; raises `Conflict`."""
+        job, edit, now = self.find(job_id), parse_retry(body), self._world.now()
         if not lifecycle.may(job, lifecycle.Verb.RETRY):
             raise Conflict("conflict", f"job {job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
-        change = lifecycle.retry(job, now=self._world.now())
+        change = edited(lifecycle.retry(job, now=now), job, edit, now=now)
         holder = self.holder(str(change.fields.get("held_key")))
         if holder is not None and is_held(holder, self._world.now()):
             words = f"job {holder.job_id} holds the unique key {holder.held_key!r}"
@@ -159,6 +161,26 @@ class InMemoryJobs:
         if holder is not None:
             self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
         return self.apply(change)
+
+    def make_due(self, job_id: str) -> Job:
+        """A pending job is due now; raises `Conflict`."""
+        job = self.find(job_id)
+        if not lifecycle.may(job, lifecycle.Verb.RUN):
+            raise Conflict("conflict", f"job {job_id} is {job.status}; only a pending job can be made due now", "job_id")
+        return self.apply(run_now(job, now=self._world.now()))
+
+    def retag(self, job_id: str, body: bytes) -> Job:
+        """Give the job the tags in the body of the request."""
+        return self.apply(retag(self.find(job_id), parse_tags(body), now=self._world.now()))
+
+    def delete(self, job_id: str) -> None:
+        """Remove an ended job; raises `Conflict`."""
+        job = self.find(job_id)
+        if not lifecycle.is_terminal(job):
+            raise Conflict("conflict", f"job {job_id} is {job.status}; only jobs that have ended can be deleted", "job_id")
+        del self._jobs[job_id]
+        self._executions.pop(job_id, None)
+        self._remembered = {key: known for key, known in self._remembered.items() if known.job_id != job_id}
 
     def cancel_expired(self) -> None:
         """Cancel the jobs whose time was up before they began."""

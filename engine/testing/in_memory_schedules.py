@@ -52,12 +52,17 @@ class InMemorySchedules:
         """See `ScheduleStore`."""
         return [job for job in self._jobs() if job.schedule == name and job.fire_at is not None and job.finished_at is None]
 
+    def made(self, name: str, *, since: datetime, until: datetime) -> dict[datetime, str]:
+        """See `ScheduleStore`."""
+        own = [(job.fire_at, job.job_id) for job in self._jobs() if job.schedule == name and job.fire_at is not None]
+        return {at: job_id for at, job_id in own if since <= at <= until}
+
     def fire_due(self, decide: Decide, *, now: datetime, limit: int) -> DueLooks:
         """See `ScheduleStore`."""
         due = [(one.next_fire_at, one.name) for one in self._schedules.values() if one.next_fire_at and one.next_fire_at <= now]
         done = DueLooks([])
-        for _, name in sorted(due)[:limit]:
-            look = decide(self._schedules[name], self.living(name))
+        for first, name in sorted(due)[:limit]:
+            look = decide(self._schedules[name], self.living(name), self.made(name, since=first, until=now))
             if look is None:
                 done.waiting += 1
                 continue

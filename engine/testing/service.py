@@ -31,7 +31,10 @@ class Service:
             ("GET", _JOB, lambda request, job_id: _json_response(to_json(jobs.find(job_id)))),
             ("GET", f"{_JOB}/executions", lambda request, job_id: _json_array(map(execution_to_json, jobs.executions(job_id)))),
             ("POST", f"{_JOB}/cancel", lambda request, job_id: _json_response(to_json(jobs.cancel(job_id)))),
-            ("POST", f"{_JOB}/retry", lambda request, job_id: _json_response(to_json(jobs.retry(job_id)))),
+            ("POST", f"{_JOB}/retry", lambda request, job_id: _json_response(to_json(jobs.retry(job_id, request.content)))),
+            ("POST", f"{_JOB}/run", lambda request, job_id: _json_response(to_json(jobs.make_due(job_id)))),
+            ("PUT", f"{_JOB}/tags", lambda request, job_id: _json_response(to_json(jobs.retag(job_id, request.content)))),
+            ("DELETE", _JOB, self._delete),
             ("GET", r"/stats", self._stats),
             ("GET", r"/health", lambda request: httpx.Response(200, json={"status": "healthy", "components": {}})),
         ]
@@ -61,6 +64,10 @@ class Service:
         keys = {"existing": answer.existing, "replaced": answer.replaced} if any(job.unique_key for job in jobs) else {}
         return httpx.Response(201 if answer.stored or not jobs else 200, json={"job_ids": answer.job_ids, **keys})
 
+    def _delete(self, request: httpx.Request, job_id: str) -> httpx.Response:
+        self._jobs.delete(job_id)
+        return httpx.Response(204)
+
     def _list(self, request: httpx.Request) -> httpx.Response:
         """All jobs in one page."""
         wanted = _filter(request.url.params)
@@ -76,7 +83,7 @@ def _filter(params: httpx.QueryParams) -> JobFilter:
     values: dict[str, Any] = {}
     for name, row in FILTERS.items():
         try:
-            values |= {name: row.read(params[name])} if name in params else {}
+            values |= {name: row.read_all(params.get_list(name))} if name in params else {}
         except ValueError as expected:
             raise InvalidRequest("invalid_field", f"{name} must be {expected}, not {params[name][:100]!r}", name) from None
     return JobFilter(**values)

@@ -67,11 +67,16 @@ class Deliveries:
         ]  # fmt: skip
 
     def give_back(self, store: Store, now: datetime) -> int:
-        """Return to the store what could not be delivered; how many jobs. Guarded: whoever proves the worker dead may be first."""
-        if not self._returns:
-            return 0
-        returned = sum(store.apply([lifecycle.return_unstarted(job, now=now) for job in self._returns]))
-        self._returns = []
+        """Return to the store what could not be delivered; how many jobs. Guarded: whoever proves the worker dead may be first.
+
+        Raises `StoreUnavailable`; what was not returned is returned by the next call.
+        """
+        returned = 0
+        while self._returns:
+            done = store.apply([lifecycle.return_unstarted(job, now=now) for job in self._returns])
+            returned += sum(done)
+            self._returns = [job for job, was_done in zip(self._returns, done, strict=True) if not was_done]
+            self._returns = _with_new_requests(store, self._returns)
         return returned
 
     def _delivery(self, worker: str, jobs: list[Job]) -> Delivery:
@@ -82,6 +87,16 @@ class Deliveries:
         self._pushes += 1
         self._unconfirmed.append((self._pushes, push, jobs))
         queue.send(push)
+
+
+def _with_new_requests(store: Store, refused: list[Job]) -> list[Job]:
+    """Those that were refused because their cancellation was requested meanwhile, as they are stored now."""
+    stored = store.find([job.job_id for job in refused]) if refused else []
+    return [
+        now
+        for job, now in zip(refused, stored, strict=True)
+        if now is not None and now.epoch == job.epoch and now.cancel_requested_at != job.cancel_requested_at
+    ]
 
 
 def _by_size(by_worker: dict[str, list[Job]]) -> Iterator[list[tuple[str, list[Job]]]]:

@@ -12,11 +12,12 @@ from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import Histogram
 from jobyard.engine.schedules.definition import parse
-from jobyard.engine.schedules.look import Look, look_at
+from jobyard.engine.schedules.look import Look, Made, look_at
 from jobyard.engine.schedules.new_job import scheduled_job
 from jobyard.engine.schedules.schedule import CODE, REASONS, Definition, Schedule
 from jobyard.engine.store.declare_schedule import declare_schedule
 from jobyard.engine.store.port import Store
+from jobyard.engine.store.schedule_port import Decide
 from jobyard.engine.tasks.schedule_catalog import ScheduleCatalog
 from jobyard.engine.world import World
 
@@ -114,7 +115,7 @@ class Fires:
             self._next_at = self._store.schedules.next_fire_at()
             self._is_known = True
 
-    def _decider(self, now: datetime) -> Callable[[Schedule, Sequence[Job]], Look | None]:
+    def _decider(self, now: datetime) -> Decide:
         counts = self._store.counts()
         room = self._settings.max_pending - counts[Status.PENDING] - counts[Status.BLOCKED]
         defaults = self._defaults()
@@ -122,9 +123,9 @@ class Fires:
         def make(schedule: Schedule, at: datetime) -> Job:
             return scheduled_job(schedule, job_id=self._world.object_id(), now=now, defaults=defaults)
 
-        def decide(schedule: Schedule, living: Sequence[Job]) -> Look | None:
+        def decide(schedule: Schedule, living: Sequence[Job], made: Made) -> Look | None:
             nonlocal room
-            look = look_at(schedule, now=now, living=living, room=room, make=make)
+            look = look_at(schedule, now=now, living=living, room=room, make=make, made=made)
             room -= 0 if look is None else len(look.fires.jobs)
             return look
 
@@ -136,6 +137,9 @@ class Fires:
                 self.fired += 1
                 self.lag.note((now - job.fire_at).total_seconds())
                 self._log.debug("schedule_fired", schedule=look.schedule.name, job_id=job_id)
+        for at, _ in look.fires.known:
+            self.fired += 1
+            self.lag.note((now - at).total_seconds())
         for reason, count in look.missed.items():
             self.missed[reason] = self.missed.get(reason, 0) + count
             self._log.info("schedule_missed", schedule=look.schedule.name, reason=reason, count=count)

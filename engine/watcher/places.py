@@ -20,13 +20,13 @@ CLAIM_BYTES = 4 << 20
 class Places:
     """What is left of what was granted."""
 
-    def __init__(self, *, last_chance: int, holds_lost: Callable[[str, int], bool]) -> None:
+    def __init__(self, *, last_chance: int, runs_lost_job: Callable[[str, int], bool]) -> None:
         """`last_chance`: the `lost_count` from which a job runs without others like it at its worker.
 
-        `holds_lost(worker, n)`: whether the worker runs a job that was lost at least n times.
+        `runs_lost_job(worker, n)`: whether the worker runs a job that was lost at least n times.
         """
         self._last_chance = last_chance
-        self._holds_lost = holds_lost
+        self._runs_lost_job = runs_lost_job
         self._left: dict[str, list[int]] = {}
         self._granted = 0
         self._costs: dict[str, int] = {}
@@ -63,7 +63,7 @@ class Places:
     def allocation(self) -> ClaimAllocation:
         """The allocation for one claim; `use` then takes what was really claimed."""
         left = {worker: [*units] for worker, units in self._left.items()}
-        return ClaimAllocation(left, self._costs, last_chance=self._last_chance, holds_lost=self._holds_lost)
+        return ClaimAllocation(left, self._costs, last_chance=self._last_chance, runs_lost_job=self._runs_lost_job)
 
     def use(self, worker: str, jobs: Iterable[Job]) -> int:
         """These jobs have begun at the worker; returns their units."""
@@ -84,12 +84,12 @@ class ClaimAllocation:
     """See `store.port.Allocation`."""
 
     def __init__(
-        self, left: dict[str, list[int]], costs: Mapping[str, int], *, last_chance: int, holds_lost: Callable[[str, int], bool]
+        self, left: dict[str, list[int]], costs: Mapping[str, int], *, last_chance: int, runs_lost_job: Callable[[str, int], bool]
     ) -> None:  # fmt: skip
         self._left = left
         self._costs = costs
         self._last_chance = last_chance
-        self._holds_lost = holds_lost
+        self._runs_lost_job = runs_lost_job
         self._taken_by: set[str] = set()
         self._bytes = self._placed = 0
         self.lacking = 0
@@ -144,7 +144,7 @@ class ClaimAllocation:
         return best
 
     def _has_last_chance(self, worker: str) -> bool:
-        return worker in self._taken_by or self._holds_lost(worker, self._last_chance)
+        return worker in self._taken_by or self._runs_lost_job(worker, self._last_chance)
 
 
 def _take(left: list[int], units: int) -> None:

@@ -1,4 +1,4 @@
-"""Removes finished jobs that are older than the retention time.
+"""Removes ended jobs that are older than the retention time of their status.
 
 Nothing is removed while the wall clock looks wrong: a step of years must not empty the database.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from jobyard.engine.config import Settings
+from jobyard.engine.jobs.job import Status
 from jobyard.engine.logs import Log
 from jobyard.engine.store.port import Store
 from jobyard.engine.world import World
@@ -27,26 +28,31 @@ class Retention:
         self._world = world
         self._store = store
         self._log = log
-        self._purge_every_s = min(PURGE_EVERY_S, settings.retention_s / 10)
+        kept = ((settings.retention_s, (Status.COMPLETED, Status.CANCELLED)), (settings.retention_failed_s, (Status.FAILED,)))
+        self._kept = [(seconds, statuses) for seconds, statuses in kept if seconds]
+        """How long jobs of which statuses are kept, of those that are not kept forever."""
+        self._purge_every_s = min([PURGE_EVERY_S, *(seconds / 10 for seconds, _ in self._kept)])
         self._purge_at = world.monotonic() + world.jitter(self._purge_every_s)
         self._clock = WallClock(world)
 
     def purge(self) -> int:
-        """Remove finished jobs older than the retention time, in a few small batches; returns how many."""
-        if not self._settings.retention_s or self._world.monotonic() < self._purge_at:
+        """Remove ended jobs older than their retention time, in a few small batches; returns how many."""
+        if not self._kept or self._world.monotonic() < self._purge_at:
             return 0
         if not self._clock.is_trusted():
             self._log.warning("purge_postponed", reason="the wall clock was changed by more than five minutes within the last hour")
             self._purge_at = self._world.monotonic() + self._purge_every_s
             return 0
-        before = self._world.now() - timedelta(seconds=self._settings.retention_s)
-        purged = 0
-        for _ in range(PURGE_BATCHES):
-            batch = self._store.purge(before=before, limit=PURGE_BATCH)
-            purged += batch
-            if batch < PURGE_BATCH:
-                self._purge_at = self._world.monotonic() + self._purge_every_s + self._world.jitter(self._purge_every_s)
-                break
+        purged, is_more = 0, False
+        for seconds, statuses in self._kept:
+            before = self._world.now() - timedelta(seconds=seconds)
+            batches = [self._store.purge(before=before, limit=PURGE_BATCH, statuses=statuses)]
+            while batches[-1] == PURGE_BATCH and len(batches) < PURGE_BATCHES:
+                batches.append(self._store.purge(before=before, limit=PURGE_BATCH, statuses=statuses))
+            purged += sum(batches)
+            is_more = is_more or batches[-1] == PURGE_BATCH
+        if not is_more:
+            self._purge_at = self._world.monotonic() + self._purge_every_s + self._world.jitter(self._purge_every_s)
         return purged
 
 

@@ -11,6 +11,7 @@ room for waits in the store, in order. If the watcher dies before its push has a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 
@@ -76,7 +77,7 @@ class Watcher:
         self._returned = 0
         """How often all places were returned on this connection."""
         last_chance = max(1, settings.max_lost - 1)
-        self._places = Places(last_chance=last_chance, holds_lost=lambda worker, n: store.holds_lost(worker, at_least=n))
+        self._places = Places(last_chance=last_chance, runs_lost_job=lambda worker, n: store.runs_lost_job(worker, at_least=n))
         self._deliveries = Deliveries(self._places.use)
         self._poll_at = world.monotonic()
         self._look_now = True
@@ -106,9 +107,7 @@ class Watcher:
             self._give_back()
             self._fire()
             self._claim()
-            sleep_s = min(self._sleep_s(), float("inf") if self._draining else self._lease_keeper.next_s())
-            until_fire_s = None if self._fires is None or self._draining else self._fires.next_s()
-            sleep_s = sleep_s if until_fire_s is None else min(sleep_s, until_fire_s)
+            sleep_s = min(self._sleep_s(), self._until_fire_s(), self._until_lease_ends_s())
         except StoreUnavailable as fault:
             return self._wait_for_store(fault)
         if self._store_fault is not None:
@@ -208,13 +207,23 @@ class Watcher:
             self._fires.declare()
 
     def _fire(self) -> None:
-        if self._fires is not None and not self._draining and not self._host_lease.is_lost and self._fires.fire():
+        if self._fires is not None and self._may_fire() and self._fires.fire():
             self._look_now = True
+
+    def _until_fire_s(self) -> float:
+        until_s = self._fires.next_s() if self._fires is not None and self._may_fire() else None
+        return math.inf if until_s is None else until_s
+
+    def _until_lease_ends_s(self) -> float:
+        return math.inf if self._draining else self._lease_keeper.next_s()
+
+    def _may_fire(self) -> bool:
+        return not self._draining and not self._host_lease.is_lost
 
     def _give_back(self) -> None:
         returned = self._deliveries.give_back(self._store, self._world.now())
         if returned:
-            self._log.warning("claims_returned", jobs=returned, reason="their worker is gone")
+            self._log.warning("claims_returned", jobs=returned, reason="their worker is gone or takes nothing more")
             self._look_now = True
 
     def _claim(self) -> None:

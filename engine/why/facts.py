@@ -39,12 +39,14 @@ class HttpWorkerSeen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
-    """This host as its front sees it. `watchers`, `queues`: how many are reachable."""
+    """This host as its front sees it. `watchers`, `queues`: how many are reachable; `drained`: names of components that an operator
+    has drained."""
 
     watchers: int = 0
     queues: int = 0
     workers: tuple[WorkerSeen, ...] = ()
     http_workers: tuple[HttpWorkerSeen, ...] = ()
+    drained: tuple[str, ...] = ()
 
 
 class HostSeen(msgspec.Struct, frozen=True, kw_only=True):

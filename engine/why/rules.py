@@ -16,7 +16,9 @@ from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.lifecycle import is_last_chance, is_terminal
 from jobyard.engine.jobs.owners import http_worker, parse_owner
 from jobyard.engine.timestamps import rfc3339
+from jobyard.engine.topology import QUEUE, WATCHER, WORKER
 from jobyard.engine.why.facts import Facts, HostSeen
+from jobyard.engine.words import counted
 
 LONGEST_ERROR_CHARS = 300
 ABSENT = timedelta(seconds=75)
@@ -204,19 +206,29 @@ def _no_watcher(facts: Facts) -> Reason | None:
     is_to_be_claimed = facts.job is None or facts.job.status is Status.PENDING
     if not facts.needs_us or not is_to_be_claimed or facts.report.watchers:
         return None
-    return Reason(code=Code.NO_WATCHER, message="no watcher is reachable on this host: due jobs are not claimed")
+    return _missing(facts, Code.NO_WATCHER, WATCHER, "no watcher is reachable on this host: due jobs are not claimed")
 
 
 def _no_queue(facts: Facts) -> Reason | None:
     if not facts.needs_us or facts.report.queues:
         return None
-    return Reason(code=Code.NO_QUEUE, message="the queue is not reachable on this host: workers receive no jobs")
+    return _missing(facts, Code.NO_QUEUE, QUEUE, "the queue is not reachable on this host: workers receive no jobs")
 
 
 def _no_worker(facts: Facts) -> Reason | None:
     if not facts.needs_us or facts.report.workers:
         return None
-    return Reason(code=Code.NO_WORKER, message="no worker is reachable on this host: no job can run")
+    return _missing(facts, Code.NO_WORKER, WORKER, "no worker is reachable on this host: no job can run")
+
+
+def _missing(facts: Facts, code: Code, role: str, words: str) -> Reason:
+    """Nobody has this role now; said also if that is what an operator asked for, and how to undo it."""
+    drained = [name for name in facts.report.drained if name.startswith(f"{role}-")]
+    if not drained:
+        return Reason(code=code, message=words)
+    names = f"{_names(tuple(drained))} {'was' if len(drained) == 1 else 'were'} drained"
+    words += f"; {names}: bin/jobyard restart {drained[0]} starts it again"
+    return Reason(code=code, message=words, facts={"drained": drained[:MOST_NAMES]})
 
 
 def _no_template(facts: Facts) -> Reason | None:
@@ -275,7 +287,7 @@ def _slots_busy(facts: Facts) -> Reason | None:
     if not facts.is_due or not facts.is_served_here or not slots or busy < slots:
         return None
     longest_s = max(worker.longest_s for worker in workers)
-    words = f"all {slots} slots of this host are busy, the longest for {in_words(longest_s)}"
+    words = f"all {counted(slots, 'slot of this host is', 'slots of this host are')} busy, the longest for {in_words(longest_s)}"
     return Reason(code=Code.SLOTS_BUSY, message=words, facts={"slots": slots, "longest_s": round(longest_s, 3)})
 
 

@@ -44,12 +44,13 @@ from jobyard.engine.wire.queue_messages import (
 # ---- requests to a scheduler -------------------------------------------------------------------------------------
 
 
-class Submit(Message, frozen=True):
+class Submit(Message, frozen=True, omit_defaults=True):
     """Store new jobs. `form` says what `body` is: `job` (one JSON object), `batch` ({"jobs": […]}) or `ndjson`.
 
     `first_id` is the first of the ids that the sender reserved, so that the same request sent twice stores its jobs once. After
     `deadline` (monotonic seconds of this host) the request must not be stored. `is_again`: it was sent before, to a scheduler that
-    may have stored it without saying so; it is then looked up before it is refused for lack of time or room.
+    may have stored it without saying so; it is then looked up before it is refused for lack of time or room. `by`: the name of the
+    client's token.
     """
 
     form: str
@@ -58,6 +59,7 @@ class Submit(Message, frozen=True):
     deadline: float
     idempotency_key: str | None = None
     is_again: bool = False
+    by: str = "api"
     request_id: str = ""
 
 
@@ -102,16 +104,47 @@ class WatchCompletion(Message, frozen=True):
 
 
 class CancelJob(Message, frozen=True):
-    """Cancel a job, or request that from its worker; the reply is `Json` (the job) or `Refused`."""
+    """Cancel a job, or request that from its worker; the reply is `Json` (the job) or `Refused`. `by`: the client's token."""
 
     job_id: str
+    by: str = "api"
     request_id: str = ""
 
 
 class RetryJob(Message, frozen=True):
-    """Give a failed or cancelled job a fresh set of retries; the reply is `Json` (the job) or `Refused`."""
+    """Give a failed or cancelled job a fresh set of retries; the reply is `Json` (the job) or `Refused`.
+
+    `body`: what the job is to have besides, read by the scheduler; may be empty.
+    """
 
     job_id: str
+    body: bytes = b""
+    by: str = "api"
+    request_id: str = ""
+
+
+class RunJob(Message, frozen=True):
+    """Make a pending job due now; the reply is `Json` (the job) or `Refused`."""
+
+    job_id: str
+    by: str = "api"
+    request_id: str = ""
+
+
+class TagJob(Message, frozen=True):
+    """Give a job the tags of the JSON `body` instead of its own; the reply is `Json` (the job) or `Refused`."""
+
+    job_id: str
+    body: bytes
+    by: str = "api"
+    request_id: str = ""
+
+
+class DeleteJob(Message, frozen=True):
+    """Remove an ended job; the reply is `Json` (empty, with status 204) or `Refused`."""
+
+    job_id: str
+    by: str = "api"
     request_id: str = ""
 
 
@@ -120,7 +153,26 @@ class ChangeMany(Message, frozen=True):
 
     verb: Verb
     body: bytes
+    by: str = "api"
     request_id: str = ""
+
+
+class DeleteMany(Message, frozen=True):
+    """Remove the ended ones of a portion of the jobs that the JSON `body` selects; the reply is that of `ChangeMany`."""
+
+    body: bytes
+    by: str = "api"
+    request_id: str = ""
+
+
+class ListFailures(Message, frozen=True):
+    """Group the failed jobs by task and kind of error; the reply is `Json` (an array)."""
+
+    since: datetime | None = None
+
+
+class ReportDue(Message, frozen=True):
+    """Count what is due by task and queue, and how long it has been; the reply is `Json` (an array)."""
 
 
 class AskSchedules(Message, frozen=True):
@@ -325,7 +377,8 @@ class Ready(Message, frozen=True):
 
 
 MESSAGES = (
-    Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | ChangeMany | ListTasks | CountJobs | CountMatching
+    Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | RunJob | TagJob | DeleteJob
+    | ChangeMany | DeleteMany | ListFailures | ReportDue | ListTasks | CountJobs | CountMatching
     | ListOutputs | Explain | AskSchedules | GetOutput | Outputs | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied

@@ -51,7 +51,8 @@ class Room(Message, frozen=True):
 
 
 class Withdrawn(Message, frozen=True):
-    """Queue → watcher: the places at this worker are void."""
+    """Queue → watcher: the places at this worker are void. Queue → worker: you have closed, and nothing more is sent to you, except
+    what may have been delivered before."""
 
     owner: str
 
@@ -73,7 +74,7 @@ class Push(Message, frozen=True):
 
 
 class Undelivered(Message, frozen=True):
-    """Queue → watcher: the worker of these (job_id, epoch) is gone; it did not receive them."""
+    """Queue → watcher: the worker of these (job_id, epoch) is gone or takes nothing more; it did not receive them."""
 
     leases: list[tuple[str, int]]
 

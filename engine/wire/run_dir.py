@@ -48,9 +48,15 @@ class RunDir:
             os.umask(previous)
 
     def components(self, role: str = "") -> list[str]:
-        """The names of the components that should be running, of one role or all, in order."""
+        """The names of the components that should be running, of one role or all, in order.
+
+        None while no descriptor is free to look: what they are needed for is done again, or is only a hint.
+        """
         prefix = f"{role}-" if role else ""
-        return sorted(path.stem for path in self.path.glob(f"{prefix}*.sock") if path.name != CONTROL_SOCKET)
+        try:
+            return sorted(path.stem for path in self.path.glob(f"{prefix}*.sock") if path.name != CONTROL_SOCKET)
+        except OSError:
+            return []
 
     def remove(self, name: str) -> None:
         """Remove the sockets of a component that has left for good."""

@@ -33,7 +33,8 @@ class Arrivals:
         self._doubtful: list[Job] = []
         self._returned: set[Key] = set()
         self._oldest: deque[Key] = deque()
-        self._strange: set[Key] = set()
+        self._seen_once: set[Key] = set()
+        self._dropped: list[Key] = []
 
     @property
     def has_doubts(self) -> bool:
@@ -47,6 +48,7 @@ class Arrivals:
     def accept(self, jobs: Sequence[Job], *, known: set[Key], is_again: bool) -> list[Job]:
         """Those of the jobs that may run now. `known`: what is in the worker's hands, running or waiting to be settled."""
         if self._returned:
+            self._dropped += [key for job in jobs if (key := (job.job_id, job.epoch)) in self._returned]
             jobs = [job for job in jobs if (job.job_id, job.epoch) not in self._returned]
         if not is_again:
             return list(jobs)
@@ -58,12 +60,18 @@ class Arrivals:
         """Of the doubtful jobs, those that the store still has as ours. Raises `StoreUnavailable`; they then go on waiting."""
         stored = self._store.find([job.job_id for job in self._doubtful])
         doubtful, self._doubtful = self._doubtful, []
-        return [
-            now
-            for job, now in zip(doubtful, stored, strict=True)
-            if now is not None and (now.status, now.epoch, now.locked_by) == (Status.RUNNING, job.epoch, self._owner)
-            and (job.job_id, job.epoch) not in known
-        ]  # fmt: skip
+        ours: list[Job] = []
+        for job, now in zip(doubtful, stored, strict=True):
+            if now is None or (now.status, now.epoch, now.locked_by) != (Status.RUNNING, job.epoch, self._owner):
+                self._dropped.append((job.job_id, job.epoch))
+            elif (job.job_id, job.epoch) not in known:
+                ours.append(now)
+        return ours
+
+    def take_dropped(self) -> list[Key]:
+        """The leases of what has arrived since the last call and will not run here."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
 
     def ghosts(self, *, known: set[Key], claimed_by: str | None = None, seen_twice: bool = False) -> list[Job]:
         """What runs in our name and is not in our hands, to be returned; of one watcher, or of all.
@@ -76,7 +84,7 @@ class Arrivals:
         if claimed_by is not None:
             found = [job for job in found if job.claimed_by == claimed_by]
         if seen_twice:
-            before, self._strange = self._strange, {(job.job_id, job.epoch) for job in found}
+            before, self._seen_once = self._seen_once, {(job.job_id, job.epoch) for job in found}
             found = [job for job in found if (job.job_id, job.epoch) in before]
         self._remember((job.job_id, job.epoch) for job in found)
         if found:

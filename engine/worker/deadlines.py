@@ -30,6 +30,10 @@ class Deadlines:
             attempt.ending = ending
             attempt.next_step_at = self._world.monotonic()
 
+    def end_drain(self) -> None:
+        """From now on, no attempt may continue while its worker drains."""
+        self._drain_s = 0.0
+
     def look(self, attempt: Attempt, *, draining_since: float | None) -> None:
         """Check whether the attempt that a slot runs must end now."""
         now = self._world.monotonic()

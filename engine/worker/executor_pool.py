@@ -34,7 +34,7 @@ WITHOUT_TEMPLATE_S = 3.0
 BROKEN_OFF_S = 0.2
 MEMORY_LOOK_S = 0.5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
-WARM_S = 10.0
+WARM_S = 3.0
 """How long an idle executor is kept, unless it is the last one."""
 LEAVE_S = 5.0
 """How long an executor may take to exit, `on_child_stop` included."""
@@ -88,7 +88,7 @@ class ExecutorPool:
             return f"the last {self._stillborn} executors ended before their first job; the log has what they printed"
         return self._templates.fault
 
-    def seats(self) -> SlotAllocator:
+    def allocator(self) -> SlotAllocator:
         """How many attempts each slot can take now."""
         limit = self._settings.max_jobs_per_child
         now = self._world.monotonic()
@@ -96,7 +96,7 @@ class ExecutorPool:
 
     def room(self) -> tuple[int, int]:
         """The units that are free, and those for short jobs ahead; see `wire.capacity`."""
-        return self.seats().room(attempt.job.task for attempt, _ in self._unplaced)
+        return self.allocator().room(attempt.job.task for attempt, _ in self._unplaced)
 
     def costs(self) -> dict[str, int]:
         """The units of a job by task; the same object as long as nothing has changed."""
@@ -155,6 +155,10 @@ class ExecutorPool:
     def drain(self) -> None:
         """Fork no more executors; what runs may continue for DRAIN_S."""
         self._draining_since = self._world.monotonic()
+
+    def hasten(self) -> None:
+        """End now what `drain` lets continue."""
+        self._deadlines.end_drain()
 
     # ---- reports of executors
 
@@ -307,13 +311,13 @@ class ExecutorPool:
         """Attempts without a slot go to one that is free; those that wait too long are returned to the store."""
         if not self._unplaced:
             return
-        seats = self.seats()
+        allocator = self.allocator()
         now = self._world.monotonic()
         patience_s = self._patience_s(now)
         waiting, self._unplaced = self._unplaced, deque()
         for attempt, since in waiting:
             may_run = self._draining_since is None and attempt.ending is None
-            share = seats.take(attempt.job.task) if may_run else None
+            share = allocator.take(attempt.job.task) if may_run else None
             if share is not None:
                 share.slot = share.slot or self._new_slot()
                 if share.slot is not None and share.slot.hand(attempt):

@@ -1,7 +1,7 @@
 """A worker's connection to the queue: what it can take, what it holds, what it is done with. Made again whenever it breaks.
 
-What it can take is told as a limit on everything received since the connection was made (see `messages.Want`), and only when it has
-changed by as much as a slot, or by half of all that is offered, so that short jobs cost few messages.
+What it can take is told as a limit on everything received since the connection was made (see `queue_messages.Want`), and only when
+it has changed by as much as a slot, or by half of all that is offered, so that short jobs cost few messages.
 
 What is sent while there is no connection is lost, which is harmless: a new queue knows no leases, and an old one ends them with the
 connection.
@@ -30,6 +30,12 @@ class QueueClient:
         self._limits: tuple[int, int] | None = None
         self._costs: dict[str, int] = {}
         self._seen_costs: Mapping[str, int] | None = None
+        self._unanswered_closings = 0
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether nothing more can come from this queue, except what may have been delivered before."""
+        return self._peer is None or (self._limits is None and not self._unanswered_closings)
 
     @property
     def is_open(self) -> bool:
@@ -46,7 +52,7 @@ class QueueClient:
         if self._peer is not None:
             return False
         self._peer = self._connector.connect()
-        self._received, self._limits, self._costs, self._seen_costs = 0, None, {}, None
+        self._received, self._limits, self._costs, self._seen_costs, self._unanswered_closings = 0, None, {}, None, 0
         return self._peer is not None
 
     def note_closed(self, peer: Peer | None) -> bool:
@@ -83,6 +89,11 @@ class QueueClient:
         """Nothing more can be taken for now."""
         if self._limits is not None and self._send(Want(owner=self._owner, is_closed=True)):
             self._limits = None
+            self._unanswered_closings += 1
+
+    def note_withdrawn(self) -> None:
+        """The queue has received that nothing more can be taken."""
+        self._unanswered_closings = max(0, self._unanswered_closings - 1)
 
     def extend(self, keys: Iterable[Key]) -> None:
         """Extend these leases."""

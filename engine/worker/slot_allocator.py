@@ -1,11 +1,13 @@
 """How many attempts each slot can take now, while they are given out one by one.
 
 A slot whose job is or may be long takes nothing more: what waits there could run elsewhere. A few of the shortest jobs go to one
-slot together, because waking an executor costs more than they do.
+slot together, because waking an executor costs more than they do. They also get no more slots than there are cores: more executors
+would only take turns, and memory.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,6 +16,7 @@ from jobyard.engine.worker.duration_estimates import DurationEstimates
 from jobyard.engine.worker.slot import Slot
 
 PARTS = 8
+CORES = len(os.sched_getaffinity(0))
 
 
 @dataclass(slots=True)
@@ -29,14 +32,16 @@ class SlotAllocator:
     """A snapshot of all slots."""
 
     def __init__(
-        self, slots: Iterable[Slot], durations: DurationEstimates, *, now: float, max_jobs_per_child: int = 0, spare: int = 0
-    ) -> None:
+        self, slots: Iterable[Slot], durations: DurationEstimates, *, now: float, max_jobs_per_child: int = 0, spare: int = 0,
+        cores: int = CORES,
+    ) -> None:  # fmt: skip
         """`spare`: how many more executors may be forked for attempts that find no place in the existing ones.
 
         An executor that does not run yet gets one job, since it is not known when it will.
         """
         self._durations = durations
         self._spare = spare
+        self._cores = cores
         self._last: SlotShare | None = None
         self._shares = [
             SlotShare(slot, len(slot.attempts), self._depth(slot, max_jobs_per_child))
@@ -53,11 +58,11 @@ class SlotAllocator:
             best: SlotShare | None = last
         else:
             best = None
-            for share in self._shares:
+            for share in self._shares_for(ahead):
                 if share.count < ahead and share.count < share.depth and (best is None or share.count < best.count):
                     best = share
         if best is None:
-            if not self._spare:
+            if not self._spare or self._has_all_cores(ahead):
                 return None
             self._spare -= 1
             best = SlotShare(None, 0, 1)
@@ -66,6 +71,13 @@ class SlotAllocator:
         best.depth = min(best.depth, ahead)
         self._last = best
         return best
+
+    def _shares_for(self, ahead: int) -> list[SlotShare]:
+        """The slots for jobs of which one slot may have so many."""
+        return [share for share in self._shares if share.depth > 1][: self._cores] if ahead >= SLOT_UNITS else self._shares
+
+    def _has_all_cores(self, ahead: int) -> bool:
+        return ahead >= SLOT_UNITS and len(self._shares_for(ahead)) >= self._cores
 
     def room(self, unplaced: Iterable[str]) -> tuple[int, int]:
         """The units that are free, and those for short jobs ahead: as many again as all slots here have.

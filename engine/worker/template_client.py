@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -153,12 +154,14 @@ class TemplateClient:
 
     def _hear(self, connection: Connection, message: messages.Message, fds: list[int]) -> None:
         match message:
-            case Spawned(number=number, pid=pid):
+            case Spawned(number=number, pid=pid) if fds:
                 handle = connection.handles.get(number)
                 if handle is not None:
                     handle.note_spawned(pid, fds[0])
                 else:  # it was given up in the meantime
                     connection.line.refuse(fds[0])
+            case Spawned(number=number):  # the kernel drops a descriptor that finds no room here; without its inbox it exits
+                self._hear(connection, NotSpawned(number=number, reason=os.strerror(errno.EMFILE)), [])
             case NotSpawned(number=number, reason=reason):
                 self._log.error("executor_not_started", reason=reason)
                 if number in connection.handles:

@@ -39,7 +39,7 @@ from jobyard.engine.wire.messages import (
     Wake,
 )
 from jobyard.engine.wire.queue_connector import QueueConnector
-from jobyard.engine.wire.queue_messages import Leased, WatcherGone
+from jobyard.engine.wire.queue_messages import Leased, WatcherGone, Withdrawn
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.worker.arrivals import Arrivals
 from jobyard.engine.worker.executor_pool import ExecutorPool
@@ -82,6 +82,7 @@ class Worker:
         """Jobs to be cancelled that had not arrived at the last look; when one arrives, it is time for another."""
         self._extend_at = self._cancel_look_at = self._ghost_look_at = self._started = world.monotonic()
         self._draining = self._has_looked_last = False
+        self._look_last_by = float("inf")
         self._wakes = 0
 
     @property
@@ -116,8 +117,13 @@ class Worker:
         """Take nothing new: 1. return what has not started; 2. let run what runs; 3. after DRAIN_S end it, free of charge;
         4. settle everything; 5. let the executors exit; 6. return what has not arrived. The executor pool does 1, 2, 3 and 5."""
         self._draining = True
+        self._look_last_by = self._world.monotonic() + WITHOUT_QUEUE_S
         self._queue.close_offer()
         self._executors.drain()
+
+    def hasten(self) -> None:
+        """See `Hastened`: what runs is told now that it must end, as after DRAIN_S."""
+        self._executors.hasten()
 
     def close(self) -> None:
         """See `Role`."""
@@ -155,6 +161,8 @@ class Worker:
                 self._executors.note_ready(fd)
             case Progressed() as progress:
                 self._executors.note_progress(envelope.peer, progress)
+            case Withdrawn():
+                self._queue.note_withdrawn()
             case CancelAsked():
                 self._cancel_look_at = self._world.monotonic()  # only a hint: the store says what was requested
             case WatcherGone(owner=watcher):
@@ -206,6 +214,7 @@ class Worker:
         if self._arrivals.has_doubts and self._ledger.fault is None:
             with self._noting_faults():
                 self._start(self._arrivals.resolve(known=self._known()))
+        self._queue.release(self._arrivals.take_dropped())
 
     def _look_for_ghosts(self) -> None:
         """Return what was claimed for us and cannot arrive any more: after the death of a watcher or a queue, and now and then, in
@@ -225,12 +234,18 @@ class Worker:
             self._looks_for_ghosts, self._gone_watchers = False, []
 
     def _look_last(self) -> None:
-        """Once nothing is left to do: what was claimed for this worker before it said that it leaves, and has not arrived."""
-        if not self._is_idle or self._has_looked_last:
+        """Once nothing is left to do, and the queue sends nothing more: what was claimed for this worker and has not arrived.
+
+        What is claimed later, for a place that this worker had offered, the queue refuses, and its watcher returns it.
+        """
+        if not self._is_idle or self._has_looked_last or self._world.monotonic() < self._look_last_at():
             return
         self._has_looked_last = True
         with self._noting_faults():  # without a database nobody can claim for us, and the next start recovers what is left
             self._executors.give_back(self._arrivals.ghosts(known=set()))
+
+    def _look_last_at(self) -> float:
+        return 0.0 if self._queue.is_withdrawn else self._look_last_by
 
     @contextlib.contextmanager
     def _noting_faults(self) -> Iterator[None]:
@@ -284,8 +299,10 @@ class Worker:
         dues = [now + IDLE_S, self._executors.next_look_at(), self._ledger.next_try_at(), self._host_lease_due_at()]
         if not self._queue.is_open:
             dues.append(now + RECONNECT_S)
-        if (self._arrivals.has_doubts and self._ledger.fault is None) or (self._is_idle and not self._has_looked_last):
+        if self._arrivals.has_doubts and self._ledger.fault is None:
             dues.append(now)
+        if self._is_idle and not self._has_looked_last:
+            dues.append(self._look_last_at())
         if any(slot.attempts for slot in self._executors.slots):
             dues.append(self._extend_at)
             if self._ledger.fault is None:

@@ -6,6 +6,7 @@ The clients and their errors are imported on first use, so that a process that o
 import importlib
 from typing import TYPE_CHECKING
 
+from jobyard.engine.client_import import import_client
 from jobyard.engine.tasks.context import JobCancelled, JobReleased, JobTimeout, Retry, Unrecoverable, current_job
 from jobyard.engine.tasks.declared_schedules import schedule
 from jobyard.engine.tasks.hooks import around_job, on_child_start, on_child_stop
@@ -40,12 +41,10 @@ __all__ = [
     "on_child_start", "on_child_stop", "schedule", "task", "use_client",
 ]  # fmt: skip
 
-_PLACES = {
-    "AsyncClient": "client.async_client", "AsyncJobHandle": "client.handles", "Client": "client.sync_client",
-    "Execution": "client.values", "Health": "client.values", "Job": "client.values", "JobHandle": "client.handles",
-    "NewJob": "client.values", "use_client": "client.default",
+_IN_CLIENT = {
+    "AsyncClient": "async_client", "AsyncJobHandle": "handles", "Client": "sync_client", "Execution": "values", "Health": "values",
+    "Job": "values", "JobHandle": "handles", "NewJob": "values", "use_client": "default",
 }  # fmt: skip
-_NEEDED_BY_THE_CLIENT = ("anyio", "httpx")
 
 
 def __getattr__(name: str) -> object:
@@ -54,9 +53,5 @@ def __getattr__(name: str) -> object:
         return importlib.import_module("jobyard.engine.version").version()
     if name not in __all__:
         raise AttributeError(f"module 'jobyard' has no attribute {name!r}")
-    try:
-        return getattr(importlib.import_module(f"jobyard.engine.{_PLACES.get(name, 'errors')}"), name)
-    except ModuleNotFoundError as missing:
-        if missing.name not in _NEEDED_BY_THE_CLIENT:
-            raise
-        raise ImportError(f"the client needs {missing.name}, which is not installed: pip install httpx") from missing
+    module = import_client(_IN_CLIENT[name]) if name in _IN_CLIENT else importlib.import_module("jobyard.engine.errors")
+    return getattr(module, name)

@@ -166,9 +166,9 @@ def test_a_worker_is_known_to_hold_a_job_that_was_lost(store: Store) -> None:
     put(store, a_job(lost_count=3))
     claim(store)
 
-    assert store.holds_lost(WORKER, at_least=3)
-    assert not store.holds_lost(WORKER, at_least=4)
-    assert not store.holds_lost(OTHER_WORKER, at_least=1)
+    assert store.runs_lost_job(WORKER, at_least=3)
+    assert not store.runs_lost_job(WORKER, at_least=4)
+    assert not store.runs_lost_job(OTHER_WORKER, at_least=1)
 
 
 def test_who_comes_second_finds_nothing(store: Store, open_another: Open) -> None:

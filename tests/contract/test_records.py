@@ -13,8 +13,9 @@ from jobyard.engine.config import read_settings
 from jobyard.engine.databases.migration import Copyable, migrate
 from jobyard.engine.errors import CannotStart, Conflict
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Output, Status
+from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Output, Status, Unique
 from jobyard.engine.store.bounds import record_bytes
+from jobyard.engine.store.port import Inserted
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.store.sqlite.store import SqliteStore
 from tests.support.builders import a_job, a_log
@@ -87,6 +88,24 @@ def test_everything_is_there_as_it_was(ends: tuple[Copyable, Copyable]) -> None:
     assert all(target.outputs(job.job_id) == source.outputs(job.job_id) for job in listed(source))
     assert any(target.outputs(job.job_id) for job in listed(source))
     assert (target.counts(), done.jobs, done.copied) == (source.counts(), 30, 30)
+
+
+def test_a_request_that_was_answered_with_another_job_is_known_there_too(ends: tuple[Copyable, Copyable]) -> None:
+    source, target = ends
+    unique = {"unique": Unique(until="begun", on_conflict="replace"), "unique_key": "echo/k", "held_key": "echo/k"}
+    first, *others = [a_job(idempotency_key=f"request {n}", request_digest=b"d", **unique) for n in range(1_200)]
+    source.insert([[first], *([other] for other in others)])
+    source.insert([[a_job(idempotency_key="returned", **unique | {"unique": Unique()})]])
+
+    copied(source, target)
+    copied(source, target)
+
+    for key, replaced in (("request 7", (0,)), ("request 1199", (0,)), ("returned", ())):
+        digest = None if key == "returned" else b"d"
+        [answer] = target.insert([[a_job(idempotency_key=key, request_digest=digest, **unique, payload=b'"older"')]])
+        assert answer == Inserted(job_ids=[first.job_id], existing=(0,), replaced=replaced)
+    [job] = target.find([first.job_id])
+    assert job is not None and job.payload == b"null"
 
 
 def test_what_a_dead_system_held_waits_again(ends: tuple[Copyable, Copyable]) -> None:

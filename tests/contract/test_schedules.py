@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
+import pytest
 
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Status, Unique
 from jobyard.engine.schedules.fire_times import Timing, next_fire
-from jobyard.engine.schedules.look import Fires, Look, look_at
+from jobyard.engine.schedules.look import Fires, Look, Made, look_at
 from jobyard.engine.schedules.schedule import Definition, Paused, Schedule
 from jobyard.engine.store.port import Store
 from jobyard.engine.store.schedule_port import DueLooks
@@ -32,8 +33,8 @@ def a_schedule(name: str = "s", *, every_s: float = 60, **asked: object) -> Sche
 def fire(store: Store, *, after_s: float, make: Make = lambda one, at: a_job(), room: int = 9) -> DueLooks:
     now = START + after_s * SECOND
 
-    def decide(schedule: Schedule, living: Sequence[Job]) -> Look | None:
-        return look_at(schedule, now=now, living=living, room=room, make=make)
+    def decide(schedule: Schedule, living: Sequence[Job], made: Made) -> Look | None:
+        return look_at(schedule, now=now, living=living, room=room, make=make, made=made)
 
     return store.schedules.fire_due(decide, now=now, limit=100)
 
@@ -250,3 +251,41 @@ def test_a_job_in_a_lane_keeps_its_priority(store: Store) -> None:
 
     assert [(job.job_id, job.priority) for job in jobs] == [(high.job_id, 9), (low.job_id, 1)]
     assert stored(store, low).priority == 1
+
+
+# ---- a fire time that has its job before its schedule has advanced: its maker died in between, or another one is at it
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue", "all", "replace", "allow"])
+@pytest.mark.parametrize("paused", [None, Paused(by="api", since=START)])
+def test_a_fire_under_way_counts_once_and_is_not_in_its_own_way(store: Store, overlap: str, paused: Paused | None) -> None:
+    store.schedules.save(msgspec.structs.replace(a_schedule(overlap=overlap), paused=paused), was=None)
+    early = a_job(schedule="s", fire_at=START + 60 * SECOND)
+    store.insert([[early]])
+
+    fire(store, after_s=60)
+
+    after = found(store)
+    assert (after.fires, after.last_job_id, after.missed, after.next_fire_at) == (1, early.job_id, {}, START + 120 * SECOND)
+    assert [(job.job_id, job.status) for job in jobs_of(store)] == [(early.job_id, Status.PENDING)]
+
+
+def test_of_a_catch_up_whose_maker_died_only_the_rest_is_made(store: Store) -> None:
+    store.schedules.save(a_schedule(overlap="replace", catch_up="all"), was=None)
+    before, first, second = (a_job(schedule="s", fire_at=START + n * 60 * SECOND, lane="schedule:s") for n in (0, 1, 2))
+    store.insert([[before], [first], [second]])
+
+    [fired] = fire(store, after_s=180).fired
+
+    assert {job.job_id for job, _ in fired.cancelled} == {before.job_id, first.job_id, second.job_id}
+    assert [job.status for job in jobs_of(store)].count(Status.PENDING) == 1
+    assert (found(store).fires, found(store).missed) == (3, {})
+
+
+def test_the_jobs_that_fire_times_have_are_found(store: Store) -> None:
+    jobs = [a_job(schedule="s", fire_at=START + n * SECOND) for n in range(4)]
+    store.insert([[job] for job in [*jobs, a_job(schedule="s"), a_job(schedule="t", fire_at=START + SECOND)]])
+
+    made = store.schedules.made("s", since=START + SECOND, until=START + 2 * SECOND)
+
+    assert made == {job.fire_at: job.job_id for job in jobs[1:3]}

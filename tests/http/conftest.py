@@ -37,7 +37,7 @@ from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.queue.queue import Queue
 from jobyard.engine.scheduler.scheduler import Scheduler
-from jobyard.engine.schedules.look import Look, look_at
+from jobyard.engine.schedules.look import Look, Made, look_at
 from jobyard.engine.schedules.new_job import scheduled_job
 from jobyard.engine.schedules.schedule import Schedule
 from jobyard.engine.store.port import ANYTHING
@@ -70,10 +70,11 @@ TASKS = {
 class Backend:
     """Everything behind the apps; a name in `silent` does not answer, one in `answers` gives these, one in `counters` counts so."""
 
-    def __init__(self, folder: Path, **asked: str) -> None:
+    def __init__(self, folder: Path, *, log: Log | None = None, **asked: str) -> None:
+        folder.mkdir(exist_ok=True)
         self.settings = read_settings({"DATA_DIR": str(folder), **asked})
         self.world = World()
-        self.log = Log(self.world, level="error")
+        self.log = log or Log(self.world, level="error")
         prepare_file(folder / "jobs.sqlite")
         self.store = SqliteStore(folder / "jobs.sqlite", durable=False, waiting=lambda waits: None)
         run_dir = RunDir(folder)
@@ -139,11 +140,11 @@ class Backend:
         """A watcher looks at the schedules at this time."""
         defaults = Defaults(max_retries=5, timeout_s=3600, tasks=defaults_of(TASKS))
 
-        def decide(schedule: Schedule, living: Sequence[Job]) -> Look | None:
+        def decide(schedule: Schedule, living: Sequence[Job], made: Made) -> Look | None:
             def make(one: Schedule, fire_at: datetime) -> Job:
                 return scheduled_job(one, job_id=self.world.object_id(), now=at, defaults=defaults)
 
-            return look_at(schedule, now=at, living=living, room=9, make=make)
+            return look_at(schedule, now=at, living=living, room=9, make=make, made=made)
 
         self.store.schedules.fire_due(decide, now=at, limit=9)
 

@@ -117,6 +117,22 @@ def test_cancelling_and_retrying(client: Client) -> None:
         client.retry(job_id)
 
 
+def test_a_retry_with_edits_and_a_deletion(client: Client) -> None:
+    job_id = client.submit(payload=1, tags=("b", "a"))
+    client.cancel(job_id)
+
+    again = client.retry(job_id, payload=None, delay_s=60, max_retries=1)
+
+    assert (again.payload, again.max_retries, again.tags) == (None, 1, ("a", "b"))
+    assert [job.job_id for job in client.iter_jobs(tag=["a", "b"], page=1)] == [job_id]
+    with pytest.raises(Conflict, match="only jobs that have ended can be deleted"):
+        client.delete(job_id)
+    client.cancel(job_id)
+    client.delete(job_id)
+    with pytest.raises(NotFound):
+        client.delete(job_id)
+
+
 def test_an_attempt_is_shown_with_its_times(backend: Backend, client: Client) -> None:
     job_id = client.submit()
     [job] = backend.store.find([job_id])

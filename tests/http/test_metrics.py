@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from jobyard.engine.metrics import MOST_TASKS, ComponentCounters, Histogram
 from jobyard.engine.worker.attempt_metrics import AttemptMetrics
 from tests.http.conftest import NAMES, Backend
 from tests.http.test_jobs import error_of, submit
+from tests.support.builders import a_job
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 SUFFIXES = {"counter": "_total", "info": "_info"}
@@ -135,7 +139,7 @@ def test_a_scrape_asks_control_once_and_no_component_but_a_scheduler(backend: Ba
 
     client.get("/metrics")
 
-    assert {type(message).__name__ for message in backend.asked} == {"Ping", "CountJobs"}
+    assert {type(message).__name__ for message in backend.asked} == {"Ping", "CountJobs", "ReportDue"}
     assert backend.control.overviews == overviews + 1
 
 
@@ -151,7 +155,33 @@ def test_request_durations_are_shown_by_route_and_status_class(backend: Backend,
     assert value(http, "_sum", route="GET /jobs", status="2xx") == 0.02
 
 
+def test_due_jobs_and_the_age_of_the_oldest_are_shown_by_queue_and_task(backend: Backend, client: FlaskClient) -> None:
+    long_ago = backend.world.now() - timedelta(seconds=500)
+    backend.store.insert([[
+        a_job(task="mail", queue="slow", scheduled_at=long_ago), a_job(task="mail"), a_job(task="echo", queue="slow"),
+        a_job(task="later", queue="later", scheduled_at=backend.world.now() + timedelta(hours=1)),
+    ]])  # fmt: skip
+
+    shown = families(client)
+
+    assert {one.labels["queue"]: one.value for one in shown["jobyard_jobs_due"].samples} == {"default": 1, "slow": 2}
+    assert {one.labels["task"]: one.value for one in shown["jobyard_task_jobs_due"].samples} == {"echo": 1, "mail": 2}
+    assert 500 <= value(shown["jobyard_oldest_due_job_seconds"], queue="slow") < 100_000_000
+    assert value(shown["jobyard_task_oldest_due_job_seconds"], task="mail") >= 500
+
+
+def test_many_queues_and_tasks_share_a_label(backend: Backend, client: FlaskClient) -> None:
+    backend.store.insert([[a_job(task=f"t{number:03}", queue=f"q{number:03}") for number in range(MOST_TASKS + 20)]])
+
+    shown = families(client)
+
+    for name, label in (("jobyard_jobs_due", "queue"), ("jobyard_task_jobs_due", "task")):
+        counts = {one.labels[label]: one.value for one in shown[name].samples}
+        assert len(counts) == MOST_TASKS + 1 and counts["other"] == 20
+
+
 def test_the_page_lists_exactly_the_metrics(backend: Backend, client: FlaskClient) -> None:
+    submit(client)
     attempt_metrics = AttemptMetrics()
     attempt_metrics.note_ended("echo", "success", 5)
     worker(backend, attempt_metrics)
@@ -196,6 +226,23 @@ def test_the_alerts_are_valid_rules() -> None:
         assert rule["labels"]["severity"] in ("page", "ticket")
         assert rule["expr"].count("(") == rule["expr"].count(")")
     assert len({rule["alert"] for rule in group["rules"]}) == len(group["rules"])
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
+def test_the_alerts_fire_when_they_should() -> None:
+    tests = Path(__file__).with_name("alerts_test.yml")
+
+    told = subprocess.run(["promtool", "test", "rules", str(tests)], capture_output=True, text=True, timeout=120, check=False)
+
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_every_alert_has_a_test() -> None:
+    alerts = yaml.safe_load((PAGE.parent / "alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
+    tests = yaml.safe_load(Path(__file__).with_name("alerts_test.yml").read_text("utf-8"))["tests"]
+
+    fired = {one["alertname"] for test in tests for one in test["alert_rule_test"] if one["exp_alerts"]}
+    assert {rule["alert"] for rule in alerts} == fired
 
 
 def test_the_grafana_dashboard_is_valid() -> None:

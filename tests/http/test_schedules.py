@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,9 +91,37 @@ def test_a_new_schedule_is_shown_with_all_its_fields(client: FlaskClient) -> Non
         "priority": 5,
         "max_retries": 5,
         "timeout_s": 3600,
+        "expires_s": None,
         "unique": None,
     }
     assert client.get("/api/schedules/s").json == told
+
+
+def test_its_job_is_shown_as_its_task_would_have_it_now(client: FlaskClient) -> None:
+    given = {"task": "index", "payload": {"doc": 7}, "priority": "high", "max_retries": 2.0, "timeout_s": 5.0}
+    put(client, cron=None, every_s=60, job=given)
+
+    shown = client.get("/api/schedules/s").json["job"]
+
+    replace = {"key": "7", "until": "begun", "for_s": 0, "on_conflict": "replace", "at_latest_s": None}
+    assert shown == {
+        "task": "index", "payload": {"doc": 7}, "queue": "default", "priority": 9, "max_retries": 2, "timeout_s": 5,
+        "expires_s": None, "unique": replace,
+    }  # fmt: skip
+    assert put(client, cron=None, every_s=60, job=given | {"priority": 9})[1]["job"] == shown
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_the_ends_of_the_calendar_are_answered(client: FlaskClient, at: str, zone: str) -> None:
+    assert put(client, cron="0 0 * * *", time_zone=zone)[0] == 201
+
+    assert client.get(f"/api/schedules/s/fires?after={at}").status_code == 200
+    span = {"from": "0001-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}
+    assert client.post("/api/schedules/s/backfill", json=span).json["error"]["field"] == "to"
+    for bound in ("starts_at", "ends_at"):
+        asked = {"cron": "0 0 * * *", "time_zone": zone, "job": {}, bound: at}
+        assert client.post("/api/schedules/preview", json=asked).status_code in (200, 400)
 
 
 def test_the_same_again_changes_nothing_and_another_changes_it(client: FlaskClient) -> None:
@@ -301,6 +330,19 @@ def test_a_pause_is_kept_and_its_reason_replaced(client: FlaskClient) -> None:
     )
     for wrong in ({"reason": 7}, {"reason": "r" * 201}, {"because": "x"}):
         assert client.post("/api/schedules/s/pause", json=wrong).status_code == 400
+
+
+@pytest.mark.parametrize(("token", "name"), [("0ps", "ops"), ("plain", "api")])
+def test_a_pause_says_whose_token_it_came_with(tmp_path: Path, token: str, name: str) -> None:
+    client = Backend(tmp_path, API_TOKEN="ops=0ps,plain").client()
+    whose = {"Authorization": f"Bearer {token}"}
+    client.put("/api/schedules/s", json=HOURLY, headers=whose)
+
+    told = client.post("/api/schedules/s/pause", headers=whose).json
+
+    assert told["paused"]["by"] == name
+    for wrong in ({}, {"Authorization": f"Bearer {name}={token}"}):
+        assert client.get("/api/schedules/s", headers=wrong).status_code == 401
 
 
 def test_it_runs_now_on_request_even_while_it_is_paused(client: FlaskClient) -> None:

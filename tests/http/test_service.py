@@ -26,6 +26,13 @@ def test_health_is_healthy_when_every_component_answers(client: FlaskClient) -> 
     assert set(answer.json["components"]) == set(NAMES)
 
 
+@pytest.mark.parametrize("path", ["/health", "/stats", "/jobs", "/api/tasks", "/openapi.json", "/job?job_id=none", "/nothing"])
+def test_json_ends_with_a_line_break(client: FlaskClient, path: str) -> None:
+    text = client.get(path).text
+
+    assert text == f"{text.strip()}\n" and json.loads(text) is not None
+
+
 @pytest.mark.parametrize("name", ["queue-6000", "scheduler-8081", "watcher-9001"])
 def test_health_names_what_is_down(backend: Backend, client: FlaskClient, name: str) -> None:
     backend.silent.add(name)
@@ -140,6 +147,7 @@ def test_too_many_pending_jobs_refuse_more(tmp_path: Path) -> None:
     client.post("/api/jobs", json={"delay_s": 9})
 
     assert error_of(client.post("/api/jobs", json={}))[:2] == (503, "overloaded")
+    assert client.post("/api/jobs/batch", json={"jobs": []}).status_code == 201
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/api", "/jobs/", "/api/jobs/a/b/c", "/../etc/passwd", "/schedule"])
@@ -333,7 +341,8 @@ def test_every_operation_has_what_generators_and_people_need(client: FlaskClient
     assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[a-z][A-Za-z]+", name) for name in ids)
     assert {"submitJob", "submitJobs", "listJobs", "getJob", "cancelJob", "retryJob", "listTasks"} <= set(ids)
     assert {tag for operation in operations for tag in operation["tags"]} <= set(tags)
-    assert all(operation["summary"] and operation["responses"] for operation in operations)
+    assert all(operation["summary"] and operation["description"] and operation["responses"] for operation in operations)
+    assert all(parameter["description"] for operation in operations for parameter in operation["parameters"])
     assert [server["url"] for server in document["servers"]] == [".", "http://127.0.0.1:8080"]
 
 
@@ -342,6 +351,8 @@ def test_the_examples_of_the_document_are_accepted(client: FlaskClient) -> None:
     for path, name in (("/api/jobs", "NewJob"), ("/api/jobs/batch", "NewBatch"), ("/api/jobs/cancel", "Selection")):
         for example in schemas[name]["examples"]:
             assert client.post(path, json=example).status_code in (200, 201)
+    assert all(client.put("/api/schedules/nightly", json=one).status_code == 201 for one in schemas["NewSchedule"]["examples"])
+    assert all(set(example) == set(schemas["Job"]["required"]) for example in schemas["Job"]["examples"])
 
 
 def test_the_tasks_of_the_document_are_those_of_the_service(client: FlaskClient) -> None:

@@ -115,7 +115,7 @@ class LifeOfJobs(RuleBasedStateMachine):
     )  # fmt: skip
     def claim(self, watcher: str, slots: dict[str, int], short: bool) -> None:
         """For the workers' free slots; a short job takes half of one."""
-        places = Places(last_chance=MAX_LOST - 1, holds_lost=lambda worker, n: self.store.holds_lost(worker, at_least=n))
+        places = Places(last_chance=MAX_LOST - 1, runs_lost_job=lambda worker, n: self.store.runs_lost_job(worker, at_least=n))
         units = {self.owner(name): count * SLOT_UNITS for name, count in slots.items()}
         places.grant([Offer(owner=owner, free=free) for owner, free in units.items()], {"echo": SLOT_UNITS // 2} if short else {})
         before = {job.job_id: job for job in self.jobs()}

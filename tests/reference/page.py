@@ -47,7 +47,8 @@ def _everywhere(paths: Schema) -> dict[str, str]:
 
 
 def _request(method: str, path: str, operation: Schema, everywhere: set[str]) -> str:
-    lines = [f"## {method} {path}\n", f"{operation['summary']}.\n"]
+    said, more = f"{operation['summary']}.", operation["description"]
+    lines = [f"## {method} {path}\n", said + ("" if more == said else f" {more}") + "\n"]
     if operation["parameters"]:
         lines += ["| parameter | in | type | description |", "| --- | --- | --- | --- |"]
         lines += [

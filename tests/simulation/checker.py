@@ -147,7 +147,8 @@ class Checker:
         self._require(lifecycle.is_terminal(job) and job.finished_at is not None, "purged before its end", job)
         if self.clocks_are_right:
             age_s = self._queue.now - (job.finished_at - START).total_seconds()  # type: ignore[operator]
-            self._require(age_s >= self._settings.retention_s > 0, f"purged {age_s} s after its end", job)
+            kept_s = self._settings.retention_failed_s if job.status is Status.FAILED else self._settings.retention_s
+            self._require(age_s >= kept_s > 0, f"purged {age_s} s after its end", job)
         self.purged.add(job.job_id)
         del self.histories[job.job_id]  # a request that is repeated after so long is a new one
 

@@ -30,6 +30,7 @@ class FaultInjector:
         self._clients = clients
         self._lasts_s = lasts_s
         self._has_ended = False
+        self.clock_steps_s = [-3600.0, -40.0, -3.0, 3.0, 40.0, 60.0]
         chance = self._queue.chance
         share = chance.choice([0.0, 0.15, 0.3, 0.6])
         self.kinds = [kind for kind in FAULT_KINDS if chance.random() < share or (len(hosts) > 1 and kind in MULTI_HOST_KINDS)]
@@ -156,7 +157,7 @@ class FaultInjector:
 
     def _step_clock(self) -> None:
         host = self._a_host()
-        seconds = self._queue.chance.choice([-3600.0, -40.0, -3.0, 3.0, 40.0, 60.0])
+        seconds = self._queue.chance.choice(self.clock_steps_s)
         self._queue.note(host.name, "its wall clock is set by", seconds)
         host.world.wall_offset_s += seconds
         self._cluster.checker.clocks_are_right = False

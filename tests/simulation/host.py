@@ -15,14 +15,17 @@ from jobyard.engine.config import Settings
 from jobyard.engine.hosts.failure_detector import FailureDetector, OtherHosts
 from jobyard.engine.hosts.host_lease import HostLease
 from jobyard.engine.jobs.owners import parse_owner
+from jobyard.engine.jobs.submission import Defaults, TaskDefaults
 from jobyard.engine.queue.queue import Queue
 from jobyard.engine.scheduler.scheduler import Scheduler
 from jobyard.engine.store.port import HostHeartbeat, Hosts, Served
 from jobyard.engine.supervisor.role_loop import Role
 from jobyard.engine.template.messages import Hello
+from jobyard.engine.watcher.fires import Fires
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.watcher.watcher import Watcher
+from jobyard.engine.wire.cancel_hints import tell_cancelled
 from jobyard.engine.wire.hub import Network
 from jobyard.engine.wire.messages import OwnersDied
 from jobyard.engine.wire.run_dir import RunDir
@@ -255,6 +258,7 @@ class Host:
                 recovery=self._recovery(store, hosts, log),
                 retention=Retention(settings=cluster.settings, world=world, store=store, log=log),
                 host_lease=self._host_lease(owner, hosts), served=lambda: Served(tasks=ALL_TASKS),
+                fires=self._fires(store, network, log),
             ),
             "queue": lambda: Queue(
                 owner=owner, settings=cluster.settings, world=world, store=store, network=network, log=log,
@@ -266,6 +270,15 @@ class Host:
             ),
         }  # fmt: skip
         return build[process.name.partition("-")[0]]()
+
+    def _fires(self, store: ProcessStore, network: Network, log: TracedLog) -> Fires:
+        settings = self.cluster.settings
+        tasks = dict.fromkeys(ALL_TASKS, TaskDefaults())
+        defaults = Defaults(max_retries=settings.max_retries, timeout_s=settings.job_timeout_s, tasks=tasks)
+        return Fires(
+            settings=settings, world=self.world, store=store, log=log, defaults=lambda: defaults,
+            tell_cancelled=lambda pairs: tell_cancelled(network, pairs),
+        )  # fmt: skip
 
     def _recovery(self, store: ProcessStore, hosts: Hosts | None, log: TracedLog) -> Recovery:
         settings = self.cluster.settings

@@ -19,11 +19,14 @@ from tests.simulation.faults import FaultInjector
 from tests.simulation.host import Cluster, Host
 from tests.simulation.network import NetworkConditions
 from tests.simulation.store import SharedStore
+from tests.simulation.timetable import Timetable
 
 SETTINGS = {
     "POLL_S": "2", "LEASE_S": "15", "RETRY_BASE_S": "2", "MAX_LOST": "3", "HANG_S": "6", "DRAIN_S": "5", "CONCURRENCY": "2",
     "WORKERS": "2", "WATCHERS": "2",
 }  # fmt: skip
+BIG_STEPS_S = [3600.0, -86_400.0, 86_400.0, -315_360_000.0, 315_360_000.0]
+"""Where there are schedules; what they put off is cancelled in the end."""
 
 
 class Run:
@@ -37,6 +40,7 @@ class Run:
         is_shared = hosts > 1 or chance.random() < 0.3
         drawn = {"MONGO_URI": "mongodb://nowhere" if is_shared else ""}
         drawn |= {"MAX_JOBS_PER_CHILD": chance.choice(["0", "0", "2"]), "RETENTION_S": chance.choice(["604800", "0", "20"])}
+        drawn |= {"RETENTION_FAILED_S": chance.choice(["2592000", "0", "20"])}
         settings = read_settings(SETTINGS | drawn)
         self.checker = Checker(self.event_queue, settings)
         self.cluster = Cluster(
@@ -49,6 +53,9 @@ class Run:
         self.clients = Clients(self.event_queue, self.checker, self.hosts)
         self.faults_s = chance.choice([10.0, 30.0, 60.0])
         self.faults = FaultInjector(self.cluster, self.hosts, self.clients, lasts_s=self.faults_s)
+        self.timetable = Timetable(self.event_queue, self.hosts, self.cluster.store) if chance.random() < 0.4 else None
+        if self.timetable is not None:
+            self.faults.clock_steps_s += BIG_STEPS_S
 
     def execute(self) -> None:
         """Run from the first boot to the last check; raises `Violation`."""
@@ -58,8 +65,12 @@ class Run:
             host.boot_up()
         self.faults.begin()
         self._plan_jobs()
+        if self.timetable is not None:
+            self.timetable.begin()
         self.event_queue.pass_time(self.faults_s)
         self.faults.end()
+        if self.timetable is not None:
+            self.timetable.end()
         if len(self.hosts) > 1 and chance.random() < 0.4:
             self.hosts.pop().lose_permanently()
         aftermath = Aftermath(self.cluster, self.hosts, self.clients)

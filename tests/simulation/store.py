@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from jobyard.engine.errors import StoreBroken, StoreUnavailable
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
-from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
 from jobyard.engine.store.port import (
     ANYTHING,
@@ -27,9 +27,12 @@ from jobyard.engine.store.port import (
     Served,
     nobody,
 )
+from jobyard.engine.store.schedule_port import ScheduleStore
 from tests.simulation.checker import Checker
 from tests.simulation.event_queue import EventQueue
 from tests.simulation.process import Process
+from tests.simulation.process_schedules import ProcessSchedules
+from tests.simulation.watched_schedules import WatchedSchedules, check_lane
 from tests.support.memory_store import MemoryStore
 
 Answer = TypeVar("Answer")
@@ -58,6 +61,7 @@ class SharedStore(MemoryStore):
 
     def __init__(self, checker: Checker) -> None:
         super().__init__()
+        self.schedules = self.watched = WatchedSchedules(self)
         self.checker = checker
         self.writer: Process | None = None
         checker.store = self
@@ -73,20 +77,24 @@ class SharedStore(MemoryStore):
 
     def _insert_request(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
         known = set(self._jobs)
+        for job in jobs:
+            if job.fire_at is not None:
+                self.watched.note_fire(job, self.watched.living(job.schedule or ""))
         answer = super()._insert_request(jobs, is_abandoned)
         for job in jobs:
-            if job.job_id in self._jobs and job.job_id not in known:
+            if job.schedule is None and job.job_id in self._jobs and job.job_id not in known:
                 self.checker.note_inserted(job)
         return answer
 
     def _begin(self, job: Job, owner: str, worker: str, now: datetime, lease_s: float) -> Job:
+        check_lane(job, self.all_jobs())
         begun = super()._begin(job, owner, worker, now, lease_s)
         self.checker.note_claimed(job, begun, now)
         return begun
 
-    def purge(self, *, before: datetime, limit: int) -> int:
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
         known = dict(self._jobs)
-        count = super().purge(before=before, limit=limit)
+        count = super().purge(before=before, limit=limit, statuses=statuses)
         for job_id in [job_id for job_id in known if job_id not in self._jobs]:
             self.checker.note_purged(known[job_id])
         return count
@@ -113,6 +121,7 @@ class ProcessStore:
         self._shared = shared
         self._conditions = conditions
         self._uncertain: list[Job] = []
+        self.schedules: ScheduleStore = ProcessSchedules(self._call, shared.schedules)
 
     # ---- writes
 
@@ -141,9 +150,9 @@ class ProcessStore:
         self._uncertain = []
         return claimed
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         """Asked while a claim is under way, so it takes no time of its own."""
-        return self._shared.holds_lost(owner, at_least=at_least)
+        return self._shared.runs_lost_job(owner, at_least=at_least)
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         if not changes:
@@ -155,8 +164,11 @@ class ProcessStore:
     def free_key(self, key: str, *, now: datetime) -> Job | None:
         return self._call("free_key", lambda: self._shared.free_key(key, now=now), writes=True)
 
-    def purge(self, *, before: datetime, limit: int) -> int:
-        return self._call("purge", lambda: self._shared.purge(before=before, limit=limit), writes=True)
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
+        return self._call("purge", lambda: self._shared.purge(before=before, limit=limit, statuses=statuses), writes=True)
+
+    def delete(self, jobs: Sequence[Job]) -> list[bool]:
+        return self._call("delete", lambda: self._shared.delete(jobs), writes=True)
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._call("mend", lambda: self._shared.mend(now=now, thorough=thorough), writes=True)

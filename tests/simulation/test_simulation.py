@@ -8,11 +8,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
+from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.schedules.look import Look, Made
+from jobyard.engine.schedules.schedule import Schedule
+from jobyard.engine.store.schedule_port import Decide, DueLooks
 from tests.simulation.runner import Run, RunFailed, Runner
 
 BLOCK = 25
@@ -58,7 +63,7 @@ def claim_no_death_is_proven(run: Run) -> None:
 
 def lose_a_job(run: Run) -> None:
     store = run.cluster.store
-    run.event_queue.at(run.faults_s, lambda: store._jobs.pop(next(iter(run.checker.accepted))))
+    run.event_queue.at(run.faults_s, lambda: store._jobs.pop(next(iter(run.checker.accepted), ""), None))
 
 
 def write_without_a_guard(run: Run) -> None:
@@ -84,6 +89,30 @@ def never_sleep(run: Run) -> None:
         host._build = lambda process, build=build: NeverSleeps(build(process))  # type: ignore[method-assign,misc,assignment]
 
 
+def count_no_misses(run: Run) -> None:
+    schedules = run.cluster.store.watched
+    fire_due = schedules.fire_due
+
+    def fire_due_uncounted(decide: Decide, **more: Any) -> DueLooks:
+        def forgetful(schedule: Schedule, living: Sequence[Job], made: Made) -> Look | None:
+            look = decide(schedule, living, made)
+            if look is not None:
+                look.missed.clear()
+            return look
+
+        return fire_due(forgetful, **more)
+
+    schedules.fire_due = fire_due_uncounted  # type: ignore[method-assign,assignment]
+
+
+def see_no_living_jobs(run: Run) -> None:
+    schedules = run.cluster.store.watched
+    fire_due = schedules.fire_due
+    schedules.fire_due = lambda decide, **more: fire_due(  # type: ignore[method-assign]
+        lambda schedule, living, made: decide(schedule, [], made), **more
+    )
+
+
 class NeverSleeps:
     """A role that never sleeps."""
 
@@ -104,8 +133,10 @@ class NeverSleeps:
         (claim_no_death_is_proven, "is alive and its job was recovered|gives back a job that is not its own"),
         (lose_a_job, "was acknowledged and is lost"),
         (write_without_a_guard, "after the end|led from|epoch|attempts are not counted"),
-        (lose_every_packet, "never ended|timed out after"),
+        (lose_every_packet, "never ended|timed out after|not done within"),
         (never_sleep, "spins"),
+        (count_no_misses, "counts"),
+        (see_no_living_jobs, "fires although a job|jobs alive"),
     ],
 )
 def test_the_checker_finds_a_broken_system(runner: Runner, broken: Callable[[Run], None], expected: str) -> None:

@@ -46,10 +46,12 @@ from jobyard.engine.store.port import (
     Served,
     nobody,
 )
+from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
 from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.store.search_text import is_wanted
 from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
+from tests.support.memory_reports import MemoryReports
 from tests.support.memory_rows import InMemoryNamedRows
 
 
@@ -60,11 +62,14 @@ class MemoryStore:
         self._jobs: dict[str, Job] = {}
         self._executions: dict[tuple[str, int], Execution] = {}
         self._outputs: dict[tuple[str, int], Output] = {}
+        self._places: dict[str, tuple[datetime, int]] = {}
+        """The order of a list, also of jobs that are no longer stored."""
         self._hosts: dict[str, HostHeartbeat] = {}
         self.schedules: ScheduleStore = InMemorySchedules(
             jobs=self.all_jobs, insert=lambda job: self._insert_request([job], lambda: False), apply=self._apply_one
         )
         self.http_tasks: NamedRows = InMemoryNamedRows(in_use=self._is_living)
+        self.reports: ReportStore = MemoryReports(self._reached_jobs)
         self._remembered: dict[str, Known] = {}
         self.is_down = False
         self.stale_writes = 0
@@ -98,11 +103,13 @@ class MemoryStore:
         look: int = LOOK,
     ) -> Page:  # fmt: skip
         self._reach()
-        newest_first = self._newest_first()
-        ids = [job.job_id for job in newest_first]
-        if cursor is not None and cursor not in ids:
-            raise InvalidRequest("invalid_cursor", "the cursor is not valid", "cursor")
-        rest = newest_first[ids.index(cursor) + 1 if cursor else 0 :]
+        for job in self._jobs.values():
+            self._places.setdefault(job.job_id, (job.created_at, len(self._places)))
+        rest = self._newest_first()
+        if cursor is not None:
+            if cursor not in self._places:
+                raise InvalidRequest("invalid_cursor", "the cursor is not valid", "cursor")
+            rest = [job for job in rest if self._places[job.job_id] < self._places[cursor]]
         page: list[Job] = []
         size = 0
         for looked, job in enumerate(rest):
@@ -162,7 +169,7 @@ class MemoryStore:
         self.commits += bool(begun)
         return Claimed(jobs=begun)
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         self._reach()
         return any(job.locked_by == owner and job.lost_count >= at_least for job in self._held())
 
@@ -222,19 +229,34 @@ class MemoryStore:
         self._reach()
         return latest_outputs((self._outputs[key] for key in sorted(self._outputs, reverse=True) if key[0] == job_id), max_bytes)
 
-    def purge(self, *, before: datetime, limit: int) -> int:
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
         self._reach()
-        finished = [(job.finished_at, job) for job in self._jobs.values() if job.status in TERMINAL and job.finished_at is not None]
+        finished = [(job.finished_at, job) for job in self._jobs.values() if job.status in statuses and job.finished_at is not None]
         old = [pair for pair in finished if pair[0] < before]
         old = [(at, job) for at, job in old if job.held_key is None or (job.held_until is not None and job.held_until < before)]
         old = sorted(old, key=lambda pair: pair[0])[:limit]
         for _, job in old:
-            del self._jobs[job.job_id]
-            self._remembered = {key: known for key, known in self._remembered.items() if known.job_id != job.job_id}
-            for execution in self.executions(job.job_id, max_bytes=UNBOUNDED):
-                del self._executions[execution.job_id, execution.attempt]
-                self._outputs.pop((execution.job_id, execution.attempt), None)
+            self._remove(job)
         return len(old)
+
+    def delete(self, jobs: Sequence[Job]) -> list[bool]:
+        self._reach()
+        self.commits += 1
+        return [self._delete(job) for job in jobs]
+
+    def _delete(self, asked: Job) -> bool:
+        job = self._jobs.get(asked.job_id)
+        if job is None or (job.status, job.epoch) != (asked.status, asked.epoch) or job.status not in TERMINAL:
+            return False
+        self._remove(job)
+        return True
+
+    def _remove(self, job: Job) -> None:
+        del self._jobs[job.job_id]
+        self._remembered = {key: known for key, known in self._remembered.items() if known.job_id != job.job_id}
+        for execution in self.executions(job.job_id, max_bytes=UNBOUNDED):
+            del self._executions[execution.job_id, execution.attempt]
+            self._outputs.pop((execution.job_id, execution.attempt), None)
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._reach()
@@ -263,6 +285,10 @@ class MemoryStore:
     def all_jobs(self) -> list[Job]:
         """For tests: all jobs, in the order of insertion."""
         return list(self._jobs.values())
+
+    def _reached_jobs(self) -> list[Job]:
+        self._reach()
+        return self.all_jobs()
 
     def _reach(self) -> None:
         if self.is_down:

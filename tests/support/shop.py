@@ -24,7 +24,7 @@ from jobyard.engine.template.messages import Hello, Retire, encode
 from jobyard.engine.wire.capacity import SLOT_UNITS
 from jobyard.engine.wire.hub import Envelope, Hub, Stream
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.queue_messages import Ack, Leased, Release, Want
+from jobyard.engine.wire.queue_messages import Ack, Leased, Release, Want, Withdrawn
 from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.worker.executor_handle import ExecutorHandle
 from jobyard.engine.worker.template_client import TemplateClient
@@ -69,6 +69,7 @@ class Shop:
         self.peer: Stream | None = None
         self.heard: list[Message] = []
         self.sent = 0
+        self.confirms_closing = True
         self.log_path = folder / "log"
         log_fd = os.open(self.log_path, os.O_WRONLY | os.O_CREAT)
         self.registry = Registry()
@@ -111,6 +112,13 @@ class Shop:
         if isinstance(envelope.peer, Stream):
             self.peer = envelope.peer
         self.heard.append(envelope.message)
+        if isinstance(envelope.message, Want) and envelope.message.is_closed and self.confirms_closing:
+            self.confirm_closing()
+
+    def confirm_closing(self) -> None:
+        """Nothing new is sent from now on."""
+        assert self.peer is not None
+        self.peer.send(Withdrawn(owner=WORKER))
 
     def offer(self, *jobs: Job) -> list[str]:
         """Begin jobs in the worker's name and send them to it."""

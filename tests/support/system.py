@@ -291,7 +291,7 @@ class Jobyard:
     def _find_ports(self, asked: dict[str, str]) -> int:
         """An offset at which all ports are free, reserved by a lock until `release_ports`."""
         for offset in random.sample(OFFSETS, 200):
-            fd = os.open(Path(tempfile.gettempdir()) / f"jobyard-test-{os.getuid()}-{offset}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            fd = _open_shared(Path(tempfile.gettempdir()) / f"jobyard-test-{offset}.lock")
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -302,6 +302,16 @@ class Jobyard:
                 return offset
             os.close(fd)
         raise AssertionError("no free ports")
+
+
+def _open_shared(path: Path) -> int:
+    """A file that suites of other users lock, too. Where the folder is sticky, the kernel may refuse O_CREAT for another's file."""
+    try:
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
+        return os.open(path, os.O_RDONLY)
 
 
 def _ports(offset: int, asked: dict[str, str]) -> list[int]:

@@ -26,11 +26,12 @@ from jobyard.engine.supervisor.data_dir import DataDir
 from jobyard.engine.supervisor.deaths import ProofsOfDeath
 from jobyard.engine.supervisor.guard import guard
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
+from jobyard.engine.supervisor.hooks import Hooks
 from jobyard.engine.supervisor.orphans import Orphans, PendingDeaths
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
 from jobyard.engine.supervisor.readiness import ReadinessNotifier, SupervisorHeartbeat, take_notify_socket
 from jobyard.engine.supervisor.role_loop import reset_after_fork, run_role
-from jobyard.engine.supervisor.supervisor import Hooks, Supervisor
+from jobyard.engine.supervisor.supervisor import Supervisor
 from jobyard.engine.supervisor.supervisor_loop import become_supervisor, fork_process, run_supervisor
 from jobyard.engine.wire.hub import Envelope, Hub
 from jobyard.engine.wire.run_dir import RunDir

@@ -141,6 +141,19 @@ def test_a_drained_worker_takes_nothing_and_stays_stopped_until_it_is_restarted(
     assert system.processes()[WORKER]["status"] == "running"
 
 
+def test_why_says_that_an_operator_has_drained_what_a_job_waits_for(system: Jobyard) -> None:
+    names = [here(system, name) for name in (WORKER, OTHER)]
+    for name in names:
+        run(system, "drain", name)
+    waiting = system.submit()
+    reasons = system.get(f"/api/jobs/{waiting}/why").json["reasons"]
+    for name in names:
+        run(system, "restart", name)
+
+    assert [reason["drained"] for reason in reasons if reason["code"] == "no_worker"] == [names]
+    system.wait_for_job(waiting)
+
+
 def test_a_reload_imports_the_task_modules_again_and_says_why_it_cannot(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("from jobyard import task\n\n@task('price')\ndef price(payload): return 1\n")
     with Jobyard(tmp_path, **SMALL | {"TASKS": "shop"}) as system:
@@ -169,7 +182,7 @@ def test_the_log_level_changes_in_every_process_at_once_and_in_its_successors(sy
 
 
 def test_a_command_that_cannot_be_done_says_why(system: Jobyard, tmp_path: Path) -> None:
-    unknown = run(system, "restart", "worker-1")
+    unknown, supervisor = run(system, "restart", "worker-1"), run(system, "restart", "supervisor")
     gateway = run(system, "drain", here(system, "gateway-8080"))
     nowhere = subprocess.run(
         [sys.executable, "-m", "jobyard", "restart", "x"], env=Jobyard.environment_for(tmp_path / "other"), capture_output=True,
@@ -179,6 +192,7 @@ def test_a_command_that_cannot_be_done_says_why(system: Jobyard, tmp_path: Path)
     assert (unknown.returncode, gateway.returncode, nowhere.returncode) == (exits.FAILED, exits.FAILED, exits.UNREACHABLE)
     assert here(system, WORKER) in unknown.stderr and "control" in unknown.stderr
     assert "cannot be drained" in gateway.stderr
+    assert "the parent of all others" in supervisor.stderr and "bin/start-all" in supervisor.stderr
     assert "nothing runs on DATA_DIR" in nowhere.stderr
 
 

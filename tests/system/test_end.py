@@ -51,16 +51,29 @@ def test_a_killed_front_is_replaced_and_requests_wait_for_the_new_one(tmp_path: 
         assert jobyard.wait_for_job(job_id)["result"] == "while nobody listens"
 
 
-def test_a_second_signal_ends_long_jobs_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["confess", "cling"])
+def test_a_second_stop_tells_the_task_and_its_job_counts_no_loss(tmp_path: Path, task: str) -> None:
+    """Five such stops would otherwise end an innocent job as failed."""
     notes = Notes(tmp_path)
-    with Jobyard(tmp_path, TASKS=TASKS) as jobyard:
-        notes.wait(jobyard.submit(notes.payload(), task="cling"))
-        os.kill(jobyard.guard_pid, signal.SIGTERM)
-        wait_for(lambda: "stop_begun" in jobyard.output())
+    running = ""
+    for stops in range(2):
+        with Jobyard(tmp_path, TASKS=TASKS, MAX_LOST=1, WORKERS=1) as jobyard:
+            running = running or jobyard.submit(notes.payload(), task=task)
+            notes.wait(running, count=stops + 1)
+            os.kill(jobyard.guard_pid, signal.SIGTERM)
+            wait_for(lambda: "stop_begun" in jobyard.output())
 
-        status = jobyard.stop_again()
+            status = jobyard.stop_again()
 
-    assert status == 130
+        assert status == 130
+        assert notes.wait(running, what="asked", count=stops + 1).words == "JobReleased"
+    with Jobyard(tmp_path, TASKS=TASKS, DRAIN_S=0) as jobyard:
+        notes.wait(running, count=3)
+        job = jobyard.job(running)
+        executions = jobyard.executions(running)
+
+    assert (job["retry_count"], job["lost_count"]) == (0, 0)
+    assert [execution["status"] for execution in executions] == ["released", "released", "running"]
 
 
 def test_a_stop_releases_long_jobs_and_the_next_start_runs_them_without_a_retry(tmp_path: Path) -> None:

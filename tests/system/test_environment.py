@@ -149,9 +149,17 @@ def test_it_is_used_through_a_link_to_the_checkout(copy: Path, tmp_path: Path) -
     assert run(tmp_path / "current" / "bin" / "environment") == (0, str(copy / ".venv" / "bin" / "python"), "")
 
 
-def test_one_that_is_out_of_date_and_cannot_be_written_is_told_in_one_sentence(copy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("python", "state"), [(None, "does not exist"), ("/nowhere/python", "has a Python that does not run, or not for this user,")]
+)
+def test_one_that_cannot_be_used_nor_written_is_told_in_one_sentence(
+    copy: Path, tmp_path: Path, python: str | None, state: str
+) -> None:  # fmt: skip
     there = tmp_path / "read only"
     shutil.copytree(copy, there, symlinks=True, ignore=shutil.ignore_patterns(".venv*"))
+    if python is not None:
+        (there / ".venv" / "bin").mkdir(parents=True)
+        (there / ".venv" / "bin" / "python").symlink_to(python)
     there.chmod(0o555)
     as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
     if as_nobody and not shutil.which("setpriv"):
@@ -162,7 +170,7 @@ def test_one_that_is_out_of_date_and_cannot_be_written_is_told_in_one_sentence(c
     told = subprocess.run([*as_nobody, there / "bin" / "environment"], capture_output=True, text=True, timeout=LIMIT_S, check=False)
     there.chmod(0o755)
 
-    sentence = f"the environment {there}/.venv does not exist and cannot be written: run {there}/bin/environment once as a user who"
+    sentence = f"the environment {there}/.venv {state} and cannot be written: run {there}/bin/environment once as a user who"
     assert (told.returncode, told.stdout, told.stderr) == (2, "", f"Jobyard: {sentence} can write there\n")
 
 

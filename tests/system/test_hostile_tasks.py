@@ -196,6 +196,18 @@ def test_a_child_that_a_job_changed_for_good_is_replaced_and_the_others_are_not(
         assert run("pid") == pid
 
 
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize(
+    ("task", "to"), [("abandon_async", None), ("abandon", "thread"), ("abandon", "pool"), ("abandon", "reaper")], ids=str
+)
+def test_a_result_is_kept_whatever_processes_its_task_leaves_to_others(arena: Jobyard, task: str, to: str | None) -> None:
+    job_ids = [arena.submit({"to": to}, task=task) for _ in range(6)]
+
+    jobs = [arena.wait_for_job(job_id) for job_id in job_ids]
+
+    assert [(job["result"], job["attempt"], job["lost_count"]) for job in jobs] == [("returned", 1, 0)] * 6
+
+
 def test_a_job_that_takes_its_template_down_each_time_fails_and_is_told_why(arena: Jobyard, notes: Notes) -> None:
     job_id = arena.submit(notes.payload(signal=signal.SIGKILL, for_s=60), task="poison")
 

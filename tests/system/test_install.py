@@ -53,6 +53,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in CHECKOUT.iterdir():
         if path.is_file() and not path.name.startswith(".venv"):
             shutil.copy(path, source)
+    (source / "src" / "jobyard.egg-info").mkdir()  # of an earlier build, by an older setup.py
     done = run([sys.executable, "-c", BUILD, folder], folder=source)
     assert done.returncode == 0, done.stderr
     return folder
@@ -63,6 +64,11 @@ def required_by(wheel: Path, extras: tuple[str, ...]) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         told = email.message_from_string(archive.read(name).decode()).get_all("Requires-Dist", [])
+    return all_required(told, extras)
+
+
+def all_required(told: list[str], extras: tuple[str, ...] = ()) -> set[str]:
+    """The names of the distributions that these requirements, with these extras, bring."""
     found: set[str] = set()
     wanted = [(told, extras)]
     while wanted:
@@ -134,6 +140,32 @@ def test_the_wheel_and_the_sdist_are_complete(built: Path, wheel: Path) -> None:
     assert [name for name in SHIPPED if not any(path.endswith(name) for path in shipped)] == []
     assert {"docs/design.md", "bin/start-all", "CHANGELOG.md", "setup.py", "src/jobyard/engine/config.py"} <= set(sources)
     assert not [name for name in (*shipped, *sources) if name.endswith(".pyc") or name.startswith(("tests/", "jobyard/var"))]
+
+
+def test_a_build_leaves_nothing_beside_the_package(built: Path) -> None:
+    assert [path.name for path in (built / "source" / "src").iterdir()] == ["jobyard"]
+
+
+def test_the_fixture_is_there_once_however_often_it_is_declared(plain: Environment, tmp_path: Path) -> None:
+    plugin = "jobyard.engine.testing.pytest_plugin"
+    for entry in installed_entries(all_required(["pytest"])):
+        if not (plain.packages / entry).exists():
+            (plain.packages / entry).symlink_to(PACKAGES / entry)
+    (tmp_path / "test_one.py").write_text(
+        "def test_one(jobyard):\n    jobyard.client.submit()\n    assert len(jobyard.drain()) == 1\n"
+    )
+    again = tmp_path / "again" / "jobyard-0.1.0.dist-info"
+    again.mkdir(parents=True)
+    shutil.copy(next(plain.packages.glob("jobyard-*.dist-info")) / "entry_points.txt", again)
+    (again / "METADATA").write_text("Metadata-Version: 2.1\nName: jobyard\nVersion: 0.1.0\n")
+    command = [plain.bin / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_one.py"]
+
+    plainly = run(command, folder=tmp_path)
+    twice = run(command, folder=tmp_path, PYTHONPATH=str(again.parent))
+    (tmp_path / "conftest.py").write_text(f"pytest_plugins = [{plugin!r}]\n")
+    by_name = [run([*command, *more], folder=tmp_path, PYTHONPATH=str(again.parent)) for more in ((), ("-p", plugin))]
+
+    assert ["1 passed" in one.stdout for one in (plainly, twice, *by_name)] == [True] * 4, (plainly, twice, by_name)
 
 
 @pytest.mark.parametrize("words", ["--version", "start-all --version", "start worker --version", "stop-all --version"])

@@ -11,7 +11,9 @@ import pytest
 from tests.support.pages import carry_out, commands_of, differences, files_of
 from tests.support.system import CHECKOUT, Jobyard
 
-PAGES = ("command-line", "getting-started", "tasks", "arguments", "what-a-child-keeps", "coming-from", "your-project")
+PAGES = (
+    "command-line", "getting-started", "tasks", "arguments", "what-a-child-keeps", "coming-from", "your-project", "managing-jobs",
+)  # fmt: skip
 SHOWN_URL = "http://127.0.0.1:8080"
 PROGRAMS = {"bin/jobyard": "-m jobyard", "path/jobyard": "-m jobyard", "path/python": ""}
 

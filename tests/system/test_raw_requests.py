@@ -54,6 +54,7 @@ def test_a_malformed_request_is_refused_in_json(jobyard: Jobyard, request_bytes:
     answered, headers, body = send(jobyard, request_bytes)
 
     assert (answered, headers["content-type"], json.loads(body)["error"]["code"]) == (status, "application/json", code)
+    assert body.endswith(b"}\n")
     assert jobyard.get("/jobs?limit=1").status == 200
 
 

@@ -304,6 +304,7 @@ def test_a_module_that_cannot_be_imported_ends_the_start_with_its_traceback(tmp_
     output = jobyard.output()
     assert "TASKS: module broken cannot be imported: ZeroDivisionError: division by zero" in output
     assert 'broken.py", line 4, in <module>' in output and "broken.py, line 2)" in output
+    assert output.count("ZeroDivisionError: division by zero (") == 1
 
 
 # ---- reload, death, hanging
@@ -338,6 +339,7 @@ def test_a_reload_brings_the_code_as_it_is_now_and_a_broken_one_changes_nothing(
         wait_for(lambda: "module mine cannot be imported: SyntaxError" in jobyard.output())
         assert run(jobyard, "mine") == "new"
         assert jobyard.get("/health").status == 200
+        assert [path.name for path in (tmp_path / "data" / "run").glob("*spawn")] == ["template.spawn"]
 
 
 def test_a_changed_file_is_loaded_by_itself_when_that_was_asked_for(tmp_path: Path) -> None:
@@ -444,3 +446,42 @@ def test_a_manager_works_in_a_task_below_a_long_path(tmp_path: Path) -> None:
     (folder / "daemons.py").write_text(DAEMON)
     with Jobyard(folder, TASKS="daemons", **ONE_OF_EACH) as jobyard:
         assert jobyard.wait_for_job(jobyard.submit(task="shared"))["result"] == {"a": 1}
+
+
+KEEPS_ITS_OWN = """
+import os, subprocess, threading
+
+from jobyard import task
+
+def begin(*words):
+    process = subprocess.Popen(words)
+    with open("pids", "a") as file:
+        print(process.pid, file=file)
+
+def start_later():
+    while not os.path.exists("start"):
+        threading.Event().wait(0.01)
+    begin("sleep", "600")
+    subprocess.run(["sh", "-c", "sleep 600 & echo $! >> pids"])  # left behind by a process of the module
+
+threading.Thread(target=start_later, daemon=True).start()
+begin("sleep", "600")
+
+@task("crash")
+def crash(payload):
+    with open("orphan", "w") as file:
+        print(subprocess.Popen(["sleep", "600"], start_new_session=True).pid, file=file)
+    os._exit(1)
+"""
+
+
+def test_what_a_crashed_job_has_started_is_killed_and_what_a_module_has_started_is_not(tmp_path: Path) -> None:
+    (tmp_path / "keeps.py").write_text(KEEPS_ITS_OWN)
+    with Jobyard(tmp_path, TASKS="keeps", **ONE_OF_EACH) as jobyard:
+        (tmp_path / "start").touch()
+        wait_for(lambda: len((tmp_path / "pids").read_text().split()) == 3, told="the processes of the module")
+
+        jobyard.wait_for_job(jobyard.submit(task="crash", max_retries=0), status="failed")
+
+        assert not is_alive(int((tmp_path / "orphan").read_text()))
+        assert all(is_alive(int(pid)) for pid in (tmp_path / "pids").read_text().split())

@@ -29,6 +29,17 @@ def test_a_task_that_ignores_everything_is_killed_with_its_children(jobyard: Job
     assert [execution["status"] for execution in jobyard.executions(job_id)] == ["timeout"]
 
 
+def test_a_process_that_a_timeout_has_interrupted_runs_no_other_job(one_slot: Jobyard, notes: Notes) -> None:
+    """The exception may have hit in the middle of an import, which then fails in every later job of that process."""
+    late = one_slot.submit(notes.payload(), task="tidy", timeout_s=0.2, max_retries=0)
+    one_slot.wait_for_job(late, status="failed")
+
+    later = one_slot.submit(notes.payload(), task="run")
+    one_slot.wait_for_job(later)
+
+    assert notes.wait(later).pid != notes.wait(late).pid
+
+
 def test_a_timeout_is_charged_to_the_retries(jobyard: Jobyard, notes: Notes) -> None:
     job_id = jobyard.submit(notes.payload(), task="tidy", timeout_s=0.1, max_retries=1)
 

@@ -52,7 +52,8 @@ class MongoClaims:
             self._counts.move(Counter({PENDING: -len(won), RUNNING: len(won)}))
             return Claimed(jobs=won)
         chosen = self._choose(now, allocation, served)
-        in_lanes = self._begin_in_lanes(now, lease_s, owner, allocation, served)
+        is_busy = bool(chosen) and self._lanes.were_empty(now)
+        in_lanes = [] if is_busy else self._begin_in_lanes(now, lease_s, owner, allocation, served)
         if not chosen:
             return Claimed(jobs=in_lanes)
         stamp = ObjectId()
@@ -80,7 +81,7 @@ class MongoClaims:
     ) -> list[Job]:  # fmt: skip
         """Of each lane the job whose turn it is, as far as there is room."""
         begun: list[Job] = []
-        for head in self._lanes.heads(served) if allocation.most else ():
+        for head in self._lanes.heads(served, now) if allocation.most else ():
             if head["scheduled_at"] > now or not allocation.most:
                 continue
             worker = allocation.place(Candidate(task=head["task"], lost_count=head["lost_count"]))

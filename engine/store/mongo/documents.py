@@ -8,6 +8,7 @@ always be returned exactly as sent. Null fields are omitted. Internal fields:
     stamp      the last write that moved the job, so that a lost reply can be settled
     batch      the request that the job belongs to, until it is complete (status `staged`: not visible)
     origin     the host that accepted the job
+    error_kind what follows from `error`, see `jobs.error_kind`
 
 A job in a lane has its priority in `lane_priority`: the indexes of due jobs begin with the priority, so that those without a lane
 are found as if there were no others.
@@ -26,6 +27,7 @@ from bson import ObjectId
 from bson.codec_options import CodecOptions
 
 from jobyard.engine.errors import InvalidRequest
+from jobyard.engine.jobs.error_kind import kind_of
 from jobyard.engine.jobs.job import CancelledBecause, Dependency, Execution, ExecutionStatus, Job, Status, Unique
 from jobyard.engine.jobs.lifecycle import HELD, Change, execution_id
 
@@ -62,6 +64,8 @@ def job_to_document(job: Job, *, origin: str) -> Document:
         document["lane_priority"] = document.pop("priority")
     if job.status in HELD:
         document["holder"] = job.holder
+    if job.error is not None:
+        document["error_kind"] = kind_of(job.error)
     document["origin"] = origin
     return document
 
@@ -98,12 +102,16 @@ def guard_of(change: Change) -> Document:
 
 def update_of(change: Change, stamp: ObjectId) -> Document:
     """The update with the new values; fields that become null are removed."""
-    values: Document = {name: value for name, value in change.fields.items() if value is not None}
+    values: Document = {name: value for name, value in change.fields.items() if value is not None and value != ()}
     if change.execution is not None and change.execution.status is not ExecutionStatus.RUNNING:
         values["execution"] = execution_to_document(change.execution)
     if "epoch" in values:
         values["stamp"] = stamp
-    gone = [name for name, value in change.fields.items() if value is None]
+    gone = [name for name in change.fields if name not in values]
+    if "error" in change.fields:
+        kind = kind_of(values.get("error"))
+        values |= {} if kind is None else {"error_kind": kind}
+        gone += ["error_kind"] if kind is None else []
     if "lane" in change.fields:
         used, unused = ("priority", "lane_priority") if change.fields["lane"] is None else ("lane_priority", "priority")
         values[used] = values.pop("priority")

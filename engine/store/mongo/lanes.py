@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -13,6 +13,7 @@ from jobyard.engine.store.mongo.server import MongoServer
 from jobyard.engine.store.port import Served
 
 LOOK = 2_000
+EMPTY_FOR = timedelta(seconds=0.5)
 FIELDS = ("task", "lane", "lane_priority", "scheduled_at", "slot", "lost_count", "epoch")
 PENDING = Status.PENDING.value
 
@@ -22,15 +23,21 @@ class MongoLanes:
 
     def __init__(self, server: MongoServer) -> None:
         self._server = server
+        self._empty_at: datetime | None = None
 
-    def heads(self, served: Served) -> list[Document]:
-        """Of each lane the job that may be claimed next, by priority; only so many jobs are looked at."""
+    def were_empty(self, now: datetime) -> bool:
+        """Whether no job was in any lane when a claim looked, just before: then a claim that finds other jobs need not ask."""
+        return self._empty_at is not None and timedelta() <= now - self._empty_at < EMPTY_FOR
+
+    def heads(self, served: Served, now: datetime | None = None) -> list[Document]:
+        """Of each lane the job that may be claimed next, by priority; only so many jobs are looked at. `now`: of a claim."""
         wanted: Document = {"lane": {"$gt": ""}, "status": PENDING}
         wanted |= {"task": {"$in": list(served.tasks)}} if served.tasks is not None else {}
         wanted |= {"queue": {"$in": list(served.queues)}} if served.queues is not None else {}
         with self._server.call():
             order = [("lane", 1), ("scheduled_at", 1), ("_id", 1)]
             waiting = list(self._server.jobs.find(wanted, FIELDS).sort(order).hint("in_lanes").limit(LOOK))
+            self._empty_at = None if waiting else now or self._empty_at
             if not waiting:
                 return []
             lanes = {document["lane"] for document in waiting}

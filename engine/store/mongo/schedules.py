@@ -1,12 +1,17 @@
-"""Schedules on MongoDB: the jobs of a look first, unique by schedule and fire time, then the guarded advance of the schedule.
+"""Schedules on MongoDB: the jobs of a look first, unique by schedule and fire time, then the ends of what they replace, then the
+guarded advance of the schedule.
 
-A process that dies between the two leaves a job whose schedule has not advanced; the next look finds the job by its fire time and
-counts it. Two processes that look at the same moment store one job, and one of them advances.
+A process that dies in between leaves a job whose schedule has not advanced; the next look finds the job by its fire time and
+counts it. Two processes that look at the same moment store one job, and one of them advances. They may decide differently,
+because a job ended between their looks, or a PUT came: then one stores a job that the other has counted as missed, or that nobody
+will count. So a document keeps the latest fire times that were counted (`counted`), and who stored a job and could not advance
+counts what is not among them.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -19,12 +24,16 @@ from pymongo.errors import DuplicateKeyError
 from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.schedules.look import Fires, Look
-from jobyard.engine.schedules.schedule import ALLOW, Schedule
+from jobyard.engine.schedules.schedule import ALLOW, CAUGHT_UP, OVERLAPPED, PAUSED, Schedule
 from jobyard.engine.store.mongo.documents import HIDDEN, SMALL, Document, document_to_job
 from jobyard.engine.store.mongo.server import MongoServer
 from jobyard.engine.store.port import Inserted, Insertion, NotUnique
 from jobyard.engine.store.schedule_port import Decide, DueLooks, Fired
 
+COUNTED = 100
+SHOWN = {"counted": 0}
+GUARD_TRIES = 20
+Fire = tuple[datetime, str]
 GONE = [*(status.value for status in TERMINAL), *HIDDEN]
 
 
@@ -42,12 +51,12 @@ class MongoSchedules:
     def all(self) -> list[Schedule]:
         """See `ScheduleStore`."""
         with self._server.call():
-            return [_schedule(document) for document in self._server.schedules.find().sort("_id", 1)]
+            return [_schedule(document) for document in self._server.schedules.find({}, SHOWN).sort("_id", 1)]
 
     def find(self, name: str) -> Schedule | None:
         """See `ScheduleStore`."""
         with self._server.call():
-            document = self._server.schedules.find_one({"_id": name})
+            document = self._server.schedules.find_one({"_id": name}, SHOWN)
         return None if document is None else _schedule(document)
 
     def save(self, schedule: Schedule, *, was: int | None) -> bool:
@@ -55,7 +64,7 @@ class MongoSchedules:
         with self._server.call(writes=True):
             if was is not None:
                 guard = {"_id": schedule.name, "version": was}
-                return bool(self._server.schedules.replace_one(guard, _document(schedule)).matched_count)
+                return bool(self._server.schedules.update_one(guard, {"$set": _document(schedule)}).matched_count)
             with contextlib.suppress(DuplicateKeyError):
                 self._server.schedules.insert_one(_document(schedule))
                 return True
@@ -75,19 +84,21 @@ class MongoSchedules:
 
     def living(self, name: str) -> list[Job]:
         """See `ScheduleStore`."""
-        wanted = {"schedule": name, "fire_at": {"$exists": True}, "status": {"$nin": GONE}}
-        with self._server.call():
-            return [document_to_job(document) for document in self._server.jobs.find(wanted, SMALL)]
+        return self._living([name])[name]
+
+    def made(self, name: str, *, since: datetime, until: datetime) -> dict[datetime, str]:
+        """See `ScheduleStore`."""
+        return self._made([name], since, until)[name]
 
     def fire_due(self, decide: Decide, *, now: datetime, limit: int) -> DueLooks:
         """See `ScheduleStore`."""
-        with self._server.call():
-            due = self._server.schedules.find({"next_fire_at": {"$lte": now}}).sort([("next_fire_at", 1), ("_id", 1)]).limit(limit)
-            schedules = [_schedule(document) for document in due]
         done = DueLooks([])
         looks: list[Look] = []
+        schedules = self._due(now, limit)
+        living = self._living([one.name for one in schedules if one.asked.overlap != ALLOW])
+        made = self._made([one.name for one in schedules], min((one.next_fire_at or now for one in schedules), default=now), now)
         for schedule in schedules:
-            look = decide(schedule, [] if schedule.asked.overlap == ALLOW else self.living(schedule.name))
+            look = decide(schedule, living[schedule.name], made[schedule.name])
             if look is None:
                 done.waiting += 1
             else:
@@ -95,11 +106,57 @@ class MongoSchedules:
         job_ids = self._fire([job for look in looks for job in look.fires.jobs])
         stored = [(look, [job_ids[job.job_id] for job in look.fires.jobs]) for look in looks]
         stored = [(look, ids) for look, ids in stored if _UNSURE not in ids]
-        advanced = self._advance([(look.schedule, look.after(ids)) for look, ids in stored])
-        for look, ids in stored:
+        cancelled = [self._cancel(look.fires.cancels) for look, _ in stored]
+        advanced = self._advance([(look, look.after(ids)) for look, ids in stored])
+        for (look, ids), ended in zip(stored, cancelled, strict=True):
             if look.schedule.name in advanced:
-                done.fired.append(Fired(look, ids, self._cancel(look.fires.cancels)))
+                done.fired.append(Fired(look, ids, ended))
+            elif self._count_late(look, ids):
+                own = [job_id if job.job_id == job_id else None for job, job_id in zip(look.fires.jobs, ids, strict=True)]
+                late = Look(look.schedule, look.next_fire_at, Fires(jobs=look.fires.jobs))
+                done.fired.append(Fired(late, own, ended))
         return done
+
+    def _due(self, now: datetime, limit: int) -> list[Schedule]:
+        with self._server.call():
+            due = self._server.schedules.find({"next_fire_at": {"$lte": now}}, SHOWN)
+            return [_schedule(document) for document in due.sort([("next_fire_at", 1), ("_id", 1)]).limit(limit)]
+
+    def _living(self, names: Sequence[str]) -> defaultdict[str, list[Job]]:
+        found: defaultdict[str, list[Job]] = defaultdict(list)
+        wanted = {"schedule": {"$in": [*names]}, "fire_at": {"$exists": True}, "status": {"$nin": GONE}}
+        if names:
+            with self._server.call():
+                for document in self._server.jobs.find(wanted, SMALL):
+                    found[document["schedule"]].append(document_to_job(document))
+        return found
+
+    def _made(self, names: Sequence[str], since: datetime, until: datetime) -> defaultdict[str, dict[datetime, str]]:
+        found: defaultdict[str, dict[datetime, str]] = defaultdict(dict)
+        wanted = {"schedule": {"$in": [*names]}, "fire_at": {"$gte": since, "$lte": until}}
+        if names:
+            with self._server.call():
+                for document in self._server.jobs.find(wanted, {"schedule": 1, "fire_at": 1}):
+                    found[document["schedule"]][document["fire_at"]] = str(document["_id"])
+        return found
+
+    def _count_late(self, look: Look, job_ids: Sequence[str | None]) -> bool:
+        """Count the jobs that this look has stored and nobody has counted, though the schedule has left their fire times behind."""
+        ids = zip(look.fires.jobs, job_ids, strict=True)
+        own = [(job.fire_at, job.job_id) for job, job_id in ids if job.job_id == job_id and job.fire_at is not None]
+        for _ in range(GUARD_TRIES if own else 0):
+            with self._server.call():
+                document = self._server.schedules.find_one({"_id": look.schedule.name})
+            late = None if document is None else _late(look.schedule, _schedule(document), own, document.get("counted", []))
+            if document is None or late is None:
+                return False
+            counted = _counted([at for at, _ in own])
+            guard = {"_id": late.name, "version": document["version"]}
+            with self._server.call(writes=True):
+                update = {"$set": _document(late), "$push": counted}
+                if self._server.schedules.update_one(guard, update).matched_count:
+                    return True
+        return False
 
     def add(self, fires: Fires) -> list[str]:
         """See `ScheduleStore`."""
@@ -113,11 +170,8 @@ class MongoSchedules:
         """For each job the id of its fire's job: None when another job holds its unique key, `_UNSURE` when it is not stored."""
         if not jobs:
             return {}
-        known = self._known(jobs)
-        fresh = [job for job in jobs if (job.schedule, job.fire_at) not in known]
-        answers = {job.job_id: answer for job, answer in zip(fresh, self._insert([[job] for job in fresh]), strict=True)}
-        if any(not isinstance(answer, Inserted) for answer in answers.values()):
-            known = self._known(jobs)
+        answers = {job.job_id: answer for job, answer in zip(jobs, self._insert([[job] for job in jobs]), strict=True)}
+        known = self._known(jobs) if any(not isinstance(answer, Inserted) for answer in answers.values()) else {}
         return {job.job_id: known.get((job.schedule, job.fire_at)) or _id_of(answers[job.job_id]) for job in jobs}
 
     def _known(self, jobs: Sequence[Job]) -> dict[tuple[str | None, datetime | None], str]:
@@ -130,14 +184,17 @@ class MongoSchedules:
             found = self._server.jobs.find(wanted, {"schedule": 1, "fire_at": 1})
             return {(document["schedule"], document["fire_at"]): str(document["_id"]) for document in found}
 
-    def _advance(self, changed: Sequence[tuple[Schedule, Schedule]]) -> set[str]:
+    def _advance(self, changed: Sequence[tuple[Look, Schedule]]) -> set[str]:
         """The names of the schedules that advanced; the others were changed by somebody else meanwhile."""
         if not changed:
             return set()
         stamp = ObjectId()
         updates = [
-            UpdateOne({"_id": after.name, "version": before.version}, {"$set": {**_document(after), "stamp": stamp}})
-            for before, after in changed
+            UpdateOne(
+                {"_id": after.name, "version": look.schedule.version},
+                {"$set": {**_document(after), "stamp": stamp}, "$push": _counted(_times(look))},
+            )
+            for look, after in changed
         ]
         with self._server.call(writes=True):
             matched = self._server.schedules.bulk_write(updates, ordered=False).matched_count
@@ -153,6 +210,41 @@ class MongoSchedules:
 
 
 _UNSURE = ""
+
+
+def _times(look: Look) -> list[datetime]:
+    """The fire times of a look that have a job, or would have one but for a unique key."""
+    return sorted([*(job.fire_at for job in look.fires.jobs if job.fire_at is not None), *(at for at, _ in look.fires.known)])
+
+
+def _late(before: Schedule, stored: Schedule, own: Sequence[Fire], counted: Sequence[datetime]) -> Schedule | None:
+    """The schedule with these fires counted; None if they are, or whoever looks next finds them due."""
+    is_same = stored.asked.timing == before.asked.timing
+    known_from = min(counted, default=None) if len(counted) >= COUNTED else None
+    known_from = known_from if is_same else stored.last_fire_at  # a PUT counts the jobs that it finds
+    left = [(at, job_id) for at, job_id in own if at not in counted and (known_from is None or at > known_from)]
+    left = [(at, job_id) for at, job_id in left if not (is_same and _is_due(stored, at))]
+    if not left or stored.version <= before.version:
+        return None
+    at, job_id = max(left)
+    missed, surplus = dict(stored.missed), len(left) if is_same else 0
+    for reason in (OVERLAPPED, CAUGHT_UP, PAUSED):  # another one has counted them so
+        taken = min(surplus, missed.get(reason, 0) - before.missed.get(reason, 0))
+        if taken > 0:
+            missed[reason], surplus = missed[reason] - taken, surplus - taken
+    is_newest = stored.last_fire_at is None or at > stored.last_fire_at
+    return msgspec.structs.replace(
+        stored, fires=stored.fires + len(left), missed=missed, version=stored.version + 1,
+        last_fire_at=at if is_newest else stored.last_fire_at, last_job_id=job_id if is_newest else stored.last_job_id,
+    )  # fmt: skip
+
+
+def _counted(times: Sequence[datetime]) -> Document:
+    return {"counted": {"$each": [*times], "$slice": -max(COUNTED, len(times))}}
+
+
+def _is_due(schedule: Schedule, at: datetime) -> bool:
+    return schedule.next_fire_at is not None and schedule.next_fire_at <= at
 
 
 def _id_of(answer: Insertion) -> str | None:

@@ -158,14 +158,14 @@ class _Asked:
     """The filter in the server's query language."""
 
     def __init__(self, wanted: JobFilter) -> None:
-        named: Document = {name: str(value) for name in LIST_INDEXES if (value := getattr(wanted, name)) is not None}
-        first = next(iter(named), None)
-        self.index = LIST_INDEXES[first] if first else "newest"
+        named = list(_named(wanted))
+        self.index, first = named[0] if named else ("newest", {})
         self.is_narrow = len(named) > 1 or wanted.text is not None
         self.limit_ms = RUN_MS if self.is_narrow else LIST_MS
         self.run, self.most = (RUN, 1 << 62) if wanted.text is None else (TEXT_RUN, TEXT_LOOK)
-        self._first: Document = {"status": {"$nin": HIDDEN}} | ({first: named[first]} if first else {})
-        self._all: list[Document] = [named, *_created(wanted)] + ([_containing(wanted.text)] if wanted.text is not None else [])
+        self._first: Document = {"status": {"$nin": HIDDEN}} | first
+        of_text = [_containing(wanted.text)] if wanted.text is not None else []
+        self._all: list[Document] = [*(condition for _, condition in named), *_created(wanted), *of_text]
         self._bounds = _created(wanted)
         self.finder = Finder(wanted.text) if wanted.text is not None else None
         """The server's pattern for a text finds a little more than the text."""
@@ -181,6 +181,16 @@ class _Asked:
     def is_match(self, job: Job) -> bool:
         """Whether a job that the server found matches the whole filter."""
         return self.finder is None or self.finder.finds(job.payload, job.error)
+
+
+def _named(wanted: JobFilter) -> Iterator[tuple[str, Document]]:
+    """What an index decides each by itself, with that index."""
+    for name, index in LIST_INDEXES.items():
+        value = getattr(wanted, name)
+        if name == "tag":
+            yield from ((index, {"tags": tag}) for tag in value or ())
+        elif value is not None:
+            yield index, {name: str(value)}
 
 
 def _together(conditions: Iterable[Document]) -> Document:

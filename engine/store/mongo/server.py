@@ -57,8 +57,11 @@ DUE_INDEX, DUE_IN_QUEUE_INDEX = "due_by_task", "due_by_task_and_queue"
 STATUS, IS_PENDING = ("status", ASCENDING), {"status": Status.PENDING.value}
 NEWEST_FIRST = [("created_at", DESCENDING), ("_id", DESCENDING)]
 LIST_INDEXES = {
-    "unique_key": "by_unique_key", "schedule": "by_schedule", "status": "by_status", "task": "by_task", "queue": "by_queue",
+    "unique_key": "by_unique_key", "schedule": "by_schedule", "tag": "by_tag", "error_kind": "by_error_kind",
+    "status": "by_status", "task": "by_task", "queue": "by_queue",
 }  # fmt: skip
+"""By filter; the first of those that are given selects the index."""
+FAILED_INDEX, IS_FAILED = "failed", {"status": Status.FAILED.value}
 
 
 def _has(field: str) -> Document:
@@ -74,7 +77,14 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         ),
         IndexModel([("holder", ASCENDING), ("_id", ASCENDING)], name="held", partialFilterExpression={"holder": {"$exists": True}}),
         IndexModel([("idempotency_key", ASCENDING)], name="by_key", unique=True, sparse=True),
-        IndexModel([("finished_at", ASCENDING)], name="finished", sparse=True),
+        IndexModel([STATUS, ("finished_at", ASCENDING)], name="finished_by_status", partialFilterExpression=_has("finished_at")),
+        IndexModel(
+            [("finished_at", DESCENDING), ("task", ASCENDING), ("error_kind", ASCENDING), ("_id", ASCENDING), STATUS],
+            name=FAILED_INDEX,
+            partialFilterExpression=IS_FAILED,
+        ),
+        IndexModel([("error_kind", ASCENDING), *NEWEST_FIRST], name="by_error_kind", partialFilterExpression=_has("error_kind")),
+        IndexModel([("tags", ASCENDING), *NEWEST_FIRST], name="by_tag", partialFilterExpression=_has("tags")),
         IndexModel([("batch", ASCENDING)], name="by_batch", sparse=True),
         IndexModel([("held_key", ASCENDING)], name="by_held_key", unique=True, sparse=True),
         IndexModel([("unique_key", ASCENDING), *NEWEST_FIRST], name="by_unique_key", partialFilterExpression=_has("unique_key")),

@@ -44,6 +44,9 @@ from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
 from jobyard.engine.store.mongo.named_rows import MongoNamedRows
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
+from jobyard.engine.store.mongo.remembered_keys import MongoRememberedKeys
+from jobyard.engine.store.mongo.removal import MongoRemoval
+from jobyard.engine.store.mongo.reports import MongoReports
 from jobyard.engine.store.mongo.schedules import MongoSchedules
 from jobyard.engine.store.mongo.search import MongoSearch
 from jobyard.engine.store.mongo.server import MongoServer
@@ -62,6 +65,7 @@ from jobyard.engine.store.port import (
     Served,
     nobody,
 )
+from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.world import World
 
@@ -81,11 +85,14 @@ class MongoStore:
         self._search = MongoSearch(server, self._counts.read, World())
         self._outputs = MongoOutputs(server)
         self._records = MongoRecords(server, self._outputs)
+        self.reports: ReportStore = MongoReports(server)
+        self._removal = MongoRemoval(server, self._counts, self._outputs)
         self._requests = MongoInsert(server, self._counts, origin=origin)
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
         )
         self.http_tasks: NamedRows = MongoNamedRows(server, "http_tasks", in_use=lambda task: is_living(server, task))
+        self.remembered_keys = MongoRememberedKeys(server)
         self._words: str | None = None
 
     # ---- T1
@@ -116,7 +123,7 @@ class MongoStore:
     def count_due(self, *, now: datetime, served: Served = ANYTHING, look: int = AHEAD_LOOK) -> Due:
         return self._search.count_due(now=now, served=served, look=look)
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         with self._server.call():
             return self._server.jobs.find_one({"holder": owner, "lost_count": {"$gte": at_least}}, {"_id": 1}) is not None
 
@@ -271,36 +278,11 @@ class MongoStore:
 
     # ---- retention and recovery
 
-    def purge(self, *, before: datetime, limit: int) -> int:
-        """Jobs are first marked, so a job that is half removed when this process dies is no longer visible and is removed later."""
-        marked = self._mark(before, limit)
-        with self._server.call(writes=True):
-            gone = [document["_id"] for document in self._server.jobs.find({"status": PURGED}, {"_id": 1}).limit(limit)]
-            if gone:
-                self._server.executions.delete_many({"job_id": {"$in": [str(job_id) for job_id in gone]}})
-                self._outputs.remove(map(str, gone))
-                self._server.remembered_keys.delete_many({"job_id": {"$in": [str(job_id) for job_id in gone]}})
-                self._server.jobs.delete_many({"_id": {"$in": gone}, "status": PURGED})
-        return marked
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
+        return self._removal.purge(before, limit, statuses)
 
-    def _mark(self, before: datetime, limit: int) -> int:
-        holds_none = [{"held_key": None}, {"held_until": {"$lt": before}}]
-        old = {"finished_at": {"$lt": before}, "status": {"$in": ENDED}, "$or": holds_none}
-        stamp = ObjectId()
-        with self._server.call(writes=True):
-            found = {d["_id"]: d["status"] for d in self._server.jobs.find(old, {"status": 1}).sort("finished_at", 1).limit(limit)}
-            if not found:
-                return 0
-            gone = dict.fromkeys(("idempotency_key", "finished_at", "held_key", "fire_at"), "")
-            change = {"$set": {"status": PURGED, "stamp": stamp}, "$unset": gone}
-            number = self._server.jobs.update_many({"_id": {"$in": list(found)}, **old}, change).modified_count
-            marked = list(found)
-            if number < len(found):
-                marked = [d["_id"] for d in self._server.jobs.find({"_id": {"$in": marked}, "stamp": stamp}, {"_id": 1})]
-        if len(marked) < number:  # another process that purges has removed some since
-            self._counts.doubt()
-        self._counts.move(Counter({status: -number for status, number in Counter(found[job_id] for job_id in marked).items()}))
-        return len(marked)
+    def delete(self, jobs: Sequence[Job]) -> list[bool]:
+        return self._removal.delete(jobs)
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._requests.mend(now)
@@ -331,7 +313,7 @@ class MongoStore:
 
     def renew(self, sign: HostHeartbeat) -> None:
         shown = {"host": sign.host, "seen_at": sign.seen_at, "lease_s": sign.lease_s, "tasks": sign.tasks.decode()}
-        shown["queues"] = sign.queues
+        shown |= {"queues": sign.queues, "schedules": sign.schedules}
         with self._server.call(writes=True):
             self._server.hosts.update_one({"_id": sign.boot}, {"$inc": {"renewal": 1}, "$set": shown}, upsert=True)
 
@@ -350,8 +332,12 @@ def _sign(document: Document) -> HostHeartbeat:
     return HostHeartbeat(
         boot=document["_id"], host=document["host"], renewal=document["renewal"], seen_at=document["seen_at"],
         lease_s=document.get("lease_s", 30), tasks=document.get("tasks", "{}").encode(),
-        queues=None if document.get("queues") is None else tuple(document["queues"]),
+        queues=_names(document.get("queues")), schedules=_names(document.get("schedules")),
     )  # fmt: skip
+
+
+def _names(stored: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if stored is None else tuple(stored)
 
 
 def _matched(jobs: Collection[Document], updates: Sequence[UpdateOne]) -> int:

@@ -3,13 +3,16 @@
     locked by another program, or the disk is full    `StoreUnavailable`: nothing was done; the call may be retried
     damaged file, I/O error                         `StoreBroken`: the process ends
 
-An I/O error on a full disk counts as a full disk: SQLite reports one when it cannot extend its shared-memory file.
+An I/O error on a full disk counts as a full disk: SQLite reports one when it cannot extend its shared-memory file, and for a disk
+quota that is used up.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from jobyard.engine.store.sqlite.engine import sqlite3
 IO_ERROR = "disk I/O error"
 BROKEN = (IO_ERROR, "malformed", "not a database", "corrupt")
 NO_ROOM_BYTES = 64 << 10
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -41,7 +45,7 @@ def is_broken(fault: Exception, folder: Path) -> bool:
 
 def has_no_room(fault: Exception, folder: Path) -> bool:
     """Whether the disk is full."""
-    return "disk is full" in str(fault) or (IO_ERROR in str(fault) and _free_bytes(folder) < NO_ROOM_BYTES)
+    return "disk is full" in str(fault) or (IO_ERROR in str(fault) and not _has_room(folder))
 
 
 def is_locked(fault: Exception) -> bool:
@@ -49,6 +53,16 @@ def is_locked(fault: Exception) -> bool:
     return "locked" in str(fault)
 
 
-def _free_bytes(folder: Path) -> int:
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize
+def is_not_writable(fault: Exception) -> bool:
+    """Whether this user may not write the file or its folder."""
+    return "readonly" in str(fault) or "unable to open" in str(fault)
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether `NO_ROOM_BYTES` can be allocated. A quota does not show in the free space of the disk, so this tries."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, NO_ROOM_BYTES)
+    except OSError as fault:
+        return fault.errno not in NO_ROOM
+    return True

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from jobyard.engine.errors import CannotStart
+from jobyard.engine.jobs.error_kind import kind_of
 from jobyard.engine.store.sqlite import statements
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
-from jobyard.engine.store.sqlite.faults import has_no_room, is_locked
+from jobyard.engine.store.sqlite.faults import has_no_room, is_locked, is_not_writable
 from jobyard.engine.store.sqlite.statements import split_script
 
 VERSION = 3
@@ -78,6 +79,7 @@ def examine_file(path: Path, *, mounts: Path = MOUNTS) -> str:
 def _connection(path: Path, mode: str, patience_s: float) -> Iterator[Run]:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience_s)) as connection:
+        connection.create_function("kind_of", 1, kind_of, deterministic=True)
         yield connection.execute
 
 
@@ -165,6 +167,8 @@ def _explained(path: Path, fault: Exception) -> CannotStart:
         return CannotStart(f"the database {path} is locked by another program: end that program first")
     if has_no_room(fault, path.parent):
         return CannotStart(f"the database {path} cannot be used: its disk is full; make room, or set DATA_DIR to another folder")
+    if is_not_writable(fault):
+        return CannotStart(f"the database {path} cannot be opened: {fault}; check DATA_DIR and its permissions")
     return CannotStart(f"the database {path} cannot be used: {fault}; restore a backup, or move the file away")
 
 

@@ -86,3 +86,4 @@ def insert_new(connection: sqlite3.Connection, jobs: Sequence[Job], deltas: Coun
         return
     for status, alike in itertools.groupby(jobs, key=lambda job: job.status):
         deltas[status] += connection.executemany(statements.INSERT_JOB, map(rows.job_to_row, alike)).rowcount
+    connection.executemany(statements.STORE_TAGS, [(rows.to_blob(job.job_id),) for job in jobs if job.tags])

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from jobyard.engine.jobs.error_kind import kind_of
 from jobyard.engine.jobs.job import (
     CancelledBecause,
     Dependency,
@@ -36,7 +37,8 @@ EXTRA_FIELDS = ("unique", "limit", "after", "run_if", "ref", "expires_s", "trace
 The column is not NULL wherever any rare column has a value, so that reading a job looks at no other.
 """
 RARE_COLUMNS = (*("group_name" if name == "group" else name for name in RARE_FIELDS if name not in EXTRA_FIELDS), "extra")
-JOB_COLUMNS = (*PLAIN_COLUMNS, *RARE_COLUMNS)
+JOB_COLUMNS = (*PLAIN_COLUMNS, *RARE_COLUMNS, "error_kind")
+"""`error_kind` follows from `error`, and is written with it for the statements that ask for it."""
 READ_COLUMNS = (*PLAIN_COLUMNS, f"CASE WHEN extra IS NOT NULL THEN json_array({', '.join(RARE_COLUMNS)}) END")
 STATUSES = {str(status): status for status in Status}
 TEXTS: dict[str, str] = {status: status.value for status in (*Status, *ExecutionStatus)}
@@ -83,7 +85,7 @@ class Extra(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
 
 
 def is_plain(job: Job) -> bool:
-    """Whether the job is pending and has no value in any of `RARE_COLUMNS`."""
+    """Whether the job is pending and has no error, and no value in any of `RARE_COLUMNS`."""
     return _rare_values(job) == _NO_VALUES
 
 
@@ -92,7 +94,7 @@ def job_to_row(job: Job) -> Row:
     return (
         *plain_job_to_row(job), job.unique_key, job.held_key, to_ms(job.held_until), job.group, job.schedule, to_ms(job.fire_at),
         job.lane, job.slot, to_ms(job.expires_at), to_ms(job.lapses_at), _column(job.cancelled_because), _column(job.tags),
-        _extra_of(_extra_values(job)),
+        _extra_of(_extra_values(job)), kind_of(job.error),
     )  # fmt: skip
 
 
@@ -151,6 +153,9 @@ def change_to_row(change: Change) -> Row:
         values.append(_extra_of([fields[name] for name in EXTRA_FIELDS]))
     else:
         values = [_column(value) for value in fields.values()]
+    if "error" in fields:
+        error = fields["error"]
+        values.append(kind_of(error) if isinstance(error, str) else None)
     guard = (bytearray.fromhex(change.job_id), TEXTS[change.status], change.epoch)
     return (*values, *guard) if change.unless_extended is None else (*values, *guard, to_ms(change.unless_extended))
 
@@ -168,6 +173,8 @@ def settings_of(fields: Sequence[str]) -> str:
         clauses.append("extra = ?")
     elif not set(columns).isdisjoint(RARE_COLUMNS):
         clauses.append("extra = COALESCE(extra, '{}')")
+    if "error" in columns:
+        clauses.append("error_kind = ?")
     return ", ".join(clauses)
 
 
@@ -179,9 +186,9 @@ def _text(value: object) -> str:
     return _encode(value).decode()
 
 
-_rare_values = operator.attrgetter("status", *RARE_FIELDS)
+_rare_values = operator.attrgetter("status", "error", *RARE_FIELDS)
 _extra_values = operator.attrgetter(*EXTRA_FIELDS)
-_NO_VALUES = (Status.PENDING, *(() if name == "tags" else None for name in RARE_FIELDS))
+_NO_VALUES = (Status.PENDING, None, *(() if name == "tags" else None for name in RARE_FIELDS))
 _CONVERSIONS: dict[type, Callable[[Any], Any]] = {
     datetime: lambda at: _ms(at), Status: TEXTS.__getitem__, CancelledBecause: lambda cause: _text(cause),
     tuple: lambda tags: _text(tags) if tags else None,

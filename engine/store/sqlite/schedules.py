@@ -28,7 +28,8 @@ UPDATE = "UPDATE schedules SET next_fire_at = ?, version = ?, body = ? WHERE nam
 DELETE = "DELETE FROM schedules WHERE name = ?"
 NEXT = "SELECT MIN(next_fire_at) FROM schedules WHERE next_fire_at IS NOT NULL"
 DUE = "SELECT body FROM schedules WHERE next_fire_at <= ? ORDER BY next_fire_at, name LIMIT ?"
-FIND_FIRE = "SELECT job_id FROM jobs WHERE schedule = ? AND fire_at = ?"
+MADE = "SELECT fire_at, job_id FROM jobs WHERE schedule = ? AND fire_at BETWEEN ? AND ?"
+HAS_FIRED = "SELECT 1 FROM jobs WHERE schedule = ? AND fire_at = ?"
 
 
 class SqliteSchedules:
@@ -72,6 +73,12 @@ class SqliteSchedules:
         with self._reading():
             return [rows.row_to_job(row) for row in self._run(statements.LIVING_FIRES, (name,))]
 
+    def made(self, name: str, *, since: datetime, until: datetime) -> dict[datetime, str]:
+        """See `ScheduleStore`."""
+        with self._reading():
+            found = self._run(MADE, (name, rows.to_ms(since), rows.to_ms(until)))
+            return {at: job_id.hex() for ms, job_id in found if (at := rows.from_ms(ms)) is not None}
+
     def fire_due(self, decide: Decide, *, now: datetime, limit: int) -> DueLooks:
         """Takes no lock if nothing is due; decides behind the lock, so that watchers do not decide the same fire twice."""
         first = self.next_fire_at()
@@ -81,7 +88,8 @@ class SqliteSchedules:
         with self._commit():
             for (body,) in self._run(DUE, (rows.to_ms(now), limit)).fetchall():
                 schedule = _decode(body)
-                look = decide(schedule, [] if schedule.asked.overlap == ALLOW else self.living(schedule.name))
+                living = [] if schedule.asked.overlap == ALLOW else self.living(schedule.name)
+                look = decide(schedule, living, self.made(schedule.name, since=schedule.next_fire_at or now, until=now))
                 if look is None:
                     done.waiting += 1
                     continue
@@ -96,24 +104,20 @@ class SqliteSchedules:
         added: list[str] = []
         with self._commit():
             for job in fires.jobs:
-                if self._find_fire(job) is None and (job_id := self._fire(job)) is not None:
+                if not self._has_fired(job) and (job_id := self._fire(job)) is not None:
                     added.append(job_id)
             self._cancel(fires.cancels)
         return added
 
     def _fire(self, job: Job) -> str | None:
-        """The id of the job of this fire; None when another job holds its unique key."""
-        known = self._find_fire(job)
-        if known is not None:
-            return known
+        """The id of the job of this fire, which has none yet; None when another job holds its unique key."""
         answer = insert_jobs(self._connection, [job], lambda: False, self._deltas)
         if not isinstance(answer, Inserted) or (answer.existing and not answer.replaced):
             return None
         return answer.job_ids[0]
 
-    def _find_fire(self, job: Job) -> str | None:
-        row = self._run(FIND_FIRE, (job.schedule, rows.to_ms(job.fire_at))).fetchone()
-        return None if row is None else str(row[0].hex())
+    def _has_fired(self, job: Job) -> bool:
+        return self._run(HAS_FIRED, (job.schedule, rows.to_ms(job.fire_at))).fetchone() is not None
 
     def _cancel(self, cancels: Sequence[tuple[Job, Change]]) -> list[tuple[Job, Job]]:
         done = []

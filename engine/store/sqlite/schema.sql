@@ -39,6 +39,7 @@ CREATE TABLE jobs (
     lapses_at INTEGER,
     cancelled_because TEXT,
     tags TEXT,
+    error_kind TEXT,
     extra TEXT,
     request_digest BLOB,
     idempotency_key TEXT,
@@ -50,7 +51,7 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_by_id ON jobs (job_id);
 CREATE INDEX jobs_due ON jobs (task, priority, scheduled_at, seq, queue) WHERE status = 'pending' AND lane IS NULL;
 CREATE UNIQUE INDEX jobs_by_key ON jobs (idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL AND held_key IS NULL;
+CREATE INDEX jobs_finished ON jobs (status, finished_at) WHERE finished_at IS NOT NULL AND held_key IS NULL;
 CREATE INDEX jobs_finished_with_key ON jobs (held_until) WHERE finished_at IS NOT NULL AND held_key IS NOT NULL;
 CREATE INDEX jobs_newest ON jobs (created_at);
 CREATE INDEX jobs_by_status ON jobs (status, created_at);
@@ -64,6 +65,24 @@ CREATE INDEX jobs_living_fires ON jobs (schedule) WHERE fire_at IS NOT NULL AND 
 CREATE INDEX jobs_in_lanes ON jobs (lane, scheduled_at, seq) WHERE status = 'pending' AND lane IS NOT NULL;
 CREATE INDEX jobs_lapsing ON jobs (lapses_at) WHERE lapses_at IS NOT NULL;
 CREATE UNIQUE INDEX jobs_by_slot ON jobs (slot) WHERE slot IS NOT NULL;
+CREATE INDEX jobs_failed ON jobs (finished_at, task, error_kind) WHERE status = 'failed';
+CREATE INDEX jobs_by_error_kind ON jobs (error_kind, created_at) WHERE error_kind IS NOT NULL;
+
+-- `tags` of jobs, to find those with a tag, newest first. Few jobs have any; the triggers follow changes and removals, and inserts
+-- of such jobs write here by themselves, because a trigger on every insert would cost each job half as much again.
+CREATE TABLE job_tags (
+    tag TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    job_seq INTEGER NOT NULL,
+    PRIMARY KEY (tag, made_at, job_seq)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER job_tags_changed AFTER UPDATE OF tags ON jobs BEGIN
+    DELETE FROM job_tags WHERE (tag, made_at, job_seq) IN (SELECT value, OLD.created_at, OLD.seq FROM json_each(OLD.tags));
+    INSERT INTO job_tags SELECT value, NEW.created_at, NEW.seq FROM json_each(NEW.tags);
+END;
+CREATE TRIGGER job_tags_removed AFTER DELETE ON jobs WHEN OLD.tags IS NOT NULL BEGIN
+    DELETE FROM job_tags WHERE (tag, made_at, job_seq) IN (SELECT value, OLD.created_at, OLD.seq FROM json_each(OLD.tags));
+END;
 
 -- Attempts that have ended. A running attempt is described by its job's row: `attempt`, `locked_by`, `last_run_at`.
 CREATE TABLE job_executions (

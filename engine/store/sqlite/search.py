@@ -17,7 +17,8 @@ from jobyard.engine.store.search_text import Finder
 from jobyard.engine.store.sqlite import rows, statements
 
 CREATED_AT, PAYLOAD, RESULT, ERROR = (rows.READ_COLUMNS.index(name) for name in ("created_at", "payload", "result", "error"))
-NAMED = ("unique_key", "schedule", "status", "task", "queue")
+NAMED = ("unique_key", "schedule", "tag", "error_kind", "status", "task", "queue")
+"""The first of those that are given selects the index."""
 FIRST, LAST = (1 << 62, 0), -(1 << 62)
 Place = tuple[int, int]
 """`created_at` in milliseconds and `seq`: the sort order of a list."""
@@ -71,15 +72,20 @@ class SqliteSearch:
 
 
 def _named(wanted: JobFilter) -> tuple[str, ...]:
-    return tuple(name for name in NAMED if getattr(wanted, name) is not None)
+    named = (name for name in NAMED if getattr(wanted, name) is not None)
+    return tuple(one for name in named for one in (_tags(wanted) if name == "tag" else [name]))
+
+
+def _tags(wanted: JobFilter) -> dict[str, str]:
+    return {f"{statements.TAG}{number}": tag for number, tag in enumerate(wanted.tag or ())}
 
 
 def _values(wanted: JobFilter, place: Place) -> dict[str, object]:
     if wanted.created_before is not None:
         place = min(place, (rows.to_ms(wanted.created_before) or 0, 0))
     after = LAST if wanted.created_after is None else rows.to_ms(wanted.created_after)
-    named = {name: str(getattr(wanted, name)) for name in _named(wanted)}
-    return {**named, "at": place[0], "seq": place[1], "after": after}
+    named = {name: str(getattr(wanted, name)) for name in NAMED if getattr(wanted, name) is not None and name != "tag"}
+    return {**named, **_tags(wanted), "at": place[0], "seq": place[1], "after": after}
 
 
 def _cursor(place: Place) -> str:

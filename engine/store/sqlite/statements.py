@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from jobyard.engine.jobs.owners import AFTER_HTTP, HTTP
+from jobyard.engine.store.sqlite.engine import sqlite3
 from jobyard.engine.store.sqlite.rows import JOB_COLUMNS, PLAIN_COLUMNS, READ_COLUMNS, settings_of
 
 _ALL = ", ".join(READ_COLUMNS)
@@ -74,19 +75,30 @@ STORE_OUTPUT = "INSERT OR REPLACE INTO job_outputs VALUES (?, ?, ?, ?, ?, ?, ?)"
 OUTPUTS = "SELECT * FROM job_outputs WHERE job_id = ? ORDER BY attempt DESC"
 
 PURGEABLE = """
-    SELECT * FROM (SELECT seq, job_id, status FROM jobs WHERE finished_at < ?1 AND held_key IS NULL ORDER BY finished_at LIMIT ?2)
-    UNION ALL SELECT seq, job_id, status FROM jobs WHERE held_until < ?1 AND finished_at < ?1 AND held_key IS NOT NULL
+    SELECT * FROM (
+        SELECT seq, job_id, status FROM jobs INDEXED BY jobs_finished
+        WHERE status = ?3 AND finished_at < ?1 AND held_key IS NULL ORDER BY finished_at LIMIT ?2
+    )
+    UNION ALL SELECT seq, job_id, status FROM jobs INDEXED BY jobs_finished_with_key
+    WHERE held_until < ?1 AND finished_at < ?1 AND held_key IS NOT NULL AND status = ?3
     LIMIT ?2
 """
 PURGE_JOB = "DELETE FROM jobs WHERE seq = ? AND finished_at < ?"
+DELETE_JOB = "DELETE FROM jobs WHERE job_id = ? AND status = ? AND epoch = ? AND finished_at IS NOT NULL"
 PURGE_EXECUTIONS = "DELETE FROM job_executions WHERE job_id = ?"
 PURGE_REMEMBERED_KEYS = "DELETE FROM remembered_keys WHERE job_id = ?"
 PURGE_OUTPUTS = "DELETE FROM job_outputs WHERE job_id = ?"
 
+STORE_TAGS = "INSERT OR IGNORE INTO job_tags SELECT value, created_at, seq FROM jobs, json_each(tags) WHERE job_id = ?"
+"""For a new job; the triggers of the schema follow what becomes of it."""
+
 _LIST_INDEXES = {
-    "unique_key": "jobs_by_unique_key", "schedule": "jobs_by_schedule", "status": "jobs_by_status", "task": "jobs_by_task",
-    "queue": "jobs_by_queue",
+    "unique_key": "jobs_by_unique_key", "schedule": "jobs_by_schedule", "error_kind": "jobs_by_error_kind",
+    "status": "jobs_by_status", "task": "jobs_by_task", "queue": "jobs_by_queue",
 }  # fmt: skip
+TAG = "tag_"
+"""The filters by tags are `tag_0`, `tag_1` and so on."""
+_HAS_TAG = "EXISTS (SELECT 1 FROM job_tags AS of WHERE of.tag = :{} AND of.made_at = created_at AND of.job_seq = seq)"
 
 
 class Due(NamedTuple):
@@ -169,7 +181,8 @@ def list_jobs(named: tuple[str, ...], *, whole: bool) -> str:
     columns = ", ".join(
         f"CASE WHEN {fits} THEN {name if whole else large[name]} END" if name in large else name for name in READ_COLUMNS
     )
-    return f"SELECT seq, {fits}, {columns} {_newest_first(named)} ORDER BY created_at DESC, seq DESC"
+    at, seq = _place(named)
+    return f"SELECT seq, {fits}, {columns} {_newest_first(named)} ORDER BY {at} DESC, {seq} DESC"
 
 
 @functools.cache
@@ -180,15 +193,30 @@ def count_jobs(named: tuple[str, ...]) -> str:
 
 def _newest_first(named: tuple[str, ...]) -> str:
     """The first filter selects the index, so a rare status is found at once among millions."""
+    at, seq = _place(named)
+    since = f"({at}, {seq}) < (:at, :seq) AND {at} >= :after"
+    if named and named[0].startswith(TAG):
+        return f"FROM job_tags CROSS JOIN jobs ON seq = job_seq WHERE tag = :{named[0]} AND {since}"
     index, first = (_LIST_INDEXES[named[0]], f"{named[0]} = :{named[0]} AND") if named else ("jobs_newest", "")
-    return f"FROM jobs INDEXED BY {index} WHERE {first} (created_at, seq) < (:at, :seq) AND created_at >= :after"
+    return f"FROM jobs INDEXED BY {index} WHERE {first} {since}"
+
+
+def _place(named: tuple[str, ...]) -> tuple[str, str]:
+    """The columns of the order of a list, in the table whose index yields the candidates."""
+    return ("made_at", "job_seq") if named and named[0].startswith(TAG) else ("created_at", "seq")
 
 
 def _fits(named: tuple[str, ...]) -> str:
-    return " AND ".join(f"{name} = :{name}" for name in named[1:]) or "TRUE"
+    return " AND ".join(_HAS_TAG.format(name) if name.startswith(TAG) else f"{name} = :{name}" for name in named[1:]) or "TRUE"
 
 
 def split_script(script: str) -> Iterable[str]:
     """The statements of a schema or upgrade script, without comments."""
     lines = (line for line in script.split("\n") if not line.startswith("--"))
-    return (statement for statement in "\n".join(lines).split(";") if statement.strip())
+    statement = ""
+    for part in "\n".join(lines).split(";"):
+        statement += part + ";"
+        if sqlite3.complete_statement(statement):  # a trigger's has further semicolons
+            if part.strip():
+                yield statement
+            statement = ""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from jobyard.engine.errors import Conflict, StoreBroken
 from jobyard.engine.jobs.job import Execution, ExecutionStatus, HttpLease, Job, JobFilter, Output, Status
-from jobyard.engine.jobs.lifecycle import Change, after_begin
+from jobyard.engine.jobs.lifecycle import TERMINAL, Change, after_begin
 from jobyard.engine.store import bounds
 from jobyard.engine.store.named_port import NamedRows
 from jobyard.engine.store.port import (
@@ -33,14 +33,17 @@ from jobyard.engine.store.port import (
     Served,
     nobody,
 )
+from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
-from jobyard.engine.store.sqlite import lanes, rows, statements
+from jobyard.engine.store.sqlite import lanes, removal, rows, statements
 from jobyard.engine.store.sqlite.claims import SqliteClaims, portions
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
 from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
 from jobyard.engine.store.sqlite.named_rows import SqliteNamedRows
+from jobyard.engine.store.sqlite.remembered_keys import SqliteRememberedKeys
+from jobyard.engine.store.sqlite.reports import SqliteReports
 from jobyard.engine.store.sqlite.schedules import SqliteSchedules
 from jobyard.engine.store.sqlite.search import SqliteSearch
 from jobyard.engine.store.sqlite.wal_sync import WalSync
@@ -73,7 +76,9 @@ class SqliteStore:
             self.http_tasks: NamedRows = SqliteNamedRows(
                 self._run, "http_tasks", commit=self._commit, reading=self._told_plainly, in_use=statements.LIVING
             )
+            self.remembered_keys = SqliteRememberedKeys(self._connection, commit=self._commit, reading=self._told_plainly)
             self._claims = SqliteClaims(self._run)
+            self.reports: ReportStore = SqliteReports(self._run, reading=self._told_plainly, claims=self._claims)
             self._run("PRAGMA wal_autocheckpoint = 0")
             self._run("PRAGMA synchronous = NORMAL")
             self._run(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -113,7 +118,7 @@ class SqliteStore:
         jobs = [rows.row_to_job(row[1:]) for row in begun]
         return Claimed(jobs=[after_begin(job, now) for job in jobs], conflicts=int(bool(due) and not is_any_due))
 
-    def holds_lost(self, owner: str, *, at_least: int) -> bool:
+    def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         with self._told_plainly():
             return self._run(statements.HOLDS_LOST, (owner, at_least)).fetchone() is not None
 
@@ -155,20 +160,16 @@ class SqliteStore:
         self._deltas[change.status] -= 1
         self._deltas[str(change.fields["status"])] += 1
 
-    def purge(self, *, before: datetime, limit: int) -> int:
-        before_ms = rows.to_ms(before)
+    def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
         with self._told_plainly():
-            if self._run(statements.PURGEABLE, (before_ms, 1)).fetchone() is None:
+            if not removal.is_any_old(self._run, before, statuses):
                 return 0
         with self._commit():
-            found = self._run(statements.PURGEABLE, (before_ms, limit)).fetchall()
-            for seq, job_id, status in found:
-                self._run(statements.PURGE_JOB, (seq, before_ms))
-                self._run(statements.PURGE_EXECUTIONS, (job_id,))
-                self._run(statements.PURGE_OUTPUTS, (job_id,))
-                self._run(statements.PURGE_REMEMBERED_KEYS, (job_id,))
-                self._deltas[status] -= 1
-        return len(found)
+            return removal.purge(self._run, before, limit, statuses, self._deltas)
+
+    def delete(self, jobs: Sequence[Job]) -> list[bool]:
+        with self._commit():
+            return removal.delete(self._run, jobs, self._deltas)
 
     # ---- reading
 
@@ -296,6 +297,8 @@ class SqliteStore:
                     raise Conflict("conflict", told) from taken
                 self._deltas[job.status] += is_new
                 written += is_new
+                if job.tags:
+                    self._run(statements.STORE_TAGS, (rows.to_blob(job.job_id),))
                 ended = (execution for execution in executions if execution.status is not ExecutionStatus.RUNNING)
                 self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, ended))
                 self._connection.executemany(statements.STORE_OUTPUT, map(rows.output_to_row, outputs))

@@ -1,6 +1,6 @@
 -- From schema 2 to 3: unique keys, schedules, limits, workflows and tags; the status `blocked`.
--- Adding a column takes the same time whatever the number of jobs. Of the new indexes only `jobs_due`, which begins with the task from
--- now on, contains jobs that exist.
+-- Adding a column takes the same time whatever the number of jobs. Of the new indexes, `jobs_due`, which begins with the task from
+-- now on, `jobs_finished` and those of failed jobs contain jobs that exist. `kind_of` is `jobs.error_kind.kind_of`.
 
 ALTER TABLE jobs ADD COLUMN unique_key TEXT;
 ALTER TABLE jobs ADD COLUMN held_key TEXT;
@@ -14,10 +14,11 @@ ALTER TABLE jobs ADD COLUMN expires_at INTEGER;
 ALTER TABLE jobs ADD COLUMN lapses_at INTEGER;
 ALTER TABLE jobs ADD COLUMN cancelled_because TEXT;
 ALTER TABLE jobs ADD COLUMN tags TEXT;
+ALTER TABLE jobs ADD COLUMN error_kind TEXT;
 ALTER TABLE jobs ADD COLUMN extra TEXT;
 
 DROP INDEX jobs_finished;
-CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL AND held_key IS NULL;
+CREATE INDEX jobs_finished ON jobs (status, finished_at) WHERE finished_at IS NOT NULL AND held_key IS NULL;
 CREATE INDEX jobs_finished_with_key ON jobs (held_until) WHERE finished_at IS NOT NULL AND held_key IS NOT NULL;
 DROP INDEX jobs_due;
 CREATE INDEX jobs_due ON jobs (task, priority, scheduled_at, seq, queue) WHERE status = 'pending' AND lane IS NULL;
@@ -29,6 +30,25 @@ CREATE INDEX jobs_living_fires ON jobs (schedule) WHERE fire_at IS NOT NULL AND 
 CREATE INDEX jobs_in_lanes ON jobs (lane, scheduled_at, seq) WHERE status = 'pending' AND lane IS NOT NULL;
 CREATE INDEX jobs_lapsing ON jobs (lapses_at) WHERE lapses_at IS NOT NULL;
 CREATE UNIQUE INDEX jobs_by_slot ON jobs (slot) WHERE slot IS NOT NULL;
+UPDATE jobs SET error_kind = kind_of(error) WHERE error IS NOT NULL;
+CREATE INDEX jobs_failed ON jobs (finished_at, task, error_kind) WHERE status = 'failed';
+CREATE INDEX jobs_by_error_kind ON jobs (error_kind, created_at) WHERE error_kind IS NOT NULL;
+
+-- `tags` of jobs, to find those with a tag, newest first. Few jobs have any; the triggers follow changes and removals, and inserts
+-- of such jobs write here by themselves, because a trigger on every insert would cost each job half as much again.
+CREATE TABLE job_tags (
+    tag TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    job_seq INTEGER NOT NULL,
+    PRIMARY KEY (tag, made_at, job_seq)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER job_tags_changed AFTER UPDATE OF tags ON jobs BEGIN
+    DELETE FROM job_tags WHERE (tag, made_at, job_seq) IN (SELECT value, OLD.created_at, OLD.seq FROM json_each(OLD.tags));
+    INSERT INTO job_tags SELECT value, NEW.created_at, NEW.seq FROM json_each(NEW.tags);
+END;
+CREATE TRIGGER job_tags_removed AFTER DELETE ON jobs WHEN OLD.tags IS NOT NULL BEGIN
+    DELETE FROM job_tags WHERE (tag, made_at, job_seq) IN (SELECT value, OLD.created_at, OLD.seq FROM json_each(OLD.tags));
+END;
 
 -- Idempotency keys of requests that were answered with another job, by its unique key; kept as long as that job.
 CREATE TABLE remembered_keys (

@@ -8,11 +8,14 @@ import gc
 import io
 import locale
 import mmap
+import multiprocessing
 import os
 import re
 import resource
 import signal
+import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -148,7 +151,7 @@ class Unflushable(io.StringIO):
         raise SystemExit("no flush")
 
 
-POOLS: list[ProcessPoolExecutor] = []
+POOLS: list[Any] = []
 
 
 def start_pool() -> None:
@@ -197,6 +200,39 @@ def ruin(payload: Any) -> int:
     }
     changes[payload["what"]]()
     return os.getpid()
+
+
+@task("abandon_async")
+async def abandon_async(payload: Any) -> str:
+    """Returns while a subprocess of its event loop lives."""
+    await asyncio.create_subprocess_exec("sleep", str(FOREVER_S))
+    return "returned"
+
+
+@task("abandon")
+def abandon(payload: Any) -> str:
+    """Returns while somebody else waits for its processes: a thread, a pool of the module, a thread that reaps everything."""
+    match payload["to"]:
+        case "thread":
+            begun = threading.Event()
+            threading.Thread(target=lambda: (begun.set(), subprocess.run(["sleep", str(FOREVER_S)])), daemon=True).start()
+            begun.wait()
+        case "pool":
+            POOLS.append(multiprocessing.get_context("fork").Pool(2))
+            POOLS[-1].map(abs, range(4))
+        case "reaper":
+            threading.Thread(target=reap_for_ever, daemon=True).start()
+            subprocess.Popen(["sleep", str(FOREVER_S)])
+    return "returned"
+
+
+def reap_for_ever() -> None:
+    """Takes every exit status away from whoever waits for it."""
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            time.sleep(LOOK_EVERY_S)
 
 
 @task("precision")

@@ -137,6 +137,17 @@ def cling(payload: Any) -> None:
             note(payload, "asked", words=type(asked).__name__)
 
 
+@task("confess")
+def confess(payload: Any) -> None:
+    """Waits to be interrupted, and leaves a note of it."""
+    note(payload, "begin")
+    try:
+        time.sleep(600)
+    except BaseException as asked:
+        note(payload, "asked", words=type(asked).__name__)
+        raise
+
+
 @task("die")
 def die(payload: Any) -> None:
     """Ends its own process by a signal or with an exit status."""

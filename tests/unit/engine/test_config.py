@@ -17,6 +17,7 @@ def test_nothing_set_gives_the_documented_defaults() -> None:
 
     assert (settings.host, settings.schedulers, settings.workers, settings.concurrency) == ("127.0.0.1", 3, 3, 5)
     assert (settings.poll_s, settings.lease_s, settings.retry_base_s, settings.retention_s) == (2, 30, 10, 604800)
+    assert settings.retention_failed_s == 2592000
     assert (settings.mongo_uri, settings.api_token, settings.tasks, settings.enable_shell) == (None, None, (), False)
 
 
@@ -132,3 +133,32 @@ def test_the_token_has_the_clients_name_too() -> None:
 
     with pytest.raises(CannotStart, match="API_TOKEN and JOBYARD_TOKEN are two names of one setting, and differ"):
         read_settings({"JOBYARD_TOKEN": TOKEN, "API_TOKEN": "other"})
+
+
+def test_tokens_of_all_settings_are_together_and_in_no_message() -> None:
+    settings = read_settings({"API_TOKEN": "ops=a1,b1", "READ_TOKEN": "board=c1", "WORKER_TOKEN": "d1"})
+
+    named = {token.secret: token.name for token in settings.tokens}
+    assert named == {"a1": "ops", "b1": "api", "c1": "board", "d1": "worker"}
+    assert not any(secret in repr(settings) for secret in ("a1", "b1", "c1", "d1"))
+
+
+@pytest.mark.parametrize("name", ["READ_TOKEN", "WORKER_TOKEN"])
+def test_a_token_for_less_needs_one_for_all(name: str) -> None:
+    with pytest.raises(CannotStart, match=f"{name} needs an API_TOKEN"):
+        read_settings({name: "secret"})
+
+
+def test_one_token_is_good_for_one_thing() -> None:
+    with pytest.raises(CannotStart, match="API_TOKEN and READ_TOKEN share a token") as told:
+        read_settings({"API_TOKEN": "x-secret", "READ_TOKEN": "board=x-secret"})
+
+    assert "x-secret" not in told.value.message
+
+
+@pytest.mark.parametrize("name", ["API_TOKEN", "READ_TOKEN", "WORKER_TOKEN"])
+def test_where_others_can_reach_the_ports_every_token_is_long(name: str) -> None:
+    settings = {"HOST": "0.0.0.0", "API_TOKEN": TOKEN} | {name: f"a={TOKEN[::-1]},b=short"}
+
+    with pytest.raises(CannotStart, match=f"so {name} must be set, with 32 characters or more"):
+        read_settings(settings)

@@ -33,9 +33,10 @@ def test_the_url_is_what_the_environment_says(environment: dict[str, str], url: 
     assert find_service(None, None, environment)[0] == url
 
 
-def test_a_bad_offset_is_told() -> None:
-    with pytest.raises(ValueError, match="PORT_OFFSET must be a whole number, not 'x'"):
-        service_url({"PORT_OFFSET": "x"})
+@pytest.mark.parametrize("offset", ["x", "-1", "50001", "1.0", "9" * 5000])
+def test_a_bad_offset_is_told(offset: str) -> None:
+    with pytest.raises(ValueError, match=f"^PORT_OFFSET must be a whole number from 0 to 50000, not '{offset[:100]}'$"):
+        service_url({"PORT_OFFSET": offset})
 
 
 def test_the_token_has_two_names_and_may_be_in_a_file(tmp_path: Path) -> None:

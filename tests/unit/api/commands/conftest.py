@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from jobyard.api.commands.connection import CommandEnvironment
-from jobyard.api.commands.root import commands
+from jobyard.api.commands.root import NAME, commands
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.jobs.job import Job, to_json
 from tests.support.builders import a_job
@@ -44,7 +44,7 @@ class FakeService:
     def run(self, *words: str, stdin: str | bytes | None = None, color: bool = False) -> Result:
         """Run the command; its output and exit status."""
         command_environment = CommandEnvironment(environment=self.environment, connect=self._connect)
-        return CliRunner().invoke(commands, list(words), obj=command_environment, input=stdin, color=color)
+        return CliRunner().invoke(commands, list(words), obj=command_environment, input=stdin, color=color, prog_name=NAME)
 
     def asked(self) -> list[str]:
         """The requests so far, as method and path."""

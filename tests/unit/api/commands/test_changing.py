@@ -93,3 +93,51 @@ def test_a_program_can_skip_the_prompt_and_read_json(service: FakeService) -> No
     service.on("POST /api/jobs/cancel", {"changed": 1, "skipped": 0, "cursor": None})
 
     assert json.loads(service.run("cancel", "--queue", "mail", "--yes", "--json").stdout) == {"changed": 1, "skipped": 0}
+
+
+def test_named_jobs_are_retried_with_edits(service: FakeService) -> None:
+    job = service.add_job()
+    service.on(f"POST /api/jobs/{job.job_id}/retry", lambda request: service._answers["GET /job"])  # type: ignore[return-value]
+
+    ended = service.run("retry", job.job_id, "--payload", "[1]", "--delay", "2m", "--max-retries", "0", "--timeout", "5")
+
+    assert ended.stdout == f"{job.job_id} is pending\n"
+    assert service.sent(1) == {"payload": [1], "delay_s": 120.0, "max_retries": 0, "timeout_s": 5.0}
+
+
+def test_selected_jobs_are_retried_with_a_spread_and_a_priority(service: FakeService) -> None:
+    service.on("GET /api/jobs/count", {"count": 1, "is_exact": True})
+    service.on("POST /api/jobs/retry", {"changed": 1, "skipped": 0, "cursor": None})
+
+    service.run("retry", "--tag", "a", "--tag", "b", "--error-kind", "no", "--spread", "10m", "--priority", "low", "--yes")
+
+    assert service.asked()[0] == "GET /api/jobs/count?tag=a&tag=b&error_kind=no"
+    wanted = {"tag": ["a", "b"], "error_kind": "no"}
+    assert service.sent(1) == {"filter": wanted, "limit": 500, "spread_s": 600.0, "priority": "low"}
+
+
+@pytest.mark.parametrize("words", [("retry", ID, "--spread", "1m"), ("retry", "--task", "x", "--payload", "1"), ("delete",)])
+def test_edits_that_do_not_fit_are_refused(service: FakeService, words: tuple[str, ...]) -> None:
+    ended = service.run(*words)
+
+    assert (ended.exit_code, service.requests) == (exits.USAGE, [])
+
+
+def test_jobs_are_deleted_tagged_and_made_due(service: FakeService) -> None:
+    job = service.add_job(tags=("a",))
+    service.on(f"DELETE /api/jobs/{job.job_id}", httpx.Response(204))
+    service.on(f"POST /api/jobs/{job.job_id}/run", {})
+    service.on(f"PUT /api/jobs/{job.job_id}/tags", {"tags": ["a", "b"]})
+
+    assert service.run("delete", job.job_id).stdout == f"{job.job_id} is deleted\n"
+    assert service.run("run-now", job.job_id).stdout == f"{job.job_id} is pending\n"
+    assert service.run("tag", job.job_id, "b", "a").stdout == f"{job.job_id} has a, b\n"
+    assert service.sent(-1) == {"tags": ["b", "a"]}
+
+
+def test_submit_sends_tags(service: FakeService) -> None:
+    service.on("POST /api/jobs", httpx.Response(201, json={"job_id": ID}))
+
+    service.run("submit", "--tag", "a", "--tag", "b", "--key", "k")
+
+    assert service.sent() == {"task": "echo", "payload": None, "idempotency_key": "k", "tags": ["a", "b"]}

@@ -27,6 +27,7 @@ from jobyard.engine.errors import CannotStart
 from jobyard.engine.store.sqlite.file import prepare_file
 from jobyard.engine.supervisor import ports
 from jobyard.engine.supervisor.data_dir import DataDir
+from tests.support.system import Jobyard
 
 LAST_NAMEABLE = 8080 + 50_000
 """The highest gateway port that a PORT_OFFSET allows."""
@@ -57,6 +58,8 @@ def test_a_healthy_folder_is_fine(folder: Path) -> None:
     for look in (look_at_folder, look_at_disk, look_at_limits, look_at_database, look_at_clock):
         assert worst_finding(look(settings)).state is State.FINE, look
     assert worst_finding(look_at_versions()).state is State.FINE
+    unfit = worst_finding(look_at_versions(lambda: ["gunicorn 27 or later (20.1.0 is installed)"]))
+    assert unfit.state is State.BROKEN and "20.1.0" in unfit.message and "pip install 'jobyard[server]'" in str(unfit.remedy)
 
 
 def test_a_missing_folder_is_fine_and_is_not_created(tmp_path: Path) -> None:
@@ -123,13 +126,16 @@ def test_a_port_in_use_is_broken_and_named(folder: Path) -> None:
 
 
 def test_ports_that_clients_may_get_are_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "range").write_text("8080\t8082\n")
+    reserved = Jobyard(tmp_path)
+    first, last = reserved.port(8080), reserved.port(8082)
+    (tmp_path / "range").write_text(f"{first}\t{last}\n")
     monkeypatch.setattr(ports, "CLIENT_RANGE", tmp_path / "range")
 
-    found = worst_finding(look_at_ports(settings_of(folder)))
+    found = worst_finding(look_at_ports(settings_of(folder, PORT_OFFSET=reserved.port_offset)))
+    reserved.release_ports()
 
     assert found.state is State.WARNING
-    assert "outgoing connection" in found.message and "8080 to 8082" in (found.remedy or "")
+    assert "outgoing connection" in found.message and f"{first} to {last}" in (found.remedy or "")
 
 
 def test_a_module_that_cannot_be_imported_is_broken(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,18 @@ def test_a_component_that_is_down_is_broken_and_named(service: FakeService) -> N
     assert found.state is State.BROKEN and "queue-6000" in found.message and found.remedy
 
 
+def test_a_component_that_cannot_write_is_not_blamed_for_a_full_disk(service: FakeService) -> None:
+    full = {"status": "down", "reason": "the database is not available: database or disk is full"}
+    components = {"worker-7001": full, "watcher-9001": full, "queue-6000": {"status": "down", "reason": "does not answer"}}
+    service.on("GET /health", {"status": "unhealthy", "down": list(components), "components": components})
+
+    of_the_disk, of_the_queue = look_at_health(service.client())
+
+    assert of_the_disk.message == f"{full['reason']} (reported by worker-7001, watcher-9001)"
+    assert "disk" in of_the_disk.remedy and "hung" not in of_the_disk.remedy
+    assert of_the_queue.message == "down: queue-6000: does not answer"
+
+
 def test_a_process_that_keeps_dying_is_a_warning() -> None:
     found = list(look_at_processes(stats(restarts=4, uptime_s=20.0)))
 
@@ -77,7 +89,7 @@ def test_a_job_that_waits_while_slots_are_free_is_a_warning_that_says_why(servic
     found = findings_about(service, {"pending": [{"job_id": ID, "scheduled_at": ago(60)}]})
 
     assert worst(found) is State.WARNING
-    assert "1 jobs" in found[0].message and "no worker serves the queue slow" in found[0].message
+    assert "1 job (" in found[0].message and "no worker serves the queue slow" in found[0].message
     assert found[0].remedy == f"run bin/jobyard why {ID}"
 
 

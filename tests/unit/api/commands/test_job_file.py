@@ -67,7 +67,7 @@ def test_one_invalid_line_keeps_the_whole_file_from_being_submitted(service: Fak
     ended = service.run("submit", "--file", "-", stdin=f'{{"payload": 1}}\n\n{line}\n{{"payload": 3}}\n')
 
     assert ended.exit_code == exits.FAILED and batches(service) == []
-    assert "nothing was submitted: 1 of 3 lines are no valid jobs" in ended.stderr and message in ended.stderr
+    assert "nothing was submitted: 1 of 3 lines is no valid job" in ended.stderr and message in ended.stderr
 
 
 def test_every_invalid_line_is_named_up_to_ten(service: FakeService) -> None:

@@ -180,3 +180,23 @@ def test_colours_are_left_out_with_no_color(service: FakeService) -> None:
     service.environment |= {"NO_COLOR": "1"}
 
     assert "\x1b[32mcompleted" in coloured and "\x1b" not in service.run("show", job.job_id, color=True).output
+
+
+def test_failures_are_listed_by_their_number(service: FakeService) -> None:
+    group = {
+        "task": "mail", "error_kind": "ValueError: no", "count": 7, "first_at": "2026-01-04T02:04:20.123Z",
+        "last_at": "2026-01-04T02:04:20.123Z", "example_job_id": "a" * 24, "is_exact": False,
+    }  # fmt: skip
+    service.on("GET /api/failures", [group])
+
+    listed = service.run("failures", "--since", "2026-01-04T00:00:00Z").stdout
+
+    assert "   7  mail " in listed and listed.splitlines()[1].endswith("ValueError: no")
+    assert "there are more than 100,000 failures" in listed
+    assert service.asked() == ["GET /api/failures?since=2026-01-04T00%3A00%3A00Z"]
+
+
+def test_no_failures_are_told_as_such(service: FakeService) -> None:
+    service.on("GET /api/failures", [])
+
+    assert service.run("failures").stdout == "no failures\n"

@@ -49,6 +49,6 @@ def test_a_response_has_its_status_headers_and_body() -> None:
     head, _, body = answer_bytes(value_reply({"a": 1}, 201, {"Location": "/x"}), at_s=0).partition(b"\r\n\r\n")
 
     lines = head.decode().split("\r\n")
-    assert (lines[0], body) == ("HTTP/1.1 201 CREATED", b'{"a":1}')
-    assert {"Connection: keep-alive", "Location: /x", "Content-Length: 7", "Cache-Control: no-store"} <= set(lines)
+    assert (lines[0], body) == ("HTTP/1.1 201 CREATED", b'{"a":1}\n')
+    assert {"Connection: keep-alive", "Location: /x", "Content-Length: 8", "Cache-Control: no-store"} <= set(lines)
     assert "Date: Thu, 01 Jan 1970 00:00:00 GMT" in lines

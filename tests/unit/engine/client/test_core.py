@@ -372,7 +372,7 @@ def test_an_error_in_a_later_chunk_says_how_to_resume() -> None:
     with pytest.raises(Unavailable) as late:
         server.run(server.core.submit_chunk(second), itertools.repeat(BUSY))
 
-    assert not hasattr(early.value, "__notes__") and "the first 1 jobs are stored" in late.value.__notes__[0]
+    assert not hasattr(early.value, "__notes__") and "the first job is stored" in late.value.__notes__[0]
 
 
 @pytest.mark.parametrize("payload", [float("nan"), object(), "\ud800", {1, 2}])

@@ -138,6 +138,23 @@ def test_a_tasks_own_defaults_are_those_of_its_jobs() -> None:
     assert (other.queue, other.priority, other.expires_s) == ("q", 1, 5)
 
 
+def test_a_job_has_its_tasks_tags_besides_its_own() -> None:
+    defaults = Defaults(max_retries=5, timeout_s=1, tasks={"echo": TaskDefaults(tags=("b", "mail"))})
+
+    assert parse_one({"tags": ["b", "a"]}, defaults=defaults).tags == ("a", "b", "mail")
+    assert parse_one({}, defaults=defaults).tags == ("b", "mail")
+    assert parse_one({}).tags == ()
+    with pytest.raises(InvalidRequest, match="not 17"):
+        parse_one({"tags": [f"t{n}" for n in range(15)]}, defaults=defaults)
+
+
+def test_tags_in_another_order_are_the_same_request() -> None:
+    digests = [parse_one({"tags": tags}, key="k").request_digest for tags in (["a", "b"], ["b", "a"], ["a"])]
+
+    assert is_same_request(digests[0], digests[1]) and not is_same_request(digests[0], digests[2])
+    assert is_same_request(parse_one({}, key="k").request_digest, parse_one({"tags": []}, key="k").request_digest)
+
+
 @pytest.mark.parametrize(("word", "number"), [("low", 1), ("normal", 5), ("high", 9)])
 def test_a_priority_has_words(word: str, number: int) -> None:
     assert parse_one({"priority": word}).priority == number

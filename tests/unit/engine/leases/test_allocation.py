@@ -9,7 +9,7 @@ PLAIN, RISKY = Candidate(task="t", lost_count=0), Candidate(task="t", lost_count
 
 
 def an_allocation(*askings: tuple[str, str, int], holding: tuple[str, ...] = ()) -> LeaseAllocation[str]:
-    return LeaseAllocation(askings, last_chance=4, holds_lost=lambda owner, least: owner in holding)
+    return LeaseAllocation(askings, last_chance=4, runs_lost_job=lambda owner, least: owner in holding)
 
 
 def test_jobs_go_to_the_requests_in_turn_and_each_request_gets_its_own() -> None:

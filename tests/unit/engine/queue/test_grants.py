@@ -289,6 +289,20 @@ def test_holders_are_woken_once_for_a_due_job_that_finds_nothing_free() -> None:
     assert bench.woken() == ["holder"]
 
 
+def test_who_holds_only_places_ahead_is_woken_for_a_short_job_and_for_no_other() -> None:
+    bench = Bench()
+    bench.offer("a", SLOT_UNITS, ahead=SLOT_UNITS)
+    bench.get("holder")
+    bench.use("holder", "a", SLOT_UNITS)
+    bench.want("needy")
+    bench.granted()
+    for_a_long_job = bench.woken()
+
+    bench.want("needy", least=1)
+
+    assert (for_a_long_job, bench.woken()) == ([], ["holder"])
+
+
 def test_nobody_is_woken_for_who_only_prepares() -> None:
     bench = Bench(a=1)
     bench.get("holder", least=0)

@@ -65,8 +65,31 @@ def test_a_later_lease_of_a_job_replaces_the_earlier_one() -> None:
 
     leases.add(later, holder=OTHER, worker="worker-7002", expires_at=60.0)
 
-    assert leases.end([key(earlier)], holder=HOLDER) == 0
+    assert len(leases) == 1
     assert [(lease.ticket, lease.worker) for lease in leases] == [(later, "worker-7002")]
+
+
+def test_the_end_of_a_lease_that_was_replaced_counts_once_and_ends_no_other() -> None:
+    """A job that was returned may be claimed and leased again before the word of its return is here."""
+    first, later = a_ticket(epoch=2), a_ticket(epoch=4)
+    later = a_ticket(job_id=first.job_id, epoch=4)
+    leases = leased(first)
+    leases.add(later, holder=HOLDER, worker="worker-7001", expires_at=60.0)
+
+    assert leases.end([key(first)], holder=OTHER) == 0
+    assert leases.end([key(first), key(first)], holder=HOLDER) == 1
+    assert [lease.ticket for lease in leases] == [later]
+    assert leases.end([key(later)], holder=HOLDER) == 1
+
+
+def test_a_replaced_lease_whose_end_never_comes_is_forgotten() -> None:
+    earlier = a_ticket(epoch=2)
+    for forget in (lambda leases: leases.expire(30.0), lambda leases: leases.end_all(HOLDER)):
+        leases = leased(earlier)
+        leases.add(a_ticket(job_id=earlier.job_id, epoch=4), holder=OTHER, worker="worker-7002", expires_at=60.0)
+
+        assert forget(leases) == 0
+        assert leases.end([key(earlier)], holder=HOLDER) == 0
 
 
 def test_what_is_not_extended_expires_and_what_is_extended_does_not() -> None:

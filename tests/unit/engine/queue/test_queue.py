@@ -188,6 +188,20 @@ def test_the_places_of_a_worker_that_takes_nothing_more_are_withdrawn() -> None:
     assert bench.watcher.take() == [Withdrawn(owner=WORKER)]
 
 
+def test_after_a_worker_was_told_that_it_has_closed_nothing_new_is_sent_to_it() -> None:
+    bench, new, again = Bench(), running(), running()
+    bench.connect()
+    bench.tick(bench.worker.says(Want(owner=WORKER, is_closed=True)))
+    told = bench.worker.take()
+
+    bench.push(new)
+    bench.push(again, is_again=True)
+
+    assert told == [Withdrawn(owner=WORKER)]
+    assert bench.watcher.take(Undelivered) == [Undelivered(leases=[key(new)])]
+    assert received(bench.worker) == [(encoded(again), SLOT_UNITS, True)]
+
+
 def test_the_places_of_a_worker_that_is_gone_are_withdrawn() -> None:
     bench = Bench()
     bench.connect()

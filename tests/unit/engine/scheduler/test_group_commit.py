@@ -151,6 +151,24 @@ def test_a_request_whose_key_is_stored_is_answered_though_too_much_is_pending() 
     assert [(one.code, one.retry_after_s) for one in (other, new) if isinstance(one, Refused)] == [("overloaded", 5)] * 2
 
 
+def test_an_empty_batch_and_one_of_known_jobs_need_no_room() -> None:
+    desk = Desk(MAX_PENDING="1")
+    first = desk.submit({"payload": 1, "idempotency_key": "k"})
+    desk.ask(first)
+    desk.world.advance(2)
+    known = {"payload": 1, "idempotency_key": "k"}
+
+    empty, of_known, of_both, in_conflict = desk.ask(
+        desk.submit({"jobs": []}, form="batch"), desk.submit({"jobs": [known, known]}, form="batch"),
+        desk.submit({"jobs": [known, {}]}, form="batch"), desk.submit({"payload": 2, "idempotency_key": "k"}),
+    )  # fmt: skip
+
+    assert empty == Accepted(job_ids=[])
+    assert of_known == Accepted(job_ids=[first.first_id] * 2, repeated=2)
+    assert isinstance(of_both, Refused) and of_both.code == "overloaded"
+    assert isinstance(in_conflict, Refused) and in_conflict.code == "idempotency_conflict"
+
+
 class CannotRead(MemoryStore):
     def find(self, job_ids: Sequence[str]) -> list[Job | None]:
         raise StoreUnavailable("away")
@@ -231,5 +249,5 @@ def test_at_debug_the_log_says_which_jobs_a_request_has_caused(tmp_path: Path) -
 
     desk.ask(submit)
 
-    told = f"jobs_accepted request_id=abc job_id={submit.first_id} jobs=2 repeated=0"
+    told = f"jobs_accepted request_id=abc job_id={submit.first_id} jobs=2 repeated=0 by=api"
     assert (tmp_path / "log").read_text().strip().endswith(told)

@@ -6,6 +6,7 @@ import csv
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -203,6 +204,30 @@ def test_the_newest_fires_are_found_from_the_end() -> None:
     assert newest == list(islice(fires_after(timing, newest[0] - MINUTE), 100)) and next_fire(timing, newest[-1]) > until  # type: ignore[operator]
     assert newest_fires(timing, since=until - 10 * MINUTE, until=until, count=100) == newest[-2:]
     assert newest_fires(Timing(every_s=60), since=since, until=until, count=3) == [until - 2 * MINUTE, until - MINUTE, until]
+
+
+@pytest.mark.parametrize(
+    "timing", [Timing(every_s=1, ends_at=at("2026-01-01")), Timing(cron="* * * * *", ends_at=at("2026-01-01"))]
+)
+def test_the_newest_fires_of_an_end_that_passed_long_ago_are_found_at_once(timing: Timing) -> None:
+    step = timedelta(seconds=1) if timing.cron is None else MINUTE
+
+    newest = newest_fires(timing, since=at("2025-12-31"), until=at("2036-01-01"), count=3)
+
+    assert newest == [at("2026-01-01") - 2 * step, at("2026-01-01") - step, at("2026-01-01")]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("field", [{"cron": "* * * * *"}, {"every_s": 59.5}])
+def test_the_ends_of_the_calendar_are_no_error(zone: str, field: dict[str, Any]) -> None:
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    timing = Timing(time_zone=zone, **field)
+
+    assert len(list(islice(fires_after(timing, first), 3))) == 3 and list(fires_after(timing, last)) == []
+    assert list(fires_after(Timing(time_zone=zone, starts_at=last, **field), first)) == []
+    early = Timing(time_zone=zone, starts_at=first, ends_at=at("0005-01-01"), **field)
+    assert len(newest_fires(early, since=first, until=last, count=2)) == 2
+    assert count_fires(early, since=first, until=last, at_most=9)[0] >= 9
 
 
 def test_the_bounds_are_inclusive() -> None:

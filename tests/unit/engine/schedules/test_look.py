@@ -84,6 +84,16 @@ def test_a_year_of_downtime_counts_at_least_a_thousand_and_says_so() -> None:
     assert exact.missed["catch_up"] == 365 * 1440 - 1 and after(exact).missed_is_exact
 
 
+@pytest.mark.parametrize(("catch_up", "made", "missed"), [("latest", 1, 9), ("all", 5, 5), ("none", 0, 10)])
+def test_a_schedule_that_ended_in_the_downtime_is_caught_up(catch_up: str, made: int, missed: int) -> None:
+    timing = Timing(every_s=60, ends_at=NOON + 10 * MINUTE)
+    asked = Definition(timing=timing, job={}, overlap="allow", catch_up=catch_up, catch_up_max=5)
+
+    done = after(look(Schedule(name="s", asked=asked, next_fire_at=NOON + MINUTE), NOON + timedelta(days=9)))
+
+    assert (done.fires, done.missed["catch_up"], done.next_fire_at) == (made, missed, None)
+
+
 def test_while_it_is_paused_each_fire_time_counts_as_paused() -> None:
     schedule = msgspec.structs.replace(a_schedule(catch_up="all"), paused=Paused(by="api", since=NOON))
 
@@ -111,9 +121,7 @@ def test_overlap_looks_at_what_lives(overlap: str, living: tuple[Job, ...], made
     assert all(job.lane == (None if overlap in ("skip", "allow") else "schedule:s") for job in found.fires.jobs)
 
 
-@pytest.mark.parametrize(
-    ("overlap", "made"), [("skip", 1), ("queue", 1), ("all", 5), ("allow", 5), ("replace", 5)]
-)
+@pytest.mark.parametrize(("overlap", "made"), [("skip", 1), ("queue", 1), ("all", 5), ("allow", 5), ("replace", 5)])
 def test_a_catch_up_obeys_overlap_one_after_the_other(overlap: str, made: int) -> None:
     found = look(a_schedule(overlap=overlap, catch_up="all"), NOON + 5 * MINUTE)
 
@@ -188,3 +196,28 @@ def test_fires_and_misses_are_what_arithmetic_says(
     assert first is not None and schedule.next_fire_at is not None
     passed = count_fires(schedule.asked.timing, since=first, until=schedule.next_fire_at - timedelta(milliseconds=1), at_most=10**6)
     assert schedule.fires + sum(schedule.missed.values()) == passed[0] and schedule.missed_is_exact
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.sampled_from(OVERLAP), st.sampled_from(CATCH_UP), st.integers(1, 8), st.integers(1, 12), st.sets(st.integers(1, 12)),
+    st.booleans(), st.integers(0, 6),
+)  # fmt: skip
+def test_fire_times_that_have_their_jobs_already_are_fires(
+    overlap: str, catch_up: str, most: int, due: int, having: set[int], is_paused: bool, room: int
+) -> None:
+    schedule = a_schedule(overlap=overlap, catch_up=catch_up, catch_up_max=most)
+    schedule = msgspec.structs.replace(schedule, paused=Paused(by="api", since=NOON) if is_paused else None)
+    made = {NOON + number * MINUTE: f"{number:024x}" for number in having}
+
+    found = look_at(schedule, now=NOON + due * MINUTE, living=(), room=room, make=make, made=made)
+
+    if found is None:
+        assert not any(at <= NOON + due * MINUTE for at in made) or room < due
+        return
+    done = after(found)
+    assert done.next_fire_at is not None
+    passed = int((done.next_fire_at - NOON - MINUTE) / MINUTE)
+    assert done.fires + sum(done.missed.values()) == passed <= due
+    assert {at for at, _ in found.fires.known} == {at for at in made if at < done.next_fire_at}
+    assert not {job.fire_at for job in found.fires.jobs} & set(made) and len(found.fires.jobs) <= room

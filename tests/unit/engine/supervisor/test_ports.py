@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from jobyard.engine.supervisor import ports
-from jobyard.engine.supervisor.ports import PATIENCE_S, explain, open_ports
+from jobyard.engine.supervisor.ports import explain, open_ports
+from jobyard.engine.transient import RETRY_FOR_S
 from jobyard.engine.world import World
 from tests.support.waiting import LIMIT_S
 
@@ -69,9 +70,14 @@ def test_a_port_that_an_outgoing_connection_has_for_a_moment_is_tried_again(conn
     port = client.getsockname()[1]
 
     class Ends(World):
-        """The connection ends as soon as time is asked for."""
+        """The connection ends before the second attempt, for which time is asked for a third time."""
+
+        asked = 0
 
         def monotonic(self) -> float:
+            self.asked += 1
+            if self.asked < 3:
+                return super().monotonic()
             if client.fileno() >= 0:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # its port is free at once
             client.close()
@@ -92,7 +98,7 @@ def test_an_outgoing_connection_that_stays_is_told_with_the_range_of_ports_to_av
     port = connection[0].getsockname()[1]
     (tmp_path / "range").write_text(f"{port - 1}\t{port + 1}\n")
     monkeypatch.setattr(ports, "CLIENT_RANGE", tmp_path / "range")
-    times = iter((0.0, 1.0, PATIENCE_S))
+    times = iter((0.0, 1.0, RETRY_FOR_S))
 
     class Passes(World):
         def monotonic(self) -> float:

@@ -11,10 +11,11 @@ import pytest
 from jobyard.engine.jobs.owners import Owner
 from jobyard.engine.logs import Log
 from jobyard.engine.supervisor.heartbeat import HeartbeatPage
+from jobyard.engine.supervisor.hooks import Hooks, Stage
 from jobyard.engine.supervisor.orphans import Orphans, PendingDeaths
 from jobyard.engine.supervisor.process_table import STARTUP_TIMEOUT_S, ProcessIdentity, ProcessSpec, pause_after
-from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE
-from jobyard.engine.supervisor.supervisor import LONGEST_SLEEP_S, Hooks, Stage, Supervisor
+from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_STOPPED_AT_ONCE, HASTEN
+from jobyard.engine.supervisor.supervisor import AT_ONCE_S, LONGEST_SLEEP_S, Supervisor
 from jobyard.engine.wire.messages import Json, Ping, Refused
 from tests.support.network import FakePeer
 from tests.support.processes import FakeProcesses
@@ -369,6 +370,37 @@ def test_no_process_is_restarted_during_a_stop(office: Office) -> None:
     office.pass_time(10, beating=(WORKER,))
 
     assert office.owners.count("box:b00t:queue-6000:2") == 0
+
+
+def test_a_second_stop_kills_all_but_the_workers_which_hand_back_what_runs(office: Office) -> None:
+    office.world.obey_sigterm = False
+    office.supervisor.stop()
+
+    office.supervisor.stop_at_once()
+    signals = office.world.signals[1:]
+    office.supervisor.tick([])
+    has_ended_before = office.supervisor.has_ended
+    office.world.end(office.pids[WORKER], 0)
+    office.supervisor.tick([])
+    office.supervisor.tick([])
+
+    assert signals == [(office.pids[WORKER], HASTEN), (office.pids[QUEUE], signal.SIGKILL)]
+    assert (has_ended_before, office.supervisor.has_ended) == (False, True)
+    assert office.supervisor.exit_status == EXIT_STOPPED_AT_ONCE
+
+
+def test_a_worker_that_takes_too_long_after_a_second_stop_is_killed(office: Office) -> None:
+    office.world.obey_sigterm = False
+    office.supervisor.stop()
+    office.supervisor.stop_at_once()
+
+    office.pass_time(AT_ONCE_S - 1)
+    signals_before = list(office.world.signals)
+    office.pass_time(2)
+
+    assert (office.pids[WORKER], signal.SIGKILL) not in signals_before
+    assert (office.pids[WORKER], signal.SIGKILL) in office.world.signals
+    assert office.supervisor.has_ended
 
 
 def test_kill_all_ends_everything_at_once(office: Office) -> None:

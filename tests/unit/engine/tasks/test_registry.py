@@ -17,6 +17,12 @@ def a_task(name: str, function: object) -> Task:
     return Task(name=name, function=function, options=TaskOptions())  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("tags", ["a", ["a b"], [1], [f"t{n}" for n in range(17)]])
+def test_wrong_tags_are_refused_where_they_are_declared(tags: object) -> None:
+    with pytest.raises(ValueError, match="tags of task 'one' must be a list of at most 16"):
+        task("one", tags=tags)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("unique", [7, "", {"keys": "a"}, "{a", {"key": "a}"}, {"on_conflict": "replace"}])
 def test_what_cannot_be_unique_is_refused_where_it_is_declared(unique: object) -> None:
     with pytest.raises(ValueError, match="unique of task 'one'"):

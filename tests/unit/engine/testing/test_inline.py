@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from jobyard import AsyncClient, Client, Retry, Unrecoverable, current_job, sche
 from jobyard.engine.client.interception import interceptor
 from jobyard.engine.errors import Conflict, InvalidRequest, JobFailed, NotFinished, NotFound
 from jobyard.engine.jobs.job import ExecutionStatus, Status
+from jobyard.engine.tasks.declared_schedules import DECLARED
 from jobyard.engine.testing.inline import InlineJobyard
 from jobyard.engine.testing.pytest_plugin import jobyard as jobyard
 
@@ -88,9 +90,17 @@ def submit_in_a_child() -> None:
 MADE_EARLY = Client("http://192.0.2.1:9", retry_s=0)
 
 
+class OfTheProject(Client):
+    """A project may have one of its own."""
+
+
 @pytest.fixture(autouse=True)
-def forget() -> None:
+def forget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the schedules of this file where they are not wanted: in some minutes of the day, they would fire."""
     ran.clear()
+    if request.function is not test_schedules_fire_when_the_clock_is_moved:
+        for name in ("inline.nightly", "inline.often"):
+            monkeypatch.delitem(DECLARED, name)
 
 
 def test_submitted_jobs_run_when_drained(jobyard: InlineJobyard) -> None:
@@ -268,10 +278,10 @@ def test_every_client_is_caught_however_it_was_made(jobyard: InlineJobyard) -> N
 
     ids = [
         MADE_EARLY.submit(note, 3), Client("http://192.0.2.1:9", token="t").submit(note, 4), *anyio.run(submit),
-        Client(http=httpx.Client()).submit(note, 5),
+        Client(http=httpx.Client()).submit(note, 5), OfTheProject("http://192.0.2.1:9").submit(note, 6),
     ]  # fmt: skip
 
-    assert sorted(job.payload for job in jobyard.jobs("inline.note")) == [1, 2, 3, 4, 5]
+    assert sorted(job.payload for job in jobyard.jobs("inline.note")) == [1, 2, 3, 4, 5, 6]
     assert [job.job_id for job in jobyard.drain()] == [MADE_EARLY.get(job_id).job_id for job_id in ids[:1] + ids[1:2] + ids[2:]]
 
 
@@ -332,7 +342,7 @@ def test_a_failed_task_is_tried_again_by_its_own_rules(jobyard: InlineJobyard) -
 
     ended = jobyard.drain(raising=False)
 
-    assert sorted((job.error, job.attempt) for job in ended) == [("ConnectionError: ", 3), ("KeyError: ", 1)]
+    assert sorted((job.error, job.attempt) for job in ended) == [("ConnectionError", 3), ("KeyError", 1)]
 
 
 def test_the_fixture_works_as_a_pytest_plugin(tmp_path: Path) -> None:
@@ -355,6 +365,18 @@ def test_a_unique_job_is_one_job(jobyard: InlineJobyard) -> None:
     assert jobyard.client.submit("inline.note", 2, unique="k") == first
     assert [job.result for job in jobyard.drain()] == [{"attempt": 1}]
     assert jobyard.client.submit("inline.note", 3, unique="k") != first
+
+
+def test_a_handle_tells_whether_the_job_existed(jobyard: InlineJobyard) -> None:
+    async def submit() -> list[bool]:
+        async with AsyncClient() as client:
+            return [(await client.submit(note, 1, unique="k")).existing, (await note.submit_async(1, unique="k")).existing]
+
+    first, again, other = (note.submit(number, unique=key) for number, key in ((1, "k"), (2, "k"), (3, None)))
+    many = jobyard.client.submit_many([{"task": "inline.note", "unique": key} for key in ("k", "l", "l")])
+
+    assert (first.existing, again.existing, other.existing) == (False, True, False)
+    assert [one.existing for one in many] == [True, False, True] and anyio.run(submit) == [True, True]
 
 
 def test_a_unique_job_is_replaced_or_refused(jobyard: InlineJobyard) -> None:
@@ -387,3 +409,35 @@ def test_schedules_fire_when_the_clock_is_moved(jobyard: InlineJobyard) -> None:
 
     assert sorted(job.schedule or "" for job in ended) == ["inline.nightly", *["inline.often"] * 3]
     assert {(job.result, job.payload and job.payload["a"]) for job in ended if job.schedule == "inline.nightly"} == {("02:00", 1)}
+
+
+@task("inline.tagged", tags=["b"])
+def tagged(payload: Any) -> Any:
+    if payload is None:
+        raise ValueError("nothing 7")
+    return payload
+
+
+def test_jobs_are_found_by_tags_and_kinds_of_errors(jobyard: InlineJobyard) -> None:
+    first, _ = tagged.submit(1, tags=["a", "b"]), tagged.submit(None, max_retries=0)
+    jobyard.drain(raising=False)
+
+    assert [job.job_id for job in jobyard.client.iter_jobs(tag=["a", "b"])] == [first]
+    assert [job.tags for job in jobyard.client.iter_jobs(tag="b")] == [("b",), ("a", "b")]
+    assert [job.payload for job in jobyard.client.iter_jobs(error_kind="ValueError: nothing")] == [None]
+
+
+def test_a_failed_job_is_retried_with_another_payload_and_deleted(jobyard: InlineJobyard) -> None:
+    job_id = tagged.submit(None, max_retries=0)
+    jobyard.drain(raising=False)
+
+    again = jobyard.client.retry(job_id, payload=[1], delay_s=60)
+
+    assert (again.payload, again.scheduled_at - again.updated_at) == ([1], timedelta(seconds=60))
+    with pytest.raises(Conflict, match="only jobs that have ended can be deleted"):
+        jobyard.client.delete(job_id)
+    assert jobyard.client.ask("POST", f"/api/jobs/{job_id}/run")["status"] == "pending"
+    assert [job.result for job in jobyard.run_due()] == [[1]]
+    assert jobyard.client.ask("PUT", f"/api/jobs/{job_id}/tags", ["z"])["tags"] == ["z"]
+    jobyard.client.delete(job_id)
+    assert jobyard.jobs() == []

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Sequence
 
+import msgspec
+import pytest
+
+from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import Job, Status, ticket_for
 from jobyard.engine.watcher.deliveries import Deliveries
@@ -151,6 +155,41 @@ def test_what_somebody_else_has_recovered_meanwhile_stays_as_it_is() -> None:
 
     assert under_way.give_back(store, START) == 0
     assert (store.all_jobs()[0].lost_count, store.all_jobs()[0].attempt) == (1, 1)
+
+
+def test_what_was_to_be_cancelled_meanwhile_ends_as_cancelled() -> None:
+    store, under_way = MemoryStore(), deliveries()
+    (job,) = begun(store)
+    under_way.push([job], FakePeer())
+    store.apply([lifecycle.cancel(job, now=START)])
+
+    under_way.note_undelivered([key(job)])
+
+    assert under_way.give_back(store, START) == 1
+    assert (store.all_jobs()[0].status, store.all_jobs()[0].attempt) == (Status.CANCELLED, 0)
+
+
+def test_what_could_not_be_returned_for_want_of_a_database_is_returned_later() -> None:
+    class Away(MemoryStore):
+        is_away = True
+
+        def apply(self, changes: Sequence[lifecycle.Change]) -> list[bool]:
+            if self.is_away:
+                raise StoreUnavailable("away")
+            return super().apply(changes)
+
+    store, under_way = Away(), deliveries()
+    store.is_away = False
+    (job,) = begun(store)
+    under_way.push([job], FakePeer())
+    under_way.note_undelivered([key(job)])
+    store.is_away = True
+    with pytest.raises(StoreUnavailable):
+        under_way.give_back(store, START)
+
+    store.is_away = False
+
+    assert under_way.give_back(store, START) == 1
 
 
 def test_word_of_unknown_leases_returns_nothing() -> None:

@@ -18,7 +18,7 @@ class Bench:
 
     def __init__(self, *offers: Offer, costs: dict[str, int] | None = None) -> None:
         self.at_risk: set[str] = set()
-        self.places = Places(last_chance=LAST_CHANCE, holds_lost=lambda worker, n: worker in self.at_risk and n == LAST_CHANCE)
+        self.places = Places(last_chance=LAST_CHANCE, runs_lost_job=lambda worker, n: worker in self.at_risk and n == LAST_CHANCE)
         self.places.grant(offers, costs or {})
 
     def placed(self, *tasks: str) -> list[str | None]:

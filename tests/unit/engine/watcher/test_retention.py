@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 
 from jobyard.engine.config import read_settings
-from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.store.port import Inserted
 from jobyard.engine.watcher.retention import CLOCK_TRUSTED_AFTER_S, PURGE_BATCH, PURGE_BATCHES, PURGE_EVERY_S, Retention, WallClock
@@ -15,7 +14,7 @@ from tests.support.builders import a_job, a_log
 from tests.support.memory_store import MemoryStore
 from tests.support.world import START, FakeWorld
 
-WEEK_S = 604800.0
+WEEK_S, MONTH_S = 604800.0, 2592000.0
 
 
 def store_with(*jobs: Job) -> MemoryStore:
@@ -39,8 +38,9 @@ def purge_soon(world: FakeWorld, retention: Retention) -> int:
 
 def test_finished_jobs_are_removed_when_they_are_old_enough_and_others_never() -> None:
     world = FakeWorld()
-    old = [finished(WEEK_S + 1, status) for status in lifecycle.TERMINAL]
-    kept = [finished(WEEK_S - 3600), a_job(created_at=START - timedelta(days=400)), a_job(status=Status.RUNNING)]
+    old = [finished(WEEK_S + 1), finished(WEEK_S + 1, Status.CANCELLED), finished(MONTH_S + 1, Status.FAILED)]
+    kept = [finished(WEEK_S - 3600), finished(MONTH_S - 3600, Status.FAILED)]
+    kept += [a_job(created_at=START - timedelta(days=400)), a_job(status=Status.RUNNING)]
     store = store_with(*old, *kept)
 
     assert purge_soon(world, retention_of(store, world=world)) == 3
@@ -49,10 +49,19 @@ def test_finished_jobs_are_removed_when_they_are_old_enough_and_others_never() -
 
 def test_a_retention_of_nought_keeps_everything() -> None:
     world = FakeWorld()
-    store = store_with(finished(10 * WEEK_S))
+    store = store_with(finished(10 * WEEK_S), finished(10 * WEEK_S, Status.FAILED))
 
-    assert purge_soon(world, retention_of(store, world=world, RETENTION_S="0")) == 0
-    assert len(store.all_jobs()) == 1
+    assert purge_soon(world, retention_of(store, world=world, RETENTION_S="0", RETENTION_FAILED_S="0")) == 0
+    assert len(store.all_jobs()) == 2
+
+
+@pytest.mark.parametrize(("zero", "kept"), [("RETENTION_S", Status.COMPLETED), ("RETENTION_FAILED_S", Status.FAILED)])
+def test_each_status_has_a_retention_of_its_own(zero: str, kept: Status) -> None:
+    world = FakeWorld()
+    store = store_with(finished(10 * WEEK_S), finished(10 * WEEK_S, Status.FAILED))
+
+    assert purge_soon(world, retention_of(store, world=world, **{zero: "0"})) == 1
+    assert [job.status for job in store.all_jobs()] == [kept]
 
 
 @pytest.mark.parametrize(("step_s", "purged_at_last"), [(3600.0, 1), (315_360_000.0, 1), (-3600.0, 0)])
@@ -73,6 +82,15 @@ def test_a_short_retention_is_looked_after_more_often() -> None:
     world = FakeWorld()
     store = store_with(finished(21))
     retention = retention_of(store, world=world, RETENTION_S="20")
+
+    world.advance(2)
+
+    assert retention.purge() == 1
+
+
+def test_a_short_retention_of_failed_jobs_is_looked_after_more_often() -> None:
+    world = FakeWorld()
+    retention = retention_of(store_with(finished(21, Status.FAILED)), world=world, RETENTION_FAILED_S="20", RETENTION_S="0")
 
     world.advance(2)
 

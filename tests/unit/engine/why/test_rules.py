@@ -161,6 +161,16 @@ def test_processes_that_do_not_answer_are_named() -> None:
     assert codes(a_job(status=Status.QUEUED), report=ProcessReport()) == [Code.NO_QUEUE, Code.NO_WORKER]
 
 
+def test_components_that_an_operator_has_drained_are_told_with_the_command_that_starts_them() -> None:
+    drained = ProcessReport(watchers=1, queues=1, drained=("worker-7001", "worker-7002", "watcher-9001"))
+
+    told = reason(a_job(), Code.NO_WORKER, report=drained)
+
+    assert told.message.endswith("; worker-7001, worker-7002 were drained: bin/jobyard restart worker-7001 starts it again")
+    assert told.facts == {"drained": ["worker-7001", "worker-7002"]}
+    assert "drained" not in reason(a_job(), Code.NO_WORKER, report=ProcessReport(watchers=1, queues=1)).message
+
+
 def test_another_host_can_do_without_ours() -> None:
     other = HostSeen(host="other", boot="f00t", tasks=("echo",), silent_s=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,23 @@ def can_connect(run_dir: RunDir, name: str) -> bool:
 
 def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
+
+
+def test_without_a_free_descriptor_no_component_is_known(tmp_path: Path) -> None:
+    """A scheduler that only wanted to wake a watcher must not end for that."""
+    run_dir = made(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    with bound(run_dir, "watcher-9001.sock"):
+        before = run_dir.components("watcher")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+        try:
+            without = run_dir.components("watcher")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    assert (before, without) == (["watcher-9001"], [])
 
 
 def test_the_folder_is_private_also_when_it_was_not(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def test_what_is_no_longer_ours_does_not_run() -> None:
     claim(bench.store, worker=OTHER_WORKER)
 
     assert ids(bench.arrivals.resolve(known=set())) == [kept.job_id]
+    assert bench.arrivals.take_dropped() == keys_in_order([returned, cancelled, elsewhere])
 
 
 def test_what_was_begun_here_anew_is_not_run_for_the_earlier_push() -> None:
@@ -124,6 +125,10 @@ def test_without_a_database_doubts_go_on_waiting() -> None:
         bench.arrivals.resolve(known=set())
 
     assert bench.arrivals.has_doubts
+
+
+def keys_in_order(jobs: list[Job]) -> list[tuple[str, int]]:
+    return [(job.job_id, job.epoch) for job in jobs]
 
 
 # ---- ghosts
@@ -179,6 +184,8 @@ def test_a_ghost_is_returned_once_and_dropped_when_it_arrives_after_all() -> Non
 
     assert (ids(first), second) == (ids(jobs), [])
     assert bench.arrivals.accept(jobs, known=set(), is_again=False) == []
+    assert bench.arrivals.take_dropped() == keys_in_order(jobs)
+    assert bench.arrivals.take_dropped() == []
 
 
 def test_more_ghosts_than_a_page_are_found() -> None:
@@ -188,7 +195,8 @@ def test_more_ghosts_than_a_page_are_found() -> None:
     assert ids(bench.arrivals.ghosts(known=set())) == ids(jobs)
 
 
-def test_only_so_many_ghosts_are_remembered() -> None:
+def test_only_so_many_ghosts_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REMEMBERED", 200)
     bench = Bench()
     for _ in range(3):
         bench.store.insert([[a_job() for _ in range(module.REMEMBERED // 2)]])

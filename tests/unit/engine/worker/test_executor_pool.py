@@ -9,13 +9,14 @@ from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status
 from jobyard.engine.wire.capacity import SLOT_UNITS
 from jobyard.engine.wire.messages import Done, Run
 from jobyard.engine.worker.deadlines import GRACE_S
-from jobyard.engine.worker.executor_pool import MEMORY_LOOK_S, WITHOUT_TEMPLATE_S, ExecutorPool
+from jobyard.engine.worker.executor_pool import LEAVE_S, MEMORY_LOOK_S, SUSPECT_AFTER, WITHOUT_TEMPLATE_S, ExecutorPool
 from jobyard.engine.worker.slot import LONG_S
 from tests.support.builders import a_job, a_log
 from tests.support.executor_handles import FakeTemplates
 from tests.support.world import FakeWorld
 
 SUCCESS = Outcome(status=ExecutionStatus.SUCCESS, result=b"1")
+FAILURE = Outcome(status=ExecutionStatus.FAILED, error="no")
 MIB = 1 << 20
 
 
@@ -289,3 +290,66 @@ def test_what_is_given_back_is_settled_at_once() -> None:
     bench.executors.give_back([a_short_job()])
 
     assert bench.executors.next_look_at() == bench.world.monotonic()
+
+
+# ---- children that are replaced
+
+
+def test_a_child_that_was_interrupted_runs_no_further_job() -> None:
+    """The exception may have hit in the middle of an import, a lock, the set-up of a C extension."""
+    bench = Bench()
+    late, behind = a_short_job(timeout_s=1), a_short_job()
+    bench.hand(late)
+    run = bench.handle.read()
+
+    bench.wait(1)
+    bench.report(run, Outcome(status=ExecutionStatus.TIMEOUT, error="its time was up"))
+    bench.hand(behind)
+    bench.wait(0)
+
+    assert bench.handle.done_to_it == [f"interrupt {late.job_id}", "dismiss"]
+    assert bench.handle.unread == []
+
+
+def test_how_fast_a_task_fails_says_nothing_about_how_long_it_takes() -> None:
+    bench = Bench()
+    for _ in range(20):
+        bench.hand(a_job(status=Status.RUNNING, task="broken"))
+        bench.report(bench.handle.read(), FAILURE)
+
+    assert "short" in bench.executors.costs() and "broken" not in bench.executors.costs()
+
+
+@pytest.mark.parametrize("succeeds_elsewhere", [True, False])
+def test_a_child_in_which_a_task_fails_is_replaced_if_the_task_succeeds_elsewhere(succeeds_elsewhere: bool) -> None:
+    bench = Bench(CONCURRENCY="2")
+    for _ in range(SUSPECT_AFTER):
+        bench.hand(*(a_job(status=Status.RUNNING, task="mixed") for _ in range(2)))
+        bench.wait(0)
+        poisoned, sound = bench.lines[:2]
+        bench.world.advance(0.001)
+        bench.executors.note_done(poisoned.peer, done(poisoned.read(), FAILURE))
+        bench.world.advance(0.001)
+        bench.executors.note_done(sound.peer, done(sound.read(), SUCCESS if succeeds_elsewhere else FAILURE))
+
+    assert (poisoned.done_to_it, sound.done_to_it) == (["dismiss"] if succeeds_elsewhere else [], [])
+
+
+def test_a_child_that_is_to_leave_and_does_not_is_killed_and_its_slot_is_free_again() -> None:
+    bench = Bench(MAX_JOBS_PER_CHILD="2")
+    bench.hand(a_short_job())
+    bench.report(bench.handle.read())
+    told = list(bench.handle.done_to_it)
+
+    bench.wait(LEAVE_S - 0.1)
+    before = list(bench.handle.done_to_it)
+    bench.wait(0.1)
+    bench.die()
+
+    assert (told, before, bench.handle.done_to_it) == (["dismiss"], ["dismiss"], ["dismiss", "kill"])
+    assert [slot.takes_work for slot in bench.executors.slots] == [True]
+
+
+def done(run: Run, outcome: Outcome) -> Done:
+    """Of a task that takes long."""
+    return Done(job_id=run.job_id, attempt=run.attempt, outcome=outcome, elapsed_s=1)

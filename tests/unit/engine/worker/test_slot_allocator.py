@@ -27,13 +27,13 @@ class FakeSlot:
         return False
 
 
-def taken(task: str, count: int, *, elapsed_s: float | None) -> list[int]:
+def taken(task: str, count: int, *, elapsed_s: float | None, cores: int = 8) -> list[int]:
     """How many of so many jobs go to each of three idle slots, when the task has taken so long before."""
     durations = DurationEstimates()
     if elapsed_s is not None:
         durations.note(task, elapsed_s)
-    seats = SlotAllocator([cast(Slot, FakeSlot()) for _ in range(3)], durations, now=0.0)
-    slots = Counter(id(share) for share in (seats.take(task) for _ in range(count)) if share is not None)
+    allocator = SlotAllocator([cast(Slot, FakeSlot()) for _ in range(3)], durations, now=0.0, cores=cores)
+    slots = Counter(id(share) for share in (allocator.take(task) for _ in range(count)) if share is not None)
     return sorted(slots.values(), reverse=True)
 
 
@@ -44,6 +44,31 @@ def test_a_few_of_the_shortest_jobs_go_to_one_slot_and_more_to_the_others() -> N
 
 def test_of_many_short_jobs_each_slot_gets_what_it_may_have_and_no_more() -> None:
     assert taken("echo", 200, elapsed_s=0.0001) == [32, 32, 32]
+
+
+def test_the_shortest_jobs_get_as_many_slots_as_there_are_cores() -> None:
+    assert taken("echo", 200, elapsed_s=0.0001, cores=2) == [32, 32]
+    assert taken("page", 20, elapsed_s=0.002, cores=2) == [4, 4, 4]
+
+
+def test_no_executor_is_forked_for_the_shortest_jobs_when_every_core_has_one() -> None:
+    allocator = SlotAllocator([cast(Slot, FakeSlot())], short(), now=0.0, spare=2, cores=1)
+
+    taken = [allocator.take("echo") for _ in range(33)]
+    other = allocator.take("unknown")
+
+    assert taken[31] is not None and taken[32] is None
+    assert other is not None and other.slot is None
+
+
+def test_slots_with_longer_jobs_do_not_count_as_those_of_the_shortest() -> None:
+    durations = short()
+    durations.note("video", 1.0)
+    allocator = SlotAllocator([a_slot("video"), cast(Slot, FakeSlot())], durations, now=0.0, cores=1)
+
+    taken = [allocator.take("echo") for _ in range(33)]
+
+    assert taken[31] is not None and taken[32] is None
 
 
 def test_jobs_of_a_few_milliseconds_are_spread() -> None:
@@ -59,9 +84,9 @@ def test_long_and_unknown_jobs_get_a_slot_each() -> None:
 def test_an_executor_that_is_not_forked_yet_gets_one_job_and_only_when_the_others_have_their_fill() -> None:
     durations = DurationEstimates()
     durations.note("echo", 0.0001)
-    seats = SlotAllocator([cast(Slot, FakeSlot())], durations, now=0.0, spare=2)
+    allocator = SlotAllocator([cast(Slot, FakeSlot())], durations, now=0.0, spare=2, cores=8)
 
-    taken = [seats.take("echo") for _ in range(35)]
+    taken = [allocator.take("echo") for _ in range(35)]
 
     assert [share is not None and share.slot is None for share in taken] == [False] * 32 + [True] * 2 + [False]
     assert taken[-1] is None

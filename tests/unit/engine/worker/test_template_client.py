@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +30,16 @@ def wait_for_file(payload: list[str]) -> int:
     return os.getpid()
 
 
-TASKS = {"pid": lambda payload: os.getpid(), "wait": wait_for_file, "parent": lambda payload: os.getppid()}
+def wait_beside_a_daemon(payload: list[str]) -> int:
+    """Like `wait_for_file`, with a process in a session of its own, whose pid is written to the third."""
+    Path(payload[2]).write_text(str(subprocess.Popen(["sleep", "600"], start_new_session=True).pid))
+    return wait_for_file(payload)
+
+
+TASKS = {
+    "pid": lambda payload: os.getpid(), "wait": wait_for_file, "parent": lambda payload: os.getppid(),
+    "daemon": wait_beside_a_daemon,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -133,6 +144,38 @@ def test_the_executors_of_a_dead_worker_are_ended_before_the_supervisor_hears_so
 
     assert answer == WorkerEnded(owner=WORKER)
     assert not lives(begun.read_text())
+
+
+def test_nothing_that_a_task_started_is_left_when_the_supervisor_hears_of_a_workers_end(shop: Shop) -> None:
+    begun, pid = shop.folder / "begun", shop.folder / "pid"
+    shop.offer(a_job(task="daemon", payload=f'["{begun}", "/never", "{pid}"]'.encode()))
+    shop.until(lambda: begun.exists() and begun.read_text())
+
+    send_packet(shop.template.line, encode(EndWorker(owner=WORKER)))
+    answer = decode(receive_packet(shop.template.line) or b"")
+
+    assert answer == WorkerEnded(owner=WORKER)
+    assert not lives(pid.read_text())
+
+
+@pytest.mark.parametrize("spare", [0, 2, 4])
+def test_a_template_without_free_descriptors_forks_later_and_ends_nothing(shop: Shop, spare: int) -> None:
+    job_id, _, go_on = begin_to_wait(shop)
+    shop.until(lambda: len(shop.pids()) == 2 and all(shop.pids()))
+    before = set(shop.pids())
+    limits = resource.prlimit(shop.template.pid, resource.RLIMIT_NOFILE)
+    used = len(os.listdir(f"/proc/{shop.template.pid}/fd"))
+    for pid in before - {int((shop.folder / "one.begun").read_text())}:
+        resource.prlimit(shop.template.pid, resource.RLIMIT_NOFILE, (used - 1 + spare, limits[1]))
+        os.kill(pid, signal.SIGKILL)
+    shop.until(lambda: "executor_not_started" in shop.log_text() or any(pid for pid in shop.pids() if pid not in before))
+
+    resource.prlimit(shop.template.pid, resource.RLIMIT_NOFILE, limits)
+    go_on.touch()
+
+    shop.until(lambda: shop.job(job_id).status is Status.COMPLETED)
+    assert shop.job(job_id).attempt == 1 and shop.job(job_id).lost_count == 0
+    assert shop.run("pid").status is Status.COMPLETED
 
 
 def test_a_dead_worker_gets_no_executor_however_late_its_word_is_read(tmp_path: Path) -> None:

@@ -622,6 +622,24 @@ def test_a_drain_returns_what_has_not_arrived(shop: Shop) -> None:
     assert shop_has_no_attempt(shop, begun.job_id)
 
 
+def test_a_drain_ends_when_the_queue_sends_nothing_more(shop: Shop) -> None:
+    """Otherwise a job that was on its way would be lost with the worker, and count a loss."""
+    shop.until(lambda: shop.peer is not None)
+    shop.confirms_closing = False
+    shop.worker.drain()
+    shop.until(lambda: not shop.pids())
+    shop.turn()
+    has_drained_before = shop.worker.drained
+
+    begun = shop.begin(a_job(task="echo"))
+    shop.send(*begun)
+    shop.confirm_closing()
+    shop.until(lambda: shop.worker.drained)
+
+    assert not has_drained_before
+    assert shop_has_no_attempt(shop, begun[0].job_id)
+
+
 def test_a_job_that_was_cancelled_before_it_arrived_does_not_go_on(tmp_path: Path) -> None:
     shop = Shop(tmp_path, TASKS, POLL_S="0.1")
     shop.until(lambda: shop.peer is not None)

@@ -723,13 +723,14 @@ def test_a_removal_that_was_cut_short_is_finished_by_the_next(bench: Bench) -> N
 
 
 def test_a_hosts_renewal_rises_with_each_sign(bench: Bench) -> None:
-    sign = HostHeartbeat(boot="b00t", host="box", renewal=0, seen_at=START, tasks=b'{"echo": {}}', queues=("mail", "slow"))
+    served = {"tasks": b'{"echo": {}}', "queues": ("mail", "slow"), "schedules": ("nightly",)}
+    sign = HostHeartbeat(boot="b00t", host="box", renewal=0, seen_at=START, **served)  # type: ignore[arg-type]
 
     for _ in range(3):
         bench.store.renew(sign)
 
     (seen,) = bench.another().hosts()
-    assert (seen.boot, seen.renewal, seen.tasks) == ("b00t", 3, b'{"echo": {}}')
+    assert seen == msgspec.structs.replace(sign, renewal=3)
 
 
 def test_only_a_host_that_gave_no_new_sign_is_forgotten(bench: Bench) -> None:
@@ -740,3 +741,17 @@ def test_only_a_host_that_gave_no_new_sign_is_forgotten(bench: Bench) -> None:
     bench.store.forget_host("b00t", renewal=1)
 
     assert (kept, bench.store.hosts()) == (1, [])
+
+
+def test_a_busy_claimer_does_not_ask_for_lanes_each_time_and_finds_what_is_in_them_before_it_sleeps(bench: Bench) -> None:
+    asked: list[object] = []
+    heads = bench.store._claims._lanes.heads
+    bench.store._claims._lanes.heads = lambda *words: asked.append(words) or heads(*words)  # type: ignore[method-assign,func-returns-value]
+    for _ in range(3):
+        bench.put(a_job())
+        claim(bench.store, most=5)
+    assert len(asked) == 1
+
+    (in_lane,) = bench.put(a_job(lane="a"))
+    assert bench.store.next_due() == in_lane.scheduled_at
+    assert in_lane.job_id in [job.job_id for job in claim(bench.store)]

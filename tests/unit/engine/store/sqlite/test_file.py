@@ -166,6 +166,20 @@ def test_the_jobs_of_the_version_before_are_brought_forward(path: Path, tmp_path
     assert len(claim(store)) == 500
 
 
+def test_failures_of_the_version_before_are_grouped_like_new_ones(path: Path, open_store: Open) -> None:
+    columns = "job_id, task, queue, priority, status, scheduled_at, created_at, updated_at, finished_at, attempt, epoch, lost_count"
+    values = "randomblob(12), 'echo', 'default', 5, 'failed', 1, 1, 1, 1, 0, 0, 0, 0, 5, 9, x'31'"
+    job = f"INSERT INTO jobs ({columns}, retry_count, max_retries, timeout_s, payload, error) VALUES ({values}, "
+    script = split_script(SECOND_SCHEMA.read_text("utf-8"))
+    foreign(path, *script, f"{job} 'no 7')", f"{job} 'no 8')", "PRAGMA user_version = 2")
+
+    prepare_file(path)
+    store = open_store()
+
+    assert [(one.error_kind, one.count) for one in store.reports.failures()] == [("no", 2)]
+    assert len(store.list_jobs(JobFilter(error_kind="no"), limit=9).jobs) == 2
+
+
 @pytest.mark.parametrize("version", [VERSION, VERSION + 1])
 def test_another_programs_database_is_not_known_by_its_version(path: Path, version: int) -> None:
     foreign(path, "CREATE TABLE jobs (x)", f"PRAGMA user_version = {version}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from jobyard.engine.jobs.job import Status
-from jobyard.engine.jobs.shown import as_held
+from jobyard.engine.jobs.owners import as_held
 from tests.support.builders import a_job
 from tests.support.world import START
 
