@@ -27,6 +27,7 @@ from jobyard.api.http.waiting import LONG_POLL, WAIT, Wait
 from jobyard.api.views.component import Component
 from jobyard.api.views.gateway import Gateway
 from jobyard.api.views.history import History
+from jobyard.api.views.hooks import Hooks
 from jobyard.api.views.job_logs import JobLogs
 from jobyard.api.views.jobs import Jobs
 from jobyard.api.views.leases import Leases
@@ -102,7 +103,7 @@ class Composition:
         caller, snapshots, world = self._caller, self._snapshots, self.world
         return {
             "jobs": jobs, "logs": JobLogs(scheduler, caller), "pages": self._pages, "schedules": Schedules(scheduler),
-            "leases": Leases(scheduler, self.client_watch.is_gone),
+            "leases": Leases(scheduler, self.client_watch.is_gone), "hooks": Hooks(scheduler),
             "component": Component(caller, name, snapshots=snapshots, world=world),
             "gateway": Gateway(
                 caller, scheduler, components=self._run_dir.components, meter=ProcessMeter(world), snapshots=snapshots, world=world,

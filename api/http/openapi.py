@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from jobyard.api.http.change_schemas import change_schemas, selection
+from jobyard.api.http.hook_schemas import hook_schemas
 from jobyard.api.http.lease_schemas import lease_schemas
 from jobyard.api.http.operations import EXAMPLES, TAGS, operation_of
 from jobyard.api.http.query import PARAMETERS, Parameter
@@ -45,6 +46,7 @@ SCHEDULE_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 PATH_PARTS: Mapping[str, Mapping[str, object]] = {
     "job_id": {"schema": PARAMETERS["job_id"].schema, "description": PARAMETERS["job_id"].meaning},
     "schedule": {"schema": SCHEDULE_NAME, "description": "the schedule's name"},
+    "hook": {"schema": SCHEDULE_NAME, "description": "the hook's name"},
     "task": {"schema": {"type": "string", "pattern": f"^{TASK_NAME_PATTERN}$"}, "description": "the task's name"},
     "name": {"schema": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}, "description": "the file's name"},
 }
@@ -93,7 +95,7 @@ OUTPUT: Mapping[str, Mapping[str, object]] = {
 BODIES = {
     "selection": "Selection", "job": "NewJob", "schedule": "NewSchedule", "pause": "Pause", "nothing": "Nothing",
     "backfill": "Backfill", "retry_selection": "RetrySelection", "retry": "Retry", "tags": "NewTags", "task": "NewTask",
-    "lease": "NewLease", "settle": "Settle", **{do.value: do.capitalize() for do in Do},
+    "lease": "NewLease", "settle": "Settle", "hook": "NewHook", "replay": "Replay", **{do.value: do.capitalize() for do in Do},
 }  # fmt: skip
 OPTIONAL_BODIES = ("pause", "nothing", "retry", "task")
 TASK: Mapping[str, Mapping[str, object]] = {
@@ -204,7 +206,7 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
                           "lag_ms": PERCENTILES, "duration_ms": PERCENTILES}),
         "JobLogs": _object({"job_id": JOB_ID, "attempts": _list_of("Output")}),
         "Output": _object(OUTPUT) | {"additionalProperties": False},
-        "Text": {"type": "string"}, **schedule_schemas(), **lease_schemas(),
+        "Text": {"type": "string"}, **schedule_schemas(), **lease_schemas(), **hook_schemas(),
         "Stats": _object(
             {"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}, "http_workers": OBJECTS}
         ),

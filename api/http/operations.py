@@ -15,6 +15,7 @@ TAGS: Mapping[str, str] = {
     "tasks": "What can be submitted",
     "workers": "Run jobs in any language, over HTTP",
     "schedules": "Make jobs at fire times: by cron expressions or at intervals",
+    "hooks": "Be told of what happens to jobs: webhooks signed as Standard Webhooks 1.0",
     "service": "How the service is doing",
     "dashboard": "The dashboard and its files",
 }

@@ -164,6 +164,32 @@ ROUTES: tuple[Route, ...] = (
         method="GET", path="/api/tasks", view="jobs.tasks", kinds=(GATEWAY,), answer="Tasks", errors=(400, 503),
         summary="The registered tasks of all hosts, by name, with the defaults of their jobs",
     ),
+    Route(method="GET", path="/api/hooks", view="hooks.list", kinds=(GATEWAY,), answer="Hooks", errors=(400, 503),
+          summary="All hooks, by name"),
+    Route(
+        method="PUT", path="/api/hooks/<hook>", view="hooks.put", kinds=(GATEWAY,), body="hook", status=201, answer="Hook",
+        errors=(200, 400, 413, 415, 503), summary="Make or change a hook; enables it again; a new one is answered with its secret",
+    ),
+    Route(
+        method="GET", path="/api/hooks/<hook>", view="hooks.show", kinds=(GATEWAY,), answer="Hook", errors=(400, 404, 503),
+        summary="One hook, without its secret",
+    ),
+    Route(
+        method="DELETE", path="/api/hooks/<hook>", view="hooks.delete", kinds=(GATEWAY,), status=204, answer="Nothing",
+        errors=(400, 404, 503), summary="Remove a hook; its deliveries end cancelled",
+    ),
+    Route(
+        method="POST", path="/api/hooks/<hook>/test", view="hooks.test", kinds=(GATEWAY,), body="nothing", status=201,
+        answer="Tested", errors=(400, 404, 413, 415, 503), summary="Deliver a test event",
+    ),
+    Route(
+        method="POST", path="/api/hooks/<hook>/rotate", view="hooks.rotate", kinds=(GATEWAY,), body="nothing", answer="Hook",
+        errors=(400, 404, 413, 415, 503), summary="Make a new secret; the old one signs along for 24 hours",
+    ),
+    Route(
+        method="POST", path="/api/hooks/<hook>/replay", view="hooks.replay", kinds=(GATEWAY,), body="replay", status=201,
+        answer="Replayed", errors=(200, 400, 404, 413, 415, 503), summary="Deliver the events of that time again",
+    ),
     Route(
         method="PUT", path="/api/tasks/<task>", view="leases.declare", kinds=(GATEWAY,), body="task", status=201, answer="Task",
         errors=(200, 400, 409, 413, 415, 503), summary="Declare a task that HTTP workers run, or change it",

@@ -13,8 +13,9 @@ import msgspec
 
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs import lifecycle, strict_json
+from jobyard.engine.jobs.expiry import expiry
 from jobyard.engine.jobs.job import Job, at_least
-from jobyard.engine.jobs.lifecycle import Change, Verb, expiry
+from jobyard.engine.jobs.lifecycle import Change, Verb
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 from jobyard.engine.jobs.submission import FIELDS, check_payload
 

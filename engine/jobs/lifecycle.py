@@ -26,13 +26,14 @@ a job may `extend` its lease, which stays what it is otherwise.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from jobyard.engine.jobs.job import CancelledBecause, Execution, ExecutionStatus, Job, Outcome, Output, Status, at_least
+from jobyard.engine.jobs.expiry import expiring_again, expiring_anew, expiry, never_expiring
+from jobyard.engine.jobs.job import CancelledBecause, Execution, ExecutionStatus, Job, Outcome, Output, Status
 from jobyard.engine.jobs.retry_delay import retry_delay
 
 
@@ -62,7 +63,6 @@ class Verb(StrEnum):
 
 HELD = (Status.CLAIMED, Status.QUEUED, Status.RUNNING)
 EXPIRED = "expired"
-LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 TERMINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 
 TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
@@ -157,7 +157,7 @@ def begin(job: Job, *, owner: str, now: datetime, lease_s: float) -> Change:
     return _change(
         job, Verb.BEGIN, Status.RUNNING, now, execution=execution, epoch=job.epoch + 1, attempt=attempt,
         locked_by=owner, locked_until=now + timedelta(seconds=lease_s), last_run_at=now, next_run_at=None,
-        **given_up_by_begin(job, now), **_never_expiring(job),
+        **given_up_by_begin(job, now), **never_expiring(job),
     )  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def return_unstarted(job: Job, *, now: datetime) -> Change:
         claimed_by=None, claimed_at=None, queued_at=None, locked_by=None, locked_until=None,
         last_run_at=job.last_run_at if job.attempt > 1 else None,
         next_run_at=job.scheduled_at if job.retry_count and not is_over else None, finished_at=now if is_over else None,
-        **(_given_up(job, now) if is_over else _slot_given_up(job, attempt=job.attempt - 1) | _expiring_again(job)),
+        **(_given_up(job, now) if is_over else _slot_given_up(job, attempt=job.attempt - 1) | expiring_again(job)),
     )  # fmt: skip
 
 
@@ -213,7 +213,7 @@ def cancel(job: Job, *, now: datetime, because: CancelledBecause | None = None) 
         return _change(job, Verb.REQUEST_CANCEL, Status.RUNNING, now, cancel_requested_at=job.cancel_requested_at or now, **cause)
     return _change(
         job, Verb.CANCEL, Status.CANCELLED, now, epoch=job.epoch + 1, cancel_requested_at=now, finished_at=now,
-        next_run_at=None, **_given_up(job, now), **_never_expiring(job), **cause,
+        next_run_at=None, **_given_up(job, now), **never_expiring(job), **cause,
     )  # fmt: skip
 
 
@@ -231,14 +231,6 @@ def expire(job: Job, *, now: datetime) -> Change:
     )  # fmt: skip
 
 
-def expiry(scheduled_at: datetime, expires_s: float | None) -> datetime | None:
-    """When a job expires that is due at this time, unless it has begun; None: never."""
-    if expires_s is None:
-        return None
-    lasts = at_least(expires_s)
-    return scheduled_at + lasts if lasts < LAST_TIME - scheduled_at else LAST_TIME
-
-
 def retry(job: Job, *, now: datetime) -> Change:
     """T15: a client requests a fresh set of retries; past attempts stay counted.
 
@@ -252,7 +244,7 @@ def retry(job: Job, *, now: datetime) -> Change:
     return _change(
         job, Verb.RETRY, Status.PENDING, now, epoch=job.epoch + 1, scheduled_at=now, retry_count=0, lost_count=0,
         claimed_by=None, claimed_at=None, queued_at=None, next_run_at=None, finished_at=None, result=None, error=None,
-        cancel_requested_at=None, **again, **_expiring_anew(job, now),
+        cancel_requested_at=None, **again, **expiring_anew(job, now),
     )  # fmt: skip
 
 
@@ -355,30 +347,6 @@ def _again(
         scheduled_at=due, next_run_at=due, retry_count=job.retry_count if retry_count is None else retry_count,
         claimed_by=None, claimed_at=None, queued_at=None, locked_by=None, locked_until=None, error=error,
     )  # fmt: skip
-
-
-def _never_expiring(job: Job) -> dict[str, Any]:
-    """The fields of a change after which the job cannot expire; none for the many jobs that never could."""
-    return {} if job.lapses_at is None else {"lapses_at": None}
-
-
-def _expiring_again(job: Job) -> dict[str, Any]:
-    """A job that had begun for the first time since it was submitted or retried, and has not after all, may expire again.
-
-    After a begin, every other way back to `pending` moves `scheduled_at`, from which that time counts.
-    """
-    if job.expires_at is None:
-        return {}
-    has_not_begun = job.attempt == 1 or job.expires_at == expiry(job.scheduled_at, job.expires_s)
-    return {"lapses_at": job.expires_at} if has_not_begun else {}
-
-
-def _expiring_anew(job: Job, now: datetime) -> dict[str, Any]:
-    """The fields of a retry on request: its time counts from now on."""
-    if job.expires_s is None:
-        return {}
-    expires_at = expiry(now, job.expires_s)
-    return {"expires_at": expires_at, "lapses_at": expires_at}
 
 
 def _ended(job: Job, outcome: Outcome, now: datetime) -> Execution:

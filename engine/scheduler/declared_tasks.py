@@ -19,6 +19,7 @@ from jobyard.engine.store.named_port import NamedRow
 from jobyard.engine.store.port import Store
 from jobyard.engine.tasks.catalog import read_declared
 from jobyard.engine.tasks.registry import TaskOptions
+from jobyard.engine.tasks.webhook import NAME as WEBHOOK
 from jobyard.engine.wire.lease_messages import DeclareTask, DeleteTask
 from jobyard.engine.wire.messages import Json
 
@@ -82,10 +83,10 @@ class DeclaredTasks:
         return Json(body=b"", status=204)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every task as it is shown, by name."""
+        """Every task that jobs can be submitted for as it is shown, by name."""
         self.learn()
         tasks, python_tasks = self.all(), self._python_tasks()
-        return [self._row(name, tasks[name], name in python_tasks) for name in sorted(tasks)]
+        return [self._row(name, tasks[name], name in python_tasks) for name in sorted(tasks) if name != WEBHOOK]
 
     def _shown(self, name: str, options: dict[str, Any], status: int) -> Json:
         return Json(body=msgspec.json.encode(self._row(name, TaskOptions(**options), False)), status=status)

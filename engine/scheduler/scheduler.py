@@ -25,6 +25,7 @@ from jobyard.engine.scheduler.bulk import key_holder, take_step
 from jobyard.engine.scheduler.completion_watch import CompletionWatch
 from jobyard.engine.scheduler.declared_tasks import DeclaredTasks
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
+from jobyard.engine.scheduler.hooks import Hooks
 from jobyard.engine.scheduler.http_leases import HttpLeases
 from jobyard.engine.scheduler.job_edits import JobEdits
 from jobyard.engine.scheduler.question_queue import MAX_HEAVY, QuestionQueue
@@ -38,6 +39,7 @@ from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.why import rules as reasons
 from jobyard.engine.wire.cancel_hints import tell_cancelled
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged
+from jobyard.engine.wire.hook_messages import AskHooks
 from jobyard.engine.wire.hub import Envelope, Network
 from jobyard.engine.wire.lease_messages import (
     AwaitLeases,
@@ -118,6 +120,7 @@ class Scheduler:
             settings=settings, world=world, store=store, log=log, defaults=self._defaults_anew, wake=self._wake_watcher,
             tell_cancelled=self._tell_cancelled,
         )  # fmt: skip
+        self._hooks = Hooks(world=world, store=store, log=log, defaults=self._defaults_anew, wake=self._wake_watcher)
         self._edits = JobEdits(world=world, store=store, log=log, change=self._change, shown=self._shown, wake=self._wake_watcher)
         self._draining = False
         self._question_queue = QuestionQueue(world, answer=self._answer, refuse=self._refuse_heavy)
@@ -130,6 +133,7 @@ class Scheduler:
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping,
             ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
             ListOutputs: self._list_outputs, Explain: self._explain, AskSchedules: self._schedules.answer,
+            AskHooks: self._hooks.answer,
             DeclareTask: self._declared.put, DeleteTask: self._declared.delete, ReturnLeases: self._http_leases.give_back,
             **self._edits.answers,
         }  # fmt: skip

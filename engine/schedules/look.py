@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.expiry import expiry
 from jobyard.engine.jobs.job import CancelledBecause, Job
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.schedules.fire_times import Timing, count_fires, just_before, newest_fires, next_fire
@@ -200,7 +201,7 @@ def _replaced(schedule: Schedule) -> CancelledBecause:
 def _fire(schedule: Schedule, at: datetime, make: Make, lane: str | None) -> Job:
     due = at + jitter(schedule.name, schedule.asked.timing, at, schedule.asked.jitter_s)
     job = make(schedule, at)
-    expires_at = lifecycle.expiry(due, job.expires_s)
+    expires_at = expiry(due, job.expires_s)
     return msgspec.structs.replace(
         job, schedule=schedule.name, fire_at=at, lane=lane, scheduled_at=due, expires_at=expires_at, lapses_at=expires_at
     )  # fmt: skip

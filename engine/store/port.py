@@ -165,6 +165,9 @@ class Store(Protocol):
     """The source of truth for jobs and schedules."""
 
     schedules: ScheduleStore
+    hooks: NamedRows
+    """See `hooks.hook`. Each event that a change is makes one delivery job for each hook that selects it, whatever dies."""
+
     http_tasks: NamedRows
     """The tasks that HTTP workers run, see `leases.declared_tasks`. One cannot be deleted while jobs of it live."""
     reports: ReportStore

@@ -25,6 +25,7 @@ from jobyard.engine.jobs.job import JobFilter, Outcome, Output
 from jobyard.engine.jobs.lifecycle import Verb
 from jobyard.engine.schedules.verbs import ScheduleVerb
 from jobyard.engine.why.facts import ProcessReport
+from jobyard.engine.wire.hook_messages import AskHooks
 from jobyard.engine.wire.lease_messages import LEASE_MESSAGES
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.queue_messages import (
@@ -382,6 +383,6 @@ MESSAGES = (
     | ListOutputs | Explain | AskSchedules | GetOutput | Outputs | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
-    | Run | Done | Progressed | LEASE_MESSAGES
+    | Run | Done | Progressed | LEASE_MESSAGES | AskHooks
 )  # fmt: skip
 """Every message that may be decoded; `Closed` and `Ready` are never sent."""

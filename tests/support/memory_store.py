@@ -13,6 +13,8 @@ from datetime import datetime
 import msgspec
 
 from jobyard.engine.errors import InvalidRequest, StoreUnavailable
+from jobyard.engine.hooks.events import deliveries, events_of
+from jobyard.engine.hooks.hook import Hook
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import PRIORITIES, Execution, HttpLease, Job, JobFilter, Output, Status, without_payload
 from jobyard.engine.jobs.lifecycle import HELD, TERMINAL, Change, Verb
@@ -68,6 +70,7 @@ class MemoryStore:
         self.schedules: ScheduleStore = InMemorySchedules(
             jobs=self.all_jobs, insert=lambda job: self._insert_request([job], lambda: False), apply=self._apply_one
         )
+        self.hooks: NamedRows = InMemoryNamedRows()
         self.http_tasks: NamedRows = InMemoryNamedRows(in_use=self._is_living)
         self.reports: ReportStore = MemoryReports(self._reached_jobs)
         self._remembered: dict[str, Known] = {}
@@ -348,7 +351,14 @@ class MemoryStore:
             self._executions.pop((job.job_id, job.attempt), None)
         if change.output is not None:
             self._outputs[change.output.job_id, change.output.attempt] = change.output
+        self._tell_hooks(change)
         return True
+
+    def _tell_hooks(self, change: Change) -> None:
+        hooks = [msgspec.json.decode(row.body, type=Hook) for row in self.hooks.all()]
+        for event in events_of(change) if hooks else []:
+            for job in deliveries(hooks, event, self._jobs[event.job_id]):
+                self._insert_request([job], lambda: False)
 
     def _newest_first(self) -> list[Job]:
         return sorted(reversed(self._jobs.values()), key=lambda job: job.created_at, reverse=True)

@@ -98,6 +98,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
             name="in_lanes",
             partialFilterExpression=_has("lane"),
         ),
+        IndexModel([("hook_events.at", ASCENDING)], name="hook_events", sparse=True),
         IndexModel([("slot", ASCENDING)], name="by_slot", unique=True, sparse=True),
         IndexModel([("lapses_at", ASCENDING)], name="lapsing", sparse=True),
         IndexModel(NEWEST_FIRST, name="newest"),

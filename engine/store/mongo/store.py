@@ -39,6 +39,7 @@ from jobyard.engine.store.mongo.documents import (
     guard_of,
     update_of,
 )
+from jobyard.engine.store.mongo.hooks import MongoHooks
 from jobyard.engine.store.mongo.http_leases import http_leases, is_living
 from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
 from jobyard.engine.store.mongo.named_rows import MongoNamedRows
@@ -91,6 +92,10 @@ class MongoStore:
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
         )
+        self.hooks: NamedRows = MongoNamedRows(server, "hooks")
+        self._told_hooks = MongoHooks(
+            server, self.hooks, World(), lambda requests: self._requests.insert(requests, lambda number: False)
+        )
         self.http_tasks: NamedRows = MongoNamedRows(server, "http_tasks", in_use=lambda task: is_living(server, task))
         self.remembered_keys = MongoRememberedKeys(server)
         self._words: str | None = None
@@ -141,13 +146,17 @@ class MongoStore:
             for index in wave:
                 done[index] = changes[index].job_id in applied
             self._note([change for index, change in enumerate(changes) if index in wave and done[index]])
+            self._told_hooks.tell([change for index, change in enumerate(changes) if index in wave and done[index]])
         self._drop_outputs([change.output for change, is_done in zip(changes, done, strict=True) if change.output and not is_done])
         return done
 
     def _apply_wave(self, changes: Sequence[Change]) -> set[str]:
         """The jobs that were changed; each job occurs at most once in `changes`."""
         stamp = ObjectId()
-        updates = [UpdateOne(guard_of(change), update_of(change, stamp)) for change in changes]
+        marks = self._told_hooks.marks(changes)
+        updates = [
+            UpdateOne(guard_of(change), update_of(change, stamp) | mark) for change, mark in zip(changes, marks, strict=True)
+        ]
         with self._server.call(writes=True):
             matched = _matched(self._server.jobs, updates)
             if matched in (0, len(changes)):
@@ -286,6 +295,7 @@ class MongoStore:
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._requests.mend(now)
+        self._told_hooks.mend(now)
         if self._place[0] == 0:  # one per host is enough
             self._counts.mend(thorough=thorough)
 

@@ -35,7 +35,12 @@ HAS_FIRED = "SELECT 1 FROM jobs WHERE schedule = ? AND fire_at = ?"
 class SqliteSchedules:
     """See `ScheduleStore`. `commit` opens a transaction, `reading` translates errors; `deltas` are the counts that it changes."""
 
-    def __init__(self, connection: sqlite3.Connection, *, commit: Context, reading: Context, deltas: Counter[str]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, *, commit: Context, reading: Context, deltas: Counter[str],
+        tell: Callable[[Sequence[Change]], None],
+    ) -> None:  # fmt: skip
+        """`tell` gets the changes of jobs, for hooks."""
+        self._tell = tell
         self._connection = connection
         self._run = connection.execute
         self._commit = commit
@@ -127,6 +132,7 @@ class SqliteSchedules:
                 done.append((job, after := change.after(job)))
                 self._deltas[job.status] -= 1
                 self._deltas[after.status] += 1
+                self._tell([change])
         return done
 
     def _save(self, schedule: Schedule, was: int | None) -> bool:

@@ -40,6 +40,7 @@ from jobyard.engine.store.sqlite.claims import SqliteClaims, portions
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
+from jobyard.engine.store.sqlite.hooks import SqliteHooks
 from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
 from jobyard.engine.store.sqlite.named_rows import SqliteNamedRows
 from jobyard.engine.store.sqlite.remembered_keys import SqliteRememberedKeys
@@ -70,8 +71,10 @@ class SqliteStore:
             self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=FOREIGN_LOCK_S, cached_statements=256)
             self._run = self._connection.execute
             self._search = SqliteSearch(self._run, self.counts)
+            self.hooks: NamedRows = SqliteNamedRows(self._run, "hooks", commit=self._commit, reading=self._told_plainly)
+            self._tell_hooks = SqliteHooks(self._connection, self._deltas).tell
             self.schedules: ScheduleStore = SqliteSchedules(
-                self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas
+                self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas, tell=self._tell_hooks
             )
             self.http_tasks: NamedRows = SqliteNamedRows(
                 self._run, "http_tasks", commit=self._commit, reading=self._told_plainly, in_use=statements.LIVING
@@ -141,6 +144,7 @@ class SqliteStore:
         self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, filter(None, map(_ended, changes))))
         for change in changes:
             self._note(change)
+        self._tell_hooks(changes)
 
     def _apply(self, change: Change) -> bool:
         try:
@@ -152,6 +156,7 @@ class SqliteStore:
         if execution is not None:
             self._run(statements.STORE_EXECUTION, rows.execution_to_row(execution))
         self._note(change)
+        self._tell_hooks([change])
         return True
 
     def _note(self, change: Change) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobyard.engine.errors import InvalidRequest, JobyardError, TooLarge
-from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.expiry import LAST_TIME
 from jobyard.engine.jobs.idempotency import is_same_request
 from jobyard.engine.jobs.job import Job, Status, to_json
 from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH, MAX_DEPTH, MAX_PAYLOAD_BYTES, Defaults, TaskDefaults, parse
@@ -120,7 +120,7 @@ def test_a_job_expires_its_seconds_after_its_time() -> None:
     assert (now.expires_s, now.expires_at, now.lapses_at) == (60, START + timedelta(seconds=60), START + timedelta(seconds=60))
     assert later.expires_at == later.scheduled_at + timedelta(seconds=0.5)
     assert (never.expires_s, never.expires_at) == (None, None)
-    assert parse_one({"expires_s": 315360000, "scheduled_at": "9999-12-30T00:00:00Z"}).expires_at == lifecycle.LAST_TIME
+    assert parse_one({"expires_s": 315360000, "scheduled_at": "9999-12-30T00:00:00Z"}).expires_at == LAST_TIME
 
 
 @pytest.mark.parametrize("value", [0, -1, True, "60", 315360001, []])
