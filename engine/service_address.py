@@ -46,8 +46,14 @@ def variables_for_tasks(settings: Settings, environment: Mapping[str, str]) -> d
     """
     if environment.get(URL):
         return {}
-    variables = {URL: local_url(settings.host, settings.port_offset)}
-    return variables | ({TOKEN: first_secret(settings.api_token)} if settings.api_token else {})
+    url, token = own_service(settings)
+    return {URL: url} | ({TOKEN: token} if token else {})
+
+
+def own_service(settings: Settings) -> tuple[str, str | None]:
+    """The URL and the token with which this machine's own programs reach the system of these settings."""
+    token = first_secret(settings.api_token) if settings.api_token else None
+    return local_url(settings.host, settings.port_offset), token
 
 
 def local_url(host: str, port_offset: int) -> str:

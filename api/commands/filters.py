@@ -32,6 +32,7 @@ OPTIONS = (
     click.option("--status", type=click.Choice([str(status) for status in Status]), help="Only jobs with this status."),
     click.option("--task", shell_complete=complete_task, help="Only jobs of this task."),
     click.option("--queue", help="Only jobs of this queue."),
+    click.option("--group", help="Only members of this group."),
     click.option("--unique-key", help="Only jobs with this unique key, as a job shows it (task/key)."),
     click.option("--tag", "tag", multiple=True, help="Only jobs with this tag; given several times: with all of them."),
     click.option("--error-kind", help="Only jobs whose error is of this kind: its first line, whatever its numbers."),

@@ -26,16 +26,21 @@ from jobyard.engine.world import World
 DIGEST_CHARS = 32
 MAX_SHOWN = 10
 ANY_ID = "0" * 24
+FIRST = "jobs[0]: "
 
 
 class JobFile:
-    """An open file of jobs. `line_numbers`: the line of each job, counted from 1 as editors do; filled by `check`."""
+    """An open file of jobs. `line_numbers`: the line of each job, counted from 1 as editors do; filled by `check`.
+
+    `has_refs`: its jobs name one another.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._lines = _seekable(name)
         self.line_numbers = array("L")
         self.digest = ""
+        self.has_refs = False
 
     def __enter__(self) -> JobFile:
         return self
@@ -54,10 +59,11 @@ class JobFile:
             digest.update(text)
             self.line_numbers.append(number)
             try:
-                (job,) = parse("job", text, first_id=ANY_ID, idempotency_key=None, now=world.now(), defaults=defaults)
+                (job,) = parse("ndjson", text, first_id=ANY_ID, idempotency_key=None, now=world.now(), defaults=defaults)
             except JobyardError as fault:
-                wrong.append(f"line {number}: {fault.message}")
+                wrong.append(f"line {number}: {fault.message.removeprefix(FIRST)}")
                 continue
+            self.has_refs = self.has_refs or job.ref is not None
             if job.idempotency_key is not None:
                 first = known_keys.setdefault(job.idempotency_key, number)
                 if first != number:

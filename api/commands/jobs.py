@@ -79,9 +79,17 @@ def _fields(job: dict[str, Any], now: datetime) -> list[tuple[str, object]]:
         ("timeout", span(job["timeout_s"])), ("key", job["idempotency_key"] and clean(job["idempotency_key"])),
         ("tags", " ".join(job["tags"])),
         *((name.removesuffix("_at"), when(job[name], now)) for name in times),
+        ("waits for", ", ".join(map(_dependency, job["after"] or ()))), ("runs if", job["run_if"]), ("group", job["group"]),
+        ("because", job["cancelled_because"] and ", ".join(f"{name} {value}" for name, value in job["cancelled_because"].items())),
         ("worker", job["locked_by"]), ("result", None if job["result"] is None else as_text(job["result"])),
         ("error", job["error"] and clean(job["error"])),
     ]  # fmt: skip
+
+
+def _dependency(one: dict[str, str | None]) -> str:
+    if "group" in one:
+        return f"group {one['group']}"
+    return f"{one['job_id']} ({clean(one['ref'])})" if one["ref"] is not None else str(one["job_id"])
 
 
 def _attempts(executions: list[dict[str, Any]], now: datetime) -> str:

@@ -31,7 +31,7 @@ def definition_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--overlap", help="skip, queue, all, replace or allow."),
             click.option("--catch-up", "catch_up", help="latest, all or none."),
             click.option("--catch-up-max", "catch_up_max", type=int, help="With --catch-up all: how many at most."),
-            click.option("--jitter", "jitter_s", type=SECONDS, help="Delay each job by up to this long."),
+            click.option("--jitter", "--jitter-s", "jitter_s", type=SECONDS, help="Delay each job by up to this long."),
             click.option("--starts-at", "starts_at", metavar="TIME", help="No fire before this time."),
             click.option("--ends-at", "ends_at", metavar="TIME", help="No fire after this time."),
             click.option("--dst-gap", "dst_gap", help="shift or skip: a local time that does not exist."),

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -21,6 +21,7 @@ from jobyard.api.commands.times import SECONDS
 from jobyard.engine.checkout import program
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.errors import JobyardError
+from jobyard.engine.jobs.dependency_fields import RUN_IF
 from jobyard.engine.jobs.submission import TaskDefaults
 from jobyard.engine.words import counted
 
@@ -42,19 +43,26 @@ BATCH_INDEX = re.compile(r"jobs\[(\d+)\](: )?")
 @click.option("--timeout", "timeout_s", type=SECONDS, help="How long one attempt may run.")
 @click.option("--key", help="Idempotency key; with --file, the first part of every job's key.")
 @click.option("--unique", metavar="KEY|JSON", help="A key that at most one living job has; true; or an object: key, until, …")
+@click.option("--limit", "limits", multiple=True, help="A limit that the job is under: stripe, or customer/7; twice at most.")
+@click.option(
+    "--after", multiple=True, metavar="JOB|group:NAME", help="Begin when this job, or this group, has ended; can be given again."
+)
+@click.option("--run-if", type=click.Choice(RUN_IF), help="With --after: what must have become of it (default: completed).")
+@click.option("--group", help="Be a member of this group.")
 @click.option("--tag", "tags", multiple=True, help="A tag to find the job by; may be given several times.")
 @click.option("--file", "file", metavar="FILE", help="Submit a file of jobs instead, one JSON object per line; - is stdin.")
 @click.option("--wait", "waits", is_flag=True, help="Wait until the job has finished; the exit status shows how it ended.")
 @with_service
 def submit_jobs(
     service: Service, task: str | None, payload: str | None, key: str | None, file: str | None, waits: bool, priority: str | None,
-    unique: str | None, tags: tuple[str, ...], **options: Any,
+    unique: str | None, tags: Sequence[str], after: Sequence[str], limits: Sequence[str], **options: Any,
 ) -> None:  # fmt: skip
     """Submit a job, or a file of jobs, and print their ids.
 
     A file is checked as a whole before its first job is submitted; blank lines are skipped. Its jobs get idempotency keys made of
     the file's content (or of --key) and their position. So when the command or the service dies in the middle, run it again: no
-    job is stored twice. To submit the same file again on purpose, pass another --key.
+    job is stored twice. To submit the same file again on purpose, pass another --key. If its jobs have refs, all of them are
+    submitted in one request.
 
     \b
     Examples: jobyard submit resize --payload '{"path": "a.png"}' --priority high
@@ -63,6 +71,8 @@ def submit_jobs(
     """
     fields = {name: value for name, value in options.items() if value is not None} | _unique(unique)
     fields |= ({} if priority is None else {"priority": read_priority(priority)}) | ({"tags": list(tags)} if tags else {})
+    fields |= {"limit": list(limits)} if limits else {}
+    fields |= {"after": [_dependency(text) for text in after]} if after else {}
     if file is not None:
         if task or payload or fields or waits:
             raise click.UsageError("--file can be combined with --key only: each line of the file is a complete job")
@@ -75,6 +85,11 @@ def submit_jobs(
             click.echo(job_id, err=True)
         sys.exit(wait_and_report(service, [job_id], None))
     print_json({"job_id": job_id}) if service.as_json else click.echo(job_id)
+
+
+def _dependency(text: str) -> str | dict[str, str]:
+    is_group, name = text.startswith("group:"), text.removeprefix("group:")
+    return {"group": name} if is_group else name
 
 
 def _unique(text: str | None) -> dict[str, Any]:
@@ -95,7 +110,11 @@ def _submit_file(service: Service, name: str, key: str | None) -> None:
         prefix = key or file.digest
         with progress_bar(len(file.line_numbers), "submitting") as bar:
             try:
-                job_ids = client.submit_many(_counted(file.jobs(), bar), chunk=CHUNK, idempotency_key=prefix)
+                jobs = _counted(file.jobs(), bar)
+                if file.has_refs:  # they are looked for in one request only
+                    job_ids = client.submit_batch(jobs, idempotency_key=prefix)
+                else:
+                    job_ids = client.submit_many(jobs, chunk=CHUNK, idempotency_key=prefix)
             except JobyardError as wrong:
                 raise _with_line(wrong, file, prefix) from wrong.__cause__
     if service.as_json:

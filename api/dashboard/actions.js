@@ -1,16 +1,20 @@
-// The actions on a job's page: cancel it, retry it, copy it as a curl command.
+// The actions on a job's page: cancel it, make it due now, retry it, delete it, copy it as a curl command.
 
-import { post, Refused } from "./api.js";
+import { ask, post, Refused } from "./api.js";
 import { confirm, copy } from "./dialog.js";
 import { h } from "./dom.js";
 import { say } from "./notice.js";
+import { address } from "./route.js";
 import { token } from "./session.js";
 import { CAN_RETRY, ENDED } from "./status.js";
 
 export function actions(job, live) {
   return h("div", { class: "buttons" },
     !ENDED.includes(job.status) && h("button", { key: "cancel", type: "button", onclick: () => cancel(job, live) }, "Cancel"),
+    job.status === "pending" && new Date(job.scheduled_at) > new Date()
+      && h("button", { key: "run", type: "button", onclick: () => change(job, "run", live) }, "Run now"),
     CAN_RETRY.includes(job.status) && h("button", { key: "retry", type: "button", class: "strong", onclick: () => change(job, "retry", live) }, "Retry"),
+    ENDED.includes(job.status) && h("button", { key: "delete", type: "button", onclick: () => remove(job, live) }, "Delete"),
     h("button", { key: "curl", type: "button", onclick: () => copyCurl(job) }, "Copy as curl"));
 }
 
@@ -29,13 +33,25 @@ async function change(job, verb, live) {
   await live.now();
 }
 
+async function remove(job, live) {
+  if (!(await confirm("Delete this job?", "Its attempts and their output go, too.", "Delete the job"))) return;
+  try {
+    await ask("DELETE", `/api/jobs/${job.job_id}`);
+    say("The job is deleted.");
+    location.hash = address("jobs");
+  } catch (fault) {
+    say(fault instanceof Refused ? fault.message : `Nothing is known to have changed: ${fault.message}.`);
+    await live.now();
+  }
+}
+
 async function copyCurl(job) {
   if (await copy(curl(job))) say("Copied: a command that submits the same job.");
 }
 
 export function curl(job) {
-  const { task, payload, queue, priority, max_retries, timeout_s } = job;
-  const body = JSON.stringify({ task, payload, queue, priority, max_retries, timeout_s });
+  const { task, payload, queue, priority, max_retries, timeout_s, tags } = job;
+  const body = JSON.stringify({ task, payload, queue, priority, max_retries, timeout_s, ...(tags.length > 0 ? { tags } : {}) });
   const sign = token() === null ? "" : ' -H "Authorization: Bearer $API_TOKEN"';
   return `curl -X POST ${location.origin}/api/jobs${sign} -H 'Content-Type: application/json' -d '${body.replaceAll("'", "'\\''")}'`;
 }

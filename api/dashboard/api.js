@@ -33,7 +33,7 @@ export async function ask(method, path, body, signal) {
   const { response, text } = await fetched(path, { method, headers, body, signal: either, cache: "no-store" }, signal);
   if (response.status >= 500) throw new Away(words(text) ?? `it answers with status ${response.status}`);
   if (!response.ok) throw new Refused(response.status, parse(text).error);
-  return { data: parse(text), headers: response.headers };
+  return { data: text === "" ? null : parse(text), headers: response.headers };
 }
 
 async function fetched(path, options, signal) {

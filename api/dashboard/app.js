@@ -3,6 +3,7 @@
 
 import { Refused } from "./api.js";
 import { byId, h, render } from "./dom.js";
+import { failures } from "./failures.js";
 import { job } from "./job.js";
 import { jobs } from "./jobs.js";
 import { Live } from "./live.js";
@@ -14,7 +15,7 @@ import { showSignIn } from "./sign-in.js";
 import { submit } from "./submit.js";
 import { followTheme } from "./theme.js";
 
-const PAGES = { overview, jobs, job, submit, missing };
+const PAGES = { overview, jobs, job, failures, submit, missing };
 const WORDS = { live: "Live", paused: "Paused", away: "Away", starting: "Starting", idle: "Idle" };
 
 let state = "starting";

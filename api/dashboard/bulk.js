@@ -1,8 +1,9 @@
-// Retries or cancels all jobs that a filter selects: counts them, asks for confirmation, then proceeds in steps that can be stopped.
+// Retries, cancels or deletes all jobs that a filter selects: counts them, asks for confirmation, then proceeds in steps that can be stopped.
 
 import { Away, get, post, Refused } from "./api.js";
 import { closeDialog, drawDialog, openDialog } from "./dialog.js";
 import { h } from "./dom.js";
+import { bodyOf, queryOf } from "./filter.js";
 import { count, plural } from "./format.js";
 import { say } from "./notice.js";
 
@@ -10,6 +11,7 @@ const STEP = 200;
 const PAUSE_MS = 2000;
 const VERBS = {
   retry: { title: "Retry all that match", button: "Retry them", done: "retried", left: "that cannot be retried" },
+  delete: { title: "Delete all that match", button: "Delete them", done: "deleted", left: "that have not ended" },
   cancel: { title: "Cancel all that match", button: "Cancel them", done: "cancelled", left: "that had ended already" },
 };
 
@@ -19,7 +21,7 @@ export async function bulk(verb, filter, live) {
   const closed = openDialog(words.title, h("p", {}, "Counting…"), buttons(cancelButton("Keep them")));
   closed.then(() => stop.abort());
   try {
-    const found = await get(`/api/jobs/count?${new URLSearchParams(filter)}`, stop.signal);
+    const found = await get(`/api/jobs/count?${queryOf(filter)}`, stop.signal);
     if (!stop.signal.aborted) drawDialog(words.title, ...question(words, filter, found, () => run(verb, filter, found, stop.signal, live)));
   } catch (fault) {
     if (!stop.signal.aborted) drawDialog(words.title, h("p", { class: "fault", role: "alert" }, fault.message), buttons(cancelButton("Close")));
@@ -46,7 +48,7 @@ async function run(verb, filter, found, signal, live) {
   do {
     drawDialog(words.title, ...progress(words, sums, found, trouble));
     try {
-      const step = await post(`/api/jobs/${verb}`, JSON.stringify({ filter, limit: STEP, ...(cursor ? { cursor } : {}) }), signal);
+      const step = await post(`/api/jobs/${verb}`, JSON.stringify({ filter: bodyOf(filter), limit: STEP, ...(cursor ? { cursor } : {}) }), signal);
       sums.changed += step.changed;
       sums.skipped += step.skipped;
       cursor = step.cursor;

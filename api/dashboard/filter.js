@@ -5,10 +5,26 @@ import { h } from "./dom.js";
 import { address } from "./route.js";
 import { STATUSES } from "./status.js";
 
-const NAMES = ["status", "task", "queue", "text", "created_after", "created_before"];
+const NAMES = ["status", "task", "queue", "tag", "error_kind", "text", "created_after", "created_before"];
 
 export function filterOf(given) {
   return Object.fromEntries(NAMES.map((name) => [name, given.get(name) ?? ""]).filter(([, value]) => value !== ""));
+}
+
+// Several tags are written with spaces between them; a job must have all.
+const tagsOf = (filter) => (filter.tag ?? "").split(/\s+/).filter((tag) => tag !== "");
+
+export function queryOf(filter, more = {}) {
+  const { tag, ...rest } = filter;
+  const query = new URLSearchParams({ ...rest, ...more });
+  for (const one of tagsOf(filter)) query.append("tag", one);
+  return query;
+}
+
+export function bodyOf(filter) {
+  const tags = tagsOf(filter);
+  const { tag, ...rest } = filter;
+  return tags.length > 0 ? { ...rest, tag: tags } : rest;
 }
 
 export function filterForm(filter) {
@@ -19,7 +35,9 @@ export function filterForm(filter) {
         STATUSES.map((status) => h("option", { value: status, selected: filter.status === status }, status)))),
     field("Task", "task", filter),
     field("Queue", "queue", filter),
+    field("Tags", "tag", filter),
     field("Text in payload or error", "text", filter, { type: "search" }),
+    field("Kind of error", "error_kind", filter, { type: "search" }),
     field("Created after", "created_after", filter, { type: "datetime-local", value: toLocal(filter.created_after) }),
     field("Created before", "created_before", filter, { type: "datetime-local", value: toLocal(filter.created_before) }),
     h("div", { class: "buttons" },

@@ -5,6 +5,7 @@ import { actions } from "./actions.js";
 import { h, render } from "./dom.js";
 import { ago, moment, span } from "./format.js";
 import { logs, progress } from "./logs.js";
+import { address } from "./route.js";
 import { badge } from "./status.js";
 import { timeline } from "./timeline.js";
 import { isWaiting, why } from "./why.js";
@@ -56,6 +57,7 @@ function facts(job) {
     ["Retries", `${job.retry_count} of ${job.max_retries}`], ["Time-out", span(1000 * job.timeout_s)],
     ["Created", at(job.created_at)], ["Due", at(job.scheduled_at)], ["Finished", job.finished_at && at(job.finished_at)],
     ["Lost", job.lost_count ? String(job.lost_count) : null], ["Idempotency key", job.idempotency_key],
+    ["Tags", job.tags.length > 0 ? job.tags.flatMap((tag) => [h("a", { key: tag, href: address("jobs", { tag }) }, tag), " "]) : null],
   ];
   return h("dl", { class: "facts" },
     rows.filter(([, value]) => value !== null).map(([name, value]) => h("div", { key: name }, h("dt", {}, name), h("dd", {}, value))));

@@ -4,7 +4,7 @@
 import { ask, Away, get } from "./api.js";
 import { bulk } from "./bulk.js";
 import { h, render } from "./dom.js";
-import { filterForm, filterOf } from "./filter.js";
+import { filterForm, filterOf, queryOf } from "./filter.js";
 import { ago, moment, oneLine, plural, span } from "./format.js";
 import { address } from "./route.js";
 import { badge } from "./status.js";
@@ -26,7 +26,8 @@ export function jobs(root, { given }, { live }) {
       h("p", { class: "soft", id: "count" }, words),
       h("div", { class: "buttons" },
         h("button", { type: "button", onclick: () => all("retry") }, "Retry all that match"),
-        h("button", { type: "button", onclick: () => all("cancel") }, "Cancel all that match"))),
+        h("button", { type: "button", onclick: () => all("cancel") }, "Cancel all that match"),
+        h("button", { type: "button", onclick: () => all("delete") }, "Delete all that match"))),
     filterForm(filter),
     h("div", { key: "list", id: "list" }, shown));
   const all = async (verb) => {
@@ -51,7 +52,7 @@ export function jobs(root, { given }, { live }) {
 
 async function counting(filter, signal) {
   try {
-    const found = await get(`/api/jobs/count?${new URLSearchParams(filter)}`, signal);
+    const found = await get(`/api/jobs/count?${queryOf(filter)}`, signal);
     return found.is_exact ? plural(found.count, "job") : `at least ${plural(found.count, "job")}`;
   } catch (fault) {
     if (fault instanceof Away) return ""; // too many to count quickly; the list matters more
@@ -63,7 +64,7 @@ async function counting(filter, signal) {
 async function search(filter, cursor, signal) {
   let next = cursor;
   for (let looks = 1; ; looks += 1) {
-    const query = new URLSearchParams({ ...filter, limit: LIMIT, ...(next ? { cursor: next } : {}) });
+    const query = queryOf(filter, { limit: LIMIT, ...(next ? { cursor: next } : {}) });
     const { data, headers } = await ask("GET", `/jobs?${query}`, undefined, signal);
     next = nextOf(headers.get("Link"));
     if (data.length > 0 || next === null || looks === MOST_LOOKS) return { found: data, next };

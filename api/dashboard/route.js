@@ -1,6 +1,6 @@
 // The address after #: the page, the job, the filter. All state that should survive a reload is there.
 //
-//   #/   #/jobs?status=failed&cursor=…   #/jobs/<id>   #/submit
+//   #/   #/jobs?status=failed&cursor=…   #/jobs/<id>   #/failures   #/submit
 
 export function route() {
   const [path, query] = location.hash.replace(/^#/, "").split("?");
@@ -8,7 +8,7 @@ export function route() {
   const given = new URLSearchParams(query ?? "");
   if (page === undefined) return { page: "overview", given };
   if (page === "jobs") return id === undefined ? { page: "jobs", given } : { page: "job", id: decode(id), given };
-  return { page: page === "submit" ? "submit" : "missing", given };
+  return { page: ["failures", "submit"].includes(page) ? page : "missing", given };
 }
 
 export function address(page, given = {}) {

@@ -31,10 +31,12 @@ from jobyard.api.views.hooks import Hooks
 from jobyard.api.views.job_logs import JobLogs
 from jobyard.api.views.jobs import Jobs
 from jobyard.api.views.leases import Leases
+from jobyard.api.views.limits import Limits
 from jobyard.api.views.metrics import Metrics
 from jobyard.api.views.pages import Pages
 from jobyard.api.views.process_meter import ProcessMeter
 from jobyard.api.views.schedules import Schedules
+from jobyard.api.views.workflows import Workflows
 from jobyard.engine.config import Settings
 from jobyard.engine.control.client import Control
 from jobyard.engine.control.snapshot import Snapshots
@@ -104,6 +106,7 @@ class Composition:
         return {
             "jobs": jobs, "logs": JobLogs(scheduler, caller), "pages": self._pages, "schedules": Schedules(scheduler),
             "leases": Leases(scheduler, self.client_watch.is_gone), "hooks": Hooks(scheduler),
+            "limits": Limits(scheduler), "workflows": Workflows(scheduler),
             "component": Component(caller, name, snapshots=snapshots, world=world),
             "gateway": Gateway(
                 caller, scheduler, components=self._run_dir.components, meter=ProcessMeter(world), snapshots=snapshots, world=world,

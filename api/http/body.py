@@ -72,3 +72,9 @@ def _check_codings(environ: Environ) -> None:
 
 def _too_large() -> TooLarge:
     return TooLarge("body_too_large", f"the body is longer than {MAX_BODY_BYTES} bytes; split it into several requests")
+
+
+def required_body(environ: Environ) -> bytes:
+    """A JSON body."""
+    media_type(environ, (JSON,))
+    return read_body(environ)

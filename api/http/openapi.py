@@ -12,16 +12,21 @@ import msgspec
 from jobyard.api.http.change_schemas import change_schemas, selection
 from jobyard.api.http.hook_schemas import hook_schemas
 from jobyard.api.http.lease_schemas import lease_schemas
+from jobyard.api.http.limit_schemas import limit_schemas
 from jobyard.api.http.operations import EXAMPLES, TAGS, operation_of
 from jobyard.api.http.query import PARAMETERS, Parameter
 from jobyard.api.http.reply import STATUS_OF
 from jobyard.api.http.routes import GATEWAY, ROUTES, Route
 from jobyard.api.http.schedule_schemas import schedule_schemas
+from jobyard.api.http.workflow_schemas import workflow_schemas
+from jobyard.engine.jobs.dependency_fields import GROUP_PATTERN
 from jobyard.engine.jobs.job import ExecutionStatus, Status
-from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH
+from jobyard.engine.jobs.submission import FIELDS
+from jobyard.engine.jobs.submission_body import MAX_BATCH
 from jobyard.engine.leases.declared_tasks import NAME_PATTERN as TASK_NAME_PATTERN
 from jobyard.engine.leases.declared_tasks import ORIGINS
 from jobyard.engine.leases.requests import Do
+from jobyard.engine.limits.definition import NAME
 from jobyard.engine.schedules.definition import NAME_PATTERN
 from jobyard.engine.version import version
 from jobyard.engine.why.rules import Code
@@ -48,6 +53,8 @@ PATH_PARTS: Mapping[str, Mapping[str, object]] = {
     "schedule": {"schema": SCHEDULE_NAME, "description": "the schedule's name"},
     "hook": {"schema": SCHEDULE_NAME, "description": "the hook's name"},
     "task": {"schema": {"type": "string", "pattern": f"^{TASK_NAME_PATTERN}$"}, "description": "the task's name"},
+    "group": {"schema": {"type": "string", "pattern": f"^{GROUP_PATTERN}$"}, "description": "the group's name"},
+    "limit": {"schema": {"type": "string", "pattern": f"^({NAME.pattern})$"}, "description": "the limit's name"},
     "name": {"schema": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}, "description": "the file's name"},
 }
 ANSWER_HEADERS = {
@@ -94,10 +101,11 @@ OUTPUT: Mapping[str, Mapping[str, object]] = {
 }  # fmt: skip
 BODIES = {
     "selection": "Selection", "job": "NewJob", "schedule": "NewSchedule", "pause": "Pause", "nothing": "Nothing",
-    "backfill": "Backfill", "retry_selection": "RetrySelection", "retry": "Retry", "tags": "NewTags", "task": "NewTask",
-    "lease": "NewLease", "settle": "Settle", "hook": "NewHook", "replay": "Replay", **{do.value: do.capitalize() for do in Do},
+    "backfill": "Backfill", "retry_selection": "RetrySelection", "retry": "Retry", "tags": "NewTags", "limit": "NewLimit",
+    "pause_limit": "PauseLimit", "hold": "Hold", "task": "NewTask", "lease": "NewLease", "settle": "Settle", "hook": "NewHook",
+    "replay": "Replay", **{do.value: do.capitalize() for do in Do},
 }  # fmt: skip
-OPTIONAL_BODIES = ("pause", "nothing", "retry", "task")
+OPTIONAL_BODIES = ("pause", "nothing", "retry", "limit", "pause_limit", "task")
 TASK: Mapping[str, Mapping[str, object]] = {
     "task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"},
     "parameters": {
@@ -188,7 +196,7 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
     indexes = {"type": "array", "items": COUNT}
     counts = {"type": "object", "properties": {status: COUNT for status in Status}}
     error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
-    details = {"job_id": JOB_ID, "stop": {"const": True}}
+    details = {"job_id": JOB_ID, "group": {"type": "string"}, "stop": {"const": True}}
     return {
         "NewJob": _new_job(tasks),
         "NewBatch": _object({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
@@ -206,7 +214,8 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
                           "lag_ms": PERCENTILES, "duration_ms": PERCENTILES}),
         "JobLogs": _object({"job_id": JOB_ID, "attempts": _list_of("Output")}),
         "Output": _object(OUTPUT) | {"additionalProperties": False},
-        "Text": {"type": "string"}, **schedule_schemas(), **lease_schemas(), **hook_schemas(),
+        "Text": {"type": "string"}, **schedule_schemas(), **limit_schemas(), **workflow_schemas(), **lease_schemas(),
+        **hook_schemas(),
         "Stats": _object(
             {"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}, "http_workers": OBJECTS}
         ),

@@ -16,6 +16,8 @@ TAGS: Mapping[str, str] = {
     "workers": "Run jobs in any language, over HTTP",
     "schedules": "Make jobs at fire times: by cron expressions or at intervals",
     "hooks": "Be told of what happens to jobs: webhooks signed as Standard Webhooks 1.0",
+    "limits": "Say how many jobs may run or begin, and pause them",
+    "groups": "Jobs that share a name, to be waited for together",
     "service": "How the service is doing",
     "dashboard": "The dashboard and its files",
 }
@@ -55,6 +57,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/api/jobs/<job_id>/executions"): Operation(id="listExecutions", tag="jobs"),
     ("GET", "/api/jobs/<job_id>/logs"): Operation(id="getJobLogs", tag="jobs"),
     ("GET", "/api/jobs/<job_id>/why"): Operation(id="explainJob", tag="jobs"),
+    ("GET", "/api/jobs/<job_id>/graph"): Operation(id="getGraph", tag="jobs"),
+    ("GET", "/api/groups"): Operation(id="listGroups", tag="groups"),
+    ("GET", "/api/groups/<group>"): Operation(id="getGroup", tag="groups"),
     ("POST", "/api/jobs/<job_id>/cancel"): Operation(
         id="cancelJob", tag="jobs",
         description="A job that runs gets an exception in its task; it is `cancelled` when that has ended.",

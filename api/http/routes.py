@@ -32,6 +32,8 @@ _JOB_ERRORS = (400, 404, 503)
 _SCHEDULE_ERRORS = (400, 404, 503)
 _LEASE_ERRORS = (400, 404, 409, 413, 415, 503)
 
+_LIMIT_ERRORS = (400, 404, 503)
+
 ROUTES: tuple[Route, ...] = (
     Route(
         method="POST", path="/api/jobs", view="jobs.create", kinds=(GATEWAY,), body="job", status=201, answer="Accepted",
@@ -119,6 +121,18 @@ ROUTES: tuple[Route, ...] = (
         summary="The failed jobs by task and kind of error, the most frequent first: at most 100 groups of the newest 100,000",
     ),
     Route(
+        method="GET", path="/api/jobs/<job_id>/graph", view="workflows.graph", kinds=(GATEWAY,), answer="Graph", errors=_JOB_ERRORS,
+        summary="The jobs that wait for one another, directly or not, this one among them; at most 500, nearest first",
+    ),
+    Route(
+        method="GET", path="/api/groups", view="workflows.groups", kinds=(GATEWAY,), answer="Groups", errors=(400, 503),
+        summary="The 100 newest groups that live",
+    ),
+    Route(
+        method="GET", path="/api/groups/<group>", view="workflows.group", kinds=(GATEWAY,), answer="Group", errors=_JOB_ERRORS,
+        summary="One group: its jobs by status, and the jobs that wait for it",
+    ),
+    Route(
         method="GET", path="/api/schedules", view="schedules.list", kinds=(GATEWAY,), answer="Schedules", errors=(400, 503),
         summary="All schedules, by name",
     ),
@@ -159,6 +173,36 @@ ROUTES: tuple[Route, ...] = (
         method="POST", path="/api/schedules/<schedule>/backfill", view="schedules.backfill", kinds=(GATEWAY,), body="backfill",
         answer="Backfilled", status=201, errors=(*_SCHEDULE_ERRORS, 200, 413, 415),
         summary="Make the jobs of past fire times that have none, at most 1,000",
+    ),
+    Route(
+        method="GET", path="/api/limits", view="limits.list", kinds=(GATEWAY,), answer="Limits", errors=(400, 503),
+        summary="All limits, by name, without their partitions",
+    ),
+    Route(
+        method="PUT", path="/api/limits/<limit>", view="limits.put", kinds=(GATEWAY,), body="limit", answer="Limit", status=201,
+        errors=(200, *_LIMIT_ERRORS, 413, 415),
+        summary="Make or change a limit; new numbers hold from the next begin, and stop nobody who runs",
+    ),
+    Route(
+        method="GET", path="/api/limits/<limit>", view="limits.show", kinds=(GATEWAY,), answer="Limit", errors=_LIMIT_ERRORS,
+        summary="One limit, with its fullest partitions",
+    ),
+    Route(
+        method="DELETE", path="/api/limits/<limit>", view="limits.delete", kinds=(GATEWAY,), answer="Nothing", status=204,
+        errors=_LIMIT_ERRORS, summary="Remove a limit: what waited for it may begin",
+    ),
+    Route(
+        method="POST", path="/api/limits/<limit>/pause", view="limits.pause", kinds=(GATEWAY,), body="pause_limit",
+        answer="Limit", errors=(*_LIMIT_ERRORS, 413, 415),
+        summary="Let no job of a limit begin until it is resumed, or for a time; makes the limit if there is none",
+    ),
+    Route(
+        method="POST", path="/api/limits/<limit>/resume", view="limits.resume", kinds=(GATEWAY,), body="nothing", answer="Limit",
+        errors=(*_LIMIT_ERRORS, 413, 415), summary="Let the jobs of a paused limit begin again",
+    ),
+    Route(
+        method="POST", path="/api/limits/<limit>/hold", view="limits.hold", kinds=(GATEWAY,), body="hold", answer="Limit",
+        errors=(*_LIMIT_ERRORS, 413, 415), summary="Let no job of a limit begin for so many seconds, as after a 429",
     ),
     Route(
         method="GET", path="/api/tasks", view="jobs.tasks", kinds=(GATEWAY,), answer="Tasks", errors=(400, 503),

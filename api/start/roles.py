@@ -31,10 +31,11 @@ from jobyard.engine.supervisor.locks import take_lock
 from jobyard.engine.supervisor.process_table import ProcessIdentity, ProcessSpec
 from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT_SOFTWARE, Role, Signals, run_role
 from jobyard.engine.tasks.catalog import Catalog
-from jobyard.engine.tasks.schedule_catalog import ScheduleCatalog
+from jobyard.engine.tasks.schedule_catalog import LIMITS_FILE, ScheduleCatalog
 from jobyard.engine.template.messages import Hello
 from jobyard.engine.topology import FIRST_PORTS, QUEUE, SCHEDULER, WATCHER, WORKER, Component, queue_name
 from jobyard.engine.watcher.fires import Fires
+from jobyard.engine.watcher.limit_upkeep import LimitUpkeep
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.watcher.watcher import Watcher
@@ -215,6 +216,9 @@ def _watcher(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Rol
         host_lease=_host_lease(start, owner, hosts), served=_served(start),
         feed=feed_of(settings, owner=owner, log=log) if number == 0 else None,
         fires=_fires(start, store, hub, log),
+        limits=LimitUpkeep(
+            world=world, store=store, log=log, declared=ScheduleCatalog(RunDir(settings.data_dir), file=LIMITS_FILE)
+        ),
     )  # fmt: skip
 
 

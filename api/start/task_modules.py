@@ -19,6 +19,8 @@ from jobyard.engine.config import SECRET, Settings
 from jobyard.engine.errors import CannotStart, JobyardError
 from jobyard.engine.executor.packets import packet_pair, receive_packet
 from jobyard.engine.jobs.submission import Defaults
+from jobyard.engine.limits.definition import check_name as check_limit_name
+from jobyard.engine.limits.definition import parse as parse_limit
 from jobyard.engine.process_control import adopt_orphans
 from jobyard.engine.schedules.definition import check_name, parse
 from jobyard.engine.stop_requests import Wait, wait_readable
@@ -81,7 +83,13 @@ def options_by_task(ready: Ready) -> dict[str, TaskOptions]:
 
 
 def fault_of(ready: Ready, settings: Settings) -> str | None:
-    """What is wrong with a schedule that the modules declare, in the words of the API."""
+    """What is wrong with a limit or schedule that the modules declare, in the words of the API."""
+    for name, body in ready.limits.items():
+        try:
+            parse_limit(msgspec.json.encode(body))
+            check_limit_name(name)
+        except JobyardError as wrong:
+            return f"TASKS: limit {name!r}: {wrong.message}"
     defaults = Defaults(
         max_retries=settings.max_retries, timeout_s=settings.job_timeout_s, tasks=defaults_of(options_by_task(ready))
     )  # fmt: skip

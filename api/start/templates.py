@@ -16,7 +16,7 @@ from jobyard.engine.supervisor.supervisor_loop import fork_and_reset
 from jobyard.engine.supervisor.template_keeper import TemplateHooks, TemplateKeeper
 from jobyard.engine.supervisor.template_process import TemplateProcess
 from jobyard.engine.tasks.catalog import write_catalog
-from jobyard.engine.tasks.schedule_catalog import write_schedules
+from jobyard.engine.tasks.schedule_catalog import LIMITS_FILE, write_schedules
 from jobyard.engine.template.launch import entry_folder, execute
 from jobyard.engine.template.messages import Ready
 from jobyard.engine.template.options import Options
@@ -88,6 +88,7 @@ class Templates:
         """Write the task catalog for schedulers, and move the socket to where workers find it."""
         write_catalog(self.run_dir, options_by_task(ready))
         write_schedules(self.run_dir, ready.schedules)
+        write_schedules(self.run_dir, ready.limits, file=LIMITS_FILE)
         (self.run_dir.path / template.socket_name).replace(self.run_dir.path / socket_name(self.name))
 
     def forget(self, template: TemplateProcess) -> None:

@@ -30,7 +30,7 @@ from jobyard.api.http.waiting import wait_for_end
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Verb
-from jobyard.engine.jobs.submission import MAX_BATCH
+from jobyard.engine.jobs.submission_body import MAX_BATCH
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     Accepted,
@@ -91,7 +91,8 @@ class Jobs:
             told = "this job was accepted before" if answer.repeated else "an existing job has this unique key"
             shown = {"job_id": job_id, "status": self._status_of(job_id), "message": told, **_uniqueness(answer)}
             return value_reply(shown, 200, location)
-        return value_reply({"job_id": job_id, "status": "pending", "message": "job accepted", **_uniqueness(answer)}, 201, location)
+        shown = {"job_id": job_id, "status": answer.status, "message": "job accepted", **_uniqueness(answer)}
+        return value_reply(shown, 201, location)
 
     def create_batch(self) -> Reply:
         """Submit several jobs, all or none."""

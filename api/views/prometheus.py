@@ -65,6 +65,9 @@ CPU = _row("process_cpu_seconds", "counter", "CPU time used by a process", "proc
 RESTARTS = _row("process_restarts", "counter", "Times a process has been replaced", "process")
 UPTIME = _row("process_uptime_seconds", "gauge", "Time since a process started", "process")
 STALE = _row("stale_writes", "counter", "Guarded writes that changed nothing because the job had changed hands", "component")
+UNBLOCKED = _row("jobs_unblocked", "counter", "Blocked jobs that became pending: what they waited for had ended", "component")
+NOT_RUN = _row("jobs_cancelled_by_dependency", "counter", "Blocked jobs cancelled by how what they waited for ended", "component")
+RESTORED = _row("jobs_restored", "counter", "Jobs cancelled by a dependency that its retry made blocked again", "component")
 RECOVERED = _row("jobs_recovered", "counter", "Jobs recovered from owners that are proven dead", "component")
 LEASED = _row("http_leases", "counter", "Jobs leased to HTTP workers", "component")
 LEASES_ENDED = _row("http_leases_ended", "counter", "Leases of HTTP workers that ended because they were not extended", "component")
@@ -101,12 +104,13 @@ OF_STATS: Mapping[str, Mapping[str, Row]] = {
 """The metrics for fields of `/stats`, by role and field name."""
 
 HISTOGRAMS = {"lag": LAG, "run": RUN, "fire_lag": FIRE_LAG}
-COUNTS = {"stale_writes": STALE, "recovered": RECOVERED, "fires": FIRES, "leased": LEASED, "leases_ended": LEASES_ENDED}
+COUNTS = {"stale_writes": STALE, "recovered": RECOVERED, "fires": FIRES, "jobs_unblocked": UNBLOCKED, "jobs_not_run": NOT_RUN,
+          "jobs_restored": RESTORED, "leased": LEASED, "leases_ended": LEASES_ENDED}  # fmt: skip
 COUNTS_BY_REASON = {f"missed_{reason}": (MISSED, reason) for reason in REASONS}
 ROWS: tuple[Row, ...] = (
     BUILD, UP, AGE, JOBS, DUE, OLDEST_DUE, TASK_DUE, TASK_OLDEST_DUE,
     *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, RUN, FIRES,
-    MISSED, FIRE_LAG, STALE,
+    MISSED, FIRE_LAG, UNBLOCKED, NOT_RUN, RESTORED, STALE,
     RECOVERED, LEASED, LEASES_ENDED, HTTP, MEMORY, CPU, RESTARTS, UPTIME,
 )  # fmt: skip
 """All metrics, in the order of the output."""

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar, Unpack, overload
 import anyio
 import httpx
 
-from jobyard.engine.client.batches import Chunker
+from jobyard.engine.client.batches import Chunker, one_chunk
 from jobyard.engine.client.core import Core, Submitted, list_path
 from jobyard.engine.client.environment import find_service
 from jobyard.engine.client.handles import AsyncJobHandle
@@ -18,6 +18,7 @@ from jobyard.engine.client.interception import interceptor
 from jobyard.engine.client.steps import NoAnswer, Operation, Pause, Request, Response
 from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob, RetryEdits, WithParameters
 from jobyard.engine.client.wire import Address, response_of
+from jobyard.engine.jobs.unsent import UnsentJob, Workflow
 from jobyard.engine.world import World
 
 P = ParamSpec("P")
@@ -43,9 +44,21 @@ class AsyncClient:
     @overload
     async def submit(self, task: str | Named = "echo", payload: Any = None, **options: Unpack[JobOptions]) -> AsyncJobHandle: ...
 
-    async def submit(self, task: Any = "echo", *args: Any, **kwargs: Any) -> AsyncJobHandle:
+    @overload
+    async def submit(self, task: Workflow) -> list[AsyncJobHandle]: ...
+
+    async def submit(self, task: Any = "echo", *args: Any, **kwargs: Any) -> AsyncJobHandle | list[AsyncJobHandle]:
         """See `Client.submit`; the methods of this handle are coroutines."""
+        if isinstance(task, Workflow):
+            return await self.submit_batch(task.jobs())
         return self._handle(await self._run(self._core.submit(task, args, kwargs)))
+
+    async def submit_batch(
+        self, jobs: Iterable[UnsentJob | NewJob | Mapping[str, Any]], *, idempotency_key: str | None = None
+    ) -> list[AsyncJobHandle]:  # fmt: skip
+        """See `Client.submit_batch`."""
+        chunk = one_chunk(jobs, idempotency_key or self._core.new_key())
+        return [self._handle(one) for one in await self._run(self._core.submit_chunk(chunk))]
 
     async def submit_many(
         self, jobs: Iterable[NewJob | Mapping[str, Any]] | AsyncIterable[NewJob | Mapping[str, Any]], chunk: int = 1000, *,
@@ -88,12 +101,12 @@ class AsyncClient:
     async def iter_jobs(
         self, *, status: str | None = None, task: str | None = None, queue: str | None = None, text: str | None = None,
         tag: str | Sequence[str] | None = None, error_kind: str | None = None, created_after: datetime | str | None = None,
-        created_before: datetime | str | None = None, page: int = 100,
+        created_before: datetime | str | None = None, group: str | None = None, page: int = 100,
     ) -> AsyncIterator[Job]:  # fmt: skip
         """See `Client.iter_jobs`."""
         path: str | None = list_path(
             page=page, status=status, task=task, queue=queue, text=text, tag=tag, error_kind=error_kind,
-            created_after=created_after, created_before=created_before,
+            created_after=created_after, created_before=created_before, group=group,
         )  # fmt: skip
         while path is not None:
             found = await self._run(self._core.page(path))

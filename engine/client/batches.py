@@ -6,16 +6,18 @@ with the same key prefix can be submitted again from the beginning: jobs that ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from jobyard.engine.client.values import Named
 from jobyard.engine.errors import InvalidRequest, JobyardError
 from jobyard.engine.jobs.json_text import NotJson, to_json_text
 from jobyard.engine.jobs.strict_json import MAX_DEPTH
+from jobyard.engine.jobs.unsent import UnsentJob
 
+NewBatchJob: TypeAlias = UnsentJob | Mapping[str, Any]
 MAX_JOBS = 10_000
 MAX_BYTES = 8 << 20
 """Half of what the server accepts, since the last job may add a whole payload to it."""
@@ -66,6 +68,18 @@ class Chunker:
         self._first += len(self._jobs)
         self._jobs, self._bytes = [], 0
         return chunk
+
+
+def one_chunk(jobs: Iterable[NewBatchJob], key: str) -> Chunk:
+    """All jobs in one request, so that they may name one another."""
+    encoded = []
+    for index, job in enumerate(jobs):
+        fields = job.fields if isinstance(job, UnsentJob) else _checked(job)
+        try:
+            encoded.append(encode_job({"idempotency_key": f"{key}-{index}", **without_none(fields)}))
+        except InvalidRequest as wrong:
+            raise with_resume_hint(wrong, stored=0, key=key, index=index) from None
+    return Chunk(first=0, key=key, jobs=tuple(encoded))
 
 
 def with_resume_hint(wrong: JobyardError, *, stored: int, key: str, index: int | None = None) -> JobyardError:

@@ -13,7 +13,7 @@ import anyio.to_thread
 import httpx
 
 from jobyard.engine.client.async_client import AsyncClient
-from jobyard.engine.client.batches import Chunker
+from jobyard.engine.client.batches import Chunker, one_chunk
 from jobyard.engine.client.core import Core, Submitted, list_path
 from jobyard.engine.client.environment import find_service
 from jobyard.engine.client.handles import JobHandle
@@ -21,6 +21,7 @@ from jobyard.engine.client.interception import interceptor
 from jobyard.engine.client.steps import NoAnswer, Operation, Pause, Request, Response
 from jobyard.engine.client.values import Execution, Health, Job, JobOptions, Named, NewJob, RetryEdits, WithParameters
 from jobyard.engine.client.wire import Address, response_of
+from jobyard.engine.jobs.unsent import UnsentJob, Workflow
 from jobyard.engine.world import World
 
 P = ParamSpec("P")
@@ -52,12 +53,29 @@ class Client:
     @overload
     def submit(self, task: str | Named = "echo", payload: Any = None, **options: Unpack[JobOptions]) -> JobHandle: ...
 
-    def submit(self, task: Any = "echo", *args: Any, **kwargs: Any) -> JobHandle:
-        """Submit one job; returns its id, as a handle. A task with keyword-only parameters gets these, and its options by
-        `task.options(…)`; any other gets a payload and options. A job without an `idempotency_key` gets one, so a lost answer
-        never creates two jobs. Raises `TypeError` when the arguments do not fit the task.
+    @overload
+    def submit(self, task: Workflow) -> list[JobHandle]: ...
+
+    def submit(self, task: Any = "echo", *args: Any, **kwargs: Any) -> JobHandle | list[JobHandle]:
+        """Submit one job; returns its id, as a handle. Of a workflow, all jobs: see `submit_batch`.
+
+        A task with keyword-only parameters gets these, and its options by `task.options(…)`; any other gets a payload and options.
+        A job without an `idempotency_key` gets one, so a lost answer never creates two jobs. Raises `TypeError` when the arguments
+        do not fit the task.
         """
+        if isinstance(task, Workflow):
+            return self.submit_batch(task.jobs())
         return self._handle(self._run(self._core.submit(task, args, kwargs)))
+
+    def submit_batch(
+        self, jobs: Iterable[UnsentJob | NewJob | Mapping[str, Any]], *, idempotency_key: str | None = None
+    ) -> list[JobHandle]:  # fmt: skip
+        """Submit up to 10,000 jobs in one request, all or none; they may name one another by `ref`. Their ids, in order.
+
+        Job n gets the key `<idempotency_key>-<n>`, as in `submit_many`.
+        """
+        chunk = one_chunk(jobs, idempotency_key or self._core.new_key())
+        return [self._handle(one) for one in self._run(self._core.submit_chunk(chunk))]
 
     def submit_many(
         self, jobs: Iterable[NewJob | Mapping[str, Any]], chunk: int = 1000, *, idempotency_key: str | None = None
@@ -106,12 +124,12 @@ class Client:
     def iter_jobs(
         self, *, status: str | None = None, task: str | None = None, queue: str | None = None, text: str | None = None,
         tag: str | Sequence[str] | None = None, error_kind: str | None = None, created_after: datetime | str | None = None,
-        created_before: datetime | str | None = None, page: int = 100,
+        created_before: datetime | str | None = None, group: str | None = None, page: int = 100,
     ) -> Iterator[Job]:  # fmt: skip
         """All matching jobs, newest first, fetched `page` at a time as you iterate. Of several tags, jobs have all."""
         path: str | None = list_path(
             page=page, status=status, task=task, queue=queue, text=text, tag=tag, error_kind=error_kind,
-            created_after=created_after, created_before=created_before,
+            created_after=created_after, created_before=created_before, group=group,
         )  # fmt: skip
         while path is not None:
             found = self._run(self._core.page(path))

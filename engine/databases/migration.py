@@ -1,5 +1,5 @@
 """Copies everything from one store to another: jobs page by page in insertion order, with their attempts' data, remembered keys,
-and schedules.
+schedules and limits.
 
 Jobs that the target already holds are left unchanged, so an interrupted copy resumes when it is started again. Nothing may run
 on either store meanwhile. Jobs that a dead system still held are recovered first, because owners' names mean nothing in the
@@ -77,6 +77,10 @@ def migrate(
 ) -> Migrated:  # fmt: skip
     """Copy, then compare; `progress` receives the number of further jobs done. Raises `CannotStart` if the copies differ."""
     recovered = Recovery(settings=settings, world=world, store=source, log=log, deaths=Everybody()).recover()
+    for limit in source.limits.all():  # first, so that each job gets its lane as it is stored
+        target.limits.save(limit, was=None)
+    while target.limits.relane(now=world.now(), limit=PAGE):
+        pass
     jobs = copied = 0
     for page in _pages(source):
         copied += target.write_records(page)
@@ -107,10 +111,13 @@ def _compare_schedules(source: Copyable, target: Copyable) -> None:
     missing = [one.name for one in source.schedules.all() if target.schedules.find(one.name) is None]
     if missing:
         raise CannotStart(f"{counted(len(missing), 'schedule is', 'schedules are')} missing in the target, such as {missing[0]}")
+    missing = [one.name for one in source.limits.all() if target.limits.find(one.name) is None]
+    if missing:
+        raise CannotStart(f"{counted(len(missing), 'limit is', 'limits are')} missing in the target, such as {missing[0]}")
 
 
 def _compare(source: Copyable, target: Copyable, progress: Callable[[int], None]) -> None:
-    """Check that the target holds each schedule and key, and each job in the same state."""
+    """Check that the target holds each schedule, limit and key, and each job in the same state."""
     _compare_keys(source, target)
     _compare_schedules(source, target)
     wrong: list[str] = []

@@ -11,6 +11,7 @@ the child reports `is_spent` with the outcome and exits.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -29,6 +30,7 @@ from jobyard.engine.executor.messages import Run
 from jobyard.engine.executor.outcomes import TaskOutcome, failure, raised, success
 from jobyard.engine.executor.output_mark import mark_of
 from jobyard.engine.executor.packets import receive_packet
+from jobyard.engine.executor.predecessors import predecessors_in
 from jobyard.engine.tasks.context import CurrentJob, Interrupted, JobCancelled, JobReleased, JobTimeout, executing
 from jobyard.engine.tasks.parameters import WrongArguments
 from jobyard.engine.tasks.registry import Registry
@@ -134,6 +136,8 @@ class Executor:
             job_id=run.job_id, attempt=run.attempt, epoch=run.epoch, retry_count=run.retry_count,
             deadline=self._world.now() + timedelta(seconds=run.timeout_s), report=self._report_progress,
             fire_at=None if run.fire_at is None else datetime.fromisoformat(run.fire_at),
+            hold_limits=self._hold_limits if run.has_limit else None,
+            waited_for=None if run.waited_for is None else functools.partial(predecessors_in, run.waited_for),
         )  # fmt: skip
 
     def _check_interrupt(self, *signalled: object) -> None:
@@ -156,6 +160,9 @@ class Executor:
         self._progress_sent_at = now
         self._unsent_progress = None
         self._send(message)
+
+    def _hold_limits(self, job: CurrentJob, for_s: float) -> None:
+        self._send(messages.held(job.job_id, job.attempt, for_s))
 
     def _send(self, message: bytes) -> None:
         with self._sending:

@@ -1,6 +1,6 @@
 """The messages between a worker and an executor, executor side; the worker side is `worker.executor_codec`.
 
-    worker ── Run, one packet each ──▶ executor ── Done, Progressed, framed on a stream ──▶ worker
+    worker ── Run, one packet each ──▶ executor ── Done, Progressed, Held, framed on a stream ──▶ worker
 
 A message is one line of JSON, followed by data that is already JSON and is not decoded on the way: a job's payload or result. On
 the stream each message is preceded by its total length as a four-byte big-endian integer. Standard library only.
@@ -19,7 +19,10 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Run(NamedTuple):
-    """Run one attempt. `is_behind`: other attempts run or wait before it in the same child. `fire_at`: RFC 3339."""
+    """Run one attempt. `is_behind`: other attempts run or wait before it in the same child. `fire_at`: RFC 3339.
+
+    `has_limit`: whether the job names a limit; `waited_for`: see `worker.predecessors`.
+    """
 
     job_id: str
     attempt: int
@@ -29,6 +32,8 @@ class Run(NamedTuple):
     timeout_s: float
     is_behind: bool
     fire_at: str | None
+    has_limit: bool
+    waited_for: str | None
     payload: bytes
 
 
@@ -57,6 +62,11 @@ def done(run: Run, outcome: TaskOutcome, *, elapsed_s: float, is_spent: bool) ->
 def progressed(job_id: str, attempt: int, fraction: float, note: str) -> bytes:
     """Encode the progress of a task: a fraction from 0 to 1 and a note."""
     return _framed({"kind": "progressed", "job_id": job_id, "attempt": attempt, "fraction": fraction, "note": note}, b"")
+
+
+def held(job_id: str, attempt: int, for_s: float) -> bytes:
+    """Encode that no job under this job's limits may begin for so long."""
+    return _framed({"kind": "held", "job_id": job_id, "attempt": attempt, "for_s": for_s}, b"")
 
 
 def _framed(fields: dict[str, object], rest: bytes) -> bytes:

@@ -40,6 +40,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None = None
 
 
+def limit_of(name: str) -> str:
+    """The limit that comes and goes with a hook of this name."""
+    return f"hook:{name}"
+
+
 def is_from_hook(job_id: str) -> bool:
     """Whether a hook made the job."""
     return job_id.startswith(MARK)
@@ -106,7 +111,7 @@ def job_of(hook: Hook, job_id: str, event: dict[str, Any], *, now: datetime) -> 
         payload = {"hook": hook.name, "event_id": f"msg_{job_id}", "event": event}
         return Job(
             job_id=job_id, task=WEBHOOK, payload=msgspec.json.encode(payload), priority=LOWEST, max_retries=len(DELAYS_S),
-            timeout_s=TRY_S + 5, scheduled_at=now, created_at=now, updated_at=now,
+            limit=(limit_of(hook.name),), timeout_s=TRY_S + 5, scheduled_at=now, created_at=now, updated_at=now,
         )  # fmt: skip
     own = msgspec.json.decode(hook.template.payload, type=dict[str, msgspec.Raw])
     payload_text = msgspec.json.encode({**own, "event": event})

@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
+import msgspec
+
 from jobyard.engine.jobs.unique_field import Asked
 
 DIGEST_BYTES = 16
@@ -51,4 +53,6 @@ def _plain(name: str, value: object) -> object:
         return value.isoformat()
     if isinstance(value, Asked):
         return value._asdict()
+    if isinstance(value, tuple):
+        return msgspec.to_builtins(value)
     return float(value) if name in SECONDS and isinstance(value, int) else value

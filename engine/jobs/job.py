@@ -79,9 +79,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """One job as stored. Between processes it travels as an array.
 
     Few jobs have any of the fields from `unique_key` on: `held_key` is the unique key while the job may hold it, `held_until` the
-    end of its window; `lane` names what the job must have to itself in order to run, `slot` is the lane while the job has it;
-    `lapses_at` is `expires_at` while the job may still expire, which one that has begun no longer does.
-    Never shown: `request_digest`, `cancel_requested_at`, `held_key`, `held_until`, `unique`, `lane`, `slot`, `lapses_at`.
+    end of its window; `lane` names the parts of limits that the job is under (see `limits.rules`); `lapses_at` is `expires_at`
+    while the job may still expire, which one that has begun no longer does. `is_awaited`: other jobs may wait for this one or its
+    group, so its end must be looked at; false once that was done. `to_resolve`: it must be looked at now, see `workflows.resolver`.
+    Never shown: `request_digest`, `cancel_requested_at`, `held_key`, `held_until`, `unique`, `lane`, `lapses_at`, `is_awaited`,
+    `to_resolve`.
     """
 
     job_id: str
@@ -121,10 +123,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     run_if: str | None = None
     ref: str | None = None
     group: str | None = None
+    is_awaited: bool | None = None
+    to_resolve: bool | None = None
     schedule: str | None = None
     fire_at: datetime | None = None
     lane: str | None = None
-    slot: str | None = None
     expires_s: float | None = None
     expires_at: datetime | None = None
     lapses_at: datetime | None = None
@@ -225,6 +228,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None = None
     unique_key: str | None = None
     schedule: str | None = None
+    group: str | None = None
     tag: tuple[str, ...] | None = None
     error_kind: str | None = None
     text: str | None = None

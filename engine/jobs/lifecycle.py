@@ -1,7 +1,9 @@
 """THE state machine of a job: one table, one function per verb. A status is decided nowhere else.
 
     ──▶ BLOCKED ─────────────── cancel ──────────────────────────▶ CANCELLED        (blocked, pending) ── replace ──▶ the same
-
+         │   ▲─────────────────────────────────── retry ─── (failed, cancelled)
+       unblock
+         ▼
                  claim           enqueue            begin             complete
     ──▶ PENDING ───────▶ CLAIMED ───────▶ QUEUED ────────▶ RUNNING ────────────▶ COMPLETED
           ▲  ▲ ▲            │               │               │  │ │
@@ -15,7 +17,8 @@ Every verb is a pure function: it takes a job, facts and `now`, and returns a `C
 status and epoch), the new fields, and the execution. A store applies it as a whole or refuses it. The epoch rises whenever the job
 changes hands, so a former holder can no longer change it: a refused change is an ordinary result, not an error.
 
-A unique key is given up by the change that begins or ends its job (see `jobs.unique`), and a slot by the one that ends it.
+A unique key is given up by the change that begins or ends its job (see `jobs.unique`). Slots of limits are the store's: it takes
+them when a job begins, and frees them in the commit of the change by which it stops running.
 
 A job whose worker or host dies uses up no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`. An attempt whose task
 never started is undone by `return`: it leaves neither a count nor an execution.
@@ -53,6 +56,7 @@ class Verb(StrEnum):
     REQUEST_CANCEL = "request_cancel"
     RECOVER = "recover"
     RETRY = "retry"
+    UNBLOCK = "unblock"
     REPLACE = "replace"
     EXTEND = "extend"
     RUN = "run"
@@ -85,8 +89,9 @@ TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
     (Status.QUEUED, Verb.RECOVER): (Status.PENDING,),
     (Status.RUNNING, Verb.EXTEND): (Status.RUNNING,),
     (Status.RUNNING, Verb.RECOVER): (Status.PENDING, Status.FAILED, Status.CANCELLED),
-    (Status.FAILED, Verb.RETRY): (Status.PENDING,),
-    (Status.CANCELLED, Verb.RETRY): (Status.PENDING,),
+    (Status.FAILED, Verb.RETRY): (Status.PENDING, Status.BLOCKED),
+    (Status.CANCELLED, Verb.RETRY): (Status.PENDING, Status.BLOCKED),
+    (Status.BLOCKED, Verb.UNBLOCK): (Status.PENDING,),
     (Status.BLOCKED, Verb.REPLACE): (Status.BLOCKED,),
     (Status.PENDING, Verb.REPLACE): (Status.PENDING,),
     (Status.PENDING, Verb.RUN): (Status.PENDING,),
@@ -103,8 +108,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One guarded write. It is applied as a whole, or not at all if the job is no longer at `status` and `epoch`.
 
     `unless_cancelled` also refuses if cancellation was requested in the meantime, `unless_extended` (the end of the lease that was
-    read) if an HTTP worker has extended its lease. `fields` are the job's new values (never
-    `job_id`), the same set of names for each verb, plus what the change gives up or takes (`held_key`, `slot`) and its cause.
+    read) if an HTTP worker has extended its lease; `lane` is that of the job before it. `fields` are the job's new values (never
+    `job_id`), the same set of names for each verb, plus what the change gives up or takes (`held_key`) and its cause.
     `execution` is the complete row to store with it; `output` is what its attempt printed.
     """
 
@@ -115,6 +120,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     fields: dict[str, object]
     unless_cancelled: bool = False
     unless_extended: datetime | None = None
+    lane: str | None = None
     execution: Execution | None = None
     output: Output | None = None
 
@@ -135,11 +141,7 @@ def is_terminal(job: Job) -> bool:
 
 def claim(job: Job, *, owner: str, now: datetime) -> Change:
     """T2: a watcher claims the job. `Store.claim_due` does this, `enqueue` and `begin` for many jobs at once."""
-    return _change(job, Verb.CLAIM, Status.CLAIMED, now, epoch=job.epoch + 1, claimed_by=owner, claimed_at=now, **_taken_slot(job))
-
-
-def _taken_slot(job: Job) -> dict[str, Any]:
-    return {} if job.lane is None else {"slot": job.lane}
+    return _change(job, Verb.CLAIM, Status.CLAIMED, now, epoch=job.epoch + 1, claimed_by=owner, claimed_at=now)
 
 
 def enqueue(job: Job, *, now: datetime) -> Change:
@@ -189,7 +191,7 @@ def return_unstarted(job: Job, *, now: datetime) -> Change:
         claimed_by=None, claimed_at=None, queued_at=None, locked_by=None, locked_until=None,
         last_run_at=job.last_run_at if job.attempt > 1 else None,
         next_run_at=job.scheduled_at if job.retry_count and not is_over else None, finished_at=now if is_over else None,
-        **(_given_up(job, now) if is_over else _slot_given_up(job, attempt=job.attempt - 1) | expiring_again(job)),
+        **(_given_up(job, now) if is_over else expiring_again(job)),
     )  # fmt: skip
 
 
@@ -231,20 +233,42 @@ def expire(job: Job, *, now: datetime) -> Change:
     )  # fmt: skip
 
 
-def retry(job: Job, *, now: datetime) -> Change:
-    """T15: a client requests a fresh set of retries; past attempts stay counted.
+def retry(job: Job, *, now: datetime, is_blocked: bool = False) -> Change:
+    """T15: a client requests a fresh set of retries; past attempts stay counted. `is_blocked`: what it waits for lives again.
 
     A unique key that was held until the end is taken again, which the store refuses if another job has it in `held_key`.
     """
+    to = Status.BLOCKED if is_blocked else Status.PENDING
+    return _live_again(job, to, now, scheduled_at=now, **expiring_anew(job, now))
+
+
+def restore(job: Job, *, now: datetime) -> Change:
+    """A retry brought back the cause for which the job was cancelled: it waits again, and keeps its time."""
+    expiring = {} if job.expires_at is None else {"lapses_at": job.expires_at}
+    return _live_again(job, Status.BLOCKED, now, scheduled_at=job.scheduled_at, **expiring)
+
+
+def blocked(job: Job, *, to_resolve: bool) -> Job:
+    """A new job that must wait for others. `to_resolve`: it is not certain that their end will be noticed."""
+    return msgspec.structs.replace(job, status=Status.BLOCKED, to_resolve=to_resolve or None)
+
+
+def unblock(job: Job, *, now: datetime) -> Change:
+    """The last thing that the job waited for has ended as it should."""
+    return _change(job, Verb.UNBLOCK, Status.PENDING, now, epoch=job.epoch + 1)
+
+
+def _live_again(job: Job, to: Status, now: datetime, **fields: Any) -> Change:
     again: dict[str, Any] = {}
     if job.held_key is None and job.unique is not None and job.unique.until == "ended":
         again["held_key"] = job.unique_key
     if job.cancelled_because is not None:
         again["cancelled_because"] = None
+    if job.is_awaited is not None or to is Status.BLOCKED:
+        again |= {"to_resolve": True, "is_awaited": None if job.is_awaited is None else True}
     return _change(
-        job, Verb.RETRY, Status.PENDING, now, epoch=job.epoch + 1, scheduled_at=now, retry_count=0, lost_count=0,
-        claimed_by=None, claimed_at=None, queued_at=None, next_run_at=None, finished_at=None, result=None, error=None,
-        cancel_requested_at=None, **again, **expiring_anew(job, now),
+        job, Verb.RETRY, to, now, epoch=job.epoch + 1, retry_count=0, lost_count=0, claimed_by=None, claimed_at=None,
+        queued_at=None, next_run_at=None, finished_at=None, result=None, error=None, cancel_requested_at=None, **again, **fields,
     )  # fmt: skip
 
 
@@ -278,7 +302,7 @@ def recover(job: Job, *, now: datetime, max_lost: int, died: str | None = None) 
         return _change(
             job, Verb.RECOVER, Status.PENDING, now, epoch=job.epoch + 1, claimed_by=None, claimed_at=None,
             queued_at=None, locked_by=None, locked_until=None, scheduled_at=job.scheduled_at, lost_count=job.lost_count,
-            finished_at=None, error=job.error, **_slot_given_up(job, attempt=job.attempt),
+            finished_at=None, error=job.error,
         )  # fmt: skip
     lost_count = job.lost_count + 1
     died = died or f"{job.locked_by} died"
@@ -311,15 +335,10 @@ def _end(
 
 def _given_up(job: Job, now: datetime, *, begins: bool = False) -> dict[str, Any]:
     """What the job holds no longer once it has ended, or begins."""
-    if job.held_key is None and job.slot is None:
+    if job.held_key is None:
         return {}
-    given_up: dict[str, Any] = {}
     ends_hold = not begins or (job.unique is not None and job.unique.until == "begun")
-    if job.held_key is not None and ends_hold and (job.held_until is None or job.held_until <= now):
-        given_up["held_key"] = None
-    if job.slot is not None and not begins:
-        given_up["slot"] = None
-    return given_up
+    return {"held_key": None} if ends_hold and (job.held_until is None or job.held_until <= now) else {}
 
 
 def after_begin(job: Job, now: datetime) -> Job:
@@ -331,11 +350,6 @@ def after_begin(job: Job, now: datetime) -> Job:
 def given_up_by_begin(job: Job, now: datetime) -> dict[str, Any]:
     """The fields of what a job holds no longer once it has begun; `Store.claim_due` needs them by themselves."""
     return _given_up(job, now, begins=True)
-
-
-def _slot_given_up(job: Job, *, attempt: int) -> dict[str, Any]:
-    """A job that is pending again does not keep its slot unless an attempt has begun."""
-    return {"slot": None} if job.slot is not None and attempt == 0 else {}
 
 
 def _again(
@@ -369,5 +383,5 @@ def _change(
     fields["updated_at"] = now
     return Change(
         verb=verb, job_id=job.job_id, status=job.status, epoch=job.epoch, fields=fields,
-        unless_cancelled=unless_cancelled, execution=execution,
+        unless_cancelled=unless_cancelled, lane=job.lane, execution=execution,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs import strict_json
+from jobyard.engine.jobs.dependency_fields import GROUP_PATTERN, read_group
 from jobyard.engine.jobs.error_kind import kind_of
 from jobyard.engine.jobs.job import JobFilter, Status
 from jobyard.engine.jobs.lifecycle import Verb
@@ -26,6 +27,7 @@ DEFAULT_STEP = 500
 MAX_TEXT_CHARS = 200
 RETRY_FIELDS = ("spread_s", "priority")
 _TEXT = re.compile(rf"[^\x00-\x1f\x7f]{{1,{MAX_TEXT_CHARS}}}")
+_TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": r"^[^\x00-\x1f\x7f]*$"}
 _TIME = {"type": "string", "format": "date-time"}
 
 
@@ -94,6 +96,10 @@ def _unique_key(text: str) -> str:
     return text
 
 
+def _group(text: str) -> str:
+    return read_group(text) or ""
+
+
 def _error_kind(text: str) -> str | None:
     """An error's whole first line stands for its kind."""
     return kind_of(_text(text))
@@ -117,7 +123,7 @@ FILTERS: Mapping[str, Filter] = {
         Filter(
             name="text", read=_text,
             meaning="only jobs whose payload or error contains this text; case, and how JSON escapes a character, do not matter",
-            schema={"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "pattern": r"^[^\x00-\x1f\x7f]*$"},
+            schema=_TEXT_SCHEMA,
         ),
         Filter(
             name="unique_key", read=_unique_key, meaning="only jobs with this unique key, as a job shows it",
@@ -128,11 +134,15 @@ FILTERS: Mapping[str, Filter] = {
             schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$"},
         ),
         Filter(
+            name="group", read=_group, meaning="only members of this group",
+            schema={"type": "string", "pattern": f"^{GROUP_PATTERN}$"},
+        ),
+        Filter(
             name="tag", read=read_tag, most=MAX_TAGS, meaning="only jobs that have this tag; given several times: all of them",
             schema=TAG_SCHEMA,
         ),
         Filter(
-            name="error_kind", read=_error_kind, schema={"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS},
+            name="error_kind", read=_error_kind, schema=_TEXT_SCHEMA,
             meaning="only jobs whose error is of this kind: its first line without numbers and hexadecimal digits",
         ),
         Filter(name="created_after", read=read_time, meaning="only jobs created at this time or later", schema=_TIME),

@@ -14,23 +14,37 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from jobyard.engine.errors import InvalidRequest, TooLarge
 from jobyard.engine.jobs import strict_json
+from jobyard.engine.jobs.dependency_fields import (
+    AFTER_SCHEMA,
+    COMPLETED,
+    GROUP_PATTERN,
+    MAX_REF_CHARS,
+    RUN_IF,
+    check_single,
+    linked,
+    read_after,
+    read_group,
+    read_ref,
+    read_run_if,
+)
 from jobyard.engine.jobs.expiry import expiry
 from jobyard.engine.jobs.idempotency import digest_of
 from jobyard.engine.jobs.job import Job, at_least
+from jobyard.engine.jobs.limit_field import SCHEMA as LIMIT_SCHEMA
+from jobyard.engine.jobs.limit_field import read_limit
+from jobyard.engine.jobs.named_limits import limits_of
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, MAX_DEPTH, shown
+from jobyard.engine.jobs.submission_body import MAX_BATCH, located, object_of, payload_in, read_batch, read_ndjson
 from jobyard.engine.jobs.tags import SCHEMA as TAGS_SCHEMA
 from jobyard.engine.jobs.tags import joined, read_tags
 from jobyard.engine.jobs.times import read_time
 from jobyard.engine.jobs.unique import from_template, full_key, how_of, window_end
+from jobyard.engine.jobs.unique_field import REPLACE, Asked, read_unique
 from jobyard.engine.jobs.unique_field import SCHEMA as UNIQUE_SCHEMA
-from jobyard.engine.jobs.unique_field import Asked, read_unique
 from jobyard.engine.world import later_id
 
-MAX_BATCH = 10_000
 MAX_PAYLOAD_BYTES = 1 << 20
 MAX_DELAY_S = 315_360_000
 PRIORITIES = {"low": 1, "normal": 5, "high": 9}
@@ -38,6 +52,8 @@ OF_HOOKS = "webhook"
 """The task whose jobs only hooks make."""
 
 QUEUE_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
+NULLABLE = ("expires_s", "limit", "ref", "after", "run_if", "group")
+"""Fields that may be sent as null, which means left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,18 +68,22 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """A job's values where neither the request nor its task gives any. `tasks`: the registered tasks with their own defaults."""
+    """A job's values where neither the request nor its task gives any. `tasks`: the registered tasks with their own defaults.
+
+    `has_limit`: whether there is a limit of that name.
+    """
 
     max_retries: int
     timeout_s: float
     tasks: Mapping[str, TaskDefaults]
+    has_limit: Callable[[str], bool] = lambda name: True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDefaults:
     """The defaults that `@task` gives; None: the setting applies, or the field's own default.
 
-    `unique`: as in a submission, with fields of the payload.
+    `unique`, `limit`: as in a submission, with fields of the payload.
     """
 
     max_retries: int | None = None
@@ -72,6 +92,7 @@ class TaskDefaults:
     priority: int | None = None
     expires_s: float | None = None
     unique: Asked | None = None
+    limit: tuple[str, ...] | None = None
     tags: tuple[str, ...] = ()
 
 
@@ -178,23 +199,32 @@ FIELDS: Mapping[str, Field] = {
             "false or null: none",
         ),
         Field(
+            name="limit", schema=LIMIT_SCHEMA, check=read_limit,
+            meaning="the limit that the job is under, or a list of two, each with a partition if it has any; default: the task's",
+        ),
+        Field(
+            name="ref", schema={"type": ["string", "null"], "minLength": 1, "maxLength": MAX_REF_CHARS}, check=read_ref,
+            meaning="in a batch only: a name that the batch's other jobs may use in after; unique in it",
+        ),
+        Field(
+            name="after", schema=AFTER_SCHEMA, check=read_after,
+            meaning="what must have ended before the job begins: job ids, refs of the same batch, and groups",
+        ),
+        Field(
+            name="run_if", schema={"anyOf": [{"type": "string", "enum": list(RUN_IF)}, {"type": "null"}]}, check=read_run_if,
+            meaning="with after: completed (default): all of them completed, else the job is cancelled at once; ended: whatever "
+            "became of them; failed: at least one failed or was cancelled, else the job is cancelled",
+        ),
+        Field(
+            name="group", schema={"type": ["string", "null"], "pattern": f"^{GROUP_PATTERN}$"}, check=read_group,
+            meaning="a name that jobs share, to be waited for, listed, counted, cancelled and retried together",
+        ),
+        Field(
             name="tags", schema=TAGS_SCHEMA, check=read_tags,
             meaning="names to find and change the job by; stored sorted, each once; those of the task are added",
         ),
     )
 }  # fmt: skip
-
-
-class _PayloadOnly(msgspec.Struct):
-    payload: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _Batch(msgspec.Struct):
-    jobs: list[_PayloadOnly]
-
-
-class _RawBatch(msgspec.Struct):
-    jobs: list[msgspec.Raw]
 
 
 def parse(
@@ -218,84 +248,22 @@ def _parse(
     form: str, body: bytes, *, first_id: str, idempotency_key: str | None, now: datetime, defaults: Defaults
 ) -> list[Job]:  # fmt: skip
     if form == "job":
-        fields = _object(strict_json.decode(body), "the body")
+        fields = object_of(strict_json.decode(body), "the body")
         _take_header_key(fields, idempotency_key)
-        payload = bytes(_decode_payload(body).payload)
-        return [_make(fields, payload, first_id, now, defaults)]
-    objects, payloads = _read_ndjson(body) if form == "ndjson" else _read_batch(body)
+        payload = payload_in(body)
+        job = _make(fields, payload, first_id, now, defaults)
+        check_single(job)
+        return [job]
+    objects, payloads = read_ndjson(body) if form == "ndjson" else read_batch(body)
     if len(objects) > MAX_BATCH:
         raise InvalidRequest("too_many_jobs", f"a batch holds at most {MAX_BATCH} jobs, not {len(objects)}", "jobs")
     jobs = []
     for index, (asked, payload) in enumerate(zip(objects, payloads, strict=True)):
         try:
-            jobs.append(_make(_object(asked, "a job"), payload, later_id(first_id, index), now, defaults))
+            jobs.append(_make(object_of(asked, "a job"), payload, later_id(first_id, index), now, defaults))
         except (InvalidRequest, TooLarge) as wrong:
-            raise _located(wrong, index) from None
-    return jobs
-
-
-def _read_batch(body: bytes) -> tuple[list[object], list[bytes]]:
-    try:
-        batch = _object(strict_json.decode(body), "the body")
-    except InvalidRequest:
-        _find_bad_job(body)
-        raise
-    for name in batch:
-        if name != "jobs":
-            raise InvalidRequest("unknown_field", f"{shown(name)} is not a field of a batch; known: jobs", name[:LONGEST_SHOWN])
-    objects = batch.get("jobs")
-    if not isinstance(objects, list):
-        raise InvalidRequest("invalid_field", "jobs must be an array of jobs", "jobs")
-    if not all(isinstance(fields, dict) for fields in objects):
-        return objects, [b"null"] * len(objects)
-    return objects, [bytes(job.payload) for job in msgspec.json.decode(body, type=_Batch).jobs]
-
-
-def _find_bad_job(body: bytes) -> None:
-    """Raise the first error again with its job's index, as far as the body can be split into jobs."""
-    for index, job in enumerate(_apart(body)):
-        try:
-            strict_json.decode(job)
-        except InvalidRequest as wrong:
-            raise _located(wrong, index) from None
-
-
-def _apart(body: bytes) -> list[bytes]:
-    try:
-        return [bytes(raw) for raw in msgspec.json.decode(body, type=_RawBatch).jobs]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass  # for example half of a surrogate pair, which only Python's decoder accepts
-    try:
-        return [json.dumps(job).encode() for job in json.loads(body)["jobs"]]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return []
-
-
-def _read_ndjson(body: bytes) -> tuple[list[object], list[bytes]]:
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    objects: list[object] = []
-    payloads: list[bytes] = []
-    for index, line in enumerate(lines[: MAX_BATCH + 1]):
-        try:
-            objects.append(_object(strict_json.decode(line), "a line"))
-        except InvalidRequest as wrong:
-            raise _located(wrong, index) from None
-        payloads.append(bytes(_decode_payload(line).payload))
-    return objects, payloads
-
-
-_decode_payload = msgspec.json.Decoder(_PayloadOnly).decode
-
-
-def _located(wrong: InvalidRequest | TooLarge, index: int) -> InvalidRequest | TooLarge:
-    field = f"jobs[{index}]" + (f".{wrong.field}" if wrong.field else "")
-    return type(wrong)(wrong.code, f"jobs[{index}]: {wrong.message}", field)
-
-
-def _object(value: object, what: str) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise InvalidRequest("invalid_json", f"{what} must be a JSON object, not {shown(value)}")
-    return value
+            raise located(wrong, index) from None
+    return linked(jobs)
 
 
 def _take_header_key(fields: dict[str, object], key: str | None) -> None:
@@ -308,9 +276,8 @@ def _take_header_key(fields: dict[str, object], key: str | None) -> None:
 
 
 def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: datetime, defaults: Defaults) -> Job:
-    values: dict[str, Any] = {name: _checked(name, value) for name, value in fields.items()}
-    if values.get("expires_s", 0) is None:
-        del values["expires_s"]
+    given = {name: value for name, value in fields.items() if value is not None or name not in NULLABLE}
+    values: dict[str, Any] = {name: _checked(name, value) for name, value in given.items()}
     check_payload(payload)
     task = str(values.pop("task", "echo"))
     wishes = defaults.tasks.get(task)
@@ -321,9 +288,12 @@ def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: dateti
         raise InvalidRequest("unknown_task", f"task {shown(task)} is not registered; known: {known}", "task")
     of_task = _defaults_of(wishes, defaults)
     digest = digest_of(fields, values | {"task": task}, of_task) if "idempotency_key" in values else None
+    if wishes.limit is not None or "limit" in values:
+        values["limit"] = limits_of(values.get("limit"), wishes.limit, payload, defaults.has_limit)
     if wishes.unique is not None or "unique" in values:
         values |= _unique(values["unique"] if "unique" in values else _of_task(wishes.unique, payload), task, payload, now)
     values.pop("payload", None)
+    _check_waiting(values)
     if wishes.tags:
         values["tags"] = joined(values.get("tags", ()), wishes.tags)
     values = of_task | values
@@ -362,6 +332,20 @@ def _unique(asked: Asked | None, task: str, payload: bytes, now: datetime) -> di
     key = full_key(task, asked.key, payload)
     how = how_of(asked)
     return {"unique": how, "unique_key": key, "held_key": key, "held_until": window_end(now, how)}
+
+
+def _check_waiting(values: dict[str, Any]) -> None:
+    """Complete what says which jobs are waited for."""
+    if values.get("after", ()) is None:
+        del values["after"]
+    if "after" in values:
+        values.setdefault("run_if", COMPLETED)
+    elif "run_if" in values:
+        raise InvalidRequest("invalid_field", "run_if says how after is meant; without after it must be left out", "run_if")
+    how = values.get("unique")
+    if how is not None and how.on_conflict == REPLACE and ("after" in values or "group" in values):
+        told = 'unique must not have "on_conflict": "replace" in a job that has after or group, whose place no other can take'
+        raise InvalidRequest("invalid_field", told, "unique")
 
 
 def make_job(fields: Mapping[str, object], payload: bytes, *, job_id: str, now: datetime, defaults: Defaults) -> Job:

@@ -8,6 +8,7 @@ from typing import Any
 
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs import strict_json
+from jobyard.engine.jobs.limit_field import read_templates
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 from jobyard.engine.jobs.submission import FIELDS, Field
 from jobyard.engine.jobs.template import Template
@@ -45,6 +46,8 @@ def parse(body: bytes) -> dict[str, Any]:
 
 def _checked(field: Field, value: object) -> object:
     try:
+        if field.name == "limit":
+            return read_templates(value)
         checked = field.check(value)
         if isinstance(checked, Asked):
             if checked.key is not None:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import msgspec
 
-from jobyard.engine.errors import InvalidRequest
+from jobyard.engine.errors import Conflict
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.edits import RetryEdit, edited
 from jobyard.engine.jobs.job import Job, JobFilter, Status
@@ -20,6 +20,7 @@ from jobyard.engine.jobs.lifecycle import Change, Verb
 from jobyard.engine.jobs.selection import Selection
 from jobyard.engine.jobs.spread import Spread, read_cursor
 from jobyard.engine.store.port import Store
+from jobyard.engine.workflows.retries import retried
 
 GUARD_TRIES = 5
 COMMIT = 200
@@ -60,9 +61,15 @@ def delete_step(store: Store, selection: Selection) -> Step:
     step = Step(cursor=page.cursor)
     ended = [job for job in page.jobs if lifecycle.is_terminal(job)]
     for start in range(0, len(ended), COMMIT):
-        step.deleted += sum(store.delete(ended[start : start + COMMIT]))
+        some = [job for job in ended[start : start + COMMIT] if not is_kept(store, job)]
+        step.deleted += sum(store.delete(some))
     step.skipped = len(page.jobs) - step.deleted
     return step
+
+
+def is_kept(store: Store, job: Job) -> bool:
+    """Whether a living job waits for this one, or may read its result."""
+    return job.is_awaited is not None and store.workflows.is_kept(job.job_id, job.group)
 
 
 class _Edits:
@@ -72,10 +79,7 @@ class _Edits:
         self._priority, self._now = selection.priority, now
         self._spread, self.cursor_of_store = read_cursor(selection.cursor) if verb is Verb.RETRY else (None, selection.cursor)
         if selection.spread_s and self._spread is None:
-            if selection.cursor is not None:
-                words = "the cursor is of a request without spread_s; leave it out, or begin anew without a cursor"
-                raise InvalidRequest("invalid_cursor", words, "cursor")
-            jobs = _retryable(store, selection.wanted)
+            jobs = _retryable(store, selection.wanted) if selection.cursor is None else 0  # the rest of a selection: nobody knows
             self._spread = Spread(begin=now, spread_ms=round(selection.spread_s * 1000), jobs=jobs)
         self._number = 0 if self._spread is None else self._spread.done
 
@@ -113,16 +117,11 @@ def _change(store: Store, verb: Verb, jobs: list[Job], now: datetime, edits: _Ed
 
 
 def _decide(store: Store, job: Job, verb: Verb, now: datetime, edits: _Edits) -> Change | None:
-    """None: the job's state, or the holder of its unique key, does not allow the verb."""
+    """None: the job's state, what it waits for, or the holder of its unique key does not allow the verb."""
     if verb is not Verb.RETRY:
         return None if lifecycle.is_terminal(job) else lifecycle.cancel(job, now=now)
-    if not lifecycle.may(job, Verb.RETRY):
+    try:
+        change = retried(store, job, now=now)
+    except Conflict:
         return None
-    change = lifecycle.retry(job, now=now)
-    return edited(change, job, edits.next(), now=now) if key_holder(store, change) is None else None
-
-
-def key_holder(store: Store, change: Change) -> Job | None:
-    """The job that holds the unique key that a retry would take again."""
-    key, now = change.fields.get("held_key"), change.fields["updated_at"]
-    return store.free_key(key, now=now) if isinstance(key, str) and isinstance(now, datetime) else None
+    return edited(change, job, edits.next(), now=now)

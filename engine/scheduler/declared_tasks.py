@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from jobyard.engine.config import Settings
-from jobyard.engine.errors import Conflict, NotFound, Unavailable
+from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from jobyard.engine.jobs.limit_field import name_of
 from jobyard.engine.leases import declared_tasks
 from jobyard.engine.logs import Log
 from jobyard.engine.store.named_port import NamedRow
@@ -59,6 +60,9 @@ class DeclaredTasks:
         options = declared_tasks.parse(message.body)
         if name in self._python_tasks():
             raise Conflict("conflict", f"{name} is a task of a task module, which Jobyard's own workers run", "name")
+        for part in options.get("limit") or ():
+            if (limit := name_of(part)) and self._store.limits.find(limit) is None:
+                raise InvalidRequest("unknown_limit", f"there is no limit {limit}; make it with PUT /api/limits/{limit}", "limit")
         body = msgspec.json.encode(options)
         for _ in range(GUARD_TRIES):
             stored = self._store.http_tasks.find(name)
@@ -98,6 +102,7 @@ class DeclaredTasks:
             "timeout_s": settings.job_timeout_s if options.timeout_s is None else options.timeout_s,
             "parameters": options.parameters, "origin": declared_tasks.CODE if is_python else declared_tasks.API,
             **({} if is_python or options.unique is None else {"unique": options.unique}),
+            **({} if is_python or options.limit is None else {"limit": options.limit}),
         }  # fmt: skip
 
     def learn(self) -> None:

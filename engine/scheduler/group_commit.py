@@ -15,10 +15,9 @@ lock) any request that was in time has committed before. Where they are not (on 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import InvalidRequest, JobyardError, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
@@ -27,12 +26,16 @@ from jobyard.engine.jobs.submission import Defaults, parse
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import Minutes, Totals
 from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, NotUnique, Store
+from jobyard.engine.tokens import API, DEFAULT_NAMES
 from jobyard.engine.wire.hub import Peer
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import Accepted, Begun, Expired, Refused, Submit
 from jobyard.engine.words import counted
+from jobyard.engine.workflows.acceptance import NotAccepted
 from jobyard.engine.world import World
 
+UNNAMED = DEFAULT_NAMES[API]
+"""The name of clients without a token or with one without a name; their submissions are told at debug only."""
 JOBS_A_TURN = 2_000
 BYTES_A_TURN = 4 << 20
 """Past this many bytes, no further request is taken in this iteration, so that queries never wait for long."""
@@ -55,12 +58,13 @@ class GroupCommit:
 
     def __init__(
         self, *, settings: Settings, world: World, store: Store, defaults: Callable[[], Defaults],
-        wake: Callable[[list[datetime]], None], our_fault: Callable[[Exception, str], Message], log: Log,
+        wake: Callable[..., None], our_fault: Callable[[Exception, str], Message], log: Log,
         learn: Callable[[], object] = lambda: None, more_counts: Callable[[], dict[str, int]] = dict,
     ) -> None:  # fmt: skip
-        """`wake` receives the times at which stored jobs are due; `our_fault` makes the reply for an unexpected exception.
+        """`wake` receives the times at which stored jobs are due, and whether some wait for others (`resolves`).
 
-        `learn`: reads which tasks there are, before one counts as unknown; `more_counts`: what else is counted by the minute.
+        `our_fault` makes the reply for an unexpected exception; `learn`: reads which tasks there are, before one counts as
+        unknown; `more_counts`: what else is counted by the minute.
         """
         self._learn = learn
         self._settings = settings
@@ -73,6 +77,8 @@ class GroupCommit:
         self._came: deque[tuple[Peer, Submit]] = deque()
         self._pending_seen = 0
         self._pending_seen_at = float("-inf")
+        self._accepted_from: Counter[str] = Counter()
+        """How many jobs clients whose tokens have names have submitted in this iteration."""
         self.jobs_accepted = 0
         self.requests = 0
         self.minutes = Minutes(world, lambda: Totals(counts={"accepted": self.jobs_accepted, **more_counts()}))
@@ -146,13 +152,17 @@ class GroupCommit:
             return
         for one, insertion in zip(waiting, stored, strict=True):
             one.peer.send(self._look_up(one) if isinstance(insertion, Abandoned) else self._told(one, insertion))
+        for client, jobs in self._accepted_from.items():
+            self._log.info("jobs_submitted", by=client, jobs=jobs)
+        self._accepted_from.clear()
 
     def _wake_for(self, waiting: list[Waiting], stored: list[Insertion]) -> None:
         """Wake a watcher while the commit is still being synced to disk."""
         answered = zip(waiting, stored, strict=True)
         inserted = [(one, insertion) for one, insertion in answered if isinstance(insertion, Inserted)]
-        dues = [job.scheduled_at for one, _ in inserted for job in one.jobs]
-        self._wake([*dues, *(insertion.replaced_due_at for _, insertion in inserted if insertion.replaced_due_at is not None)])
+        dues = [job.created_at if job.after else job.scheduled_at for one, _ in inserted for job in one.jobs]
+        dues += [insertion.replaced_due_at for _, insertion in inserted if insertion.replaced_due_at is not None]
+        self._wake(dues, resolves=any(job.after is not None for one, _ in inserted for job in one.jobs))
 
     def _too_full(self) -> Refused | None:
         """Based on a recent count of pending jobs plus those stored since; recounted before any request is refused."""
@@ -183,17 +193,24 @@ class GroupCommit:
     def _is_late(self, submit: Submit) -> bool:
         return self._world.monotonic() > submit.deadline
 
-    def _told(self, one: Waiting, insertion: Inserted | KeyTaken | NotUnique) -> Message:
+    def _told(self, one: Waiting, insertion: Inserted | KeyTaken | NotUnique | NotAccepted) -> Message:
         if isinstance(insertion, Inserted):
             self.jobs_accepted += insertion.stored
             self._pending_seen += insertion.stored
+            if one.submit.by != UNNAMED:
+                self._accepted_from[one.submit.by] += len(insertion.job_ids)
             if self._log.is_debug:
                 self._log.debug(
                     "jobs_accepted", request_id=one.submit.request_id, job_id=next(iter(insertion.job_ids), None),
                     jobs=len(insertion.job_ids), repeated=insertion.repeated, by=one.submit.by,
                 )  # fmt: skip
             existing = insertion.existing if any(job.unique_key for job in one.jobs) else None
-            return Accepted(job_ids=insertion.job_ids, repeated=insertion.repeated, existing=existing, replaced=insertion.replaced)
+            return Accepted(
+                job_ids=insertion.job_ids, repeated=insertion.repeated, existing=existing, replaced=insertion.replaced,
+                status=insertion.status,
+            )  # fmt: skip
+        if isinstance(insertion, NotAccepted):
+            return _not_accepted(one, insertion)
         if isinstance(insertion, NotUnique):
             return _not_unique(one, insertion)
         at = "" if one.submit.form == "job" else f"jobs[{insertion.index}]: "
@@ -210,16 +227,19 @@ class GroupCommit:
         if not one.submit.is_again:
             return one.otherwise
         try:
-            stands = [job is not None for job in self._store.find([job.job_id for job in one.jobs])]
+            found = self._store.find([job.job_id for job in one.jobs], whole=False)
+            stands = [job is not None for job in found]
             if any(stands) and not all(stands) and any(job.idempotency_key for job in one.jobs):
                 return self._told(one, self._known(one.jobs))
         except StoreBroken:
             raise
         except JobyardError as wrong:
             return refused(wrong)
-        return Accepted(job_ids=[job.job_id for job in one.jobs]) if any(stands) else one.otherwise
+        last = found[-1] if found else None
+        status = Status.PENDING if last is None or last.attempt else last.status
+        return Accepted(job_ids=[job.job_id for job in one.jobs], status=status) if any(stands) else one.otherwise
 
-    def _known(self, jobs: list[Job]) -> Inserted | KeyTaken | NotUnique:
+    def _known(self, jobs: list[Job]) -> Inserted | KeyTaken | NotUnique | NotAccepted:
         (insertion,) = self._store.insert([jobs])
         assert not isinstance(insertion, Abandoned)
         return insertion
@@ -241,6 +261,12 @@ def _not_unique(one: Waiting, refusal: NotUnique) -> Refused:
         code="not_unique", message=f"{at}: {words}" if at else words, field=f"{at}.unique" if at else "unique",
         details={} if refusal.job_id is None else {"job_id": refusal.job_id},
     )  # fmt: skip
+
+
+def _not_accepted(one: Waiting, refusal: NotAccepted) -> Refused:
+    at = "" if one.submit.form == "job" else f"jobs[{refusal.index}]"
+    message = f"{at}: {refusal.message}" if at else refusal.message
+    return Refused(code=refusal.code, message=message, field=f"{at}.{refusal.field}" if at else refusal.field)
 
 
 def _refuse_new(waiting: list[Waiting], full: Refused) -> list[Waiting]:

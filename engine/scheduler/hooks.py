@@ -10,14 +10,17 @@ import msgspec
 
 from jobyard.engine.errors import InvalidRequest, NotFound, Unavailable
 from jobyard.engine.hooks import hook as hooks
-from jobyard.engine.hooks.events import MARK, is_from_hook, job_of
+from jobyard.engine.hooks.events import MARK, is_from_hook, job_of, limit_of
 from jobyard.engine.hooks.hook import WEBHOOK, Hook
 from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.job import Job, JobFilter
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.jobs.times import read_time
+from jobyard.engine.limits.limit import Numbers
 from jobyard.engine.logs import Log
+from jobyard.engine.schedules.schedule import API
+from jobyard.engine.store.declare_limit import declare_limit
 from jobyard.engine.store.named_port import NamedRow
 from jobyard.engine.store.port import Store
 from jobyard.engine.tasks.webhook import new_secret
@@ -31,6 +34,8 @@ ROTATION = timedelta(hours=24)
 A_PAGE = 500
 MOST_LOOKED_AT = 20_000
 TEST = "hook.test"
+AT_ONCE = 4
+"""So many deliveries of a hook run at once, unless its limit is changed."""
 
 
 class Hooks:
@@ -66,6 +71,8 @@ class Hooks:
             before = None if row is None else _decode(row.body)
             after = _merged(wanted, before)
             if before is None or not _is_same(before, after):
+                if before is None:
+                    declare_limit(self._store.limits, limit_of(name), Numbers(max_running=AT_ONCE), origin=API)
                 if not self._save(after, None if row is None else row.version):
                     continue
                 self._log.info("hook_stored", hook=name, by=asked.by, request_id=asked.request_id)
@@ -76,6 +83,7 @@ class Hooks:
     def _delete(self, asked: AskHooks) -> Json:
         if not self._store.hooks.delete(hooks.check_name(asked.name)):
             raise _not_found(asked.name)
+        self._store.limits.delete(limit_of(asked.name))
         self._log.info("hook_deleted", hook=asked.name, by=asked.by, request_id=asked.request_id)
         return Json(body=b"", status=204)
 

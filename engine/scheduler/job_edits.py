@@ -16,7 +16,7 @@ from jobyard.engine.jobs.lifecycle import Change, Verb
 from jobyard.engine.jobs.selection import parse
 from jobyard.engine.jobs.tags import parse_tags
 from jobyard.engine.logs import Log
-from jobyard.engine.scheduler.bulk import delete_step
+from jobyard.engine.scheduler.bulk import delete_step, is_kept
 from jobyard.engine.store.port import Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.messages import DeleteJob, DeleteMany, Json, ListFailures, ReportDue, RunJob, TagJob
@@ -76,6 +76,9 @@ class JobEdits:
                 raise NotFound("not_found", f"there is no job {message.job_id}")
             if not lifecycle.is_terminal(job):
                 words = f"job {job.job_id} is {job.status}; only jobs that have ended can be deleted"
+                raise Conflict("conflict", words, "job_id")
+            if is_kept(self._store, job):
+                words = f"a job that has not ended waits for job {job.job_id}, or may read its result; it can be deleted after that"
                 raise Conflict("conflict", words, "job_id")
             if self._store.delete([job])[0]:
                 self._log.info("job_deleted", job_id=job.job_id, by=message.by, request_id=message.request_id)

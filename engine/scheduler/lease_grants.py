@@ -11,7 +11,7 @@ nothing: the store is asked a few times a second whether anything was committed,
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -46,6 +46,7 @@ SHARE = 20
 ANSWER_BYTES = 16 << 20
 """Where the store cannot tell the size of a payload before the claim, what is past this many bytes is returned."""
 
+RESULT_BYTES = 4 << 20
 NOTHING = object()
 EMPTY = JobsLeased(body=b"[]")
 
@@ -214,14 +215,24 @@ class LeaseGrants:
         for asking in served:
             jobs, rest = _within(asking.jobs, ANSWER_BYTES)
             tokens = [(job.job_id, job.epoch) for job in jobs]
-            body = b"[" + b",".join([to_json(job, lease_s=asking.wanted.lease_s) for job in jobs]) + b"]"
-            leased = JobsLeased(body=body, tokens=tokens)
+            texts = [to_json(job, lease_s=asking.wanted.lease_s, results=self._results(job)) for job in jobs]
+            leased = JobsLeased(body=b"[" + b",".join(texts) + b"]", tokens=tokens)
             answer = leased if asking.number is None else Granted(number=asking.number, leased=leased)
             is_sent = asking.peer.send(answer)
             self.granted += len(jobs) if is_sent else 0
             unsent = [*([] if is_sent else tokens), *((job.job_id, job.epoch) for job in rest)]
             if unsent:
                 self.give_back(unsent)
+
+    def _results(self, job: Job) -> Mapping[str, object] | None:
+        """Those of the jobs that it waited for, as `current_job().results` has them; None if they are too large together."""
+        names = {one.ref or one.job_id: one.job_id for one in job.after or () if one.job_id is not None}
+        if not names:
+            return {}
+        found = self._store.workflows.results([*names.values()], max_bytes=RESULT_BYTES)
+        if found is None:
+            return None
+        return {str(name): msgspec.Raw(found[job_id]) if job_id in found else None for name, job_id in names.items()}
 
     def _note_next(self, served: Served, now: datetime) -> None:
         """When the next job is due, unless the store is asked every time anyway."""

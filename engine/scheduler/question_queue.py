@@ -13,7 +13,17 @@ from collections.abc import Callable
 from jobyard.engine.jobs.job import JobFilter
 from jobyard.engine.wire.hub import Envelope, Peer
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.messages import ChangeMany, CountMatching, DeleteMany, Explain, List, ListFailures, ReportDue
+from jobyard.engine.wire.messages import (
+    ChangeMany,
+    CountMatching,
+    DeleteMany,
+    Explain,
+    GetGraph,
+    List,
+    ListFailures,
+    ListGroups,
+    ReportDue,
+)
 from jobyard.engine.world import World
 
 ANSWER_S = 0.05
@@ -73,4 +83,4 @@ def is_heavy(message: Message) -> bool:
         case CountMatching(wanted=wanted):
             return wanted != JobFilter(status=wanted.status)
         case _:
-            return isinstance(message, ChangeMany | DeleteMany | Explain | ListFailures | ReportDue)
+            return isinstance(message, ChangeMany | DeleteMany | Explain | GetGraph | ListFailures | ListGroups | ReportDue)

@@ -21,17 +21,19 @@ from jobyard.engine.jobs.selection import parse
 from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
-from jobyard.engine.scheduler.bulk import key_holder, take_step
+from jobyard.engine.scheduler.bulk import take_step
 from jobyard.engine.scheduler.completion_watch import CompletionWatch
 from jobyard.engine.scheduler.declared_tasks import DeclaredTasks
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
 from jobyard.engine.scheduler.hooks import Hooks
 from jobyard.engine.scheduler.http_leases import HttpLeases
 from jobyard.engine.scheduler.job_edits import JobEdits
+from jobyard.engine.scheduler.limits import Limits
 from jobyard.engine.scheduler.question_queue import MAX_HEAVY, QuestionQueue
 from jobyard.engine.scheduler.replies import Replies
 from jobyard.engine.scheduler.schedules import Schedules
 from jobyard.engine.scheduler.why import FactCollector
+from jobyard.engine.scheduler.workflows import Workflows
 from jobyard.engine.store.bounds import OUTPUTS_BYTES
 from jobyard.engine.store.port import Store
 from jobyard.engine.tasks.catalog import Catalog, defaults_of
@@ -52,6 +54,7 @@ from jobyard.engine.wire.lease_messages import (
 )
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
+    AskLimits,
     AskSchedules,
     CancelJob,
     ChangeMany,
@@ -77,12 +80,13 @@ from jobyard.engine.wire.messages import (
     WatchCompletion,
 )
 from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.wire.turns import whose_turn
+from jobyard.engine.workflows.retries import retried
 from jobyard.engine.world import World
 
 IDLE_S = 60.0
 GUARD_TRIES = 5
 WATCHERS_KNOWN_FOR_S = 1.0
-SHIFT_S = 0.5
 
 
 class Scheduler:
@@ -97,8 +101,7 @@ class Scheduler:
         self._network, self._log, self._run_dir = network, log, run_dir
         self._catalog = Catalog(run_dir)
         self._watchers: list[str] = []
-        self._watchers_read_at = float("-inf")
-        self._started = world.monotonic()
+        self._watchers_read_at, self._started = float("-inf"), world.monotonic()
         self._questions = self._stale_writes = 0
         self._other_hosts = other_hosts or OtherHosts(None, world)
         self._declared = DeclaredTasks(settings=settings, store=store, log=log, python_tasks=self._python_tasks)
@@ -120,22 +123,21 @@ class Scheduler:
             settings=settings, world=world, store=store, log=log, defaults=self._defaults_anew, wake=self._wake_watcher,
             tell_cancelled=self._tell_cancelled,
         )  # fmt: skip
+        self._limits = Limits(world=world, store=store, log=log, wake=self._wake_watcher)
         self._hooks = Hooks(world=world, store=store, log=log, defaults=self._defaults_anew, wake=self._wake_watcher)
         self._edits = JobEdits(world=world, store=store, log=log, change=self._change, shown=self._shown, wake=self._wake_watcher)
         self._draining = False
         self._question_queue = QuestionQueue(world, answer=self._answer, refuse=self._refuse_heavy)
-        self._answers = self._table()
+        self._answers = self._answers_by_type()
 
-    def _table(self) -> dict[type, Callable[..., Message]]:
-        """What answers which request."""
+    def _answers_by_type(self) -> dict[type, Callable[..., Message]]:
         return {
             Find: self._find, List: self._list, ListExecutions: self._list_executions, CancelJob: self._cancel,
-            RetryJob: self._retry, CountJobs: self._count, Ping: self._ping,
-            ChangeMany: self._change_many, CountMatching: self._count_matching, ListTasks: self._list_tasks,
-            ListOutputs: self._list_outputs, Explain: self._explain, AskSchedules: self._schedules.answer,
-            AskHooks: self._hooks.answer,
-            DeclareTask: self._declared.put, DeleteTask: self._declared.delete, ReturnLeases: self._http_leases.give_back,
-            **self._edits.answers,
+            RetryJob: self._retry, CountJobs: self._count, Ping: self._ping, ChangeMany: self._change_many,
+            CountMatching: self._count_matching, ListTasks: self._list_tasks, ListOutputs: self._list_outputs,
+            Explain: self._explain, AskSchedules: self._schedules.answer, AskLimits: self._limits.answer,
+            AskHooks: self._hooks.answer, DeclareTask: self._declared.put, DeleteTask: self._declared.delete,
+            ReturnLeases: self._http_leases.give_back, **Workflows(self._store).answers, **self._edits.answers,
         }  # fmt: skip
 
     @property
@@ -189,7 +191,7 @@ class Scheduler:
     def _defaults(self) -> Defaults:
         return Defaults(
             max_retries=self._settings.max_retries, timeout_s=self._settings.job_timeout_s,
-            tasks=defaults_of(self._declared.all()),
+            tasks=defaults_of(self._declared.all()), has_limit=self._limits.lookup(),
         )  # fmt: skip
 
     def _defaults_anew(self) -> Defaults:
@@ -200,13 +202,16 @@ class Scheduler:
         """Of all hosts; this host's own come first where several define a task."""
         return {**self._other_hosts.tasks(), **self._catalog.options()}
 
-    def _wake_watcher(self, dues: list[datetime]) -> None:
-        """Wake a watcher if one of these times, when jobs are due, is before its next poll; it claims for all."""
+    def _wake_watcher(self, dues: list[datetime], *, resolves: bool = False) -> None:
+        """Wake a watcher if one of these times, when jobs are due, is before its next poll; it claims for all.
+
+        `resolves`: see `Wake`.
+        """
         due_at = min(dues, default=None)
         self._http_leases.wake()
         if due_at is None or (due_at - self._world.now()).total_seconds() > 2 * self._settings.poll_s:
             return
-        self._hint_watcher(Wake(due_at=due_at))
+        self._hint_watcher(Wake(due_at=due_at, resolves=resolves))
 
     def _hint_watcher(self, hint: Message) -> None:
         """For a while all schedulers tell the same one."""
@@ -214,8 +219,7 @@ class Scheduler:
             self._watchers = self._run_dir.components("watcher")
             self._watchers_read_at = self._world.monotonic()
         if self._watchers:
-            shift = int(self._world.monotonic() / SHIFT_S)
-            self._network.hint(self._watchers[shift % len(self._watchers)], hint)
+            self._network.hint(whose_turn(self._watchers, self._world.monotonic()), hint)
 
     # ---- requests
 
@@ -283,15 +287,16 @@ class Scheduler:
         return Json(body=to_json(self._shown(job)))
 
     def _tell_cancelled(self, pairs: list[tuple[Job, Job]]) -> None:
-        """Given each job before and after; a slot that has become free is somebody's at once."""
+        """Given each job before and after; what one in a lane leaves free is somebody's at once."""
         tell_cancelled(self._network, pairs)
-        if any(before.slot is not None and job.slot is None for before, job in pairs):
-            self._wake_watcher([self._world.now()])
+        resolves = any(before.is_awaited for before, _ in pairs)
+        if resolves or any(before.lane is not None and lifecycle.is_terminal(job) for before, job in pairs):
+            self._wake_watcher([self._world.now()], resolves=resolves)
 
     def _retry(self, message: RetryJob) -> Message:
         edit = parse_retry(message.body)
         job, _ = self._change(message, lambda job: self._retried(job, edit))
-        self._wake_watcher([job.scheduled_at])
+        self._wake_watcher([job.scheduled_at], resolves=job.to_resolve is not None)
         return Json(body=to_json(job))
 
     def _change_many(self, message: ChangeMany) -> Message:
@@ -300,7 +305,7 @@ class Scheduler:
         told = {"jobs": len(pairs), "skipped": step.skipped, "by": message.by, "request_id": message.request_id}
         self._log.info("jobs_changed", verb=message.verb, **told)
         if message.verb is lifecycle.Verb.RETRY:
-            self._wake_watcher([job.scheduled_at for _, job in pairs])
+            self._wake_watcher([job.scheduled_at for _, job in pairs], resolves=any(job.to_resolve for _, job in pairs))
         else:
             self._tell_cancelled(pairs)
         return Json(body=step.to_json())
@@ -359,17 +364,8 @@ class Scheduler:
         return lifecycle.cancel(job, now=self._world.now())
 
     def _retried(self, job: Job, edit: RetryEdit) -> lifecycle.Change:
-        if not lifecycle.may(job, lifecycle.Verb.RETRY):
-            raise Conflict("conflict", f"job {job.job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
         now = self._world.now()
-        change = edited(lifecycle.retry(job, now=now), job, edit, now=now)
-        holder = key_holder(self._store, change)
-        if holder is not None:
-            told = (
-                f"job {holder.job_id} holds the unique key {job.unique_key!r} of job {job.job_id}; it can be retried when that ends"
-            )
-            raise Conflict("not_unique", told, "job_id", job_id=holder.job_id)
-        return change
+        return edited(retried(self._store, job, now=now), job, edit, now=now)
 
     def _shown(self, job: Job) -> Job:
         return as_held(job, seen_at=self._seen_at, lease_s=self._settings.lease_s)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from jobyard.engine.limits import rules
 from jobyard.engine.schedules.fire_times import Timing
 from jobyard.engine.timestamps import rfc3339
 
@@ -62,7 +63,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
 def lane_of(name: str) -> str:
     """The lane of a schedule whose jobs run one at a time."""
-    return f"schedule:{name}"
+    return str(rules.lane_of([f"{rules.SCHEDULE}{name}"]))
 
 
 def shown(schedule: Schedule, job: Mapping[str, object], next_fires: list[datetime] | None = None) -> dict[str, object]:

@@ -21,9 +21,12 @@ import msgspec
 from jobyard.engine.jobs.job import Execution, HttpLease, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
+from jobyard.engine.store.limit_port import LimitStore
 from jobyard.engine.store.named_port import NamedRows
 from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
+from jobyard.engine.workflows.acceptance import NotAccepted
+from jobyard.engine.workflows.port import WorkflowStore
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +47,7 @@ class Inserted(msgspec.Struct, frozen=True, kw_only=True):
     """The request is stored. `job_ids` are in the order of its jobs; `repeated` says how many of them the idempotency keys knew.
 
     `existing`: the indexes of the jobs that stand for another, by their unique keys; `replaced`: those among them that brought it
-    newer data, `replaced_due_at` the earliest time that it is due at.
+    newer data, `replaced_due_at` the earliest time that it is due at. `status`: that of the request's last new job.
     """
 
     job_ids: list[str]
@@ -52,6 +55,7 @@ class Inserted(msgspec.Struct, frozen=True, kw_only=True):
     existing: tuple[int, ...] = ()
     replaced: tuple[int, ...] = ()
     replaced_due_at: datetime | None = None
+    status: Status = Status.PENDING
 
     @property
     def stored(self) -> int:
@@ -98,10 +102,14 @@ class Allocation(Protocol):
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """The jobs that were claimed and begun, in claiming order; `conflicts`: the due jobs that another claimer took first."""
+    """The jobs that were claimed and begun, in claiming order; `conflicts`: the due jobs that another claimer took first.
+
+    `asked`: running jobs that were asked to cancel because a new one takes their place, before and after.
+    """
 
     jobs: list[Job]
     conflicts: int = 0
+    asked: list[tuple[Job, Job]] = []
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +132,7 @@ class RememberedKey(msgspec.Struct, frozen=True, kw_only=True):
     is_replaced: bool
 
 
-Insertion = Inserted | KeyTaken | NotUnique | Abandoned
+Insertion = Inserted | KeyTaken | NotUnique | NotAccepted | Abandoned
 Seen = Callable[[list[Insertion]], None]
 
 
@@ -162,7 +170,7 @@ class HostHeartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store(Protocol):
-    """The source of truth for jobs and schedules."""
+    """The source of truth for jobs, schedules and limits."""
 
     schedules: ScheduleStore
     hooks: NamedRows
@@ -170,6 +178,8 @@ class Store(Protocol):
 
     http_tasks: NamedRows
     """The tasks that HTTP workers run, see `leases.declared_tasks`. One cannot be deleted while jobs of it live."""
+    limits: LimitStore
+    workflows: WorkflowStore
     reports: ReportStore
 
     def insert(
@@ -181,6 +191,7 @@ class Store(Protocol):
         repeated). A job whose `idempotency_key` is stored with the same `request_digest` gets that job's id (counted in
         `repeated`); with another digest, its whole request is refused. A job whose `held_key` another job holds is decided by
         `jobs.unique.verdict`, and its idempotency key is remembered with the holder. The same holds between the jobs of one call.
+        New jobs that wait for others, or are members of groups, are decided by `workflows.acceptance`.
         `abandoned(i)` is called for each request that would store a job, when only the commit remains to wait for; a request whose
         jobs are all known by their keys succeeds in any case. `seen` receives the results as soon as other processes may see them,
         when it is not yet certain that they will be on disk.
@@ -216,7 +227,7 @@ class Store(Protocol):
         """Jobs by status, all eight; exact, and cheap however many jobs are stored."""
 
     def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
-        """The earliest `scheduled_at` of served pending jobs, or None."""
+        """The earliest time at which a served pending job may begin, or None. Those that wait for an event do not count."""
 
     def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
         """The first served due jobs, in claiming order; see `jobs.job.without_payload`."""
@@ -229,8 +240,9 @@ class Store(Protocol):
     ) -> Claimed:  # fmt: skip
         """T2, T3 and T4 at once, for many jobs: due jobs become `running` at the worker that `allocation` names; epoch + 2.
 
-        Claimed by `owner`; one claimer wins each. Ordered by priority (highest first), then `scheduled_at`, then insertion. Claims
-        until the allocation is full; a job that it places nowhere is skipped. Takes no lock if nothing is due or the allocation is
+        Claimed by `owner`; one claimer wins each. Ordered by priority (highest first), then `scheduled_at`, then insertion. Lanes
+        of one priority take turns; within a lane the same order holds. Nothing begins that a limit stands against. Claims until
+        the allocation is full; a job that it places nowhere is skipped. Takes no lock if nothing is due or the allocation is
         full from the start. May claim fewer than it could. If the reply to a claim was lost, the next call on the
         same store returns its result.
         """
@@ -244,7 +256,7 @@ class Store(Protocol):
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """Apply each change as a whole or not at all, all in one commit; True where the guard matched. Later ones see earlier ones.
 
-        A change that takes a `held_key` or `slot` that another job has is not applied.
+        A change that takes a `held_key` that another job has is not applied. Slots of limits become free in the same commit.
 
         An execution is stored as a row (`job_id`, `attempt`) in the same transaction as its change. So is an output, or,
         where a transaction is one document, just before it: whoever sees the attempt ended finds its output.
@@ -283,7 +295,8 @@ class Store(Protocol):
     def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
         """T16. Remove at most `limit` jobs that ended in one of these statuses before that time, with all their data; how many.
 
-        The oldest of each status come first. Those that have a unique key remain until their window, too, ended before that time.
+        The oldest of each status come first. Those that have a unique key remain until their window, too, ended before that time;
+        those that a living job waits for or may read, and members of living groups, remain as long as that is so.
         """
 
     def delete(self, jobs: Sequence[Job]) -> list[bool]:

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from jobyard.engine.jobs.idempotency import is_same_request
-from jobyard.engine.jobs.job import Job
+from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.unique import Verdict
 from jobyard.engine.store.port import Inserted, KeyTaken, NotUnique
 from jobyard.engine.store.unique_plan import Refusal, UniquePlan
+from jobyard.engine.store.waiting_plan import NOTHING, accept_new
+from jobyard.engine.workflows.acceptance import NotAccepted
+from jobyard.engine.workflows.port import Facts
 
 
 class Known(NamedTuple):
@@ -43,16 +46,30 @@ class Lookups(Protocol):
         """Whether there is such a job."""
 
 
+def status_of(new: Sequence[Job]) -> Status:
+    """That of the last of a request's new jobs."""
+    return new[-1].status if new else Status.PENDING
+
+
 class RequestPlan:
     """What must be written for a request, and its answer."""
 
     def __init__(self) -> None:
         self.unique = UniquePlan()
         self.remembered: list[Remembered] = []
+        self.waiting = NOTHING
         self._job_ids: list[str] = []
         self._repeated = 0
         self._verdicts: dict[int, Verdict] = {}
         self._own: dict[str, Known] = {}
+
+    def accept(self, jobs: Sequence[Job], facts: Facts) -> NotAccepted | None:
+        """Decide about the new ones of these jobs, all of the request, that wait for others; None unless it is refused."""
+        waiting = accept_new(self.unique, jobs, self._job_ids, facts, to_resolve=False)
+        if isinstance(waiting, NotAccepted):
+            return waiting
+        self.waiting = waiting
+        return None
 
     @property
     def writes(self) -> bool:
@@ -65,6 +82,7 @@ class RequestPlan:
             job_ids=self._job_ids, repeated=self._repeated, existing=tuple(self._verdicts),
             replaced=tuple(index for index, verdict in self._verdicts.items() if verdict is Verdict.REPLACE),
             replaced_due_at=min((one.due_at for one in self.unique.replacing.values()), default=None),
+            status=self.waiting.status,
         )  # fmt: skip
 
     def add(self, index: int, job: Job, stored: Lookups) -> KeyTaken | NotUnique | None:
@@ -105,11 +123,11 @@ class RequestPlan:
         return self._own.get(key) or stored.known(key)
 
 
-def plan_request(jobs: Sequence[Job], stored: Lookups) -> RequestPlan | KeyTaken | NotUnique:
+def plan_request(jobs: Sequence[Job], stored: Lookups, facts: Facts) -> RequestPlan | KeyTaken | NotUnique | NotAccepted:
     """The plan, or the refusal of the whole request."""
     plan = RequestPlan()
     for index, job in enumerate(jobs):
         refused = plan.add(index, job, stored)
         if refused is not None:
             return refused
-    return plan
+    return plan.accept(jobs, facts) or plan

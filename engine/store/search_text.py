@@ -73,6 +73,7 @@ def is_wanted(job: Job, wanted: JobFilter) -> bool:
         and wanted.queue in (None, job.queue)
         and wanted.unique_key in (None, job.unique_key)
         and wanted.schedule in (None, job.schedule)
+        and wanted.group in (None, job.group)
         and (wanted.tag is None or set(wanted.tag) <= set(job.tags))
         and (wanted.error_kind is None or wanted.error_kind == kind_of(job.error))
         and (wanted.created_after is None or job.created_at >= wanted.created_after)

@@ -41,7 +41,8 @@ def defaults_of(options: Mapping[str, TaskOptions]) -> Mapping[str, TaskDefaults
     return {
         name: TaskDefaults(
             max_retries=one.max_retries, timeout_s=one.timeout_s, queue=one.queue, priority=one.priority, expires_s=one.expires_s,
-            unique=None if one.unique is None else Asked(**one.unique), tags=one.tags,
+            unique=None if one.unique is None else Asked(**one.unique), limit=None if one.limit is None else tuple(one.limit),
+            tags=one.tags,
         )
         for name, one in options.items()
     }  # fmt: skip

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
+
+from jobyard.engine.tasks.predecessors import GroupResult, Predecessors
 
 MAX_NOTE_CHARS = 200
+MAX_HOLD_S = 86_400
 
 
 class Retry(Exception):
@@ -48,6 +52,31 @@ class CurrentJob:
     deadline: datetime
     report: Callable[[CurrentJob, float, str], None] = field(repr=False)
     fire_at: datetime | None = None
+    hold_limits: Callable[[CurrentJob, float], None] | None = field(default=None, repr=False)
+    """None where the job names no limit."""
+    waited_for: Callable[[], Predecessors] | None = field(default=None, repr=False)
+
+    def hold(self, for_s: float) -> None:
+        """Let no job under this job's own limits begin for so many seconds, in their partitions: after a 429, for example.
+
+        Raises `RuntimeError` where the job has none.
+        """
+        if not isinstance(for_s, int | float) or isinstance(for_s, bool) or not 0 < for_s <= MAX_HOLD_S:
+            raise ValueError(f"hold takes a number of seconds above 0, at most {MAX_HOLD_S}, not {for_s!r}")
+        if self.hold_limits is None:
+            raise RuntimeError(f"job {self.job_id} has no limit of its own to hold: submit it with limit=..., or give its task one")
+        self.hold_limits(self, float(for_s))
+
+    @property
+    def results(self) -> Mapping[str, Any]:
+        """The results of the jobs that this one waited for, by ref or else by id; None for one that did not complete."""
+        return {} if self.waited_for is None else self.waited_for().results
+
+    def group_results(self, name: str) -> Iterator[GroupResult]:
+        """The members of a group in order of creation: job_id, status, and the result of those that completed."""
+        if self.waited_for is None:
+            raise RuntimeError("group_results needs the service: it works only in a job that a worker or the test fixture runs")
+        return self.waited_for().group_results(name)
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Report progress: a fraction from 0 to 1, and a note. It is recorded a few times a second at most."""

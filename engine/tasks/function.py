@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, cast
 
 from jobyard.engine.client_import import import_client
 from jobyard.engine.jobs.json_text import NotJson, to_json_text
+from jobyard.engine.jobs.unsent import UnsentJob
 from jobyard.engine.tasks.parameters import FieldParameters, Parameters, WholePayload
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ class TaskFunction(Generic[P, R]):
     ) -> list[JobHandle]:  # fmt: skip
         """Submit a job for each payload, as `Client.submit_many` does. For keyword-only parameters a payload is a dict of them."""
         return _submit_many(self, payloads, chunk, idempotency_key)
+
+    def job(self, *args: Any, **kwargs: Any) -> UnsentJob:
+        """A job of this task, to be submitted in a workflow or a batch; it takes what `submit` takes. Raises `TypeError`."""
+        return UnsentJob(self.new_job(args, kwargs))
 
     def options(self, **options: Unpack[JobOptions]) -> TaskWithOptions[P, R]:
         """The task with options for the jobs that are submitted through what this returns: `t.options(delay_s=60).submit(…)`."""
@@ -159,6 +164,10 @@ class TaskWithOptions(Generic[P, R]):
     ) -> list[JobHandle]:  # fmt: skip
         """See `TaskFunction.submit_many`."""
         return _submit_many(self, payloads, chunk, idempotency_key)
+
+    def job(self, *args: P.args, **kwargs: P.kwargs) -> UnsentJob:
+        """See `TaskFunction.job`."""
+        return UnsentJob(self.new_job(args, kwargs))
 
     def options(self, **options: Unpack[JobOptions]) -> TaskWithOptions[P, R]:
         """With these options besides, or instead."""

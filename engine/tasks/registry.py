@@ -6,11 +6,12 @@ A task function can still be called and tested directly; see `function.py` for w
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, ParamSpec, TypeVar
 
+from jobyard.engine.jobs.limit_field import read_templates
 from jobyard.engine.jobs.tags import read_tags
 from jobyard.engine.jobs.template import Template
 from jobyard.engine.jobs.unique_field import read_unique
@@ -29,7 +30,7 @@ class TaskOptions:
     """What `@task` said of a task's jobs; None: the setting's default. What schedulers and workers know of a task.
 
     `retries_timeouts`: whether an attempt that timed out is tried again. `parameters`: a JSON Schema, see `parameters.py`.
-    `unique`: the fields of `unique_field.Asked`.
+    `unique`: the fields of `unique_field.Asked`. `limit`: see `limit_field.read_templates`.
     """
 
     max_retries: int | None = None
@@ -41,6 +42,7 @@ class TaskOptions:
     expires_s: float | None = None
     retries_timeouts: bool = True
     unique: dict[str, Any] | None = None
+    limit: tuple[str, ...] | None = None
     tags: tuple[str, ...] = ()
     parameters: dict[str, Any] | None = None
 
@@ -126,8 +128,8 @@ def task(
     name: str, *, max_retries: int | None = None, timeout_s: float | None = None, queue: str | None = None,
     priority: int | Literal["low", "normal", "high"] | None = None, retry_base_s: float | None = None,
     retry_max_s: float | None = None, retry_on: ExceptionTypes | None = None, discard_on: ExceptionTypes | None = None,
-    expires_s: float | None = None, unique: bool | str | Mapping[str, Any] | None = None, tags: Iterable[str] | None = None,
-    payload: Any = None,
+    expires_s: float | None = None, unique: bool | str | Mapping[str, Any] | None = None,
+    limit: str | Sequence[str] | None = None, tags: Iterable[str] | None = None, payload: Any = None,
     cron: str | None = None, every_s: float | None = None, time_zone: str | None = None, overlap: str | None = None,
     catch_up: str | None = None, catch_up_max: int | None = None, jitter_s: float | None = None,
     starts_at: datetime | str | None = None, ends_at: datetime | str | None = None, dst_gap: str | None = None,
@@ -139,20 +141,20 @@ def task(
     converted by their annotations; one without parameters gets nothing. The arguments are defaults for the task's jobs.
     A failed attempt is tried again after n² × `retry_base_s` seconds, `retry_max_s` at most, if its exception is one of
     `retry_on` (by default any) and none of `discard_on`. A job that has not begun `expires_s` seconds after its time is cancelled.
-    `unique`: as for a job; its key may name fields of the payload: `{"key": "{doc}"}`. `tags` are added to those of a job. With
-    `cron` or `every_s` a schedule of the task's name makes jobs with this `payload`; the other arguments are those of `schedule`.
+    `unique`, `limit`: as for a job; they may name fields of the payload: `{"key": "{doc}"}`, `"customer/{customer_id}"`. `tags` are
+    added to those of a job. With `cron` or `every_s` a schedule of the task's name makes jobs with this `payload`; the other
+    arguments are those of `schedule`.
     """
     timing = {option: value for option, value in locals().items() if option in TIMING_OPTIONS}
     check_name(name)
-    said = {
-        "max_retries": max_retries, "timeout_s": timeout_s, "queue": queue, "priority": priority_number(priority),
-        "retry_base_s": retry_base_s, "retry_max_s": retry_max_s, "expires_s": expires_s,
-    }  # fmt: skip
-    for option, value in said.items():
-        check_option(name, option, value)
+    said = _checked(
+        name, max_retries=max_retries, timeout_s=timeout_s, queue=queue, priority=priority_number(priority),
+        retry_base_s=retry_base_s, retry_max_s=retry_max_s, expires_s=expires_s,
+    )  # fmt: skip
     rules = _rules(name, retry_on, discard_on)
     options = TaskOptions(
-        **said, unique=_unique(name, unique), tags=_tags(name, tags), retries_timeouts=not rules.is_final(JobTimeout())
+        **said, unique=_unique(name, unique), limit=_limit(name, limit), tags=_tags(name, tags),
+        retries_timeouts=not rules.is_final(JobTimeout()),
     )  # fmt: skip
 
     def register(function: Callable[P, R]) -> TaskFunction[P, R]:
@@ -162,6 +164,12 @@ def task(
         return TaskFunction(function, name=name, parameters=parameters, timeout_s=timeout_s)
 
     return register
+
+
+def _checked(name: str, **options: Any) -> dict[str, Any]:
+    for option, value in options.items():
+        check_option(name, option, value)
+    return options
 
 
 def _rules(name: str, retry_on: ExceptionTypes | None, discard_on: ExceptionTypes | None) -> RetryRules:
@@ -178,6 +186,13 @@ def _unique(name: str, unique: object) -> dict[str, Any] | None:
     except ValueError as wrong:
         raise ValueError(f"unique of task {name!r} must be {wrong}, not {unique!r}") from None
     return None if asked is None else asked._asdict()
+
+
+def _limit(name: str, limit: object) -> tuple[str, ...] | None:
+    try:
+        return read_templates(limit)
+    except ValueError as wrong:
+        raise ValueError(f"limit of task {name!r} must be {wrong}, not {limit!r}") from None
 
 
 def _tags(name: str, tags: Iterable[str] | None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Which schedules the task modules of this data folder declare: a file that the supervisor writes and watchers read."""
+"""Which schedules and limits the task modules of this data folder declare: files that the supervisor writes and watchers read."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import msgspec
 
 from jobyard.engine.wire.run_dir import RunDir
 
-FILE = "schedules.json"
+FILE, LIMITS_FILE = "schedules.json", "limits.json"
 MOST_TOLD = 1_000
 
 
-def write_schedules(run_dir: RunDir, bodies: Mapping[str, object]) -> None:
-    """Replace the file whole. `bodies`: those of the requests that would store the schedules, by name."""
-    path = run_dir.path / FILE
+def write_schedules(run_dir: RunDir, bodies: Mapping[str, object], *, file: str = FILE) -> None:
+    """Replace the file whole. `bodies`: those of the requests that would store them, by name."""
+    path = run_dir.path / file
     fresh = path.with_suffix(f".{os.getpid()}")
     fresh.write_bytes(msgspec.json.encode(bodies))
     fresh.replace(path)
@@ -23,14 +23,15 @@ def write_schedules(run_dir: RunDir, bodies: Mapping[str, object]) -> None:
 
 def forget_schedules(run_dir: RunDir) -> None:
     """The modules are about to be imported anew."""
-    (run_dir.path / FILE).unlink(missing_ok=True)
+    for file in (FILE, LIMITS_FILE):
+        (run_dir.path / file).unlink(missing_ok=True)
 
 
 class ScheduleCatalog:
-    """The file, read again when it was replaced."""
+    """One of the files, read again when it was replaced."""
 
-    def __init__(self, run_dir: RunDir) -> None:
-        self._path = run_dir.path / FILE
+    def __init__(self, run_dir: RunDir, *, file: str = FILE) -> None:
+        self._path = run_dir.path / file
         self._read: tuple[int, int] | None = None
         self._names: tuple[str, ...] | None = None
 

@@ -16,6 +16,7 @@ from jobyard.engine.executor.title import set_title
 from jobyard.engine.executor.touch_watch import WATCH
 from jobyard.engine.process_control import die_with_parent
 from jobyard.engine.tasks.builtin import register_builtin
+from jobyard.engine.tasks.declared_limits import DECLARED_LIMITS
 from jobyard.engine.tasks.declared_schedules import DECLARED
 from jobyard.engine.tasks.registry import DEFINED
 from jobyard.engine.template import messages
@@ -58,7 +59,8 @@ def main(text: str) -> int:
         _send(line, ImportFailed(error=str(fault), traceback=traceback_of(wrong), files=files_of_the_user()))
         return EXIT_IMPORT_FAILED
     _prepare_to_fork()
-    _send(line, Ready(tasks=_task_options(), files=files_of_the_user(), warnings=warnings + _warnings(), schedules=DECLARED))
+    declared = {"schedules": DECLARED, "limits": DECLARED_LIMITS}
+    _send(line, Ready(tasks=_task_options(), files=files_of_the_user(), warnings=warnings + _warnings(), **declared))
     return template.run()
 
 

@@ -44,6 +44,7 @@ class Ready:
     files: list[str]
     warnings: list[str]
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    limits: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,16 @@ def import_error(module: str, wrong: BaseException, what: str = "TASKS: module")
         reason = wrong.msg
     elif steps and not steps[-1].filename.startswith("<frozen"):
         place = f" ({steps[-1].filename}, line {steps[-1].lineno})"
-    return f"{what} {module} cannot be imported: {type(wrong).__name__}: {reason}{place}"
+    return f"{what} {module} cannot be imported: {type(wrong).__name__}: {reason}{place}{_where_looked_for(module, wrong)}"
+
+
+def _where_looked_for(module: str, wrong: BaseException) -> str:
+    """Of a module that was not found: where, since another interpreter or another folder may be meant."""
+    if not isinstance(wrong, ModuleNotFoundError) or not wrong.name:
+        return ""
+    if f"{module}.".startswith(f"{wrong.name}."):
+        return f"; looked for on PYTHONPATH and in {os.getcwd()}"
+    return f"; tasks run on {sys.executable}: install it there, or set TASK_PYTHON to the Python that has it"
 
 
 def traceback_of(wrong: BaseException) -> str:

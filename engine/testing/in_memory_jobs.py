@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
-from jobyard.engine.errors import Conflict, NotFound
+from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Rejected
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.edits import edited, parse_retry, retag, run_now
 from jobyard.engine.jobs.job import Execution, Job, Status
 from jobyard.engine.jobs.submission import Defaults, parse
 from jobyard.engine.jobs.tags import parse_tags
 from jobyard.engine.jobs.unique import is_held
+from jobyard.engine.limits.definition import parse as parse_limit
 from jobyard.engine.schedules.definition import parse as parse_schedule
 from jobyard.engine.schedules.look import Look, Made, look_at
 from jobyard.engine.schedules.new_job import scheduled_job
 from jobyard.engine.schedules.schedule import CODE, Schedule
+from jobyard.engine.store.declare_limit import declare_limit
 from jobyard.engine.store.declare_schedule import declare_schedule
 from jobyard.engine.store.port import Inserted, Insertion, KeyTaken, NotUnique
-from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
+from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request, status_of
 from jobyard.engine.tasks.catalog import defaults_of
+from jobyard.engine.tasks.declared_limits import DECLARED_LIMITS
 from jobyard.engine.tasks.declared_schedules import DECLARED
+from jobyard.engine.tasks.predecessors import GroupResult, Predecessors
 from jobyard.engine.tasks.registry import DEFINED
+from jobyard.engine.testing.in_memory_limits import InMemoryLimits
 from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
+from jobyard.engine.testing.in_memory_workflows import InMemoryWorkflows
+from jobyard.engine.workflows.acceptance import NotAccepted
+from jobyard.engine.workflows.port import WorkflowStore
+from jobyard.engine.workflows.resolver import Resolver
+from jobyard.engine.workflows.retries import retried
 from jobyard.engine.world import World
 
 MAX_RETRIES = 5
@@ -56,13 +67,19 @@ class InMemoryJobs:
         self._jobs: dict[str, Job] = {}
         self._executions: dict[str, dict[int, Execution]] = {}
         self._remembered: dict[str, Known] = {}
+        self.workflows: WorkflowStore = InMemoryWorkflows(
+            jobs=lambda: list(self), put=lambda job: self._jobs.update({job.job_id: job})
+        )
         self.schedules = InMemorySchedules(jobs=lambda: list(self), insert=self._insert, apply=self._changed)
+        self.limits = InMemoryLimits(lambda: list(self))
+        self._resolver = Resolver(_AsStore(self, self._put), world.now)
         self._declare()
 
     def accept(self, form: str, body: bytes) -> tuple[list[Job], Inserted]:
         """Accept the jobs of a request body, all or none: what was asked for, and the answer; raises what a scheduler would."""
         first_id = self._world.reserve_ids(body.count(b"{"))
-        jobs = parse(form, body, first_id=first_id, idempotency_key=None, now=self._world.now(), defaults=defaults())
+        known = defaults(lambda name: self.limits.find(name) is not None)
+        jobs = parse(form, body, first_id=first_id, idempotency_key=None, now=self._world.now(), defaults=known)
         answer = self._store(jobs)
         if not isinstance(answer, Inserted):
             raise _refusal(answer, form)
@@ -71,25 +88,29 @@ class InMemoryJobs:
     def _insert(self, job: Job) -> Insertion:
         return self._store([job])
 
-    def _store(self, jobs: list[Job]) -> Inserted | KeyTaken | NotUnique:
-        plan = plan_request(jobs, self)
+    def _store(self, jobs: list[Job]) -> Inserted | KeyTaken | NotUnique | NotAccepted:
+        plan = plan_request(jobs, self, self.workflows)
         if not isinstance(plan, RequestPlan):
             return plan
         for holder in plan.unique.dropped:
             self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
-        self._jobs |= {job.job_id: job for job in plan.unique.fresh}
+        accepted = self.limits.accept(plan.unique.fresh)
+        self._jobs |= {job.job_id: job for job in accepted}
         for change in [replacing.change() for replacing in plan.unique.replacing.values()]:
             self.apply(change)
         self._remembered |= dict(plan.remembered)
-        return plan.answer()
+        self.workflows.await_all(plan.waiting.awaited)
+        return msgspec.structs.replace(plan.answer(), status=status_of(accepted))
 
     def _changed(self, change: lifecycle.Change) -> bool:
         self.apply(change)
         return True
 
     def _declare(self) -> None:
-        """The schedules that the test's modules have declared so far."""
+        """The limits and schedules that the test's modules have declared so far."""
         now = self._world.now()
+        for name, body in DECLARED_LIMITS.items():
+            declare_limit(self.limits, name, parse_limit(msgspec.json.encode(body)), origin=CODE)
         for name, body in DECLARED.items():
             asked = parse_schedule(msgspec.json.encode(body), now=now, defaults=defaults(), time_zone="UTC")
             declare_schedule(self.schedules, name, asked, origin=CODE, now=now)
@@ -134,12 +155,25 @@ class InMemoryJobs:
         return list(self._executions.get(job_id, {}).values())
 
     def apply(self, change: lifecycle.Change) -> Job:
-        """Apply the change; returns the job after it."""
+        """Apply the change, and bring forward what waits for the job; returns the job after it."""
+        job = self._put(change)
+        if job.to_resolve or (job.is_awaited and lifecycle.is_terminal(job)):
+            self._resolve()
+        return job
+
+    def _put(self, change: lifecycle.Change) -> Job:
         job = change.after(self.find(change.job_id))
         self._jobs[job.job_id] = job
+        if change.verb is lifecycle.Verb.BEGIN:
+            self.limits.begin(job, self._world.now())
+        self.limits.follow(job)
         if change.execution is not None:
             self._executions.setdefault(job.job_id, {})[change.execution.attempt] = change.execution
         return job
+
+    def _resolve(self) -> None:
+        while self._resolver.resolve().looked_at:
+            pass
 
     def cancel(self, job_id: str) -> Job:
         """Cancel the job, or ask it to stop if it is running; raises `Conflict`."""
@@ -151,16 +185,19 @@ class InMemoryJobs:
     def retry(self, job_id: str, body: bytes = b"") -> Job:
         """Make the job pending again, with the edits in the body of the request; raises `Conflict`."""
         job, edit, now = self.find(job_id), parse_retry(body), self._world.now()
-        if not lifecycle.may(job, lifecycle.Verb.RETRY):
-            raise Conflict("conflict", f"job {job_id} is {job.status}; only failed and cancelled jobs can be retried", "job_id")
-        change = edited(lifecycle.retry(job, now=now), job, edit, now=now)
-        holder = self.holder(str(change.fields.get("held_key")))
-        if holder is not None and is_held(holder, self._world.now()):
-            words = f"job {holder.job_id} holds the unique key {holder.held_key!r}"
-            raise Conflict("not_unique", words, "job_id", job_id=holder.job_id)
-        if holder is not None:
-            self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
-        return self.apply(change)
+        return self.apply(edited(retried(_AsStore(self, self._put), job, now=now), job, edit, now=now))
+
+    def free_key(self, key: str, *, now: datetime) -> Job | None:
+        """See `Store.free_key`."""
+        holder = self.holder(key)
+        if holder is None or is_held(holder, now):
+            return holder
+        self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
+        return None
+
+    def predecessors(self, job: Job) -> Predecessors:
+        """What the job can read of those that it waited for."""
+        return Predecessors({one.ref or one.job_id: one.job_id for one in job.after or () if one.job_id is not None}, _Read(self))
 
     def make_due(self, job_id: str) -> Job:
         """A pending job is due now; raises `Conflict`."""
@@ -192,26 +229,64 @@ class InMemoryJobs:
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._jobs.values()))
 
-    def _may_have_its_slot(self, job: Job) -> bool:
-        return job.lane in (None, job.slot) or not any(other.slot == job.lane for other in self)
-
-    def next_job(self) -> Job | None:
-        """The job that a worker would get next: the most urgent one that is due, else the one that is due first."""
+    def next_job(self) -> tuple[Job, datetime] | None:
+        """The job that a worker would get next, and when: the first that may begin now, else the one that may begin first."""
         now = self._world.now()
-        waiting = [job for job in self if job.status is Status.PENDING and self._may_have_its_slot(job)]
-        due = [job for job in waiting if job.scheduled_at <= now]
+        waiting = [(job, at) for job in self if job.status is Status.PENDING and (at := self.limits.next_at(job, now)) is not None]
+        due = self.limits.in_turn(job for job, at in waiting if at <= now)
         if due:
-            return min(due, key=lambda job: (-job.priority, job.scheduled_at))
-        return min(waiting, key=lambda job: job.scheduled_at, default=None)
+            return due[0], now
+        return min(waiting, key=lambda pair: pair[1], default=None)
 
 
-def defaults() -> Defaults:
+class _Read:
+    """See `predecessors.Source`."""
+
+    def __init__(self, jobs: InMemoryJobs) -> None:
+        self._jobs = jobs
+
+    def result(self, job_id: str) -> object:
+        """See `Source`."""
+        result = self._jobs.find(job_id).result
+        return None if result is None else json.loads(result)
+
+    def group(self, name: str) -> Iterator[GroupResult]:
+        """See `Source`."""
+        return (GroupResult(job.job_id, job.status, self.result(job.job_id)) for job in self._jobs if job.group == name)
+
+
+class _AsStore:
+    """See `ResolverStore`. `put` changes one job."""
+
+    def __init__(self, jobs: InMemoryJobs, put: Callable[[lifecycle.Change], Job]) -> None:
+        self.workflows = jobs.workflows
+        self.free_key = jobs.free_key
+        self._find = jobs.find
+        self._put = put
+
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
+        """The jobs with these ids."""
+        return [self._find(job_id) for job_id in job_ids]
+
+    def apply(self, changes: Sequence[lifecycle.Change]) -> list[bool]:
+        """Guarded changes."""
+        return [self._stands(change) and bool(self._put(change)) for change in changes]
+
+    def _stands(self, change: lifecycle.Change) -> bool:
+        job = self._find(change.job_id)
+        return (job.status, job.epoch) == (change.status, change.epoch)
+
+
+def defaults(has_limit: Callable[[str], bool] = lambda name: True) -> Defaults:
     """Of the tasks that are defined in this process."""
-    return Defaults(max_retries=MAX_RETRIES, timeout_s=TIMEOUT_S, tasks=defaults_of(DEFINED.options()))
+    return Defaults(max_retries=MAX_RETRIES, timeout_s=TIMEOUT_S, tasks=defaults_of(DEFINED.options()), has_limit=has_limit)
 
 
-def _refusal(refused: KeyTaken | NotUnique, form: str) -> Conflict:
+def _refusal(refused: KeyTaken | NotUnique | NotAccepted, form: str) -> Rejected:
     at = "" if form == "job" else f"jobs[{refused.index}]"
+    if isinstance(refused, NotAccepted):
+        kind = Conflict if refused.code == "group_ended" else InvalidRequest
+        return kind(refused.code, f"{at}: {refused.message}".lstrip(": "), f"{at}.{refused.field}".lstrip("."))
     if isinstance(refused, KeyTaken):
         code, field, words = "idempotency_conflict", "idempotency_key", f"was used for job {refused.job_id} with a different body"
         return Conflict(code, f"{at}: this idempotency_key {words}".lstrip(": "), f"{at}.{field}".lstrip("."))

@@ -7,7 +7,7 @@ are not enforced, a task that ends its process ends the test's, and the clock ju
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import httpx
 
@@ -96,25 +96,25 @@ class InlineJobyard:
         """
         ended: list[Job] = []
         for _ in range(MAX_ATTEMPTS):
-            job = self._jobs.next_job()
-            if job is None:
+            found = self._jobs.next_job()
+            if found is None:
                 return ended
-            ended += self._finished(self._run(job, raising=raising))
+            ended += self._finished(self._run(*found, raising=raising))
         raise AssertionError(f"after {MAX_ATTEMPTS} attempts there is still something to run; is there a task that submits itself?")
 
     def run_due(self, *, raising: bool = True) -> list[Job]:
         """Like `drain`, for jobs that are due by now only."""
         ended: list[Job] = []
-        while (job := self._jobs.next_job()) is not None and job.scheduled_at <= self._world.now():
-            ended += self._finished(self._run(job, raising=raising))
+        while (found := self._jobs.next_job()) is not None and found[1] <= self._world.now():
+            ended += self._finished(self._run(*found, raising=raising))
         return ended
 
     def run_next(self) -> bool:
         """Run one attempt of the next job; False when there is none."""
-        job = self._jobs.next_job()
-        if job is not None:
-            self._run(job, raising=False)
-        return job is not None
+        found = self._jobs.next_job()
+        if found is not None:
+            self._run(*found, raising=False)
+        return found is not None
 
     def advance(self, seconds: float) -> None:
         """Move the jobs' clock forward. Schedules fire on the way, each job is made at its fire time; `run_due` runs them."""
@@ -124,9 +124,9 @@ class InlineJobyard:
                 break
         self._world.advance_to(until)
 
-    def _run(self, job: StoredJob, *, raising: bool) -> StoredJob:
-        """Run one attempt, from claim to settle; the job after it."""
-        self._world.advance_to(job.scheduled_at)
+    def _run(self, job: StoredJob, at: datetime, *, raising: bool) -> StoredJob:
+        """Run one attempt, from claim to settle, not before this time; the job after it."""
+        self._world.advance_to(at)
         now = self._world.now()
         self._jobs.cancel_expired()
         job = self._jobs.find(job.job_id)
@@ -153,7 +153,8 @@ class InlineJobyard:
         current = CurrentJob(
             job_id=job.job_id, attempt=job.attempt, epoch=job.epoch, retry_count=job.retry_count,
             deadline=self._world.now() + timedelta(seconds=job.timeout_s), report=lambda *args: None,
-            fire_at=job.fire_at,
+            fire_at=job.fire_at, hold_limits=None if job.limit is None else self._hold_limits,
+            waited_for=lambda: self._jobs.predecessors(job),
         )  # fmt: skip
         try:
             call = task.bind(json.loads(job.payload))
@@ -164,6 +165,9 @@ class InlineJobyard:
         except Exception as error:  # any exception of a task is a failed attempt
             return stored_outcome(raised(error, ours=__file__, is_final=task.retry_rules.is_final)), error
         return outcome, None if outcome.error is None else TypeError(f"task {job.task!r}: {outcome.error}")
+
+    def _hold_limits(self, job: CurrentJob, for_s: float) -> None:
+        self._jobs.limits.hold_parts(self._jobs.find(job.job_id).limit or (), self._world.now() + timedelta(seconds=for_s))
 
     def _run_instead_of_pausing(self) -> None:
         if not self.run_next():

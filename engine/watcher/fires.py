@@ -100,7 +100,7 @@ class Fires:
             now = self._world.now()
             done = self._store.schedules.fire_due(self._decider(now), now=now, limit=A_COMMIT)
             for fired in done.fired:
-                self._note(fired.look, fired.job_ids, now)
+                self._note(fired.look, fired.job_ids, self._world.now())
                 self._tell_cancelled(fired.cancelled)
                 has_fired = has_fired or any(fired.job_ids)
             self._waits_for_room = bool(done.waiting)

@@ -30,9 +30,12 @@ from jobyard.engine.watcher.deliveries import Deliveries
 from jobyard.engine.watcher.expiry import Expiry
 from jobyard.engine.watcher.fires import Fires
 from jobyard.engine.watcher.lease_keeper import LeaseKeeper
+from jobyard.engine.watcher.limit_upkeep import LimitUpkeep
 from jobyard.engine.watcher.places import Places
 from jobyard.engine.watcher.recovery import Recovery
+from jobyard.engine.watcher.resolution import Resolution
 from jobyard.engine.watcher.retention import Retention
+from jobyard.engine.wire.cancel_hints import tell_cancelled
 from jobyard.engine.wire.hub import Envelope, Network, Peer
 from jobyard.engine.wire.lease_messages import LeasesGranted
 from jobyard.engine.wire.message import Message
@@ -55,18 +58,21 @@ class Watcher:
     def __init__(
         self, *, owner: str, settings: Settings, world: World, store: Store, network: Network, log: Log, recovery: Recovery,
         retention: Retention, host_lease: HostLease, served: Callable[[], Served], queue_names: Callable[[], list[str]],
-        feed: Feed | None = None, fires: Fires | None = None,
+        feed: Feed | None = None, fires: Fires | None = None, limits: LimitUpkeep | None = None,
     ) -> None:  # fmt: skip
         """`queue_names`: for `QueueConnector`. `served`: what this host can run now. `feed`: reports other hosts' accepted jobs.
 
         `fires`: makes the jobs of schedules; None: nobody does.
         """
+        self._network = network
+        self._limits = limits or LimitUpkeep(world=world, store=store, log=log)
         self._owner, self._settings, self._world, self._store, self._log = owner, settings, world, store, log
         self._connector = QueueConnector(network=network, names=queue_names)
         self._recovery = recovery
         self._retention = retention
         self._expiry = Expiry(world=world, store=store, log=log)
         self._lease_keeper = LeaseKeeper(settings=settings, world=world, store=store, log=log)
+        self._resolution = Resolution(world=world, store=store, log=log, looks_over=settings.mongo_uri is not None)
         self._host_lease = host_lease
         self._served = served
         self._feed = feed
@@ -106,8 +112,11 @@ class Watcher:
             self._keep_leases()
             self._give_back()
             self._fire()
+            self._resolve()
+            is_more_to_keep_up = not self._draining and self._limits.keep_up()
             self._claim()
-            sleep_s = min(self._sleep_s(), self._until_fire_s(), self._until_lease_ends_s())
+            until_s = min(self._sleep_s(), self._until_fire_s(), self._until_lease_ends_s())
+            sleep_s = 0.0 if is_more_to_keep_up else until_s
         except StoreUnavailable as fault:
             return self._wait_for_store(fault)
         if self._store_fault is not None:
@@ -137,9 +146,11 @@ class Watcher:
                 self._places.withdraw(worker)
             case Undelivered(leases=leases):
                 self._deliveries.note_undelivered(leases)
-            case Wake():
+            case Wake(resolves=resolves):
                 self._look_now = True
+                self._resolution.is_due = self._resolution.is_due or resolves
                 self._forget_fires()
+                self._limits.look()
             case Ready() if self._feed is not None:
                 self._feed.clear()
                 self._look_now = True
@@ -195,7 +206,10 @@ class Watcher:
             self._poll_at = min(self._poll_at, self._world.monotonic() + expires_in_s + self._world.jitter(EXPIRY_SLACK_S))
         self._look_now = True
         self._lease_keeper.wake()
+        self._resolution.ask()
+        self._resolution.look_over()
         self._forget_fires()
+        self._limits.tidy()
 
     def _keep_leases(self) -> None:
         if not self._draining and self._lease_keeper.look():
@@ -208,6 +222,11 @@ class Watcher:
 
     def _fire(self) -> None:
         if self._fires is not None and self._may_fire() and self._fires.fire():
+            self._look_now = True
+            self._resolution.ask()
+
+    def _resolve(self) -> None:
+        if not self._draining and not self._host_lease.is_lost and self._resolution.advance():
             self._look_now = True
 
     def _until_fire_s(self) -> float:
@@ -246,6 +265,7 @@ class Watcher:
             self._is_more_due = not self._look_now and not allocation.most
             least = allocation.lacking or least
             self._push(claimed.jobs, self._queue)
+            tell_cancelled(self._network, claimed.asked)
         if self._is_more_due:  # each time: watchers that hold places are woken for it, once for each such message
             self._reserve(least)
         elif self._places.is_low:
@@ -273,7 +293,7 @@ class Watcher:
         until_poll_s = max(0.0, min(self._poll_at, self._host_lease.next_at()) - now_s)
         if self._host_lease.is_lost:
             return until_poll_s
-        if self._look_now:
+        if self._look_now or self._resolution.is_due:
             return 0.0
         if self._is_more_due:
             return until_poll_s  # Room wakes this watcher
@@ -315,7 +335,7 @@ class Watcher:
                 "last_claim_time": rfc3339(self._last_claim_time), "last_queued_time": rfc3339(self._last_claim_time),
             },
             counts={
-                "stale_writes": self._recovery.stale_writes, "recovered": self._recovery.jobs_recovered,
+                "stale_writes": self._recovery.stale_writes, "recovered": self._recovery.jobs_recovered, **self._resolution.counts,
                 "leases_ended": self._lease_keeper.leases_ended,
                 **({} if self._fires is None else self._fires.counts()),
             },

@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 
 from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.limits.limit import Paused
 
 WAITING = (Status.BLOCKED, Status.PENDING, Status.CLAIMED, Status.QUEUED)
 
@@ -78,6 +79,28 @@ class HostSeen(msgspec.Struct, frozen=True, kw_only=True):
         return self.serves_task(job) and (self.queues is None or job.queue in self.queues)
 
 
+class ObstacleSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands against the begin of a job in one part of its limits; `code` is that of the reason."""
+
+    code: str
+    part: str
+    limit: str
+    until: datetime | None = None
+    max_running: int | None = None
+    job_ids: tuple[str, ...] = ()
+    paused: Paused | None = None
+
+
+class Missing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A job, or a group, that must end first. `living`: how many members have not ended."""
+
+    job_id: str | None = None
+    ref: str | None = None
+    status: Status | None = None
+    group: str | None = None
+    living: int | None = None
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known. `job` is None if the database cannot be read; `fault` then says why."""
 
@@ -91,8 +114,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     ahead: int = 0
     """The number of due jobs in the database that are claimed before this one."""
     is_exact: bool = True
-    slot_holders: tuple[str, ...] = ()
-    """The jobs that have what this one must have to itself."""
+    obstacles: tuple[ObstacleSeen, ...] = ()
+    """What stands against its begin in each part of its limits."""
+    waits_for: tuple[Missing, ...] = ()
+    """What a blocked job waits for, as far as it has not ended."""
     max_lost: int = 5
     is_for_http_workers: bool = False
     """Whether HTTP workers run its task."""

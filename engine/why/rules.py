@@ -12,12 +12,12 @@ from enum import StrEnum
 
 import msgspec
 
-from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.jobs.job import CancelledBecause, Job, Status
 from jobyard.engine.jobs.lifecycle import is_last_chance, is_terminal
 from jobyard.engine.jobs.owners import http_worker, parse_owner
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.topology import QUEUE, WATCHER, WORKER
-from jobyard.engine.why.facts import Facts, HostSeen
+from jobyard.engine.why.facts import Facts, HostSeen, Missing, ObstacleSeen
 from jobyard.engine.words import counted
 
 LONGEST_ERROR_CHARS = 300
@@ -46,7 +46,11 @@ class Code(StrEnum):
     NO_WORKER = "no_worker"
     NO_TEMPLATE = "no_template"
     NO_HTTP_WORKER = "no_http_worker"
+    BLOCKED = "blocked"
+    PAUSED = "paused"
+    HELD = "held"
     LIMIT_FULL = "limit_full"
+    RATE_LIMITED = "rate_limited"
     LAST_CHANCE = "last_chance"
     JOBS_AHEAD = "jobs_ahead"
     SLOTS_BUSY = "slots_busy"
@@ -101,10 +105,19 @@ def _ended(facts: Facts) -> Reason | None:
         Status.FAILED: f"it failed for good {ago}, in attempt {job.attempt}: {_cut(job.error)}",
         Status.CANCELLED: f"it was cancelled {ago}, {f'in attempt {job.attempt}' if job.attempt else 'before it ever began'}",
     }
+    because = job.cancelled_because if job.status is Status.CANCELLED else None
+    if because is not None:
+        words[Status.CANCELLED] += f": {_cause(because)}"
     told: dict[str, object] = {"finished_at": rfc3339(job.finished_at), "attempt": job.attempt}
+    told |= {} if because is None else {"cancelled_because": msgspec.to_builtins(because)}
     return Reason(
         code=Code(job.status), message=words[job.status], facts=told | ({"error": _cut(job.error)} if job.error else {})
     )
+
+
+def _cause(because: CancelledBecause) -> str:
+    named = {"job": because.job_id, "group": because.group, "limit": because.limit, "schedule": because.schedule}
+    return " ".join([because.reason.replace("_", " "), *(f"({what} {name})" for what, name in named.items() if name is not None)])
 
 
 def _cancel_requested(facts: Facts) -> Reason | None:
@@ -152,6 +165,23 @@ def _host_silent(facts: Facts) -> Reason | None:
 
 
 # ---- its time has not come
+
+
+def _blocked(facts: Facts) -> Reason | None:
+    job = facts.job
+    if job is None or job.status is not Status.BLOCKED:
+        return None
+    told = [msgspec.to_builtins(one) for one in facts.waits_for[:MOST_NAMES]]
+    named = ", ".join(map(_waited_for, facts.waits_for[:MOST_NAMES]))
+    named = named or "nothing any more: a watcher decides about it within a moment"
+    more = f" and {len(facts.waits_for) - MOST_NAMES} more" if len(facts.waits_for) > MOST_NAMES else ""
+    return Reason(code=Code.BLOCKED, message=f"it waits for {named}{more}", facts={"waits_for": told, "run_if": job.run_if})
+
+
+def _waited_for(one: Missing) -> str:
+    if one.group is not None:
+        return f"group {one.group!r}, of which {one.living:,} {'job has' if one.living == 1 else 'jobs have'} not ended"
+    return f"job {one.job_id}{f' ({one.ref})' if one.ref is not None else ''}, which is {one.status}"
 
 
 def _retry_wait(facts: Facts) -> Reason | None:
@@ -242,26 +272,60 @@ def _no_http_worker(facts: Facts) -> Reason | None:
     job = facts.job
     if job is None or not facts.is_waiting or not facts.is_for_http_workers:
         return None
-    able = [worker for worker in facts.report.http_workers if worker.serves(job)]
-    seen_at = max((worker.last_seen_at for worker in able), default=None)
+    seen_at = max((worker.last_seen_at for worker in facts.report.http_workers if worker.serves(job)), default=None)
     if seen_at is not None and facts.now - seen_at <= ABSENT:
         return None
     seen = "none was seen here so far" if seen_at is None else f"the last one asked {_since(facts, seen_at)} ago"
     words = f"no HTTP worker asks this host for jobs of the task {job.task!r} in the queue {job.queue!r}: {seen}"
-    told: dict[str, object] = {"task": job.task, "queue": job.queue, "last_seen_at": rfc3339(seen_at)}
-    return Reason(code=Code.NO_HTTP_WORKER, message=words, facts=told)
+    told = {"task": job.task, "queue": job.queue, "last_seen_at": rfc3339(seen_at)}
+    return Reason(code=Code.NO_HTTP_WORKER, message=words, facts={**told})
 
 
 # ---- other jobs come first
 
 
-def _limit_full(facts: Facts) -> Reason | None:
-    job = facts.job
-    if job is None or job.lane is None or not facts.is_due or not facts.slot_holders:
+def _paused(facts: Facts) -> Reason | None:
+    found = _obstacle(facts, Code.PAUSED)
+    if found is None or found.paused is None:
         return None
-    holders = ", ".join(facts.slot_holders)
-    words = f"the jobs of {job.lane.replace(':', ' ', 1)} run one at a time, and job {holders} has not ended"
-    return Reason(code=Code.LIMIT_FULL, message=words, facts={"limit": job.lane, "job_ids": list(facts.slot_holders)})
+    pause = found.paused
+    until = "until it is resumed" if pause.until is None else f"until {rfc3339(pause.until)}"
+    because = "" if pause.reason is None else f": {_cut(pause.reason)}"
+    words = f"limit {found.limit} was paused by {pause.by} {_since(facts, pause.since)} ago, {until}{because}"
+    told = {"by": pause.by, "since": rfc3339(pause.since), "until": rfc3339(pause.until), "reason": pause.reason}
+    return Reason(code=Code.PAUSED, message=words, facts={"limit": found.limit, **told})
+
+
+def _held(facts: Facts) -> Reason | None:
+    found = _obstacle(facts, Code.HELD)
+    if found is None:
+        return None
+    words = f"limit {found.part} is held: no job of it begins before {rfc3339(found.until)}"
+    return Reason(code=Code.HELD, message=words, facts={"limit": found.part, "until": rfc3339(found.until)})
+
+
+def _limit_full(facts: Facts) -> Reason | None:
+    found = _obstacle(facts, Code.LIMIT_FULL)
+    if found is None:
+        return None
+    holders = ", ".join(found.job_ids)
+    if found.max_running is None:
+        words = f"the jobs of {found.part.replace(':', ' ', 1)} run one at a time, and job {holders} has not ended"
+    else:
+        words = f"limit {found.part} lets {found.max_running} {'job' if found.max_running == 1 else 'jobs'} run at once: {holders}"
+    return Reason(code=Code.LIMIT_FULL, message=words, facts={"limit": found.part, "job_ids": list(found.job_ids)})
+
+
+def _rate_limited(facts: Facts) -> Reason | None:
+    found = _obstacle(facts, Code.RATE_LIMITED)
+    if found is None:
+        return None
+    words = f"limit {found.part} lets the next job begin at {rfc3339(found.until)}"
+    return Reason(code=Code.RATE_LIMITED, message=words, facts={"limit": found.part, "until": rfc3339(found.until)})
+
+
+def _obstacle(facts: Facts, code: Code) -> ObstacleSeen | None:
+    return next((one for one in facts.obstacles if one.code == code), None) if facts.is_due else None
 
 
 def _last_chance(facts: Facts) -> Reason | None:
@@ -296,8 +360,9 @@ def _about_to_start() -> Reason:
 
 
 RULES: tuple[Callable[[Facts], Reason | None], ...] = (
-    _database, _ended, _cancel_requested, _running, _host_silent, _retry_wait, _scheduled, _task_not_served, _queue_not_served,
-    _no_watcher, _no_queue, _no_worker, _no_template, _no_http_worker, _limit_full, _last_chance, _jobs_ahead, _slots_busy,
+    _database, _ended, _cancel_requested, _running, _host_silent, _blocked, _retry_wait, _scheduled, _task_not_served,
+    _queue_not_served, _no_watcher, _no_queue, _no_worker, _no_template, _no_http_worker, _paused, _held, _limit_full,
+    _rate_limited, _last_chance, _jobs_ahead, _slots_busy,
 )  # fmt: skip
 """In order of presentation."""
 

@@ -7,7 +7,7 @@ poll would find anyway.
 
     front ─ Submit Find List … ─▶ scheduler            front ─ Ping ─▶ every component
     scheduler, worker ─ Wake (hint) ─▶ watcher         supervisor ─ OwnersDied (hint) ─▶ watcher
-    scheduler ─ CancelAsked (hint) ─▶ worker           worker ─ Run ─▶ executor ─ Done Progressed ─▶ worker
+    scheduler ─ CancelAsked (hint) ─▶ worker           worker ─ Run ─▶ executor ─ Done Progressed Held ─▶ worker
 
     worker ── Want ─────▶ queue                        what it can take
     watcher ─ Reserve ──▶ queue ─ Room Withdrawn ─▶ watcher
@@ -23,7 +23,6 @@ from typing import Any
 
 from jobyard.engine.jobs.job import JobFilter, Outcome, Output
 from jobyard.engine.jobs.lifecycle import Verb
-from jobyard.engine.schedules.verbs import ScheduleVerb
 from jobyard.engine.why.facts import ProcessReport
 from jobyard.engine.wire.hook_messages import AskHooks
 from jobyard.engine.wire.lease_messages import LEASE_MESSAGES
@@ -41,6 +40,11 @@ from jobyard.engine.wire.queue_messages import (
     WatcherGone,
     Withdrawn,
 )
+from jobyard.engine.wire.resource_messages import AskLimits as AskLimits
+from jobyard.engine.wire.resource_messages import AskSchedules as AskSchedules
+from jobyard.engine.wire.resource_messages import FindGroup as FindGroup
+from jobyard.engine.wire.resource_messages import GetGraph as GetGraph
+from jobyard.engine.wire.resource_messages import ListGroups as ListGroups
 
 # ---- requests to a scheduler -------------------------------------------------------------------------------------
 
@@ -176,21 +180,6 @@ class ReportDue(Message, frozen=True):
     """Count what is due by task and queue, and how long it has been; the reply is `Json` (an array)."""
 
 
-class AskSchedules(Message, frozen=True):
-    """Ask something of the schedules; the reply is `Json` or `Refused`. `by`: the name of the client's token.
-
-    `body`: that of the request, read by the scheduler; `count` and `after`: which fire times are listed.
-    """
-
-    verb: ScheduleVerb
-    name: str = ""
-    body: bytes = b""
-    by: str = "api"
-    count: int = 5
-    after: datetime | None = None
-    request_id: str = ""
-
-
 class ListTasks(Message, frozen=True):
     """Get the tasks known to any host, by name; the reply is `Json` (an array)."""
 
@@ -239,13 +228,14 @@ class Accepted(Message, frozen=True):
     """The jobs are stored and on disk; `repeated` of them already existed, by their idempotency keys.
 
     `existing`: the indexes of those that stand for another job, by their unique keys, None when no job has such a key; `replaced`:
-    those among them that brought it newer data.
+    those among them that brought it newer data. `status`: that of the last new job.
     """
 
     job_ids: list[str]
     repeated: int = 0
     existing: tuple[int, ...] | None = None
     replaced: tuple[int, ...] = ()
+    status: str = "pending"
 
 
 class Begun(Message, frozen=True):
@@ -310,9 +300,13 @@ class Replied(Message, frozen=True):
 
 
 class Wake(Message, frozen=True):
-    """→ watcher: a job is due at this time, possibly before your next poll."""
+    """→ watcher: a job is due at this time, possibly before your next poll.
+
+    `resolves`: jobs have ended, or live again, for which others wait.
+    """
 
     due_at: datetime
+    resolves: bool = False
 
 
 class CancelAsked(Message, frozen=True):
@@ -332,7 +326,10 @@ class OwnersDied(Message, frozen=True):
 
 
 class Run(Message, frozen=True):
-    """Worker → executor: run one attempt. `is_behind`: others wait or run before it in the same child."""
+    """Worker → executor: run one attempt. `is_behind`: others wait or run before it in the same child.
+
+    `waited_for`: what the executor must know of its predecessors, as JSON text (`worker.predecessors`); None: it has none.
+    """
 
     job_id: str
     attempt: int
@@ -343,6 +340,8 @@ class Run(Message, frozen=True):
     timeout_s: float
     is_behind: bool = False
     fire_at: datetime | None = None
+    has_limit: bool = False
+    waited_for: str | None = None
 
 
 class Done(Message, frozen=True):
@@ -353,6 +352,14 @@ class Done(Message, frozen=True):
     outcome: Outcome
     elapsed_s: float
     is_spent: bool = False
+
+
+class Held(Message, frozen=True):
+    """Executor → worker: no job under this job's own limits may begin for so long."""
+
+    job_id: str
+    attempt: int
+    for_s: float
 
 
 class Progressed(Message, frozen=True):
@@ -380,9 +387,10 @@ class Ready(Message, frozen=True):
 MESSAGES = (
     Submit | Submits | Find | List | ListExecutions | CancelJob | RetryJob | RunJob | TagJob | DeleteJob
     | ChangeMany | DeleteMany | ListFailures | ReportDue | ListTasks | CountJobs | CountMatching
-    | ListOutputs | Explain | AskSchedules | GetOutput | Outputs | OutputNow | Ping | GetItems
+    | ListOutputs | Explain | AskSchedules | AskLimits | FindGroup | ListGroups | GetGraph | GetOutput | Outputs
+    | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
-    | Run | Done | Progressed | LEASE_MESSAGES | AskHooks
+    | Run | Done | Progressed | Held | LEASE_MESSAGES | AskHooks
 )  # fmt: skip
 """Every message that may be decoded; `Closed` and `Ready` are never sent."""

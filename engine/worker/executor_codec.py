@@ -9,7 +9,7 @@ import msgspec
 from jobyard.engine.jobs.job import ExecutionStatus, Outcome
 from jobyard.engine.wire.frames import Damaged
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.messages import Done, Progressed, Run
+from jobyard.engine.wire.messages import Done, Held, Progressed, Run
 
 
 class _Head(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -23,6 +23,8 @@ class _Head(msgspec.Struct, frozen=True, gc=False, array_like=True):
     timeout_s: float
     is_behind: bool
     fire_at: datetime | None
+    has_limit: bool
+    waited_for: str | None
 
 
 class _Done(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="done"):
@@ -44,14 +46,23 @@ class _Progressed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field
     note: str
 
 
+class _Held(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="held"):
+    job_id: str
+    attempt: int
+    for_s: float
+
+
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(_Done | _Progressed)
+_decoder = msgspec.json.Decoder(_Done | _Progressed | _Held)
 _head_decoder = msgspec.json.Decoder(_Head)
 
 
 def encode_run(run: Run) -> bytes:
     """One line of fields, then the payload as it is stored."""
-    head = _Head(run.job_id, run.attempt, run.epoch, run.retry_count, run.task, run.timeout_s, run.is_behind, run.fire_at)
+    head = _Head(
+        run.job_id, run.attempt, run.epoch, run.retry_count, run.task, run.timeout_s, run.is_behind, run.fire_at, run.has_limit,
+        run.waited_for,
+    )  # fmt: skip
     return _encoder.encode(head) + b"\n" + run.payload
 
 
@@ -70,6 +81,8 @@ def decode_report(body: bytes | bytearray | memoryview) -> Message:
         raise Damaged(str(wrong)) from wrong
     if isinstance(told, _Progressed):
         return Progressed(job_id=told.job_id, attempt=told.attempt, fraction=told.fraction, note=told.note)
+    if isinstance(told, _Held):
+        return Held(job_id=told.job_id, attempt=told.attempt, for_s=told.for_s)
     outcome = Outcome(
         status=told.status, result=result or None, error=told.error, traceback=told.traceback,
         retry_delay_s=told.retry_delay_s, unrecoverable=told.unrecoverable,

@@ -12,8 +12,9 @@ collects what has ended and settles it in the store. Nothing here knows the stor
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from jobyard.engine.config import Settings
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Output, Progress
@@ -27,6 +28,7 @@ from jobyard.engine.worker.slot_allocator import SlotAllocator
 from jobyard.engine.worker.template_client import TemplateClient
 from jobyard.engine.world import World
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 UNPLACED_S = 0.5
 """How long an attempt may wait for a slot before it is returned to the store."""
 WITHOUT_TEMPLATE_S = 3.0
@@ -102,9 +104,9 @@ class ExecutorPool:
         """The units of a job by task; the same object as long as nothing has changed."""
         return self._durations.costs
 
-    def hand(self, jobs: Iterable[Job]) -> None:
-        """Run jobs that have begun in the store, each in the slot that has the least to do."""
-        self._requeue(Attempt(job=job) for job in jobs)
+    def hand(self, jobs: Iterable[Job], waited_for: Mapping[str, str] = NOTHING) -> None:
+        """Run jobs that have begun in the store, each in the slot that has the least to do. `waited_for`: of `Attempt`, by id."""
+        self._requeue(Attempt(job=job, waited_for=waited_for.get(job.job_id)) for job in jobs)
         self._place()
 
     def give_back(self, jobs: Iterable[Job]) -> None:

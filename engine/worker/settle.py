@@ -39,12 +39,15 @@ COMMIT_EVERY_S = 0.002
 class Written:
     """What follows from a commit. `acked`: leases of settled jobs; `released`: of jobs that were returned unstarted.
 
-    `wake_at`: the earliest time at which one of them is due again.
+    `wake_at`: the earliest time at which one of them is due again. `has_ended`: at least one of them; `resolves`: others may wait
+    for it.
     """
 
     acked: list[Key] = field(default_factory=list)
     released: list[Key] = field(default_factory=list)
     wake_at: datetime | None = None
+    has_ended: bool = False
+    resolves: bool = False
 
 
 class Ledger:
@@ -114,6 +117,7 @@ class Ledger:
         for end, change, was_done in zip(ended, settles, done, strict=True):
             self._note_settled(end, change, written) if was_done else self._look_again(end, change, written)
         self.stale_writes += done.count(False)
+        written.resolves = written.has_ended and self._store.workflows.may_have_unresolved()
 
     def _settle(self, end: Ended, now: datetime) -> Change:
         job, outcome = end.attempt.job, end.outcome
@@ -144,9 +148,10 @@ class Ledger:
             written.acked.append(end.attempt.key)
             self._count(end.attempt.job, outcome, change)
             due_at = change.fields.get("next_run_at" if outcome.status is not ExecutionStatus.LOST else "scheduled_at")
+        written.has_ended = written.has_ended or status in lifecycle.TERMINAL
         if status is Status.PENDING and isinstance(due_at, datetime):
             written.wake_at = min(due_at, written.wake_at or due_at)
-        if change.fields.get("slot", "") is None:  # the next job of its lane may begin
+        if end.attempt.job.lane is not None:  # what it leaves free is somebody's at once
             written.wake_at = min(self._world.now(), written.wake_at or self._world.now())
 
     def _count(self, job: Job, outcome: Outcome, change: Change) -> None:

@@ -19,7 +19,10 @@ Key = tuple[str, int]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Attempt:
-    """A job that was begun here and has not been settled. `output` is there once it has ended, if it left any."""
+    """A job that was begun here and has not been settled. `output` is there once it has ended, if it left any.
+
+    `waited_for`: see `worker.predecessors`.
+    """
 
     job: Job
     started_at: float | None = None
@@ -29,6 +32,7 @@ class Attempt:
     crash: str | None = None
     progress: Progress | None = None
     output: Output | None = None
+    waited_for: str | None = None
 
     @property
     def key(self) -> Key:
@@ -79,7 +83,7 @@ class Slot:
         run = Run(
             job_id=job.job_id, attempt=job.attempt, epoch=job.epoch, retry_count=job.retry_count, task=job.task,
             payload=job.payload, timeout_s=job.timeout_s, is_behind=bool(self.attempts),
-            fire_at=job.fire_at,
+            fire_at=job.fire_at, has_limit=job.limit is not None, waited_for=attempt.waited_for,
         )  # fmt: skip
         if not self.handle.send(run):
             return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import msgspec
 
@@ -20,6 +21,7 @@ from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
+from jobyard.engine.service_address import own_service
 from jobyard.engine.store.port import Store
 from jobyard.engine.tasks.catalog import Catalog
 from jobyard.engine.tasks.webhook import NAME as WEBHOOK
@@ -31,6 +33,7 @@ from jobyard.engine.wire.messages import (
     Closed,
     Done,
     GetOutput,
+    Held,
     Json,
     OutputNow,
     Ping,
@@ -42,9 +45,11 @@ from jobyard.engine.wire.messages import (
 from jobyard.engine.wire.queue_connector import QueueConnector
 from jobyard.engine.wire.queue_messages import Leased, WatcherGone, Withdrawn
 from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.wire.turns import whose_turn
 from jobyard.engine.worker.arrivals import Arrivals
 from jobyard.engine.worker.executor_pool import ExecutorPool
 from jobyard.engine.worker.hook_deliveries import HookDeliveries
+from jobyard.engine.worker.predecessors import PredecessorReader
 from jobyard.engine.worker.queue_client import QueueClient
 from jobyard.engine.worker.settle import Ledger, Written
 from jobyard.engine.worker.slot import Key, Slot
@@ -77,6 +82,7 @@ class Worker:
         self._templates = templates
         self._executors = ExecutorPool(settings=settings, world=world, log=log, templates=templates)
         self._ledger = Ledger(settings=settings, world=world, store=store, log=log, catalog=Catalog(run_dir))
+        self._predecessors = PredecessorReader(store, service=own_service(settings))
         self._arrivals = Arrivals(owner=owner, store=store, log=log)
         self._hook_deliveries = HookDeliveries(world=world, store=store, log=log)
         self._gone_watchers: list[str] = []
@@ -164,6 +170,8 @@ class Worker:
                 self._executors.note_ready(fd)
             case Progressed() as progress:
                 self._executors.note_progress(envelope.peer, progress)
+            case Held() as held:
+                self._hold(held)
             case Withdrawn():
                 self._queue.note_withdrawn()
             case CancelAsked():
@@ -181,6 +189,18 @@ class Worker:
             case Ping() if envelope.peer is not None:
                 envelope.peer.send(self._health())
 
+    def _hold(self, held: Held) -> None:
+        """Stored before anything else that this tick has brought: the end of the attempt, for one."""
+        running = ((attempt.job.job_id, attempt.job.attempt, attempt.job.limit) for attempt in self._executors.attempts())
+        parts = next((limit for job_id, attempt, limit in running if (job_id, attempt) == (held.job_id, held.attempt)), None)
+        if parts is None:
+            return
+        try:
+            self._store.limits.hold_parts(parts, self._world.now() + timedelta(seconds=held.for_s))
+            self._log.info("limits_held", job_id=held.job_id, limits=list(parts), for_s=held.for_s)
+        except StoreUnavailable as fault:
+            self._log.warning("limits_not_held", job_id=held.job_id, limits=list(parts), reason=fault.message)
+
     def _receive(self, leased: Leased) -> None:
         self._queue.note_received(leased.units)
         jobs = _decode(leased.jobs)
@@ -195,7 +215,7 @@ class Worker:
         if any(job.task == WEBHOOK for job in jobs):
             jobs = self._prepared(jobs)
         self._ledger.attempt_metrics.note_begun(jobs)
-        self._executors.hand(jobs)
+        self._executors.hand(jobs, self._predecessors.told(jobs))
         if not self._cancelled_early.isdisjoint(job.job_id for job in jobs):
             self._cancel_look_at = self._world.monotonic()
         if self._log.is_debug:
@@ -271,13 +291,15 @@ class Worker:
 
     def _wake_watcher(self, written: Written) -> None:
         """Something is due again, sooner than the next poll would find it."""
-        due_at = written.wake_at
+        due_at = self._world.now() if written.resolves else written.wake_at
         if due_at is None or (due_at - self._world.now()).total_seconds() >= 2 * self._settings.poll_s:
             return
         watchers = self._run_dir.components("watcher")
         if watchers:
             self._wakes += 1
-            self._network.hint(watchers[self._wakes % len(watchers)], Wake(due_at=due_at))
+            in_turn = watchers[self._wakes % len(watchers)]
+            woken = whose_turn(watchers, self._world.monotonic()) if written.resolves else in_turn
+            self._network.hint(woken, Wake(due_at=due_at, resolves=written.resolves))
 
     # ---- the queue
 

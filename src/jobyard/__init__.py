@@ -7,7 +7,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 from jobyard.engine.client_import import import_client
+from jobyard.engine.jobs.unsent import UnsentJob, Workflow, chain, group
 from jobyard.engine.tasks.context import JobCancelled, JobReleased, JobTimeout, Retry, Unrecoverable, current_job
+from jobyard.engine.tasks.declared_limits import limit
 from jobyard.engine.tasks.declared_schedules import schedule
 from jobyard.engine.tasks.hooks import around_job, on_child_start, on_child_stop
 from jobyard.engine.tasks.registry import task
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient", "AsyncJobHandle", "BrokenAnswer", "Client", "Conflict", "Execution", "Health", "InvalidRequest", "Job",
     "JobCancelled", "JobFailed", "JobHandle", "JobReleased", "JobTimeout", "JobyardError", "NewJob", "NotFinished", "NotFound",
-    "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable", "Unreachable", "Unrecoverable", "around_job", "current_job",
-    "on_child_start", "on_child_stop", "schedule", "task", "use_client",
+    "Rejected", "Retry", "TooLarge", "Unauthorized", "Unavailable", "Unreachable", "Unrecoverable", "UnsentJob", "Workflow",
+    "around_job", "chain", "current_job", "group", "limit", "on_child_start", "on_child_stop", "schedule", "task", "use_client",
 ]  # fmt: skip
 
 _IN_CLIENT = {

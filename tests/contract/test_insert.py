@@ -9,6 +9,7 @@ import pytest
 
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import CancelledBecause, Dependency, Job, JobFilter, Status, Unique
+from jobyard.engine.limits.rules import lane_for
 from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, Store
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
@@ -145,7 +146,7 @@ EVERYTHING = {
     "unique_key": "echo/k", "held_key": "echo/k", "held_until": START, "limit": ("stripe", "customer/7"), "run_if": "ended",
     "unique": Unique(until="begun", for_s=1.5, on_conflict="replace", at_latest_s=2.5), "ref": "r", "group": "g",
     "after": (Dependency(job_id="ab" * 12, ref="a"), Dependency(group="g")), "schedule": "nightly", "fire_at": START,
-    "lane": "schedule:nightly", "slot": "schedule:nightly", "expires_s": 60.0, "expires_at": START, "lapses_at": START,
+    "lane": '["schedule:nightly"]', "expires_s": 60.0, "expires_at": START, "lapses_at": START,
     "cancelled_because": CancelledBecause(reason="limit_full", limit="stripe"), "traceparent": "00-a-b-01", "tracestate": "x=y",
     "tags": ("a", "b"),
 }  # fmt: skip
@@ -158,6 +159,7 @@ def test_what_few_jobs_have_is_stored_as_it_was(store: Store, name: str) -> None
 
     store.insert([[plain, job]])
 
+    job = msgspec.structs.replace(job, lane=lane_for(job, ()))
     assert store.find([plain.job_id, job.job_id]) == [plain, job]
     assert store.list_jobs(JobFilter(), limit=5, whole=False).jobs == [job, plain]
 

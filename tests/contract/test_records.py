@@ -196,3 +196,17 @@ def test_a_difference_is_told(ends: tuple[Copyable, Copyable]) -> None:
         copied(source, target)
 
     assert pending.job_id in told.value.message
+
+
+def test_copied_jobs_are_found_by_their_tags_and_the_kind_of_their_error(ends: tuple[Copyable, Copyable]) -> None:
+    source, target = ends
+    failed = a_job(status=Status.FAILED, error="no 7", finished_at=START, tags=("a", "b"))
+    waiting = a_job(error="no 8", tags=("a",))
+    source.insert([[failed], [waiting]])
+
+    copied(source, target)
+
+    assert [job.job_id for job in target.list_jobs(JobFilter(tag=("b",)), limit=9).jobs] == [failed.job_id]
+    assert len(target.list_jobs(JobFilter(tag=("a",)), limit=9).jobs) == 2
+    assert len(target.list_jobs(JobFilter(error_kind="no"), limit=9).jobs) == 2
+    assert [one.count for one in target.reports.failures()] == [1]

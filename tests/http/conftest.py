@@ -22,10 +22,12 @@ from jobyard.api.views.hooks import Hooks
 from jobyard.api.views.job_logs import JobLogs
 from jobyard.api.views.jobs import Jobs
 from jobyard.api.views.leases import Leases
+from jobyard.api.views.limits import Limits
 from jobyard.api.views.metrics import Metrics
 from jobyard.api.views.pages import Pages
 from jobyard.api.views.process_meter import ProcessMeter
 from jobyard.api.views.schedules import Schedules
+from jobyard.api.views.workflows import Workflows
 from jobyard.engine.config import read_settings
 from jobyard.engine.control.protocol import OVERVIEW
 from jobyard.engine.control.snapshot import Snapshots
@@ -64,7 +66,7 @@ PARAMETERS = {"type": "object", "properties": {}}
 UNIQUE = Asked(key="{doc}", until="begun", on_conflict="replace")
 TASKS = {
     "echo": TaskOptions(), "resize": TaskOptions(max_retries=3, timeout_s=60, parameters=PARAMETERS),
-    "index": TaskOptions(unique=UNIQUE._asdict()),
+    "index": TaskOptions(unique=UNIQUE._asdict()), "sync": TaskOptions(limit=("customer/{customer_id}",)),
 }  # fmt: skip
 
 
@@ -166,8 +168,8 @@ class Backend:
             "pages": Pages(), "metrics": Metrics(
                 balancer, snapshots=snapshots, meter=meter, request_metrics=self.request_metrics, world=self.world
             ),
-            "history": History(snapshots, self.world), "schedules": Schedules(balancer), "leases": Leases(balancer),
-            "hooks": Hooks(balancer),
+            "history": History(snapshots, self.world), "schedules": Schedules(balancer), "limits": Limits(balancer),
+            "workflows": Workflows(balancer), "leases": Leases(balancer), "hooks": Hooks(balancer),
         }  # fmt: skip
         app = create_app(
             name.rpartition("-")[0], views, guards=Guards(self.settings), error_handlers=ErrorHandlers(self.world, self.log)

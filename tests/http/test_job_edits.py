@@ -254,14 +254,14 @@ def test_wrong_bulk_requests_are_refused(client: FlaskClient, verb: str, more: d
     assert (answer.status_code, answer.json["error"]["field"]) == (400, field)
 
 
-def test_a_spread_begins_with_the_first_step(client: FlaskClient) -> None:
-    for _ in range(2):
-        cancelled(client)
+def test_a_spread_that_begins_later_is_over_the_rest(client: FlaskClient) -> None:
+    jobs = [cancelled(client) for _ in range(5)]
     cursor = client.post("/api/jobs/retry", json={"filter": {}, "limit": 1}).json["cursor"]
 
-    answer = client.post("/api/jobs/retry", json={"filter": {}, "limit": 1, "cursor": cursor, "spread_s": 9})
+    step = client.post("/api/jobs/retry", json={"filter": {}, "limit": 9, "cursor": cursor, "spread_s": 100}).json
 
-    assert error(answer) == (400, "invalid_cursor", "cursor")
+    due = sorted(read_time(get(client, job_id)["scheduled_at"]) for job_id in jobs[:4])
+    assert (step["changed"], len(set(due))) == (4, 4) and due[-1] - due[0] <= timedelta(seconds=100)
 
 
 def test_ended_jobs_of_a_selection_are_deleted_and_living_ones_skipped(client: FlaskClient) -> None:

@@ -314,6 +314,7 @@ def test_tasks_are_listed_with_the_defaults_of_their_jobs(client: FlaskClient) -
             "task": "resize", "max_retries": 3, "timeout_s": 60.0, "parameters": {"type": "object", "properties": {}},
             "origin": "code",
         },
+        {"task": "sync", "max_retries": 5, "timeout_s": 3600.0, "parameters": None, "origin": "code"},
     ]
     assert client.get("/api/tasks?x=1").status_code == 400
 

@@ -358,7 +358,7 @@ def test_the_examples_of_the_document_are_accepted(client: FlaskClient) -> None:
 def test_the_tasks_of_the_document_are_those_of_the_service(client: FlaskClient) -> None:
     schemas = json.loads(client.get("/openapi.json").data)["components"]["schemas"]
 
-    assert schemas["NewJob"]["properties"]["task"]["enum"] == ["echo", "index", "resize"]
+    assert schemas["NewJob"]["properties"]["task"]["enum"] == ["echo", "index", "resize", "sync"]
 
 
 def test_a_route_without_a_row_gets_its_id_from_its_path() -> None:
@@ -374,7 +374,10 @@ def test_a_route_without_a_row_gets_its_id_from_its_path() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_app_serves_exactly_its_rows(backend: Backend, kind: str) -> None:
-    names = ("jobs", "logs", "history", "metrics", "component", "gateway", "pages", "schedules", "leases", "hooks")
+    names = (
+        "jobs", "logs", "history", "metrics", "component", "gateway", "pages", "schedules", "limits", "workflows", "leases",
+        "hooks",
+    )  # fmt: skip
     views = {name: AnyView() for name in names}
     app = create_app(kind, views, guards=None, error_handlers=None)  # type: ignore[arg-type]
 

@@ -44,6 +44,7 @@ class Aftermath:
                 state = [f"{job.job_id[-6:]} {job.status}" for job in left]
                 raise Violation(f"never ended: {state}, {self._clients.pending} requests without an answer")
             self._queue.pass_time(1.0)
+            self._checker.check_blocked()
         self._checker.check_final_state()
 
     def check_idle(self) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CHARGED = (ExecutionStatus.FAILED, ExecutionStatus.TIMEOUT, ExecutionStatus.CRASHED)
 URGENT_S = 1.5
 ISOLATED_SHARE = 0.8
+LATE_POLLS = 8
+"""A look of a watcher may fail or take long just when the faults end."""
 
 
 @dataclass
@@ -71,6 +73,7 @@ class Checker:
         self.faults_over_since: float | None = None
         self.histories: defaultdict[str, History] = defaultdict(History)
         self.verbs: Counter[Verb] = Counter()
+        self.ready_since: dict[str, float] = {}
 
     @property
     def now(self) -> float:
@@ -135,6 +138,8 @@ class Checker:
             self._check_return(before, after, history, writer)
         elif before.status is Status.RUNNING and verb is not Verb.REQUEST_CANCEL:
             self._check_end(before, after, change, writer)
+        if verb is Verb.UNBLOCK or after.cancelled_because is not None:
+            self._check_judgement(before, after)
         if verb is Verb.CANCEL:
             history.was_cancelled_at = self._queue.now
         if verb is Verb.RECOVER and before.status is not Status.RUNNING:
@@ -149,8 +154,12 @@ class Checker:
             age_s = self._queue.now - (job.finished_at - START).total_seconds()  # type: ignore[operator]
             kept_s = self._settings.retention_failed_s if job.status is Status.FAILED else self._settings.retention_s
             self._require(age_s >= kept_s > 0, f"purged {age_s} s after its end", job)
+        for other in self.unfinished():
+            named = {(one.job_id, one.group) for one in other.after or ()}
+            is_read = (job.job_id, None) in named or (job.group is not None and (None, job.group) in named)
+            self._require(not is_read, f"purged while {_describe(other)} may read it", job)
         self.purged.add(job.job_id)
-        del self.histories[job.job_id]  # a request that is repeated after so long is a new one
+        self.histories.pop(job.job_id, None)  # a request that is repeated after so long is a new one
 
     def note_renewed(self, process: Process, sent_at: float) -> None:
         """A heartbeat sent at that time is stored; a process that could not send one for most of a lease must release its jobs."""
@@ -187,8 +196,9 @@ class Checker:
                 raise Violation(f"{_describe(begun)} begins while {_describe(job)} waits since {self._since(job)}")
 
     def _since(self, job: Job) -> float:
-        """Since when the job could have begun; one that may kill its worker waits for others like it."""
-        if lifecycle.is_last_chance(job, max_lost=self._settings.max_lost):
+        """Since when the job could have begun; some wait for others in their lane, or for those that kill workers, too."""
+        is_next = job.lane is None or not any(other.lane == job.lane and other is not job for other in self.unfinished())
+        if not is_next or lifecycle.is_last_chance(job, max_lost=self._settings.max_lost):
             return self._queue.now
         return max(self.due_at(job), (job.updated_at - START).total_seconds())
 
@@ -253,6 +263,33 @@ class Checker:
         if job.cancel_requested_at is not None:
             may = (Status.RUNNING, Status.CANCELLED, Status.COMPLETED)
             self._require(job.status in may, "a request to cancel was forgotten", job)
+
+    # ---- waiting for others
+
+    def wants(self, job: Job) -> Status:
+        """What must become of a blocked job, by what really happened to all that it waits for."""
+        waited = [other for other in self.store.all_jobs() if _is_waited_for(other, job)]
+        bad = [other for other in waited if other.status in (Status.FAILED, Status.CANCELLED)]
+        if job.run_if == "completed" and bad:
+            return Status.CANCELLED
+        if not all(map(lifecycle.is_terminal, waited)):
+            return Status.BLOCKED
+        return Status.CANCELLED if job.run_if == "failed" and not bad else Status.PENDING
+
+    def check_blocked(self) -> None:
+        """Once the faults are over, no job is blocked for long although what it waits for has ended."""
+        blocked = [job for job in self.unfinished() if job.status is Status.BLOCKED and self.wants(job) is not Status.BLOCKED]
+        self.ready_since = {job.job_id: self.ready_since.get(job.job_id, self._queue.now) for job in blocked}
+        for job in blocked:
+            late_s = self._queue.now - self.ready_since[job.job_id]
+            self._require(late_s <= LATE_POLLS * self._settings.poll_s, f"blocked for {late_s} s and wants {self.wants(job)}", job)
+
+    def _check_judgement(self, before: Job, after: Job) -> None:
+        self._require(self.wants(before) is after.status, f"became {after.status} and wants {self.wants(before)}", before)
+        because = after.cancelled_because
+        if because is not None and because.job_id is not None:
+            cause = self.store.job(because.job_id)
+            self._require(cause is not None and lifecycle.is_terminal(cause), f"cancelled because of {because.job_id}", before)
 
     # ---- children
 
@@ -330,6 +367,10 @@ class Checker:
     def _require(self, holds: bool, otherwise: str, job: Job | None = None) -> None:
         if not holds:
             raise Violation(otherwise if job is None else f"{_describe(job)}: {otherwise}")
+
+
+def _is_waited_for(other: Job, job: Job) -> bool:
+    return any(one.job_id == other.job_id if one.group is None else one.group == other.group for one in job.after or ())
 
 
 def _describe(job: Job) -> str:

@@ -25,6 +25,7 @@ TIMEOUT_S = 5.0
 LONG_TIMEOUT_S = 20.0
 EXPECTED_REFUSALS = (
     "database_unavailable", "unavailable", "conflict", "idempotency_conflict", "not_found", "overloaded", "outcome_unknown",
+    "blocked_by", "unknown_job", "unknown_group", "group_ended",
 )  # fmt: skip
 
 
@@ -140,7 +141,7 @@ class Clients:
     def _note_change(self, ask: type[CancelJob] | type[RetryJob], job_id: str, answer: Message | None) -> None:
         if isinstance(answer, Json):
             reported = json.loads(answer.body)
-            fair = (Status.CANCELLED, Status.RUNNING) if ask is CancelJob else (Status.PENDING,)
+            fair = (Status.CANCELLED, Status.RUNNING) if ask is CancelJob else (Status.PENDING, Status.BLOCKED)
             if reported["job_id"] != job_id or reported["status"] not in fair:
                 raise Violation(f"{ask.__name__} of {job_id} was answered with {reported}")
 

@@ -90,10 +90,39 @@ class Run:
                 jobs = [self._a_job() | {"task": "long", "timeout_s": 40, "delay_s": 0}]
             elif chance.random() < 0.15:
                 jobs = [self._a_job() | {"task": "quick", "delay_s": 0}] * 12
+            if chance.random() < 0.3:
+                self._plan_workflow(at)
             key = f"k{chance.randrange(5)}" if len(jobs) == 1 and chance.random() < 0.2 else None
             if key is not None:
                 jobs = [{"task": "quick", "priority": int(key[1]), "timeout_s": 3}]
             self.event_queue.at(at, lambda jobs=jobs, key=key: self.clients.submit(jobs, key=key))  # type: ignore[misc]
+
+    def _plan_workflow(self, at: float) -> None:
+        """Jobs that wait for earlier ones of their batch, for a group, or for jobs that were accepted before."""
+        chance = self.event_queue.chance
+        jobs = [self._a_job() | {"ref": f"r{number}"} for number in range(chance.choice([2, 4, 8]))]
+        group = f"g{chance.randrange(6)}"
+        for number, job in enumerate(jobs):
+            refs = [f"r{other}" for other in range(number) if chance.random() < 0.4]
+            if refs:
+                job |= {"after": refs, "run_if": chance.choice(["completed", "completed", "ended", "failed"])}
+            elif chance.random() < 0.5:
+                job["group"] = group
+        if any("group" in job for job in jobs):
+            jobs.append(self._a_job() | {"after": [{"group": group}], "run_if": chance.choice(["completed", "ended", "failed"])})
+        self.event_queue.at(at, lambda: self.clients.submit(jobs))
+        self.event_queue.at(at + chance.uniform(0, 10), lambda: self._submit_after_accepted(group))
+
+    def _submit_after_accepted(self, group: str) -> None:
+        """One more member, or a job that waits for what may have ended, been retried, or be gone."""
+        known = list(self.checker.accepted)
+        chance = self.event_queue.chance
+        if known and chance.random() < 0.7:
+            self.clients.submit(
+                [self._a_job() | {"after": [chance.choice(known)], "run_if": chance.choice(["completed", "ended"])}]
+            )
+        else:
+            self.clients.submit([self._a_job() | {"group": group}])
 
     def _a_job(self) -> dict[str, object]:
         chance = self.event_queue.chance

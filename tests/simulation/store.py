@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jobyard.engine.errors import StoreBroken, StoreUnavailable
 from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
@@ -28,6 +28,7 @@ from jobyard.engine.store.port import (
     nobody,
 )
 from jobyard.engine.store.schedule_port import ScheduleStore
+from jobyard.engine.workflows.port import WorkflowStore
 from tests.simulation.checker import Checker
 from tests.simulation.event_queue import EventQueue
 from tests.simulation.process import Process
@@ -112,6 +113,20 @@ class SharedStore(MemoryStore):
         return done
 
 
+class ProcessWorkflows:
+    """A process's `WorkflowStore`."""
+
+    WRITES = ("resolved", "await_all")
+
+    def __init__(self, call: Callable[..., Any], shared: WorkflowStore) -> None:
+        self._call = call
+        self._shared = shared
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._shared, name)
+        return lambda *args, **kwargs: self._call(name, lambda: method(*args, **kwargs), writes=name in self.WRITES)
+
+
 class ProcessStore:
     """A process's `Store`."""
 
@@ -120,6 +135,7 @@ class ProcessStore:
         self._process = process
         self._shared = shared
         self._conditions = conditions
+        self.workflows = ProcessWorkflows(self._call, shared.workflows)
         self._uncertain: list[Job] = []
         self.schedules: ScheduleStore = ProcessSchedules(self._call, shared.schedules)
 

@@ -52,7 +52,10 @@ from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
 from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.store.search_text import is_wanted
+from jobyard.engine.testing.in_memory_limits import InMemoryLimits
 from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
+from jobyard.engine.testing.in_memory_workflows import InMemoryWorkflows
+from jobyard.engine.workflows.port import WorkflowStore
 from tests.support.memory_reports import MemoryReports
 from tests.support.memory_rows import InMemoryNamedRows
 
@@ -72,6 +75,8 @@ class MemoryStore:
         )
         self.hooks: NamedRows = InMemoryNamedRows()
         self.http_tasks: NamedRows = InMemoryNamedRows(in_use=self._is_living)
+        self.limits: InMemoryLimits = InMemoryLimits(self.all_jobs)
+        self.workflows: WorkflowStore = InMemoryWorkflows(jobs=self.all_jobs, put=lambda job: self._jobs.update({job.job_id: job}))
         self.reports: ReportStore = MemoryReports(self._reached_jobs)
         self._remembered: dict[str, Known] = {}
         self.is_down = False
@@ -145,7 +150,10 @@ class MemoryStore:
 
     def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
         self._reach()
-        return min((job.scheduled_at for job in self._pending(served) if self._may_have_its_slot(job)), default=None)
+        first = min((job.scheduled_at for job in self._pending(served)), default=None)
+        now = max((job.updated_at for job in self._jobs.values()), default=first)
+        nexts = [self.limits.next_at(job, now) for job in self._pending(served)] if now is not None else []
+        return min((at for at in nexts if at is not None), default=None)
 
     def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
         self._reach()
@@ -161,22 +169,31 @@ class MemoryStore:
     ) -> Claimed:  # fmt: skip
         self._reach()
         begun: list[Job] = []
-        for job in self._due(now, served):
+        for job in self.limits.in_turn(self._due(now, served)):
             if not allocation.most:
                 break
-            if not self._may_have_its_slot(job):
+            if self.limits.obstacle(job, now) is not None:
                 continue
             worker = allocation.place(Candidate(task=job.task, lost_count=job.lost_count, size=len(job.payload)))
             if worker is not None:
                 begun.append(self._begin(job, owner, worker, now, lease_s))
         self.commits += bool(begun)
-        return Claimed(jobs=begun)
+        return Claimed(jobs=begun, asked=self._replace_running(self._due(now, served), now))
+
+    def _replace_running(self, due: list[Job], now: datetime) -> list[tuple[Job, Job]]:
+        pairs = []
+        for change in self.limits.to_replace(due, now):
+            before = self._jobs[change.job_id]
+            self._apply_one(change)
+            pairs.append((before, self._jobs[change.job_id]))
+        return pairs
 
     def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         self._reach()
         return any(job.locked_by == owner and job.lost_count >= at_least for job in self._held())
 
     def _begin(self, job: Job, owner: str, worker: str, now: datetime, lease_s: float) -> Job:
+        job = msgspec.structs.replace(job, lane=self.limits.begin(job, now))
         claimed = lifecycle.claim(job, owner=owner, now=now).after(job)
         queued = lifecycle.enqueue(claimed, now=now).after(claimed)
         begin = lifecycle.begin(queued, owner=worker, now=now, lease_s=lease_s)
@@ -237,6 +254,7 @@ class MemoryStore:
         finished = [(job.finished_at, job) for job in self._jobs.values() if job.status in statuses and job.finished_at is not None]
         old = [pair for pair in finished if pair[0] < before]
         old = [(at, job) for at, job in old if job.held_key is None or (job.held_until is not None and job.held_until < before)]
+        old = [(at, job) for at, job in old if job.is_awaited is None or not self.workflows.is_kept(job.job_id, job.group)]
         old = sorted(old, key=lambda pair: pair[0])[:limit]
         for _, job in old:
             self._remove(job)
@@ -298,7 +316,7 @@ class MemoryStore:
             raise StoreUnavailable("the test made the database unavailable")
 
     def _insert_request(self, jobs: Sequence[Job], is_abandoned: Callable[[], bool]) -> Insertion:
-        plan = plan_request(jobs, self)
+        plan = plan_request(jobs, self, self.workflows)
         if not isinstance(plan, RequestPlan):
             return plan
         new = [job for job in plan.unique.fresh if job.job_id not in self._jobs]
@@ -306,11 +324,13 @@ class MemoryStore:
             return Abandoned()
         for holder in plan.unique.dropped:
             self._jobs[holder.job_id] = msgspec.structs.replace(holder, held_key=None)
-        self._jobs |= {job.job_id: job for job in new}
+        accepted = self.limits.accept(new)
+        self._jobs |= {job.job_id: job for job in accepted}
         for change in [replacing.change() for replacing in plan.unique.replacing.values()]:
             self._jobs[change.job_id] = change.after(self._jobs[change.job_id])
         self._remembered |= dict(plan.remembered)
-        return plan.answer()
+        self.workflows.await_all(plan.waiting.awaited)
+        return msgspec.structs.replace(plan.answer(), status=accepted[-1].status if accepted else Status.PENDING)
 
     def known(self, key: str) -> Known | None:
         """See `store.request_plan.Lookups`."""
@@ -340,11 +360,11 @@ class MemoryStore:
         if job is None or not stands or is_extended or (change.unless_cancelled and job.cancel_requested_at is not None):
             self.stale_writes += 1
             return False
-        for name in ("held_key", "slot"):
-            taken = change.fields.get(name)
-            if taken is not None and any(getattr(other, name) == taken and other is not job for other in self._jobs.values()):
-                return False
+        taken = change.fields.get("held_key")
+        if taken is not None and any(other.held_key == taken and other is not job for other in self._jobs.values()):
+            return False
         self._jobs[job.job_id] = change.after(job)
+        self.limits.follow(self._jobs[job.job_id])
         if change.execution is not None:
             self._executions[change.execution.job_id, change.execution.attempt] = change.execution
         if change.verb is Verb.RETURN:
@@ -371,9 +391,6 @@ class MemoryStore:
             and (served.tasks is None or job.task in served.tasks)
             and (served.queues is None or job.queue in served.queues)
         ]
-
-    def _may_have_its_slot(self, job: Job) -> bool:
-        return job.lane in (None, job.slot) or not any(other.slot == job.lane for other in self._jobs.values())
 
     def _held(self) -> list[Job]:
         return [job for job in self._jobs.values() if job.status in HELD]

@@ -49,8 +49,8 @@ def run_suite(folder: Path, test: str, *, ignored: signal.Signals | None = None)
     (folder / "tests").mkdir()
     (folder / "tests" / "conftest.py").write_text(CONFTEST)
     (folder / "tests" / "test_it.py").write_text(START + test)
-    options = ["-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", ".", "-c", os.devnull]
-    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    options = ["-p", "no:cacheprovider", "--rootdir", ".", "-c", os.devnull, "--basetemp", "temporary"]
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     before = None if ignored is None else signal.signal(ignored, signal.SIG_IGN)  # is inherited
     try:
         ended = subprocess.run(

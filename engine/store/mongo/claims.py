@@ -13,22 +13,26 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from bson import ObjectId
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, UpdateOne
 
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs.job import PRIORITIES, Job, Status
 from jobyard.engine.jobs.lifecycle import after_begin
+from jobyard.engine.limits.rules import EVERYTHING, QUEUE, TASK
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import SMALL, Document, document_to_job
+from jobyard.engine.store.mongo.lane_claims import Chosen, MongoLaneClaims, first_ready
 from jobyard.engine.store.mongo.lanes import MongoLanes
 from jobyard.engine.store.mongo.server import DUE, DUE_IN_QUEUE_INDEX, DUE_INDEX, MongoServer
 from jobyard.engine.store.port import Allocation, Candidate, Claimed, Served
 
 MOST_A_CLAIM = 500
+ROUNDS = 3
+"""A claim looks so often whether a lane can use what others left free."""
 FEW = 20
 STRETCHES = 200
 PENDING, RUNNING = Status.PENDING.value, Status.RUNNING.value
@@ -38,12 +42,13 @@ CANDIDATE_FIELDS = {"priority": 1, "scheduled_at": 1, "task": 1, "lost_count": 1
 class MongoClaims:
     """The claims of one process, one at a time."""
 
-    def __init__(self, server: MongoServer, counts: MongoCounts, *, place: tuple[int, int]) -> None:
+    def __init__(self, server: MongoServer, counts: MongoCounts, lanes: MongoLanes, *, place: tuple[int, int]) -> None:
         """`place`: see `MongoStore`."""
         self._server = server
         self._counts = counts
         self._place = place
-        self._lanes = MongoLanes(server)
+        self._lanes = lanes
+        self._lanes_first = True
         self._doubt: tuple[ObjectId, list[ObjectId]] | None = None
 
     def claim_due(self, *, owner: str, now: datetime, lease_s: float, allocation: Allocation, served: Served) -> Claimed:
@@ -51,23 +56,40 @@ class MongoClaims:
         if self._doubt is not None and (won := self._settle_doubt()):
             self._counts.move(Counter({PENDING: -len(won), RUNNING: len(won)}))
             return Claimed(jobs=won)
-        chosen = self._choose(now, allocation, served)
-        is_busy = bool(chosen) and self._lanes.were_empty(now)
-        in_lanes = [] if is_busy else self._begin_in_lanes(now, lease_s, owner, allocation, served)
-        if not chosen:
-            return Claimed(jobs=in_lanes)
-        stamp = ObjectId()
-        self._doubt = (stamp, [*chosen])
-        jobs = self._begin(chosen, stamp, owner, now, lease_s)
-        return Claimed(jobs=jobs + in_lanes, conflicts=len(chosen) - len(jobs))
+        self._lanes.look()
+        self._lanes_first = not self._lanes_first
+        claimed = Claimed(jobs=[])
+        for _ in range(ROUNDS):
+            of_lanes = MongoLaneClaims(self._server, self._lanes, now=now, served=served)
+            were_empty = self._lanes.were_empty(now)
+            if not were_empty:
+                of_lanes.read()
+            chosen = self._choose(now, allocation, served, of_lanes)
+            if were_empty and not chosen and allocation.most:
+                of_lanes.read()
+                of_lanes.choose(allocation, down_to=PRIORITIES[0])
+            taken = of_lanes.take()
+            jobs: list[Job] = []
+            if chosen or taken:
+                stamp = ObjectId()
+                self._doubt = (stamp, [*chosen, *(one.head["_id"] for one in taken)])
+                jobs = self._begin(chosen, taken, stamp, owner, now, lease_s)
+            self._give_back(taken, jobs, now)
+            is_to_repeat = of_lanes.put_aside() and not jobs
+            conflicts = claimed.conflicts + len(chosen) + len(of_lanes.chosen) - len(jobs)
+            claimed = Claimed(jobs=jobs, conflicts=conflicts, asked=claimed.asked + of_lanes.asked)
+            if not is_to_repeat:
+                break
+        return claimed
 
     def next_due(self, served: Served) -> datetime | None:
         """See `Store`."""
         found: list[Document] = []
-        for portion in _portions(served, at_most=STRETCHES // len(PRIORITIES)):
+        self._lanes.look()
+        for portion in self._portions(served, at_most=STRETCHES // len(PRIORITIES)):
             due = {"status": PENDING, "priority": {"$in": [*PRIORITIES]}, **portion}
             found += self._ask(due, served, {"scheduled_at": 1}, sort=[("scheduled_at", 1)], limit=1)
-        in_lanes = self._lanes.next_due(served)
+        in_lanes = first_ready(self._server)
         return min([*(document["scheduled_at"] for document in found), *([in_lanes] if in_lanes else [])], default=None)
 
     def due(self, now: datetime, limit: int, served: Served) -> list[Job]:
@@ -76,22 +98,10 @@ class MongoClaims:
 
     # ---- claiming
 
-    def _begin_in_lanes(
-        self, now: datetime, lease_s: float, owner: str, allocation: Allocation, served: Served
-    ) -> list[Job]:  # fmt: skip
-        """Of each lane the job whose turn it is, as far as there is room."""
-        begun: list[Job] = []
-        for head in self._lanes.heads(served, now) if allocation.most else ():
-            if head["scheduled_at"] > now or not allocation.most:
-                continue
-            worker = allocation.place(Candidate(task=head["task"], lost_count=head["lost_count"]))
-            document = None if worker is None else self._lanes.claim(head, _update(worker, ObjectId(), owner, now, lease_s))
-            begun += [] if document is None else self._given_up([document_to_job(document)])
-        self._counts.move(Counter({PENDING: -len(begun), RUNNING: len(begun)}))
-        return begun
-
-    def _choose(self, now: datetime, allocation: Allocation, served: Served) -> dict[ObjectId, str]:
-        """The jobs to claim, each with its worker, in claiming order.
+    def _choose(
+        self, now: datetime, allocation: Allocation, served: Served, of_lanes: MongoLaneClaims
+    ) -> dict[ObjectId, str]:  # fmt: skip
+        """The jobs without a lane to claim, each with its worker, in claiming order; between them the lanes choose theirs.
 
         Only jobs that were lost before are skipped while there is room. If they fill a page, the next one leaves out their like, so
         that they do not hide those behind them.
@@ -106,6 +116,9 @@ class MongoClaims:
                     break
                 if document["_id"] in chosen:
                     continue
+                of_lanes.choose(allocation, down_to=document["priority"] + (not self._lanes_first))
+                if not allocation.most:
+                    break
                 worker = allocation.place(Candidate(task=document["task"], lost_count=document["lost_count"]))
                 if worker is None:
                     skipped.append(document["lost_count"])
@@ -114,15 +127,16 @@ class MongoClaims:
             lost_below = min(skipped, default=0)
             if not lost_below or not is_full:
                 break
+        of_lanes.choose(allocation, down_to=PRIORITIES[0])
         return chosen
 
     def _begin(
-        self, chosen: dict[ObjectId, str], stamp: ObjectId, owner: str, now: datetime, lease_s: float
+        self, chosen: dict[ObjectId, str], in_lanes: Sequence[Chosen], stamp: ObjectId, owner: str, now: datetime, lease_s: float
     ) -> list[Job]:  # fmt: skip
         by_worker: dict[str, list[ObjectId]] = {}
         for job_id, worker in chosen.items():
             by_worker.setdefault(worker, []).append(job_id)
-        if len(chosen) == 1:
+        if len(chosen) == 1 and not in_lanes:
             [(job_id, worker)] = chosen.items()
             return self._take_one(_guard([job_id], now), _update(worker, stamp, owner, now, lease_s))
         taken = 0
@@ -130,8 +144,32 @@ class MongoClaims:
             with self._server.call(writes=True):
                 update = _update(worker, stamp, owner, now, lease_s)
                 taken += self._server.jobs.update_many(_guard(ids, now), update).modified_count
+        taken += self._begin_in_lanes(in_lanes, stamp, owner, now, lease_s)
         self._counts.move(Counter({PENDING: -taken, RUNNING: taken}))
         return self._settle_doubt()
+
+    def _begin_in_lanes(self, in_lanes: Sequence[Chosen], stamp: ObjectId, owner: str, now: datetime, lease_s: float) -> int:
+        """Their slots name the epoch, so each must still have the one that it had."""
+        if not in_lanes:
+            return 0
+        updates = [
+            UpdateOne(one.guard, _update(one.worker, stamp, owner, now, lease_s))
+            for one in in_lanes
+        ]
+        with self._server.call(writes=True):
+            return self._server.jobs.bulk_write(updates, ordered=False).modified_count
+
+    def _give_back(self, taken: Sequence[Chosen], begun: Sequence[Job], now: datetime) -> None:
+        ids = {job.job_id for job in begun}
+        lost = [(str(one.head["_id"]), one.epoch) for one in taken if str(one.head["_id"]) not in ids]
+        self._lanes.give_back(lost, now)
+
+    def _portions(self, served: Served, *, at_most: int) -> Iterator[Document]:
+        """What is served and is under no limit that applies by itself: jobs of such a limit begin in lanes only."""
+        names = self._lanes.implicit
+        if EVERYTHING in names:
+            return iter(())
+        return _portions(_except(served, names), at_most=at_most, names=names)
 
     def _take_one(self, guard: Document, update: Document) -> list[Job]:
         with self._server.call(writes=True):
@@ -179,7 +217,7 @@ class MongoClaims:
         """The first due jobs in claiming order; of those that were lost less than `lost_below` times, if it is given."""
         found: list[Document] = []
         seldom_lost = {} if lost_below is None else {"lost_count": {"$lt": lost_below}}
-        for portion in _portions(served, at_most=STRETCHES):
+        for portion in self._portions(served, at_most=STRETCHES):
             due = {"status": PENDING, "priority": ANY_PRIORITY, "scheduled_at": {"$lte": now}, **_in_time(now), **portion}
             found += self._ask(due | seldom_lost, served, fields, sort=DUE, limit=size)
         return sorted(found, key=_in_order)[:size]
@@ -197,8 +235,8 @@ ANY_PRIORITY = {"$gt": PRIORITIES[0] - 1, "$lt": PRIORITIES[-1] + 1}
 
 
 def _guard(ids: list[ObjectId], now: datetime) -> Document:
-    """Only jobs that are still due: a candidate may have become a retry that waits."""
-    return {"_id": {"$in": ids}, "status": PENDING, "scheduled_at": {"$lte": now}, **_in_time(now)}
+    """Only jobs that are still due, and under no limit: a candidate may have become a retry that waits, or got a lane."""
+    return {"_id": {"$in": ids}, "status": PENDING, "scheduled_at": {"$lte": now}, "lane": None, **_in_time(now)}
 
 
 def _in_time(now: datetime) -> Document:
@@ -223,14 +261,30 @@ def due_index(served: Served) -> str:
     return DUE_INDEX if served.queues is None else DUE_IN_QUEUE_INDEX
 
 
-def _portions(served: Served, *, at_most: int) -> Iterator[Document]:
-    """What is served, in portions that need no more than `at_most` index ranges each."""
+def _except(served: Served, names: Collection[str]) -> Served:
+    """What is served without the tasks and queues that have such a limit."""
+    if not names:
+        return served
+    return Served(
+        tasks=None if served.tasks is None else tuple(task for task in served.tasks if TASK + task not in names),
+        queues=None if served.queues is None else tuple(queue for queue in served.queues if QUEUE + queue not in names),
+    )
+
+
+def _portions(served: Served, *, at_most: int, names: Collection[str] = ()) -> Iterator[Document]:
+    """What is served, in portions that need no more than `at_most` index ranges each; `names`: limits that must not apply."""
+    apart = {
+        field: [name.removeprefix(kind) for name in names if name.startswith(kind)]
+        for field, kind, given in (("task", TASK, served.tasks), ("queue", QUEUE, served.queues))
+        if given is None
+    }
+    without: Document = {field: {"$nin": values} for field, values in apart.items() if values}
     queues = [None] if served.queues is None else sorted(set(served.queues))
     tasks = [None] if served.tasks is None else sorted(set(served.tasks))
     for some_queues in _cut(queues, at_most):
         for some_tasks in _cut(tasks, max(1, at_most // len(some_queues))):
             named = {"task": some_tasks, "queue": some_queues}
-            yield {name: {"$in": values} for name, values in named.items() if values != [None]}
+            yield {**without, **{name: {"$in": values} for name, values in named.items() if values != [None]}}
 
 
 def _cut(names: Sequence[str | None], size: int) -> Iterator[list[str | None]]:

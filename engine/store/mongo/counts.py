@@ -12,6 +12,7 @@ import contextlib
 from collections import Counter
 from typing import Any
 
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from jobyard.engine.errors import StoreUnavailable
@@ -31,6 +32,8 @@ class MongoCounts:
     def __init__(self, server: MongoServer) -> None:
         self._server = server
         self._told_losses = 0
+        self.blocked = 1
+        """How many jobs were blocked after the last move; at least one, as far as this process knows, before the first."""
         self._seen: Deltas | None = None
         self._is_doubted = True
         self._primary: object = None
@@ -54,7 +57,10 @@ class MongoCounts:
             update["$set"] = {"is_unsure": True}
         try:
             with self._server.call(writes=True):
-                self._server.counts.update_one({"_id": COUNTS_ID}, update, upsert=True)
+                after = self._server.counts.find_one_and_update(
+                    {"_id": COUNTS_ID}, update, {"blocked": 1}, upsert=True, return_document=ReturnDocument.AFTER
+                )  # fmt: skip
+            self.blocked = (after or {}).get("blocked", 0)
             self._told_losses = losses
         except StoreUnavailable:
             self._server.lost_writes += 1

@@ -27,13 +27,16 @@ from jobyard.engine.jobs.unique import Verdict
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import PURGED, STAGED, Document, execution_to_document, job_to_document
 from jobyard.engine.store.mongo.insert_plan import Keys, Plan, Taken, Undecided
-from jobyard.engine.store.mongo.server import MongoServer
+from jobyard.engine.store.mongo.lanes import MongoLanes
+from jobyard.engine.store.mongo.server import DUPLICATE, MongoServer
 from jobyard.engine.store.mongo.unique_keys import Holder, MongoUniqueKeys, Remembered
+from jobyard.engine.store.mongo.workflows import MongoWorkflows
 from jobyard.engine.store.port import Abandoned, Insertion, KeyTaken, NotUnique, Record
 from jobyard.engine.store.unique_plan import Refusal
+from jobyard.engine.store.waiting_plan import accept_new
+from jobyard.engine.workflows.acceptance import NotAccepted
 
 ROUNDS = 5
-DUPLICATE = 11000
 STALE = timedelta(seconds=60)
 """Much longer than any submission may take, by the observer's clock."""
 UNDONE_KEPT = timedelta(days=1)
@@ -45,10 +48,12 @@ KEYS_A_QUESTION = 5_000
 class MongoInsert:
     """All submissions of one process; see the module."""
 
-    def __init__(self, server: MongoServer, counts: MongoCounts, *, origin: str) -> None:
+    def __init__(self, server: MongoServer, counts: MongoCounts, lanes: MongoLanes, *, origin: str) -> None:
         self._server = server
+        self.workflows = MongoWorkflows(server, counts, finish=self.finish)
         self._counts = counts
         self._origin = origin
+        self._lanes = lanes
         self._keys = MongoUniqueKeys(server)
         self._has_written = False
         self._staged_since: dict[str, datetime] = {}
@@ -104,7 +109,7 @@ class MongoInsert:
                 answers[number] = plan
         return plans
 
-    def _plan_one(self, number: int, jobs: Sequence[Job], keys: Keys) -> Plan | KeyTaken | NotUnique | None:
+    def _plan_one(self, number: int, jobs: Sequence[Job], keys: Keys) -> Plan | KeyTaken | NotUnique | NotAccepted | None:
         """None: a key belongs to a request that is neither stored nor undone yet."""
         plan = Plan(number, jobs[0].job_id if jobs else "")
         own: dict[str, Taken] = {}
@@ -126,6 +131,10 @@ class MongoInsert:
                     plan.verdicts[index] = known.verdict
                 else:
                     plan.repeated += known.job_id != job.job_id
+        waiting = accept_new(plan.unique, jobs, plan.job_ids, self.workflows, to_resolve=True)
+        if isinstance(waiting, NotAccepted):
+            return waiting
+        plan.waiting = waiting
         return plan
 
     def _plan_job(self, plan: Plan, index: int, job: Job, keys: Keys) -> NotUnique | Undecided | None:
@@ -190,6 +199,8 @@ class MongoInsert:
     def _write(self, plans: list[Plan], answers: dict[int, Insertion]) -> None:
         for holder in [holder for plan in plans for holder in plan.unique.dropped]:
             self._keys.drop(holder)
+        for plan in plans:
+            plan.fresh[:] = self._lanes.accept(plan.fresh)
         documents = {job.job_id: self._document(plan, job) for plan in plans for job in plan.fresh}
         refused = self._insert_documents(documents)
         whole: list[Plan] = []
@@ -198,7 +209,8 @@ class MongoInsert:
                 whole.append(plan)
             elif not plan.is_one:
                 self._undo(plan.batch, plan.fresh[0].created_at)
-        committed = self._commit([plan.batch for plan in whole if not plan.is_one])
+        self._lanes.enter(self._lanes.entries(job for plan in whole if plan.is_one for job in plan.fresh))
+        committed = self._commit({plan.batch: self._record(plan) for plan in whole if not plan.is_one})
         stored = [plan for plan in whole if plan.is_one or plan.batch in committed]
         answers |= {plan.number: Abandoned() for plan in whole if plan not in stored}
         done = self._replace([plan for plan in stored])
@@ -222,7 +234,10 @@ class MongoInsert:
 
     def _document(self, plan: Plan, job: Job) -> Document:
         document = job_to_document(job, origin=self._origin)
-        return document if plan.is_one else document | {"status": STAGED, "batch": plan.batch}
+        if plan.is_one:
+            return document
+        becomes = {} if job.status is Status.PENDING else {"becomes": job.status.value}
+        return document | {"status": STAGED, "batch": plan.batch} | becomes
 
     def _insert_documents(self, documents: dict[str, Document]) -> set[str]:
         """The ids that were not inserted because another job has their key; a document that already exists is fine."""
@@ -260,13 +275,18 @@ class MongoInsert:
 
     # ---- batch records
 
-    def _commit(self, batches: list[str]) -> set[str]:
+    def _record(self, plan: Plan) -> Document:
+        """What the record of a batch says: whether some of its jobs do not become pending, and which lanes they enter."""
+        lanes = self._lanes.entries(plan.fresh)
+        return {**({"is_mixed": True} if plan.is_mixed else {}), **({"lanes": lanes} if lanes else {})}
+
+    def _commit(self, batches: dict[str, Document]) -> set[str]:
         """The batches that are stored from now on, whatever happens to this process; the others were undone."""
         if not batches:
             return set()
         undone: set[str] = set()
         with self._server.call(writes=True):
-            records = [{"_id": batch, "is_undone": False, "origin": self._origin} for batch in batches]
+            records = [{"_id": batch, "is_undone": False, "origin": self._origin, **record} for batch, record in batches.items()]
             try:
                 self._server.batches.insert_many(records, ordered=False)
             except BulkWriteError as fault:
@@ -289,19 +309,30 @@ class MongoInsert:
                 self._unfinished.clear()
 
     def _finish(self, batches: list[str]) -> set[str]:
-        """Make the stored batches' jobs pending; returns which batches are stored."""
+        """Make the stored batches' jobs pending, or blocked or cancelled; returns which batches are stored."""
         with self._server.call(writes=True):
-            records = self._server.batches.find({"_id": {"$in": batches}, "is_undone": False}, {"_id": 1})
+            records = list(self._server.batches.find({"_id": {"$in": batches}, "is_undone": False}, {"is_mixed": 1, "lanes": 1}))
             stored = [record["_id"] for record in records]
             if not stored:
                 return set()
+            self._finish_mixed([record["_id"] for record in records if "is_mixed" in record])
             moved = self._server.jobs.update_many(
                 {"batch": {"$in": stored}, "status": STAGED},
                 {"$set": {"status": Status.PENDING.value}, "$unset": {"batch": ""}},
             ).modified_count
+            self._lanes.enter(tuple(entry) for record in records for entry in record.get("lanes", ()))
             self._server.batches.delete_many({"_id": {"$in": stored}, "is_undone": False})
         self._counts.move(Counter({Status.PENDING.value: moved}))
         return set(stored)
+
+    def _finish_mixed(self, batches: list[str]) -> None:
+        """Those that wait for others come first, so that none of these ends before they are there."""
+        for status in (Status.BLOCKED.value, Status.CANCELLED.value) if batches else ():
+            moved = self._server.jobs.update_many(
+                {"batch": {"$in": batches}, "status": STAGED, "becomes": status},
+                {"$set": {"status": status}, "$unset": {"batch": "", "becomes": ""}},
+            ).modified_count
+            self._counts.move(Counter({status: moved}))
 
     def _undo(self, batch: str, at: datetime) -> None:
         """Undo the batch; if it turns out to be stored, complete it."""
@@ -322,6 +353,7 @@ class MongoInsert:
             for job, rows, _ in records
         ]
         refused = self._insert_new(documents)
+        self._lanes.enter(self._lanes.entries(job for job, *_ in records))
         if taken := refused - self._stored(refused):
             told = f"another job there has the idempotency key, unique key or fire time of job {min(taken)}"
             raise Conflict("conflict", told)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jobyard.engine.jobs.job import Job
+from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.unique import Verdict
 from jobyard.engine.store.mongo.unique_keys import Holder, Remembered
 from jobyard.engine.store.port import Inserted
+from jobyard.engine.store.request_plan import status_of
 from jobyard.engine.store.unique_plan import UniquePlan
+from jobyard.engine.store.waiting_plan import NOTHING, Waiting
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class Plan:
     repeated: int = 0
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     remembered: list[Remembered] = field(default_factory=list)
+    waiting: Waiting = NOTHING
 
     @property
     def fresh(self) -> list[Job]:
@@ -43,12 +46,18 @@ class Plan:
         """Whether the request is at most one document."""
         return len(self.fresh) < 2
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some of the jobs do not become pending."""
+        return any(job.status is not Status.PENDING for job in self.fresh)
+
     def answer(self) -> Inserted:
         """The answer once all is written."""
         return Inserted(
             job_ids=self.job_ids, repeated=self.repeated, existing=tuple(self.verdicts),
             replaced=tuple(index for index, verdict in self.verdicts.items() if verdict is Verdict.REPLACE),
             replaced_due_at=min((one.due_at for one in self.unique.replacing.values()), default=None),
+            status=status_of(self.fresh),
         )  # fmt: skip
 
 

@@ -6,8 +6,9 @@ it held, and is removed later.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from bson import ObjectId
@@ -26,10 +27,14 @@ GIVEN_BACK = ("idempotency_key", "finished_at", "held_key", "fire_at", "tags", "
 class MongoRemoval:
     """On one connection to the server."""
 
-    def __init__(self, server: MongoServer, counts: MongoCounts, outputs: MongoOutputs) -> None:
+    def __init__(
+        self, server: MongoServer, counts: MongoCounts, outputs: MongoOutputs, *, may_go: Callable[[Document], bool]
+    ) -> None:  # fmt: skip
+        """`may_go`: whether no living job waits for this one, or may read it."""
         self._server = server
         self._counts = counts
         self._outputs = outputs
+        self._may_go = may_go
 
     def purge(self, before: datetime, limit: int, statuses: Sequence[Status]) -> int:
         """See `Store.purge`."""
@@ -45,7 +50,8 @@ class MongoRemoval:
         holds_none = [{"held_key": None}, {"held_until": {"$lt": before}}]
         old = {"finished_at": {"$lt": before}, "status": status.value, "$or": holds_none}
         with self._server.call():
-            found = [d["_id"] for d in self._server.jobs.find(old, {"_id": 1}).sort("finished_at", 1).limit(limit)]
+            old_ones = self._server.jobs.find(old, {"is_awaited": 1, "group": 1}).sort("finished_at", 1)
+            found = [document["_id"] for document in itertools.islice(filter(self._may_go, old_ones), limit)]
         return len(self._mark({"_id": {"$in": found}, **old}, dict.fromkeys(found, status.value)))
 
     def delete(self, jobs: Sequence[Job]) -> list[bool]:

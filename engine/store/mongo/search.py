@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from bson import ObjectId
 from pymongo.errors import ExecutionTimeout
 
@@ -32,7 +33,7 @@ RUN_MS = 500
 PAGE_S = 0.5
 """After this time no further run is begun, because a scheduler answers nothing else meanwhile."""
 AHEAD_MS = 200
-RUN = 5_000
+RUN, FEW = 5_000, 100
 TEXT_RUN, TEXT_LOOK, TEXT_BATCH = 1_000, 5_000, 100
 
 
@@ -50,7 +51,7 @@ class MongoSearch:
         """See `Store.list_jobs`."""
         jobs: list[Job] = []
         size = searched = 0
-        asked = _Asked(wanted)
+        asked = _Asked(self._rarest_tag_first(wanted))
         ends_at = cursor
         try:
             for run, end in self._runs(asked, cursor, look):
@@ -80,7 +81,7 @@ class MongoSearch:
         if wanted.text is not None:
             page = self.page(wanted, limit=look, cursor=None, max_bytes=UNBOUNDED, whole=False, look=look)
             return Count(count=len(page.jobs), is_exact=page.cursor is None)
-        asked = _Asked(wanted)
+        asked = _Asked(self._rarest_tag_first(wanted))
         count = 0
         goes_on: str | None = None
         try:
@@ -110,6 +111,17 @@ class MongoSearch:
         due = {**_pending(served), "scheduled_at": {"$lte": now}}
         counts = [self._count(due | {"priority": priority}, served, look) for priority in PRIORITIES]
         return Due(counts=[count.count for count in counts], is_exact=all(count.is_exact for count in counts))
+
+    def _rarest_tag_first(self, wanted: JobFilter) -> JobFilter:
+        """Of several tags the first selects the candidates."""
+        if wanted.tag is None or len(wanted.tag) == 1:
+            return wanted
+        with self._server.call(), _bounded():
+            counts = {
+                tag: self._server.jobs.count_documents({"tags": tag}, limit=FEW, hint=LIST_INDEXES["tag"], maxTimeMS=AHEAD_MS)
+                for tag in wanted.tag
+            }
+        return msgspec.structs.replace(wanted, tag=tuple(sorted(wanted.tag, key=counts.__getitem__)))
 
     def _count(self, due: Document, served: Served, look: int) -> Count:
         index: dict[str, Any] = {} if served.tasks is None else {"hint": due_index(served)}

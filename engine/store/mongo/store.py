@@ -24,6 +24,7 @@ from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs.job import Execution, ExecutionStatus, HttpLease, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES, latest_within
+from jobyard.engine.store.limit_port import LimitStore
 from jobyard.engine.store.mongo.claims import MongoClaims
 from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import (
@@ -41,7 +42,9 @@ from jobyard.engine.store.mongo.documents import (
 )
 from jobyard.engine.store.mongo.hooks import MongoHooks
 from jobyard.engine.store.mongo.http_leases import http_leases, is_living
-from jobyard.engine.store.mongo.insert import DUPLICATE, MongoInsert
+from jobyard.engine.store.mongo.insert import MongoInsert
+from jobyard.engine.store.mongo.lanes import MongoLanes
+from jobyard.engine.store.mongo.limits import MongoLimits
 from jobyard.engine.store.mongo.named_rows import MongoNamedRows
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
@@ -50,7 +53,7 @@ from jobyard.engine.store.mongo.removal import MongoRemoval
 from jobyard.engine.store.mongo.reports import MongoReports
 from jobyard.engine.store.mongo.schedules import MongoSchedules
 from jobyard.engine.store.mongo.search import MongoSearch
-from jobyard.engine.store.mongo.server import MongoServer
+from jobyard.engine.store.mongo.server import DUPLICATE, MongoServer
 from jobyard.engine.store.named_port import NamedRows
 from jobyard.engine.store.port import (
     ANYTHING,
@@ -68,10 +71,10 @@ from jobyard.engine.store.port import (
 )
 from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
+from jobyard.engine.workflows.port import WorkflowStore
 from jobyard.engine.world import World
 
-RUNNING = ExecutionStatus.RUNNING
-ENDED = [status.value for status in TERMINAL]
+RUNNING, ENDED = ExecutionStatus.RUNNING, [status.value for status in TERMINAL]
 
 
 class MongoStore:
@@ -82,20 +85,21 @@ class MongoStore:
         self._server = server
         self._place = place
         self._counts = MongoCounts(server)
-        self._claims = MongoClaims(server, self._counts, place=place)
+        self._lanes = MongoLanes(server)
+        self.limits: LimitStore = MongoLimits(server, self._lanes)
+        self._claims = MongoClaims(server, self._counts, self._lanes, place=place)
         self._search = MongoSearch(server, self._counts.read, World())
         self._outputs = MongoOutputs(server)
         self._records = MongoRecords(server, self._outputs)
         self.reports: ReportStore = MongoReports(server)
-        self._removal = MongoRemoval(server, self._counts, self._outputs)
-        self._requests = MongoInsert(server, self._counts, origin=origin)
+        self._requests = MongoInsert(server, self._counts, self._lanes, origin=origin)
+        self.workflows: WorkflowStore = self._requests.workflows
+        self._removal = MongoRemoval(server, self._counts, self._outputs, may_go=self._may_go)
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
         )
         self.hooks: NamedRows = MongoNamedRows(server, "hooks")
-        self._told_hooks = MongoHooks(
-            server, self.hooks, World(), lambda requests: self._requests.insert(requests, lambda number: False)
-        )
+        self._told_hooks = MongoHooks(server, self.hooks, World(), lambda jobs: self._requests.insert(jobs, lambda number: False))
         self.http_tasks: NamedRows = MongoNamedRows(server, "http_tasks", in_use=lambda task: is_living(server, task))
         self.remembered_keys = MongoRememberedKeys(server)
         self._words: str | None = None
@@ -153,10 +157,8 @@ class MongoStore:
     def _apply_wave(self, changes: Sequence[Change]) -> set[str]:
         """The jobs that were changed; each job occurs at most once in `changes`."""
         stamp = ObjectId()
-        marks = self._told_hooks.marks(changes)
-        updates = [
-            UpdateOne(guard_of(change), update_of(change, stamp) | mark) for change, mark in zip(changes, marks, strict=True)
-        ]
+        marks = zip(changes, self._told_hooks.marks(changes), strict=True)
+        updates = [UpdateOne(guard_of(change), update_of(change, stamp) | mark) for change, mark in marks]
         with self._server.call(writes=True):
             matched = _matched(self._server.jobs, updates)
             if matched in (0, len(changes)):
@@ -179,6 +181,7 @@ class MongoStore:
             deltas[str(change.fields["status"])] += 1
         if not self._counts.move(deltas):
             return
+        self._lanes.follow(applied)
         ended = [change.execution for change in applied if change.execution is not None]
         with contextlib.suppress(StoreUnavailable):
             self._replace_rows([execution_to_document(row) for row in ended if row.status is not RUNNING])
@@ -293,6 +296,9 @@ class MongoStore:
     def delete(self, jobs: Sequence[Job]) -> list[bool]:
         return self._removal.delete(jobs)
 
+    def _may_go(self, document: Document) -> bool:
+        return "is_awaited" not in document or not self._requests.workflows.is_kept(str(document["_id"]), document.get("group"))
+
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._requests.mend(now)
         self._told_hooks.mend(now)
@@ -351,7 +357,7 @@ def _names(stored: Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def _matched(jobs: Collection[Document], updates: Sequence[UpdateOne]) -> int:
-    """Perform the updates; how many matched. One that takes a key or slot that another job has changes nothing."""
+    """Perform the updates; how many matched. One that takes a key that another job has changes nothing."""
     try:
         return jobs.bulk_write(updates, ordered=False).matched_count
     except BulkWriteError as fault:

@@ -46,6 +46,8 @@ class SqliteClaims:
     def __init__(self, run: Callable[..., Any]) -> None:
         self._run = run
         self._has_queue_index = bool(run(statements.HAS_QUEUE_INDEX).fetchone()[0])
+        self.except_queues: tuple[str, ...] = ()
+        """Queues whose jobs may not be claimed as if they were under no limit."""
 
     def groups(self, served: Served) -> list[Group]:
         """The groups that have pending jobs, and when the first job of each is due (ms); one look into the index for each."""
@@ -150,10 +152,14 @@ class SqliteClaims:
         return served.queues is not None and self._has_queue_index
 
     def _among(self, served: Served) -> tuple[str, ...]:
-        return () if served.queues is None or self._by_queue(served) else (json.dumps(served.queues),)
+        among = () if not self._is_among(served) else (json.dumps(served.queues),)
+        return (*among, json.dumps(self.except_queues)) if self.except_queues else among
+
+    def _is_among(self, served: Served) -> bool:
+        return served.queues is not None and not self._by_queue(served)
 
     def _due(self, served: Served) -> statements.Due:
-        return statements.due(by_queue=self._by_queue(served), among_queues=bool(self._among(served)))
+        return statements.due(self._by_queue(served), self._is_among(served), bool(self.except_queues))
 
     def begin(self, chosen: dict[int, str], owner: str, now: datetime, lease_s: float) -> list[rows.Row]:
         """Change the chosen jobs; their rows (`seq`, then `READ_COLUMNS`) in claiming order."""

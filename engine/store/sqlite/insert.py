@@ -8,29 +8,36 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+import msgspec
+
 from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.unique import Verdict, is_held
 from jobyard.engine.store.port import Abandoned, Inserted, Insertion
-from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request
+from jobyard.engine.store.request_plan import Known, RequestPlan, plan_request, status_of
 from jobyard.engine.store.sqlite import rows, statements
+from jobyard.engine.store.sqlite.lanes import SqliteLanes
+from jobyard.engine.store.sqlite.workflows import INSERT_EDGE, SqliteWorkflows, edges_of
 
 
 def insert_jobs(
-    connection: sqlite3.Connection, jobs: Sequence[Job], is_abandoned: Callable[[], bool], deltas: Counter[str]
+    connection: sqlite3.Connection, workflows: SqliteWorkflows, jobs: Sequence[Job], is_abandoned: Callable[[], bool], *,
+    deltas: Counter[str], lanes: SqliteLanes,
 ) -> Insertion:  # fmt: skip
     """The result of the request; see `Store.insert`. The numbers of new rows by status are added to `deltas`."""
-    if not any(job.idempotency_key or job.held_key for job in jobs):
+    if not any(job.idempotency_key or job.held_key or job.after or job.group for job in jobs):
         if jobs and is_abandoned():
             return Abandoned()
-        insert_new(connection, jobs, deltas)
-        return Inserted(job_ids=[job.job_id for job in jobs])
-    plan = plan_request(jobs, StoredKeys(connection))
+        accepted = lanes.accept(jobs)
+        insert_new(connection, accepted, deltas)
+        return Inserted(job_ids=[job.job_id for job in jobs], status=status_of(accepted))
+    plan = plan_request(jobs, StoredKeys(connection), workflows)
     if not isinstance(plan, RequestPlan):
         return plan
     if plan.writes and is_abandoned():
         return Abandoned()
-    _write(connection, plan, deltas)
-    return plan.answer()
+    status = _write(connection, plan, deltas, lanes)
+    workflows.await_now(plan.waiting.awaited)
+    return msgspec.structs.replace(plan.answer(), status=status)
 
 
 class StoredKeys:
@@ -66,15 +73,20 @@ def free_key(connection: sqlite3.Connection, key: str, now: datetime) -> Job | N
     return None
 
 
-def _write(connection: sqlite3.Connection, plan: RequestPlan, deltas: Counter[str]) -> None:
+def _write(connection: sqlite3.Connection, plan: RequestPlan, deltas: Counter[str], lanes: SqliteLanes) -> Status:
+    """The status of the last new job."""
     for holder in plan.unique.dropped:
         connection.execute(statements.DROP_KEY, (rows.to_blob(holder.job_id),))
-    insert_new(connection, plan.unique.fresh, deltas)
-    for change in [replacing.change() for replacing in plan.unique.replacing.values()]:
+    accepted = lanes.accept(plan.unique.fresh)
+    insert_new(connection, accepted, deltas)
+    replacing = [replacing.change() for replacing in plan.unique.replacing.values()]
+    for change in replacing:
         connection.execute(statements.change_job(tuple(change.fields), change.unless_cancelled), rows.change_to_row(change))
+    lanes.follow(replacing)
     for key, known in plan.remembered:
         values = (key, rows.to_blob(known.job_id), known.digest, known.verdict is Verdict.REPLACE)
         connection.execute(statements.REMEMBER_KEY, values)
+    return status_of(accepted)
 
 
 def insert_new(connection: sqlite3.Connection, jobs: Sequence[Job], deltas: Counter[str]) -> None:
@@ -86,4 +98,5 @@ def insert_new(connection: sqlite3.Connection, jobs: Sequence[Job], deltas: Coun
         return
     for status, alike in itertools.groupby(jobs, key=lambda job: job.status):
         deltas[status] += connection.executemany(statements.INSERT_JOB, map(rows.job_to_row, alike)).rowcount
+    connection.executemany(INSERT_EDGE, [edge for job in jobs if job.after is not None for edge in edges_of(job)])
     connection.executemany(statements.STORE_TAGS, [(rows.to_blob(job.job_id),) for job in jobs if job.tags])

@@ -1,71 +1,225 @@
-"""Jobs in lanes: of each lane one job at a time has the slot, from its claim to its end, waits for retries included.
+"""Lanes and slots of limits on SQLite: jobs enter lanes when they become pending, and free their slots when they stop running.
 
-The job that may be claimed next of a lane is the one that has its slot (it waits for a retry), or, while nobody has it, the
-earliest due. A unique index on `slot` makes sure of it. Jobs without a lane are in other indexes.
+All of it happens in the commit of the change that causes it. A lane that waits for a full part is not looked at (`ready_at` is
+NULL) until the end of an attempt wakes it: as many lanes as slots became free, the highest priority first, then who waits longest.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
 
-from jobyard.engine.store.port import Allocation, Candidate, Served
+import msgspec
 
-IS_ANY = "SELECT 1 FROM jobs INDEXED BY jobs_in_lanes WHERE status = 'pending' AND lane IS NOT NULL LIMIT 1"
-HEADS = """
-    WITH RECURSIVE lanes(lane) AS (
-        SELECT MIN(lane) FROM jobs INDEXED BY jobs_in_lanes WHERE status = 'pending' AND lane IS NOT NULL
-        UNION ALL
-        SELECT (SELECT MIN(lane) FROM jobs INDEXED BY jobs_in_lanes WHERE status = 'pending' AND lane > lanes.lane)
-        FROM lanes WHERE lanes.lane IS NOT NULL
+from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs.job import CancelledBecause, Job, Status
+from jobyard.engine.jobs.lifecycle import Change, Verb
+from jobyard.engine.limits.limit import CANCEL, REPLACE, Limit
+from jobyard.engine.limits.rules import is_implicit, is_kept, lane_for, lane_from, limit_of, parts_of
+from jobyard.engine.store.sqlite import rows
+
+STATE = "SELECT version, lanes_at IS NOT NULL, EXISTS (SELECT 1 FROM slots), EXISTS (SELECT 1 FROM lanes) FROM limit_state"
+BODIES = "SELECT body FROM limits ORDER BY name"
+ENTER = "INSERT OR IGNORE INTO lanes (lane, priority, ready_at) VALUES (?, ?, ?)"
+ENTER_EARLIER = "UPDATE lanes SET ready_at = ?3 WHERE lane = ?1 AND priority = ?2 AND blocked_on IS NULL AND ready_at > ?3"
+ENTER_AT_ONCE = "UPDATE lanes SET ready_at = min(coalesce(ready_at, ?3), ?3) WHERE lane = ?1 AND priority = ?2"
+NAME_LANE = "INSERT OR IGNORE INTO lane_parts VALUES (?, ?)"
+FREE = "DELETE FROM slots WHERE job_id = ? RETURNING part"
+FREE_BUT_KEPT = "DELETE FROM slots WHERE job_id = ? AND substr(part, 1, 9) <> 'schedule:' RETURNING part"
+WAKE = """
+    UPDATE lanes SET ready_at = ?1, blocked_on = NULL, blocked_at = NULL WHERE rowid IN (
+        SELECT rowid FROM lanes INDEXED BY lanes_blocked WHERE blocked_on = ?2 ORDER BY priority DESC, blocked_at LIMIT ?3
     )
-    SELECT seq, scheduled_at, task, lost_count, length(payload) FROM jobs WHERE seq IN (
-        SELECT (
-            SELECT seq FROM jobs INDEXED BY jobs_in_lanes
-            WHERE status = 'pending' AND lane = lanes.lane
-                AND (slot IS NOT NULL OR NOT EXISTS (SELECT 1 FROM jobs AS holder WHERE holder.slot = lanes.lane))
-                AND (:tasks IS NULL OR task IN (SELECT value FROM json_each(:tasks)))
-                AND (:queues IS NULL OR queue IN (SELECT value FROM json_each(:queues)))
-            ORDER BY scheduled_at, seq LIMIT 1
-        )
-        FROM lanes WHERE lanes.lane IS NOT NULL
-    )
-    ORDER BY priority DESC, scheduled_at, seq
 """
-TAKE_SLOT = "UPDATE jobs SET slot = lane WHERE seq = ?"
+WAKE_UNTIMED = WAKE.replace("blocked_on = ?2", "blocked_on = ?2 AND ready_at IS NULL")
+OF_JOB = "SELECT task, queue, priority, scheduled_at, lane, extra FROM jobs WHERE job_id = ?"
+SET_LANE = "UPDATE jobs SET lane = ?, extra = COALESCE(extra, '{}') WHERE job_id = ?"
+NEW_SLOT = "INSERT OR REPLACE INTO slots VALUES (?, ?, ?)"
+RUNNING_IN = "SELECT COUNT(*) FROM slots WHERE part = ?"
+PENDING_IN = """
+    SELECT COUNT(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_in_lanes
+    WHERE status = 'pending' AND lane IN (SELECT lane FROM lane_parts WHERE part = ?) LIMIT ?)
+"""
+BLOCKED = "SELECT queue, task, extra FROM jobs INDEXED BY jobs_by_status WHERE status = 'blocked'"
+LIMIT_FULL = "limit_full"
+MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK)
+"""After these, a job that had no slot may be pending in a lane."""
 
 
-class Head(NamedTuple):
-    """The job of a lane that may be claimed next. Times are milliseconds."""
-
-    seq: int
-    scheduled_at: int
-    task: str
-    lost_count: int
-    size: int
+class _Limits(msgspec.Struct):
+    limit: tuple[str, ...] | None = None
 
 
-def heads(run: Callable[..., Any], served: Served) -> list[Head]:
-    """Of each lane the job that may be claimed next, highest priority first."""
-    if run(IS_ANY).fetchone() is None:
-        return []
-    tasks, queues = (None if names is None else json.dumps(names) for names in (served.tasks, served.queues))
-    return [Head(*row) for row in run(HEADS, {"tasks": tasks, "queues": queues})]
+class SqliteLanes:
+    """The limits as one connection knows them, and the lanes and slots of its transactions."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._run = connection.execute
+        self._version = -1
+        self.limits: dict[str, Limit] = {}
+        self.implicit: frozenset[str] = frozenset()
+        self.is_relaning = False
+        self.has_slots = self.has_lanes = False
+        self.go_first = True
+        """Whether jobs in lanes came before those without one in the last claim."""
+
+    def look(self) -> None:
+        """Read what every commit must know; the limits themselves only when they have changed."""
+        version, self.is_relaning, self.has_slots, self.has_lanes = self._run(STATE).fetchone()
+        if version != self._version:
+            limits = [_decode(body) for (body,) in self._run(BODIES)]
+            self.limits = {limit.name: limit for limit in limits}
+            self.implicit = frozenset(name for name in self.limits if is_implicit(name))
+            self._version = version
+
+    # ---- jobs become pending
+
+    def accept(self, jobs: Sequence[Job]) -> list[Job]:
+        """The new jobs in their lanes; those whose limit is full and says so are cancelled."""
+        self.look()
+        if not self.limits and not any(job.lane or job.limit for job in jobs):
+            return list(jobs)
+        taken: Counter[str] = Counter()
+        cancelling = {name: limit for name, limit in self.limits.items() if limit.numbers.on_full == CANCEL}
+        accepted: list[Job] = []
+        for job in jobs:
+            lane = lane_for(job, self.implicit)
+            is_asked = lane is not None and cancelling and not lifecycle.is_terminal(job)
+            full = self._full(lane, cancelling, taken) if is_asked and lane is not None else None
+            if full is not None:
+                accepted.append(_refused(job, full))
+                continue
+            stays_out = lane == job.lane or job.status is not Status.PENDING
+            accepted.append(job if stays_out else msgspec.structs.replace(job, lane=lane))
+        self.enter((job.lane, job.priority, rows.to_ms(job.scheduled_at) or 0) for job in accepted if job.status is Status.PENDING)
+        return accepted
+
+    def enter_again(self, job: Job) -> None:
+        """The job is stored with the lane that it has."""
+        if job.status is Status.PENDING and job.lane is not None:
+            self.enter([(job.lane, job.priority, rows.to_ms(job.scheduled_at) or 0)])
+
+    def _full(self, lane: str, cancelling: dict[str, Limit], taken: Counter[str]) -> str | None:
+        """The limit that refuses one more job in this lane."""
+        parts = [part for part in parts_of(lane) if limit_of(part) in cancelling]
+        for part in parts:
+            most = cancelling[limit_of(part)].numbers.max_running or 0
+            if self._living(part, most) + taken[part] >= most:
+                return limit_of(part)
+        taken.update(parts)
+        return None
+
+    def _living(self, part: str, most: int) -> int:
+        running = self._run(RUNNING_IN, (part,)).fetchone()[0]
+        pending = self._run(PENDING_IN, (part, most)).fetchone()[0]
+        found = running + pending
+        return int(found if found >= most else found + self._blocked(part))
+
+    def _blocked(self, part: str) -> int:
+        lanes = (
+            lane_from(named_limits(extra), None, queue=queue, task=task, implicit=self.implicit)
+            for queue, task, extra in self._run(BLOCKED)
+        )
+        return sum(lane is not None and part in parts_of(lane) for lane in lanes)
+
+    def enter(self, entries: Iterable[tuple[str | None, int, int]]) -> None:
+        """Jobs are pending in these lanes, at these priorities and due times."""
+        first: dict[tuple[str, int], int] = {}
+        for lane, priority, due in entries:
+            if lane is not None:
+                first[lane, priority] = min(due, first.get((lane, priority), due))
+        for (lane, priority), due in first.items():
+            if self._run(ENTER, (lane, priority, due)).rowcount == 1:
+                self._connection.executemany(NAME_LANE, [(part, lane) for part in parts_of(lane)])
+            else:
+                self._run(ENTER_AT_ONCE if self._looks_at_once(lane) else ENTER_EARLIER, (lane, priority, due))
+
+    def _looks_at_once(self, lane: str) -> bool:
+        """Whether a job that comes into the lane matters although another waits there: it replaces one, or has its slot."""
+        for part in parts_of(lane):
+            limit = self.limits.get(limit_of(part))
+            if is_kept(part) or (limit is not None and limit.numbers.on_full == REPLACE):
+                return True
+        return False
+
+    # ---- jobs change
+
+    def follow(self, changes: Sequence[Change]) -> None:
+        """After these changes: free the slots of jobs that run no longer, and let those that are pending enter their lanes."""
+        self.look()
+        freed: Counter[str] = Counter()
+        for change in changes:
+            to = change.fields["status"]
+            if to is Status.RUNNING:
+                continue
+            frees = self._free(change, to) if self.has_slots else []
+            freed.update(frees)
+            if to is Status.PENDING and (frees or self.implicit or self.has_slots or change.verb in MOVED):
+                self._enter_again(change.job_id)
+        if freed:
+            self.wake(freed, max(rows.to_ms(change.fields["updated_at"]) or 0 for change in changes))  # type: ignore[arg-type]
+
+    def _free(self, change: Change, to: object) -> list[str]:
+        """A job of a schedule that waits for a retry keeps the schedule's slot."""
+        keeps = to is Status.PENDING and change.fields.get("attempt") != 0
+        return [part for (part,) in self._run(FREE_BUT_KEPT if keeps else FREE, (rows.to_blob(change.job_id),)).fetchall()]
+
+    def _enter_again(self, job_id: str) -> None:
+        found = self._run(OF_JOB, (rows.to_blob(job_id),)).fetchone()
+        task, queue, priority, due, lane, extra = found
+        wanted = lane_from(named_limits(extra), lane, queue=queue, task=task, implicit=self.implicit)
+        if wanted != lane:
+            self._run(SET_LANE, (wanted, rows.to_blob(job_id)))
+        self.enter([(wanted, priority, due)])
+
+    def wake(self, parts: Counter[str], now_ms: int) -> None:
+        """Slots of these parts have become free: let as many lanes try again."""
+        for part, count in parts.items():
+            self._run(WAKE, (now_ms, part, count))
+
+    def offer_free(self, parts: Iterable[str], now: datetime, now_ms: int) -> None:
+        """Wake a lane for each of these parts that lanes wait for although there is room, as far as that goes."""
+        for part in parts:
+            limit = self.limits.get(limit_of(part))
+            most = 1 if is_kept(part) else None if limit is None else limit.numbers.max_running
+            running = self._run(RUNNING_IN, (part,)).fetchone()[0]
+            if most is None or running < most:
+                self._run(WAKE_UNTIMED, (now_ms, part, 1 if most is None else most - running))
+
+    def take_slots(self, jobs: Iterable[Job]) -> None:
+        """These jobs have begun."""
+        slots = [(part, rows.to_blob(job.job_id), job.epoch) for job in jobs if job.lane is not None for part in parts_of(job.lane)]
+        if slots:
+            self._connection.executemany(NEW_SLOT, slots)
 
 
-def is_any_due(run: Callable[..., Any], served: Served, now_ms: int) -> bool:
-    """Whether there is one to be claimed now."""
-    return any(head.scheduled_at <= now_ms for head in heads(run, served))
+def _refused(job: Job, limit: str) -> Job:
+    """The job as it is stored where its limit is full and the new one is to be cancelled."""
+    cause = CancelledBecause(reason=LIMIT_FULL, limit=limit)
+    change = lifecycle.cancel(job, now=job.created_at, because=cause)
+    return msgspec.structs.replace(change.after(job), epoch=job.epoch, lane=None, cancel_requested_at=None)
 
 
-def choose(run: Callable[..., Any], allocation: Allocation, served: Served, now_ms: int) -> dict[int, str]:
-    """Give those that are due their slots, as far as there is room for them: `seq` → worker. Within the claim's transaction."""
-    chosen: dict[int, str] = {}
-    for head in heads(run, served) if allocation.most else ():
-        if head.scheduled_at <= now_ms and allocation.most:
-            worker = allocation.place(Candidate(task=head.task, lost_count=head.lost_count, size=head.size))
-            if worker is not None:
-                run(TAKE_SLOT, (head.seq,))
-                chosen[head.seq] = worker
-    return chosen
+def named_limits(extra: str | None) -> tuple[str, ...] | None:
+    """The limits that a job names, from the column `extra`."""
+    return None if extra is None else _decode_extra(extra).limit
+
+
+def encode(limit: Limit) -> bytes:
+    """As the column `body` holds it."""
+    return _encode(limit)
+
+
+def limit_from(body: bytes) -> Limit:
+    """From the column `body`."""
+    limit: Limit = _decode(body)
+    return limit
+
+
+_encode = msgspec.json.Encoder().encode
+_decode: Any = msgspec.json.Decoder(Limit).decode
+_decode_extra = msgspec.json.Decoder(_Limits).decode

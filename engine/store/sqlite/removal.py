@@ -50,5 +50,6 @@ def _purgeable(run: Run, before: datetime, status: Status, limit: int) -> list[r
 
 
 def _remove_rest(run: Run, job_id: bytes | bytearray) -> None:
-    for statement in (statements.PURGE_EXECUTIONS, statements.PURGE_OUTPUTS, statements.PURGE_REMEMBERED_KEYS):
+    rest = (statements.PURGE_EXECUTIONS, statements.PURGE_OUTPUTS, statements.PURGE_REMEMBERED_KEYS, statements.PURGE_EDGES)
+    for statement in rest:
         run(statement, (job_id,))

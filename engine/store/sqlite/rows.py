@@ -92,9 +92,9 @@ def is_plain(job: Job) -> bool:
 def job_to_row(job: Job) -> Row:
     """A row in the order of `JOB_COLUMNS`."""
     return (
-        *plain_job_to_row(job), job.unique_key, job.held_key, to_ms(job.held_until), job.group, job.schedule, to_ms(job.fire_at),
-        job.lane, job.slot, to_ms(job.expires_at), to_ms(job.lapses_at), _column(job.cancelled_because), _column(job.tags),
-        _extra_of(_extra_values(job)), kind_of(job.error),
+        *plain_job_to_row(job), job.unique_key, job.held_key, to_ms(job.held_until), job.group, job.is_awaited, job.to_resolve,
+        job.schedule, to_ms(job.fire_at), job.lane, to_ms(job.expires_at), to_ms(job.lapses_at),
+        _column(job.cancelled_because), _column(job.tags), _extra_of(_extra_values(job)), kind_of(job.error),
     )  # fmt: skip
 
 
@@ -131,18 +131,29 @@ def row_to_job(row: Row) -> Job:
 
 def _rare_fields(rare: str) -> dict[str, Any]:
     (
-        unique_key, held_key, held_until, group, schedule, fire_at, lane, slot, expires_at, lapses_at, cancelled_because, tags,
-        extra,
+        unique_key, held_key, held_until, group, is_awaited, to_resolve, schedule, fire_at, lane, expires_at, lapses_at,
+        cancelled_because, tags, extra,
     ) = msgspec.json.decode(rare)  # fmt: skip
     others = _decode_extra(extra)
     return {
         "unique_key": unique_key, "held_key": held_key, "held_until": from_ms(held_until), "schedule": schedule,
-        "fire_at": from_ms(fire_at), "lane": lane, "slot": slot, "group": group, "expires_at": from_ms(expires_at),
+        "fire_at": from_ms(fire_at), "lane": lane, "group": group, "is_awaited": flag(is_awaited),
+        "to_resolve": flag(to_resolve), "expires_at": from_ms(expires_at),
         "lapses_at": from_ms(lapses_at),
         "cancelled_because": None if cancelled_because is None else _decode_cause(cancelled_because),
         "tags": () if tags is None else tuple(msgspec.json.decode(tags)),
         **{name: getattr(others, name) for name in EXTRA_FIELDS},
     }  # fmt: skip
+
+
+def after_in(extra: str) -> tuple[Dependency, ...] | None:
+    """What a job waits for, by its column `extra`."""
+    return _decode_extra(extra).after
+
+
+def flag(stored: int | None) -> bool | None:
+    """A stored truth value."""
+    return None if stored is None else bool(stored)
 
 
 def change_to_row(change: Change) -> Row:

@@ -18,6 +18,8 @@ from jobyard.engine.store.port import Inserted
 from jobyard.engine.store.schedule_port import Decide, DueLooks, Fired
 from jobyard.engine.store.sqlite import rows, statements
 from jobyard.engine.store.sqlite.insert import insert_jobs
+from jobyard.engine.store.sqlite.lanes import SqliteLanes
+from jobyard.engine.store.sqlite.workflows import SqliteWorkflows
 
 Context = Callable[[], AbstractContextManager[None]]
 
@@ -36,7 +38,7 @@ class SqliteSchedules:
     """See `ScheduleStore`. `commit` opens a transaction, `reading` translates errors; `deltas` are the counts that it changes."""
 
     def __init__(
-        self, connection: sqlite3.Connection, *, commit: Context, reading: Context, deltas: Counter[str],
+        self, connection: sqlite3.Connection, *, commit: Context, reading: Context, deltas: Counter[str], lanes: SqliteLanes,
         tell: Callable[[Sequence[Change]], None],
     ) -> None:  # fmt: skip
         """`tell` gets the changes of jobs, for hooks."""
@@ -46,6 +48,7 @@ class SqliteSchedules:
         self._commit = commit
         self._reading = reading
         self._deltas = deltas
+        self._lanes = lanes
 
     def all(self) -> list[Schedule]:
         """See `ScheduleStore`."""
@@ -116,7 +119,8 @@ class SqliteSchedules:
 
     def _fire(self, job: Job) -> str | None:
         """The id of the job of this fire, which has none yet; None when another job holds its unique key."""
-        answer = insert_jobs(self._connection, [job], lambda: False, self._deltas)
+        workflows = SqliteWorkflows(self._connection, commit=self._commit, reading=self._reading)
+        answer = insert_jobs(self._connection, workflows, [job], lambda: False, deltas=self._deltas, lanes=self._lanes)
         if not isinstance(answer, Inserted) or (answer.existing and not answer.replaced):
             return None
         return answer.job_ids[0]
@@ -133,6 +137,7 @@ class SqliteSchedules:
                 self._deltas[job.status] -= 1
                 self._deltas[after.status] += 1
                 self._tell([change])
+                self._lanes.follow([change])
         return done
 
     def _save(self, schedule: Schedule, was: int | None) -> bool:

@@ -31,10 +31,11 @@ CREATE TABLE jobs (
     held_key TEXT,
     held_until INTEGER,
     group_name TEXT,
+    is_awaited INTEGER,
+    to_resolve INTEGER,
     schedule TEXT,
     fire_at INTEGER,
     lane TEXT,
-    slot TEXT,
     expires_at INTEGER,
     lapses_at INTEGER,
     cancelled_because TEXT,
@@ -62,9 +63,13 @@ CREATE INDEX jobs_by_unique_key ON jobs (unique_key, created_at) WHERE unique_ke
 CREATE UNIQUE INDEX jobs_by_fire ON jobs (schedule, fire_at) WHERE fire_at IS NOT NULL;
 CREATE INDEX jobs_by_schedule ON jobs (schedule, created_at) WHERE schedule IS NOT NULL;
 CREATE INDEX jobs_living_fires ON jobs (schedule) WHERE fire_at IS NOT NULL AND finished_at IS NULL;
-CREATE INDEX jobs_in_lanes ON jobs (lane, scheduled_at, seq) WHERE status = 'pending' AND lane IS NOT NULL;
+CREATE INDEX jobs_in_lanes ON jobs (lane, priority, scheduled_at, seq) WHERE status = 'pending' AND lane IS NOT NULL;
 CREATE INDEX jobs_lapsing ON jobs (lapses_at) WHERE lapses_at IS NOT NULL;
-CREATE UNIQUE INDEX jobs_by_slot ON jobs (slot) WHERE slot IS NOT NULL;
+CREATE INDEX jobs_by_group ON jobs (group_name, created_at) WHERE group_name IS NOT NULL;
+CREATE INDEX jobs_in_groups ON jobs (group_name, status, finished_at) WHERE group_name IS NOT NULL;
+CREATE INDEX jobs_living_members ON jobs (group_name, created_at) WHERE group_name IS NOT NULL AND finished_at IS NULL;
+CREATE INDEX jobs_awaited ON jobs (finished_at) WHERE is_awaited = 1 AND finished_at IS NOT NULL;
+CREATE INDEX jobs_to_resolve ON jobs (seq) WHERE to_resolve = 1;
 CREATE INDEX jobs_failed ON jobs (finished_at, task, error_kind) WHERE status = 'failed';
 CREATE INDEX jobs_by_error_kind ON jobs (error_kind, created_at) WHERE error_kind IS NOT NULL;
 
@@ -119,6 +124,10 @@ CREATE TABLE remembered_keys (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX remembered_keys_by_job ON remembered_keys (job_id);
 
+-- Who waits for whom: `dependency` is the id of a job, or `group:` and a name. Of living and of ended jobs, as long as `job_id` is stored.
+CREATE TABLE edges (job_id BLOB NOT NULL, dependency TEXT NOT NULL, PRIMARY KEY (job_id, dependency)) STRICT, WITHOUT ROWID;
+CREATE INDEX edges_by_dependency ON edges (dependency, job_id);
+
 -- `body` is the whole schedule as JSON; `version` rises with every change.
 CREATE TABLE schedules (
     name TEXT PRIMARY KEY,
@@ -132,6 +141,30 @@ CREATE TABLE hooks (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB N
 
 -- Tasks that HTTP workers run. `body` is JSON; `version` rises with every change.
 CREATE TABLE http_tasks (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
+-- `body` is the whole limit as JSON; `version` rises with every change. `limit_state` has one row: `version` rises with every change of
+-- any limit; while pending jobs get their lanes anew, (`lanes_at`, `lanes_seq`) is the creation time and `seq` of the last one done.
+CREATE TABLE limits (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE limit_state (version INTEGER NOT NULL, lanes_at INTEGER, lanes_seq INTEGER) STRICT;
+INSERT INTO limit_state VALUES (0, NULL, NULL);
+
+-- What each part of a limit has in use: the jobs that run, and for rates `tat`, in microseconds. See `limits/rules.py`.
+CREATE TABLE slots (part TEXT NOT NULL, job_id BLOB NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (part, job_id)) STRICT, WITHOUT ROWID;
+CREATE INDEX slots_by_job ON slots (job_id);
+CREATE TABLE parts (part TEXT PRIMARY KEY, tat INTEGER NOT NULL, hold_until INTEGER) STRICT, WITHOUT ROWID;
+
+-- The lanes that may have pending jobs, by priority. `ready_at`: when one may begin, NULL while only an event can change that;
+-- `blocked_on`: the part, or `=` and the limit, that stands against it.
+CREATE TABLE lanes (
+    lane TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    ready_at INTEGER,
+    blocked_on TEXT,
+    blocked_at INTEGER,
+    PRIMARY KEY (lane, priority)
+) STRICT;
+CREATE INDEX lanes_ready ON lanes (priority, ready_at) WHERE ready_at IS NOT NULL;
+CREATE INDEX lanes_blocked ON lanes (blocked_on, priority DESC, blocked_at) WHERE blocked_on IS NOT NULL;
+CREATE TABLE lane_parts (part TEXT NOT NULL, lane TEXT NOT NULL, PRIMARY KEY (part, lane)) STRICT, WITHOUT ROWID;
 
 CREATE TABLE counts (status TEXT PRIMARY KEY, jobs INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO counts VALUES ('blocked', 0), ('pending', 0), ('claimed', 0), ('queued', 0), ('running', 0), ('completed', 0), ('failed', 0), ('cancelled', 0);

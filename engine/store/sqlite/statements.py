@@ -12,6 +12,7 @@ from jobyard.engine.store.sqlite.rows import JOB_COLUMNS, PLAIN_COLUMNS, READ_CO
 
 _ALL = ", ".join(READ_COLUMNS)
 _SMALL = ", ".join({"payload": "x'6E756C6C'", "result": "NULL"}.get(name, name) for name in READ_COLUMNS)
+SMALL = _SMALL
 _HELD = "status IN ('claimed', 'queued', 'running')"
 _HOLDER = "COALESCE(locked_by, claimed_by)"
 
@@ -74,13 +75,26 @@ EXECUTIONS = """
 STORE_OUTPUT = "INSERT OR REPLACE INTO job_outputs VALUES (?, ?, ?, ?, ?, ?, ?)"
 OUTPUTS = "SELECT * FROM job_outputs WHERE job_id = ? ORDER BY attempt DESC"
 
-PURGEABLE = """
+_IS_KEPT = """
+    is_awaited IS NOT NULL AND (
+        EXISTS (
+            SELECT 1 FROM edges JOIN jobs AS waiter ON waiter.job_id = edges.job_id
+            WHERE edges.dependency IN (lower(hex(jobs.job_id)), 'group:' || jobs.group_name) AND waiter.finished_at IS NULL
+        )
+        OR EXISTS (
+            SELECT 1 FROM jobs AS member INDEXED BY jobs_living_members
+            WHERE member.group_name = jobs.group_name AND member.group_name IS NOT NULL AND member.finished_at IS NULL
+        )
+    )
+"""
+"""A living job waits for the job, or may read its result, or its group lives."""
+PURGEABLE = f"""
     SELECT * FROM (
         SELECT seq, job_id, status FROM jobs INDEXED BY jobs_finished
-        WHERE status = ?3 AND finished_at < ?1 AND held_key IS NULL ORDER BY finished_at LIMIT ?2
+        WHERE status = ?3 AND finished_at < ?1 AND held_key IS NULL AND NOT ({_IS_KEPT}) ORDER BY finished_at LIMIT ?2
     )
     UNION ALL SELECT seq, job_id, status FROM jobs INDEXED BY jobs_finished_with_key
-    WHERE held_until < ?1 AND finished_at < ?1 AND held_key IS NOT NULL AND status = ?3
+    WHERE held_until < ?1 AND finished_at < ?1 AND held_key IS NOT NULL AND status = ?3 AND NOT ({_IS_KEPT})
     LIMIT ?2
 """
 PURGE_JOB = "DELETE FROM jobs WHERE seq = ? AND finished_at < ?"
@@ -88,13 +102,15 @@ DELETE_JOB = "DELETE FROM jobs WHERE job_id = ? AND status = ? AND epoch = ? AND
 PURGE_EXECUTIONS = "DELETE FROM job_executions WHERE job_id = ?"
 PURGE_REMEMBERED_KEYS = "DELETE FROM remembered_keys WHERE job_id = ?"
 PURGE_OUTPUTS = "DELETE FROM job_outputs WHERE job_id = ?"
+PURGE_EDGES = "DELETE FROM edges WHERE job_id = ?"
 
 STORE_TAGS = "INSERT OR IGNORE INTO job_tags SELECT value, created_at, seq FROM jobs, json_each(tags) WHERE job_id = ?"
 """For a new job; the triggers of the schema follow what becomes of it."""
 
+COUNT_TAG = "SELECT COUNT(*) FROM (SELECT 1 FROM job_tags WHERE tag = ? LIMIT ?)"
 _LIST_INDEXES = {
-    "unique_key": "jobs_by_unique_key", "schedule": "jobs_by_schedule", "error_kind": "jobs_by_error_kind",
-    "status": "jobs_by_status", "task": "jobs_by_task", "queue": "jobs_by_queue",
+    "unique_key": "jobs_by_unique_key", "schedule": "jobs_by_schedule", "group": "jobs_by_group",
+    "error_kind": "jobs_by_error_kind", "status": "jobs_by_status", "task": "jobs_by_task", "queue": "jobs_by_queue",
 }  # fmt: skip
 TAG = "tag_"
 """The filters by tags are `tag_0`, `tag_1` and so on."""
@@ -117,12 +133,15 @@ class Due(NamedTuple):
 
 
 @functools.cache
-def due(by_queue: bool, among_queues: bool) -> Due:
-    """`by_queue`: with the index that begins with the queue; `among_queues`: of the queues in a JSON array only."""
+def due(by_queue: bool, among_queues: bool, except_queues: bool = False) -> Due:
+    """`by_queue`: with the index that begins with the queue; `among_queues`: of the queues in a JSON array only; `except_queues`:
+    of none of the queues in a further one."""
     index, key = ("jobs_due_in_queues", ("queue", "task", "priority")) if by_queue else ("jobs_due", ("task", "priority"))
     names, places = ", ".join(key), ", ".join("?" for _ in key)
     of_group = f"FROM jobs INDEXED BY {index} WHERE {_IN_LINE} AND " + " AND ".join(f"{name} = ?" for name in key)
-    fits = "queue IN (SELECT value FROM json_each(?))" if among_queues else "TRUE"
+    among = ["queue IN (SELECT value FROM json_each(?))"] if among_queues else []
+    among += ["queue NOT IN (SELECT value FROM json_each(?))"] if except_queues else []
+    fits = " AND ".join(among) or "TRUE"
     of_fitting = f"{of_group} AND {fits} AND scheduled_at <= ?"
     looked = f"SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (SELECT {fits} AS fits {{}} LIMIT ?)"
     return Due(
@@ -197,7 +216,7 @@ def _newest_first(named: tuple[str, ...]) -> str:
     since = f"({at}, {seq}) < (:at, :seq) AND {at} >= :after"
     if named and named[0].startswith(TAG):
         return f"FROM job_tags CROSS JOIN jobs ON seq = job_seq WHERE tag = :{named[0]} AND {since}"
-    index, first = (_LIST_INDEXES[named[0]], f"{named[0]} = :{named[0]} AND") if named else ("jobs_newest", "")
+    index, first = (_LIST_INDEXES[named[0]], f"{_column(named[0])} = :{named[0]} AND") if named else ("jobs_newest", "")
     return f"FROM jobs INDEXED BY {index} WHERE {first} {since}"
 
 
@@ -207,7 +226,15 @@ def _place(named: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _fits(named: tuple[str, ...]) -> str:
-    return " AND ".join(_HAS_TAG.format(name) if name.startswith(TAG) else f"{name} = :{name}" for name in named[1:]) or "TRUE"
+    return " AND ".join(map(_fit, named[1:])) or "TRUE"
+
+
+def _fit(name: str) -> str:
+    return _HAS_TAG.format(name) if name.startswith(TAG) else f"{_column(name)} = :{name}"
+
+
+def _column(name: str) -> str:
+    return "group_name" if name == "group" else name
 
 
 def split_script(script: str) -> Iterable[str]:

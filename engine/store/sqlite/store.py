@@ -8,7 +8,6 @@ file raises `StoreBroken`, which ends the process: nothing continues in memory o
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -19,6 +18,7 @@ from jobyard.engine.errors import Conflict, StoreBroken
 from jobyard.engine.jobs.job import Execution, ExecutionStatus, HttpLease, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change, after_begin
 from jobyard.engine.store import bounds
+from jobyard.engine.store.limit_port import LimitStore
 from jobyard.engine.store.named_port import NamedRows
 from jobyard.engine.store.port import (
     ANYTHING,
@@ -35,19 +35,25 @@ from jobyard.engine.store.port import (
 )
 from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
-from jobyard.engine.store.sqlite import lanes, removal, rows, statements
+from jobyard.engine.store.sqlite import removal, rows, statements
+from jobyard.engine.store.sqlite.changes import GuardLost, SqliteChanges
 from jobyard.engine.store.sqlite.claims import SqliteClaims, portions
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
 from jobyard.engine.store.sqlite.hooks import SqliteHooks
 from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
+from jobyard.engine.store.sqlite.lane_claims import choose_all, first_ready
+from jobyard.engine.store.sqlite.lanes import SqliteLanes
+from jobyard.engine.store.sqlite.limits import SqliteLimits
 from jobyard.engine.store.sqlite.named_rows import SqliteNamedRows
 from jobyard.engine.store.sqlite.remembered_keys import SqliteRememberedKeys
 from jobyard.engine.store.sqlite.reports import SqliteReports
 from jobyard.engine.store.sqlite.schedules import SqliteSchedules
 from jobyard.engine.store.sqlite.search import SqliteSearch
 from jobyard.engine.store.sqlite.wal_sync import WalSync
+from jobyard.engine.store.sqlite.workflows import INSERT_EDGE, SqliteWorkflows, edges_of
+from jobyard.engine.workflows.port import WorkflowStore
 
 FOREIGN_LOCK_S = 2.0
 PATIENCE, IMPATIENCE = (f"PRAGMA busy_timeout = {round(s * 1000)}" for s in (FOREIGN_LOCK_S, 0))
@@ -71,14 +77,21 @@ class SqliteStore:
             self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=FOREIGN_LOCK_S, cached_statements=256)
             self._run = self._connection.execute
             self._search = SqliteSearch(self._run, self.counts)
+            self._lanes = SqliteLanes(self._connection)
+            self.limits: LimitStore = SqliteLimits(self._connection, self._lanes, commit=self._commit, reading=self._told_plainly)
             self.hooks: NamedRows = SqliteNamedRows(self._run, "hooks", commit=self._commit, reading=self._told_plainly)
-            self._tell_hooks = SqliteHooks(self._connection, self._deltas).tell
-            self.schedules: ScheduleStore = SqliteSchedules(
-                self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas, tell=self._tell_hooks
-            )
             self.http_tasks: NamedRows = SqliteNamedRows(
                 self._run, "http_tasks", commit=self._commit, reading=self._told_plainly, in_use=statements.LIVING
             )
+            tell_hooks = SqliteHooks(self._connection, lambda jobs: self._insert(jobs, lambda: False)).tell
+            self._changes = SqliteChanges(self._connection, deltas=self._deltas, lanes=self._lanes, tell=tell_hooks)
+            self.schedules: ScheduleStore = SqliteSchedules(
+                self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas, lanes=self._lanes,
+                tell=tell_hooks,
+            )
+            workflows = SqliteWorkflows(self._connection, commit=self._commit, reading=self._told_plainly)
+            self.workflows: WorkflowStore = workflows
+            self._insert = partial(insert_jobs, self._connection, workflows, deltas=self._deltas, lanes=self._lanes)
             self.remembered_keys = SqliteRememberedKeys(self._connection, commit=self._commit, reading=self._told_plainly)
             self._claims = SqliteClaims(self._run)
             self.reports: ReportStore = SqliteReports(self._run, reading=self._told_plainly, claims=self._claims)
@@ -93,8 +106,7 @@ class SqliteStore:
         self, requests: Sequence[Sequence[Job]], *, abandoned: Callable[[int], bool] = lambda number: False, seen: Seen = nobody
     ) -> list[Insertion]:  # fmt: skip
         with self._alone():
-            insert = partial(insert_jobs, self._connection, deltas=self._deltas)
-            insertions = [insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
+            insertions = [self._insert(jobs, partial(abandoned, number)) for number, jobs in enumerate(requests)]
         seen(insertions)
         self._make_durable()
         return insertions
@@ -109,17 +121,17 @@ class SqliteStore:
         now_ms = rows.to_ms(now) or 0
         with self._told_plainly():
             due = [group for group in self._claims.groups(served) if group.due <= now_ms]
-            is_in_lane = lanes.is_any_due(self._run, served, now_ms)
-        if not (due or is_in_lane) or not allocation.most:
+            is_any_ready = any(at is not None and at <= now_ms for at in first_ready(self._run))
+        if not (due or is_any_ready) or not allocation.most:
             return Claimed(jobs=[])
         with self._commit():
-            chosen, is_any_due = self._claims.choose(due, now_ms, allocation, served)
-            in_lanes = lanes.choose(self._run, allocation, served, now_ms) if is_in_lane else {}
-            begun = self._claims.begin(chosen | in_lanes, owner, now, lease_s)
+            choice = choose_all(self._run, self._claims, self._lanes, due, now, allocation, served)
+            begun = self._claims.begin(choice.chosen, owner, now, lease_s)
+            jobs = [after_begin(rows.row_to_job(row[1:]), now) for row in begun]
+            self._lanes.take_slots(jobs)
             self._deltas[Status.PENDING] -= len(begun)
             self._deltas[Status.RUNNING] += len(begun)
-        jobs = [rows.row_to_job(row[1:]) for row in begun]
-        return Claimed(jobs=[after_begin(job, now) for job in jobs], conflicts=int(bool(due) and not is_any_due))
+        return Claimed(jobs=jobs, conflicts=int(bool(due) and not choice.is_any_due), asked=choice.asked)
 
     def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
         with self._told_plainly():
@@ -129,41 +141,11 @@ class SqliteStore:
         """Usually every guard matches; then the statement need not report for each row whether it changed."""
         if not changes:
             return []
-        with contextlib.suppress(_GuardLost, sqlite3.IntegrityError), self._commit():
-            self._apply_all(changes)
+        with contextlib.suppress(GuardLost, sqlite3.IntegrityError), self._commit():
+            self._changes.apply_all(changes)
             return [True] * len(changes)
         with self._commit():
-            return [self._apply(change) for change in changes]
-
-    def _apply_all(self, changes: Sequence[Change]) -> None:
-        for shape, alike in itertools.groupby(changes, key=_shape):
-            same = list(alike)
-            changed = self._connection.executemany(statements.change_job(*shape), map(rows.change_to_row, same)).rowcount
-            if changed != len(same):
-                raise _GuardLost
-        self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, filter(None, map(_ended, changes))))
-        for change in changes:
-            self._note(change)
-        self._tell_hooks(changes)
-
-    def _apply(self, change: Change) -> bool:
-        try:
-            if self._run(statements.change_job(*_shape(change)), rows.change_to_row(change)).rowcount != 1:
-                return False
-        except sqlite3.IntegrityError:  # another job has the key or slot that the change takes
-            return False
-        execution = _ended(change)
-        if execution is not None:
-            self._run(statements.STORE_EXECUTION, rows.execution_to_row(execution))
-        self._note(change)
-        self._tell_hooks([change])
-        return True
-
-    def _note(self, change: Change) -> None:
-        if change.output is not None:
-            self._run(statements.STORE_OUTPUT, rows.output_to_row(change.output))
-        self._deltas[change.status] -= 1
-        self._deltas[str(change.fields["status"])] += 1
+            return [self._changes.apply(change) for change in changes]
 
     def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
         with self._told_plainly():
@@ -222,7 +204,7 @@ class SqliteStore:
 
     def next_due(self, *, served: Served = ANYTHING) -> datetime | None:
         with self._told_plainly():
-            in_lanes = [head.scheduled_at for head in lanes.heads(self._run, served)]
+            in_lanes = [at for at in first_ready(self._run) if at is not None]
             return rows.from_ms(min([*(group.due for group in self._claims.groups(served)), *in_lanes], default=None))
 
     def due(self, *, now: datetime, limit: int, served: Served = ANYTHING) -> list[Job]:
@@ -297,9 +279,11 @@ class SqliteStore:
             for job, executions, outputs in records:
                 try:
                     is_new = self._run(statements.INSERT_JOB, rows.job_to_row(job)).rowcount == 1
+                    self._lanes.enter_again(job)
                 except sqlite3.IntegrityError as taken:
                     told = f"another job there has the idempotency key, unique key or fire time of job {job.job_id}"
                     raise Conflict("conflict", told) from taken
+                self._connection.executemany(INSERT_EDGE, edges_of(job))
                 self._deltas[job.status] += is_new
                 written += is_new
                 if job.tags:
@@ -383,17 +367,3 @@ class SqliteStore:
 
     def _told_plainly(self) -> contextlib.AbstractContextManager[None]:
         return told_plainly(self._folder)
-
-
-class _GuardLost(Exception):
-    """One of several changes in a batch did not match; they must be applied one by one to find out which."""
-
-
-def _shape(change: Change) -> tuple[tuple[str, ...], bool, bool]:
-    return tuple(change.fields), change.unless_cancelled, change.unless_extended is not None
-
-
-def _ended(change: Change) -> Execution | None:
-    """The execution to store with a change; none while an attempt runs, because the job's row describes it."""
-    execution = change.execution
-    return None if execution is None or execution.status is ExecutionStatus.RUNNING else execution

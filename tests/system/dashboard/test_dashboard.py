@@ -299,6 +299,50 @@ def test_failed_jobs_are_retried_together(tab: Tab, notes: Notes) -> None:
         wait_for(lambda job_id=job_id: tab.jobyard.job(job_id)["attempt"] == 2, told="its second attempt")
 
 
+def test_jobs_are_found_by_their_tags_and_deleted_together(tab: Tab) -> None:
+    kept = tab.jobyard.submit(1, tags=["dash:a"])
+    both = [tab.jobyard.submit(number, tags=["dash:a", "dash:b"]) for number in range(2)]
+    for job_id in (kept, *both):
+        tab.jobyard.wait_for_job(job_id)
+    page = tab.open("#/jobs")
+
+    page.get_by_label("Tags").fill("dash:a  dash:b")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.locator(ROWS)).to_have_count(2)
+    page.get_by_role("button", name="Delete all that match").press("Enter")
+    page.get_by_role("button", name="Delete them").press("Enter")
+
+    expect(page.locator("#bulk-end")).to_have_text("2 jobs deleted, 0 left as they were.")
+    assert [tab.jobyard.get(f"/api/jobs/{job_id}").status for job_id in (kept, *both)] == [200, 404, 404]
+
+
+def test_a_job_is_made_due_now_and_deleted_when_it_has_ended(tab: Tab) -> None:
+    job_id = tab.jobyard.submit(1, delay_s=600, tags=["dash:c"])
+    page = tab.open(f"#/jobs/{job_id}")
+    expect(page.get_by_role("link", name="dash:c")).to_be_visible()
+
+    page.get_by_role("button", name="Run now").press("Enter")
+    expect(page.locator(".head .badge")).to_have_text("completed")
+    page.get_by_role("button", name="Delete").press("Enter")
+    page.get_by_role("button", name="Delete the job").press("Enter")
+
+    expect(page.locator("#notice")).to_have_text("The job is deleted.")
+    assert tab.jobyard.get(f"/api/jobs/{job_id}").status == 404
+
+
+def test_failures_lead_to_their_jobs(tab: Tab, notes: Notes) -> None:
+    job_ids = [tab.jobyard.submit(notes.payload(), task="give_up", queue="failures") for _ in range(2)]
+    for job_id in job_ids:
+        tab.jobyard.wait_for_job(job_id, status="failed")
+    page = tab.open("#/failures")
+
+    page.get_by_role("link", name="give_up").first.press("Enter")
+
+    expect(page.get_by_label("Status")).to_have_value("failed")
+    expect(page.get_by_label("Task")).to_have_value("give_up")
+    assert page.locator(ROWS).count() >= 2
+
+
 # ---- the page itself
 
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from jobyard.engine.jobs import edits, lifecycle
-from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status
+from jobyard.engine.jobs.job import CancelledBecause, ExecutionStatus, Job, Outcome, Status
 from jobyard.engine.jobs.lifecycle import TABLE, Change, IllegalTransition, Verb
 from tests.support.builders import a_job
 from tests.support.world import START
@@ -50,6 +50,7 @@ ACTS: dict[Verb, Callable[[Job], Change]] = {
     Verb.RECOVER: recover,
     Verb.RETRY: lambda job: lifecycle.retry(job, now=NOW),
     Verb.RETURN: lambda job: lifecycle.return_unstarted(job, now=NOW),
+    Verb.UNBLOCK: lambda job: lifecycle.unblock(job, now=NOW),
     Verb.REPLACE: lambda job: lifecycle.replace(job, a_job(payload=b"2"), now=NOW, due=NOW),
     Verb.RUN: lambda job: edits.run_now(job, now=NOW),
     Verb.TAG: lambda job: edits.retag(job, ("a",), now=NOW),
@@ -305,3 +306,27 @@ def test_a_retry_on_request_that_was_returned_unstarted_may_still_expire() -> No
     returned = lifecycle.return_unstarted(job, now=START).after(job)
 
     assert (job.lapses_at, returned.lapses_at) == (None, expires_at)
+
+
+def test_a_retried_job_whose_dependency_lives_is_blocked_and_looked_at() -> None:
+    job = a_job(status=Status.FAILED, is_awaited=False)
+
+    again = lifecycle.retry(job, now=NOW, is_blocked=True).after(job)
+
+    assert (again.status, again.to_resolve, again.is_awaited, again.scheduled_at) == (Status.BLOCKED, True, True, NOW)
+
+
+def test_a_restored_job_keeps_its_time_and_may_expire_again() -> None:
+    because = CancelledBecause(reason="dependency_failed", job_id="1" * 24)
+    job = a_job(status=Status.CANCELLED, cancelled_because=because, expires_s=60, expires_at=NOW, finished_at=START)
+
+    back = lifecycle.restore(job, now=NOW).after(job)
+
+    assert (back.status, back.scheduled_at, back.lapses_at) == (Status.BLOCKED, job.scheduled_at, NOW)
+    assert (back.cancelled_because, back.finished_at, back.to_resolve) == (None, None, True)
+
+
+def test_a_retry_of_a_job_that_nobody_waits_for_leaves_no_mark() -> None:
+    job = a_job(status=Status.FAILED)
+
+    assert not {"to_resolve", "is_awaited"} & set(lifecycle.retry(job, now=NOW).fields)

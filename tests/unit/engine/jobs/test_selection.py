@@ -23,7 +23,7 @@ def test_an_empty_filter_means_all_jobs() -> None:
 def test_every_filter_can_be_given() -> None:
     fields = {
         "status": "failed", "task": "mail", "queue": "slow", "text": "timed out", "created_after": "2026-01-04T12:00:00Z",
-        "created_before": "2026-01-04T13:00:00.0001+01:00", "unique_key": "mail/7", "schedule": "nightly",
+        "created_before": "2026-01-04T13:00:00.0001+01:00", "unique_key": "mail/7", "schedule": "nightly", "group": "import:7",
         "tag": ["b", "a", "b"], "error_kind": "no 7",
     }  # fmt: skip
     assert set(fields) == set(FILTERS)
@@ -33,6 +33,7 @@ def test_every_filter_can_be_given() -> None:
     assert selection.wanted == JobFilter(
         status=Status.FAILED, task="mail", queue="slow", text="timed out", created_after=NOON,
         created_before=NOON.replace(microsecond=1000), unique_key="mail/7", schedule="nightly",
+        group="import:7",
         tag=("b", "a"), error_kind="no",
     )  # fmt: skip
     assert (selection.limit, selection.cursor) == (7, "x")

@@ -15,7 +15,8 @@ from jobyard.engine.errors import InvalidRequest, JobyardError, TooLarge
 from jobyard.engine.jobs.expiry import LAST_TIME
 from jobyard.engine.jobs.idempotency import is_same_request
 from jobyard.engine.jobs.job import Job, Status, to_json
-from jobyard.engine.jobs.submission import FIELDS, MAX_BATCH, MAX_DEPTH, MAX_PAYLOAD_BYTES, Defaults, TaskDefaults, parse
+from jobyard.engine.jobs.submission import FIELDS, MAX_DEPTH, MAX_PAYLOAD_BYTES, Defaults, TaskDefaults, parse
+from jobyard.engine.jobs.submission_body import MAX_BATCH
 from tests.support.world import START
 
 FIRST_ID = "69541618f7d4e1295bfa447b"
@@ -104,7 +105,7 @@ def test_a_field_past_its_bound_is_refused_by_name_with_what_would_be_right(fiel
     assert f", not {json.dumps(value)[:50]}" in wrong.message
 
 
-NULLABLE = ("payload", "expires_s", "unique")
+NULLABLE = ("payload", "expires_s", "unique", "ref", "after", "run_if", "group", "limit")
 
 
 @pytest.mark.parametrize("field", [name for name in FIELDS if name not in NULLABLE])

@@ -38,7 +38,8 @@ class Desk:
         self.store = store or MemoryStore()
         self.woken: list[Job] = []
         self.group_commit = GroupCommit(
-            settings=read_settings(asked), world=self.world, store=self.store, defaults=lambda: DEFAULTS, wake=self.woken.extend,
+            settings=read_settings(asked), world=self.world, store=self.store, defaults=lambda: DEFAULTS,
+            wake=lambda dues, resolves: self.woken.extend(dues),
             our_fault=lambda bug, request_id: Refused(code="internal_error", message=f"{request_id} {bug!r}"), log=log or a_log(),
         )  # fmt: skip
 
@@ -170,7 +171,7 @@ def test_an_empty_batch_and_one_of_known_jobs_need_no_room() -> None:
 
 
 class CannotRead(MemoryStore):
-    def find(self, job_ids: Sequence[str]) -> list[Job | None]:
+    def find(self, job_ids: Sequence[str], *, whole: bool = True) -> list[Job | None]:
         raise StoreUnavailable("away")
 
 

@@ -19,7 +19,7 @@ from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, St
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.scheduler.group_commit import BYTES_A_TURN, JOBS_A_TURN
 from jobyard.engine.scheduler.question_queue import MAX_HEAVY
-from jobyard.engine.scheduler.scheduler import IDLE_S, SHIFT_S, Scheduler
+from jobyard.engine.scheduler.scheduler import IDLE_S, Scheduler
 from jobyard.engine.store.port import HostHeartbeat, Inserted, Insertion, Page, Seen, nobody
 from jobyard.engine.tasks.catalog import write_catalog
 from jobyard.engine.tasks.registry import TaskOptions
@@ -51,6 +51,7 @@ from jobyard.engine.wire.messages import (
     Wake,
 )
 from jobyard.engine.wire.run_dir import RunDir
+from jobyard.engine.wire.turns import TURN_S
 from jobyard.engine.world import later_id
 from tests.support.builders import a_job, a_log
 from tests.support.claims import claim
@@ -284,7 +285,7 @@ def test_who_asks_whether_we_live_is_answered_before_the_commit_and_between_two(
 def test_all_schedulers_wake_the_same_watcher_for_a_while_and_then_another_one(bench: Bench) -> None:
     for _ in range(3):
         bench.ask(bench.submit({}), bench.submit({}))
-    bench.world.advance(SHIFT_S)
+    bench.world.advance(TURN_S)
     bench.ask(bench.submit({}))
 
     first, *others = [address for address, _ in bench.network.hints]
@@ -315,7 +316,7 @@ def test_a_new_watcher_is_known_a_second_later(bench: Bench) -> None:
 
     for _ in range(3):
         bench.ask(bench.submit({}))
-        bench.world.advance(SHIFT_S)
+        bench.world.advance(TURN_S)
 
     assert {address for address, _ in bench.network.hints} == {"watcher-9001", "watcher-9002", "watcher-9003"}
 

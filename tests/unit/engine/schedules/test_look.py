@@ -118,7 +118,7 @@ def test_overlap_looks_at_what_lives(overlap: str, living: tuple[Job, ...], made
     found = look(a_schedule(overlap=overlap), NOON + MINUTE, living=living)
 
     assert len(found.fires.jobs) == made and found.missed["overlap"] == 1 - made
-    assert all(job.lane == (None if overlap in ("skip", "allow") else "schedule:s") for job in found.fires.jobs)
+    assert all(job.lane == (None if overlap in ("skip", "allow") else '["schedule:s"]') for job in found.fires.jobs)
 
 
 @pytest.mark.parametrize(("overlap", "made"), [("skip", 1), ("queue", 1), ("all", 5), ("allow", 5), ("replace", 5)])

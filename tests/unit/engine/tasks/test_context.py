@@ -16,6 +16,17 @@ def a_current_job(told: list[tuple[float, str]]) -> CurrentJob:
     )  # fmt: skip
 
 
+def test_hold_needs_a_limit_of_the_job_s_own() -> None:
+    with pytest.raises(RuntimeError, match="has no limit of its own"):
+        a_current_job([]).hold(5)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 86401, "5", True, None])
+def test_hold_takes_seconds(seconds: object) -> None:
+    with pytest.raises(ValueError, match="a number of seconds above 0"):
+        a_current_job([]).hold(seconds)  # type: ignore[arg-type]
+
+
 def test_current_job_raises_outside_a_task() -> None:
     with pytest.raises(RuntimeError, match="only inside a task"):
         current_job()

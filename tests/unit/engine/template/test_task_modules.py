@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,16 @@ def test_an_import_error_is_one_line_with_file_and_line_number(folder: Path, sou
 
     assert told.startswith(f"TASKS: module {NAME} cannot be imported: {words}") and "\n" not in told
     assert told.endswith(f"{NAME}.py, line {source.count(chr(10)) + 1 - ('first' in source)})") or f"{NAME}.py, line" in told
+
+
+def test_a_module_that_is_not_found_is_told_with_where_it_was_looked_for(folder: Path) -> None:
+    (folder / "unit_package").mkdir()
+    with pytest.raises(NotImported) as own:
+        import_all(["unit_package.nothing"], lambda module: None)
+
+    assert str(own.value).endswith(f"No module named 'unit_package.nothing'; looked for on PYTHONPATH and in {os.getcwd()}")
+    needed = f"line 1); tasks run on {sys.executable}: install it there, or set TASK_PYTHON to the Python that has it"
+    assert str(failure_of(folder, "import nothing_of_that_name")).endswith(needed)
 
 
 def test_an_annotation_that_no_payload_could_become_is_told_with_its_task(folder: Path) -> None:

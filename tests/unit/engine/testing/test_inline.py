@@ -15,7 +15,7 @@ import anyio
 import httpx
 import pytest
 
-from jobyard import AsyncClient, Client, Retry, Unrecoverable, current_job, schedule, task
+from jobyard import AsyncClient, Client, Retry, Unrecoverable, chain, current_job, group, schedule, task
 from jobyard.engine.client.interception import interceptor
 from jobyard.engine.errors import Conflict, InvalidRequest, JobFailed, NotFinished, NotFound
 from jobyard.engine.jobs.job import ExecutionStatus, Status
@@ -409,6 +409,65 @@ def test_schedules_fire_when_the_clock_is_moved(jobyard: InlineJobyard) -> None:
 
     assert sorted(job.schedule or "" for job in ended) == ["inline.nightly", *["inline.often"] * 3]
     assert {(job.result, job.payload and job.payload["a"]) for job in ended if job.schedule == "inline.nightly"} == {("02:00", 1)}
+
+
+def test_workflows_run_in_order(jobyard: InlineJobyard) -> None:
+    first = jobyard.client.submit("inline.note", 1)
+    second = jobyard.client.submit("inline.note", 2, after=[first])
+    third = jobyard.client.submit("inline.note", 3, after=[second], group="g")
+    last = jobyard.client.submit("inline.note", 4, after=[{"group": "g"}], priority="high")
+
+    ended = jobyard.drain()
+
+    assert [job.job_id for job in ended] == [first, second, third, last]
+
+
+def test_a_failure_cancels_what_waits_and_its_retry_restores_it(jobyard: InlineJobyard) -> None:
+    first = jobyard.client.submit("inline.hopeless")
+    second = jobyard.client.submit("inline.note", 2, after=[first])
+    jobyard.drain(raising=False)
+    cancelled = jobyard.client.get(second)
+
+    with pytest.raises(Conflict) as refused:
+        jobyard.client.retry(second)
+    jobyard.client.retry(first)
+
+    assert cancelled.cancelled_because == {"reason": "dependency_failed", "job_id": first}
+    assert refused.value.code == "blocked_by"
+    assert jobyard.client.get(second).status is Status.BLOCKED
+
+
+@task("inline.collect")
+def collect(payload: str | None) -> Any:
+    job = current_job()
+    return {"results": dict(job.results), "group": [tuple(one) for one in job.group_results(payload)] if payload else None}
+
+
+def test_a_job_reads_the_results_of_what_it_waited_for(jobyard: InlineJobyard) -> None:
+    first, second, last = chain(note.job(1, ref="a"), note.job(2), collect.job(None)).submit()
+    jobyard.drain()
+
+    assert jobyard.client.get(last).result["results"] == {"2": {"attempt": 1}}
+    named = jobyard.client.submit("inline.collect", after=[first, second])
+    jobyard.drain()
+    assert jobyard.client.get(named).result["results"] == {first: {"attempt": 1}, second: {"attempt": 1}}
+
+
+def test_a_callback_reads_the_results_of_its_group_in_order(jobyard: InlineJobyard) -> None:
+    *members, last = group("g", [note.job(1), hopeless.job(2), note.job(3)]).then(collect.job("g"), run_if="ended").submit()
+    jobyard.drain(raising=False)
+
+    told = jobyard.client.get(last).result
+    assert told["results"] == {}
+    assert told["group"] == [
+        [members[0], "completed", {"attempt": 1}], [members[1], "failed", None], [members[2], "completed", {"attempt": 1}],
+    ]  # fmt: skip
+
+
+def test_a_batch_takes_jobs_and_dicts(jobyard: InlineJobyard) -> None:
+    first, second = jobyard.client.submit_batch([note.job(1, ref="a"), {"task": note, "payload": 2, "after": ["a"]}])
+
+    assert jobyard.client.get(second).after == ({"job_id": first, "ref": "a"},)
 
 
 @task("inline.tagged", tags=["b"])

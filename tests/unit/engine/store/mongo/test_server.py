@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import mongomock
 import pytest
 
 from jobyard.engine.errors import CannotStart
-from jobyard.engine.store.mongo.server import prepare
-from tests.support.mongo import settings_for
+from jobyard.engine.jobs.job import Status
+from jobyard.engine.store.mongo.server import OLD_FINISHED_INDEX, MongoServer, bring_forward, prepare
+from tests.support.builders import a_job
+from tests.support.mongo import open_mock, settings_for
+from tests.support.world import START
 
 
 @pytest.mark.parametrize(
@@ -24,3 +28,17 @@ def test_an_address_or_an_option_that_cannot_be_used_is_told_without_its_secrets
 
     assert told in refused.value.message
     assert "s3" not in refused.value.message
+
+
+def test_failures_of_the_version_before_are_grouped_like_new_ones() -> None:
+    client = mongomock.MongoClient()
+    server, store = MongoServer(client, "jobs"), open_mock(client)
+    store.insert([[a_job(status=Status.FAILED, error=f"no {number}", finished_at=START)] for number in range(3)])
+    server.jobs.update_many({}, {"$unset": {"error_kind": ""}})
+    server.jobs.create_index("finished_at", name=OLD_FINISHED_INDEX)
+
+    for _ in range(2):
+        bring_forward(server)
+
+    assert [(one.error_kind, one.count) for one in store.reports.failures()] == [("no", 3)]
+    assert OLD_FINISHED_INDEX not in server.jobs.index_information()

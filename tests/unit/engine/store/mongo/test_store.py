@@ -589,7 +589,7 @@ def test_who_applies_changes_does_not_wait_twice_for_a_database_that_went_away(b
     job = bench.running()
     rows = Lossy(bench.store._server.executions)
     bench.store._server.executions = rows  # type: ignore[assignment]
-    bench.counts.be_away("update_one")
+    bench.counts.be_away("find_one_and_update")
     rows.be_away("bulk_write")
 
     done = bench.settled(job, DONE)
@@ -630,7 +630,7 @@ def rested(store: MongoStore) -> MongoStore:
 def test_counters_that_could_not_be_moved_are_counted_anew_by_whoever_looks(bench: Bench, method: str) -> None:
     watching = rested(bench.another())
     rested(bench.store)
-    getattr(bench.counts, method)("update_one")
+    getattr(bench.counts, method)("find_one_and_update")
     bench.store.insert([[a_job()]])
     bench.store.insert([[a_job()]])
 
