@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 
 from jobyard.engine.config import Settings
+from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.logs import Log
 from jobyard.engine.scheduler.declared_tasks import DeclaredTasks
 from jobyard.engine.scheduler.http_workers import HttpWorkers
@@ -26,16 +26,19 @@ class HttpLeases:
 
     def __init__(
         self, *, owner: str, settings: Settings, world: World, store: Store, log: Log, declared: DeclaredTasks,
-        wake: Callable[[list[datetime]], None], tell_keeper: Callable[[], None],
+        wake: Callable[..., None], tell_keeper: Callable[[], None],
     ) -> None:  # fmt: skip
-        """`wake` receives the times at which jobs are due again, or others may begin; `tell_keeper`: there are new leases."""
+        """`wake` receives the times at which jobs are due again, or others may begin, and whether some waited for what ended.
+
+        `tell_keeper`: there are new leases.
+        """
         self._workers = HttpWorkers(world)
         self._grants = LeaseGrants(
             owner=owner, settings=settings, world=world, store=store, workers=self._workers, declared=declared,
             tell_keeper=tell_keeper,
         )  # fmt: skip
         self._settlements = Settlements(settings=settings, world=world, store=store, log=log)
-        self._wake = wake
+        self._wake, self._store, self._world = wake, store, world
         self._is_draining = False
 
     @property
@@ -75,10 +78,18 @@ class HttpLeases:
         """Write what was told, then lease what is due."""
         self._settlements.commit()
         wakes, self._settlements.wakes = self._settlements.wakes, []
-        if wakes:
-            self._wake(wakes)
+        resolves = self._settlements.has_ended and self._may_resolve()
+        self._settlements.has_ended = False
+        if wakes or resolves:
+            self._wake([*wakes, *([self._world.now()] if resolves else [])], resolves=resolves)
         if not self._is_draining:
             self._grants.look()
+
+    def _may_resolve(self) -> bool:
+        try:
+            return self._store.workflows.may_have_unresolved()
+        except StoreUnavailable:
+            return True
 
     def next_s(self) -> float:
         """The time until there is something to do."""

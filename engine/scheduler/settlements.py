@@ -11,7 +11,7 @@ import msgspec
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import Conflict, JobyardError, NotFound, Unavailable
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, Status, to_json
-from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.leases.leased_job import seconds
 from jobyard.engine.leases.requests import Do, Told, default_lease_s, read_settle, read_told
 from jobyard.engine.leases.rules import change_for, is_repeated
@@ -52,6 +52,9 @@ class Settlements:
         self._came: list[Telling] = []
         self.attempts: dict[str, dict[str, int]] = {}
         self.counts = dict.fromkeys(("jobs_succeeded", "jobs_failed", "jobs_retried"), 0)
+        self.has_ended = False
+        """Whether a job has ended since this was last set to false: others may wait for it."""
+
         self.wakes: list[datetime] = []
         """When something that was settled is due again, or makes room for others; for who wakes the watchers."""
 
@@ -151,8 +154,9 @@ class Settlements:
         due_at = change.fields.get("scheduled_at")
         if status is Status.PENDING and isinstance(due_at, datetime):
             self.wakes.append(due_at)
-        elif "slot" in change.fields:
+        if job.lane is not None:  # what it leaves free is somebody's at once
             self.wakes.append(self._world.now())
+        self.has_ended = self.has_ended or status in TERMINAL
 
     # ---- answering
 

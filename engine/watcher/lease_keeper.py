@@ -127,3 +127,5 @@ class LeaseKeeper:
         due_at = change.fields.get("scheduled_at")
         if change.fields["status"] is Status.PENDING and isinstance(due_at, datetime):
             dues.append(due_at)
+        elif job.lane is not None:  # what it leaves free is somebody's at once
+            dues.append(self._world.now())

@@ -212,8 +212,10 @@ class Watcher:
         self._limits.tidy()
 
     def _keep_leases(self) -> None:
+        ended = self._lease_keeper.leases_ended
         if not self._draining and self._lease_keeper.look():
             self._look_now = True
+        self._resolution.is_due = self._resolution.is_due or self._lease_keeper.leases_ended > ended
 
     def _forget_fires(self) -> None:
         if self._fires is not None:
