@@ -32,6 +32,7 @@ def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, error_
         owner, _, name = route.view.partition(".")
         view = getattr(views[owner], name)
         rule = path.replace("<schedule>", "<string:schedule>").replace("<limit>", "<path:limit>")
+        rule = rule.replace("<task>", "<string:task>").replace("<hook>", "<string:hook>")
         app.add_url_rule(rule, f"{method} {path}", view, methods=[method], provide_automatic_options=False)
     app.before_request(_note_route)
     app.before_request(lambda: guards.check(request.environ))

@@ -362,8 +362,8 @@ def test_the_tasks_of_the_document_are_those_of_the_service(client: FlaskClient)
 
 def test_a_route_without_a_row_gets_its_id_from_its_path() -> None:
     routes = {
-        ("GET", "/api/hooks"): "listHooks", ("GET", "/api/hooks/<name>"): "getHook", ("PUT", "/api/hooks/<name>"): "putHook",
-        ("DELETE", "/api/hooks/<name>"): "deleteHook", ("POST", "/api/hooks/<name>/test"): "testHook",
+        ("GET", "/api/hooks"): "listHooks", ("GET", "/api/hooks/<hook>"): "getHook", ("PUT", "/api/hooks/<hook>"): "putHook",
+        ("DELETE", "/api/hooks/<hook>"): "deleteHook", ("POST", "/api/hooks/<hook>/test"): "testHook",
         ("GET", "/api/schedules/<name>/fires"): "getScheduleFires", ("POST", "/api/leases"): "createLease",
         ("POST", "/api/leases/settle"): "settleLeases",
     }  # fmt: skip
@@ -373,7 +373,10 @@ def test_a_route_without_a_row_gets_its_id_from_its_path() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_app_serves_exactly_its_rows(backend: Backend, kind: str) -> None:
-    names = ("jobs", "logs", "history", "metrics", "component", "gateway", "pages", "schedules", "limits", "workflows")
+    names = (
+        "jobs", "logs", "history", "metrics", "component", "gateway", "pages", "schedules", "limits", "workflows", "leases",
+        "hooks",
+    )  # fmt: skip
     views = {name: AnyView() for name in names}
     app = create_app(kind, views, guards=None, error_handlers=None)  # type: ignore[arg-type]
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from jobyard.engine.jobs.owners import AFTER_HTTP, HTTP
 from jobyard.engine.store.sqlite.engine import sqlite3
 from jobyard.engine.store.sqlite.rows import JOB_COLUMNS, PLAIN_COLUMNS, READ_COLUMNS, settings_of
 
@@ -51,6 +52,15 @@ HELD_BY = f"SELECT {_SMALL} {_BY_HOLDER} AND job_id > ? ORDER BY job_id LIMIT ?"
 HOLDS_LOST = f"SELECT 1 {_BY_HOLDER} AND lost_count >= ? LIMIT 1"
 HOLDERS = f"SELECT DISTINCT {_HOLDER} FROM jobs INDEXED BY jobs_by_status WHERE {_HELD}"
 CANCEL_REQUESTS = f"SELECT job_id {_BY_HOLDER} AND cancel_requested_at IS NOT NULL"
+
+HTTP_LEASES = f"""
+    SELECT job_id, epoch, locked_by, locked_until, updated_at, last_run_at, timeout_s FROM jobs INDEXED BY jobs_by_status
+    WHERE status = 'running' AND locked_by > '{HTTP}' AND locked_by < '{AFTER_HTTP}'
+"""
+LIVING = """
+    SELECT 1 FROM jobs INDEXED BY jobs_by_status
+    WHERE status IN ('blocked', 'pending', 'claimed', 'queued', 'running') AND task = ? LIMIT 1
+"""
 
 EXPIRED = f"SELECT {_SMALL} FROM jobs INDEXED BY jobs_lapsing WHERE lapses_at <= ? ORDER BY lapses_at LIMIT ?"
 NEXT_EXPIRY = "SELECT MIN(lapses_at) FROM jobs INDEXED BY jobs_lapsing WHERE lapses_at IS NOT NULL"
@@ -178,9 +188,10 @@ def find(count: int, whole: bool) -> str:
 
 
 @functools.cache
-def change_job(fields: tuple[str, ...], unless_cancelled: bool) -> str:
+def change_job(fields: tuple[str, ...], unless_cancelled: bool, unless_extended: bool = False) -> str:
     """The guarded update of one verb; the field names come from the lifecycle, never from a client."""
     also = "AND cancel_requested_at IS NULL" if unless_cancelled else ""
+    also += " AND locked_until = ?" if unless_extended else ""
     return f"UPDATE jobs SET {settings_of(fields)} WHERE job_id = ? AND status = ? AND epoch = ? {also}"
 
 
