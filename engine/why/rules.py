@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 import msgspec
 
@@ -18,6 +17,7 @@ from jobyard.engine.jobs.owners import http_worker, parse_owner
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.topology import QUEUE, WATCHER, WORKER
 from jobyard.engine.why.facts import Facts, HostSeen, Missing, ObstacleSeen
+from jobyard.engine.why.reason import Code, Reason
 from jobyard.engine.words import counted
 
 LONGEST_ERROR_CHARS = 300
@@ -25,44 +25,6 @@ ABSENT = timedelta(seconds=75)
 """An HTTP worker that has not asked for so long, a request's longest wait and a little more, is not there."""
 
 MOST_NAMES = 20
-
-
-class Code(StrEnum):
-    """The reason codes."""
-
-    DATABASE_UNAVAILABLE = "database_unavailable"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    CANCEL_REQUESTED = "cancel_requested"
-    RUNNING = "running"
-    HOST_SILENT = "host_silent"
-    RETRY_WAIT = "retry_wait"
-    SCHEDULED = "scheduled"
-    TASK_NOT_SERVED = "task_not_served"
-    QUEUE_NOT_SERVED = "queue_not_served"
-    NO_WATCHER = "no_watcher"
-    NO_QUEUE = "no_queue"
-    NO_WORKER = "no_worker"
-    NO_TEMPLATE = "no_template"
-    NO_HTTP_WORKER = "no_http_worker"
-    BLOCKED = "blocked"
-    PAUSED = "paused"
-    HELD = "held"
-    LIMIT_FULL = "limit_full"
-    RATE_LIMITED = "rate_limited"
-    LAST_CHANCE = "last_chance"
-    JOBS_AHEAD = "jobs_ahead"
-    SLOTS_BUSY = "slots_busy"
-    ABOUT_TO_START = "about_to_start"
-
-
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """One reason in words; `facts` are the numbers and names behind it."""
-
-    code: Code
-    message: str
-    facts: dict[str, object] = {}
 
 
 def explain(facts: Facts) -> list[Reason]:
