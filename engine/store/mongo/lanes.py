@@ -33,8 +33,8 @@ from jobyard.engine.world import World
 KNOWN_FOR_S = 0.4
 EMPTY_FOR = timedelta(seconds=0.5)
 LIMIT_FULL = "limit_full"
-MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK)
-"""After these, a job that had no slot may be pending in a lane."""
+MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK, Verb.RUN)
+"""After these, a job that had no slot may be pending in a lane, or be due in it sooner."""
 PENDING, BLOCKED = Status.PENDING.value, Status.BLOCKED.value
 GONE = [*(status.value for status in lifecycle.TERMINAL), *HIDDEN]
 LANE_FIELDS = {"task": 1, "queue": 1, "lane": 1, "priority": 1, "lane_priority": 1, "limit": 1, "scheduled_at": 1, "epoch": 1}

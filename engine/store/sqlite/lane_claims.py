@@ -121,6 +121,8 @@ class SqliteLaneClaims:
     def choose(self, priority: int, allocation: Allocation) -> dict[int, str]:
         """The jobs of this priority to claim, `seq` → worker; each has what its limits demand."""
         chosen: dict[int, str] = {}
+        if not self._lanes.has_lanes:
+            return chosen
         names = [lane for (lane,) in self._run(READY, (priority, self._now_ms, MOST_LANES)).fetchall()]
         turns = deque(Turn(lane) for lane in names)
         share = allocation.most // max(1, len(turns)) + 2

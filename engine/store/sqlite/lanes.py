@@ -50,8 +50,8 @@ BLOCKED = "SELECT queue, task, extra FROM jobs INDEXED BY jobs_by_status WHERE s
 LIMIT_FULL = "limit_full"
 CLAIM_WAITS_MS = 5_000
 """A claim that is later than that has another clock."""
-MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK)
-"""After these, a job that had no slot may be pending in a lane."""
+MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK, Verb.RUN)
+"""After these, a job that had no slot may be pending in a lane, or be due in it sooner."""
 
 
 class _Limits(msgspec.Struct):

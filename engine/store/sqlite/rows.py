@@ -16,6 +16,7 @@ from jobyard.engine.jobs.job import (
     Dependency,
     Execution,
     ExecutionStatus,
+    HttpLease,
     Job,
     Output,
     Progress,
@@ -165,7 +166,8 @@ def change_to_row(change: Change) -> Row:
     if "error" in fields:
         error = fields["error"]
         values.append(kind_of(error) if isinstance(error, str) else None)
-    return (*values, bytearray.fromhex(change.job_id), TEXTS[change.status], change.epoch)
+    guard = (bytearray.fromhex(change.job_id), TEXTS[change.status], change.epoch)
+    return (*values, *guard) if change.unless_extended is None else (*values, *guard, to_ms(change.unless_extended))
 
 
 def _column(value: Any) -> Any:
@@ -205,6 +207,16 @@ _NOTHING: Mapping[str, Any] = {}
 _encode = msgspec.json.Encoder().encode
 _decode_extra = msgspec.json.Decoder(Extra).decode
 _decode_cause = msgspec.json.Decoder(CancelledBecause).decode
+
+
+def row_to_lease(row: Row) -> HttpLease:
+    """The lease from the columns of `statements.HTTP_LEASES`."""
+    job_id, epoch, owner, until, since, began_at, timeout_s = row
+    lasts_s = max(0, until - since) / 1000
+    return HttpLease(
+        job_id=job_id.hex(), epoch=epoch, owner=owner, until=_at(until), lasts_s=lasts_s, began_at=_at(began_at),
+        timeout_s=timeout_s,
+    )  # fmt: skip
 
 
 def execution_to_row(execution: Execution) -> Row:

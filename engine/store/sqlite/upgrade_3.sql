@@ -77,6 +77,10 @@ CREATE TABLE schedules (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX schedules_due ON schedules (next_fire_at) WHERE next_fire_at IS NOT NULL;
 
+CREATE TABLE hooks (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Tasks that HTTP workers run. `body` is JSON; `version` rises with every change.
+CREATE TABLE http_tasks (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
 -- `body` is the whole limit as JSON; `version` rises with every change. `limit_state` has one row: `version` rises with every change of
 -- any limit; while pending jobs get their lanes anew, (`lanes_at`, `lanes_seq`) is the creation time and `seq` of the last one done.
 -- `freed_at`: when a slot became free last.
