@@ -381,7 +381,7 @@ def test_every_app_serves_exactly_its_rows(backend: Backend, kind: str) -> None:
     views = {name: AnyView() for name in names}
     app = create_app(kind, views, guards=None, error_handlers=None)  # type: ignore[arg-type]
 
-    rules = [(rule.rule.replace("<string:", "<"), rule.methods or ()) for rule in app.url_map.iter_rules()]
+    rules = [(rule.rule.replace("<string:", "<").replace("<path:", "<"), rule.methods or ()) for rule in app.url_map.iter_rules()]
     served = {(method, rule) for rule, methods in rules for method in methods if method != "HEAD"}
 
     assert served == set(routes_of(kind))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from jobyard.engine.jobs.job import Execution, ExecutionStatus
 from jobyard.engine.jobs.lifecycle import Change
 from jobyard.engine.store.sqlite import rows, statements
+from jobyard.engine.store.sqlite.engine import sqlite3
 from jobyard.engine.store.sqlite.lanes import SqliteLanes
 
 
