@@ -25,6 +25,7 @@ GRACE_S = 15.0
 WAITED_LONG_S = 30.0
 SHORT_LIFE_S = 600.0
 OFTEN = 3
+FEW = 10
 RECHECK_S = 0.2
 OF_THE_DATABASE = "the database is not available"
 """How every reason begins that is a fault of the database or its disk."""
@@ -83,6 +84,7 @@ def _workers(stats: Json) -> list[Json]:
 def look_at_jobs(client: Client, stats: Json, now: datetime) -> Iterator[Finding]:
     """Jobs that run past their timeout, or wait while slots are free. Only the newest thousand of each status are checked."""
     yield from _overdue(client, now)
+    yield from _blocked_by_nothing(client, now)
     busy, slots = slots_of(stats)
     if busy < slots:
         yield from _stuck_while_idle(client, stats, now)
@@ -105,6 +107,18 @@ def _overdue(client: Client, now: datetime) -> Iterator[Finding]:
         yield warning(
             "jobs", f"{_list_of(late)} {run_longer} timeout allows",
             "a worker ends such jobs by itself: if they persist, see its log; cancelling them frees their slots",
+        )  # fmt: skip
+
+
+def _blocked_by_nothing(client: Client, now: datetime) -> Iterator[Finding]:
+    """Blocked jobs that wait for nothing any more; only a few of the longest are asked about."""
+    old = [job for job in _jobs(client, Status.BLOCKED) if _age_s(job["updated_at"], now) > WAITED_LONG_S]
+    reasons = {job["job_id"]: client.ask("GET", f"/api/jobs/{job['job_id']}/why")["reasons"][0] for job in old[-FEW:]}
+    left = [job for job in old[-FEW:] if reasons[job["job_id"]].get("waits_for") == []]
+    if left:
+        yield warning(
+            "jobs", f"{_list_of(left)} are blocked, and everything that they wait for has ended",
+            "a watcher decides about such jobs at its next poll: if they persist, see the watchers' log",
         )  # fmt: skip
 
 

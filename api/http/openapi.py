@@ -45,6 +45,10 @@ CANCELLED_BECAUSE = {
     "type": ["object", "null"], "properties": {"reason": {"type": "string"}}, "required": ["reason"],
     "description": "set where Jobyard itself cancelled the job: the reason, and what caused it",
 }  # fmt: skip
+RUN_IF_WITHOUT_AFTER = {
+    "required": ["run_if"], "properties": {"run_if": {"type": "string"}},
+    "not": {"required": ["after"], "properties": {"after": {"type": "array"}}},
+}  # fmt: skip
 OBJECTS = {"type": "array", "items": {"type": "object"}}
 COUNT = {"type": "integer", "minimum": 0}
 SCHEDULE_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
@@ -229,7 +233,8 @@ def _new_job(tasks: tuple[str, ...] | None) -> dict[str, object]:
     if tasks is not None:
         fields["task"]["enum"] = list(tasks)
     return {
-        "type": "object", "properties": fields, "additionalProperties": False, "not": {"required": ["scheduled_at", "delay_s"]},
+        "type": "object", "properties": fields, "additionalProperties": False,
+        "not": {"anyOf": [{"required": ["scheduled_at", "delay_s"]}, RUN_IF_WITHOUT_AFTER]},
     }  # fmt: skip
 
 

@@ -85,6 +85,11 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/api/jobs/<job_id>/fail"): Operation(id="failJob", tag="workers"),
     ("POST", "/api/jobs/<job_id>/release"): Operation(id="releaseJob", tag="workers"),
     ("POST", "/api/schedules/preview"): Operation(id="previewSchedule", tag="schedules"),
+    ("PUT", "/api/schedules/<schedule>"): Operation(
+        id="putSchedule", tag="schedules",
+        description='For example `{"cron": "30 2 * * *", "time_zone": "Europe/Berlin", "job": {"task": "echo"}}`. '
+        "Exactly one of `cron` and `every_s` is given.",
+    ),
     ("GET", "/health"): Operation(id="getHealth", tag="service", description="Needs no token."),
     ("GET", "/stats"): Operation(id="getStats", tag="service"),
     ("GET", "/metrics"): Operation(id="getMetrics", tag="service"),
@@ -114,11 +119,7 @@ EXAMPLES: Mapping[str, object] = {
         "fire_at": None, "expires_s": None, "expires_at": None, "cancelled_because": None, "traceparent": None,
         "tracestate": None, "tags": [],
     },
-    "NewSchedule": {
-        "cron": "30 2 * * *", "time_zone": "Europe/Berlin", "job": {"task": "echo", "payload": {"report": "nightly"}},
-    },
-    "Pause": {"reason": "maintenance"}, "Ran": {"job_id": A_JOB_ID}, "Preview": {"next_fires": [A_TIME]},
-    "Backfill": {"from": "2026-01-03T00:00:00Z", "to": A_TIME},
+    "Ran": {"job_id": A_JOB_ID}, "Preview": {"next_fires": [A_TIME]},
     "Error": {
         "error": {
             "code": "invalid_field", "message": 'priority must be an integer from 0 to 9, not "urgent"', "field": "priority",

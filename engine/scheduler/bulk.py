@@ -61,15 +61,9 @@ def delete_step(store: Store, selection: Selection) -> Step:
     step = Step(cursor=page.cursor)
     ended = [job for job in page.jobs if lifecycle.is_terminal(job)]
     for start in range(0, len(ended), COMMIT):
-        some = [job for job in ended[start : start + COMMIT] if not is_kept(store, job)]
-        step.deleted += sum(store.delete(some))
+        step.deleted += sum(store.delete(ended[start : start + COMMIT]))
     step.skipped = len(page.jobs) - step.deleted
     return step
-
-
-def is_kept(store: Store, job: Job) -> bool:
-    """Whether a living job waits for this one, or may read its result."""
-    return job.is_awaited is not None and store.workflows.is_kept(job.job_id, job.group)
 
 
 class _Edits:

@@ -16,7 +16,7 @@ from jobyard.engine.jobs.lifecycle import Change, Verb
 from jobyard.engine.jobs.selection import parse
 from jobyard.engine.jobs.tags import parse_tags
 from jobyard.engine.logs import Log
-from jobyard.engine.scheduler.bulk import delete_step, is_kept
+from jobyard.engine.scheduler.bulk import delete_step
 from jobyard.engine.store.port import Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.messages import DeleteJob, DeleteMany, Json, ListFailures, ReportDue, RunJob, TagJob
@@ -77,8 +77,8 @@ class JobEdits:
             if not lifecycle.is_terminal(job):
                 words = f"job {job.job_id} is {job.status}; only jobs that have ended can be deleted"
                 raise Conflict("conflict", words, "job_id")
-            if is_kept(self._store, job):
-                words = f"a job that has not ended waits for job {job.job_id}, or may read its result; it can be deleted after that"
+            if job.is_awaited is not None and (reader := self._store.workflows.reader(job)) is not None:
+                words = f"job {reader} waits for job {job.job_id}, or may read its result; delete this one when that has ended"
                 raise Conflict("conflict", words, "job_id")
             if self._store.delete([job])[0]:
                 self._log.info("job_deleted", job_id=job.job_id, by=message.by, request_id=message.request_id)

@@ -300,7 +300,8 @@ class Store(Protocol):
         """
 
     def delete(self, jobs: Sequence[Job]) -> list[bool]:
-        """Remove ended jobs with all their data, in one commit; True where the job was still at this status and epoch.
+        """Remove ended jobs with all their data, in one commit; True where the job was still at this status and epoch, and no
+        living job waits for it or may read it.
 
         Its unique key is free, and what its idempotency key was remembered for is forgotten.
         """

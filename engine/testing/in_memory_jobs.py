@@ -215,6 +215,8 @@ class InMemoryJobs:
         job = self.find(job_id)
         if not lifecycle.is_terminal(job):
             raise Conflict("conflict", f"job {job_id} is {job.status}; only jobs that have ended can be deleted", "job_id")
+        if (reader := self.workflows.reader(job)) is not None:
+            raise Conflict("conflict", f"job {reader} waits for job {job_id}, or may read its result", "job_id")
         del self._jobs[job_id]
         self._executions.pop(job_id, None)
         self._remembered = {key: known for key, known in self._remembered.items() if known.job_id != job_id}

@@ -105,11 +105,14 @@ class InMemoryWorkflows:
         found = {job.job_id: job.result for job in self._jobs() if job.job_id in job_ids and job.result is not None}
         return None if sum(map(len, found.values())) > max_bytes else found
 
-    def is_kept(self, job_id: str, group: str | None) -> bool:
+    def reader(self, job: Job) -> str | None:
         """See `WorkflowStore`."""
-        wanted = [Dependency(job_id=job_id), *([] if group is None else [Dependency(group=group)])]
-        is_read = any(one.finished_at is None for one in self.dependents(wanted, limit=len(self._jobs())))
-        return is_read or (group is not None and self.group_standing(group).lives)
+        wanted = [Dependency(job_id=job.job_id), *([] if job.group is None else [Dependency(group=job.group)])]
+        return next((one.job_id for one in self.dependents(wanted, limit=len(self._jobs())) if one.finished_at is None), None)
+
+    def is_kept(self, job: Job) -> bool:
+        """Whether a living job waits for this one, or may read its result, or its group lives."""
+        return self.reader(job) is not None or (job.group is not None and self.group_standing(job.group).lives)
 
     def _by_id(self, after: str | None) -> list[Job]:
         return sorted((job for job in self._jobs() if job.job_id > (after or "")), key=lambda job: job.job_id)

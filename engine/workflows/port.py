@@ -89,5 +89,5 @@ class WorkflowStore(Facts, Protocol):
     def results(self, job_ids: Sequence[str], *, max_bytes: int) -> dict[str, bytes] | None:
         """The results of those of the jobs that completed; None if they are larger together."""
 
-    def is_kept(self, job_id: str, group: str | None) -> bool:
-        """Whether a living job waits for this one, of this group, or may read its result, or its group lives."""
+    def reader(self, job: Job) -> str | None:
+        """The id of a living job that waits for this one, by itself or in its group, or may read its result."""

@@ -544,3 +544,17 @@ def test_a_dependency_that_is_no_longer_stored_stands_against_nothing(store: Sto
     resolve(store)
 
     assert statuses(store, b) == ["pending"]
+
+
+def test_what_a_living_job_may_read_is_not_deleted(store: Store) -> None:
+    read, other = a_job(), a_job(group="g")
+    reader = after(read, scheduled_at=LATER)
+    submit(store, read, other, reader)
+    end(store, read, other)
+    resolve(store)
+
+    assert store.workflows.reader(now_of(store, read)) == reader.job_id
+    assert store.delete([now_of(store, read), now_of(store, other)]) == [False, True]
+    store.apply([lifecycle.cancel(now_of(store, reader), now=START)])
+    assert store.workflows.reader(now_of(store, read)) is None
+    assert store.delete([now_of(store, read), now_of(store, reader)]) == [True, True]

@@ -254,7 +254,7 @@ class MemoryStore:
         finished = [(job.finished_at, job) for job in self._jobs.values() if job.status in statuses and job.finished_at is not None]
         old = [pair for pair in finished if pair[0] < before]
         old = [(at, job) for at, job in old if job.held_key is None or (job.held_until is not None and job.held_until < before)]
-        old = [(at, job) for at, job in old if job.is_awaited is None or not self.workflows.is_kept(job.job_id, job.group)]
+        old = [(at, job) for at, job in old if job.is_awaited is None or not self.workflows.is_kept(job)]
         old = sorted(old, key=lambda pair: pair[0])[:limit]
         for _, job in old:
             self._remove(job)
@@ -268,6 +268,8 @@ class MemoryStore:
     def _delete(self, asked: Job) -> bool:
         job = self._jobs.get(asked.job_id)
         if job is None or (job.status, job.epoch) != (asked.status, asked.epoch) or job.status not in TERMINAL:
+            return False
+        if self.workflows.reader(job) is not None:
             return False
         self._remove(job)
         return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from bson import ObjectId
@@ -19,6 +19,7 @@ from jobyard.engine.store.mongo.counts import MongoCounts
 from jobyard.engine.store.mongo.documents import PURGED, Document
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.server import MongoServer
+from jobyard.engine.store.mongo.workflows import MongoWorkflows
 
 GIVEN_BACK = ("idempotency_key", "finished_at", "held_key", "fire_at", "tags", "error_kind")
 """What a marked job no longer has: its keys, and its places in the partial indexes."""
@@ -27,14 +28,11 @@ GIVEN_BACK = ("idempotency_key", "finished_at", "held_key", "fire_at", "tags", "
 class MongoRemoval:
     """On one connection to the server."""
 
-    def __init__(
-        self, server: MongoServer, counts: MongoCounts, outputs: MongoOutputs, *, may_go: Callable[[Document], bool]
-    ) -> None:  # fmt: skip
-        """`may_go`: whether no living job waits for this one, or may read it."""
+    def __init__(self, server: MongoServer, counts: MongoCounts, outputs: MongoOutputs, workflows: MongoWorkflows) -> None:
         self._server = server
+        self._workflows = workflows
         self._counts = counts
         self._outputs = outputs
-        self._may_go = may_go
 
     def purge(self, before: datetime, limit: int, statuses: Sequence[Status]) -> int:
         """See `Store.purge`."""
@@ -51,12 +49,12 @@ class MongoRemoval:
         old = {"finished_at": {"$lt": before}, "status": status.value, "$or": holds_none}
         with self._server.call():
             old_ones = self._server.jobs.find(old, {"is_awaited": 1, "group": 1}).sort("finished_at", 1)
-            found = [document["_id"] for document in itertools.islice(filter(self._may_go, old_ones), limit)]
+            found = [document["_id"] for document in itertools.islice(self._workflows.unread(old_ones), limit)]
         return len(self._mark({"_id": {"$in": found}, **old}, dict.fromkeys(found, status.value)))
 
     def delete(self, jobs: Sequence[Job]) -> list[bool]:
         """See `Store.delete`."""
-        ended = [job for job in jobs if is_terminal(job)]
+        ended = [job for job in jobs if is_terminal(job) and (job.is_awaited is None or self._workflows.reader(job) is None)]
         same = [{"_id": ObjectId(job.job_id), "status": job.status.value, "epoch": job.epoch} for job in ended]
         statuses = {ObjectId(job.job_id): job.status.value for job in ended}
         gone = self._mark({"$or": same}, statuses)

@@ -94,7 +94,7 @@ class MongoStore:
         self.reports: ReportStore = MongoReports(server)
         self._requests = MongoInsert(server, self._counts, self._lanes, origin=origin)
         self.workflows: WorkflowStore = self._requests.workflows
-        self._removal = MongoRemoval(server, self._counts, self._outputs, may_go=self._may_go)
+        self._removal = MongoRemoval(server, self._counts, self._outputs, self._requests.workflows)
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
         )
@@ -295,9 +295,6 @@ class MongoStore:
 
     def delete(self, jobs: Sequence[Job]) -> list[bool]:
         return self._removal.delete(jobs)
-
-    def _may_go(self, document: Document) -> bool:
-        return "is_awaited" not in document or not self._requests.workflows.is_kept(str(document["_id"]), document.get("group"))
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._requests.mend(now)

@@ -6,9 +6,9 @@ judges it. What ended before that mark is seen by the judgement, and what ends a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from bson import ObjectId
@@ -24,8 +24,10 @@ from jobyard.engine.workflows.rules import GroupStanding, Standing
 A_QUESTION = 5_000
 """Ids in one query."""
 WAITING_SHOWN = 100
+PURGE_PAGE, PURGE_LOOK = 500, 5_000
 MARKED = {"status": 1, "epoch": 1, "group": 1, "is_awaited": 1, "to_resolve": 1}
 STANDING = {"status": 1, "finished_at": 1}
+ID = {"_id": 1}
 LIVING = [status.value for status in Status if status not in TERMINAL]
 ENDED_BADLY = [Status.FAILED.value, Status.CANCELLED.value]
 
@@ -185,14 +187,34 @@ class MongoWorkflows:
                         return None
         return found
 
-    def is_kept(self, job_id: str, group: str | None) -> bool:
+    def unread(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """Those of these ended jobs that no living job may read; of very many that are kept, only some are looked at."""
+        looked_at = itertools.islice(documents, PURGE_LOOK)
+        while some := list(itertools.islice(looked_at, PURGE_PAGE)):
+            awaited = [document for document in some if "is_awaited" in document]
+            kept = self._kept(awaited) if awaited else set()
+            yield from (document for document in some if document["_id"] not in kept)
+
+    def reader(self, job: Job) -> str | None:
         """See `WorkflowStore`."""
-        asked: list[Any] = [{"after.job_id": job_id}]
-        asked += [] if group is None else [{"after.group": group}, {"group": group}]
+        asked = [{"after.job_id": job.job_id}, *([] if job.group is None else [{"after.group": job.group}])]
         with self._server.call():
-            return any(
-                self._server.jobs.find_one({**one, "status": {"$in": LIVING}}, {"_id": 1}) is not None for one in asked
-            )  # fmt: skip
+            found = (self._server.jobs.find_one({**one, "status": {"$in": LIVING}}, ID) for one in asked)
+            return next((str(document["_id"]) for document in found if document is not None), None)
+
+    def _kept(self, documents: Sequence[Document]) -> set[ObjectId]:
+        """Those of these awaited jobs that living jobs wait for, or may read, or whose groups live."""
+        groups = {document["group"] for document in documents if "group" in document}
+        living = {"status": {"$in": LIVING}}
+        with self._server.call():
+            find_one = self._server.jobs.find_one
+            roles = ("group", "after.group")
+            kept = {name for name in groups if any(find_one({role: name, **living}, ID) for role in roles)}
+            return {
+                document["_id"]
+                for document in documents
+                if document.get("group") in kept or find_one({"after.job_id": str(document["_id"]), **living}, ID)
+            }
 
 
 def _past(job_id: str | None) -> Document:

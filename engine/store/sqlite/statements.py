@@ -25,6 +25,7 @@ FIND_BY_KEY = """
 """
 REMEMBER_KEY = "INSERT OR IGNORE INTO remembered_keys VALUES (?, ?, ?, ?)"
 FIND_HOLDER = f"SELECT {_SMALL} FROM jobs WHERE held_key = ?"
+FIND_HOLDERS = f"SELECT {_SMALL} FROM jobs WHERE held_key IN (SELECT value FROM json_each(?))"
 IS_STORED = "SELECT 1 FROM jobs WHERE job_id = ?"
 DROP_KEY = "UPDATE jobs SET held_key = NULL WHERE job_id = ?"
 NEXT_RECORDS = f"SELECT seq, {_ALL} FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?"
@@ -75,19 +76,20 @@ EXECUTIONS = """
 STORE_OUTPUT = "INSERT OR REPLACE INTO job_outputs VALUES (?, ?, ?, ?, ?, ?, ?)"
 OUTPUTS = "SELECT * FROM job_outputs WHERE job_id = ? ORDER BY attempt DESC"
 
-_IS_KEPT = """
-    is_awaited IS NOT NULL AND (
-        EXISTS (
-            SELECT 1 FROM edges JOIN jobs AS waiter ON waiter.job_id = edges.job_id
-            WHERE edges.dependency IN (lower(hex(jobs.job_id)), 'group:' || jobs.group_name) AND waiter.finished_at IS NULL
-        )
-        OR EXISTS (
-            SELECT 1 FROM jobs AS member INDEXED BY jobs_living_members
-            WHERE member.group_name = jobs.group_name AND member.group_name IS NOT NULL AND member.finished_at IS NULL
-        )
+_IS_READ = """
+    is_awaited IS NOT NULL AND EXISTS (
+        SELECT 1 FROM edges JOIN jobs AS waiter ON waiter.job_id = edges.job_id
+        WHERE edges.dependency IN (lower(hex(jobs.job_id)), 'group:' || jobs.group_name) AND waiter.finished_at IS NULL
     )
 """
-"""A living job waits for the job, or may read its result, or its group lives."""
+"""A living job waits for the job, or may read its result."""
+_IS_KEPT = f"""
+    {_IS_READ} OR EXISTS (
+        SELECT 1 FROM jobs AS member INDEXED BY jobs_living_members
+        WHERE member.group_name = jobs.group_name AND member.group_name IS NOT NULL AND member.finished_at IS NULL
+    )
+"""
+"""Or its group lives."""
 PURGEABLE = f"""
     SELECT * FROM (
         SELECT seq, job_id, status FROM jobs INDEXED BY jobs_finished
@@ -98,7 +100,7 @@ PURGEABLE = f"""
     LIMIT ?2
 """
 PURGE_JOB = "DELETE FROM jobs WHERE seq = ? AND finished_at < ?"
-DELETE_JOB = "DELETE FROM jobs WHERE job_id = ? AND status = ? AND epoch = ? AND finished_at IS NOT NULL"
+DELETE_JOB = f"DELETE FROM jobs WHERE job_id = ? AND status = ? AND epoch = ? AND finished_at IS NOT NULL AND NOT ({_IS_READ})"
 PURGE_EXECUTIONS = "DELETE FROM job_executions WHERE job_id = ?"
 PURGE_REMEMBERED_KEYS = "DELETE FROM remembered_keys WHERE job_id = ?"
 PURGE_OUTPUTS = "DELETE FROM job_outputs WHERE job_id = ?"
@@ -137,7 +139,6 @@ def due(by_queue: bool, among_queues: bool, except_queues: bool = False) -> Due:
     """`by_queue`: with the index that begins with the queue; `among_queues`: of the queues in a JSON array only; `except_queues`:
     of none of the queues in a further one."""
     index, key = ("jobs_due_in_queues", ("queue", "task", "priority")) if by_queue else ("jobs_due", ("task", "priority"))
-    names, places = ", ".join(key), ", ".join("?" for _ in key)
     of_group = f"FROM jobs INDEXED BY {index} WHERE {_IN_LINE} AND " + " AND ".join(f"{name} = ?" for name in key)
     among = ["queue IN (SELECT value FROM json_each(?))"] if among_queues else []
     among += ["queue NOT IN (SELECT value FROM json_each(?))"] if except_queues else []
@@ -145,10 +146,7 @@ def due(by_queue: bool, among_queues: bool, except_queues: bool = False) -> Due:
     of_fitting = f"{of_group} AND {fits} AND scheduled_at <= ?"
     looked = f"SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (SELECT {fits} AS fits {{}} LIMIT ?)"
     return Due(
-        next_group=f"""
-            SELECT {names}, scheduled_at FROM jobs INDEXED BY {index} WHERE {_IN_LINE} AND ({names}) > ({places})
-            ORDER BY {names}, scheduled_at LIMIT 1
-        """,
+        next_group=_next_group(index, key),
         claimable=f"""
             SELECT scheduled_at, seq, task, lost_count, length(payload) {of_fitting} AND lost_count < COALESCE(?, 1 << 32)
                 AND (lapses_at IS NULL OR lapses_at > ?)
@@ -169,6 +167,18 @@ def claim(count: int) -> str:
             lapses_at = NULL
         WHERE seq IN ({", ".join(f"?{number}" for number in range(5, 5 + count))}) RETURNING seq, {_ALL}
     """
+
+
+def _next_group(index: str, key: tuple[str, ...]) -> str:
+    """The next priority of the task, or else the first of the next task.
+
+    SQLite would begin `(task, priority) > (?, ?)` at the first row that is equal, and so read the whole group.
+    """
+    *queue, task, priority = (f"{name} = ?{number}" for number, name in enumerate(key, 1))
+    selected = f"SELECT {', '.join(key)}, scheduled_at FROM jobs INDEXED BY {index} WHERE {' AND '.join([_IN_LINE, *queue])}"
+    of_task = f"{selected} AND {task} AND {priority.replace('=', '>')} ORDER BY priority, scheduled_at LIMIT 1"
+    of_next_task = f"{selected} AND {task.replace('=', '>')} ORDER BY task, priority, scheduled_at LIMIT 1"
+    return f"SELECT * FROM ({of_task}) UNION ALL SELECT * FROM ({of_next_task}) LIMIT 1"
 
 
 @functools.cache

@@ -126,8 +126,8 @@ class SqliteStore:
             return Claimed(jobs=[])
         with self._commit():
             choice = choose_all(self._run, self._claims, self._lanes, due, now, allocation, served)
-            begun = self._claims.begin(choice.chosen, owner, now, lease_s)
-            jobs = [after_begin(rows.row_to_job(row[1:]), now) for row in begun]
+            begun = self._claims.begin(choice.chosen, owner, choice.now, lease_s)
+            jobs = [after_begin(rows.row_to_job(row[1:]), choice.now) for row in begun]
             self._lanes.take_slots(jobs)
             self._deltas[Status.PENDING] -= len(begun)
             self._deltas[Status.RUNNING] += len(begun)

@@ -76,12 +76,7 @@ LIVING_GROUPS = """
 _COMPLETED = "FROM jobs WHERE job_id IN ({}) AND status = 'completed' AND result IS NOT NULL"
 RESULT_BYTES = f"SELECT SUM(length(result)) {_COMPLETED}"
 RESULTS = f"SELECT job_id, result {_COMPLETED}"
-IS_KEPT = """
-    SELECT EXISTS (
-        SELECT 1 FROM edges JOIN jobs AS waiter USING (job_id)
-        WHERE dependency IN (?1, ?2) AND waiter.finished_at IS NULL
-    )
-"""
+READER = "SELECT job_id FROM edges JOIN jobs USING (job_id) WHERE dependency IN (?, ?) AND finished_at IS NULL LIMIT 1"
 GROUPS_LOOK = 10_000
 
 
@@ -222,13 +217,11 @@ class SqliteWorkflows:
                 found |= {job_id.hex(): result for job_id, result in self._run(RESULTS.format(", ".join("?" * len(some))), asked)}
         return found
 
-    def is_kept(self, job_id: str, group: str | None) -> bool:
+    def reader(self, job: Job) -> str | None:
         """See `WorkflowStore`."""
         with self._reading():
-            if group is not None and self._is(IS_GROUP_ALIVE, group):
-                return True
-            keys = (job_id, key_of(Dependency(group=group or "")))
-            return bool(self._run(IS_KEPT, keys).fetchone()[0])
+            row = self._run(READER, (job.job_id, key_of(Dependency(group=job.group or "")))).fetchone()
+        return None if row is None else str(row[0].hex())
 
     def _is(self, question: str, value: str) -> bool:
         return bool(self._run(question, (value,)).fetchone()[0])

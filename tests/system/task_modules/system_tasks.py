@@ -218,3 +218,13 @@ def narrate(payload: Any) -> None:
 @task("measure", queue="measures", priority="high")
 def measure(*, path: Path, width: int, unit: Literal["mm", "cm"] = "mm") -> str:
     return f"{path.name}: {width} {unit}"
+
+
+@task("collect")
+def collect(payload: Any) -> Any:
+    """Returns what it can read of its predecessors, and of the group that its payload names."""
+    if not isinstance(payload, str | None):
+        raise ValueError("no name of a group")
+    job = current_job()
+    members = None if payload is None else [list(member) for member in job.group_results(payload)]
+    return {"results": dict(job.results), "group": members}
