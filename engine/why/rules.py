@@ -239,8 +239,7 @@ def _no_http_worker(facts: Facts) -> Reason | None:
         return None
     seen = "none was seen here so far" if seen_at is None else f"the last one asked {_since(facts, seen_at)} ago"
     words = f"no HTTP worker asks this host for jobs of the task {job.task!r} in the queue {job.queue!r}: {seen}"
-    told = {"task": job.task, "queue": job.queue, "last_seen_at": rfc3339(seen_at)}
-    return Reason(code=Code.NO_HTTP_WORKER, message=words, facts={**told})
+    return Reason(code=Code.NO_HTTP_WORKER, message=words, facts={"queue": job.queue, "last_seen_at": rfc3339(seen_at)})
 
 
 # ---- other jobs come first
