@@ -48,6 +48,7 @@ class JobOptions(TypedDict, total=False):
     expires_s: float | None
     idempotency_key: str | None
     unique: bool | str | Mapping[str, Any] | None
+    limit: str | Sequence[str] | None
     after: Sequence[str | Mapping[str, str]] | None
     run_if: Literal["completed", "ended", "failed"] | None
     group: str | None

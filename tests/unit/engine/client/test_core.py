@@ -243,7 +243,7 @@ def test_a_job_that_finished_while_its_cancel_was_lost_is_a_conflict(server: Fak
 def test_a_retry_is_done_once_by_comparing_epochs(server: FakeServer, lost: Response | NoAnswer) -> None:
     failed_again = job_shown(status=Status.FAILED, epoch=8)
 
-    job = server.run(server.core.retry(ID), [job_shown(status=Status.FAILED, epoch=5), lost, failed_again])
+    job = server.run(server.core.retry(ID, {}), [job_shown(status=Status.FAILED, epoch=5), lost, failed_again])
 
     assert job.epoch == 8 and [name[:4] for name in server.asked()] == ["GET ", "POST", "GET "]
 
@@ -252,7 +252,7 @@ def test_a_retry_is_done_once_by_comparing_epochs(server: FakeServer, lost: Resp
 def test_a_retry_that_never_arrived_is_sent_again(server: FakeServer, not_done: Response | NoAnswer) -> None:
     failed = job_shown(status=Status.FAILED, epoch=5)
 
-    server.run(server.core.retry(ID), [failed, not_done, job_shown(epoch=6)])
+    server.run(server.core.retry(ID, {}), [failed, not_done, job_shown(epoch=6)])
 
     assert [name[:4] for name in server.asked()] == ["GET ", "POST", "POST"]
 
@@ -262,7 +262,7 @@ def test_a_retry_that_is_always_lost_ends() -> None:
     failed = job_shown(status=Status.FAILED, epoch=5)
 
     with pytest.raises(Unreachable, match="reset"):
-        server.run(server.core.retry(ID), itertools.chain([failed], itertools.cycle([RESET, failed])))
+        server.run(server.core.retry(ID, {}), itertools.chain([failed], itertools.cycle([RESET, failed])))
 
 
 # ---- lists, stats, health
