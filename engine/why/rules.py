@@ -18,7 +18,6 @@ from jobyard.engine.jobs.owners import http_worker, parse_owner
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.topology import QUEUE, WATCHER, WORKER
 from jobyard.engine.why.facts import Facts, HostSeen, Missing, ObstacleSeen
-from jobyard.engine.words import counted
 
 LONGEST_ERROR_CHARS = 300
 ABSENT = timedelta(seconds=75)
@@ -346,12 +345,12 @@ def _jobs_ahead(facts: Facts) -> Reason | None:
 
 
 def _slots_busy(facts: Facts) -> Reason | None:
-    workers = facts.report.workers
-    slots, busy = sum(worker.slots for worker in workers), sum(worker.busy for worker in workers)
+    slots, busy = sum(worker.slots for worker in facts.report.workers), sum(worker.busy for worker in facts.report.workers)
     if not facts.is_due or not facts.is_served_here or not slots or busy < slots:
         return None
-    longest_s = max(worker.longest_s for worker in workers)
-    words = f"all {counted(slots, 'slot of this host is', 'slots of this host are')} busy, the longest for {in_words(longest_s)}"
+    longest_s = max(worker.longest_s for worker in facts.report.workers)
+    are_busy = "the slot of this host is" if slots == 1 else f"all {slots} slots of this host are"
+    words = f"{are_busy} busy, the longest for {in_words(longest_s)}"
     return Reason(code=Code.SLOTS_BUSY, message=words, facts={"slots": slots, "longest_s": round(longest_s, 3)})
 
 
