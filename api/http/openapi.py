@@ -29,7 +29,7 @@ from jobyard.engine.leases.requests import Do
 from jobyard.engine.limits.definition import NAME
 from jobyard.engine.schedules.definition import NAME_PATTERN
 from jobyard.engine.version import version
-from jobyard.engine.why.rules import Code
+from jobyard.engine.why.reason import Code
 
 SERVERS = (
     {"url": ".", "description": "where this document is served"},

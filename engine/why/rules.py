@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 import msgspec
 
@@ -18,50 +17,14 @@ from jobyard.engine.jobs.owners import http_worker, parse_owner
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.topology import QUEUE, WATCHER, WORKER
 from jobyard.engine.why.facts import Facts, HostSeen, Missing, ObstacleSeen
+from jobyard.engine.why.reason import Code, Reason
+from jobyard.engine.words import counted
 
 LONGEST_ERROR_CHARS = 300
 ABSENT = timedelta(seconds=75)
 """An HTTP worker that has not asked for so long, a request's longest wait and a little more, is not there."""
 
 MOST_NAMES = 20
-
-
-class Code(StrEnum):
-    """The reason codes."""
-
-    DATABASE_UNAVAILABLE = "database_unavailable"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    CANCEL_REQUESTED = "cancel_requested"
-    RUNNING = "running"
-    HOST_SILENT = "host_silent"
-    RETRY_WAIT = "retry_wait"
-    SCHEDULED = "scheduled"
-    TASK_NOT_SERVED = "task_not_served"
-    QUEUE_NOT_SERVED = "queue_not_served"
-    NO_WATCHER = "no_watcher"
-    NO_QUEUE = "no_queue"
-    NO_WORKER = "no_worker"
-    NO_TEMPLATE = "no_template"
-    NO_HTTP_WORKER = "no_http_worker"
-    BLOCKED = "blocked"
-    PAUSED = "paused"
-    HELD = "held"
-    LIMIT_FULL = "limit_full"
-    RATE_LIMITED = "rate_limited"
-    LAST_CHANCE = "last_chance"
-    JOBS_AHEAD = "jobs_ahead"
-    SLOTS_BUSY = "slots_busy"
-    ABOUT_TO_START = "about_to_start"
-
-
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """One reason in words; `facts` are the numbers and names behind it."""
-
-    code: Code
-    message: str
-    facts: dict[str, object] = {}
 
 
 def explain(facts: Facts) -> list[Reason]:
@@ -276,8 +239,7 @@ def _no_http_worker(facts: Facts) -> Reason | None:
         return None
     seen = "none was seen here so far" if seen_at is None else f"the last one asked {_since(facts, seen_at)} ago"
     words = f"no HTTP worker asks this host for jobs of the task {job.task!r} in the queue {job.queue!r}: {seen}"
-    told = {"task": job.task, "queue": job.queue, "last_seen_at": rfc3339(seen_at)}
-    return Reason(code=Code.NO_HTTP_WORKER, message=words, facts={**told})
+    return Reason(code=Code.NO_HTTP_WORKER, message=words, facts={"queue": job.queue, "last_seen_at": rfc3339(seen_at)})
 
 
 # ---- other jobs come first
@@ -345,12 +307,12 @@ def _jobs_ahead(facts: Facts) -> Reason | None:
 
 
 def _slots_busy(facts: Facts) -> Reason | None:
-    slots, busy = sum(worker.slots for worker in facts.report.workers), sum(worker.busy for worker in facts.report.workers)
+    workers = facts.report.workers
+    slots, busy = sum(worker.slots for worker in workers), sum(worker.busy for worker in workers)
     if not facts.is_due or not facts.is_served_here or not slots or busy < slots:
         return None
-    longest_s = max(worker.longest_s for worker in facts.report.workers)
-    are_busy = "the slot of this host is" if slots == 1 else f"all {slots} slots of this host are"
-    words = f"{are_busy} busy, the longest for {in_words(longest_s)}"
+    longest_s = max(worker.longest_s for worker in workers)
+    words = f"all {counted(slots, 'slot of this host is', 'slots of this host are')} busy, the longest for {in_words(longest_s)}"
     return Reason(code=Code.SLOTS_BUSY, message=words, facts={"slots": slots, "longest_s": round(longest_s, 3)})
 
 

@@ -60,7 +60,7 @@ def test_a_task_is_declared_changed_and_removed(client: FlaskClient) -> None:
     assert plain.status_code == 201
     assert changed.json in client.get("/api/tasks").json
     assert (client.delete("/api/tasks/draw").status_code, client.delete("/api/tasks/plain").data) == (204, b"")
-    assert [row["task"] for row in client.get("/api/tasks").json] == ["echo", "index", "resize"]
+    assert [row["task"] for row in client.get("/api/tasks").json] == ["echo", "index", "resize", "sync"]
     assert client.delete("/api/tasks/draw").status_code == 404
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from jobyard.engine.errors import StoreBroken, StoreUnavailable
-from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
+from jobyard.engine.jobs.job import Execution, HttpLease, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
 from jobyard.engine.store.port import (
@@ -145,6 +145,7 @@ class ProcessStore:
         self._conditions = conditions
         self.workflows = ProcessWorkflows(self._call, shared.workflows)
         self.limits = ProcessLimits(self._call, shared.limits)
+        self.http_tasks = shared.http_tasks
         self._uncertain: list[Job] = []
         self.schedules: ScheduleStore = ProcessSchedules(self._call, shared.schedules)
 
@@ -252,6 +253,9 @@ class ProcessStore:
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         return self._call("held_by", lambda: self._shared.held_by(owner, limit=limit, after=after))
+
+    def http_leases(self) -> list[HttpLease]:
+        return self._call("http_leases", self._shared.http_leases)
 
     def holders(self) -> list[str]:
         return self._call("holders", self._shared.holders)

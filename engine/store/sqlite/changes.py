@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from jobyard.engine.jobs.job import Execution, ExecutionStatus
 from jobyard.engine.jobs.lifecycle import Change
-from jobyard.engine.store.sqlite import rows, statements
+from jobyard.engine.store.sqlite import engine, rows, statements
 from jobyard.engine.store.sqlite.lanes import SqliteLanes
 
 
@@ -44,7 +44,7 @@ class SqliteChanges:
         try:
             if self._run(statements.change_job(*_shape(change)), rows.change_to_row(change)).rowcount != 1:
                 return False
-        except sqlite3.IntegrityError:  # another job has the key that the change takes
+        except engine.sqlite3.IntegrityError:  # another job has the key that the change takes
             return False
         execution = _ended(change)
         if execution is not None:

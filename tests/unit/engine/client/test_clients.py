@@ -181,7 +181,7 @@ def test_the_two_clients_have_the_same_methods_and_parameters() -> None:
             if not name.startswith("_") and name not in ("close", "aclose")
         }
 
-    assert public(Client) == public(AsyncClient) and len(public(Client)) == 13
+    assert public(Client) == public(AsyncClient) and len(public(Client)) == 14
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "ftp://a", "http://", "http://a?x=1", "http://a:port", 1])
