@@ -111,7 +111,7 @@ class ComponentCounters(msgspec.Struct, kw_only=True):
     Ongoing activities are reported by their start, in monotonic seconds, which all processes of a host share; so the counters
     change only when something happens. `stats`: what `/stats` shows; `depth`: waiting tickets in the queue, by priority 0 to 9;
     `minute`: the current minute; `minutes`: the completed ones. `in_passing`: those of `stats` that change with time alone; they
-    are published together with other changes, and otherwise every few seconds.
+    are published together with other changes, and otherwise every few seconds. `http_workers`: those that asked for jobs last.
     """
 
     started_at: float
@@ -123,6 +123,7 @@ class ComponentCounters(msgspec.Struct, kw_only=True):
     minute: Minute | None = None
     minutes: list[Minute] = []
     in_passing: tuple[str, ...] = ()
+    http_workers: list[dict[str, Any]] = []
 
 
 class Minutes:

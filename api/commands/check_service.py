@@ -14,7 +14,7 @@ from jobyard.engine.checkout import program
 from jobyard.engine.client.sync_client import Client
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.topology import QUEUE, WORKER
-from jobyard.engine.why.rules import Code
+from jobyard.engine.why.reason import Code
 from jobyard.engine.words import counted
 
 Json = Mapping[str, Any]

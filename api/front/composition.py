@@ -12,9 +12,11 @@ from jobyard.api.front.client_watch import ClientWatch
 from jobyard.api.front.connections import connections_allowed
 from jobyard.api.front.fast_path import FastPath, FastRoute, InThread
 from jobyard.api.front.health import Health
+from jobyard.api.front.lease_poll import LeasePoll
 from jobyard.api.front.load_balancer import LoadBalancer
 from jobyard.api.front.long_poll import MAX_WAITING, LongPoll, ResponseDeferred
 from jobyard.api.front.round_robin import RoundRobin
+from jobyard.api.front.waits import Waits
 from jobyard.api.http.app import create_app
 from jobyard.api.http.error_handlers import ErrorHandlers
 from jobyard.api.http.guards import Guards
@@ -25,8 +27,10 @@ from jobyard.api.http.waiting import LONG_POLL, WAIT, Wait
 from jobyard.api.views.component import Component
 from jobyard.api.views.gateway import Gateway
 from jobyard.api.views.history import History
+from jobyard.api.views.hooks import Hooks
 from jobyard.api.views.job_logs import JobLogs
 from jobyard.api.views.jobs import Jobs
+from jobyard.api.views.leases import Leases
 from jobyard.api.views.limits import Limits
 from jobyard.api.views.metrics import Metrics
 from jobyard.api.views.pages import Pages
@@ -88,17 +92,20 @@ class Composition:
             health=self.health, world=self.world, request_metrics=self.request_metrics, in_thread=in_thread,
         )  # fmt: skip
 
-    def long_poll(self) -> LongPoll:
+    def waits(self) -> Waits:
         """Limited to half of the connections, so that waiting clients cannot keep all others out."""
-        return LongPoll(
+        jobs = LongPoll(
             network=Hub(self._run_dir), round_robin=RoundRobin(self.health.schedulers, self.health), world=self.world,
             max_waiting=min(MAX_WAITING, connections_allowed() // 2),
         )  # fmt: skip
+        round_robin = RoundRobin(self.health.schedulers, self.health)
+        return Waits(jobs, LeasePoll(network=Hub(self._run_dir), round_robin=round_robin, world=self.world))
 
     def _views(self, name: str, scheduler: LoadBalancer, jobs: Jobs) -> dict[str, object]:
         caller, snapshots, world = self._caller, self._snapshots, self.world
         return {
             "jobs": jobs, "logs": JobLogs(scheduler, caller), "pages": self._pages, "schedules": Schedules(scheduler),
+            "leases": Leases(scheduler, self.client_watch.is_gone), "hooks": Hooks(scheduler),
             "limits": Limits(scheduler), "workflows": Workflows(scheduler),
             "component": Component(caller, name, snapshots=snapshots, world=world),
             "gateway": Gateway(
@@ -119,7 +126,7 @@ def compose(*, settings: Settings, ports: Mapping[int, str], run_dir: RunDir, lo
         composition.add_port(port, name)
     threading.Thread(target=composition.health.run, name="health checks", daemon=True).start()
     return PortDispatcher(
-        composition.apps, composition.fast_path, composition.long_poll(), error_handlers=composition.error_handlers,
+        composition.apps, composition.fast_path, composition.waits(), error_handlers=composition.error_handlers,
         request_metrics=composition.request_metrics, client_watch=composition.client_watch,
     )  # fmt: skip
 
@@ -128,18 +135,18 @@ class PortDispatcher:
     """The WSGI app of all ports, and the two paths that bypass it: the fast path and the long poll."""
 
     def __init__(
-        self, apps: Mapping[str, WsgiApp], fast_path: Callable[..., FastPath], long_poll: LongPoll, *,
+        self, apps: Mapping[str, WsgiApp], fast_path: Callable[..., FastPath], waits: Waits, *,
         error_handlers: ErrorHandlers, request_metrics: RequestMetrics, client_watch: ClientWatch
     ) -> None:  # fmt: skip
         self._apps = apps
         self.fast_path = fast_path
-        self.long_poll = long_poll
+        self.waits = waits
         self._error_handlers = error_handlers
         self.request_metrics = request_metrics
         self._client_watch = client_watch
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        environ[LONG_POLL] = self.long_poll
+        environ[LONG_POLL] = self.waits
         request_id = self.request_metrics.begin(environ)
         statuses: list[int] = []
 

@@ -20,7 +20,6 @@ import struct
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import takewhile
@@ -33,12 +32,13 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from jobyard.api.front.delivery import RECHECK_S
 from jobyard.api.front.fast_path import FastPath
 from jobyard.api.front.http_heads import Heads, answer_bytes
-from jobyard.api.front.long_poll import LongPoll, ResponseDeferred, Waiter
+from jobyard.api.front.lease_poll import Grant, LeaseWaiter
+from jobyard.api.front.long_poll import DeferredResponse, ResponseDeferred, Waiter
 from jobyard.api.front.request_reader import ReadState, RequestReader
 from jobyard.api.front.slow_readers import ResponseSocket, SlowReaders
+from jobyard.api.front.waits import Waits
 from jobyard.api.http.reply import STATUS_OF, Reply, error_body
-from jobyard.api.http.request_metrics import HEADER
-from jobyard.api.http.waiting import Wait
+from jobyard.api.http.request_metrics import HEADER, with_id
 
 KEEP_ALIVE_S = 75
 READ_TIMEOUT_S = 15.0
@@ -53,14 +53,6 @@ REASONS = {
     400: "Bad Request", 403: "Forbidden", 408: "Request Timeout", 413: "Content Too Large", 414: "URI Too Long",
     417: "Expectation Failed", 431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeferredResponse:
-    """What a connection waits for, and whether it is closed after the answer."""
-
-    wait: Wait
-    is_last: bool
 
 
 class RequestTimeout(Exception):
@@ -86,7 +78,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         self._served_slowly: dict[TConn, None] = {}
         self._lingering: dict[TConn, None] = {}
         self._slow_readers: SlowReaders[TConn] = SlowReaders()
-        self._waiters: dict[TConn, Waiter] = {}
+        self._waiters: dict[TConn, Waiter | LeaseWaiter] = {}
         self._stop_deadline = float("inf")
         super().init_process()
 
@@ -94,16 +86,16 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         """Run the event loop, once the app is loaded."""
         self._fast_path: FastPath = self.wsgi.fast_path(in_thread=self._in_thread)
         self.poller.register(self._fast_path.fileno(), EVENT_READ, lambda fd: self._fast_path.receive())
-        self._long_poll: LongPoll = self.wsgi.long_poll
-        self.poller.register(self._long_poll.fileno(), EVENT_READ, lambda fd: self._long_poll.receive())
+        self._waits: Waits = self.wsgi.waits
+        self._waits.register(self.poller)
         super().run()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """One iteration of the loop: all events first, then what follows from them together."""
-        timeout = min(timeout, self._long_poll.next_tick_s())
+        timeout = min(timeout, self._waits.next_tick_s())
         super().wait_for_and_dispatch_events(min(timeout, RECHECK_S) if self._fast_path.has_in_flight else timeout)
         self._fast_path.tick()
-        self._long_poll.tick()
+        self._waits.tick()
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection, which is idle until its first byte."""
@@ -205,7 +197,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
 
     def _start_waiting(self, conn: TConn, deferred: DeferredResponse) -> None:
         conn.sock.setblocking(False)
-        waiter = self._long_poll.add(deferred.wait.job_id, deferred.wait.wait_s, partial(self._end_wait, conn))
+        waiter = self._waits.add(deferred.wait, partial(self._end_wait, conn))
         if waiter.is_waiting:
             self._waiters[conn] = waiter
             self._watch(conn, self._check_waiting_client)
@@ -218,15 +210,19 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
         except OSError:
             is_gone = True
         if is_gone and conn in self._waiters:
-            self._long_poll.remove(self._waiters[conn])
+            self._waits.remove(self._waiters[conn])
             self._end_wait(conn)
 
-    def _end_wait(self, conn: TConn) -> None:
-        """The wait is over: compute the answer in a thread."""
+    def _end_wait(self, conn: TConn, grant: Grant | None = None) -> None:
+        """The wait is over: send what was granted, or compute the answer in a thread."""
         self._waiters.pop(conn, None)
         self._unwatch(conn)
         deferred, conn.deferred = conn.deferred, None
-        self._in_thread(partial(self.wsgi.answer_after, deferred.wait), partial(self._answer, conn, is_last=deferred.is_last))
+        answer = partial(self._answer, conn, is_last=deferred.is_last)
+        if grant is not None:
+            answer(with_id(grant.reply_to(conn.sock), deferred.wait.request_id))
+        else:
+            self._in_thread(partial(self.wsgi.answer_after, deferred.wait), answer)
 
     # ---- answering
 
@@ -365,7 +361,7 @@ class JsonWorker(ThreadWorker):  # type: ignore[misc]
     def _shorten_timeouts(self) -> None:
         """The worker must stop: no client may delay it for longer than `STOP_S`."""
         self._stop_deadline = time.monotonic() + STOP_S
-        self._long_poll.close()
+        self._waits.close()
         for conn in (*self.pending_conns, *self._reading, *self._served_slowly, *self._lingering, *self._slow_readers):
             conn.timeout = min(conn.timeout, self._stop_deadline)
 

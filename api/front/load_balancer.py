@@ -17,12 +17,16 @@ from jobyard.api.front.health import Health
 from jobyard.api.front.round_robin import RoundRobin
 from jobyard.engine.errors import Unavailable
 from jobyard.engine.wire.caller import Call, Caller, NoAnswer
+from jobyard.engine.wire.lease_messages import LeaseJobs
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import CancelJob, ChangeMany, CountMatching, Explain, List, RetryJob, Submit
 from jobyard.engine.world import World
 
 REQUEST_S = 10.0
 SUBMIT_S = 8.0
+ONCE = (CancelJob, RetryJob, ChangeMany, LeaseJobs)
+"""What must not be done twice. What an HTTP worker tells is not among it: its token is good for one change."""
+
 ABANDONED = (CountMatching, Explain, List)
 """Costly reads, abandoned when the client disconnects. Others are not: it may also have closed only its sending side."""
 
@@ -79,7 +83,7 @@ class LoadBalancer:
 
     def _answer_from(self, name: str, request: Message, give_up_at: float) -> Message | None:
         """The reply; None when the request may be sent to the next scheduler."""
-        is_once = isinstance(request, CancelJob | RetryJob | ChangeMany)
+        is_once = isinstance(request, ONCE)
         was_sent = False
         try:
             call = self._caller.begin(name, request)

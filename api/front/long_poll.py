@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from jobyard.api.front.round_robin import RoundRobin
 from jobyard.api.http.waiting import Wait
@@ -29,6 +30,14 @@ class ResponseDeferred(Exception):
     def __init__(self, wait: Wait) -> None:
         super().__init__(wait.job_id)
         self.wait = wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeferredResponse:
+    """What a connection waits for, and whether it is closed after the answer."""
+
+    wait: Wait
+    is_last: bool
 
 
 class Waiter:
@@ -61,6 +70,11 @@ class LongPoll:
         self._added: dict[str, None] = {}
         self._removed: dict[str, None] = {}
         self._is_closed = False
+
+    @property
+    def count(self) -> int:
+        """How many clients wait."""
+        return self._count
 
     @property
     def is_full(self) -> bool:

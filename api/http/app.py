@@ -17,7 +17,7 @@ from jobyard.api.http.error_handlers import ErrorHandlers
 from jobyard.api.http.guards import Guards
 from jobyard.api.http.reply import CODE_OF, STATUS_OF, Reply, error_body, json_reply
 from jobyard.api.http.request_metrics import ROUTE
-from jobyard.api.http.routes import routes_of
+from jobyard.api.http.routes import ROUTES, routes_of
 
 StartResponse = Callable[..., Any]
 
@@ -32,6 +32,7 @@ def create_app(kind: str, views: Mapping[str, object], *, guards: Guards, error_
         owner, _, name = route.view.partition(".")
         view = getattr(views[owner], name)
         rule = path.replace("<schedule>", "<string:schedule>").replace("<limit>", "<path:limit>")
+        rule = rule.replace("<task>", "<string:task>").replace("<hook>", "<string:hook>")
         app.add_url_rule(rule, f"{method} {path}", view, methods=[method], provide_automatic_options=False)
     app.before_request(_note_route)
     app.before_request(lambda: guards.check(request.environ))
@@ -82,5 +83,11 @@ def _reply_to_http(error: HTTPException) -> Reply:
         message = error.description or error.name
     headers = {}
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        headers["Allow"] = ", ".join(sorted(_methods_of(request.path).intersection(error.valid_methods) or error.valid_methods))
     return json_reply(error_body(code, message), STATUS_OF[code] if status < 500 else 500, headers)
+
+
+def _methods_of(path: str) -> set[str]:
+    """Those of a path that is a row of its own, such as `/api/schedules/preview`, although it looks like a schedule's too."""
+    methods = {route.method for route in ROUTES if route.path == path}
+    return methods | ({"HEAD"} if "GET" in methods else set())

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from jobyard.api.http.change_schemas import change_schemas, selection
+from jobyard.api.http.hook_schemas import hook_schemas
+from jobyard.api.http.lease_schemas import lease_schemas
 from jobyard.api.http.limit_schemas import limit_schemas
 from jobyard.api.http.operations import EXAMPLES, TAGS, operation_of
 from jobyard.api.http.query import PARAMETERS, Parameter
@@ -21,10 +23,13 @@ from jobyard.engine.jobs.dependency_fields import GROUP_PATTERN
 from jobyard.engine.jobs.job import ExecutionStatus, Status
 from jobyard.engine.jobs.submission import FIELDS
 from jobyard.engine.jobs.submission_body import MAX_BATCH
+from jobyard.engine.leases.declared_tasks import NAME_PATTERN as TASK_NAME_PATTERN
+from jobyard.engine.leases.declared_tasks import ORIGINS
+from jobyard.engine.leases.requests import Do
 from jobyard.engine.limits.definition import NAME
 from jobyard.engine.schedules.definition import NAME_PATTERN
 from jobyard.engine.version import version
-from jobyard.engine.why.rules import Code
+from jobyard.engine.why.reason import Code
 
 SERVERS = (
     {"url": ".", "description": "where this document is served"},
@@ -40,12 +45,18 @@ CANCELLED_BECAUSE = {
     "type": ["object", "null"], "properties": {"reason": {"type": "string"}}, "required": ["reason"],
     "description": "set where Jobyard itself cancelled the job: the reason, and what caused it",
 }  # fmt: skip
+RUN_IF_WITHOUT_AFTER = {
+    "required": ["run_if"], "properties": {"run_if": {"type": "string"}},
+    "not": {"required": ["after"], "properties": {"after": {"type": "array"}}},
+}  # fmt: skip
 OBJECTS = {"type": "array", "items": {"type": "object"}}
 COUNT = {"type": "integer", "minimum": 0}
 SCHEDULE_NAME = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 PATH_PARTS: Mapping[str, Mapping[str, object]] = {
     "job_id": {"schema": PARAMETERS["job_id"].schema, "description": PARAMETERS["job_id"].meaning},
     "schedule": {"schema": SCHEDULE_NAME, "description": "the schedule's name"},
+    "hook": {"schema": SCHEDULE_NAME, "description": "the hook's name"},
+    "task": {"schema": {"type": "string", "pattern": f"^{TASK_NAME_PATTERN}$"}, "description": "the task's name"},
     "group": {"schema": {"type": "string", "pattern": f"^{GROUP_PATTERN}$"}, "description": "the group's name"},
     "limit": {"schema": {"type": "string", "pattern": f"^({NAME.pattern})$"}, "description": "the limit's name"},
     "name": {"schema": {"type": "string", "pattern": r"^[a-z-]+\.[a-z]+$"}, "description": "the file's name"},
@@ -62,7 +73,7 @@ MEANINGS = {
     200: "Accepted before, or an existing job has the unique key; no job is added", 400: "Malformed or out of bounds",
     401: "The token is missing or wrong", 403: "The Origin is not allowed, or the token is not good for this", 404: "Not found",
     406: "Only HTML is available here",
-    408: "The body was not received in time", 409: "Conflicts with the job's state, an idempotency key or a unique key",
+    408: "The body was not received in time", 409: "Conflicts with the job's state, a lease, an idempotency key or a unique key",
     413: "Too large", 415: "Unsupported media type or compressed body", 421: "The Host is not served here",
     500: "Internal error; the message has the error_id to look for in the log", 501: "A transfer coding other than chunked",
     503: "Temporarily unavailable: try again after Retry-After seconds; nothing was stored",
@@ -95,14 +106,19 @@ OUTPUT: Mapping[str, Mapping[str, object]] = {
 BODIES = {
     "selection": "Selection", "job": "NewJob", "schedule": "NewSchedule", "pause": "Pause", "nothing": "Nothing",
     "backfill": "Backfill", "retry_selection": "RetrySelection", "retry": "Retry", "tags": "NewTags", "limit": "NewLimit",
-    "pause_limit": "PauseLimit", "hold": "Hold",
+    "pause_limit": "PauseLimit", "hold": "Hold", "task": "NewTask", "lease": "NewLease", "settle": "Settle", "hook": "NewHook",
+    "replay": "Replay", **{do.value: do.capitalize() for do in Do},
 }  # fmt: skip
-OPTIONAL_BODIES = ("pause", "nothing", "retry", "limit", "pause_limit")
+OPTIONAL_BODIES = ("pause", "nothing", "retry", "limit", "pause_limit", "task")
 TASK: Mapping[str, Mapping[str, object]] = {
     "task": {"type": "string"}, "max_retries": COUNT, "timeout_s": {"type": "number"},
     "parameters": {
         "type": ["object", "null"],
         "description": "what the payload must be, as JSON Schema; null: the task takes its payload whole",
+    },
+    "origin": {
+        "type": "string", "enum": list(ORIGINS),
+        "description": "code: defined in a task module; api: declared for HTTP workers",
     },
 }  # fmt: skip
 PERCENTILES: Mapping[str, object] = {
@@ -184,12 +200,12 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
     indexes = {"type": "array", "items": COUNT}
     counts = {"type": "object", "properties": {status: COUNT for status in Status}}
     error = {"code": {"type": "string", "enum": sorted(STATUS_OF)}, "message": {"type": "string"}, "field": MAYBE_TEXT}
-    details = {"job_id": JOB_ID, "group": {"type": "string"}}
+    details = {"job_id": JOB_ID, "group": {"type": "string"}, "stop": {"const": True}}
     return {
         "NewJob": _new_job(tasks),
         "NewBatch": _object({"jobs": _list_of("NewJob") | {"maxItems": MAX_BATCH}}) | {"additionalProperties": False},
         "Job": _object(JOB), "Jobs": _list_of("Job"), "Execution": _object(EXECUTION),
-        "Tasks": {"type": "array", "items": _object(TASK)},
+        "Task": _object(TASK, unique={"type": "object"}), "Tasks": _list_of("Task"),
         "Executions": _list_of("Execution"), "Accepted": _object(accepted, **uniqueness),
         "AcceptedBatch": _object({"job_ids": {"type": "array", "items": JOB_ID}}, existing=indexes, replaced=indexes),
         "Count": _object({"count": COUNT, "is_exact": {"type": "boolean"}}),
@@ -202,8 +218,11 @@ def _schemas(tasks: tuple[str, ...] | None, cursor: str | None) -> dict[str, Any
                           "lag_ms": PERCENTILES, "duration_ms": PERCENTILES}),
         "JobLogs": _object({"job_id": JOB_ID, "attempts": _list_of("Output")}),
         "Output": _object(OUTPUT) | {"additionalProperties": False},
-        "Text": {"type": "string"}, **schedule_schemas(), **limit_schemas(), **workflow_schemas(),
-        "Stats": _object({"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}}),
+        "Text": {"type": "string"}, **schedule_schemas(), **limit_schemas(), **workflow_schemas(), **lease_schemas(),
+        **hook_schemas(),
+        "Stats": _object(
+            {"jobs": counts, "processes": OBJECTS, "components": {"type": "object"}, "http_workers": OBJECTS}
+        ),
         "Queue": _object({"size": COUNT, "ready": COUNT, "leased": COUNT, "items": OBJECTS}),
         "Error": _object({"error": _object(error, **details)}),
     }  # fmt: skip
@@ -214,7 +233,8 @@ def _new_job(tasks: tuple[str, ...] | None) -> dict[str, object]:
     if tasks is not None:
         fields["task"]["enum"] = list(tasks)
     return {
-        "type": "object", "properties": fields, "additionalProperties": False, "not": {"required": ["scheduled_at", "delay_s"]},
+        "type": "object", "properties": fields, "additionalProperties": False,
+        "not": {"anyOf": [{"required": ["scheduled_at", "delay_s"]}, RUN_IF_WITHOUT_AFTER]},
     }  # fmt: skip
 
 

@@ -13,7 +13,9 @@ TAGS: Mapping[str, str] = {
     "jobs": "Submit jobs, look at them, cancel and retry them",
     "bulk": "Change all jobs that a filter selects, step by step",
     "tasks": "What can be submitted",
+    "workers": "Run jobs in any language, over HTTP",
     "schedules": "Make jobs at fire times: by cron expressions or at intervals",
+    "hooks": "Be told of what happens to jobs: webhooks signed as Standard Webhooks 1.0",
     "limits": "Say how many jobs may run or begin, and pause them",
     "groups": "Jobs that share a name, to be waited for together",
     "service": "How the service is doing",
@@ -68,7 +70,26 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("DELETE", "/api/jobs/<job_id>"): Operation(id="deleteJob", tag="jobs"),
     ("GET", "/api/failures"): Operation(id="listFailures", tag="jobs"),
     ("GET", "/api/tasks"): Operation(id="listTasks", tag="tasks"),
+    ("PUT", "/api/tasks/<task>"): Operation(id="putTask", tag="workers"),
+    ("DELETE", "/api/tasks/<task>"): Operation(id="deleteTask", tag="workers"),
+    ("POST", "/api/leases"): Operation(
+        id="createLease", tag="workers",
+        description="A job's id and epoch are the token of its lease. A lease that is not extended in time ends: the attempt is "
+        "lost, and the job runs again.",
+    ),
+    ("POST", "/api/leases/settle"): Operation(
+        id="settleLeases", tag="workers", description="Each item has its own answer, in the order of the request."
+    ),
+    ("POST", "/api/jobs/<job_id>/extend"): Operation(id="extendLease", tag="workers"),
+    ("POST", "/api/jobs/<job_id>/complete"): Operation(id="completeJob", tag="workers"),
+    ("POST", "/api/jobs/<job_id>/fail"): Operation(id="failJob", tag="workers"),
+    ("POST", "/api/jobs/<job_id>/release"): Operation(id="releaseJob", tag="workers"),
     ("POST", "/api/schedules/preview"): Operation(id="previewSchedule", tag="schedules"),
+    ("PUT", "/api/schedules/<schedule>"): Operation(
+        id="putSchedule", tag="schedules",
+        description='For example `{"cron": "30 2 * * *", "time_zone": "Europe/Berlin", "job": {"task": "echo"}}`. '
+        "Exactly one of `cron` and `every_s` is given.",
+    ),
     ("GET", "/health"): Operation(id="getHealth", tag="service", description="Needs no token."),
     ("GET", "/stats"): Operation(id="getStats", tag="service"),
     ("GET", "/metrics"): Operation(id="getMetrics", tag="service"),
@@ -98,11 +119,7 @@ EXAMPLES: Mapping[str, object] = {
         "fire_at": None, "expires_s": None, "expires_at": None, "cancelled_because": None, "traceparent": None,
         "tracestate": None, "tags": [],
     },
-    "NewSchedule": {
-        "cron": "30 2 * * *", "time_zone": "Europe/Berlin", "job": {"task": "echo", "payload": {"report": "nightly"}},
-    },
-    "Pause": {"reason": "maintenance"}, "Ran": {"job_id": A_JOB_ID}, "Preview": {"next_fires": [A_TIME]},
-    "Backfill": {"from": "2026-01-03T00:00:00Z", "to": A_TIME},
+    "Ran": {"job_id": A_JOB_ID}, "Preview": {"next_fires": [A_TIME]},
     "Error": {
         "error": {
             "code": "invalid_field", "message": 'priority must be an integer from 0 to 9, not "urgent"', "field": "priority",

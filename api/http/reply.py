@@ -21,7 +21,7 @@ STATUS_OF: Mapping[str, int] = {
     "invalid_job_id": 400, "invalid_cursor": 400, "too_many_jobs": 400, "unauthorized": 401,
     "origin_not_allowed": 403, "forbidden": 403, "not_found": 404, "method_not_allowed": 405, "not_acceptable": 406,
     "request_timeout": 408,
-    "conflict": 409, "idempotency_conflict": 409, "not_unique": 409, "group_ended": 409, "blocked_by": 409,
+    "conflict": 409, "idempotency_conflict": 409, "not_unique": 409, "group_ended": 409, "blocked_by": 409, "lease_lost": 409,
     "payload_too_large": 413, "body_too_large": 413, "uri_too_long": 414, "unsupported_media_type": 415, "expectation_failed": 417,
     "misdirected_host": 421, "headers_too_large": 431, "internal_error": 500, "not_implemented": 501, "unavailable": 503,
     "overloaded": 503, "no_scheduler": 503, "outcome_unknown": 503, "database_unavailable": 503, "query_too_broad": 503,

@@ -30,6 +30,7 @@ class Route:
 _JOB_ERRORS = (400, 404, 503)
 
 _SCHEDULE_ERRORS = (400, 404, 503)
+_LEASE_ERRORS = (400, 404, 409, 413, 415, 503)
 
 _LIMIT_ERRORS = (400, 404, 503)
 
@@ -206,6 +207,64 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET", path="/api/tasks", view="jobs.tasks", kinds=(GATEWAY,), answer="Tasks", errors=(400, 503),
         summary="The registered tasks of all hosts, by name, with the defaults of their jobs",
+    ),
+    Route(method="GET", path="/api/hooks", view="hooks.list", kinds=(GATEWAY,), answer="Hooks", errors=(400, 503),
+          summary="All hooks, by name"),
+    Route(
+        method="PUT", path="/api/hooks/<hook>", view="hooks.put", kinds=(GATEWAY,), body="hook", status=201, answer="Hook",
+        errors=(200, 400, 413, 415, 503), summary="Make or change a hook; enables it again; a new one is answered with its secret",
+    ),
+    Route(
+        method="GET", path="/api/hooks/<hook>", view="hooks.show", kinds=(GATEWAY,), answer="Hook", errors=(400, 404, 503),
+        summary="One hook, without its secret",
+    ),
+    Route(
+        method="DELETE", path="/api/hooks/<hook>", view="hooks.delete", kinds=(GATEWAY,), status=204, answer="Nothing",
+        errors=(400, 404, 503), summary="Remove a hook; its deliveries end cancelled",
+    ),
+    Route(
+        method="POST", path="/api/hooks/<hook>/test", view="hooks.test", kinds=(GATEWAY,), body="nothing", status=201,
+        answer="Tested", errors=(400, 404, 413, 415, 503), summary="Deliver a test event",
+    ),
+    Route(
+        method="POST", path="/api/hooks/<hook>/rotate", view="hooks.rotate", kinds=(GATEWAY,), body="nothing", answer="Hook",
+        errors=(400, 404, 413, 415, 503), summary="Make a new secret; the old one signs along for 24 hours",
+    ),
+    Route(
+        method="POST", path="/api/hooks/<hook>/replay", view="hooks.replay", kinds=(GATEWAY,), body="replay", status=201,
+        answer="Replayed", errors=(200, 400, 404, 413, 415, 503), summary="Deliver the events of that time again",
+    ),
+    Route(
+        method="PUT", path="/api/tasks/<task>", view="leases.declare", kinds=(GATEWAY,), body="task", status=201, answer="Task",
+        errors=(200, 400, 409, 413, 415, 503), summary="Declare a task that HTTP workers run, or change it",
+    ),
+    Route(
+        method="DELETE", path="/api/tasks/<task>", view="leases.remove", kinds=(GATEWAY,), status=204, answer="Nothing",
+        errors=(400, 404, 409, 503), summary="Remove such a task, once all of its jobs have ended",
+    ),
+    Route(
+        method="POST", path="/api/leases", view="leases.create", kinds=(GATEWAY,), body="lease", answer="Leases",
+        errors=(400, 409, 413, 415, 503), summary="Lease due jobs to an HTTP worker; wait_s waits for the first",
+    ),
+    Route(
+        method="POST", path="/api/leases/settle", view="leases.settle", kinds=(GATEWAY,), body="settle", answer="Settled",
+        errors=(400, 413, 415, 503), summary="Complete, fail, release and extend many leases, in one commit",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/extend", view="leases.extend", kinds=(GATEWAY,), body="extend", answer="Extended",
+        errors=_LEASE_ERRORS, summary="Keep a lease; the answer says whether cancellation was requested",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/complete", view="leases.complete", kinds=(GATEWAY,), body="complete", answer="Job",
+        errors=_LEASE_ERRORS, summary="A leased job is done; the same again answers the same",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/fail", view="leases.fail", kinds=(GATEWAY,), body="fail", answer="Job",
+        errors=_LEASE_ERRORS, summary="An attempt at a leased job failed: it is tried again, as for every task",
+    ),
+    Route(
+        method="POST", path="/api/jobs/<job_id>/release", view="leases.release", kinds=(GATEWAY,), body="release", answer="Job",
+        errors=_LEASE_ERRORS, summary="Give a leased job back: no attempt, no retry used",
     ),
     Route(
         method="GET", path="/health", view="gateway.health", kinds=(GATEWAY,), answer="Health", errors=(400, 503),

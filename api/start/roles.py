@@ -225,7 +225,7 @@ def _watcher(start: Start, identity: ProcessIdentity, hub: Hub, log: Log) -> Rol
 def _fires(start: Start, store: Store, hub: Hub, log: Log) -> Fires:
     """The fires of schedules, for one watcher."""
     settings, run_dir = start.settings, RunDir(start.settings.data_dir)
-    known = KnownTasks(settings, Catalog(run_dir), OtherHosts(hosts_of(store), start.world))
+    known = KnownTasks(settings, Catalog(run_dir), OtherHosts(hosts_of(store), start.world), store.http_tasks)
     return Fires(
         settings=settings, world=start.world, store=store, log=log, defaults=known.defaults, declared=ScheduleCatalog(run_dir),
         tell_cancelled=lambda pairs: tell_cancelled(hub, pairs),

@@ -13,7 +13,7 @@ from jobyard.api.http.query import read_job_id, read_query
 from jobyard.api.http.reply import Reply, json_reply, message_reply, value_reply
 from jobyard.api.views.jobs import SchedulerClient
 from jobyard.api.views.process_meter import ProcessMeter
-from jobyard.api.views.process_report import build_report
+from jobyard.api.views.process_report import build_report, http_workers_in
 from jobyard.api.views.shown import shown_age, shown_processes, shown_stats
 from jobyard.engine.control.snapshot import Snapshots
 from jobyard.engine.errors import Unavailable
@@ -74,7 +74,8 @@ class Gateway:
             for row in snapshot.rows if row.role in COUNTING and row.name not in components
         }  # fmt: skip
         age = shown_age(snapshot.away_since, self._world)
-        return value_reply({"jobs": self._jobs(), "processes": processes, "components": components | missing, **age})
+        return value_reply({"jobs": self._jobs(), "processes": processes, "components": components | missing,
+                            "http_workers": http_workers_in(snapshot), **age})
 
     def why(self, job_id: str) -> Reply:
         """Why a job is not running."""

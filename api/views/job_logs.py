@@ -69,8 +69,8 @@ class JobLogs:
 
 def _shown(stored: Outputs, running: Output | None) -> list[dict[str, object]]:
     outputs = stored.outputs if stored.worker is None else [*stored.outputs[:-1], running or stored.outputs[-1]]
-    last = len(outputs) - 1
-    return [_output(one, is_running=stored.worker is not None and number == last) for number, one in enumerate(outputs)]
+    last, is_running = len(outputs) - 1, stored.is_running or stored.worker is not None
+    return [_output(one, is_running=is_running and number == last) for number, one in enumerate(outputs)]
 
 
 def _output(output: Output, *, is_running: bool) -> dict[str, object]:

@@ -69,6 +69,8 @@ UNBLOCKED = _row("jobs_unblocked", "counter", "Blocked jobs that became pending:
 NOT_RUN = _row("jobs_cancelled_by_dependency", "counter", "Blocked jobs cancelled by how what they waited for ended", "component")
 RESTORED = _row("jobs_restored", "counter", "Jobs cancelled by a dependency that its retry made blocked again", "component")
 RECOVERED = _row("jobs_recovered", "counter", "Jobs recovered from owners that are proven dead", "component")
+LEASED = _row("http_leases", "counter", "Jobs leased to HTTP workers", "component")
+LEASES_ENDED = _row("http_leases_ended", "counter", "Leases of HTTP workers that ended because they were not extended", "component")
 
 OF_STATS: Mapping[str, Mapping[str, Row]] = {
     "scheduler": {
@@ -103,13 +105,13 @@ OF_STATS: Mapping[str, Mapping[str, Row]] = {
 
 HISTOGRAMS = {"lag": LAG, "run": RUN, "fire_lag": FIRE_LAG}
 COUNTS = {"stale_writes": STALE, "recovered": RECOVERED, "fires": FIRES, "jobs_unblocked": UNBLOCKED, "jobs_not_run": NOT_RUN,
-          "jobs_restored": RESTORED}  # fmt: skip
+          "jobs_restored": RESTORED, "leased": LEASED, "leases_ended": LEASES_ENDED}  # fmt: skip
 COUNTS_BY_REASON = {f"missed_{reason}": (MISSED, reason) for reason in REASONS}
 ROWS: tuple[Row, ...] = (
     BUILD, UP, AGE, JOBS, DUE, OLDEST_DUE, TASK_DUE, TASK_OLDEST_DUE,
     *(row for rows in OF_STATS.values() for row in rows.values()), ATTEMPTS, DEPTH, LAG, RUN, FIRES,
     MISSED, FIRE_LAG, UNBLOCKED, NOT_RUN, RESTORED, STALE,
-    RECOVERED, HTTP, MEMORY, CPU, RESTARTS, UPTIME,
+    RECOVERED, LEASED, LEASES_ENDED, HTTP, MEMORY, CPU, RESTARTS, UPTIME,
 )  # fmt: skip
 """All metrics, in the order of the output."""
 

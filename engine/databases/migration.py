@@ -15,6 +15,7 @@ from typing import Protocol
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import CannotStart
 from jobyard.engine.logs import Log
+from jobyard.engine.store.named_port import NamedRows
 from jobyard.engine.store.port import Record, RememberedKey, Store
 from jobyard.engine.watcher.recovery import Recovery
 from jobyard.engine.words import counted
@@ -89,6 +90,8 @@ def migrate(
         target.remembered_keys.write(keys)
     for schedule in source.schedules.all():
         target.schedules.save(schedule, was=None)
+    _copy_rows(source.http_tasks, target.http_tasks)
+    _copy_rows(source.hooks, target.hooks)
     _compare(source, target, progress)
     return Migrated(jobs=jobs, copied=copied, recovered=recovered)
 
@@ -97,6 +100,11 @@ def _compare_keys(source: Copyable, target: Copyable) -> None:
     missing = [key for keys in _remembered(source) for key in target.remembered_keys.missing([one.key for one in keys])]
     if missing:
         raise CannotStart(f"{len(missing)} idempotency keys are missing in the target, such as {missing[0]}")
+
+
+def _copy_rows(source: NamedRows, target: NamedRows) -> None:
+    for row in source.all():
+        target.save(row, was=None)
 
 
 def _compare_schedules(source: Copyable, target: Copyable) -> None:

@@ -22,11 +22,12 @@ from jobyard.engine.executor.interpreter_state import InterpreterState
 from jobyard.engine.executor.temporary_folder import TemporaryFolder
 from jobyard.engine.executor.title import set_title
 from jobyard.engine.executor.touch_watch import WATCH
-from jobyard.engine.process_control import adopt_orphans, die_with_parent, forbid_new_privileges
+from jobyard.engine.process_control import adopt_orphans, die_with_parent, forbid_new_privileges, out_of_memory_score
 from jobyard.engine.world import World
 
 SECRETS = ("API_TOKEN", "READ_TOKEN", "WORKER_TOKEN", "MONGO_URI")
-OUT_OF_MEMORY_SCORE = b"500"
+OUT_OF_MEMORY_SCORE, HIGHEST_SCORE = 500, 1000
+"""The kernel should choose a task. It is more than the template's, which tells what tasks have started (`template.leftovers`)."""
 MAX_KILL_ROUNDS = 100
 
 Handler = Callable[[int, FrameType | None], object] | int | None
@@ -81,7 +82,8 @@ class ChildEnvironment:
         self._connect_standard_streams()
         set_title(title)
         with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_bytes(OUT_OF_MEMORY_SCORE)
+            score = max(OUT_OF_MEMORY_SCORE, out_of_memory_score(os.getpid()) + 1)
+            Path("/proc/self/oom_score_adj").write_bytes(b"%d" % min(score, HIGHEST_SCORE))
         self._folder.create()
         self._environment["TMPDIR"] = self._folder.visible_path
         self._restore_environment()

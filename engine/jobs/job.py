@@ -187,6 +187,22 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     attempt: int
 
 
+class HttpLease(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An HTTP worker's hold on a running job. (`job_id`, `epoch`) is its token.
+
+    `until`: the end by the clock of whoever granted or extended it last, then `lasts_s` away; `began_at` and `timeout_s`: the
+    attempt's own limit.
+    """
+
+    job_id: str
+    epoch: int
+    owner: str
+    until: datetime
+    lasts_s: float
+    began_at: datetime
+    timeout_s: float
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How an execution ended, before `lifecycle.settle` decides what that means for the job.
 

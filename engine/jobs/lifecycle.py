@@ -23,7 +23,8 @@ them when a job begins, and frees them in the commit of the change by which it s
 A job whose worker or host dies uses up no retry: `recover` counts `lost_count` instead, up to `MAX_LOST`. An attempt whose task
 never started is undone by `return`: it leaves neither a count nor an execution.
 
-Claim, enqueue and begin happen in one commit (`Store.claim_due`), so no reader sees a job between them.
+Claim, enqueue and begin happen in one commit (`Store.claim_due`), so no reader sees a job between them. An HTTP worker that holds
+a job may `extend` its lease, which stays what it is otherwise.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Verb(StrEnum):
     RETRY = "retry"
     UNBLOCK = "unblock"
     REPLACE = "replace"
+    EXTEND = "extend"
     RUN = "run"
     TAG = "tag"
 
@@ -85,6 +87,7 @@ TABLE: dict[tuple[Status, Verb], tuple[Status, ...]] = {
     (Status.RUNNING, Verb.REQUEST_CANCEL): (Status.RUNNING,),
     (Status.CLAIMED, Verb.RECOVER): (Status.PENDING,),
     (Status.QUEUED, Verb.RECOVER): (Status.PENDING,),
+    (Status.RUNNING, Verb.EXTEND): (Status.RUNNING,),
     (Status.RUNNING, Verb.RECOVER): (Status.PENDING, Status.FAILED, Status.CANCELLED),
     (Status.FAILED, Verb.RETRY): (Status.PENDING, Status.BLOCKED),
     (Status.CANCELLED, Verb.RETRY): (Status.PENDING, Status.BLOCKED),
@@ -104,9 +107,9 @@ class IllegalTransition(Exception):
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One guarded write. It is applied as a whole, or not at all if the job is no longer at `status` and `epoch`.
 
-    `unless_cancelled` also refuses if cancellation was requested in the meantime; `lane` is that of the job before it. `fields` are
-    the job's new values (never `job_id`), the same set of names for each verb, plus what the change gives up or takes (`held_key`)
-    and its cause.
+    `unless_cancelled` also refuses if cancellation was requested in the meantime, `unless_extended` (the end of the lease that was
+    read) if an HTTP worker has extended its lease; `lane` is that of the job before it. `fields` are the job's new values (never
+    `job_id`), the same set of names for each verb, plus what the change gives up or takes (`held_key`) and its cause.
     `execution` is the complete row to store with it; `output` is what its attempt printed.
     """
 
@@ -116,6 +119,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     epoch: int
     fields: dict[str, object]
     unless_cancelled: bool = False
+    unless_extended: datetime | None = None
     lane: str | None = None
     execution: Execution | None = None
     output: Output | None = None
@@ -189,6 +193,11 @@ def return_unstarted(job: Job, *, now: datetime) -> Change:
         next_run_at=job.scheduled_at if job.retry_count and not is_over else None, finished_at=now if is_over else None,
         **(_given_up(job, now) if is_over else expiring_again(job)),
     )  # fmt: skip
+
+
+def extend(job: Job, *, now: datetime, until: datetime) -> Change:
+    """An HTTP worker keeps its lease until then."""
+    return _change(job, Verb.EXTEND, Status.RUNNING, now, locked_until=until)
 
 
 def execution_id(job_id: str, attempt: int) -> str:

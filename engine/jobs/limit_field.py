@@ -20,7 +20,7 @@ _PART = re.compile(PART_PATTERN, re.ASCII)
 _NAME = re.compile(NAME_PATTERN, re.ASCII)
 _ONE = {"type": "string", "pattern": f"^{PART_PATTERN}$"}
 SCHEMA: Mapping[str, object] = {
-    "anyOf": [_ONE, {"type": "array", "items": _ONE, "minItems": 1, "maxItems": MAX_LIMITS}, {"type": "null"}]
+    "anyOf": [_ONE, {"type": "array", "items": _ONE, "minItems": 1, "maxItems": MAX_LIMITS, "uniqueItems": True}, {"type": "null"}]
 }
 
 

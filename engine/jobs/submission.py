@@ -48,6 +48,9 @@ from jobyard.engine.world import later_id
 MAX_PAYLOAD_BYTES = 1 << 20
 MAX_DELAY_S = 315_360_000
 PRIORITIES = {"low": 1, "normal": 5, "high": 9}
+OF_HOOKS = "webhook"
+"""The task whose jobs only hooks make."""
+
 QUEUE_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
 NULLABLE = ("expires_s", "limit", "ref", "after", "run_if", "group")
 """Fields that may be sent as null, which means left out."""
@@ -278,8 +281,10 @@ def _make(fields: Mapping[str, object], payload: bytes, job_id: str, now: dateti
     check_payload(payload)
     task = str(values.pop("task", "echo"))
     wishes = defaults.tasks.get(task)
+    if task == OF_HOOKS:
+        raise InvalidRequest("invalid_field", f"only hooks make jobs of the task {OF_HOOKS}: PUT /api/hooks/NAME", "task")
     if wishes is None:
-        known = ", ".join(sorted(defaults.tasks))
+        known = ", ".join(sorted(known for known in defaults.tasks if known != OF_HOOKS))
         raise InvalidRequest("unknown_task", f"task {shown(task)} is not registered; known: {known}", "task")
     of_task = _defaults_of(wishes, defaults)
     digest = digest_of(fields, values | {"task": task}, of_task) if "idempotency_key" in values else None

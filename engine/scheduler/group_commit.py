@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jobyard.engine.config import Settings
-from jobyard.engine.errors import JobyardError, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
+from jobyard.engine.errors import InvalidRequest, JobyardError, OutcomeUnknown, StoreBroken, StoreUnavailable, Unavailable
 from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.submission import Defaults, parse
 from jobyard.engine.logs import Log
@@ -59,11 +59,14 @@ class GroupCommit:
     def __init__(
         self, *, settings: Settings, world: World, store: Store, defaults: Callable[[], Defaults],
         wake: Callable[..., None], our_fault: Callable[[Exception, str], Message], log: Log,
+        learn: Callable[[], object] = lambda: None, more_counts: Callable[[], dict[str, int]] = dict,
     ) -> None:  # fmt: skip
         """`wake` receives the times at which stored jobs are due, and whether some wait for others (`resolves`).
 
-        `our_fault` makes the reply for an unexpected exception.
+        `our_fault` makes the reply for an unexpected exception; `learn`: reads which tasks there are, before one counts as
+        unknown; `more_counts`: what else is counted by the minute.
         """
+        self._learn = learn
         self._settings = settings
         self._world = world
         self._store = store
@@ -78,7 +81,7 @@ class GroupCommit:
         """How many jobs clients whose tokens have names have submitted in this iteration."""
         self.jobs_accepted = 0
         self.requests = 0
-        self.minutes = Minutes(world, lambda: Totals(counts={"accepted": self.jobs_accepted}))
+        self.minutes = Minutes(world, lambda: Totals(counts={"accepted": self.jobs_accepted, **more_counts()}))
 
     @property
     def is_over(self) -> bool:
@@ -112,15 +115,24 @@ class GroupCommit:
             peer.send(Expired())
             return None
         try:
-            return parse(
-                submit.form, submit.body, first_id=submit.first_id, idempotency_key=submit.idempotency_key,
-                now=self._world.now(), defaults=defaults,
-            )  # fmt: skip
+            return self._parse(submit, defaults)
         except JobyardError as wrong:
             peer.send(refused(wrong))
         except Exception as bug:  # an unexpected exception in one request must not affect the others
             peer.send(self._our_fault(bug, submit.request_id))
         return None
+
+    def _parse(self, submit: Submit, defaults: Defaults, *, is_last_try: bool = False) -> list[Job]:
+        try:
+            return parse(
+                submit.form, submit.body, first_id=submit.first_id, idempotency_key=submit.idempotency_key,
+                now=self._world.now(), defaults=defaults,
+            )  # fmt: skip
+        except InvalidRequest as wrong:
+            if wrong.code != "unknown_task" or is_last_try:
+                raise
+        self._learn()
+        return self._parse(submit, self._defaults(), is_last_try=True)
 
     def _store_all(self, waiting: list[Waiting]) -> None:
         try:

@@ -16,14 +16,17 @@ from jobyard.engine.hosts.failure_detector import OtherHosts
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.edits import RetryEdit, edited, parse_retry
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, execution_to_json, to_json
-from jobyard.engine.jobs.owners import as_held, parse_owner
+from jobyard.engine.jobs.owners import as_held, http_worker, parse_owner
 from jobyard.engine.jobs.selection import parse
 from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.scheduler.bulk import take_step
 from jobyard.engine.scheduler.completion_watch import CompletionWatch
+from jobyard.engine.scheduler.declared_tasks import DeclaredTasks
 from jobyard.engine.scheduler.group_commit import GroupCommit, refused
+from jobyard.engine.scheduler.hooks import Hooks
+from jobyard.engine.scheduler.http_leases import HttpLeases
 from jobyard.engine.scheduler.job_edits import JobEdits
 from jobyard.engine.scheduler.limits import Limits
 from jobyard.engine.scheduler.question_queue import MAX_HEAVY, QuestionQueue
@@ -38,7 +41,17 @@ from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.why import rules as reasons
 from jobyard.engine.wire.cancel_hints import tell_cancelled
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged
+from jobyard.engine.wire.hook_messages import AskHooks
 from jobyard.engine.wire.hub import Envelope, Network
+from jobyard.engine.wire.lease_messages import (
+    AwaitLeases,
+    DeclareTask,
+    DeleteTask,
+    LeaseJobs,
+    LeasesGranted,
+    ReturnLeases,
+    SettleLeases,
+)
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     AskLimits,
@@ -84,32 +97,34 @@ class Scheduler:
         other_hosts: OtherHosts | None = None,
     ) -> None:  # fmt: skip
         """`elsewhere`: what other hosts say of themselves, where there can be some."""
-        self._owner = parse_owner(owner)
-        self._settings = settings
-        self._world = world
-        self._store = store
-        self._network = network
-        self._log = log
-        self._run_dir = run_dir
+        self._owner, self._settings, self._world, self._store = parse_owner(owner), settings, world, store
+        self._network, self._log, self._run_dir = network, log, run_dir
         self._catalog = Catalog(run_dir)
         self._watchers: list[str] = []
         self._watchers_read_at, self._started = float("-inf"), world.monotonic()
         self._questions = self._stale_writes = 0
+        self._other_hosts = other_hosts or OtherHosts(None, world)
+        self._declared = DeclaredTasks(settings=settings, store=store, log=log, python_tasks=self._python_tasks)
+        self._http_leases = HttpLeases(
+            owner=owner, settings=settings, world=world, store=store, log=log, declared=self._declared, wake=self._wake_watcher,
+            tell_keeper=lambda: self._hint_watcher(LeasesGranted()),
+        )  # fmt: skip
         self._group_commit = GroupCommit(
             settings=settings, world=world, store=store, defaults=self._defaults, wake=self._wake_watcher,
-            our_fault=self._our_fault, log=log,
+            our_fault=self._our_fault, log=log, learn=self._declared.learn, more_counts=self._http_leases.counts,
         )  # fmt: skip
         self._replies = Replies()
         self._completion_watch = CompletionWatch(store, world)
-        self._other_hosts = other_hosts or OtherHosts(None, world)
         self._facts = FactCollector(
-            owner=self._owner, settings=settings, world=world, store=store, catalog=self._catalog, other_hosts=self._other_hosts
+            owner=self._owner, settings=settings, world=world, store=store, catalog=self._catalog, other_hosts=self._other_hosts,
+            is_declared=self._declared.is_declared,
         )  # fmt: skip
         self._schedules = Schedules(
-            settings=settings, world=world, store=store, log=log, defaults=self._defaults, wake=self._wake_watcher,
+            settings=settings, world=world, store=store, log=log, defaults=self._defaults_anew, wake=self._wake_watcher,
             tell_cancelled=self._tell_cancelled,
         )  # fmt: skip
         self._limits = Limits(world=world, store=store, log=log, wake=self._wake_watcher)
+        self._hooks = Hooks(world=world, store=store, log=log, defaults=self._defaults_anew, wake=self._wake_watcher)
         self._edits = JobEdits(world=world, store=store, log=log, change=self._change, shown=self._shown, wake=self._wake_watcher)
         self._draining = False
         self._question_queue = QuestionQueue(world, answer=self._answer, refuse=self._refuse_heavy)
@@ -121,7 +136,8 @@ class Scheduler:
             RetryJob: self._retry, CountJobs: self._count, Ping: self._ping, ChangeMany: self._change_many,
             CountMatching: self._count_matching, ListTasks: self._list_tasks, ListOutputs: self._list_outputs,
             Explain: self._explain, AskSchedules: self._schedules.answer, AskLimits: self._limits.answer,
-            **Workflows(self._store).answers, **self._edits.answers,
+            AskHooks: self._hooks.answer, DeclareTask: self._declared.put, DeleteTask: self._declared.delete,
+            ReturnLeases: self._http_leases.give_back, **Workflows(self._store).answers, **self._edits.answers,
         }  # fmt: skip
 
     @property
@@ -131,7 +147,7 @@ class Scheduler:
 
     @property
     def _is_idle(self) -> bool:
-        return self._group_commit.is_over and self._question_queue.is_empty
+        return self._group_commit.is_over and self._question_queue.is_empty and self._http_leases.is_over
 
     def tick(self, inbox: list[Envelope]) -> float:
         """Answer pings, store a portion of the submissions, then answer a portion of the other requests."""
@@ -143,10 +159,13 @@ class Scheduler:
                     self._group_commit.take(place, submit)
             elif isinstance(envelope.message, Ping):
                 self._answer(envelope)
+            elif isinstance(envelope.message, LeaseJobs | AwaitLeases | SettleLeases) and envelope.peer is not None:
+                self._http_leases.take(envelope.peer, envelope.message)
             elif isinstance(envelope.message, WatchCompletion) and envelope.peer is not None:
                 self._completion_watch.take(envelope.peer, envelope.message)
             elif isinstance(envelope.message, Closed) and envelope.peer is not None:
                 self._completion_watch.drop(envelope.peer)
+                self._http_leases.drop(envelope.peer)
                 self._question_queue.drop(envelope.peer)
             elif type(envelope.message) in self._answers:
                 self._question_queue.take(envelope)
@@ -154,11 +173,14 @@ class Scheduler:
         self._replies.send()
         self._question_queue.answer()
         self._completion_watch.look()
-        return min(IDLE_S, self._completion_watch.next_look_s()) if self._is_idle else 0.0
+        self._http_leases.work()
+        next_look_s = min(self._completion_watch.next_look_s(), self._http_leases.next_s())
+        return min(IDLE_S, next_look_s) if self._is_idle else 0.0
 
     def drain(self) -> None:
         """All received requests are answered; nothing else is ever in progress between two iterations."""
         self._draining = True
+        self._http_leases.drain()
 
     def close(self) -> None:
         """See `Role`."""
@@ -169,26 +191,35 @@ class Scheduler:
     def _defaults(self) -> Defaults:
         return Defaults(
             max_retries=self._settings.max_retries, timeout_s=self._settings.job_timeout_s,
-            tasks=defaults_of(self._known_tasks()), has_limit=self._limits.lookup(),
+            tasks=defaults_of(self._declared.all()), has_limit=self._limits.lookup(),
         )  # fmt: skip
 
-    def _known_tasks(self) -> dict[str, TaskOptions]:
+    def _defaults_anew(self) -> Defaults:
+        self._declared.learn()
+        return self._defaults()
+
+    def _python_tasks(self) -> dict[str, TaskOptions]:
         """Of all hosts; this host's own come first where several define a task."""
         return {**self._other_hosts.tasks(), **self._catalog.options()}
 
     def _wake_watcher(self, dues: list[datetime], *, resolves: bool = False) -> None:
-        """Wake a watcher if one of these times, when jobs are due, is before its next poll. `resolves`: see `Wake`.
+        """Wake a watcher if one of these times, when jobs are due, is before its next poll; it claims for all.
 
-        For a while all schedulers wake the same one; it claims for all.
+        `resolves`: see `Wake`.
         """
         due_at = min(dues, default=None)
+        self._http_leases.wake()
         if due_at is None or (due_at - self._world.now()).total_seconds() > 2 * self._settings.poll_s:
             return
+        self._hint_watcher(Wake(due_at=due_at, resolves=resolves))
+
+    def _hint_watcher(self, hint: Message) -> None:
+        """For a while all schedulers tell the same one."""
         if self._world.monotonic() - self._watchers_read_at > WATCHERS_KNOWN_FOR_S:
             self._watchers = self._run_dir.components("watcher")
             self._watchers_read_at = self._world.monotonic()
         if self._watchers:
-            self._network.hint(whose_turn(self._watchers, self._world.monotonic()), Wake(due_at=due_at, resolves=resolves))
+            self._network.hint(whose_turn(self._watchers, self._world.monotonic()), hint)
 
     # ---- requests
 
@@ -246,7 +277,9 @@ class Scheduler:
             known.get(row.attempt) or Output(job_id=job.job_id, attempt=row.attempt) for row in attempts if row.attempt >= oldest
         ]
         is_running = bool(shown) and attempts[-1].status is ExecutionStatus.RUNNING
-        return Outputs(outputs=shown, worker=parse_owner(attempts[-1].worker_id).process if is_running else None)
+        is_ours = is_running and http_worker(attempts[-1].worker_id) is None
+        worker = parse_owner(attempts[-1].worker_id).process if is_ours else None
+        return Outputs(outputs=shown, worker=worker, is_running=is_running)
 
     def _cancel(self, message: CancelJob) -> Message:
         job, before = self._change(message, self._cancelled)
@@ -287,14 +320,7 @@ class Scheduler:
         return Json(body=msgspec.json.encode(self._store.count_jobs(message.wanted)))
 
     def _list_tasks(self, message: ListTasks) -> Message:
-        tasks = [
-            {
-                "task": name, "max_retries": _first(options.max_retries, self._settings.max_retries),
-                "timeout_s": _first(options.timeout_s, self._settings.job_timeout_s), "parameters": options.parameters,
-            }
-            for name, options in sorted(self._known_tasks().items())
-        ]  # fmt: skip
-        return Json(body=msgspec.json.encode(tasks))
+        return Json(body=msgspec.json.encode(self._declared.rows()))
 
     def _ping(self, message: Ping) -> Message:
         return Json(body=msgspec.json.encode({"status": "healthy", "database": self._store.ping()}))
@@ -303,11 +329,13 @@ class Scheduler:
         """See `Role`."""
         minutes = self._group_commit.minutes
         return ComponentCounters(
-            started_at=self._started, counts={"stale_writes": self._stale_writes},
+            started_at=self._started,
+            counts={"stale_writes": self._stale_writes, "leased": self._http_leases.counts()["jobs_leased"]},
             stats={
                 "scheduler_id": self._owner.process, "jobs_accepted": self._group_commit.jobs_accepted,
                 "requests": self._group_commit.requests + self._questions,
             },
+            http_workers=self._http_leases.workers(), attempts=self._http_leases.attempts,
             minute=minutes.under_way(), minutes=minutes.over(),
         )  # fmt: skip
 
@@ -350,7 +378,3 @@ class Scheduler:
         error_id = self._world.token()
         self._log.error("request_failed", error_id=error_id, request_id=request_id, error=repr(bug))
         return Refused(code="internal_error", message=f"an internal error occurred; the log has it as error_id {error_id}")
-
-
-def _first(option: float | None, default: float) -> float:
-    return default if option is None else option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from jobyard.engine.config import Settings
@@ -25,8 +26,11 @@ class FactCollector:
     """The fact collector of one scheduler."""
 
     def __init__(
-        self, *, owner: Owner, settings: Settings, world: World, store: Store, catalog: Catalog, other_hosts: OtherHosts
+        self, *, owner: Owner, settings: Settings, world: World, store: Store, catalog: Catalog, other_hosts: OtherHosts,
+        is_declared: Callable[[str], bool],
     ) -> None:  # fmt: skip
+        """`is_declared`: whether HTTP workers run the task."""
+        self._is_declared = is_declared
         self._owner = owner
         self._settings = settings
         self._world = world
@@ -52,6 +56,7 @@ class FactCollector:
         return Facts(
             job_id=job_id, now=self._world.now(), boot=self._owner.boot, report=report, hosts=hosts, job=job, fault=fault,
             obstacles=obstacles, waits_for=waits_for, ahead=ahead.count, is_exact=ahead.is_exact, max_lost=self._settings.max_lost,
+            is_for_http_workers=job is not None and self._is_declared(job.task),
         )  # fmt: skip
 
     def _ahead(self, job: Job, hosts: tuple[HostSeen, ...]) -> Count:

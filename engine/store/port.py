@@ -18,10 +18,11 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
+from jobyard.engine.jobs.job import Execution, HttpLease, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
 from jobyard.engine.store.limit_port import LimitStore
+from jobyard.engine.store.named_port import NamedRows
 from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.workflows.acceptance import NotAccepted
@@ -172,6 +173,11 @@ class Store(Protocol):
     """The source of truth for jobs, schedules and limits."""
 
     schedules: ScheduleStore
+    hooks: NamedRows
+    """See `hooks.hook`. Each event that a change is makes one delivery job for each hook that selects it, whatever dies."""
+
+    http_tasks: NamedRows
+    """The tasks that HTTP workers run, see `leases.declared_tasks`. One cannot be deleted while jobs of it live."""
     limits: LimitStore
     workflows: WorkflowStore
     reports: ReportStore
@@ -270,6 +276,9 @@ class Store(Protocol):
 
     def holders(self) -> list[str]:
         """Every owner that currently holds at least one job."""
+
+    def http_leases(self) -> list[HttpLease]:
+        """Every running job that an HTTP worker holds (`owners.http_owner`), in no order."""
 
     def cancel_requests(self, owner: str) -> list[str]:
         """The ids of the jobs that this owner runs and whose cancellation was requested."""

@@ -100,10 +100,11 @@ class RequestPlan:
         return None
 
     def _add_new(self, index: int, job: Job, stored: Lookups) -> NotUnique | None:
-        if job.held_key is not None and stored.is_stored(job.job_id):
+        holder = None if job.held_key is None else stored.holder(job.held_key)
+        if holder is not None and stored.is_stored(job.job_id):  # where nobody has the key, storing the same job again is no change
             self._job_ids.append(job.job_id)  # the same request sent again
             return None
-        decided = self.unique.add(job, None if job.held_key is None else stored.holder(job.held_key))
+        decided = self.unique.add(job, holder)
         if isinstance(decided, Refusal):
             return NotUnique(index=index, key=decided.key, job_id=decided.job_id)
         job_id, verdict = decided

@@ -52,7 +52,7 @@ def guard(world: World, supervise: Callable[[], int], *, title: str, notifier: R
     stop_by = {signal.SIGTERM} | ({signal.SIGINT} if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN else set())
     terminal = Terminal(stays_when_closed=signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)  # nohup
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # sigwait does not return an ignored signal
-    signal.pthread_sigmask(signal.SIG_BLOCK, {*stop_by, signal.SIGHUP, signal.SIGCHLD, STOP, RELOAD})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*stop_by, signal.SIGHUP, signal.SIGCHLD, STOP, STOP_AT_ONCE, RELOAD})
     stops = StopCounter(world)
     status = _await_end(world, world.fork(supervise), terminal=terminal, notifier=notifier, stop_by=stop_by, stops=stops)
     notifier.stop()
@@ -131,8 +131,10 @@ def _await_end(
 
 def _sooner(timeout_s: float | None, at: float, world: World) -> float | None:
     """The timeout, or the seconds until this monotonic time, whichever is less; None: neither is limited."""
+    if at == float("inf"):
+        return timeout_s
     until_s = max(0.0, at - world.monotonic())
-    return timeout_s if until_s == float("inf") else min(until_s, until_s if timeout_s is None else timeout_s)
+    return until_s if timeout_s is None else min(until_s, timeout_s)
 
 
 def _await_signal(numbers: set[signal.Signals], *, timeout_s: float | None) -> int | None:

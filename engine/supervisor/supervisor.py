@@ -119,6 +119,8 @@ class Supervisor:
 
     def stop_at_once(self) -> None:
         """Kill everything but the workers, which end what runs, hand it back and exit; they are killed after `AT_ONCE_S`."""
+        if self._stage == len(self._stages):
+            self.kill_all()
         if self._kill_all_at is not None or self._stage == len(self._stages):
             return
         self._log.warning("stop_hastened")

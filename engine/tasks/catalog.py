@@ -6,7 +6,7 @@ With it a scheduler rejects unknown tasks and knows a task's defaults without im
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -29,6 +29,11 @@ def write_catalog(run_dir: RunDir, options: Mapping[str, TaskOptions]) -> None:
 def read_catalog(text: bytes) -> Mapping[str, TaskOptions]:
     """Decode the `Catalog.text` of another host."""
     return msgspec.json.decode(text, type=dict[str, TaskOptions])
+
+
+def read_declared(rows: Iterable[tuple[str, int, bytes]]) -> dict[str, TaskOptions]:
+    """The options of the tasks in `Store.http_tasks`, by name."""
+    return {name: TaskOptions(**msgspec.json.decode(body)) for name, _, body in rows}
 
 
 def defaults_of(options: Mapping[str, TaskOptions]) -> Mapping[str, TaskDefaults]:

@@ -30,17 +30,31 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 def send_request(payload: Any, *, allow_private: bool) -> dict[str, Any]:
     """`{"url", "method", "headers", "body", "timeout_s"}` → `{"status", "headers", "body"}`; raises unless the status is 2xx."""
     url, method, headers, body, timeout_s = _request_in(payload)
+    answer, text = _exchange(url, method, headers, body, timeout_s, allow_private)
+    if not 200 <= answer.status < 300:
+        raise RuntimeError(f"{method} {url.hostname} answered {answer.status} {answer.reason}: {text[:500]}")
+    return {"status": answer.status, "headers": dict(answer.getheaders()), "body": text}
+
+
+def exchange(
+    url: str, method: str, headers: dict[str, str], body: bytes, timeout_s: float, *, allow_private: bool
+) -> tuple[int, dict[str, str], str]:  # fmt: skip
+    """Status, headers and text of the answer to one request; for other tasks."""
+    answer, text = _exchange(_split(url), method, headers, body, timeout_s, allow_private)
+    return answer.status, dict(answer.getheaders()), text
+
+
+def _exchange(
+    url: SplitResult, method: str, headers: dict[str, str], body: bytes | None, timeout_s: float, allow_private: bool
+) -> tuple[http.client.HTTPResponse, str]:  # fmt: skip
     deadline = World().monotonic() + timeout_s
     addresses = resolve(url.hostname or "", _port(url), allow_private=allow_private)
     connection = _connect(url, addresses, deadline)
     try:
         _send(connection, method, url, body, headers)
-        answer, text = _receive(connection)
+        return _receive(connection)
     finally:
         connection.close()
-    if not 200 <= answer.status < 300:
-        raise RuntimeError(f"{method} {url.hostname} answered {answer.status} {answer.reason}: {text[:500]}")
-    return {"status": answer.status, "headers": dict(answer.getheaders()), "body": text}
 
 
 def _request_in(payload: Any) -> tuple[SplitResult, str, dict[str, str], bytes | None, float]:

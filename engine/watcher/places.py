@@ -98,14 +98,14 @@ class ClaimAllocation:
         """Whether a job may begin at no worker now, although there is room."""
         self.smallest = min(costs.values(), default=SLOT_UNITS)
         """The units of the cheapest job."""
+        self._units = sum(map(self._usable, left.values()))
 
     @property
     def most(self) -> int:
         """How many jobs can still be placed at most."""
         if self.lacking or self.is_batch_full:
             return 0
-        units = sum(free if self.smallest == SLOT_UNITS else free + ahead for free, ahead in self._left.values())
-        return min(MOST_A_CLAIM - self._placed, units // self.smallest)
+        return min(MOST_A_CLAIM - self._placed, self._units // self.smallest)
 
     @property
     def is_batch_full(self) -> bool:
@@ -125,10 +125,17 @@ class ClaimAllocation:
                 self.has_skipped = True
                 return None
             self._taken_by.add(worker)
-        _take(self._left[worker], cost)
+        units = self._left[worker]
+        self._units -= self._usable(units)
+        _take(units, cost)
+        self._units += self._usable(units)
         self._placed += 1
         self._bytes += candidate.size
         return worker
+
+    def _usable(self, units: list[int]) -> int:
+        """Of the units of a worker, those for the cheapest job."""
+        return units[0] if self.smallest == SLOT_UNITS else units[0] + units[1]
 
     def _worker_for(self, cost: int, left: Mapping[str, list[int]]) -> str | None:
         """Long jobs go to the worker with the most room; short ones to the first, since few executors suffice for them."""

@@ -1,4 +1,4 @@
-"""Recovers the jobs that dead owners held.
+"""Recovers the jobs that dead owners held; what HTTP workers hold is left to `watcher.lease_keeper`.
 
 This is the most dangerous code in such a system, so it exists once and acts only on proof (`Proof`). Each job is changed by the
 same guarded write as everywhere else, so three watchers that recover at the same time recover each job once. Recovery pages past
@@ -15,7 +15,7 @@ from jobyard.engine.config import Settings
 from jobyard.engine.hosts.failure_detector import FailureDetector
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Status
-from jobyard.engine.jobs.owners import parse_owner
+from jobyard.engine.jobs.owners import http_worker, parse_owner
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import count_attempt
 from jobyard.engine.store.port import Store
@@ -70,7 +70,7 @@ class Recovery:
 
     def recover(self) -> int:
         """Recover the jobs of every owner that is proven dead; returns how many."""
-        holders = self._store.holders()
+        holders = [owner for owner in self._store.holders() if http_worker(owner) is None]
         recovered = sum(self._recover_from(owner) for owner in self._proof.proven(holders))
         self._store.mend(now=self._world.now(), thorough=recovered > 0 or self._somebody_died)
         self._somebody_died = False

@@ -23,12 +23,13 @@ from jobyard.engine.hosts.host_lease import HostLease
 from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.owners import parse_owner
 from jobyard.engine.logs import Log
-from jobyard.engine.metrics import ComponentCounters
+from jobyard.engine.metrics import ComponentCounters, all_attempts
 from jobyard.engine.store.port import Feed, Served, Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.watcher.deliveries import Deliveries
 from jobyard.engine.watcher.expiry import Expiry
 from jobyard.engine.watcher.fires import Fires
+from jobyard.engine.watcher.lease_keeper import LeaseKeeper
 from jobyard.engine.watcher.limit_upkeep import LimitUpkeep
 from jobyard.engine.watcher.places import Places
 from jobyard.engine.watcher.recovery import Recovery
@@ -36,6 +37,7 @@ from jobyard.engine.watcher.resolution import Resolution
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.wire.cancel_hints import tell_cancelled
 from jobyard.engine.wire.hub import Envelope, Network, Peer
+from jobyard.engine.wire.lease_messages import LeasesGranted
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import Closed, Json, OwnersDied, Ping, Ready, Refused, Wake
 from jobyard.engine.wire.queue_connector import QueueConnector
@@ -69,6 +71,7 @@ class Watcher:
         self._recovery = recovery
         self._retention = retention
         self._expiry = Expiry(world=world, store=store, log=log)
+        self._lease_keeper = LeaseKeeper(settings=settings, world=world, store=store, log=log)
         self._resolution = Resolution(world=world, store=store, log=log, looks_over=settings.mongo_uri is not None)
         self._host_lease = host_lease
         self._served = served
@@ -106,12 +109,14 @@ class Watcher:
         try:
             self._host_lease.renew()
             self._poll()
+            self._keep_leases()
             self._give_back()
             self._fire()
             self._resolve()
             is_more_to_keep_up = not self._draining and self._limits.keep_up()
             self._claim()
-            sleep_s = 0.0 if is_more_to_keep_up else min(self._sleep_s(), self._until_fire_s())
+            until_s = min(self._sleep_s(), self._until_fire_s(), self._until_lease_ends_s())
+            sleep_s = 0.0 if is_more_to_keep_up else until_s
         except StoreUnavailable as fault:
             return self._wait_for_store(fault)
         if self._store_fault is not None:
@@ -149,6 +154,8 @@ class Watcher:
             case Ready() if self._feed is not None:
                 self._feed.clear()
                 self._look_now = True
+            case LeasesGranted():
+                self._lease_keeper.wake()
             case OwnersDied():
                 self._recovery.somebody_died()
                 self._poll_at = self._world.monotonic()
@@ -198,10 +205,17 @@ class Watcher:
         if (expires_in_s := self._expiry.wait_s()) is not None:
             self._poll_at = min(self._poll_at, self._world.monotonic() + expires_in_s + self._world.jitter(EXPIRY_SLACK_S))
         self._look_now = True
+        self._lease_keeper.wake()
         self._resolution.ask()
         self._resolution.look_over()
         self._forget_fires()
         self._limits.tidy()
+
+    def _keep_leases(self) -> None:
+        ended = self._lease_keeper.leases_ended
+        if not self._draining and self._lease_keeper.look():
+            self._look_now = True
+        self._resolution.is_due = self._resolution.is_due or self._lease_keeper.leases_ended > ended
 
     def _forget_fires(self) -> None:
         if self._fires is not None:
@@ -220,6 +234,9 @@ class Watcher:
     def _until_fire_s(self) -> float:
         until_s = self._fires.next_s() if self._fires is not None and self._may_fire() else None
         return math.inf if until_s is None else until_s
+
+    def _until_lease_ends_s(self) -> float:
+        return math.inf if self._draining else self._lease_keeper.next_s()
 
     def _may_fire(self) -> bool:
         return not self._draining and not self._host_lease.is_lost
@@ -297,6 +314,7 @@ class Watcher:
         if self._store_fault is None:
             self._log.error("database_unreachable", reason=fault.message)
         self._store_fault = fault.message
+        self._lease_keeper.forget()
         self._look_now = True
         self._poll_at = self._world.monotonic()
         return 0.5 + self._world.jitter(0.5)
@@ -320,8 +338,9 @@ class Watcher:
             },
             counts={
                 "stale_writes": self._recovery.stale_writes, "recovered": self._recovery.jobs_recovered, **self._resolution.counts,
+                "leases_ended": self._lease_keeper.leases_ended,
                 **({} if self._fires is None else self._fires.counts()),
             },
             histograms={} if self._fires is None else {"fire_lag": self._fires.lag},
-            attempts=self._recovery.attempts_lost,
+            attempts=all_attempts([self._recovery.attempts_lost, self._lease_keeper.attempts]),
         )  # fmt: skip

@@ -26,6 +26,19 @@ class WorkerSeen(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None = None
 
 
+class HttpWorkerSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """An HTTP worker that has asked this host for jobs. `queues`: None means any."""
+
+    name: str
+    tasks: tuple[str, ...]
+    queues: tuple[str, ...] | None
+    last_seen_at: datetime
+
+    def serves(self, job: Job) -> bool:
+        """Whether it takes the job."""
+        return job.task in self.tasks and (self.queues is None or job.queue in self.queues)
+
+
 class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
     """This host as its front sees it. `watchers`, `queues`: how many are reachable; `drained`: names of components that an operator
     has drained."""
@@ -33,6 +46,7 @@ class ProcessReport(msgspec.Struct, frozen=True, kw_only=True):
     watchers: int = 0
     queues: int = 0
     workers: tuple[WorkerSeen, ...] = ()
+    http_workers: tuple[HttpWorkerSeen, ...] = ()
     drained: tuple[str, ...] = ()
 
 
@@ -105,6 +119,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     waits_for: tuple[Missing, ...] = ()
     """What a blocked job waits for, as far as it has not ended."""
     max_lost: int = 5
+    is_for_http_workers: bool = False
+    """Whether HTTP workers run its task."""
 
     @property
     def is_waiting(self) -> bool:
@@ -126,5 +142,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         """Whether, as far as is known, only this host can run the job."""
         if self.job is None or not self.is_waiting:
             return self.job is None
+        if self.is_for_http_workers:
+            return False
         others = (host for host in self.hosts if not host.is_here and host.is_alive)
         return not any(host.serves(self.job) for host in others)

@@ -7,58 +7,24 @@ not come; a needed component or host is missing; other jobs come first; and, if 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
-from enum import StrEnum
+from datetime import datetime, timedelta
 
 import msgspec
 
 from jobyard.engine.jobs.job import CancelledBecause, Job, Status
 from jobyard.engine.jobs.lifecycle import is_last_chance, is_terminal
-from jobyard.engine.jobs.owners import parse_owner
+from jobyard.engine.jobs.owners import http_worker, parse_owner
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.topology import QUEUE, WATCHER, WORKER
 from jobyard.engine.why.facts import Facts, HostSeen, Missing, ObstacleSeen
+from jobyard.engine.why.reason import Code, Reason
 from jobyard.engine.words import counted
 
 LONGEST_ERROR_CHARS = 300
+ABSENT = timedelta(seconds=75)
+"""An HTTP worker that has not asked for so long, a request's longest wait and a little more, is not there."""
+
 MOST_NAMES = 20
-
-
-class Code(StrEnum):
-    """The reason codes."""
-
-    DATABASE_UNAVAILABLE = "database_unavailable"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    CANCEL_REQUESTED = "cancel_requested"
-    RUNNING = "running"
-    HOST_SILENT = "host_silent"
-    RETRY_WAIT = "retry_wait"
-    SCHEDULED = "scheduled"
-    TASK_NOT_SERVED = "task_not_served"
-    QUEUE_NOT_SERVED = "queue_not_served"
-    NO_WATCHER = "no_watcher"
-    NO_QUEUE = "no_queue"
-    NO_WORKER = "no_worker"
-    NO_TEMPLATE = "no_template"
-    BLOCKED = "blocked"
-    PAUSED = "paused"
-    HELD = "held"
-    LIMIT_FULL = "limit_full"
-    RATE_LIMITED = "rate_limited"
-    LAST_CHANCE = "last_chance"
-    JOBS_AHEAD = "jobs_ahead"
-    SLOTS_BUSY = "slots_busy"
-    ABOUT_TO_START = "about_to_start"
-
-
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """One reason in words; `facts` are the numbers and names behind it."""
-
-    code: Code
-    message: str
-    facts: dict[str, object] = {}
 
 
 def explain(facts: Facts) -> list[Reason]:
@@ -128,6 +94,8 @@ def _running(facts: Facts) -> Reason | None:
     job = facts.job
     if job is None or job.status is not Status.RUNNING or job.locked_by is None:
         return None
+    if (worker := http_worker(job.locked_by)) is not None:
+        return _leased(facts, job, worker)
     holder = parse_owner(job.locked_by)
     words = (
         f"it has been running for {_since(facts, job.last_run_at)} on {holder.process} of host {holder.host}, "
@@ -137,9 +105,19 @@ def _running(facts: Facts) -> Reason | None:
     return Reason(code=Code.RUNNING, message=words, facts=told | {"attempt": job.attempt})
 
 
+def _leased(facts: Facts, job: Job, worker: str) -> Reason:
+    words = (
+        f"it has been leased for {_since(facts, job.last_run_at)} to the HTTP worker {worker!r}, in attempt {job.attempt}; "
+        f"the lease ends at {rfc3339(job.locked_until)} unless it is extended"
+    )
+    told: dict[str, object] = {"since": rfc3339(job.last_run_at), "worker": worker, "host": None, "attempt": job.attempt}
+    return Reason(code=Code.RUNNING, message=words, facts=told | {"until": rfc3339(job.locked_until)})
+
+
 def _host_silent(facts: Facts) -> Reason | None:
     """The host that holds the job has sent no heartbeat for longer than its lease."""
     holder = facts.job.holder if facts.job is not None and not is_terminal(facts.job) else None
+    holder = None if http_worker(holder) is not None else holder
     host = next((host for host in facts.hosts if holder and host.boot == parse_owner(holder).boot), None)
     if host is None or host.is_alive:
         return None
@@ -199,7 +177,7 @@ def _due(facts: Facts, job: Job) -> dict[str, object]:
 def _task_not_served(facts: Facts) -> Reason | None:
     job = facts.job
     alive = [host for host in facts.hosts if host.is_alive]
-    if job is None or not facts.is_waiting or any(host.serves_task(job) for host in alive):
+    if job is None or not facts.is_waiting or facts.is_for_http_workers or any(host.serves_task(job) for host in alive):
         return None
     served = "; ".join(f"{host.host} serves {_names(host.tasks)}" for host in alive[:MOST_NAMES]) or "no host is known"
     words = f"no worker serves the task {job.task!r}: {served}"
@@ -250,6 +228,18 @@ def _no_template(facts: Facts) -> Reason | None:
     if not facts.needs_us or None in faults or not faults:
         return None
     return Reason(code=Code.NO_TEMPLATE, message=f"no worker of this host can run jobs: {faults[0]}")
+
+
+def _no_http_worker(facts: Facts) -> Reason | None:
+    job = facts.job
+    if job is None or not facts.is_waiting or not facts.is_for_http_workers:
+        return None
+    seen_at = max((worker.last_seen_at for worker in facts.report.http_workers if worker.serves(job)), default=None)
+    if seen_at is not None and facts.now - seen_at <= ABSENT:
+        return None
+    seen = "none was seen here so far" if seen_at is None else f"the last one asked {_since(facts, seen_at)} ago"
+    words = f"no HTTP worker asks this host for jobs of the task {job.task!r} in the queue {job.queue!r}: {seen}"
+    return Reason(code=Code.NO_HTTP_WORKER, message=words, facts={"queue": job.queue, "last_seen_at": rfc3339(seen_at)})
 
 
 # ---- other jobs come first
@@ -332,8 +322,8 @@ def _about_to_start() -> Reason:
 
 RULES: tuple[Callable[[Facts], Reason | None], ...] = (
     _database, _ended, _cancel_requested, _running, _host_silent, _blocked, _retry_wait, _scheduled, _task_not_served,
-    _queue_not_served, _no_watcher, _no_queue, _no_worker, _no_template, _paused, _held, _limit_full, _rate_limited, _last_chance,
-    _jobs_ahead, _slots_busy,
+    _queue_not_served, _no_watcher, _no_queue, _no_worker, _no_template, _no_http_worker, _paused, _held, _limit_full,
+    _rate_limited, _last_chance, _jobs_ahead, _slots_busy,
 )  # fmt: skip
 """In order of presentation."""
 

@@ -24,6 +24,8 @@ from typing import Any
 from jobyard.engine.jobs.job import JobFilter, Outcome, Output
 from jobyard.engine.jobs.lifecycle import Verb
 from jobyard.engine.why.facts import ProcessReport
+from jobyard.engine.wire.hook_messages import AskHooks
+from jobyard.engine.wire.lease_messages import LEASE_MESSAGES
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.queue_messages import (
     Ack,
@@ -253,10 +255,14 @@ class Json(Message, frozen=True):
 
 
 class Outputs(Message, frozen=True):
-    """One output for each of the latest attempts, oldest first. `worker` is the process that runs the last of them, if any."""
+    """One output for each of the latest attempts, oldest first. `worker` is the process that runs the last of them, if any.
+
+    `is_running`: whether the last of them runs, perhaps at an HTTP worker.
+    """
 
     outputs: list[Output]
     worker: str | None = None
+    is_running: bool = False
 
 
 class OutputNow(Message, frozen=True):
@@ -385,6 +391,6 @@ MESSAGES = (
     | OutputNow | Ping | GetItems
     | WatchCompletion | Ended | Accepted | Begun | Expired | Replied | Json | Refused | Reserve | Room
     | Withdrawn | Push | Undelivered | Want | Leased | WatcherGone | Extend | Ack | Release | Wake | CancelAsked | OwnersDied
-    | Run | Done | Progressed | Held
+    | Run | Done | Progressed | Held | LEASE_MESSAGES | AskHooks
 )  # fmt: skip
 """Every message that may be decoded; `Closed` and `Ready` are never sent."""

@@ -24,6 +24,7 @@ from jobyard.engine.metrics import ComponentCounters
 from jobyard.engine.service_address import own_service
 from jobyard.engine.store.port import Store
 from jobyard.engine.tasks.catalog import Catalog
+from jobyard.engine.tasks.webhook import NAME as WEBHOOK
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.hub import Envelope, Network
 from jobyard.engine.wire.message import Message
@@ -47,6 +48,7 @@ from jobyard.engine.wire.run_dir import RunDir
 from jobyard.engine.wire.turns import whose_turn
 from jobyard.engine.worker.arrivals import Arrivals
 from jobyard.engine.worker.executor_pool import ExecutorPool
+from jobyard.engine.worker.hook_deliveries import HookDeliveries
 from jobyard.engine.worker.predecessors import PredecessorReader
 from jobyard.engine.worker.queue_client import QueueClient
 from jobyard.engine.worker.settle import Ledger, Written
@@ -82,6 +84,7 @@ class Worker:
         self._ledger = Ledger(settings=settings, world=world, store=store, log=log, catalog=Catalog(run_dir))
         self._predecessors = PredecessorReader(store, service=own_service(settings))
         self._arrivals = Arrivals(owner=owner, store=store, log=log)
+        self._hook_deliveries = HookDeliveries(world=world, store=store, log=log)
         self._gone_watchers: list[str] = []
         self._looks_for_ghosts = False
         self._cancelled_early: set[str] = set()
@@ -209,6 +212,8 @@ class Worker:
         if self._draining or self._host_lease.is_lost:
             self._executors.give_back(jobs)
             return
+        if any(job.task == WEBHOOK for job in jobs):
+            jobs = self._prepared(jobs)
         self._ledger.attempt_metrics.note_begun(jobs)
         self._executors.hand(jobs, self._predecessors.told(jobs))
         if not self._cancelled_early.isdisjoint(job.job_id for job in jobs):
@@ -216,6 +221,13 @@ class Worker:
         if self._log.is_debug:
             for job in jobs:
                 self._log.debug("attempt_begun", job_id=job.job_id, attempt=job.attempt, task=job.task)
+
+    def _prepared(self, jobs: list[Job]) -> list[Job]:
+        """The jobs with what deliveries of hooks need; those that are not to be delivered are over."""
+        prepared = self._hook_deliveries.prepare(jobs)
+        self._executors.give_back(prepared.returned)
+        self._queue.ack([(job.job_id, job.epoch) for job in prepared.cancelled], self._executors.room())
+        return prepared.to_run
 
     def _known(self) -> set[Key]:
         """Everything that is in our hands."""
@@ -226,6 +238,9 @@ class Worker:
     def _settle(self) -> None:
         """One commit for everything that ended; then the ends of its leases."""
         ended = self._executors.collect()
+        if any(end.attempt.job.task == WEBHOOK for end in ended):
+            with self._noting_faults():
+                self._hook_deliveries.note_ended(ended)
         if ended or self._ledger.next_try_at() <= self._world.monotonic():
             written = self._ledger.write(ended)
             self._queue.ack(written.acked, self._executors.room())

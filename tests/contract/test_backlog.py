@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from jobyard.engine.jobs.job import Status
 from jobyard.engine.store.port import Store
 from jobyard.engine.store.report_port import DueJobs
+from tests.contract.test_limits import put
 from tests.support.builders import a_job
 from tests.support.world import START
 
@@ -37,8 +38,10 @@ def test_only_pending_jobs_are_due(store: Store) -> None:
     assert [one.count for one in store.reports.due_by_task(now=START)] == [1]
 
 
-def test_jobs_that_wait_in_a_lane_are_due_too(store: Store) -> None:
-    in_lanes = [a_job(lane="a", scheduled_at=at(-5)), a_job(lane="a", queue="q"), a_job(lane="b", scheduled_at=at(9))]
+def test_jobs_that_a_limit_holds_are_due_too(store: Store) -> None:
+    put(store, "stripe", max_running=1)
+    limited = {"limit": ("stripe",)}
+    in_lanes = [a_job(scheduled_at=at(-5), **limited), a_job(queue="q", **limited), a_job(scheduled_at=at(9), **limited)]
     store.insert([[a_job(), *in_lanes]])
 
     assert told(store.reports.due_by_task(now=START)) == [("echo", "default", 2, -5, True), ("echo", "q", 1, 0, True)]

@@ -8,7 +8,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from jobyard.engine.jobs import lifecycle
+from jobyard.engine.jobs import edits, lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status
 from jobyard.engine.limits.limit import Limit, Numbers, Paused
 from jobyard.engine.store.port import ANYTHING, Served, Store
@@ -489,3 +489,40 @@ def test_a_version_guards_every_write(store: Store) -> None:
     assert store.limits.save(msgspec.structs.replace(limit, version=2), was=7) is False
     assert store.limits.save(limit, was=None) is False
     assert [one.name for one in store.limits.all()] == ["stripe"]
+
+
+def test_a_limited_job_that_is_made_due_begins(store: Store) -> None:
+    put(store, "stripe", max_running=1)
+    (job,) = submit(store, limit=("stripe",), scheduled_at=START + 600 * SECOND)
+    assert begin_all(store) == []
+
+    assert store.apply([edits.run_now(job, now=START)]) == [True]
+
+    assert store.next_due() == START
+    assert [begun.job_id for begun in begin_all(store)] == [job.job_id]
+
+
+def test_a_limited_job_is_retried_with_another_priority_and_time(store: Store) -> None:
+    put(store, "stripe", max_running=1)
+    first, second = submit(store, 2, limit=("stripe",), max_retries=0)
+    end(store, *begin_all(store), outcome=FAILURE)
+    end(store, *begin_all(store), outcome=FAILURE)
+    (failed,) = (job for job in store.find([second.job_id]) if job is not None)
+
+    edit = edits.RetryEdit(priority=9, due_at=LATER)
+    assert store.apply([edits.edited(lifecycle.retry(failed, now=START), failed, edit, now=START)]) == [True]
+
+    assert begin_all(store) == []
+    (begun,) = begin_all(store, now=LATER)
+    assert (begun.job_id, begun.priority) == (second.job_id, 9)
+
+
+def test_a_deleted_job_leaves_its_lane(store: Store) -> None:
+    put(store, "stripe", max_running=1)
+    first, second = submit(store, 2, limit=("stripe",))
+    cancelled = lifecycle.cancel(first, now=START)
+    assert store.apply([cancelled]) == [True]
+
+    assert store.delete([cancelled.after(first)]) == [True]
+
+    assert [begun.job_id for begun in begin_all(store)] == [second.job_id]

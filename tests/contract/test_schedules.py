@@ -272,7 +272,7 @@ def test_a_fire_under_way_counts_once_and_is_not_in_its_own_way(store: Store, ov
 
 def test_of_a_catch_up_whose_maker_died_only_the_rest_is_made(store: Store) -> None:
     store.schedules.save(a_schedule(overlap="replace", catch_up="all"), was=None)
-    before, first, second = (a_job(schedule="s", fire_at=START + n * 60 * SECOND, lane="schedule:s") for n in (0, 1, 2))
+    before, first, second = (a_job(schedule="s", fire_at=START + n * 60 * SECOND, lane='["schedule:s"]') for n in (0, 1, 2))
     store.insert([[before], [first], [second]])
 
     [fired] = fire(store, after_s=180).fired

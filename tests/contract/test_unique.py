@@ -419,11 +419,11 @@ def test_many_submitters_at_once_store_one_job(open_another: Open, kind: str) ->
 
 def test_the_job_of_a_fire_stays_that_when_something_else_replaces_it(store: Store) -> None:
     unique = Unique(until="begun", on_conflict="replace")
-    fired = a_job(unique=unique, unique_key="echo/k", held_key="echo/k", schedule="s", fire_at=START, lane="schedule:s")
+    fired = a_job(unique=unique, unique_key="echo/k", held_key="echo/k", schedule="s", fire_at=START, lane='["schedule:s"]')
     newer = a_job(unique=unique, unique_key="echo/k", held_key="echo/k", payload=b"2")
     store.insert([[fired]])
 
     store.insert([[newer]])
 
     [job] = store.find([fired.job_id])
-    assert job is not None and (job.payload, job.schedule, job.fire_at, job.lane) == (b"2", "s", START, "schedule:s")
+    assert job is not None and (job.payload, job.schedule, job.fire_at, job.lane) == (b"2", "s", START, '["schedule:s"]')

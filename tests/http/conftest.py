@@ -18,8 +18,10 @@ from jobyard.api.http.request_metrics import RequestMetrics
 from jobyard.api.views.component import Component
 from jobyard.api.views.gateway import Gateway
 from jobyard.api.views.history import History
+from jobyard.api.views.hooks import Hooks
 from jobyard.api.views.job_logs import JobLogs
 from jobyard.api.views.jobs import Jobs
+from jobyard.api.views.leases import Leases
 from jobyard.api.views.limits import Limits
 from jobyard.api.views.metrics import Metrics
 from jobyard.api.views.pages import Pages
@@ -167,7 +169,7 @@ class Backend:
                 balancer, snapshots=snapshots, meter=meter, request_metrics=self.request_metrics, world=self.world
             ),
             "history": History(snapshots, self.world), "schedules": Schedules(balancer), "limits": Limits(balancer),
-            "workflows": Workflows(balancer),
+            "workflows": Workflows(balancer), "leases": Leases(balancer), "hooks": Hooks(balancer),
         }  # fmt: skip
         app = create_app(
             name.rpartition("-")[0], views, guards=Guards(self.settings), error_handlers=ErrorHandlers(self.world, self.log)

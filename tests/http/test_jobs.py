@@ -308,10 +308,13 @@ def test_an_invalid_filter_is_refused_with_its_name(client: FlaskClient, path: s
 
 def test_tasks_are_listed_with_the_defaults_of_their_jobs(client: FlaskClient) -> None:
     assert client.get("/api/tasks").json == [
-        {"task": "echo", "max_retries": 5, "timeout_s": 3600.0, "parameters": None},
-        {"task": "index", "max_retries": 5, "timeout_s": 3600.0, "parameters": None},
-        {"task": "resize", "max_retries": 3, "timeout_s": 60.0, "parameters": {"type": "object", "properties": {}}},
-        {"task": "sync", "max_retries": 5, "timeout_s": 3600.0, "parameters": None},
+        {"task": "echo", "max_retries": 5, "timeout_s": 3600.0, "parameters": None, "origin": "code"},
+        {"task": "index", "max_retries": 5, "timeout_s": 3600.0, "parameters": None, "origin": "code"},
+        {
+            "task": "resize", "max_retries": 3, "timeout_s": 60.0, "parameters": {"type": "object", "properties": {}},
+            "origin": "code",
+        },
+        {"task": "sync", "max_retries": 5, "timeout_s": 3600.0, "parameters": None, "origin": "code"},
     ]
     assert client.get("/api/tasks?x=1").status_code == 400
 

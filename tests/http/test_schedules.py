@@ -92,6 +92,7 @@ def test_a_new_schedule_is_shown_with_all_its_fields(client: FlaskClient) -> Non
         "max_retries": 5,
         "timeout_s": 3600,
         "expires_s": None,
+        "limit": None,
         "tags": [],
         "unique": None,
     }
@@ -107,7 +108,7 @@ def test_its_job_is_shown_as_its_task_would_have_it_now(client: FlaskClient) -> 
     replace = {"key": "7", "until": "begun", "for_s": 0, "on_conflict": "replace", "at_latest_s": None}
     assert shown == {
         "task": "index", "payload": {"doc": 7}, "queue": "default", "priority": 9, "max_retries": 2, "timeout_s": 5,
-        "expires_s": None, "tags": [], "unique": replace,
+        "expires_s": None, "limit": None, "tags": [], "unique": replace,
     }  # fmt: skip
     assert put(client, cron=None, every_s=60, job=given | {"priority": 9})[1]["job"] == shown
 

@@ -79,7 +79,8 @@ def test_the_log_tells_who_made_each_change(client: FlaskClient, told: Path) -> 
     lines = [line.split() for line in told.read_text().splitlines() if " by=" in line]
     changes = [(next(word for word in line if "_" in word and "=" not in word), line) for line in lines]
     assert [(event, next(word for word in line if word.startswith("by="))) for event, line in changes] == [
-        ("jobs_accepted", "by=ci"), ("jobs_submitted", "by=ci"), ("job_changed", "by=ops"),
+        ("jobs_accepted", "by=ci"), ("jobs_submitted", "by=ci"),
+        ("job_changed", "by=ops"),
         ("job_changed", "by=ops"), ("job_changed", "by=ops"),
         ("job_changed", "by=ops"), ("job_changed", "by=ops"), ("jobs_changed", "by=ci"), ("jobs_changed", "by=ops"),
         ("jobs_deleted", "by=ci"), ("job_deleted", "by=ops"), ("schedule_stored", "by=ci"), ("schedule_paused", "by=ops"),

@@ -15,6 +15,7 @@ from jobyard.engine.config import Settings
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Outcome, Status, at_least
 from jobyard.engine.jobs.lifecycle import TABLE, Change, Verb
+from jobyard.engine.limits.rules import is_implicit
 from jobyard.engine.wire.messages import Run
 from tests.simulation.event_queue import EventQueue, Violation
 from tests.support.world import START
@@ -50,6 +51,11 @@ class History:
     attempts: dict[int, Attempt] = field(default_factory=dict)
     charged: int = 0
     was_cancelled_at: float | None = None
+
+
+def _because_of_others(job: Job) -> bool:
+    because = job.cancelled_because
+    return because is not None and because.reason not in ("expired", "replaced", "limit_full")
 
 
 class Checker:
@@ -138,7 +144,7 @@ class Checker:
             self._check_return(before, after, history, writer)
         elif before.status is Status.RUNNING and verb is not Verb.REQUEST_CANCEL:
             self._check_end(before, after, change, writer)
-        if verb is Verb.UNBLOCK or after.cancelled_because is not None:
+        if before.status is Status.BLOCKED and (verb is Verb.UNBLOCK or _because_of_others(after)):
             self._check_judgement(before, after)
         if verb is Verb.CANCEL:
             history.was_cancelled_at = self._queue.now
@@ -187,12 +193,15 @@ class Checker:
         self._require(after.attempt == before.attempt - 1, "an attempt that never started is counted", before)
 
     def _check_order(self, begun: Job) -> None:
-        """Once the faults are over, no more urgent job waits for long while others begin."""
+        """Once the faults are over, no more urgent job waits for long while others begin; those under limits take turns."""
+        if begun.lane is not None or begun.limit is not None or any(is_implicit(one.name) for one in self.store.limits.all()):
+            return
         if self.faults_over_since is None or self._queue.now < self.faults_over_since + self._settings.lease_s + 5:
             return
         for job in self.store.all_jobs():
             more_urgent = (-job.priority, job.scheduled_at) < (-begun.priority, begun.scheduled_at)
-            if job.status is Status.PENDING and more_urgent and self._since(job) < self._queue.now - URGENT_S:
+            is_limited = job.lane is not None or job.limit is not None
+            if job.status is Status.PENDING and more_urgent and not is_limited and self._since(job) < self._queue.now - URGENT_S:
                 raise Violation(f"{_describe(begun)} begins while {_describe(job)} waits since {self._since(job)}")
 
     def _since(self, job: Job) -> float:

@@ -17,6 +17,7 @@ from tests.simulation.clients import Clients
 from tests.simulation.event_queue import EventQueue, Violation
 from tests.simulation.faults import FaultInjector
 from tests.simulation.host import Cluster, Host
+from tests.simulation.limiter import Limiter
 from tests.simulation.network import NetworkConditions
 from tests.simulation.store import SharedStore
 from tests.simulation.timetable import Timetable
@@ -56,6 +57,7 @@ class Run:
         self.timetable = Timetable(self.event_queue, self.hosts, self.cluster.store) if chance.random() < 0.4 else None
         if self.timetable is not None:
             self.faults.clock_steps_s += BIG_STEPS_S
+        self.limiter = Limiter(self.event_queue, self.cluster.store.limits) if chance.random() < 0.4 else None
 
     def execute(self) -> None:
         """Run from the first boot to the last check; raises `Violation`."""
@@ -64,11 +66,15 @@ class Run:
         for host in self.hosts:
             host.boot_up()
         self.faults.begin()
+        if self.limiter is not None:
+            self.limiter.begin()
         self._plan_jobs()
         if self.timetable is not None:
             self.timetable.begin()
         self.event_queue.pass_time(self.faults_s)
         self.faults.end()
+        if self.limiter is not None:
+            self.limiter.end()
         if self.timetable is not None:
             self.timetable.end()
         if len(self.hosts) > 1 and chance.random() < 0.4:
@@ -130,6 +136,7 @@ class Run:
             "task": chance.choice([TASKS[0], TASKS[0], TASKS[1], TASKS[1], TASKS[2]]),
             "priority": chance.choice([0, 1, 5, 5, 5, 9]), "delay_s": chance.choice([0, 0, 0, 0.5, 3, 20]),
             "max_retries": chance.choice([0, 1, 2]), "timeout_s": chance.choice([1, 3, 8]),
+            **({} if self.limiter is None else self.limiter.limit_for_a_job()),
         }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from jobyard.engine.errors import StoreBroken, StoreUnavailable
-from jobyard.engine.jobs.job import Execution, Job, JobFilter, Output, Status
+from jobyard.engine.jobs.job import Execution, HttpLease, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES
 from jobyard.engine.store.port import (
@@ -28,12 +28,12 @@ from jobyard.engine.store.port import (
     nobody,
 )
 from jobyard.engine.store.schedule_port import ScheduleStore
-from jobyard.engine.workflows.port import WorkflowStore
 from tests.simulation.checker import Checker
 from tests.simulation.event_queue import EventQueue
+from tests.simulation.limiter import check_begin, check_slots
 from tests.simulation.process import Process
 from tests.simulation.process_schedules import ProcessSchedules
-from tests.simulation.watched_schedules import WatchedSchedules, check_lane
+from tests.simulation.watched_schedules import WatchedSchedules
 from tests.support.memory_store import MemoryStore
 
 Answer = TypeVar("Answer")
@@ -88,8 +88,9 @@ class SharedStore(MemoryStore):
         return answer
 
     def _begin(self, job: Job, owner: str, worker: str, now: datetime, lease_s: float) -> Job:
-        check_lane(job, self.all_jobs())
         begun = super()._begin(job, owner, worker, now, lease_s)
+        check_begin(begun, self.all_jobs(), self.limits)
+        check_slots(self.all_jobs(), self.limits)
         self.checker.note_claimed(job, begun, now)
         return begun
 
@@ -118,13 +119,20 @@ class ProcessWorkflows:
 
     WRITES = ("resolved", "await_all")
 
-    def __init__(self, call: Callable[..., Any], shared: WorkflowStore) -> None:
+    def __init__(self, call: Callable[..., Any], shared: object) -> None:
         self._call = call
         self._shared = shared
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._shared, name)
         return lambda *args, **kwargs: self._call(name, lambda: method(*args, **kwargs), writes=name in self.WRITES)
+
+
+class ProcessLimits(ProcessWorkflows):
+    """A process's `LimitStore`."""
+
+    WRITES = ("save", "delete", "hold_parts")
+    effective_within_s = 0
 
 
 class ProcessStore:
@@ -136,6 +144,8 @@ class ProcessStore:
         self._shared = shared
         self._conditions = conditions
         self.workflows = ProcessWorkflows(self._call, shared.workflows)
+        self.limits = ProcessLimits(self._call, shared.limits)
+        self.http_tasks = shared.http_tasks
         self._uncertain: list[Job] = []
         self.schedules: ScheduleStore = ProcessSchedules(self._call, shared.schedules)
 
@@ -243,6 +253,9 @@ class ProcessStore:
 
     def held_by(self, owner: str, *, limit: int, after: str | None = None) -> list[Job]:
         return self._call("held_by", lambda: self._shared.held_by(owner, limit=limit, after=after))
+
+    def http_leases(self) -> list[HttpLease]:
+        return self._call("http_leases", self._shared.http_leases)
 
     def holders(self) -> list[str]:
         return self._call("holders", self._shared.holders)

@@ -87,12 +87,6 @@ class WatchedSchedules(InMemorySchedules):
         _require(schedule.missed_is_exact, "misses are not exact", schedule)
 
 
-def check_lane(begun: Job, jobs: Sequence[Job]) -> None:
-    """Of a lane one job at a time has begun and not ended."""
-    if begun.lane is not None and any(job.slot == begun.lane and job.job_id != begun.job_id for job in jobs):
-        raise Violation(f"{begun.job_id} begins while another job has {begun.lane}")
-
-
 def _total(schedule: Schedule) -> int:
     return schedule.fires + sum(schedule.missed.values())
 

@@ -32,7 +32,7 @@ class Load:
         while True:
             with contextlib.suppress(OSError, HTTPException):
                 answer = self._jobyard.ask("POST", "/api/jobs/batch", {"jobs": jobs})
-                if answer.status == 201:
+                if answer.status in (200, 201):
                     self.job_ids += answer.json["job_ids"]
                     return
                 if answer.status != 503:

@@ -13,9 +13,12 @@ from datetime import datetime
 import msgspec
 
 from jobyard.engine.errors import InvalidRequest, StoreUnavailable
+from jobyard.engine.hooks.events import deliveries, events_of
+from jobyard.engine.hooks.hook import Hook
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import PRIORITIES, Execution, Job, JobFilter, Output, Status, without_payload
+from jobyard.engine.jobs.job import PRIORITIES, Execution, HttpLease, Job, JobFilter, Output, Status, without_payload
 from jobyard.engine.jobs.lifecycle import HELD, TERMINAL, Change, Verb
+from jobyard.engine.jobs.owners import http_worker
 from jobyard.engine.jobs.unique import is_held
 from jobyard.engine.store.bounds import (
     AHEAD_LOOK,
@@ -29,6 +32,7 @@ from jobyard.engine.store.bounds import (
     latest_within,
     shown_bytes,
 )
+from jobyard.engine.store.named_port import NamedRows
 from jobyard.engine.store.port import (
     ANYTHING,
     Abandoned,
@@ -53,6 +57,7 @@ from jobyard.engine.testing.in_memory_schedules import InMemorySchedules
 from jobyard.engine.testing.in_memory_workflows import InMemoryWorkflows
 from jobyard.engine.workflows.port import WorkflowStore
 from tests.support.memory_reports import MemoryReports
+from tests.support.memory_rows import InMemoryNamedRows
 
 
 class MemoryStore:
@@ -68,6 +73,8 @@ class MemoryStore:
         self.schedules: ScheduleStore = InMemorySchedules(
             jobs=self.all_jobs, insert=lambda job: self._insert_request([job], lambda: False), apply=self._apply_one
         )
+        self.hooks: NamedRows = InMemoryNamedRows()
+        self.http_tasks: NamedRows = InMemoryNamedRows(in_use=self._is_living)
         self.limits: InMemoryLimits = InMemoryLimits(self.all_jobs)
         self.workflows: WorkflowStore = InMemoryWorkflows(jobs=self.all_jobs, put=lambda job: self._jobs.update({job.job_id: job}))
         self.reports: ReportStore = MemoryReports(self._reached_jobs)
@@ -221,6 +228,13 @@ class MemoryStore:
         self._reach()
         return sorted({job.holder for job in self._held() if job.holder is not None})
 
+    def http_leases(self) -> list[HttpLease]:
+        self._reach()
+        return [lease_of(job) for job in self._held() if http_worker(job.locked_by) is not None]
+
+    def _is_living(self, task: str) -> bool:
+        return any(job.task == task and job.status not in TERMINAL for job in self._jobs.values())
+
     def cancel_requests(self, owner: str) -> list[str]:
         self._reach()
         running = (job for job in self._held() if job.status is Status.RUNNING and job.locked_by == owner)
@@ -344,7 +358,8 @@ class MemoryStore:
     def _apply_one(self, change: Change) -> bool:
         job = self._jobs.get(change.job_id)
         stands = job is not None and (job.status, job.epoch) == (change.status, change.epoch)
-        if job is None or not stands or (change.unless_cancelled and job.cancel_requested_at is not None):
+        is_extended = job is not None and change.unless_extended not in (None, job.locked_until)
+        if job is None or not stands or is_extended or (change.unless_cancelled and job.cancel_requested_at is not None):
             self.stale_writes += 1
             return False
         taken = change.fields.get("held_key")
@@ -358,7 +373,14 @@ class MemoryStore:
             self._executions.pop((job.job_id, job.attempt), None)
         if change.output is not None:
             self._outputs[change.output.job_id, change.output.attempt] = change.output
+        self._tell_hooks(change)
         return True
+
+    def _tell_hooks(self, change: Change) -> None:
+        hooks = [msgspec.json.decode(row.body, type=Hook) for row in self.hooks.all()]
+        for event in events_of(change) if hooks else []:
+            for job in deliveries(hooks, event, self._jobs[event.job_id]):
+                self._insert_request([job], lambda: False)
 
     def _newest_first(self) -> list[Job]:
         return sorted(reversed(self._jobs.values()), key=lambda job: job.created_at, reverse=True)
@@ -378,3 +400,12 @@ class MemoryStore:
     def _held_past(self, owner: str, after: str | None) -> list[Job]:
         held = sorted((job for job in self._held() if job.holder == owner), key=lambda job: job.job_id)
         return [job for job in held if after is None or job.job_id > after]
+
+
+def lease_of(job: Job) -> HttpLease:
+    """The lease of a running job that an HTTP worker holds."""
+    assert job.locked_by is not None and job.locked_until is not None and job.last_run_at is not None
+    return HttpLease(
+        job_id=job.job_id, epoch=job.epoch, owner=job.locked_by, until=job.locked_until, began_at=job.last_run_at,
+        lasts_s=max(0.0, (job.locked_until - job.updated_at).total_seconds()), timeout_s=job.timeout_s,
+    )  # fmt: skip

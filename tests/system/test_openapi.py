@@ -8,6 +8,7 @@ from typing import Any
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import allow_header_conformance, positive_data_acceptance, unsupported_method
 from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 
 from jobyard.api.http.openapi import document
@@ -44,7 +45,14 @@ def lines(context: schemathesis.SerializationContext, body: Any) -> bytes:
     phases=(Phase.explicit, Phase.generate),
 )  # fmt: skip
 def test_every_answer_conforms_to_the_document(small: Jobyard, case: schemathesis.Case) -> None:
-    case.call_and_validate(base_url=f"http://127.0.0.1:{small.port()}")
+    # Only descriptions say what a cron expression is, that every_s excludes it, which numbers of a limit go together, that what
+    # after and limit name must exist, and that ref is for batches. The name of a limit may have a slash: `x/pause` could be one.
+    told, path = json.dumps(case.body, default=repr), case.operation.path
+    in_words = ('"after"', '"limit"', '"ref"')
+    is_described = path.startswith(("/api/schedules", "/api/limits")) or any(field in told for field in in_words)
+    excluded = [positive_data_acceptance] if is_described else []
+    excluded += [unsupported_method, allow_header_conformance] if path.startswith("/api/limits") else []
+    case.call_and_validate(base_url=f"http://127.0.0.1:{small.port()}", excluded_checks=excluded)
 
 
 def test_a_service_describes_its_own_tasks_and_cursors(small: Jobyard) -> None:

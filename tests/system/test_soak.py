@@ -47,7 +47,7 @@ class Length:
 
 @pytest.fixture(
     params=[
-        pytest.param(Length(rounds=4, warm_up=1, round_s=3), id="short"),
+        pytest.param(Length(rounds=3, warm_up=1, round_s=3), id="short"),
         pytest.param(Length(rounds=15, warm_up=3, round_s=20), id="long", marks=pytest.mark.long),
     ]
 )  # fmt: skip

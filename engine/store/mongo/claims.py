@@ -73,7 +73,7 @@ class MongoClaims:
             if chosen or taken:
                 stamp = ObjectId()
                 self._doubt = (stamp, [*chosen, *(one.head["_id"] for one in taken)])
-                jobs = self._begin(chosen, taken, stamp, owner, now, lease_s)
+                jobs = self._begin(chosen, taken, stamp, owner, of_lanes.begins_at, lease_s)
             self._give_back(taken, jobs, now)
             is_to_repeat = of_lanes.put_aside() and not jobs
             conflicts = claimed.conflicts + len(chosen) + len(of_lanes.chosen) - len(jobs)

@@ -96,7 +96,8 @@ def to_bson(name: str, value: Any) -> Any:
 def guard_of(change: Change) -> Document:
     """The filter that matches only if the guard holds."""
     guard: Document = {"_id": ObjectId(change.job_id), "status": change.status.value, "epoch": change.epoch}
-    return guard | ({"cancel_requested_at": None} if change.unless_cancelled else {})
+    guard |= {"cancel_requested_at": None} if change.unless_cancelled else {}
+    return guard | ({} if change.unless_extended is None else {"locked_until": change.unless_extended})
 
 
 def update_of(change: Change, stamp: ObjectId) -> Document:

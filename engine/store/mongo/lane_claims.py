@@ -39,6 +39,8 @@ from jobyard.engine.store.port import Allocation, Candidate, Served
 MOST_LANES = 300
 """So many are looked at in one claim."""
 UNSERVED_S = timedelta(seconds=1)
+CLAIM_WAITS = timedelta(seconds=5)
+"""A claim that is later than that has another clock."""
 HEAD_FIELDS = {"task": 1, "lost_count": 1, "scheduled_at": 1, "epoch": 1}
 
 
@@ -92,6 +94,8 @@ class MongoLaneClaims:
         self._holders: dict[str, set[str]] = {}
         self._aside: list[tuple[Turn, Obstacle | None, datetime | None]] = []
         self._moved: dict[str, Turn] = {}
+        self.begins_at = now
+        """No earlier than the last end of the parts, which another process may have noted after this claim's time."""
         self.chosen: list[Chosen] = []
         self.asked: list[tuple[Job, Job]] = []
         """The running jobs that were asked to cancel for a new one, before and after."""
@@ -115,6 +119,8 @@ class MongoLaneClaims:
             for document in self._server.parts.find({"_id": {"$in": sorted(parts)}}):
                 part = document["_id"]
                 self._states[part] = self._before[part] = self._clamped(part, state_of(document))
+                if timedelta() < document.get("freed_at", self._now) - self._now < CLAIM_WAITS:
+                    self.begins_at = max(self.begins_at, document["freed_at"])
                 if is_kept(part):
                     self._holders[part] = {slot["job_id"] for slot in document.get("slots", ())}
 

@@ -33,8 +33,8 @@ from jobyard.engine.world import World
 KNOWN_FOR_S = 0.4
 EMPTY_FOR = timedelta(seconds=0.5)
 LIMIT_FULL = "limit_full"
-MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK)
-"""After these, a job that had no slot may be pending in a lane."""
+MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK, Verb.RUN)
+"""After these, a job that had no slot may be pending in a lane, or be due in it sooner."""
 PENDING, BLOCKED = Status.PENDING.value, Status.BLOCKED.value
 GONE = [*(status.value for status in lifecycle.TERMINAL), *HIDDEN]
 LANE_FIELDS = {"task": 1, "queue": 1, "lane": 1, "priority": 1, "lane_priority": 1, "limit": 1, "scheduled_at": 1, "epoch": 1}
@@ -163,6 +163,7 @@ class MongoLanes:
         ran = {"slots.key": {"$in": keys}, "is_kept": {"$ne": True}}
         kept = {"slots.job_id": {"$in": ended}, "is_kept": True}
         freed: Counter[str] = Counter()
+        now: Any = max(change.fields["updated_at"] for change in changes)  # type: ignore[type-var]
         with self._server.call(writes=True):
             for wanted in (ran, kept):
                 freed.update(document["_id"] for document in self._server.parts.find(wanted, {"_id": 1}))
@@ -170,11 +171,10 @@ class MongoLanes:
                 return
             self._server.parts.bulk_write(
                 [
-                    UpdateMany(ran, {"$pull": {"slots": {"key": {"$in": keys}}}}),
-                    UpdateMany(kept, {"$pull": {"slots": {"job_id": {"$in": ended}}}}),
+                    UpdateMany(ran, {"$pull": {"slots": {"key": {"$in": keys}}}, "$max": {"freed_at": now}}),
+                    UpdateMany(kept, {"$pull": {"slots": {"job_id": {"$in": ended}}}, "$max": {"freed_at": now}}),
                 ]
             )
-        now: Any = max(change.fields["updated_at"] for change in changes)  # type: ignore[type-var]
         for part in freed:
             self.wake(part, len(keys), now)
 

@@ -102,6 +102,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
             name="in_lanes",
             partialFilterExpression={**_has("lane"), **IS_PENDING},
         ),
+        IndexModel([("hook_events.at", ASCENDING)], name="hook_events", sparse=True),
         IndexModel([("group", ASCENDING), *NEWEST_FIRST], name="by_group", partialFilterExpression=_has("group")),
         IndexModel(
             [("group", ASCENDING), ("status", ASCENDING), ("finished_at", ASCENDING)],

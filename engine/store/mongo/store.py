@@ -21,7 +21,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
 from jobyard.engine.errors import StoreUnavailable
-from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status
+from jobyard.engine.jobs.job import Execution, ExecutionStatus, HttpLease, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.store.bounds import AHEAD_LOOK, COUNT_LOOK, EXECUTIONS_BYTES, LOOK, OUTPUTS_BYTES, PAGE_BYTES, latest_within
 from jobyard.engine.store.limit_port import LimitStore
@@ -40,9 +40,12 @@ from jobyard.engine.store.mongo.documents import (
     guard_of,
     update_of,
 )
+from jobyard.engine.store.mongo.hooks import MongoHooks
+from jobyard.engine.store.mongo.http_leases import http_leases, is_living
 from jobyard.engine.store.mongo.insert import MongoInsert
 from jobyard.engine.store.mongo.lanes import MongoLanes
 from jobyard.engine.store.mongo.limits import MongoLimits
+from jobyard.engine.store.mongo.named_rows import MongoNamedRows
 from jobyard.engine.store.mongo.outputs import MongoOutputs
 from jobyard.engine.store.mongo.records import MongoRecords
 from jobyard.engine.store.mongo.remembered_keys import MongoRememberedKeys
@@ -51,6 +54,7 @@ from jobyard.engine.store.mongo.reports import MongoReports
 from jobyard.engine.store.mongo.schedules import MongoSchedules
 from jobyard.engine.store.mongo.search import MongoSearch
 from jobyard.engine.store.mongo.server import DUPLICATE, MongoServer
+from jobyard.engine.store.named_port import NamedRows
 from jobyard.engine.store.port import (
     ANYTHING,
     Allocation,
@@ -94,6 +98,9 @@ class MongoStore:
         self.schedules: ScheduleStore = MongoSchedules(
             server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
         )
+        self.hooks: NamedRows = MongoNamedRows(server, "hooks")
+        self._told_hooks = MongoHooks(server, self.hooks, World(), lambda jobs: self._requests.insert(jobs, lambda number: False))
+        self.http_tasks: NamedRows = MongoNamedRows(server, "http_tasks", in_use=lambda task: is_living(server, task))
         self.remembered_keys = MongoRememberedKeys(server)
         self._words: str | None = None
 
@@ -143,13 +150,15 @@ class MongoStore:
             for index in wave:
                 done[index] = changes[index].job_id in applied
             self._note([change for index, change in enumerate(changes) if index in wave and done[index]])
+            self._told_hooks.tell([change for index, change in enumerate(changes) if index in wave and done[index]])
         self._drop_outputs([change.output for change, is_done in zip(changes, done, strict=True) if change.output and not is_done])
         return done
 
     def _apply_wave(self, changes: Sequence[Change]) -> set[str]:
         """The jobs that were changed; each job occurs at most once in `changes`."""
         stamp = ObjectId()
-        updates = [UpdateOne(guard_of(change), update_of(change, stamp)) for change in changes]
+        marks = zip(changes, self._told_hooks.marks(changes), strict=True)
+        updates = [UpdateOne(guard_of(change), update_of(change, stamp) | mark) for change, mark in marks]
         with self._server.call(writes=True):
             matched = _matched(self._server.jobs, updates)
             if matched in (0, len(changes)):
@@ -260,6 +269,9 @@ class MongoStore:
         with self._server.call():
             return [str(holder) for holder in self._server.jobs.distinct("holder", {"holder": {"$gt": ""}}) if holder]
 
+    def http_leases(self) -> list[HttpLease]:
+        return http_leases(self._server)
+
     def cancel_requests(self, owner: str) -> list[str]:
         wanted = {"holder": owner, "cancel_requested_at": {"$ne": None}}
         with self._server.call():
@@ -286,6 +298,7 @@ class MongoStore:
 
     def mend(self, *, now: datetime, thorough: bool) -> None:
         self._requests.mend(now)
+        self._told_hooks.mend(now)
         if self._place[0] == 0:  # one per host is enough
             self._counts.mend(thorough=thorough)
 

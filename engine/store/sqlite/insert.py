@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,7 +31,8 @@ def insert_jobs(
         accepted = lanes.accept(jobs)
         insert_new(connection, accepted, deltas)
         return Inserted(job_ids=[job.job_id for job in jobs], status=status_of(accepted))
-    plan = plan_request(jobs, StoredKeys(connection), workflows)
+    keys = [job.held_key for job in jobs if job.held_key is not None]
+    plan = plan_request(jobs, StoredKeys(connection, keys), workflows)
     if not isinstance(plan, RequestPlan):
         return plan
     if plan.writes and is_abandoned():
@@ -43,8 +45,12 @@ def insert_jobs(
 class StoredKeys:
     """See `Lookups`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, keys: Sequence[str] = ()) -> None:
+        """`keys`: the unique keys whose holders will be asked for, which are found in one query."""
         self._run = connection.execute
+        self._asked = frozenset(keys)
+        found = self._run(statements.FIND_HOLDERS, (json.dumps(keys),)) if keys else ()
+        self._holders = {job.held_key: job for job in map(rows.row_to_job, found)}
 
     def known(self, key: str) -> Known | None:
         """See `Lookups`."""
@@ -56,6 +62,8 @@ class StoredKeys:
 
     def holder(self, key: str) -> Job | None:
         """See `Lookups`."""
+        if key in self._asked:
+            return self._holders.get(key)
         row = self._run(statements.FIND_HOLDER, (key,)).fetchone()
         return None if row is None else rows.row_to_job(row)
 

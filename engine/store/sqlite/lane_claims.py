@@ -121,6 +121,8 @@ class SqliteLaneClaims:
     def choose(self, priority: int, allocation: Allocation) -> dict[int, str]:
         """The jobs of this priority to claim, `seq` → worker; each has what its limits demand."""
         chosen: dict[int, str] = {}
+        if not self._lanes.has_lanes:
+            return chosen
         names = [lane for (lane,) in self._run(READY, (priority, self._now_ms, MOST_LANES)).fetchall()]
         turns = deque(Turn(lane) for lane in names)
         share = allocation.most // max(1, len(turns)) + 2
@@ -269,6 +271,8 @@ class Choice:
     chosen: dict[int, str]
     is_any_due: bool
     asked: list[tuple[Job, Job]]
+    now: datetime
+    """When the chosen jobs begin."""
 
 
 def choose_all(
@@ -277,9 +281,10 @@ def choose_all(
 ) -> Choice:  # fmt: skip
     """By priority; jobs with and without lanes take turns at being first, so that neither keeps the other from running."""
     lanes.look()
+    now = lanes.not_before(now)
     lanes.go_first = not lanes.go_first
     of_lanes = SqliteLaneClaims(run, lanes, now=now, served=served)
-    choice = Choice({}, False, of_lanes.asked)
+    choice = Choice({}, False, of_lanes.asked, now)
     groups: dict[int, list[Group]] = {}
     for group in served_apart(claims, lanes, due):
         groups.setdefault(group.priority, []).append(group)

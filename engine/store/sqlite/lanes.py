@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,7 +21,10 @@ from jobyard.engine.limits.limit import CANCEL, REPLACE, Limit
 from jobyard.engine.limits.rules import is_implicit, is_kept, lane_for, lane_from, limit_of, parts_of
 from jobyard.engine.store.sqlite import rows
 
-STATE = "SELECT version, lanes_at IS NOT NULL, EXISTS (SELECT 1 FROM slots), EXISTS (SELECT 1 FROM lanes) FROM limit_state"
+STATE = """
+    SELECT version, lanes_at IS NOT NULL, EXISTS (SELECT 1 FROM slots), EXISTS (SELECT 1 FROM lanes), freed_at FROM limit_state
+"""
+FREED = "UPDATE limit_state SET freed_at = ?"
 BODIES = "SELECT body FROM limits ORDER BY name"
 ENTER = "INSERT OR IGNORE INTO lanes (lane, priority, ready_at) VALUES (?, ?, ?)"
 ENTER_EARLIER = "UPDATE lanes SET ready_at = ?3 WHERE lane = ?1 AND priority = ?2 AND blocked_on IS NULL AND ready_at > ?3"
@@ -45,8 +48,10 @@ PENDING_IN = """
 """
 BLOCKED = "SELECT queue, task, extra FROM jobs INDEXED BY jobs_by_status WHERE status = 'blocked'"
 LIMIT_FULL = "limit_full"
-MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK)
-"""After these, a job that had no slot may be pending in a lane."""
+CLAIM_WAITS_MS = 5_000
+"""A claim that is later than that has another clock."""
+MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK, Verb.RUN)
+"""After these, a job that had no slot may be pending in a lane, or be due in it sooner."""
 
 
 class _Limits(msgspec.Struct):
@@ -64,12 +69,13 @@ class SqliteLanes:
         self.implicit: frozenset[str] = frozenset()
         self.is_relaning = False
         self.has_slots = self.has_lanes = False
+        self.freed_at = 0
         self.go_first = True
         """Whether jobs in lanes came before those without one in the last claim."""
 
     def look(self) -> None:
         """Read what every commit must know; the limits themselves only when they have changed."""
-        version, self.is_relaning, self.has_slots, self.has_lanes = self._run(STATE).fetchone()
+        version, self.is_relaning, self.has_slots, self.has_lanes, self.freed_at = self._run(STATE).fetchone()
         if version != self._version:
             limits = [_decode(body) for (body,) in self._run(BODIES)]
             self.limits = {limit.name: limit for limit in limits}
@@ -178,6 +184,7 @@ class SqliteLanes:
 
     def wake(self, parts: Counter[str], now_ms: int) -> None:
         """Slots of these parts have become free: let as many lanes try again."""
+        self._run(FREED, (now_ms,))
         for part, count in parts.items():
             self._run(WAKE, (now_ms, part, count))
 
@@ -189,6 +196,11 @@ class SqliteLanes:
             running = self._run(RUNNING_IN, (part,)).fetchone()[0]
             if most is None or running < most:
                 self._run(WAKE_UNTIMED, (now_ms, part, 1 if most is None else most - running))
+
+    def not_before(self, now: datetime) -> datetime:
+        """The time of a claim: no earlier than the last end, which may have been noted while the claim waited to commit."""
+        ahead_ms = self.freed_at - (rows.to_ms(now) or 0)
+        return now + timedelta(milliseconds=ahead_ms) if 0 < ahead_ms < CLAIM_WAITS_MS else now
 
     def take_slots(self, jobs: Iterable[Job]) -> None:
         """These jobs have begun."""

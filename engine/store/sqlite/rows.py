@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from jobyard.engine.jobs.job import (
     Dependency,
     Execution,
     ExecutionStatus,
+    HttpLease,
     Job,
     Output,
     Progress,
@@ -116,7 +117,7 @@ def row_to_job(row: Row) -> Job:
         locked_by, locked_until, last_run_at, next_run_at, finished_at, attempt, epoch, lost_count, retry_count, max_retries,
         timeout_s, idempotency_key, result, error, request_digest, cancel_requested_at, rare,
     ) = row  # fmt: skip
-    job = Job(
+    return Job(
         job_id=job_id.hex(), task=task, payload=payload, queue=queue, priority=priority, status=STATUSES[status],
         scheduled_at=_at(scheduled_at), created_at=_at(created_at),
         updated_at=_at(updated_at), claimed_by=claimed_by, claimed_at=from_ms(claimed_at),
@@ -124,8 +125,8 @@ def row_to_job(row: Row) -> Job:
         next_run_at=from_ms(next_run_at), finished_at=from_ms(finished_at), attempt=attempt, epoch=epoch, lost_count=lost_count,
         retry_count=retry_count, max_retries=max_retries, timeout_s=timeout_s, idempotency_key=idempotency_key, result=result,
         error=error, request_digest=request_digest, cancel_requested_at=from_ms(cancel_requested_at),
+        **(_NOTHING if rare is None else _rare_fields(rare)),
     )  # fmt: skip
-    return job if rare is None else msgspec.structs.replace(job, **_rare_fields(rare))
 
 
 def _rare_fields(rare: str) -> dict[str, Any]:
@@ -133,16 +134,15 @@ def _rare_fields(rare: str) -> dict[str, Any]:
         unique_key, held_key, held_until, group, is_awaited, to_resolve, schedule, fire_at, lane, expires_at, lapses_at,
         cancelled_because, tags, extra,
     ) = msgspec.json.decode(rare)  # fmt: skip
-    others = _decode_extra(extra)
-    return {
+    fields = {
         "unique_key": unique_key, "held_key": held_key, "held_until": from_ms(held_until), "schedule": schedule,
         "fire_at": from_ms(fire_at), "lane": lane, "group": group, "is_awaited": flag(is_awaited),
         "to_resolve": flag(to_resolve), "expires_at": from_ms(expires_at),
         "lapses_at": from_ms(lapses_at),
         "cancelled_because": None if cancelled_because is None else _decode_cause(cancelled_because),
-        "tags": () if tags is None else tuple(msgspec.json.decode(tags)),
-        **{name: getattr(others, name) for name in EXTRA_FIELDS},
+        "tags": None if tags is None else tuple(msgspec.json.decode(tags)), **msgspec.structs.asdict(_decode_extra(extra)),
     }  # fmt: skip
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def after_in(extra: str) -> tuple[Dependency, ...] | None:
@@ -166,7 +166,8 @@ def change_to_row(change: Change) -> Row:
     if "error" in fields:
         error = fields["error"]
         values.append(kind_of(error) if isinstance(error, str) else None)
-    return (*values, bytearray.fromhex(change.job_id), TEXTS[change.status], change.epoch)
+    guard = (bytearray.fromhex(change.job_id), TEXTS[change.status], change.epoch)
+    return (*values, *guard) if change.unless_extended is None else (*values, *guard, to_ms(change.unless_extended))
 
 
 def _column(value: Any) -> Any:
@@ -202,9 +203,20 @@ _CONVERSIONS: dict[type, Callable[[Any], Any]] = {
     datetime: lambda at: _ms(at), Status: TEXTS.__getitem__, CancelledBecause: lambda cause: _text(cause),
     tuple: lambda tags: _text(tags) if tags else None,
 }  # fmt: skip
+_NOTHING: Mapping[str, Any] = {}
 _encode = msgspec.json.Encoder().encode
 _decode_extra = msgspec.json.Decoder(Extra).decode
 _decode_cause = msgspec.json.Decoder(CancelledBecause).decode
+
+
+def row_to_lease(row: Row) -> HttpLease:
+    """The lease from the columns of `statements.HTTP_LEASES`."""
+    job_id, epoch, owner, until, since, began_at, timeout_s = row
+    lasts_s = max(0, until - since) / 1000
+    return HttpLease(
+        job_id=job_id.hex(), epoch=epoch, owner=owner, until=_at(until), lasts_s=lasts_s, began_at=_at(began_at),
+        timeout_s=timeout_s,
+    )  # fmt: skip
 
 
 def execution_to_row(execution: Execution) -> Row:

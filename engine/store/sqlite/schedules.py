@@ -38,8 +38,11 @@ class SqliteSchedules:
     """See `ScheduleStore`. `commit` opens a transaction, `reading` translates errors; `deltas` are the counts that it changes."""
 
     def __init__(
-        self, connection: sqlite3.Connection, *, commit: Context, reading: Context, deltas: Counter[str], lanes: SqliteLanes
+        self, connection: sqlite3.Connection, *, commit: Context, reading: Context, deltas: Counter[str], lanes: SqliteLanes,
+        tell: Callable[[Sequence[Change]], None],
     ) -> None:  # fmt: skip
+        """`tell` gets the changes of jobs, for hooks."""
+        self._tell = tell
         self._connection = connection
         self._run = connection.execute
         self._commit = commit
@@ -133,6 +136,7 @@ class SqliteSchedules:
                 done.append((job, after := change.after(job)))
                 self._deltas[job.status] -= 1
                 self._deltas[after.status] += 1
+                self._tell([change])
                 self._lanes.follow([change])
         return done
 

@@ -137,11 +137,16 @@ CREATE TABLE schedules (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX schedules_due ON schedules (next_fire_at) WHERE next_fire_at IS NOT NULL;
 
+CREATE TABLE hooks (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Tasks that HTTP workers run. `body` is JSON; `version` rises with every change.
+CREATE TABLE http_tasks (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
 -- `body` is the whole limit as JSON; `version` rises with every change. `limit_state` has one row: `version` rises with every change of
 -- any limit; while pending jobs get their lanes anew, (`lanes_at`, `lanes_seq`) is the creation time and `seq` of the last one done.
+-- `freed_at`: when a slot became free last.
 CREATE TABLE limits (name TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE limit_state (version INTEGER NOT NULL, lanes_at INTEGER, lanes_seq INTEGER) STRICT;
-INSERT INTO limit_state VALUES (0, NULL, NULL);
+CREATE TABLE limit_state (version INTEGER NOT NULL, lanes_at INTEGER, lanes_seq INTEGER, freed_at INTEGER NOT NULL) STRICT;
+INSERT INTO limit_state VALUES (0, NULL, NULL, 0);
 
 -- What each part of a limit has in use: the jobs that run, and for rates `tat`, in microseconds. See `limits/rules.py`.
 CREATE TABLE slots (part TEXT NOT NULL, job_id BLOB NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (part, job_id)) STRICT, WITHOUT ROWID;

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from jobyard.engine.jobs.owners import AFTER_HTTP, HTTP
 from jobyard.engine.store.sqlite.engine import sqlite3
 from jobyard.engine.store.sqlite.rows import JOB_COLUMNS, PLAIN_COLUMNS, READ_COLUMNS, settings_of
 
@@ -24,6 +25,7 @@ FIND_BY_KEY = """
 """
 REMEMBER_KEY = "INSERT OR IGNORE INTO remembered_keys VALUES (?, ?, ?, ?)"
 FIND_HOLDER = f"SELECT {_SMALL} FROM jobs WHERE held_key = ?"
+FIND_HOLDERS = f"SELECT {_SMALL} FROM jobs WHERE held_key IN (SELECT value FROM json_each(?))"
 IS_STORED = "SELECT 1 FROM jobs WHERE job_id = ?"
 DROP_KEY = "UPDATE jobs SET held_key = NULL WHERE job_id = ?"
 NEXT_RECORDS = f"SELECT seq, {_ALL} FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?"
@@ -50,6 +52,15 @@ HELD_BY = f"SELECT {_SMALL} {_BY_HOLDER} AND job_id > ? ORDER BY job_id LIMIT ?"
 HOLDS_LOST = f"SELECT 1 {_BY_HOLDER} AND lost_count >= ? LIMIT 1"
 HOLDERS = f"SELECT DISTINCT {_HOLDER} FROM jobs INDEXED BY jobs_by_status WHERE {_HELD}"
 CANCEL_REQUESTS = f"SELECT job_id {_BY_HOLDER} AND cancel_requested_at IS NOT NULL"
+
+HTTP_LEASES = f"""
+    SELECT job_id, epoch, locked_by, locked_until, updated_at, last_run_at, timeout_s FROM jobs INDEXED BY jobs_by_status
+    WHERE status = 'running' AND locked_by > '{HTTP}' AND locked_by < '{AFTER_HTTP}'
+"""
+LIVING = """
+    SELECT 1 FROM jobs INDEXED BY jobs_by_status
+    WHERE status IN ('blocked', 'pending', 'claimed', 'queued', 'running') AND task = ? LIMIT 1
+"""
 
 EXPIRED = f"SELECT {_SMALL} FROM jobs INDEXED BY jobs_lapsing WHERE lapses_at <= ? ORDER BY lapses_at LIMIT ?"
 NEXT_EXPIRY = "SELECT MIN(lapses_at) FROM jobs INDEXED BY jobs_lapsing WHERE lapses_at IS NOT NULL"
@@ -128,7 +139,6 @@ def due(by_queue: bool, among_queues: bool, except_queues: bool = False) -> Due:
     """`by_queue`: with the index that begins with the queue; `among_queues`: of the queues in a JSON array only; `except_queues`:
     of none of the queues in a further one."""
     index, key = ("jobs_due_in_queues", ("queue", "task", "priority")) if by_queue else ("jobs_due", ("task", "priority"))
-    names, places = ", ".join(key), ", ".join("?" for _ in key)
     of_group = f"FROM jobs INDEXED BY {index} WHERE {_IN_LINE} AND " + " AND ".join(f"{name} = ?" for name in key)
     among = ["queue IN (SELECT value FROM json_each(?))"] if among_queues else []
     among += ["queue NOT IN (SELECT value FROM json_each(?))"] if except_queues else []
@@ -136,10 +146,7 @@ def due(by_queue: bool, among_queues: bool, except_queues: bool = False) -> Due:
     of_fitting = f"{of_group} AND {fits} AND scheduled_at <= ?"
     looked = f"SELECT COUNT(*), COALESCE(SUM(fits), 0) FROM (SELECT {fits} AS fits {{}} LIMIT ?)"
     return Due(
-        next_group=f"""
-            SELECT {names}, scheduled_at FROM jobs INDEXED BY {index} WHERE {_IN_LINE} AND ({names}) > ({places})
-            ORDER BY {names}, scheduled_at LIMIT 1
-        """,
+        next_group=_next_group(index, key),
         claimable=f"""
             SELECT scheduled_at, seq, task, lost_count, length(payload) {of_fitting} AND lost_count < COALESCE(?, 1 << 32)
                 AND (lapses_at IS NULL OR lapses_at > ?)
@@ -162,6 +169,18 @@ def claim(count: int) -> str:
     """
 
 
+def _next_group(index: str, key: tuple[str, ...]) -> str:
+    """The next priority of the task, or else the first of the next task.
+
+    SQLite would begin `(task, priority) > (?, ?)` at the first row that is equal, and so read the whole group.
+    """
+    *queue, task, priority = (f"{name} = ?{number}" for number, name in enumerate(key, 1))
+    selected = f"SELECT {', '.join(key)}, scheduled_at FROM jobs INDEXED BY {index} WHERE {' AND '.join([_IN_LINE, *queue])}"
+    of_task = f"{selected} AND {task} AND {priority.replace('=', '>')} ORDER BY priority, scheduled_at LIMIT 1"
+    of_next_task = f"{selected} AND {task.replace('=', '>')} ORDER BY task, priority, scheduled_at LIMIT 1"
+    return f"SELECT * FROM ({of_task}) UNION ALL SELECT * FROM ({of_next_task}) LIMIT 1"
+
+
 @functools.cache
 def find(count: int, whole: bool) -> str:
     """Select `count` jobs by id; the rows of one commit are mostly adjacent."""
@@ -169,9 +188,10 @@ def find(count: int, whole: bool) -> str:
 
 
 @functools.cache
-def change_job(fields: tuple[str, ...], unless_cancelled: bool) -> str:
+def change_job(fields: tuple[str, ...], unless_cancelled: bool, unless_extended: bool = False) -> str:
     """The guarded update of one verb; the field names come from the lifecycle, never from a client."""
     also = "AND cancel_requested_at IS NULL" if unless_cancelled else ""
+    also += " AND locked_until = ?" if unless_extended else ""
     return f"UPDATE jobs SET {settings_of(fields)} WHERE job_id = ? AND status = ? AND epoch = ? {also}"
 
 

@@ -8,7 +8,6 @@ file raises `StoreBroken`, which ends the process: nothing continues in memory o
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -16,10 +15,11 @@ from functools import partial
 from pathlib import Path
 
 from jobyard.engine.errors import Conflict, StoreBroken
-from jobyard.engine.jobs.job import Execution, ExecutionStatus, Job, JobFilter, Output, Status
+from jobyard.engine.jobs.job import Execution, ExecutionStatus, HttpLease, Job, JobFilter, Output, Status
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change, after_begin
 from jobyard.engine.store import bounds
 from jobyard.engine.store.limit_port import LimitStore
+from jobyard.engine.store.named_port import NamedRows
 from jobyard.engine.store.port import (
     ANYTHING,
     Allocation,
@@ -36,14 +36,17 @@ from jobyard.engine.store.port import (
 from jobyard.engine.store.report_port import ReportStore
 from jobyard.engine.store.schedule_port import ScheduleStore
 from jobyard.engine.store.sqlite import removal, rows, statements
+from jobyard.engine.store.sqlite.changes import GuardLost, SqliteChanges
 from jobyard.engine.store.sqlite.claims import SqliteClaims, portions
 from jobyard.engine.store.sqlite.commit_lock import CommitLock
 from jobyard.engine.store.sqlite.engine import sqlite3, words
 from jobyard.engine.store.sqlite.faults import is_broken, told_plainly
+from jobyard.engine.store.sqlite.hooks import SqliteHooks
 from jobyard.engine.store.sqlite.insert import free_key, insert_jobs
 from jobyard.engine.store.sqlite.lane_claims import choose_all, first_ready
 from jobyard.engine.store.sqlite.lanes import SqliteLanes
 from jobyard.engine.store.sqlite.limits import SqliteLimits
+from jobyard.engine.store.sqlite.named_rows import SqliteNamedRows
 from jobyard.engine.store.sqlite.remembered_keys import SqliteRememberedKeys
 from jobyard.engine.store.sqlite.reports import SqliteReports
 from jobyard.engine.store.sqlite.schedules import SqliteSchedules
@@ -76,8 +79,15 @@ class SqliteStore:
             self._search = SqliteSearch(self._run, self.counts)
             self._lanes = SqliteLanes(self._connection)
             self.limits: LimitStore = SqliteLimits(self._connection, self._lanes, commit=self._commit, reading=self._told_plainly)
+            self.hooks: NamedRows = SqliteNamedRows(self._run, "hooks", commit=self._commit, reading=self._told_plainly)
+            self.http_tasks: NamedRows = SqliteNamedRows(
+                self._run, "http_tasks", commit=self._commit, reading=self._told_plainly, in_use=statements.LIVING
+            )
+            tell_hooks = SqliteHooks(self._connection, lambda jobs: self._insert(jobs, lambda: False)).tell
+            self._changes = SqliteChanges(self._connection, deltas=self._deltas, lanes=self._lanes, tell=tell_hooks)
             self.schedules: ScheduleStore = SqliteSchedules(
-                self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas, lanes=self._lanes
+                self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas, lanes=self._lanes,
+                tell=tell_hooks,
             )
             workflows = SqliteWorkflows(self._connection, commit=self._commit, reading=self._told_plainly)
             self.workflows: WorkflowStore = workflows
@@ -116,8 +126,8 @@ class SqliteStore:
             return Claimed(jobs=[])
         with self._commit():
             choice = choose_all(self._run, self._claims, self._lanes, due, now, allocation, served)
-            begun = self._claims.begin(choice.chosen, owner, now, lease_s)
-            jobs = [after_begin(rows.row_to_job(row[1:]), now) for row in begun]
+            begun = self._claims.begin(choice.chosen, owner, choice.now, lease_s)
+            jobs = [after_begin(rows.row_to_job(row[1:]), choice.now) for row in begun]
             self._lanes.take_slots(jobs)
             self._deltas[Status.PENDING] -= len(begun)
             self._deltas[Status.RUNNING] += len(begun)
@@ -131,41 +141,11 @@ class SqliteStore:
         """Usually every guard matches; then the statement need not report for each row whether it changed."""
         if not changes:
             return []
-        with contextlib.suppress(_GuardLost, sqlite3.IntegrityError), self._commit():
-            self._apply_all(changes)
+        with contextlib.suppress(GuardLost, sqlite3.IntegrityError), self._commit():
+            self._changes.apply_all(changes)
             return [True] * len(changes)
         with self._commit():
-            return [self._apply(change) for change in changes]
-
-    def _apply_all(self, changes: Sequence[Change]) -> None:
-        for shape, alike in itertools.groupby(changes, key=_shape):
-            same = list(alike)
-            changed = self._connection.executemany(statements.change_job(*shape), map(rows.change_to_row, same)).rowcount
-            if changed != len(same):
-                raise _GuardLost
-        self._connection.executemany(statements.STORE_EXECUTION, map(rows.execution_to_row, filter(None, map(_ended, changes))))
-        for change in changes:
-            self._note(change)
-        self._lanes.follow(changes)
-
-    def _apply(self, change: Change) -> bool:
-        try:
-            if self._run(statements.change_job(*_shape(change)), rows.change_to_row(change)).rowcount != 1:
-                return False
-        except sqlite3.IntegrityError:  # another job has the key that the change takes
-            return False
-        execution = _ended(change)
-        if execution is not None:
-            self._run(statements.STORE_EXECUTION, rows.execution_to_row(execution))
-        self._note(change)
-        self._lanes.follow([change])
-        return True
-
-    def _note(self, change: Change) -> None:
-        if change.output is not None:
-            self._run(statements.STORE_OUTPUT, rows.output_to_row(change.output))
-        self._deltas[change.status] -= 1
-        self._deltas[str(change.fields["status"])] += 1
+            return [self._changes.apply(change) for change in changes]
 
     def purge(self, *, before: datetime, limit: int, statuses: Sequence[Status] = TERMINAL) -> int:
         with self._told_plainly():
@@ -256,6 +236,10 @@ class SqliteStore:
     def cancel_requests(self, owner: str) -> list[str]:
         with self._told_plainly():
             return [row[0].hex() for row in self._run(statements.CANCEL_REQUESTS, (owner,))]
+
+    def http_leases(self) -> list[HttpLease]:
+        with self._told_plainly():
+            return [rows.row_to_lease(row) for row in self._run(statements.HTTP_LEASES)]
 
     def executions(self, job_id: str, *, max_bytes: int = bounds.EXECUTIONS_BYTES) -> list[Execution]:
         with self._told_plainly():
@@ -383,17 +367,3 @@ class SqliteStore:
 
     def _told_plainly(self) -> contextlib.AbstractContextManager[None]:
         return told_plainly(self._folder)
-
-
-class _GuardLost(Exception):
-    """One of several changes in a batch did not match; they must be applied one by one to find out which."""
-
-
-def _shape(change: Change) -> tuple[tuple[str, ...], bool]:
-    return tuple(change.fields), change.unless_cancelled
-
-
-def _ended(change: Change) -> Execution | None:
-    """The execution to store with a change; none while an attempt runs, because the job's row describes it."""
-    execution = change.execution
-    return None if execution is None or execution.status is ExecutionStatus.RUNNING else execution

@@ -14,7 +14,6 @@ import pytest
 from jobyard.engine.jobs import edits, lifecycle
 from jobyard.engine.jobs.job import CancelledBecause, ExecutionStatus, Job, Outcome, Status
 from jobyard.engine.jobs.lifecycle import TABLE, Change, IllegalTransition, Verb
-from jobyard.engine.jobs.owners import as_held
 from tests.support.builders import a_job
 from tests.support.world import START
 
@@ -36,6 +35,7 @@ def recover(job: Job, max_lost: int = 5) -> Change:
 
 
 ACTS: dict[Verb, Callable[[Job], Change]] = {
+    Verb.EXTEND: lambda job: lifecycle.extend(job, now=NOW, until=NOW + timedelta(seconds=30)),
     Verb.CLAIM: lambda job: lifecycle.claim(job, owner="w", now=NOW),
     Verb.ENQUEUE: lambda job: lifecycle.enqueue(job, now=NOW),
     Verb.BEGIN: lambda job: lifecycle.begin(job, owner=WORKER, now=NOW, lease_s=30),
@@ -81,7 +81,7 @@ def test_no_end_but_failed_and_cancelled_can_be_left() -> None:
     assert left == {Status.FAILED, Status.CANCELLED}
 
 
-@pytest.mark.parametrize("verb", sorted(set(Verb) - {Verb.ENQUEUE, Verb.REQUEST_CANCEL, Verb.TAG}))
+@pytest.mark.parametrize("verb", sorted(set(Verb) - {Verb.ENQUEUE, Verb.REQUEST_CANCEL, Verb.TAG, Verb.EXTEND}))
 def test_the_epoch_rises_whenever_a_job_changes_hands(verb: Verb) -> None:
     for status in {status for status, known in TABLE if known is verb}:
         job = a_job(status=status)
@@ -254,15 +254,6 @@ def test_the_documentation_names_everything_that_a_retry_resets() -> None:
 
     assert "a requested cancellation" in row
     assert {*re.findall(r"`(\w+)`", row), "cancel_requested_at"} == changed
-
-
-def test_a_hold_of_a_living_owner_is_shown_to_last_a_lease_from_now() -> None:
-    job = a_job(status=Status.RUNNING, locked_by=WORKER)
-
-    known = as_held(job, seen_at={"b00t": NOW}.get, lease_s=30)
-    unknown = as_held(job, seen_at={"other": NOW}.get, lease_s=30)
-
-    assert (known.locked_until, unknown.locked_until) == (NOW + timedelta(seconds=30), job.locked_until)
 
 
 # ---- a begin that is undone

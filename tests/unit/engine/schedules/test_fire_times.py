@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import functools
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -128,6 +129,7 @@ def fields(lowest: int, highest: int) -> st.SearchStrategy[str]:
     )  # fmt: skip
 
 
+@functools.cache
 def changes(zone: str) -> list[datetime]:
     """The hours of 1990 to 2037 in which this zone's offset changes."""
     found, now, end, key = [], datetime(1990, 1, 1, tzinfo=UTC), datetime(2038, 1, 1, tzinfo=UTC), ZoneInfo(zone)
@@ -138,19 +140,30 @@ def changes(zone: str) -> list[datetime]:
     return found or [datetime(2026, 3, 28, tzinfo=UTC)]
 
 
-CHANGES = {zone: changes(zone) for zone in ZONES}
-
-
-@settings(max_examples=25, deadline=None, phases=NO_SHRINKING)
-@given(
-    st.sampled_from(ZONES), st.integers(0, 10**6), fields(0, 59), st.one_of(fields(0, 23), st.sampled_from(["*", "0-4", "1,2,3"])),
+ASKED = (
+    st.integers(0, 10**6), fields(0, 59), st.one_of(fields(0, 23), st.sampled_from(["*", "0-4", "1,2,3"])),
     st.sampled_from(["*", "*/2", "1-31", "1,15"]), st.sampled_from(["*", "0,6", "*/3"]), st.sampled_from(["shift", "skip"]),
     st.sampled_from(["first", "last", "both"]), st.integers(0, 30),
 )  # fmt: skip
-def test_the_rule_holds_against_all_instants_around_the_changes_of_the_clock(
+
+
+@settings(max_examples=25, deadline=None, phases=NO_SHRINKING)
+@given(st.sampled_from(ZONES), st.tuples(*ASKED))
+def test_the_rule_holds_against_all_instants_around_the_changes_of_the_clock(zone: str, asked: Any) -> None:
+    check_against_all_instants(zone, *asked)
+
+
+@pytest.mark.long
+@settings(max_examples=3_000, deadline=None, phases=NO_SHRINKING)
+@given(st.sampled_from(sorted(available_timezones() - {"Factory", "localtime"})), st.tuples(*ASKED))
+def test_the_rule_holds_in_every_zone(zone: str, asked: Any) -> None:
+    check_against_all_instants(zone, *asked)
+
+
+def check_against_all_instants(
     zone: str, which: int, minute: str, hour: str, day: str, weekday: str, gap: str, fold: str, lead_h: int
 ) -> None:
-    change = CHANGES[zone][which % len(CHANGES[zone])]
+    change = changes(zone)[which % len(changes(zone))]
     begin, end = change - lead_h * HOUR, change + 40 * HOUR
     timing = Timing(cron=f"{minute} {hour} {day} * {weekday}", time_zone=zone, dst_gap=gap, dst_fold=fold)
     found = []
@@ -166,7 +179,7 @@ def test_the_rule_holds_against_all_instants_around_the_changes_of_the_clock(
 @settings(max_examples=40, deadline=None, phases=NO_SHRINKING)
 @given(st.sampled_from(ZONES), st.integers(0, 10**6), st.integers(0, 70 * 60), fields(0, 59), st.sampled_from(["*", "2", "0-23/2"]))
 def test_the_next_fire_is_the_same_from_wherever_one_asks(zone: str, which: int, minutes: int, minute: str, hour: str) -> None:
-    begin = CHANGES[zone][which % len(CHANGES[zone])] - 30 * HOUR
+    begin = changes(zone)[which % len(changes(zone))] - 30 * HOUR
     timing = Timing(cron=f"{minute} {hour} * * *", time_zone=zone)
     asked = begin + minutes * MINUTE + timedelta(seconds=minutes % 60)
 

@@ -10,7 +10,8 @@ import pytest
 
 from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.why.facts import Facts, HostSeen, ProcessReport, WorkerSeen
-from jobyard.engine.why.rules import RULES, Code, Reason, explain, in_words, to_json
+from jobyard.engine.why.reason import Code, Reason
+from jobyard.engine.why.rules import RULES, explain, in_words, to_json
 from tests.support.builders import a_job
 from tests.support.world import START
 

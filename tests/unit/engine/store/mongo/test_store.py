@@ -744,14 +744,15 @@ def test_only_a_host_that_gave_no_new_sign_is_forgotten(bench: Bench) -> None:
 
 
 def test_a_busy_claimer_does_not_ask_for_lanes_each_time_and_finds_what_is_in_them_before_it_sleeps(bench: Bench) -> None:
-    asked: list[object] = []
-    heads = bench.store._claims._lanes.heads
-    bench.store._claims._lanes.heads = lambda *words: asked.append(words) or heads(*words)  # type: ignore[method-assign,func-returns-value]
+    asked: list[bool] = []
+    lanes = bench.store._claims._lanes
+    were_empty = lanes.were_empty
+    lanes.were_empty = lambda now: asked.append(were_empty(now)) or asked[-1]  # type: ignore[method-assign,func-returns-value]
     for _ in range(3):
         bench.put(a_job())
         claim(bench.store, most=5)
-    assert len(asked) == 1
+    assert asked == [False, True, True]
 
-    (in_lane,) = bench.put(a_job(lane="a"))
+    (in_lane,) = bench.put(a_job(lane='["schedule:a"]'))
     assert bench.store.next_due() == in_lane.scheduled_at
     assert in_lane.job_id in [job.job_id for job in claim(bench.store)]

@@ -50,6 +50,10 @@ class Bench:
         claimed = self.store.claim_due(owner=WATCHER, now=START, lease_s=30, allocation=Room(100), served=self.served)
         return [job.job_id for job in claimed.jobs]
 
+    def claim_one(self) -> None:
+        claimed = self.store.claim_due(owner=WATCHER, now=START, lease_s=30, allocation=Room(1), served=self.served)
+        assert len(claimed.jobs) == 1
+
     def steps(self, act: Callable[[], object]) -> int:
         """In hundreds."""
         seen: list[None] = []
@@ -67,6 +71,17 @@ def test_due_jobs_that_nobody_serves_cost_a_claim_nothing(tmp_path: Path, served
         lambda bench: bench.store.count_due(now=START, served=served),
         lambda bench: bench.store.count_ahead(bench.mine[-1], now=START, served=served), Bench.claim, Bench.claim,
     ]  # fmt: skip
+
+    for act in asked:
+        assert many.steps(lambda act=act: act(many)) <= few.steps(lambda act=act: act(few)) + 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("served", [TASKS, QUEUES])
+def test_a_claim_costs_the_same_however_many_jobs_are_due(tmp_path: Path, served: Served) -> None:
+    few, many = (Bench(tmp_path / str(number), served, 0) for number in (FEW, MANY))
+    for bench, number in ((few, FEW), (many, MANY)):
+        bench.store.insert([[a_job(scheduled_at=EARLIER, priority=5 - index % 2) for index in range(number)]])
+    asked = [lambda bench: bench.store.next_due(served=served), lambda bench: bench.claim_one()]
 
     for act in asked:
         assert many.steps(lambda act=act: act(many)) <= few.steps(lambda act=act: act(few)) + 2  # type: ignore[misc]
