@@ -164,8 +164,8 @@ def test_what_few_jobs_have_is_stored_as_it_was(store: Store, name: str) -> None
     store.insert([[plain, job]])
 
     job = msgspec.structs.replace(job, lane=lane_for(job, ()) if job.after is None else job.lane)
-    assert [one and as_asked(one) for one in store.find([plain.job_id, job.job_id])] == [plain, job]
-    assert [as_asked(one) for one in store.list_jobs(JobFilter(), limit=3, whole=False).jobs if one.group != "h"] == [job, plain]
+    assert store.find([plain.job_id, job.job_id]) == [plain, job]
+    assert store.list_jobs(JobFilter(), limit=5, whole=False).jobs == [job, plain]
 
 
 def test_a_change_of_what_few_jobs_have_is_stored(store: Store) -> None:
