@@ -9,7 +9,7 @@ from flask import request
 from jobyard.api.http.query import read_job_id, read_query
 from jobyard.api.http.reply import Reply, message_reply
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.workflow_messages import FindGroup, GetGraph, ListGroups
+from jobyard.engine.wire.resource_messages import FindGroup, GetGraph, ListGroups
 
 
 class SchedulerClient(Protocol):

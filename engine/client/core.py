@@ -147,9 +147,9 @@ class Core:
         request = Request(method="POST", path=_path(job_id, "/cancel"), is_idempotent=False)
         return (yield from self._change_once(request, job_id, lambda job: job.status is Status.CANCELLED))
 
-    def retry(self, job_id: str, edits: Mapping[str, Any]) -> Operation[Job]:
-        """Retry the job with these edits (`RetryEdits`); the job, pending again."""
-        given = without_none(edits)
+    def retry(self, job_id: str, edits: Mapping[str, Any] | None = None) -> Operation[Job]:
+        """Retry the job with these edits (`RetryEdits`); the job, pending or blocked again."""
+        given = without_none(edits or {})
         body = to_json_text(given, root="body") if given else None
         before = yield from self.get(job_id)
         request = Request(method="POST", path=_path(job_id, "/retry"), body=body, is_idempotent=False)

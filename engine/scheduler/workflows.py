@@ -14,7 +14,7 @@ from jobyard.engine.store.port import Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import Json
-from jobyard.engine.wire.workflow_messages import FindGroup, GetGraph, ListGroups
+from jobyard.engine.wire.resource_messages import FindGroup, GetGraph, ListGroups
 from jobyard.engine.workflows.graph import component
 from jobyard.engine.workflows.port import Group
 

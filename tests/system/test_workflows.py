@@ -56,7 +56,9 @@ def test_a_callback_reads_its_group_and_begins_once(jobyard: Jobyard) -> None:
 
     assert [(row[0], row[2]) for row in told["result"]["group"]] == [(job_id, n) for n, job_id in enumerate(members)]
     assert told["attempt"] == 1
-    group = jobyard.get("/api/groups/system:fan-in").json
+    answer = jobyard.get("/api/groups/system:fan-in")
+    assert answer.status == 200, answer.body
+    group = answer.json
     assert (group["counts"]["completed"], group["waiting"]) == (40, [])
     assert at(told, "last_run_at") >= datetime.fromisoformat(group["ended_at"])
 
