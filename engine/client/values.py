@@ -54,7 +54,6 @@ class JobOptions(TypedDict, total=False):
     group: str | None
     ref: str | None
     tags: Sequence[str] | None
-    limit: str | Sequence[str] | None
 
 
 class RetryEdits(TypedDict, total=False):
