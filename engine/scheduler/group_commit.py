@@ -116,6 +116,8 @@ class GroupCommit:
             return None
         try:
             return self._parse(submit, defaults)
+        except StoreBroken:
+            raise
         except JobyardError as wrong:
             peer.send(refused(wrong))
         except Exception as bug:  # an unexpected exception in one request must not affect the others

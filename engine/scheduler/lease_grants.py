@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from jobyard.engine.config import Settings
-from jobyard.engine.errors import Conflict, InvalidRequest, JobyardError, StoreUnavailable, Unavailable
+from jobyard.engine.errors import Conflict, InvalidRequest, JobyardError, StoreBroken, StoreUnavailable, Unavailable
 from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.owners import http_owner
 from jobyard.engine.leases.allocation import LeaseAllocation
@@ -95,6 +95,8 @@ class LeaseGrants:
         """Lease what there is in this tick."""
         try:
             self._add(Asking(peer, None, self._checked(message.body)))
+        except StoreBroken:
+            raise
         except JobyardError as wrong:
             peer.send(refused(wrong))
 

@@ -21,11 +21,15 @@ CORES = len(os.sched_getaffinity(0))
 
 @dataclass(slots=True)
 class SlotShare:
-    """A slot, how many attempts it has, and how many it may have. `slot`: None if no executor has been forked for it yet."""
+    """A slot, how many attempts it has, and how many it may have. `slot`: None if no executor has been forked for it yet.
+
+    `is_held`: by a job that is or may be long.
+    """
 
     slot: Slot | None
     count: int
     depth: int
+    is_held: bool = False
 
 
 class SlotAllocator:
@@ -44,7 +48,7 @@ class SlotAllocator:
         self._cores = cores
         self._last: SlotShare | None = None
         self._shares = [
-            SlotShare(slot, len(slot.attempts), self._depth(slot, max_jobs_per_child))
+            SlotShare(slot, len(slot.attempts), self._depth(slot, max_jobs_per_child), self._is_held(slot))
             for slot in slots
             if slot.takes_work and not slot.is_behind_long(now)
         ]
@@ -69,12 +73,13 @@ class SlotAllocator:
             self._shares.append(best)
         best.count += 1
         best.depth = min(best.depth, ahead)
+        best.is_held = best.is_held or ahead == 1
         self._last = best
         return best
 
     def _shares_for(self, ahead: int) -> list[SlotShare]:
         """The slots for jobs of which one slot may have so many."""
-        return [share for share in self._shares if share.depth > 1][: self._cores] if ahead >= SLOT_UNITS else self._shares
+        return [share for share in self._shares if not share.is_held][: self._cores] if ahead >= SLOT_UNITS else self._shares
 
     def _has_all_cores(self, ahead: int) -> bool:
         return ahead >= SLOT_UNITS and len(self._shares_for(ahead)) >= self._cores
@@ -92,6 +97,9 @@ class SlotAllocator:
         ahead = (self._spare + len(self._shares)) * SLOT_UNITS
         waiting = sum(map(self._durations.cost, unplaced))
         return max(0, free - waiting), max(0, ahead - max(0, waiting - free))
+
+    def _is_held(self, slot: Slot) -> bool:
+        return any(self._durations.ahead(attempt.job.task) == 1 for attempt in slot.attempts)
 
     def _depth(self, slot: Slot, max_jobs_per_child: int) -> int:
         if not slot.handle.has_lived:
