@@ -62,7 +62,7 @@ def test_max_running_holds_while_processes_are_killed(jobyard: Jobyard, notes: N
     job_ids = submit_all(jobyard, JOBS, task="echo", limit=["three", "customer/1"], payload="x", max_retries=50)
     job_ids += submit_all(jobyard, JOBS, task="run", limit="three", payload=notes.payload(), max_retries=50)
     is_over = threading.Event()
-    database = jobyard.data_dir / "jobs.sqlite"
+    database = jobyard.data_dir / "jobyard.sqlite"
     names = [name for name in jobyard.processes() if name.startswith(victim)]
 
     def kill() -> None:
@@ -89,7 +89,7 @@ def test_max_running_holds_while_processes_are_killed(jobyard: Jobyard, notes: N
 def test_after_a_pause_is_answered_no_job_of_two_thousand_begins(jobyard: Jobyard, notes: Notes, tmp_path: Path) -> None:
     until = tmp_path / "until"
     until.touch()
-    job_ids = submit_all(jobyard, 2_000, task="run", queue="mail", payload=notes.payload())
+    job_ids = submit_all(jobyard, 2_000, task="run", queue="mail", payload=notes.payload(for_s=0.05))
     notes.wait(job_ids[0])
 
     paused = jobyard.ask("POST", "/api/limits/queue:mail/pause", {"reason": "a test"}).json
