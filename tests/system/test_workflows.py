@@ -75,11 +75,9 @@ def test_a_failure_cancels_what_waits_and_the_retry_restores_it(jobyard: Jobyard
     assert jobyard.wait_for_job(second)["cancelled_because"] is None
 
 
-def test_nothing_stays_blocked_and_nothing_begins_early_whatever_is_killed(tmp_path: Path, database: dict[str, str]) -> None:
+def test_nothing_stays_blocked_and_nothing_begins_early_whatever_is_killed(tmp_path: Path) -> None:
     """kill -9 of watchers, workers and a scheduler, one after the other, during a fan-in and a chain."""
-    if database:
-        database = database | {"MONGO_DB": f"{database['MONGO_DB']}_killed"}
-    with Jobyard(tmp_path, TASKS="system_tasks", RETRY_BASE_S=0.1, POLL_S=0.5, MAX_LOST=100, **database) as jobyard:
+    with Jobyard(tmp_path, TASKS="system_tasks", RETRY_BASE_S=0.1, POLL_S=0.5, MAX_LOST=100) as jobyard:
         *members, join = batch(
             jobyard,
             [{"task": "collect", "group": "killed"} for _ in range(MEMBERS)]
