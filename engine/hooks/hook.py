@@ -13,7 +13,8 @@ import msgspec
 from jobyard.engine.errors import InvalidRequest, JobyardError
 from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.job import Job
-from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
+from jobyard.engine.jobs.request_fields import checked, object_of, unknown_field
+from jobyard.engine.jobs.strict_json import shown
 from jobyard.engine.jobs.submission import FIELDS as JOB_FIELDS
 from jobyard.engine.jobs.submission import Defaults, make_job
 from jobyard.engine.schedules.definition import NOT_FOR_SCHEDULES
@@ -91,13 +92,10 @@ def check_name(name: str) -> str:
 
 def parse(name: str, body: bytes, *, now: datetime, defaults: Defaults) -> Hook:
     """The hook that a PUT asks for, its secret empty if none is given; raises `InvalidRequest`."""
-    given = strict_json.decode(body)
-    if not isinstance(given, dict):
-        raise InvalidRequest("invalid_json", f"the body must be a JSON object, not {shown(given)}")
+    given: dict[str, Any] = object_of(strict_json.decode(body))
     for field in given:
         if field not in FIELDS:
-            words = f"{shown(field)} is not a field of a hook; known: {', '.join(FIELDS)}"
-            raise InvalidRequest("unknown_field", words, field[:LONGEST_SHOWN])
+            raise unknown_field(field, FIELDS, "a hook")
     values = {field: value for field, value in given.items() if value is not None}
     if ("url" in values) == ("job" in values):
         raise InvalidRequest("invalid_field", "give either url or job", "url")
@@ -112,10 +110,7 @@ def parse(name: str, body: bytes, *, now: datetime, defaults: Defaults) -> Hook:
 def _read(name: str, values: Mapping[str, object], check: Any) -> Any:
     if name not in values and name != "events":
         return None
-    try:
-        return check(values.get(name))
-    except ValueError as wrong:
-        raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {shown(values.get(name))}", name) from None
+    return checked(name, values.get(name), check)
 
 
 def _url(value: object) -> str:

@@ -11,12 +11,11 @@ from typing import Any
 
 import msgspec
 
-from jobyard.engine.errors import InvalidRequest
-from jobyard.engine.jobs import lifecycle, strict_json
+from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.expiry import expiry
 from jobyard.engine.jobs.job import Job, at_least
 from jobyard.engine.jobs.lifecycle import Change, Verb
-from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
+from jobyard.engine.jobs.request_fields import checked, optional_object, unknown_field
 from jobyard.engine.jobs.submission import FIELDS, check_payload
 
 RETRY_FIELDS = ("payload", "delay_s", "max_retries", "timeout_s")
@@ -43,11 +42,7 @@ class _Payload(msgspec.Struct):
 
 def parse_retry(body: bytes) -> RetryEdit:
     """The edits in the body of a retry of one job, which may be left out; raises `InvalidRequest` or `TooLarge`."""
-    if not body.strip():
-        return RetryEdit()
-    given = strict_json.decode(body)
-    if not isinstance(given, dict):
-        raise InvalidRequest("invalid_json", f"the body must be a JSON object, not {shown(given)}")
+    given = optional_object(body)
     values: dict[str, Any] = {name: _checked(name, value) for name, value in given.items()}
     if "payload" in values:
         values["payload"] = bytes(msgspec.json.decode(body, type=_Payload).payload)
@@ -57,12 +52,8 @@ def parse_retry(body: bytes) -> RetryEdit:
 
 def _checked(name: str, value: object) -> object:
     if name not in RETRY_FIELDS:
-        told = f"{shown(name)} is not a field of a retry; known: {', '.join(RETRY_FIELDS)}"
-        raise InvalidRequest("unknown_field", told, name[:LONGEST_SHOWN])
-    try:
-        return FIELDS[name].check(value)
-    except ValueError as wrong:
-        raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {shown(value)}", name) from None
+        raise unknown_field(name, RETRY_FIELDS, "a retry")
+    return checked(name, value, FIELDS[name].check)
 
 
 def edited(retry: Change, job: Job, edit: RetryEdit, *, now: datetime) -> Change:

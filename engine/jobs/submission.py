@@ -35,8 +35,9 @@ from jobyard.engine.jobs.job import Job, at_least
 from jobyard.engine.jobs.limit_field import SCHEMA as LIMIT_SCHEMA
 from jobyard.engine.jobs.limit_field import read_limit
 from jobyard.engine.jobs.named_limits import limits_of
-from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, MAX_DEPTH, shown
-from jobyard.engine.jobs.submission_body import MAX_BATCH, located, object_of, payload_in, read_batch, read_ndjson
+from jobyard.engine.jobs.request_fields import checked, object_of, unknown_field
+from jobyard.engine.jobs.strict_json import MAX_DEPTH, shown
+from jobyard.engine.jobs.submission_body import MAX_BATCH, located, payload_in, read_batch, read_ndjson
 from jobyard.engine.jobs.tags import SCHEMA as TAGS_SCHEMA
 from jobyard.engine.jobs.tags import joined, read_tags
 from jobyard.engine.jobs.times import read_time
@@ -248,7 +249,7 @@ def _parse(
     form: str, body: bytes, *, first_id: str, idempotency_key: str | None, now: datetime, defaults: Defaults
 ) -> list[Job]:  # fmt: skip
     if form == "job":
-        fields = object_of(strict_json.decode(body), "the body")
+        fields = object_of(strict_json.decode(body))
         _take_header_key(fields, idempotency_key)
         payload = payload_in(body)
         job = _make(fields, payload, first_id, now, defaults)
@@ -356,12 +357,8 @@ def make_job(fields: Mapping[str, object], payload: bytes, *, job_id: str, now: 
 def _checked(name: str, value: object) -> object:
     field = FIELDS.get(name)
     if field is None:
-        known = ", ".join(FIELDS)
-        raise InvalidRequest("unknown_field", f"{shown(name)} is not a field of a job; known: {known}", name[:LONGEST_SHOWN])
-    try:
-        return field.check(value)
-    except ValueError as wrong:
-        raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {shown(value)}", name) from None
+        raise unknown_field(name, FIELDS, "a job")
+    return checked(name, value, field.check)
 
 
 def check_payload(payload: bytes) -> None:

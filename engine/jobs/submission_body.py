@@ -8,6 +8,7 @@ import msgspec
 
 from jobyard.engine.errors import InvalidRequest, TooLarge
 from jobyard.engine.jobs import strict_json
+from jobyard.engine.jobs.request_fields import object_of
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 
 MAX_BATCH = 10_000
@@ -36,7 +37,7 @@ _decode_payload = msgspec.json.Decoder(_PayloadOnly).decode
 def read_batch(body: bytes) -> tuple[list[object], list[bytes]]:
     """The jobs of a batch and their payloads."""
     try:
-        batch = object_of(strict_json.decode(body), "the body")
+        batch = object_of(strict_json.decode(body))
     except InvalidRequest:
         _find_bad_job(body)
         raise
@@ -89,10 +90,3 @@ def located(wrong: InvalidRequest | TooLarge, index: int) -> InvalidRequest | To
     """The error of a job in a batch, with its index."""
     field = f"jobs[{index}]" + (f".{wrong.field}" if wrong.field else "")
     return type(wrong)(wrong.code, f"jobs[{index}]: {wrong.message}", field)
-
-
-def object_of(value: object, what: str) -> dict[str, object]:
-    """The value, which must be a JSON object."""
-    if not isinstance(value, dict):
-        raise InvalidRequest("invalid_json", f"{what} must be a JSON object, not {shown(value)}")
-    return value

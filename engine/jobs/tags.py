@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs import strict_json
-from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
+from jobyard.engine.jobs.request_fields import checked, unknown_field
 
 MAX_TAGS = 16
 TAG_PATTERN = r"[A-Za-z0-9_.:/@=+-]{1,64}"
@@ -50,12 +50,8 @@ def parse_tags(body: bytes) -> tuple[str, ...]:
     if isinstance(given, dict):
         for name in given:
             if name != "tags":
-                told = f"{shown(name)} is not a field of this request; known: tags"
-                raise InvalidRequest("unknown_field", told, name[:LONGEST_SHOWN])
+                raise unknown_field(name, ("tags",))
         if "tags" not in given:
             raise InvalidRequest("invalid_field", 'tags is required; {"tags": []} removes all', "tags")
         given = given["tags"]
-    try:
-        return read_tags(given)
-    except ValueError as wrong:
-        raise InvalidRequest("invalid_field", f"tags must be {wrong}, not {shown(given)}", "tags") from None
+    return checked("tags", given, read_tags)

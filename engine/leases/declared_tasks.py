@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from jobyard.engine.errors import InvalidRequest
-from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.limit_field import read_templates
-from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
+from jobyard.engine.jobs.request_fields import checked, optional_object, unknown_field
+from jobyard.engine.jobs.strict_json import shown
 from jobyard.engine.jobs.submission import FIELDS, Field
 from jobyard.engine.jobs.template import Template
 from jobyard.engine.jobs.unique_field import Asked
@@ -30,29 +31,22 @@ def check_name(name: str) -> str:
 
 def parse(body: bytes) -> dict[str, Any]:
     """The options that a body declares, as those of `registry.TaskOptions`; raises `InvalidRequest`. It may be left out."""
-    given = strict_json.decode(body) if body.strip() else {}
-    if not isinstance(given, dict):
-        raise InvalidRequest("invalid_json", f"the body must be a JSON object, not {shown(given)}")
     options: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in optional_object(body).items():
         field = DECLARED.get(name)
         if field is None:
-            words = f"{shown(name)} is not a field of a task; known: {', '.join(DECLARED)}"
-            raise InvalidRequest("unknown_field", words, name[:LONGEST_SHOWN])
+            raise unknown_field(name, DECLARED, "a task")
         if value is not None:
-            options[name] = _checked(field, value)
+            options[name] = checked(name, value, partial(_read, field))
     return options
 
 
-def _checked(field: Field, value: object) -> object:
-    try:
-        if field.name == "limit":
-            return read_templates(value)
-        checked = field.check(value)
-        if isinstance(checked, Asked):
-            if checked.key is not None:
-                Template(checked.key)
-            return checked._asdict()
-        return checked
-    except ValueError as wrong:
-        raise InvalidRequest("invalid_field", f"{field.name} must be {wrong}, not {shown(value)}", field.name) from None
+def _read(field: Field, value: object) -> object:
+    if field.name == "limit":
+        return read_templates(value)
+    read = field.check(value)
+    if not isinstance(read, Asked):
+        return read
+    if read.key is not None:
+        Template(read.key)
+    return read._asdict()

@@ -10,7 +10,8 @@ import msgspec
 
 from jobyard.engine.errors import InvalidRequest, TooLarge
 from jobyard.engine.jobs import strict_json
-from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, MAX_DEPTH, shown
+from jobyard.engine.jobs.request_fields import checked, object_of, unknown_field
+from jobyard.engine.jobs.strict_json import MAX_DEPTH, shown
 from jobyard.engine.jobs.submission import MAX_DELAY_S, QUEUE_PATTERN, Field, as_integer
 
 MAX_COUNT, MAX_TASKS, MAX_WORKER_CHARS = 100, 100, 128
@@ -225,13 +226,13 @@ SETTLE_ONLY = ("job_id", "do")
 
 def read_lease(body: bytes, *, lease_s: float) -> LeaseRequest:
     """The request; raises `InvalidRequest`. `lease_s`: the default."""
-    values = _read(_object(strict_json.decode(body), "the body"), LEASE_FIELDS, required=("worker", "tasks"))
+    values = _read(object_of(strict_json.decode(body)), LEASE_FIELDS, required=("worker", "tasks"))
     return LeaseRequest(**{"lease_s": default_lease_s(lease_s), **values})
 
 
 def read_told(do: Do, job_id: str, body: bytes) -> Told:
     """What the body of a request about one job tells; raises `InvalidRequest` or `TooLarge`."""
-    return _told(do, job_id, _object(strict_json.decode(body), "the body"), bytes(_decode_result(body).result))
+    return _told(do, job_id, object_of(strict_json.decode(body)), bytes(_decode_result(body).result))
 
 
 def read_settle(body: bytes) -> list[Told | tuple[str, InvalidRequest | TooLarge]]:
@@ -287,27 +288,13 @@ def _read(given: Mapping[str, object], known: Mapping[str, Field], *, required: 
     for name, value in given.items():
         field = known.get(name)
         if field is None:
-            words = f"{shown(name)} is not a field of this request; known: {', '.join(known)}"
-            raise InvalidRequest("unknown_field", words, name[:LONGEST_SHOWN])
+            raise unknown_field(name, known)
         if value is not None and name != "result":
-            values[name] = _checked(field, value)
+            values[name] = checked(name, value, field.check)
     for name in required:
         if name not in values:
             raise InvalidRequest("invalid_field", f"{name} is missing: {known[name].meaning}", name)
     return values
-
-
-def _checked(field: Field, value: object) -> object:
-    try:
-        return field.check(value)
-    except ValueError as wrong:
-        raise InvalidRequest("invalid_field", f"{field.name} must be {wrong}, not {shown(value)}", field.name) from None
-
-
-def _object(value: object, what: str) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise InvalidRequest("invalid_json", f"{what} must be a JSON object, not {shown(value)}")
-    return value
 
 
 class _ResultOnly(msgspec.Struct):

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobyard.engine.errors import InvalidRequest
-from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.job import at_least
 from jobyard.engine.jobs.limit_field import NAME_PATTERN
-from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
+from jobyard.engine.jobs.request_fields import checked, fields_of
+from jobyard.engine.jobs.strict_json import shown
 from jobyard.engine.jobs.submission import QUEUE_PATTERN, as_integer
 from jobyard.engine.jobs.times import read_time
 from jobyard.engine.limits.limit import ON_FULL, WAIT, Numbers
@@ -120,7 +120,7 @@ def parse(body: bytes) -> Numbers:
 
 
 def _read(name: str, value: object) -> Any:
-    return _checked(name, value, FIELDS[name].read)
+    return checked(name, value, FIELDS[name].read)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,17 +138,17 @@ def parse_pause(body: bytes, now: datetime) -> AskedPause:
         raise _invalid("until", "give either for_s or until, not both")
     until: datetime | None = None
     if "for_s" in given:
-        until = later(now, _checked("for_s", given["for_s"], _PAUSE_S))
+        until = later(now, checked("for_s", given["for_s"], _PAUSE_S))
     elif "until" in given:
-        until = _checked("until", given["until"], read_time)
+        until = checked("until", given["until"], read_time)
         if until <= now:
             raise _invalid("until", f"until must be a time in the future, not {shown(given['until'])}")
-    return AskedPause(reason=None if "reason" not in given else _checked("reason", given["reason"], _reason), until=until)
+    return AskedPause(reason=None if "reason" not in given else checked("reason", given["reason"], _reason), until=until)
 
 
 def parse_hold(body: bytes, now: datetime) -> datetime:
     """Until when; raises `InvalidRequest`."""
-    return later(now, _checked("for_s", fields_of(body, ("for_s",)).get("for_s"), _HOLD_S))
+    return later(now, checked("for_s", fields_of(body, ("for_s",)).get("for_s"), _HOLD_S))
 
 
 def later(now: datetime, seconds: float) -> datetime:
@@ -160,27 +160,6 @@ def _reason(value: object) -> str:
     if not isinstance(value, str) or len(value) > MAX_REASON_CHARS:
         raise ValueError(f"text of at most {MAX_REASON_CHARS} characters")
     return value
-
-
-def fields_of(body: bytes, known: tuple[str, ...]) -> dict[str, object]:
-    """The fields of a body all of whose fields are optional, so that it may be left out."""
-    if not body.strip():
-        return {}
-    given = strict_json.decode(body)
-    if not isinstance(given, dict):
-        raise InvalidRequest("invalid_json", f"the body must be a JSON object, not {shown(given)}")
-    for name in given:
-        if name not in known:
-            told = f"known: {', '.join(known)}" if known else "it takes none"
-            raise InvalidRequest("unknown_field", f"{shown(name)} is not a field of this request; {told}", name[:LONGEST_SHOWN])
-    return given
-
-
-def _checked(name: str, value: object, read: Callable[[object], Any]) -> Any:
-    try:
-        return read(value)
-    except ValueError as wrong:
-        raise _invalid(name, f"{name} must be {wrong}, not {shown(value)}") from None
 
 
 def _invalid(field: str, words: str) -> InvalidRequest:

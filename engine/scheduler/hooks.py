@@ -12,9 +12,9 @@ from jobyard.engine.errors import InvalidRequest, NotFound, Unavailable
 from jobyard.engine.hooks import hook as hooks
 from jobyard.engine.hooks.events import MARK, is_from_hook, job_of, limit_of
 from jobyard.engine.hooks.hook import WEBHOOK, Hook
-from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.job import Job, JobFilter
-from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
+from jobyard.engine.jobs.request_fields import checked, fields_of
+from jobyard.engine.jobs.strict_json import shown
 from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.jobs.times import read_time
 from jobyard.engine.limits.limit import Numbers
@@ -89,7 +89,7 @@ class Hooks:
 
     def _rotate(self, asked: AskHooks) -> Json:
         """The old secret signs along for a day."""
-        _fields(asked.body, ())
+        fields_of(asked.body, ())
         for _ in range(GUARD_TRIES):
             before = self._get(asked.name)
             after = msgspec.structs.replace(
@@ -102,7 +102,7 @@ class Hooks:
         raise _too_quick(asked.name)
 
     def _test(self, asked: AskHooks) -> Json:
-        _fields(asked.body, ())
+        fields_of(asked.body, ())
         hook, now = self._get(asked.name), self._world.now()
         event = {"type": TEST, "timestamp": rfc3339(now), "data": {"hook": hook.name}}
         job = job_of(hook, self._new_id(), event, now=now)
@@ -138,16 +138,11 @@ class Hooks:
         yield from reversed(found.values())
 
     def _span(self, body: bytes) -> tuple[datetime, datetime]:
-        given = _fields(body, ("from", "to"))
-        times = []
-        for name in ("from", "to"):
-            try:
-                times.append(read_time(given.get(name)))
-            except ValueError as wrong:
-                raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {shown(given.get(name))}", name) from None
-        if times[1] < times[0]:
+        given = fields_of(body, ("from", "to"))
+        since, until = (checked(name, given.get(name), read_time) for name in ("from", "to"))
+        if until < since:
             raise InvalidRequest("invalid_field", "to must not be earlier than from", "to")
-        return times[0], times[1]
+        return since, until
 
     def _get(self, name: str) -> Hook:
         row = self._store.hooks.find(hooks.check_name(name))
@@ -186,17 +181,6 @@ def _event_in(job: Job, hook: Hook) -> dict[str, Any] | None:
         return None
     payload = msgspec.json.decode(job.payload)
     return payload.get("event") if hook.template is not None or payload.get("hook") == hook.name else None
-
-
-def _fields(body: bytes, known: tuple[str, ...]) -> dict[str, object]:
-    given = strict_json.decode(body) if body.strip() else {}
-    if not isinstance(given, dict):
-        raise InvalidRequest("invalid_json", f"the body must be a JSON object, not {shown(given)}")
-    for name in given:
-        if name not in known:
-            told = f"known: {', '.join(known)}" if known else "it takes none"
-            raise InvalidRequest("unknown_field", f"{shown(name)} is not a field of this request; {told}", name[:LONGEST_SHOWN])
-    return given
 
 
 def _json(value: object, status: int = 200) -> Json:

@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from jobyard.engine.errors import NotFound
+from jobyard.engine.jobs.request_fields import fields_of
 from jobyard.engine.jobs.strict_json import shown
 from jobyard.engine.limits import definition
 from jobyard.engine.limits.limit import API, Limit, Paused, Usage, hold_of
@@ -75,7 +76,7 @@ class Limits:
         return self._shown(after, effective_within_s=self._store.limits.effective_within_s)
 
     def _resume(self, asked: AskLimits) -> Json:
-        definition.fields_of(asked.body, ())
+        fields_of(asked.body, ())
         limit = self._get(asked.name)
         after, _ = change_limit(
             self._store.limits, limit.name, lambda one: one if one.paused is None else replaced(one, paused=None), new=limit

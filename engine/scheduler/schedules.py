@@ -11,9 +11,9 @@ import msgspec
 
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Unavailable
-from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.job import Job, Status
-from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
+from jobyard.engine.jobs.request_fields import checked, fields_of
+from jobyard.engine.jobs.strict_json import shown
 from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.jobs.times import read_time
 from jobyard.engine.logs import Log
@@ -86,7 +86,7 @@ class Schedules:
         return Json(body=b"", status=204)
 
     def _pause(self, asked: AskSchedules) -> Json:
-        reason = _body(asked.body, ("reason",)).get("reason")
+        reason = fields_of(asked.body, ("reason",)).get("reason")
         if reason is not None and not (isinstance(reason, str) and len(reason) <= MAX_REASON_CHARS):
             words = f"reason must be text of at most {MAX_REASON_CHARS} characters, not {shown(reason)}"
             raise InvalidRequest("invalid_field", words, "reason")
@@ -102,7 +102,7 @@ class Schedules:
 
     def _resume(self, asked: AskSchedules) -> Json:
         """Fire times of the pause that nobody has counted yet are counted now, so that nothing of it is made up for."""
-        _body(asked.body, ())
+        fields_of(asked.body, ())
 
         def resumed(schedule: Schedule) -> Schedule:
             if schedule.paused is None:
@@ -118,7 +118,7 @@ class Schedules:
         return self._shown(schedule)
 
     def _run(self, asked: AskSchedules) -> Json:
-        _body(asked.body, ())
+        fields_of(asked.body, ())
         schedule = self._get(asked.name)
         self._check_room()
         job = scheduled_job(schedule, job_id=self._world.object_id(), now=self._world.now(), defaults=self._defaults())
@@ -157,23 +157,21 @@ class Schedules:
         return _json({"job_ids": job_ids}, 201 if job_ids else 200)
 
     def _backfilled(self, body: bytes) -> tuple[datetime, datetime, str]:
-        given = _body(body, ("from", "to", "overlap"))
-        times = []
-        for name in ("from", "to"):
-            try:
-                at = read_time(given.get(name))
-                if at > self._world.now():
-                    raise ValueError("a time in the past")
-                times.append(at)
-            except ValueError as wrong:
-                raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {shown(given.get(name))}", name) from None
+        given = fields_of(body, ("from", "to", "overlap"))
+        since, until = (checked(name, given.get(name), self._read_past) for name in ("from", "to"))
         overlap = given.get("overlap") or ALL
         if overlap not in OVERLAP:
             words = f"overlap must be one of {', '.join(OVERLAP)}, not {shown(overlap)}"
             raise InvalidRequest("invalid_field", words, "overlap")
-        if times[1] < times[0]:
+        if until < since:
             raise InvalidRequest("invalid_field", "to must not be earlier than from", "to")
-        return times[0], times[1], str(overlap)
+        return since, until, str(overlap)
+
+    def _read_past(self, value: object) -> datetime:
+        at = read_time(value)
+        if at > self._world.now():
+            raise ValueError("a time in the past")
+        return at
 
     def _fires(self, asked: AskSchedules) -> Json:
         schedule = self._get(asked.name)
@@ -239,20 +237,6 @@ def _up_to(schedule: Schedule, since: datetime, until: datetime) -> Any:
 
 def _none(schedule: Schedule, at: datetime) -> Job:
     raise AssertionError("a paused schedule makes no jobs")
-
-
-def _body(body: bytes, known: tuple[str, ...]) -> dict[str, object]:
-    """The fields of a body all of whose fields are optional, so that it may be left out."""
-    if not body.strip():
-        return {}
-    given = strict_json.decode(body)
-    if not isinstance(given, dict):
-        raise InvalidRequest("invalid_json", f"the body must be a JSON object, not {shown(given)}")
-    for name in given:
-        if name not in known:
-            told = f"known: {', '.join(known)}" if known else "it takes none"
-            raise InvalidRequest("unknown_field", f"{shown(name)} is not a field of this request; {told}", name[:LONGEST_SHOWN])
-    return given
 
 
 def _json(value: object, status: int = 200) -> Json:

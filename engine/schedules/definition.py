@@ -14,6 +14,7 @@ import msgspec
 
 from jobyard.engine.errors import InvalidRequest, JobyardError
 from jobyard.engine.jobs import strict_json
+from jobyard.engine.jobs.request_fields import checked, object_of, unknown_field
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 from jobyard.engine.jobs.submission import FIELDS as JOB_FIELDS
 from jobyard.engine.jobs.submission import Defaults, as_integer, make_job
@@ -155,9 +156,7 @@ def check_name(name: str) -> str:
 
 def parse(body: bytes, *, now: datetime, defaults: Defaults, time_zone: str) -> Definition:
     """What a PUT or a preview asks for. Raises `InvalidRequest`."""
-    asked = strict_json.decode(body)
-    if not isinstance(asked, dict):
-        raise InvalidRequest("invalid_json", f"the body must be a JSON object, not {shown(asked)}")
+    asked = object_of(strict_json.decode(body))
     values = {name: _read(name, value) for name, value in asked.items() if value is not None or name not in FIELDS}
     job = values.pop("job", None)
     if job is None:
@@ -173,12 +172,8 @@ def parse(body: bytes, *, now: datetime, defaults: Defaults, time_zone: str) -> 
 def _read(name: str, value: object) -> Any:
     field = FIELDS.get(name)
     if field is None:
-        known = ", ".join(FIELDS)
-        raise InvalidRequest("unknown_field", f"{shown(name)} is not a field of a schedule; known: {known}", name[:LONGEST_SHOWN])
-    try:
-        return field.read(value)
-    except ValueError as wrong:
-        raise InvalidRequest("invalid_field", f"{name} must be {wrong}, not {shown(value)}", name) from None
+        raise unknown_field(name, FIELDS, "a schedule")
+    return checked(name, value, field.read)
 
 
 def _timing(given: Mapping[str, Any], time_zone: str) -> Timing:
