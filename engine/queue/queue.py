@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-import msgspec
-
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs.job import Ticket, ticket_for
@@ -27,7 +25,8 @@ from jobyard.engine.queue.leases import Lease, Leases
 from jobyard.engine.store.port import Due, Served, Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.hub import Envelope, Network, Peer
-from jobyard.engine.wire.messages import Closed, GetItems, Json, Ping, Refused, Wake
+from jobyard.engine.wire.json_reply import as_json
+from jobyard.engine.wire.messages import Closed, GetItems, Ping, Refused, Wake
 from jobyard.engine.wire.queue_messages import (
     Ack,
     Delivery,
@@ -230,14 +229,14 @@ class Queue:
         ready, leased = sum(self._due.counts), len(self._leases)
         items = [self._leased_item(lease) for lease in self._leases][: message.limit]
         items += [_item(ticket_for(job)) for job in due[: message.limit - len(items)]]
-        peer.send(_json({"size": ready + leased, "ready": ready, "leased": leased, "items": items}))
+        peer.send(as_json({"size": ready + leased, "ready": ready, "leased": leased, "items": items}))
 
     def _leased_item(self, lease: Lease) -> dict[str, object]:
         ends_at = self._world.now() + timedelta(seconds=lease.expires_at - self._world.monotonic())
         return _item(lease.ticket) | {"state": "leased", "leased_by": lease.worker, "lease_expires_at": rfc3339(ends_at)}
 
     def _ping(self, peer: Peer, message: Ping) -> None:
-        peer.send(_json({"status": "healthy"}))
+        peer.send(as_json({"status": "healthy"}))
 
 
 def _item(ticket: Ticket) -> dict[str, object]:
@@ -245,7 +244,3 @@ def _item(ticket: Ticket) -> dict[str, object]:
         "job_id": ticket.job_id, "task": ticket.task, "queue": ticket.queue, "priority": ticket.priority, "state": "ready",
         "leased_by": None, "lease_expires_at": None, "attempt": ticket.attempt,
     }  # fmt: skip
-
-
-def _json(value: object) -> Json:
-    return Json(body=msgspec.json.encode(value))

@@ -21,6 +21,7 @@ from jobyard.engine.store.port import Store
 from jobyard.engine.tasks.catalog import read_declared
 from jobyard.engine.tasks.registry import TaskOptions
 from jobyard.engine.tasks.webhook import NAME as WEBHOOK
+from jobyard.engine.wire.json_reply import as_json
 from jobyard.engine.wire.lease_messages import DeclareTask, DeleteTask
 from jobyard.engine.wire.messages import Json
 
@@ -93,7 +94,7 @@ class DeclaredTasks:
         return [self._row(name, tasks[name], name in python_tasks) for name in sorted(tasks) if name != WEBHOOK]
 
     def _shown(self, name: str, options: dict[str, Any], status: int) -> Json:
-        return Json(body=msgspec.json.encode(self._row(name, TaskOptions(**options), False)), status=status)
+        return as_json(self._row(name, TaskOptions(**options), False), status)
 
     def _row(self, name: str, options: TaskOptions, is_python: bool) -> dict[str, Any]:
         settings = self._settings

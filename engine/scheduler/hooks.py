@@ -26,6 +26,7 @@ from jobyard.engine.store.port import Store
 from jobyard.engine.tasks.webhook import new_secret
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.hook_messages import AskHooks, HookVerb
+from jobyard.engine.wire.json_reply import as_json
 from jobyard.engine.wire.messages import Json
 from jobyard.engine.world import World
 
@@ -50,7 +51,7 @@ class Hooks:
         self._defaults = defaults
         self._wake = wake
         self._answers: dict[HookVerb, Callable[[AskHooks], Json]] = {
-            HookVerb.LIST: self._list, HookVerb.FIND: lambda asked: _json(self._get(asked.name).shown()),
+            HookVerb.LIST: self._list, HookVerb.FIND: lambda asked: as_json(self._get(asked.name).shown()),
             HookVerb.PUT: self._put, HookVerb.DELETE: self._delete, HookVerb.TEST: self._test, HookVerb.ROTATE: self._rotate,
             HookVerb.REPLAY: self._replay,
         }  # fmt: skip
@@ -60,7 +61,7 @@ class Hooks:
         return self._answers[asked.verb](asked)
 
     def _list(self, asked: AskHooks) -> Json:
-        return _json([_decode(row.body).shown() for row in self._store.hooks.all()])
+        return as_json([_decode(row.body).shown() for row in self._store.hooks.all()])
 
     def _put(self, asked: AskHooks) -> Json:
         """The same again changes nothing, but that it enables the hook. A secret that is not given stays, or is made."""
@@ -77,7 +78,7 @@ class Hooks:
                     continue
                 self._log.info("hook_stored", hook=name, by=asked.by, request_id=asked.request_id)
             told = after.shown()
-            return _json(told, 200) if before is not None else _json(told | {"secret": after.secret}, 201)
+            return as_json(told, 200) if before is not None else as_json(told | {"secret": after.secret}, 201)
         raise _too_quick(name)
 
     def _delete(self, asked: AskHooks) -> Json:
@@ -98,7 +99,7 @@ class Hooks:
             )  # fmt: skip
             if self._save(after, before.version):
                 self._log.info("hook_rotated", hook=after.name, by=asked.by, request_id=asked.request_id)
-                return _json(after.shown() | {"secret": after.secret})
+                return as_json(after.shown() | {"secret": after.secret})
         raise _too_quick(asked.name)
 
     def _test(self, asked: AskHooks) -> Json:
@@ -107,7 +108,7 @@ class Hooks:
         event = {"type": TEST, "timestamp": rfc3339(now), "data": {"hook": hook.name}}
         job = job_of(hook, self._new_id(), event, now=now)
         self._insert([job])
-        return _json({"job_id": job.job_id}, 201)
+        return as_json({"job_id": job.job_id}, 201)
 
     def _replay(self, asked: AskHooks) -> Json:
         """Each past delivery as a new job, so that it is delivered again."""
@@ -118,7 +119,7 @@ class Hooks:
         for start in range(0, len(jobs), A_PAGE):
             self._insert(jobs[start : start + A_PAGE])
         self._log.info("hook_replayed", hook=hook.name, jobs=len(jobs), by=asked.by, request_id=asked.request_id)
-        return _json({"job_ids": [job.job_id for job in jobs]}, 201 if jobs else 200)
+        return as_json({"job_ids": [job.job_id for job in jobs]}, 201 if jobs else 200)
 
     def _past(self, hook: Hook, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
         """The events in that span that the hook has delivered, oldest first, as far as their jobs are stored; each once."""
@@ -181,10 +182,6 @@ def _event_in(job: Job, hook: Hook) -> dict[str, Any] | None:
         return None
     payload = msgspec.json.decode(job.payload)
     return payload.get("event") if hook.template is not None or payload.get("hook") == hook.name else None
-
-
-def _json(value: object, status: int = 200) -> Json:
-    return Json(body=msgspec.json.encode(value), status=status)
 
 
 def _not_found(name: str) -> NotFound:

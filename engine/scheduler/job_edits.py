@@ -19,6 +19,7 @@ from jobyard.engine.logs import Log
 from jobyard.engine.scheduler.bulk import delete_step
 from jobyard.engine.store.port import Store
 from jobyard.engine.timestamps import rfc3339
+from jobyard.engine.wire.json_reply import as_json
 from jobyard.engine.wire.messages import DeleteJob, DeleteMany, Json, ListFailures, ReportDue, RunJob, TagJob
 from jobyard.engine.world import World
 
@@ -95,7 +96,7 @@ class JobEdits:
         """The groups, the most frequent first."""
         groups = [msgspec.structs.asdict(group) for group in self._store.reports.failures(since=message.since)]
         times = ("first_at", "last_at")
-        return Json(body=msgspec.json.encode([group | {name: rfc3339(group[name]) for name in times} for group in groups]))
+        return as_json([group | {name: rfc3339(group[name]) for name in times} for group in groups])
 
     def due(self, message: ReportDue) -> Json:
         """What is due, for the metrics."""
@@ -104,4 +105,4 @@ class JobEdits:
             {"task": one.task, "queue": one.queue, "count": one.count, "age_s": max(0.0, (now - one.oldest_at).total_seconds())}
             for one in self._store.reports.due_by_task(now=now)
         ]
-        return Json(body=msgspec.json.encode(due))
+        return as_json(due)

@@ -6,8 +6,6 @@ import functools
 from collections.abc import Callable
 from datetime import datetime
 
-import msgspec
-
 from jobyard.engine.errors import NotFound
 from jobyard.engine.jobs.request_fields import fields_of
 from jobyard.engine.jobs.strict_json import shown
@@ -19,6 +17,7 @@ from jobyard.engine.limits.verbs import LimitVerb
 from jobyard.engine.logs import Log
 from jobyard.engine.store.declare_limit import change_limit, declare_limit, replaced
 from jobyard.engine.store.port import Store
+from jobyard.engine.wire.json_reply import as_json
 from jobyard.engine.wire.messages import AskLimits, Json
 from jobyard.engine.world import World
 
@@ -98,7 +97,7 @@ class Limits:
     def _list(self, asked: AskLimits) -> Json:
         now = self._world.now()
         listed = [shown_limit(limit, self._usage(limit, False), now, is_whole=False) for limit in self._store.limits.all()]
-        return Json(body=msgspec.json.encode(listed))
+        return as_json(listed)
 
     # ----
 
@@ -119,7 +118,7 @@ class Limits:
 
     def _shown(self, limit: Limit, status: int = 200, **more: object) -> Json:
         body = shown_limit(limit, self._usage(limit, True), self._world.now(), is_whole=True)
-        return Json(body=msgspec.json.encode(body | more), status=status)
+        return as_json(body | more, status)
 
     def _usage(self, limit: Limit, is_whole: bool) -> Usage:
         return self._store.limits.usage(limit, now=self._world.now(), is_whole=is_whole)

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-import msgspec
-
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable
 from jobyard.engine.hosts.failure_detector import OtherHosts
@@ -43,6 +41,7 @@ from jobyard.engine.wire.cancel_hints import tell_cancelled
 from jobyard.engine.wire.frames import MAX_FRAME_BYTES, Damaged
 from jobyard.engine.wire.hook_messages import AskHooks
 from jobyard.engine.wire.hub import Envelope, Network
+from jobyard.engine.wire.json_reply import as_json
 from jobyard.engine.wire.lease_messages import (
     AwaitLeases,
     DeclareTask,
@@ -314,16 +313,16 @@ class Scheduler:
         return Json(body=reasons.to_json(self._facts.facts(message.job_id, message.report)))
 
     def _count(self, message: CountJobs) -> Message:
-        return Json(body=msgspec.json.encode(self._store.counts()))
+        return as_json(self._store.counts())
 
     def _count_matching(self, message: CountMatching) -> Message:
-        return Json(body=msgspec.json.encode(self._store.count_jobs(message.wanted)))
+        return as_json(self._store.count_jobs(message.wanted))
 
     def _list_tasks(self, message: ListTasks) -> Message:
-        return Json(body=msgspec.json.encode(self._declared.rows()))
+        return as_json(self._declared.rows())
 
     def _ping(self, message: Ping) -> Message:
-        return Json(body=msgspec.json.encode({"status": "healthy", "database": self._store.ping()}))
+        return as_json({"status": "healthy", "database": self._store.ping()})
 
     def counters(self) -> ComponentCounters:
         """See `Role`."""

@@ -27,6 +27,7 @@ from jobyard.engine.schedules.verbs import ScheduleVerb
 from jobyard.engine.store.declare_schedule import declare_schedule, too_quick
 from jobyard.engine.store.port import Inserted, NotUnique, Store
 from jobyard.engine.timestamps import rfc3339
+from jobyard.engine.wire.json_reply import as_json
 from jobyard.engine.wire.messages import AskSchedules, Json
 from jobyard.engine.words import counted
 from jobyard.engine.world import World
@@ -133,7 +134,7 @@ class Schedules:
         told: dict[str, object] = {"job_id": answer.job_ids[0]}
         if job.unique_key is not None:
             told |= {"existing": bool(answer.existing), **({"replaced": True} if answer.replaced else {})}
-        return _json(told, 201 if answer.stored else 200)
+        return as_json(told, 201 if answer.stored else 200)
 
     def _backfill(self, asked: AskSchedules) -> Json:
         schedule = self._get(asked.name)
@@ -154,7 +155,7 @@ class Schedules:
         self._tell("schedule_backfilled", asked, jobs=len(job_ids))
         self._tell_cancelled([(job, change.after(job)) for job, change in fires.cancels])
         self._wake([now])
-        return _json({"job_ids": job_ids}, 201 if job_ids else 200)
+        return as_json({"job_ids": job_ids}, 201 if job_ids else 200)
 
     def _backfilled(self, body: bytes) -> tuple[datetime, datetime, str]:
         given = fields_of(body, ("from", "to", "overlap"))
@@ -176,16 +177,16 @@ class Schedules:
     def _fires(self, asked: AskSchedules) -> Json:
         schedule = self._get(asked.name)
         after = self._world.now() if asked.after is None else asked.after
-        return _json([rfc3339(at) for at in islice(fires_after(schedule.asked.timing, after), asked.count)])
+        return as_json([rfc3339(at) for at in islice(fires_after(schedule.asked.timing, after), asked.count)])
 
     def _preview(self, asked: AskSchedules) -> Json:
         now = self._world.now()
         wanted = definition.parse(asked.body, now=now, defaults=self._defaults(), time_zone=self._settings.time_zone)
-        return _json({"next_fires": [rfc3339(at) for at in islice(fires_after(wanted.timing, now), NEXT_FIRES)]})
+        return as_json({"next_fires": [rfc3339(at) for at in islice(fires_after(wanted.timing, now), NEXT_FIRES)]})
 
     def _list(self, asked: AskSchedules) -> Json:
         defaults = self._defaults()
-        return _json([shown_schedule(one, shown_job(one, defaults)) for one in self._store.schedules.all()])
+        return as_json([shown_schedule(one, shown_job(one, defaults)) for one in self._store.schedules.all()])
 
     # ----
 
@@ -196,7 +197,7 @@ class Schedules:
     def _shown(self, schedule: Schedule, status: int = 200) -> Json:
         first = schedule.next_fire_at
         fires = [] if first is None else list(islice(fires_after(schedule.asked.timing, just_before(first)), NEXT_FIRES))
-        return _json(shown_schedule(schedule, shown_job(schedule, self._defaults()), fires), status)
+        return as_json(shown_schedule(schedule, shown_job(schedule, self._defaults()), fires), status)
 
     def _get(self, name: str) -> Schedule:
         schedule = self._store.schedules.find(definition.check_name(name))
@@ -237,10 +238,6 @@ def _up_to(schedule: Schedule, since: datetime, until: datetime) -> Any:
 
 def _none(schedule: Schedule, at: datetime) -> Job:
     raise AssertionError("a paused schedule makes no jobs")
-
-
-def _json(value: object, status: int = 200) -> Json:
-    return Json(body=msgspec.json.encode(value), status=status)
 
 
 def _not_found(name: str) -> NotFound:

@@ -20,6 +20,7 @@ from jobyard.engine.metrics import count_attempt
 from jobyard.engine.scheduler.group_commit import refused
 from jobyard.engine.store.port import Store
 from jobyard.engine.wire.hub import Peer
+from jobyard.engine.wire.json_reply import as_json
 from jobyard.engine.wire.lease_messages import SettleLeases
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import Json
@@ -167,7 +168,7 @@ class Settlements:
             rest = iter(zip(telling.told, answers, strict=True))
             count = len(telling.told) + len(telling.errors)
             rows = [_error_row(*telling.errors[i]) if i in telling.errors else self._row(*next(rest)) for i in range(count)]
-            return Json(body=msgspec.json.encode(rows))
+            return as_json(rows)
         ((told, answer),) = zip(telling.told, answers, strict=True)
         if isinstance(answer, JobyardError):
             return refused(answer)

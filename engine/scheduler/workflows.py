@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import msgspec
-
 from jobyard.engine.errors import InvalidRequest, NotFound
 from jobyard.engine.jobs.dependency_fields import GROUP_PATTERN, GROUP_WORDS
 from jobyard.engine.jobs.strict_json import shown
 from jobyard.engine.store.port import Store
 from jobyard.engine.timestamps import rfc3339
+from jobyard.engine.wire.json_reply import as_json
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import Json
 from jobyard.engine.wire.resource_messages import FindGroup, GetGraph, ListGroups
@@ -37,11 +36,11 @@ class Workflows:
         group = self._store.workflows.group(asked.name)
         if group is None:
             raise NotFound("not_found", f"there is no group {shown(asked.name)}", "name")
-        return _json(_shown(group))
+        return as_json(_shown(group))
 
     def list_groups(self, asked: ListGroups) -> Json:
         """The newest groups that live."""
-        return _json([_shown(group) for group in self._store.workflows.living_groups(limit=GROUPS_LISTED)])
+        return as_json([_shown(group) for group in self._store.workflows.living_groups(limit=GROUPS_LISTED)])
 
     def graph(self, asked: GetGraph) -> Json:
         """Everything that a job waits for and that waits for it, directly or not."""
@@ -55,7 +54,7 @@ class Workflows:
         edges = [
             {"from": one.job_id if one.group is None else {"group": one.group}, "to": job_id} for one, job_id in found.edges
         ]  # fmt: skip
-        return _json({"nodes": nodes, "edges": edges, "is_whole": found.is_whole})
+        return as_json({"nodes": nodes, "edges": edges, "is_whole": found.is_whole})
 
 
 def _shown(group: Group) -> dict[str, object]:
@@ -63,7 +62,3 @@ def _shown(group: Group) -> dict[str, object]:
         "name": group.name, "counts": group.counts, "created_at": rfc3339(group.created_at), "ended_at": rfc3339(group.ended_at),
         "waiting": group.waiting,
     }  # fmt: skip
-
-
-def _json(value: object) -> Json:
-    return Json(body=msgspec.json.encode(value))

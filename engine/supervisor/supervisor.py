@@ -12,8 +12,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 
-import msgspec
-
 from jobyard.engine.control.protocol import CONTROL
 from jobyard.engine.control.snapshot import RosterRow
 from jobyard.engine.jobs.owners import Owner
@@ -26,8 +24,9 @@ from jobyard.engine.supervisor.role_loop import EXIT_CANNOT_START, EXIT_OK, EXIT
 from jobyard.engine.supervisor.template_keeper import ReloadResult, TemplateKeeper
 from jobyard.engine.topology import SUPERVISOR, WORKER
 from jobyard.engine.wire.hub import Envelope
+from jobyard.engine.wire.json_reply import as_json
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.messages import Json, Ping, Ready, Refused
+from jobyard.engine.wire.messages import Ping, Ready, Refused
 from jobyard.engine.world import World
 
 LONGEST_SLEEP_S = 1.0
@@ -371,7 +370,7 @@ class Supervisor:
             down.append(self._templates.fault)
         if down:
             return Refused(code="unavailable", message=", ".join(down), retry_after_s=1)
-        return Json(body=msgspec.json.encode({"status": "healthy"}))
+        return as_json({"status": "healthy"})
 
     # ---- helpers
 

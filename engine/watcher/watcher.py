@@ -15,8 +15,6 @@ import math
 from collections.abc import Callable
 from datetime import datetime
 
-import msgspec
-
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.hosts.host_lease import HostLease
@@ -37,9 +35,10 @@ from jobyard.engine.watcher.resolution import Resolution
 from jobyard.engine.watcher.retention import Retention
 from jobyard.engine.wire.cancel_hints import tell_cancelled
 from jobyard.engine.wire.hub import Envelope, Network, Peer
+from jobyard.engine.wire.json_reply import as_json
 from jobyard.engine.wire.lease_messages import LeasesGranted
 from jobyard.engine.wire.message import Message
-from jobyard.engine.wire.messages import Closed, Json, OwnersDied, Ping, Ready, Refused, Wake
+from jobyard.engine.wire.messages import Closed, OwnersDied, Ping, Ready, Refused, Wake
 from jobyard.engine.wire.queue_connector import QueueConnector
 from jobyard.engine.wire.queue_messages import Reserve, Room, Undelivered, Withdrawn
 from jobyard.engine.world import World
@@ -326,7 +325,7 @@ class Watcher:
             return Refused(code="unavailable", message=f"{self._connector.name} does not answer", retry_after_s=1)
         if self._store_fault is not None:
             return Refused(code="database_unavailable", message=self._store_fault, retry_after_s=1)
-        return Json(body=msgspec.json.encode({"status": "healthy"}))
+        return as_json({"status": "healthy"})
 
     def counters(self) -> ComponentCounters:
         """See `Role`."""

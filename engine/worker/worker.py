@@ -27,6 +27,7 @@ from jobyard.engine.tasks.catalog import Catalog
 from jobyard.engine.tasks.webhook import NAME as WEBHOOK
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.hub import Envelope, Network
+from jobyard.engine.wire.json_reply import as_json
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import (
     CancelAsked,
@@ -34,7 +35,6 @@ from jobyard.engine.wire.messages import (
     Done,
     GetOutput,
     Held,
-    Json,
     OutputNow,
     Ping,
     Progressed,
@@ -362,7 +362,7 @@ class Worker:
             return Refused(code="database_unavailable", message=self._ledger.fault, retry_after_s=1)
         if self._executors.fault is not None:
             return Refused(code="unavailable", message=self._executors.fault, retry_after_s=1)
-        return Json(body=msgspec.json.encode({"status": "healthy"}))
+        return as_json({"status": "healthy"})
 
     def counters(self) -> ComponentCounters:
         """See `Role`."""
