@@ -79,6 +79,11 @@ class Unavailable(JobyardError):
         self.retry_after_s = retry_after_s
 
 
+def changing_too_quickly(what: str) -> Unavailable:
+    """Others change it all the time, so that every guarded change fails."""
+    return Unavailable("unavailable", f"{what} is changing too quickly; try again")
+
+
 class StoreUnavailable(Unavailable):
     """The database is unreachable, locked by another process, or full. `may_be_stored`: only the reply may have been lost."""
 

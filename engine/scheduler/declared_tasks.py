@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from jobyard.engine.config import Settings
-from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, changing_too_quickly
 from jobyard.engine.jobs.limit_field import name_of
 from jobyard.engine.leases import declared_tasks
 from jobyard.engine.logs import Log
@@ -74,7 +74,7 @@ class DeclaredTasks:
                 self.learn()
                 self._log.info("task_declared", task=name, request_id=message.request_id)
                 return self._shown(name, options, 201 if was is None else 200)
-        raise Unavailable("unavailable", f"task {name} is changing too quickly; try again")
+        raise changing_too_quickly(f"task {name}")
 
     def delete(self, message: DeleteTask) -> Json:
         """Remove a task, none of whose jobs lives."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from jobyard.engine.errors import InvalidRequest, NotFound, Unavailable
+from jobyard.engine.errors import InvalidRequest, NotFound, changing_too_quickly
 from jobyard.engine.hooks import hook as hooks
 from jobyard.engine.hooks.events import MARK, is_from_hook, job_of, limit_of
 from jobyard.engine.hooks.hook import WEBHOOK, Hook
@@ -79,7 +79,7 @@ class Hooks:
                 self._log.info("hook_stored", hook=name, by=asked.by, request_id=asked.request_id)
             told = after.shown()
             return as_json(told, 200) if before is not None else as_json(told | {"secret": after.secret}, 201)
-        raise _too_quick(name)
+        raise changing_too_quickly(f"hook {name}")
 
     def _delete(self, asked: AskHooks) -> Json:
         if not self._store.hooks.delete(hooks.check_name(asked.name)):
@@ -100,7 +100,7 @@ class Hooks:
             if self._save(after, before.version):
                 self._log.info("hook_rotated", hook=after.name, by=asked.by, request_id=asked.request_id)
                 return as_json(after.shown() | {"secret": after.secret})
-        raise _too_quick(asked.name)
+        raise changing_too_quickly(f"hook {asked.name}")
 
     def _test(self, asked: AskHooks) -> Json:
         fields_of(asked.body, ())
@@ -186,10 +186,6 @@ def _event_in(job: Job, hook: Hook) -> dict[str, Any] | None:
 
 def _not_found(name: str) -> NotFound:
     return NotFound("not_found", f"there is no hook {shown(name)}", "name")
-
-
-def _too_quick(name: str) -> Unavailable:
-    return Unavailable("unavailable", f"hook {name} is changing too quickly; try again")
 
 
 _decode = msgspec.json.Decoder(Hook).decode

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from jobyard.engine.errors import Conflict, NotFound, Unavailable
+from jobyard.engine.errors import Conflict, NotFound, changing_too_quickly
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.edits import retag, run_now
 from jobyard.engine.jobs.job import Job, to_json
@@ -84,7 +84,7 @@ class JobEdits:
             if self._store.delete([job])[0]:
                 self._log.info("job_deleted", job_id=job.job_id, by=message.by, request_id=message.request_id)
                 return Json(body=b"", status=NO_CONTENT)
-        raise Unavailable("unavailable", f"job {message.job_id} is changing too quickly; try again")
+        raise changing_too_quickly(f"job {message.job_id}")
 
     def delete_many(self, message: DeleteMany) -> Json:
         """Remove the ended ones of the next jobs of a selection."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from jobyard.engine.config import Settings
-from jobyard.engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable
+from jobyard.engine.errors import Conflict, JobyardError, NotFound, StoreBroken, changing_too_quickly
 from jobyard.engine.hosts.failure_detector import OtherHosts
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.edits import RetryEdit, edited, parse_retry
@@ -355,7 +355,7 @@ class Scheduler:
                 self._log.info("job_changed", verb=change.verb, job_id=job.job_id, by=message.by, request_id=message.request_id)
                 return change.after(job), job
             self._stale_writes += 1
-        raise Unavailable("unavailable", f"job {message.job_id} is changing too quickly; try again")
+        raise changing_too_quickly(f"job {message.job_id}")
 
     def _cancelled(self, job: Job) -> lifecycle.Change:
         if lifecycle.is_terminal(job):

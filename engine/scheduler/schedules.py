@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from jobyard.engine.config import Settings
-from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Unavailable, changing_too_quickly
 from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.request_fields import checked, fields_of
 from jobyard.engine.jobs.strict_json import shown
@@ -24,7 +24,7 @@ from jobyard.engine.schedules.new_job import scheduled_job, shown_job
 from jobyard.engine.schedules.schedule import ALL, API, OVERLAP, Paused, Schedule
 from jobyard.engine.schedules.schedule import shown as shown_schedule
 from jobyard.engine.schedules.verbs import ScheduleVerb
-from jobyard.engine.store.declare_schedule import declare_schedule, too_quick
+from jobyard.engine.store.declare_schedule import declare_schedule
 from jobyard.engine.store.port import Inserted, NotUnique, Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.json_reply import as_json
@@ -211,7 +211,7 @@ class Schedules:
             after = change(stored)
             if after is stored or self._store.schedules.save(after, was=stored.version):
                 return after
-        raise too_quick(name)
+        raise changing_too_quickly(f"schedule {name}")
 
     def _check_room(self, count: int = 1) -> None:
         counts, limit = self._store.counts(), self._settings.max_pending

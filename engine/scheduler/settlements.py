@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from jobyard.engine.config import Settings
-from jobyard.engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable
+from jobyard.engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable, changing_too_quickly
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, Status, to_json
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.leases.leased_job import seconds
@@ -112,7 +112,7 @@ class Settlements:
                 if done:
                     answers[index] = change.after(before)
                     self._note(told[index], before, change)
-        busy = Unavailable("unavailable", "the job is changing too quickly; try again")
+        busy = changing_too_quickly("the job")
         return [busy if answer is None else answer for answer in answers]
 
     def _jobs(self, told: Sequence[Told]) -> dict[str, Job]:

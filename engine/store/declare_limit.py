@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from jobyard.engine.errors import Unavailable
+from jobyard.engine.errors import changing_too_quickly
 from jobyard.engine.limits.limit import API, CODE, Limit, Numbers
 from jobyard.engine.store.limit_port import LimitStore
 
@@ -35,7 +35,7 @@ def change_limit(
         after = change(before)
         if (after is stored) or limits.save(after, was=None if stored is None else stored.version):
             return after, stored
-    raise Unavailable("unavailable", f"limit {name} is changing too quickly; try again")
+    raise changing_too_quickly(f"limit {name}")
 
 
 def replaced(limit: Limit, **changes: object) -> Limit:

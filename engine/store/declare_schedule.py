@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from jobyard.engine.errors import Unavailable
+from jobyard.engine.errors import changing_too_quickly
 from jobyard.engine.schedules.fire_times import next_fire
 from jobyard.engine.schedules.schedule import API, CODE, Definition, Schedule
 from jobyard.engine.store.schedule_port import ScheduleStore
@@ -26,12 +26,7 @@ def declare_schedule(
         after = msgspec.structs.replace(after, origin=origin)
         if schedules.save(after, was=None if stored is None else stored.version):
             return after, stored
-    raise too_quick(name)
-
-
-def too_quick(name: str) -> Unavailable:
-    """Others change it all the time."""
-    return Unavailable("unavailable", f"schedule {name} is changing too quickly; try again")
+    raise changing_too_quickly(f"schedule {name}")
 
 
 def _new(name: str, asked: Definition, now: datetime) -> Schedule:
