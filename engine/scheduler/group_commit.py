@@ -25,12 +25,12 @@ from jobyard.engine.jobs.job import Job, Status
 from jobyard.engine.jobs.submission import Defaults, parse
 from jobyard.engine.logs import Log
 from jobyard.engine.metrics import Minutes, Totals
+from jobyard.engine.scheduler.backlog import too_many, waiting_in
 from jobyard.engine.store.port import Abandoned, Inserted, Insertion, KeyTaken, NotUnique, Store
 from jobyard.engine.tokens import API, DEFAULT_NAMES
 from jobyard.engine.wire.hub import Peer
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import Accepted, Begun, Expired, Refused, Submit
-from jobyard.engine.words import counted
 from jobyard.engine.workflows.acceptance import NotAccepted
 from jobyard.engine.world import World
 
@@ -172,13 +172,8 @@ class GroupCommit:
         limit = self._settings.max_pending
         if now - self._pending_seen_at < PENDING_KNOWN_FOR_S and self._pending_seen < limit:
             return None
-        counts = self._store.counts()
-        pending = self._pending_seen = counts[Status.PENDING] + counts[Status.BLOCKED]
-        self._pending_seen_at = now
-        if pending < limit:
-            return None
-        words = f"{counted(pending, 'job is', 'jobs are')} pending or blocked and MAX_PENDING is {limit}"
-        return Refused(code="overloaded", message=words, retry_after_s=5)
+        self._pending_seen, self._pending_seen_at = waiting_in(self._store.counts()), now
+        return None if self._pending_seen < limit else refused(too_many(self._pending_seen, limit))
 
     def _gives_up(self, one: Waiting, full: Refused | None) -> bool:
         """The last chance to abandon a request. Where the commit may take long from here on, its sender is notified."""

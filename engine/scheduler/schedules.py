@@ -11,12 +11,13 @@ import msgspec
 
 from jobyard.engine.config import Settings
 from jobyard.engine.errors import Conflict, InvalidRequest, NotFound, Unavailable, changing_too_quickly
-from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.request_fields import checked, fields_of
 from jobyard.engine.jobs.strict_json import shown
 from jobyard.engine.jobs.submission import Defaults
 from jobyard.engine.jobs.times import read_time
 from jobyard.engine.logs import Log
+from jobyard.engine.scheduler.backlog import too_many, waiting_in
 from jobyard.engine.schedules import definition
 from jobyard.engine.schedules.fire_times import fires_after, just_before
 from jobyard.engine.schedules.look import look_at, overlapping
@@ -29,7 +30,6 @@ from jobyard.engine.store.port import Inserted, NotUnique, Store
 from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.json_reply import as_json
 from jobyard.engine.wire.messages import AskSchedules, Json
-from jobyard.engine.words import counted
 from jobyard.engine.world import World
 
 GUARD_TRIES = 20
@@ -214,11 +214,9 @@ class Schedules:
         raise changing_too_quickly(f"schedule {name}")
 
     def _check_room(self, count: int = 1) -> None:
-        counts, limit = self._store.counts(), self._settings.max_pending
-        pending = counts[Status.PENDING] + counts[Status.BLOCKED]
-        if count and pending + count > limit:
-            words = f"{counted(pending, 'job is', 'jobs are')} pending or blocked and MAX_PENDING is {limit}"
-            raise Unavailable("overloaded", words, retry_after_s=5)
+        waiting, limit = waiting_in(self._store.counts()), self._settings.max_pending
+        if count and waiting + count > limit:
+            raise too_many(waiting, limit)
 
     def _wake_for(self, schedule: Schedule) -> None:
         if schedule.next_fire_at is not None:

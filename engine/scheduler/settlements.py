@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from jobyard.engine.config import Settings
-from jobyard.engine.errors import Conflict, JobyardError, NotFound, StoreBroken, Unavailable, changing_too_quickly
+from jobyard.engine.errors import Conflict, JobyardError, NotFound, Unavailable, changing_too_quickly
 from jobyard.engine.jobs.job import ExecutionStatus, Job, Output, Status, to_json
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.leases.leased_job import seconds
@@ -68,8 +68,6 @@ class Settlements:
         """Read a message; `commit` answers it."""
         try:
             self._came.append(_read(peer, message))
-        except StoreBroken:
-            raise
         except JobyardError as wrong:
             peer.send(refused(wrong))
 
