@@ -24,13 +24,16 @@ class ClientWatch:
             self._local.sock = None
 
     def is_gone(self) -> bool:
-        """Whether this thread's client has closed its connection. What it sent meanwhile stays where it is."""
+        """Whether this thread's client has closed its connection."""
         sock: socket.socket | None = getattr(self._local, "sock", None)
-        if sock is None:
-            return False
-        try:
-            return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        return sock is not None and is_gone(sock)
+
+
+def is_gone(sock: socket.socket) -> bool:
+    """Whether the client has closed its connection. What it sent meanwhile stays where it is."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

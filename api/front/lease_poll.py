@@ -9,19 +9,19 @@ waits no longer, or whose client is gone, is returned at once.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import socket
 from collections.abc import Callable
 
+from jobyard.api.front.client_watch import is_gone
+from jobyard.api.front.deadlines import Deadlines
 from jobyard.api.front.round_robin import RoundRobin
+from jobyard.api.front.scheduler_link import SchedulerLink
 from jobyard.api.http.reply import Reply, json_reply
-from jobyard.engine.wire.hub import Envelope, Mailbox, Peer
+from jobyard.engine.wire.hub import Envelope, Mailbox
 from jobyard.engine.wire.lease_messages import AwaitLeases, Granted, JobsLeased, ReturnLeases
 from jobyard.engine.wire.messages import Closed
 from jobyard.engine.world import World
-
-RECONNECT_S = 0.25
 
 
 class Grant:
@@ -56,14 +56,11 @@ class LeasePoll:
 
     def __init__(self, *, network: Mailbox, round_robin: RoundRobin, world: World) -> None:
         self._network = network
-        self._round_robin = round_robin
+        self._link = SchedulerLink(network=network, round_robin=round_robin)
         self._world = world
         self._waiters: dict[int, LeaseWaiter] = {}
-        self._deadlines: list[tuple[float, int, LeaseWaiter]] = []
+        self._deadlines: Deadlines[LeaseWaiter] = Deadlines()
         self._numbers = itertools.count()
-        self._peer: Peer | None = None
-        self._name = ""
-        self._reconnect_at = 0.0
         self._added: dict[int, bytes] = {}
         self._removed: list[int] = []
         self._is_closed = False
@@ -86,7 +83,7 @@ class LeasePoll:
             return waiter
         self._waiters[waiter.number] = waiter
         self._added[waiter.number] = body
-        heapq.heappush(self._deadlines, (waiter.deadline, waiter.number, waiter))
+        self._deadlines.add(waiter)
         return waiter
 
     def remove(self, waiter: LeaseWaiter) -> None:
@@ -97,9 +94,7 @@ class LeasePoll:
         del self._waiters[waiter.number]
         if self._added.pop(waiter.number, None) is None:
             self._removed.append(waiter.number)
-        if len(self._deadlines) > 2 * len(self._waiters) + 100:
-            self._deadlines = [end for end in self._deadlines if end[2].is_waiting]
-            heapq.heapify(self._deadlines)
+        self._deadlines.note_end(len(self._waiters))
 
     def close(self) -> None:
         """The front stops: end every wait."""
@@ -110,21 +105,20 @@ class LeasePoll:
     def tick(self) -> None:
         """Called once per iteration of the loop: end the waits whose time is up, send the changes to the scheduler."""
         now = self._world.monotonic()
-        while self._deadlines and self._deadlines[0][0] <= now:
-            waiter = heapq.heappop(self._deadlines)[2]
-            if waiter.is_waiting:
-                self._end(waiter, None)
-        self._keep_connected(now)
-        if self._peer is not None and (self._added or self._removed):
+        for waiter in self._deadlines.pop_due(now):
+            self._end(waiter, None)
+        if self._link.keep(now, is_needed=bool(self._waiters)):
+            self._added, self._removed = {number: waiter.body for number, waiter in self._waiters.items()}, []
+        peer = self._link.peer
+        if peer is not None and (self._added or self._removed):
             added, removed, self._added, self._removed = list(self._added.items()), self._removed, {}, []
-            if not self._peer.send(AwaitLeases(bodies=added, no_longer=removed)):
+            if not peer.send(AwaitLeases(bodies=added, no_longer=removed)):
                 self.receive()
 
     def next_tick_s(self) -> float:
         """How long there is nothing to do unless a message arrives."""
-        now = self._world.monotonic()
-        deadline = self._deadlines[0][0] if self._deadlines else float("inf")
-        return max(0.0, min(deadline, self._reconnect_at if self._waiters and self._peer is None else float("inf")) - now)
+        due_at = min(self._deadlines.next_at(), self._link.next_try_at(is_needed=bool(self._waiters)))
+        return max(0.0, due_at - self._world.monotonic())
 
     def receive(self) -> None:
         """Read the scheduler's messages."""
@@ -132,7 +126,7 @@ class LeasePoll:
             self._read(envelope)
 
     def _read(self, envelope: Envelope) -> None:
-        if envelope.peer is not self._peer:
+        if envelope.peer is not self._link.peer:
             return
         if isinstance(envelope.message, Granted):
             waiter = self._waiters.get(envelope.message.number)
@@ -143,7 +137,7 @@ class LeasePoll:
                 self._removed.remove(waiter.number)  # the scheduler knows
                 waiter.on_end(Grant(envelope.message.leased, self._give_back))
         elif isinstance(envelope.message, Closed):
-            self._peer = None
+            self._link.note_closed()
 
     def _end(self, waiter: LeaseWaiter, grant: Grant | None) -> None:
         self.remove(waiter)
@@ -151,27 +145,5 @@ class LeasePoll:
 
     def _give_back(self, leased: JobsLeased) -> None:
         """If this is lost, the leases end by themselves."""
-        if self._peer is not None:
-            self._peer.send(ReturnLeases(tokens=leased.tokens))
-
-    def _keep_connected(self, now: float) -> None:
-        if self._peer is not None and self._round_robin.should_avoid(self._name):
-            self._peer.close()
-            self._peer = None
-        if self._peer is not None or not self._waiters or now < self._reconnect_at:
-            return
-        self._reconnect_at = now + RECONNECT_S
-        self._name = next(iter(self._round_robin.next()), "")
-        self._peer = self._network.connect(self._name) if self._name else None
-        if self._peer is not None:
-            self._added, self._removed = {number: waiter.body for number, waiter in self._waiters.items()}, []
-
-
-def is_gone(sock: socket.socket) -> bool:
-    """Whether the client has closed its connection. What it sent meanwhile stays where it is."""
-    try:
-        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+        if self._link.peer is not None:
+            self._link.peer.send(ReturnLeases(tokens=leased.tokens))

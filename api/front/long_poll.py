@@ -9,19 +9,18 @@ job is read like any other. So no message here is the answer, and a lost message
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jobyard.api.front.deadlines import Deadlines
 from jobyard.api.front.round_robin import RoundRobin
+from jobyard.api.front.scheduler_link import SchedulerLink
 from jobyard.api.http.waiting import Wait
-from jobyard.engine.wire.hub import Envelope, Mailbox, Peer
+from jobyard.engine.wire.hub import Envelope, Mailbox
 from jobyard.engine.wire.messages import Closed, Ended, WatchCompletion
 from jobyard.engine.world import World
 
 MAX_WAITING = 2_000
-RECONNECT_S = 0.25
 
 
 class ResponseDeferred(Exception):
@@ -57,16 +56,12 @@ class LongPoll:
 
     def __init__(self, *, network: Mailbox, round_robin: RoundRobin, world: World, max_waiting: int) -> None:
         self._network = network
-        self._round_robin = round_robin
+        self._link = SchedulerLink(network=network, round_robin=round_robin)
         self._world = world
         self.max_waiting = max_waiting
         self._waiters: dict[str, dict[Waiter, None]] = {}
         self._count = 0
-        self._deadlines: list[tuple[float, int, Waiter]] = []
-        self._numbers = itertools.count()
-        self._peer: Peer | None = None
-        self._name = ""
-        self._reconnect_at = 0.0
+        self._deadlines: Deadlines[Waiter] = Deadlines()
         self._added: dict[str, None] = {}
         self._removed: dict[str, None] = {}
         self._is_closed = False
@@ -98,7 +93,7 @@ class LongPoll:
             self._added[job_id] = None
             self._removed.pop(job_id, None)
         of_job[waiter] = None
-        heapq.heappush(self._deadlines, (waiter.deadline, next(self._numbers), waiter))
+        self._deadlines.add(waiter)
         return waiter
 
     def remove(self, waiter: Waiter) -> None:
@@ -115,9 +110,7 @@ class LongPoll:
                 del self._added[waiter.job_id]
             else:
                 self._removed[waiter.job_id] = None
-        if len(self._deadlines) > 2 * self._count + 100:
-            self._deadlines = [end for end in self._deadlines if end[2].is_waiting]
-            heapq.heapify(self._deadlines)
+        self._deadlines.note_end(self._count)
 
     def close(self) -> None:
         """The front stops: end every wait."""
@@ -128,22 +121,21 @@ class LongPoll:
     def tick(self) -> None:
         """Called once per iteration of the loop: end the waits whose time is up, send the changes to the scheduler."""
         now = self._world.monotonic()
-        while self._deadlines and self._deadlines[0][0] <= now:
-            waiter = heapq.heappop(self._deadlines)[2]
-            if waiter.is_waiting:
-                self.remove(waiter)
-                waiter.on_end()
-        self._keep_connected(now)
-        if self._peer is not None and (self._added or self._removed):
+        for waiter in self._deadlines.pop_due(now):
+            self.remove(waiter)
+            waiter.on_end()
+        if self._link.keep(now, is_needed=bool(self._waiters)):
+            self._added, self._removed = dict.fromkeys(self._waiters), {}
+        peer = self._link.peer
+        if peer is not None and (self._added or self._removed):
             added, removed, self._added, self._removed = list(self._added), list(self._removed), {}, {}
-            if not self._peer.send(WatchCompletion(job_ids=added, no_longer=removed)):
+            if not peer.send(WatchCompletion(job_ids=added, no_longer=removed)):
                 self.receive()  # the connection may have just been lost, which does not make the descriptor readable
 
     def next_tick_s(self) -> float:
         """How long there is nothing to do unless a message arrives."""
-        now = self._world.monotonic()
-        deadline = self._deadlines[0][0] if self._deadlines else float("inf")
-        return max(0.0, min(deadline, self._reconnect_at if self._waiters and self._peer is None else float("inf")) - now)
+        due_at = min(self._deadlines.next_at(), self._link.next_try_at(is_needed=bool(self._waiters)))
+        return max(0.0, due_at - self._world.monotonic())
 
     def receive(self) -> None:
         """Read the scheduler's messages."""
@@ -151,28 +143,16 @@ class LongPoll:
             self._read(envelope)
 
     def _read(self, envelope: Envelope) -> None:
-        if envelope.peer is not self._peer:
+        if envelope.peer is not self._link.peer:
             return
         if isinstance(envelope.message, Ended):
             for job_id in envelope.message.job_ids:
                 self._end_waits(job_id)
                 self._removed.pop(job_id, None)
         elif isinstance(envelope.message, Closed):
-            self._peer = None
+            self._link.note_closed()
 
     def _end_waits(self, job_id: str) -> None:
         for waiter in list(self._waiters.get(job_id, ())):
             self.remove(waiter)
             waiter.on_end()
-
-    def _keep_connected(self, now: float) -> None:
-        if self._peer is not None and self._round_robin.should_avoid(self._name):
-            self._peer.close()
-            self._peer = None
-        if self._peer is not None or not self._waiters or now < self._reconnect_at:
-            return
-        self._reconnect_at = now + RECONNECT_S
-        self._name = next(iter(self._round_robin.next()), "")
-        self._peer = self._network.connect(self._name) if self._name else None
-        if self._peer is not None:
-            self._added, self._removed = dict.fromkeys(self._waiters), {}

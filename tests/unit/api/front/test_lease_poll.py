@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobyard.api.front.lease_poll import RECONNECT_S, Grant, LeasePoll, LeaseWaiter
+from jobyard.api.front.lease_poll import Grant, LeasePoll, LeaseWaiter
 from jobyard.api.front.long_poll import LongPoll
 from jobyard.api.front.round_robin import RoundRobin
+from jobyard.api.front.scheduler_link import RECONNECT_S
 from jobyard.api.front.waits import Waits
 from jobyard.api.http.reply import json_reply
 from jobyard.api.http.waiting import Wait

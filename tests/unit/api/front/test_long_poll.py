@@ -6,8 +6,9 @@ from functools import partial
 
 import pytest
 
-from jobyard.api.front.long_poll import RECONNECT_S, LongPoll, Waiter
+from jobyard.api.front.long_poll import LongPoll, Waiter
 from jobyard.api.front.round_robin import RoundRobin
+from jobyard.api.front.scheduler_link import RECONNECT_S
 from jobyard.api.http.reply import json_reply
 from jobyard.api.http.waiting import LONG_POLL, WAIT, wait_for_end
 from jobyard.engine.errors import Unavailable
