@@ -127,10 +127,11 @@ class SqliteStore:
         with self._commit():
             choice = choose_all(self._run, self._claims, self._lanes, due, now, allocation, served)
             begun = self._claims.begin(choice.chosen, owner, choice.now, lease_s)
-            jobs = [after_begin(rows.row_to_job(row[1:]), choice.now) for row in begun]
-            self._lanes.take_slots(jobs)
+            rare = {row[0]: rows.row_to_job(row[1:]) for row in begun if row[-1] is not None}  # of the others, none is in a lane
+            self._lanes.take_slots(rare.values())
             self._deltas[Status.PENDING] -= len(begun)
             self._deltas[Status.RUNNING] += len(begun)
+        jobs = [after_begin(rare.get(row[0]) or rows.row_to_job(row[1:]), choice.now) for row in begun]
         return Claimed(jobs=jobs, conflicts=int(bool(due) and not choice.is_any_due), asked=choice.asked)
 
     def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
