@@ -13,7 +13,8 @@ from itertools import count
 import msgspec
 
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import CancelledBecause, Job, Status
+from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.limits.effects import refused, replaced_under
 from jobyard.engine.limits.limit import CANCEL, REPLACE, Limit, PartUsage, Usage
 from jobyard.engine.limits.rules import (
     Code,
@@ -33,8 +34,6 @@ from jobyard.engine.limits.rules import (
     take_token,
 )
 from jobyard.engine.store.limit_port import MOST_PARTITIONS, PartHolders
-
-LIMIT_FULL, REPLACED = "limit_full", "replaced"
 
 
 class InMemoryLimits:
@@ -136,9 +135,7 @@ class InMemoryLimits:
                 lane = lane_for(job, self._implicit())
                 accepted.append(msgspec.structs.replace(job, lane=lane) if job.status is Status.PENDING else job)
             else:
-                cause = CancelledBecause(reason=LIMIT_FULL, limit=limit_of(full))
-                change = lifecycle.cancel(job, now=job.created_at, because=cause)
-                accepted.append(msgspec.structs.replace(change.after(job), epoch=job.epoch, lane=None, cancel_requested_at=None))
+                accepted.append(refused(job, limit_of(full)))
         return accepted
 
     def obstacle(self, job: Job, now: datetime) -> Obstacle | None:
@@ -194,7 +191,7 @@ class InMemoryLimits:
             running = [job for job in self._jobs() if job.job_id in self._slots.get(part, ()) and job.status is Status.RUNNING]
             running.sort(key=lambda job: job.last_run_at or now)
             asked = sum(job.cancel_requested_at is not None for job in running)
-            cause = CancelledBecause(reason=REPLACED, limit=limit_of(part))
+            cause = replaced_under(limit_of(part))
             for job in [job for job in running if job.cancel_requested_at is None][: max(0, waiting - asked)]:
                 changes.append(lifecycle.cancel(job, now=now, because=cause))
         return changes

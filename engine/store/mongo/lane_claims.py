@@ -16,7 +16,8 @@ from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import CancelledBecause, Job, Status
+from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.limits.effects import replaced_under
 from jobyard.engine.limits.limit import REPLACE, Limit
 from jobyard.engine.limits.rules import (
     ONE_AT_A_TIME,
@@ -309,7 +310,7 @@ class MongoLaneClaims:
             due = {"lane": {"$in": lanes}, "status": PENDING, "scheduled_at": {"$lte": self._now}}
             waiting = self._server.jobs.count_documents(due, limit=len(running) + 1)
         asked = sum(job.cancel_requested_at is not None for job in running)
-        cause = CancelledBecause(reason="replaced", limit=found.limit)
+        cause = replaced_under(found.limit)
         for job in [job for job in running if job.cancel_requested_at is None][: max(0, waiting - asked)]:
             change = lifecycle.cancel(job, now=self._now, because=cause)
             with self._server.call(writes=True):

@@ -22,19 +22,17 @@ from pymongo import ReturnDocument, UpdateMany, UpdateOne
 
 from jobyard.engine.errors import StoreUnavailable
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import CancelledBecause, Job, Status
-from jobyard.engine.jobs.lifecycle import Change, Verb
-from jobyard.engine.limits.limit import CANCEL, REPLACE, Limit
-from jobyard.engine.limits.rules import PartState, is_implicit, is_kept, lane_for, lane_from, limit_of, parts_of
+from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.limits.effects import MOVED, looks_at_once, refused
+from jobyard.engine.limits.limit import CANCEL, Limit
+from jobyard.engine.limits.rules import PartState, is_implicit, lane_for, lane_from, limit_of, parts_of
 from jobyard.engine.store.mongo.documents import HIDDEN, Document
 from jobyard.engine.store.mongo.server import MongoServer
 from jobyard.engine.world import World
 
 KNOWN_FOR_S = 0.4
 EMPTY_FOR = timedelta(seconds=0.5)
-LIMIT_FULL = "limit_full"
-MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK, Verb.RUN)
-"""After these, a job that had no slot may be pending in a lane, or be due in it sooner."""
 PENDING, BLOCKED = Status.PENDING.value, Status.BLOCKED.value
 GONE = [*(status.value for status in lifecycle.TERMINAL), *HIDDEN]
 LANE_FIELDS = {"task": 1, "queue": 1, "lane": 1, "priority": 1, "lane_priority": 1, "limit": 1, "scheduled_at": 1, "epoch": 1}
@@ -82,7 +80,7 @@ class MongoLanes:
             lane = lane_for(job, self.implicit)
             full = None if lane is None or lifecycle.is_terminal(job) else self._full(lane, cancelling, taken, job.job_id)
             if full is not None:
-                accepted.append(_refused(job, full))
+                accepted.append(refused(job, full))
             elif lane == job.lane or job.status is not Status.PENDING:
                 accepted.append(job)
             else:
@@ -122,7 +120,7 @@ class MongoLanes:
         for lane, priority, due in entries:
             key = lane_key(lane, priority)
             new = {"lane": lane, "parts": list(parts_of(lane)), "priority": priority}
-            if self._looks_at_once(lane):
+            if looks_at_once(lane, self.limits):
                 at_once = {"$min": {"ready_at": due}, "$inc": {"rev": 1}, "$setOnInsert": new}
                 updates.append(UpdateOne({"_id": key}, at_once, upsert=True))
                 continue
@@ -132,13 +130,6 @@ class MongoLanes:
         if updates:
             with self._server.call(writes=True):
                 self._server.lanes.bulk_write(updates)
-
-    def _looks_at_once(self, lane: str) -> bool:
-        for part in parts_of(lane):
-            limit = self.limits.get(limit_of(part))
-            if is_kept(part) or (limit is not None and limit.numbers.on_full == REPLACE):
-                return True
-        return False
 
     # ---- jobs change
 
@@ -275,12 +266,6 @@ def _moved(lane: str | None, priority: int) -> Document:
     if lane is None:
         return {"$set": {"priority": priority}, "$unset": {"lane": "", "lane_priority": ""}}
     return {"$set": {"lane": lane, "lane_priority": priority}, "$unset": {"priority": ""}}
-
-
-def _refused(job: Job, limit: str) -> Job:
-    """The job as it is stored where its limit is full and the new one is to be cancelled."""
-    change = lifecycle.cancel(job, now=job.created_at, because=CancelledBecause(reason=LIMIT_FULL, limit=limit))
-    return msgspec.structs.replace(change.after(job), epoch=job.epoch, lane=None, cancel_requested_at=None)
 
 
 _encode = msgspec.json.Encoder().encode

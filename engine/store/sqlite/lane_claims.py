@@ -15,8 +15,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import PRIORITIES, CancelledBecause, Job
+from jobyard.engine.jobs.job import PRIORITIES, Job
 from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.limits.effects import replaced_under
 from jobyard.engine.limits.limit import REPLACE
 from jobyard.engine.limits.rules import (
     EVERYTHING,
@@ -254,7 +255,7 @@ class SqliteLaneClaims:
         running = [rows.row_to_job(row) for row in self._run(RUNNING_OLDEST_FIRST, (found.part,))]
         waiting = self._run(DUE_IN, (self._now_ms, found.part, len(running))).fetchone()[0]
         asked = sum(job.cancel_requested_at is not None for job in running)
-        cause = CancelledBecause(reason="replaced", limit=found.limit)
+        cause = replaced_under(found.limit)
         for job in [job for job in running if job.cancel_requested_at is None][: max(0, waiting - asked)]:
             change = lifecycle.cancel(job, now=self._now, because=cause)
             self._apply(change)

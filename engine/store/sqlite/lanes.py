@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 
 from jobyard.engine.jobs import lifecycle
-from jobyard.engine.jobs.job import CancelledBecause, Job, Status
-from jobyard.engine.jobs.lifecycle import Change, Verb
-from jobyard.engine.limits.limit import CANCEL, REPLACE, Limit
+from jobyard.engine.jobs.job import Job, Status
+from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.limits.effects import MOVED, looks_at_once, refused
+from jobyard.engine.limits.limit import CANCEL, Limit
 from jobyard.engine.limits.rules import is_implicit, is_kept, lane_for, lane_from, limit_of, parts_of
 from jobyard.engine.store.sqlite import rows
 
@@ -47,11 +48,8 @@ PENDING_IN = """
     WHERE status = 'pending' AND lane IN (SELECT lane FROM lane_parts WHERE part = ?) LIMIT ?)
 """
 BLOCKED = "SELECT queue, task, extra FROM jobs INDEXED BY jobs_by_status WHERE status = 'blocked'"
-LIMIT_FULL = "limit_full"
 CLAIM_WAITS_MS = 5_000
 """A claim that is later than that has another clock."""
-MOVED = (Verb.RETRY, Verb.REPLACE, Verb.UNBLOCK, Verb.RUN)
-"""After these, a job that had no slot may be pending in a lane, or be due in it sooner."""
 
 
 class _Limits(msgspec.Struct):
@@ -97,7 +95,7 @@ class SqliteLanes:
             is_asked = lane is not None and cancelling and not lifecycle.is_terminal(job)
             full = self._full(lane, cancelling, taken) if is_asked and lane is not None else None
             if full is not None:
-                accepted.append(_refused(job, full))
+                accepted.append(refused(job, full))
                 continue
             stays_out = lane == job.lane or job.status is not Status.PENDING
             accepted.append(job if stays_out else msgspec.structs.replace(job, lane=lane))
@@ -142,15 +140,7 @@ class SqliteLanes:
             if self._run(ENTER, (lane, priority, due)).rowcount == 1:
                 self._connection.executemany(NAME_LANE, [(part, lane) for part in parts_of(lane)])
             else:
-                self._run(ENTER_AT_ONCE if self._looks_at_once(lane) else ENTER_EARLIER, (lane, priority, due))
-
-    def _looks_at_once(self, lane: str) -> bool:
-        """Whether a job that comes into the lane matters although another waits there: it replaces one, or has its slot."""
-        for part in parts_of(lane):
-            limit = self.limits.get(limit_of(part))
-            if is_kept(part) or (limit is not None and limit.numbers.on_full == REPLACE):
-                return True
-        return False
+                self._run(ENTER_AT_ONCE if looks_at_once(lane, self.limits) else ENTER_EARLIER, (lane, priority, due))
 
     # ---- jobs change
 
@@ -207,13 +197,6 @@ class SqliteLanes:
         slots = [(part, rows.to_blob(job.job_id), job.epoch) for job in jobs if job.lane is not None for part in parts_of(job.lane)]
         if slots:
             self._connection.executemany(NEW_SLOT, slots)
-
-
-def _refused(job: Job, limit: str) -> Job:
-    """The job as it is stored where its limit is full and the new one is to be cancelled."""
-    cause = CancelledBecause(reason=LIMIT_FULL, limit=limit)
-    change = lifecycle.cancel(job, now=job.created_at, because=cause)
-    return msgspec.structs.replace(change.after(job), epoch=job.epoch, lane=None, cancel_requested_at=None)
 
 
 def named_limits(extra: str | None) -> tuple[str, ...] | None:
