@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jobyard.engine.jobs.submission import Field
+from jobyard.engine.jobs.fields import Field
 from jobyard.engine.leases.declared_tasks import DECLARED
 from jobyard.engine.leases.requests import LEASE_FIELDS, MAX_SETTLE, TOLD_FIELDS, Do
 

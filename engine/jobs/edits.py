@@ -53,7 +53,7 @@ def parse_retry(body: bytes) -> RetryEdit:
 def _checked(name: str, value: object) -> object:
     if name not in RETRY_FIELDS:
         raise unknown_field(name, RETRY_FIELDS, "a retry")
-    return checked(name, value, FIELDS[name].check)
+    return checked(name, value, FIELDS[name].read)
 
 
 def edited(retry: Change, job: Job, edit: RetryEdit, *, now: datetime) -> Change:

@@ -13,11 +13,12 @@ from jobyard.engine.errors import InvalidRequest
 from jobyard.engine.jobs import strict_json
 from jobyard.engine.jobs.dependency_fields import GROUP_PATTERN, read_group
 from jobyard.engine.jobs.error_kind import kind_of
+from jobyard.engine.jobs.fields import as_integer
 from jobyard.engine.jobs.job import JobFilter, Status
 from jobyard.engine.jobs.lifecycle import Verb
 from jobyard.engine.jobs.spread import MAX_SPREAD_S
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
-from jobyard.engine.jobs.submission import FIELDS, QUEUE_PATTERN, as_integer
+from jobyard.engine.jobs.submission import FIELDS, QUEUE_PATTERN
 from jobyard.engine.jobs.tags import MAX_TAGS, TAG_SCHEMA, read_tag
 from jobyard.engine.jobs.times import read_time
 from jobyard.engine.jobs.unique import MAX_SHOWN_KEY_CHARS
@@ -199,7 +200,7 @@ def _cursor(value: object) -> str | None:
 
 def _priority(value: object) -> int | None:
     try:
-        return None if value is None else int(str(FIELDS["priority"].check(value)))
+        return None if value is None else int(str(FIELDS["priority"].read(value)))
     except ValueError as wrong:
         raise InvalidRequest("invalid_field", f"priority must be {wrong}, not {shown(value)}", "priority") from None
 

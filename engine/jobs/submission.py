@@ -30,6 +30,7 @@ from jobyard.engine.jobs.dependency_fields import (
     read_run_if,
 )
 from jobyard.engine.jobs.expiry import expiry
+from jobyard.engine.jobs.fields import Field, number, whole
 from jobyard.engine.jobs.idempotency import digest_of
 from jobyard.engine.jobs.job import Job, at_least
 from jobyard.engine.jobs.limit_field import SCHEMA as LIMIT_SCHEMA
@@ -55,16 +56,6 @@ OF_HOOKS = "webhook"
 QUEUE_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
 NULLABLE = ("expires_s", "limit", "ref", "after", "run_if", "group")
 """Fields that may be sent as null, which means left out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """One field. `check` returns the value to store or raises `ValueError` with what would be valid."""
-
-    name: str
-    schema: Mapping[str, object]
-    meaning: str
-    check: Callable[[object], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,30 +88,6 @@ class TaskDefaults:
     tags: tuple[str, ...] = ()
 
 
-def _whole(at_least: int, at_most: int) -> Callable[[object], int]:
-    def check(value: object) -> int:
-        value = as_integer(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= at_most:
-            raise ValueError(f"an integer from {at_least} to {at_most}")
-        return value
-
-    return check
-
-
-def as_integer(value: object) -> object:
-    """An integer that is written `14.0`, which is the same number in JSON, as `14`; anything else as it is."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _number(words: str, fits: Callable[[float], bool]) -> Callable[[object], float]:
-    def check(value: object) -> float:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not fits(value):
-            raise ValueError(words)
-        return value
-
-    return check
-
-
 def _maybe(check: Callable[[object], object]) -> Callable[[object], object]:
     """Null means that the field is left out."""
     return lambda value: None if value is None else check(value)
@@ -140,88 +107,88 @@ def _text(words: str, pattern: str) -> Callable[[object], str]:
 def _priority(value: object) -> int:
     if isinstance(value, str) and value in PRIORITIES:
         return PRIORITIES[value]
-    return _whole(0, 9)(value)
+    return whole(0, 9)(value)
 
 
 FIELDS: Mapping[str, Field] = {
     field.name: field
     for field in (
         Field(
-            name="payload", schema={}, check=lambda value: value,
+            name="payload", schema={}, read=lambda value: value,
             meaning="the task's input: any JSON, at most 1 MiB and 100 levels deep, integers within 64 bits; returned as sent",
         ),
         Field(
             name="task", schema={"type": "string", "minLength": 1, "default": "echo"}, meaning="name of a registered task",
-            check=_text("the name of a task", r".+"),
+            read=_text("the name of a task", r".+"),
         ),
         Field(
             name="queue", schema={"type": "string", "pattern": f"^{QUEUE_PATTERN}$", "default": "default"},
             meaning="a label to filter by; default: the task's, otherwise `default`",
-            check=_text("1 to 64 of the characters A-Z a-z 0-9 _ . -", QUEUE_PATTERN),
+            read=_text("1 to 64 of the characters A-Z a-z 0-9 _ . -", QUEUE_PATTERN),
         ),
         Field(
-            name="priority", check=_priority, meaning="9 runs first; low is 1, normal 5, high 9; default: the task's, otherwise 5",
+            name="priority", read=_priority, meaning="9 runs first; low is 1, normal 5, high 9; default: the task's, otherwise 5",
             schema={
                 "default": 5,
                 "anyOf": [{"type": "integer", "minimum": 0, "maximum": 9}, {"type": "string", "enum": list(PRIORITIES)}],
             },
         ),
         Field(
-            name="scheduled_at", schema={"type": "string", "format": "date-time"}, check=read_time,
+            name="scheduled_at", schema={"type": "string", "format": "date-time"}, read=read_time,
             meaning="earliest start; a time in the past means now; cannot be combined with delay_s",
         ),
         Field(
             name="delay_s", schema={"type": "number", "minimum": 0, "maximum": MAX_DELAY_S, "default": 0},
             meaning="earliest start, in seconds from now; cannot be combined with scheduled_at",
-            check=_number(f"a number from 0 to {MAX_DELAY_S}", lambda value: 0 <= value <= MAX_DELAY_S),
+            read=number(f"a number from 0 to {MAX_DELAY_S}", lambda value: 0 <= value <= MAX_DELAY_S),
         ),
         Field(
-            name="max_retries", schema={"type": "integer", "minimum": 0, "maximum": 100}, check=_whole(0, 100),
+            name="max_retries", schema={"type": "integer", "minimum": 0, "maximum": 100}, read=whole(0, 100),
             meaning="how many times a failed job is retried; default: the task's, otherwise MAX_RETRIES",
         ),
         Field(
             name="timeout_s", schema={"type": "number", "exclusiveMinimum": 0, "maximum": 604800},
             meaning="how long one attempt may run; default: the task's, otherwise JOB_TIMEOUT_S",
-            check=_number("a number above 0, at most 604800", lambda value: 0 < value <= 604800),
+            read=number("a number above 0, at most 604800", lambda value: 0 < value <= 604800),
         ),
         Field(
             name="expires_s", schema={"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_DELAY_S},
             meaning="cancel the job if it has not begun so many seconds after scheduled_at; default: the task's, otherwise never",
-            check=_maybe(_number(f"a number above 0, at most {MAX_DELAY_S}", lambda value: 0 < value <= MAX_DELAY_S)),
+            read=_maybe(number(f"a number above 0, at most {MAX_DELAY_S}", lambda value: 0 < value <= MAX_DELAY_S)),
         ),
         Field(
             name="idempotency_key", schema={"type": "string", "minLength": 1, "maxLength": 255},
             meaning="a second request with the same key and body stores nothing and returns the first job's id",
-            check=_text("a string of 1 to 255 characters", r".{1,255}"),
+            read=_text("a string of 1 to 255 characters", r".{1,255}"),
         ),
         Field(
-            name="unique", schema=UNIQUE_SCHEMA, check=read_unique,
+            name="unique", schema=UNIQUE_SCHEMA, read=read_unique,
             meaning="at most one living job has a key: true (the payload is the key), a key, or an object; default: the task's; "
             "false or null: none",
         ),
         Field(
-            name="limit", schema=LIMIT_SCHEMA, check=read_limit,
+            name="limit", schema=LIMIT_SCHEMA, read=read_limit,
             meaning="the limit that the job is under, or a list of two, each with a partition if it has any; default: the task's",
         ),
         Field(
-            name="ref", schema={"type": ["string", "null"], "minLength": 1, "maxLength": MAX_REF_CHARS}, check=read_ref,
+            name="ref", schema={"type": ["string", "null"], "minLength": 1, "maxLength": MAX_REF_CHARS}, read=read_ref,
             meaning="in a batch only: a name that the batch's other jobs may use in after; unique in it",
         ),
         Field(
-            name="after", schema=AFTER_SCHEMA, check=read_after,
+            name="after", schema=AFTER_SCHEMA, read=read_after,
             meaning="what must have ended before the job begins: job ids, refs of the same batch, and groups",
         ),
         Field(
-            name="run_if", schema={"anyOf": [{"type": "string", "enum": list(RUN_IF)}, {"type": "null"}]}, check=read_run_if,
+            name="run_if", schema={"anyOf": [{"type": "string", "enum": list(RUN_IF)}, {"type": "null"}]}, read=read_run_if,
             meaning="with after: completed (default): all of them completed, else the job is cancelled at once; ended: whatever "
             "became of them; failed: at least one failed or was cancelled, else the job is cancelled",
         ),
         Field(
-            name="group", schema={"type": ["string", "null"], "pattern": f"^{GROUP_PATTERN}$"}, check=read_group,
+            name="group", schema={"type": ["string", "null"], "pattern": f"^{GROUP_PATTERN}$"}, read=read_group,
             meaning="a name that jobs share, to be waited for, listed, counted, cancelled and retried together",
         ),
         Field(
-            name="tags", schema=TAGS_SCHEMA, check=read_tags,
+            name="tags", schema=TAGS_SCHEMA, read=read_tags,
             meaning="names to find and change the job by; stored sorted, each once; those of the task are added",
         ),
     )
@@ -358,7 +325,7 @@ def _checked(name: str, value: object) -> object:
     field = FIELDS.get(name)
     if field is None:
         raise unknown_field(name, FIELDS, "a job")
-    return checked(name, value, field.check)
+    return checked(name, value, field.read)
 
 
 def check_payload(payload: bytes) -> None:

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from jobyard.engine.errors import InvalidRequest
+from jobyard.engine.jobs.fields import Field
 from jobyard.engine.jobs.limit_field import read_templates
 from jobyard.engine.jobs.request_fields import checked, optional_object, unknown_field
 from jobyard.engine.jobs.strict_json import shown
-from jobyard.engine.jobs.submission import FIELDS, Field
+from jobyard.engine.jobs.submission import FIELDS
 from jobyard.engine.jobs.template import Template
 from jobyard.engine.jobs.unique_field import Asked
 
@@ -44,7 +45,7 @@ def parse(body: bytes) -> dict[str, Any]:
 def _read(field: Field, value: object) -> object:
     if field.name == "limit":
         return read_templates(value)
-    read = field.check(value)
+    read = field.read(value)
     if not isinstance(read, Asked):
         return read
     if read.key is not None:

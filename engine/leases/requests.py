@@ -10,9 +10,10 @@ import msgspec
 
 from jobyard.engine.errors import InvalidRequest, TooLarge
 from jobyard.engine.jobs import strict_json
+from jobyard.engine.jobs.fields import Field, floating, whole
 from jobyard.engine.jobs.request_fields import checked, object_of, unknown_field
 from jobyard.engine.jobs.strict_json import MAX_DEPTH, shown
-from jobyard.engine.jobs.submission import MAX_DELAY_S, QUEUE_PATTERN, Field, as_integer
+from jobyard.engine.jobs.submission import MAX_DELAY_S, QUEUE_PATTERN
 
 MAX_COUNT, MAX_TASKS, MAX_WORKER_CHARS = 100, 100, 128
 LEAST_LEASE_S, MOST_LEASE_S = 5.0, 3600.0
@@ -67,22 +68,7 @@ def default_lease_s(lease_s: float) -> float:
 
 
 def _number(low: float, high: float) -> Callable[[object], float]:
-    def check(value: object) -> float:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"a number from {low:g} to {high:g}")
-        return float(value)
-
-    return check
-
-
-def _whole(low: int, high: int) -> Callable[[object], int]:
-    def check(value: object) -> int:
-        value = as_integer(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"an integer from {low} to {high}")
-        return value
-
-    return check
+    return floating(f"a number from {low:g} to {high:g}", lambda value: low <= value <= high)
 
 
 def _switch(value: object) -> bool:
@@ -136,30 +122,30 @@ def _is_queue(name: str) -> bool:
 _TEXT = {"type": ["string", "null"]}
 _LEASE_S = Field(
     name="lease_s", schema={"type": ["number", "null"], "minimum": LEAST_LEASE_S, "maximum": MOST_LEASE_S},
-    check=_number(LEAST_LEASE_S, MOST_LEASE_S),
+    read=_number(LEAST_LEASE_S, MOST_LEASE_S),
     meaning="seconds until the lease ends unless it is extended; never beyond the job's timeout_s; default: LEASE_S, at least 5",
 )  # fmt: skip
 _EPOCH = Field(
-    name="epoch", schema={"type": "integer", "minimum": 0}, check=_whole(0, (1 << 63) - 1),
+    name="epoch", schema={"type": "integer", "minimum": 0}, read=whole(0, (1 << 63) - 1),
     meaning="that of the lease; with the job's id, its token",
 )  # fmt: skip
 _OUTPUT = Field(
-    name="output", schema=_TEXT, check=_text, meaning="what was printed since the last time; the last 64 KiB of an attempt are kept"
+    name="output", schema=_TEXT, read=_text, meaning="what was printed since the last time; the last 64 KiB of an attempt are kept"
 )
-_ERROR = Field(name="error", schema=_TEXT, check=_text, meaning="why it failed; at most 4,000 characters are kept")
+_ERROR = Field(name="error", schema=_TEXT, read=_text, meaning="why it failed; at most 4,000 characters are kept")
 
 LEASE_FIELDS = _table(
     Field(
-        name="worker", schema={"type": "string", "minLength": 1, "maxLength": MAX_WORKER_CHARS}, check=_worker,
+        name="worker", schema={"type": "string", "minLength": 1, "maxLength": MAX_WORKER_CHARS}, read=_worker,
         meaning="a name for the worker, shown wherever a worker's name is",
     ),
     Field(
-        name="tasks", check=_names("names of tasks", lambda name: 0 < len(name) <= 1000),
+        name="tasks", read=_names("names of tasks", lambda name: 0 < len(name) <= 1000),
         schema={"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": MAX_TASKS},
         meaning="the tasks that the worker runs, declared by PUT /api/tasks/{task}",
     ),
     Field(
-        name="queues", check=_names("names of queues", _is_queue), meaning="take jobs of these queues only; default: any",
+        name="queues", read=_names("names of queues", _is_queue), meaning="take jobs of these queues only; default: any",
         schema={
             "type": ["array", "null"], "items": {"type": "string", "pattern": f"^{QUEUE_PATTERN}$"}, "minItems": 1,
             "maxItems": MAX_TASKS,
@@ -167,12 +153,12 @@ LEASE_FIELDS = _table(
     ),
     Field(
         name="count", schema={"type": ["integer", "null"], "minimum": 1, "maximum": MAX_COUNT, "default": 1},
-        check=_whole(1, MAX_COUNT), meaning="how many jobs at most",
+        read=whole(1, MAX_COUNT), meaning="how many jobs at most",
     ),
     _LEASE_S,
     Field(
         name="wait_s", schema={"type": ["number", "null"], "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
-        check=_number(0, MAX_WAIT_S), meaning="how long to wait for the first job",
+        read=_number(0, MAX_WAIT_S), meaning="how long to wait for the first job",
     ),
 )  # fmt: skip
 
@@ -180,7 +166,7 @@ TOLD_FIELDS: Mapping[Do, Mapping[str, Field]] = {
     Do.EXTEND: _table(
         _EPOCH, _LEASE_S,
         Field(
-            name="progress", check=_progress, meaning="how far it has come",
+            name="progress", read=_progress, meaning="how far it has come",
             schema={
                 "type": ["object", "null"], "additionalProperties": False, "minProperties": 1,
                 "properties": {
@@ -193,22 +179,22 @@ TOLD_FIELDS: Mapping[Do, Mapping[str, Field]] = {
     ),
     Do.COMPLETE: _table(
         _EPOCH,
-        Field(name="result", schema={}, check=lambda value: value, meaning="any JSON, at most 1 MiB; returned as sent"),
+        Field(name="result", schema={}, read=lambda value: value, meaning="any JSON, at most 1 MiB; returned as sent"),
         _OUTPUT,
     ),
     Do.FAIL: _table(
         _EPOCH, _ERROR,
-        Field(name="traceback", schema=_TEXT, check=_text, meaning="where it failed; at most 4,000 characters are kept"),
+        Field(name="traceback", schema=_TEXT, read=_text, meaning="where it failed; at most 4,000 characters are kept"),
         Field(
             name="retry_delay_s", schema={"type": ["number", "null"], "minimum": 0, "maximum": MAX_DELAY_S},
-            check=_number(0, MAX_DELAY_S), meaning="when to try again; default: as for every task",
+            read=_number(0, MAX_DELAY_S), meaning="when to try again; default: as for every task",
         ),
         Field(
-            name="unrecoverable", schema={"type": ["boolean", "null"], "default": False}, check=_switch,
+            name="unrecoverable", schema={"type": ["boolean", "null"], "default": False}, read=_switch,
             meaning="do not try again",
         ),
         Field(
-            name="cancelled", schema={"type": ["boolean", "null"], "default": False}, check=_switch,
+            name="cancelled", schema={"type": ["boolean", "null"], "default": False}, read=_switch,
             meaning="it was stopped because cancellation was requested; counts only if it was",
         ),
         _OUTPUT,
@@ -217,7 +203,7 @@ TOLD_FIELDS: Mapping[Do, Mapping[str, Field]] = {
         _EPOCH,
         Field(
             name="delay_s", schema={"type": ["number", "null"], "minimum": 0, "maximum": MAX_DELAY_S, "default": 0},
-            check=_number(0, MAX_DELAY_S), meaning="seconds until the job is due again",
+            read=_number(0, MAX_DELAY_S), meaning="seconds until the job is due again",
         ),
     ),
 }  # fmt: skip
@@ -290,7 +276,7 @@ def _read(given: Mapping[str, object], known: Mapping[str, Field], *, required: 
         if field is None:
             raise unknown_field(name, known)
         if value is not None and name != "result":
-            values[name] = checked(name, value, field.check)
+            values[name] = checked(name, value, field.read)
     for name in required:
         if name not in values:
             raise InvalidRequest("invalid_field", f"{name} is missing: {known[name].meaning}", name)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from jobyard.engine.errors import InvalidRequest
+from jobyard.engine.jobs.fields import Field, floating, one_of, whole
 from jobyard.engine.jobs.job import at_least
 from jobyard.engine.jobs.limit_field import NAME_PATTERN
 from jobyard.engine.jobs.request_fields import checked, fields_of
 from jobyard.engine.jobs.strict_json import shown
-from jobyard.engine.jobs.submission import QUEUE_PATTERN, as_integer
+from jobyard.engine.jobs.submission import QUEUE_PATTERN
 from jobyard.engine.jobs.times import read_time
 from jobyard.engine.limits.limit import ON_FULL, WAIT, Numbers
 
@@ -25,41 +26,6 @@ MAX_PAUSE_S, MAX_HOLD_S = 31_536_000, 86_400
 MAX_REASON_CHARS = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """One field. `read` returns the value or raises `ValueError` with what would be valid."""
-
-    name: str
-    schema: Mapping[str, object]
-    meaning: str
-    read: Callable[[object], object]
-
-
-def _whole(highest: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        value = as_integer(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= highest:
-            raise ValueError(f"an integer from 1 to {highest}")
-        return value
-
-    return read
-
-
-def _number(words: str, fits: Callable[[float], bool]) -> Callable[[object], float]:
-    def read(value: object) -> float:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not fits(value):
-            raise ValueError(words)
-        return float(value)
-
-    return read
-
-
-def _on_full(value: object) -> str:
-    if not isinstance(value, str) or value not in ON_FULL:
-        raise ValueError(f"one of {', '.join(ON_FULL)}")
-    return value
-
-
 def _maybe_whole(highest: int) -> Mapping[str, object]:
     return {"type": ["integer", "null"], "minimum": 1, "maximum": highest}
 
@@ -68,24 +34,24 @@ FIELDS: Mapping[str, Field] = {
     field.name: field
     for field in (
         Field(
-            name="max_running", schema=_maybe_whole(MAX_RUNNING), read=_whole(MAX_RUNNING),
+            name="max_running", schema=_maybe_whole(MAX_RUNNING), read=whole(1, MAX_RUNNING),
             meaning="how many jobs may run at once, in each partition; null: any number",
         ),
         Field(
-            name="count", schema=_maybe_whole(MAX_COUNT), read=_whole(MAX_COUNT),
+            name="count", schema=_maybe_whole(MAX_COUNT), read=whole(1, MAX_COUNT),
             meaning="how many jobs may begin in per_s seconds, in each partition; null: any number",
         ),
         Field(
             name="per_s", schema={"type": ["number", "null"], "minimum": SHORTEST_S, "maximum": LONGEST_S},
-            read=_number(f"a number from {SHORTEST_S} to {LONGEST_S}", lambda value: SHORTEST_S <= value <= LONGEST_S),
+            read=floating(f"a number from {SHORTEST_S} to {LONGEST_S}", lambda value: SHORTEST_S <= value <= LONGEST_S),
             meaning="the seconds that count is for",
         ),
         Field(
-            name="burst", schema={**_maybe_whole(MAX_COUNT), "default": 1}, read=_whole(MAX_COUNT),
+            name="burst", schema={**_maybe_whole(MAX_COUNT), "default": 1}, read=whole(1, MAX_COUNT),
             meaning="how many may begin at once after a pause, at most count; null without a rate",
         ),
         Field(
-            name="on_full", schema={"type": ["string", "null"], "enum": [*ON_FULL, None], "default": WAIT}, read=_on_full,
+            name="on_full", schema={"type": ["string", "null"], "enum": [*ON_FULL, None], "default": WAIT}, read=one_of(ON_FULL),
             meaning="what happens where max_running jobs run: the new job waits; it is cancelled when it is accepted; or the oldest"
             " running one is asked to cancel",
         ),
@@ -93,8 +59,8 @@ FIELDS: Mapping[str, Field] = {
 }  # fmt: skip
 
 PAUSE_FIELDS = ("reason", "for_s", "until")
-_PAUSE_S = _number(f"a number above 0, at most {MAX_PAUSE_S}", lambda value: 0 < value <= MAX_PAUSE_S)
-_HOLD_S = _number(f"a number above 0, at most {MAX_HOLD_S}", lambda value: 0 < value <= MAX_HOLD_S)
+_PAUSE_S = floating(f"a number above 0, at most {MAX_PAUSE_S}", lambda value: 0 < value <= MAX_PAUSE_S)
+_HOLD_S = floating(f"a number above 0, at most {MAX_HOLD_S}", lambda value: 0 < value <= MAX_HOLD_S)
 
 
 def check_name(name: str) -> str:

@@ -6,7 +6,6 @@ import difflib
 import re
 import zoneinfo
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +13,11 @@ import msgspec
 
 from jobyard.engine.errors import InvalidRequest, JobyardError
 from jobyard.engine.jobs import strict_json
+from jobyard.engine.jobs.fields import Field, floating, one_of, whole
 from jobyard.engine.jobs.request_fields import checked, object_of, unknown_field
 from jobyard.engine.jobs.strict_json import LONGEST_SHOWN, shown
 from jobyard.engine.jobs.submission import FIELDS as JOB_FIELDS
-from jobyard.engine.jobs.submission import Defaults, as_integer, make_job
+from jobyard.engine.jobs.submission import Defaults, make_job
 from jobyard.engine.jobs.times import read_time
 from jobyard.engine.schedules.cron import MAX_CHARS, InvalidCron, parse_cron
 from jobyard.engine.schedules.fire_times import DST_FOLD, DST_GAP, Timing, newest_fires, next_fire, zone_of
@@ -34,39 +34,8 @@ ANY_ID = "0" * 24
 _TIME: Mapping[str, object] = {"type": ["string", "null"], "format": "date-time"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """One field. `read` returns the value or raises `ValueError` with what would be valid."""
-
-    name: str
-    schema: Mapping[str, object]
-    meaning: str
-    read: Callable[[object], object]
-
-
 def _number(lowest: float, highest: float) -> Callable[[object], float]:
-    def read(value: object) -> float:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value <= highest:
-            raise ValueError(f"a number from {lowest} to {highest}")
-        return float(value)
-
-    return read
-
-
-def _one_of(words: tuple[str, ...]) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        if not isinstance(value, str) or value not in words:
-            raise ValueError(f"one of {', '.join(words)}")
-        return value
-
-    return read
-
-
-def _whole(value: object) -> int:
-    value = as_integer(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1000:
-        raise ValueError("an integer from 1 to 1000")
-    return value
+    return floating(f"a number from {lowest} to {highest}", lambda value: lowest <= value <= highest)
 
 
 def _text(value: object) -> str:
@@ -106,16 +75,17 @@ FIELDS: Mapping[str, Field] = {
             meaning="the job that each fire makes; what it leaves out is decided anew at each fire",
         ),
         Field(
-            name="overlap", schema=_words(OVERLAP), read=_one_of(OVERLAP),
+            name="overlap", schema=_words(OVERLAP), read=one_of(OVERLAP),
             meaning="what happens while an earlier job lives: skip the fire; queue one; all wait, one at a time; replace the"
             " earlier one; allow both",
         ),
         Field(
-            name="catch_up", schema=_words(CATCH_UP), read=_one_of(CATCH_UP),
+            name="catch_up", schema=_words(CATCH_UP), read=one_of(CATCH_UP),
             meaning="what is made of fire times that have passed: the latest, all, or none",
         ),
         Field(
-            name="catch_up_max", schema={"type": ["integer", "null"], "minimum": 1, "maximum": 1000, "default": 100}, read=_whole,
+            name="catch_up_max", schema={"type": ["integer", "null"], "minimum": 1, "maximum": 1000, "default": 100},
+            read=whole(1, 1000),
             meaning="with catch_up all: how many at most, the latest ones",
         ),
         Field(
@@ -126,11 +96,11 @@ FIELDS: Mapping[str, Field] = {
         Field(name="starts_at", schema=_TIME, read=read_time, meaning="no fire before this time; every_s counts from it"),
         Field(name="ends_at", schema=_TIME, read=read_time, meaning="no fire after this time"),
         Field(
-            name="dst_gap", schema=_words(DST_GAP), read=_one_of(DST_GAP),
+            name="dst_gap", schema=_words(DST_GAP), read=one_of(DST_GAP),
             meaning="what becomes of a fixed local time that does not exist: the first instant after the gap, or no fire",
         ),
         Field(
-            name="dst_fold", schema=_words(DST_FOLD), read=_one_of(DST_FOLD),
+            name="dst_fold", schema=_words(DST_FOLD), read=one_of(DST_FOLD),
             meaning="which of the two it is when a fixed local time exists twice",
         ),
     )
@@ -227,7 +197,7 @@ def check_fires(timing: Timing, now: datetime) -> None:
 
 def _plain(name: str, value: object) -> object:
     """A checked field of the job in one form, so that `"high"` and 9, or 3 and 3.0, are the same schedule."""
-    return JOB_FIELDS[name].check(value) if name in ("priority", "max_retries") else value
+    return JOB_FIELDS[name].read(value) if name in ("priority", "max_retries") else value
 
 
 def _check_job(fields: dict[str, object], payload: bytes, now: datetime, defaults: Defaults) -> None:
