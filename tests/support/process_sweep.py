@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.process_mark import MARK
 from tests.support.waiting import wait_for
 
-MARK = "JOBYARD_TEST"
 STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
 GRACE_S = 10.0
 """After a test that passed; what is still about to leave then is ended, too, and the test fails."""

@@ -30,7 +30,7 @@ import psutil
 
 from jobyard.engine.config import read_settings
 from jobyard.engine.topology import all_components
-from tests.support.process_sweep import MARK
+from tests.support.process_mark import MARK
 from tests.support.waiting import LIMIT_S, wait_for
 
 CHECKOUT = Path(__file__).resolve().parents[2]
