@@ -104,13 +104,13 @@ class Executor:
         if task is None:
             return failure(f"UnknownTask: this worker has no task {run.task!r}; its TASKS differ from the scheduler's")
         try:
-            call = task.bind(json.loads(run.payload.decode()))
+            call = task.bind(_from_json(run.payload.decode()))
         except WrongArguments as wrong:
             return failure(f"WrongArguments: {wrong}", unrecoverable=True)
         except BaseException as wrong:  # the conversion may call code of the task's, such as `__post_init__`
             return raised(wrong, ours=CALLING_CODE, is_final=task.retry_rules.is_final)
         try:
-            with executing(self._job_of(run)):
+            with executing(functools.partial(self._job_of, run, self._world.monotonic())):
                 self._current = run
                 try:
                     self._check_interrupt()
@@ -131,10 +131,11 @@ class Executor:
             return True
         return self._environment.is_spent or self._context.is_spent
 
-    def _job_of(self, run: Run) -> CurrentJob:
+    def _job_of(self, run: Run, began: float) -> CurrentJob:
+        left_s = began + run.timeout_s - self._world.monotonic()
         return CurrentJob(
             job_id=run.job_id, attempt=run.attempt, epoch=run.epoch, retry_count=run.retry_count,
-            deadline=self._world.now() + timedelta(seconds=run.timeout_s), report=self._report_progress,
+            deadline=self._world.now() + timedelta(seconds=left_s), report=self._report_progress,
             fire_at=None if run.fire_at is None else datetime.fromisoformat(run.fire_at),
             hold_limits=self._hold_limits if run.has_limit else None,
             waited_for=None if run.waited_for is None else functools.partial(predecessors_in, run.waited_for),
@@ -169,6 +170,7 @@ class Executor:
             self._outbox.sendall(message)
 
 
+_from_json = json.JSONDecoder().decode
 INTERRUPTIONS: dict[Why, tuple[type[Interrupted], str]] = {
     Why.TIMEOUT: (JobTimeout, "its time was up"),
     Why.CANCEL: (JobCancelled, "it was cancelled"),

@@ -16,6 +16,7 @@ from jobyard.engine.executor.outcomes import SUCCESS, TaskOutcome
 
 _LENGTH = struct.Struct(">I")
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
+_from_json = json.JSONDecoder().decode
 
 
 class Run(NamedTuple):
@@ -40,7 +41,7 @@ class Run(NamedTuple):
 def read_run(packet: bytes) -> Run:
     """Decode a packet: the fields in order as a JSON array, then the payload."""
     head, _, payload = packet.partition(b"\n")
-    return Run._make((*json.loads(head), payload))
+    return Run._make((*_from_json(head.decode()), payload))
 
 
 def done(run: Run, outcome: TaskOutcome, *, elapsed_s: float, is_spent: bool) -> bytes:

@@ -6,8 +6,8 @@ Standard library only, because it runs in the user's interpreter. The worker con
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple
 
 from jobyard.engine.executor.traceback_text import traceback_text
 from jobyard.engine.jobs.json_text import NotJson, to_json_text
@@ -21,8 +21,7 @@ SUCCESS, FAILED = "success", "failed"
 """The values of `jobs.job.ExecutionStatus`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskOutcome:
+class TaskOutcome(NamedTuple):
     """How an execution ended, as reported by its process; has the fields of `jobs.job.Outcome`."""
 
     status: str

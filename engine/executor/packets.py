@@ -27,6 +27,8 @@ MAX_PACKET_BYTES = 100_000
 MAX_DESCRIPTORS = 8
 IN_A_FILE = b"\0"
 AT_ONCE = int(MSG_DONTWAIT | MSG_NOSIGNAL)
+CLOSED_ON_EXEC, CLOSED_ON_EXEC_AT_ONCE = int(MSG_CMSG_CLOEXEC), int(MSG_CMSG_CLOEXEC | MSG_DONTWAIT)
+"""Plain numbers: to combine the enum's members costs more than to receive a message."""
 _RIGHTS_BYTES = CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
 
 
@@ -57,7 +59,9 @@ def receive_packet(sock: socket, *, wait: bool = True) -> bytes | None:
 
 def receive_with_descriptors(sock: socket, *, wait: bool = False) -> tuple[bytes, list[int]]:
     """The next message, empty at the end, and the descriptors sent with it. Raises `BlockingIOError` if there is none."""
-    data, rights, _, _ = sock.recvmsg(MAX_PACKET_BYTES, _RIGHTS_BYTES, MSG_CMSG_CLOEXEC | (0 if wait else MSG_DONTWAIT))
+    data, rights, _, _ = sock.recvmsg(MAX_PACKET_BYTES, _RIGHTS_BYTES, CLOSED_ON_EXEC if wait else CLOSED_ON_EXEC_AT_ONCE)
+    if not rights:
+        return data, []
     fds = [fd for _, _, right in rights for fd in array.array("i", right)]
     return (_read_file(fds.pop(0)), fds) if data == IN_A_FILE and fds else (data, fds)
 

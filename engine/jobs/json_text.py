@@ -44,11 +44,17 @@ def to_json_text(value: object, *, root: str = "payload", max_depth: int = MAX_D
         text = _encode(value).encode()
         if strict_json.depth(text, enough=max_depth) > max_depth:
             raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
-        if b"{" in text or strict_json.may_be_too_large(text):
+        if strict_json.may_be_too_large(text) or _may_repeat_a_name(value, text):
             strict_json.decode(text)
     except WRONG as wrong:
         raise NotJson(_fault_in(value, root, ()) or f"{root}: {wrong}") from None
     return text
+
+
+def _may_repeat_a_name(value: object, text: bytes) -> bool:
+    """Whether two names of an object may be written alike, such as `1` and `"1"`. A look rules it out for a small object."""
+    objects = text.count(b"{")
+    return objects > 1 or (objects == 1 and not (type(value) is dict and all(type(name) is str for name in value)))
 
 
 def _plain(value: object) -> object:

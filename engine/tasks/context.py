@@ -84,22 +84,28 @@ class CurrentJob:
         self.report(self, min(1.0, max(0.0, float(fraction))), text)
 
 
-_running: list[CurrentJob] = []
+_running: list[CurrentJob | Callable[[], CurrentJob]] = []
 
 
 def current_job() -> CurrentJob:
     """The job whose task is calling; raises `RuntimeError` outside of a task."""
     if not _running:
         raise RuntimeError("current_job() works only inside a task that a worker is executing")
-    return _running[-1]
+    job = _running[-1]
+    if not isinstance(job, CurrentJob):
+        job = _running[-1] = job()
+    return job
 
 
 class executing:
-    """A context manager that sets the current job, and restores the previous one, as when a task runs another task inline."""
+    """A context manager that sets the current job, and restores the previous one, as when a task runs another task inline.
+
+    It may be given as a function that makes it, which is called for the first `current_job()` only: most tasks never ask.
+    """
 
     __slots__ = ("_job", "_outer")
 
-    def __init__(self, job: CurrentJob) -> None:
+    def __init__(self, job: CurrentJob | Callable[[], CurrentJob]) -> None:
         self._job = job
 
     def __enter__(self) -> None:
