@@ -52,6 +52,8 @@ class SlotAllocator:
             for slot in slots
             if slot.takes_work and not slot.is_behind_long(now)
         ]
+        self._few: list[SlotShare] | None = None
+        """Those for the shortest jobs; None when they must be found anew."""
 
     def take(self, task: str) -> SlotShare | None:
         """The share for one more attempt at this task: the last one, for a part of what it may have; else the one with the fewest
@@ -71,15 +73,21 @@ class SlotAllocator:
             self._spare -= 1
             best = SlotShare(None, 0, 1)
             self._shares.append(best)
+            self._few = None
         best.count += 1
         best.depth = min(best.depth, ahead)
-        best.is_held = best.is_held or ahead == 1
+        if ahead == 1 and not best.is_held:
+            best.is_held, self._few = True, None
         self._last = best
         return best
 
     def _shares_for(self, ahead: int) -> list[SlotShare]:
         """The slots for jobs of which one slot may have so many."""
-        return [share for share in self._shares if not share.is_held][: self._cores] if ahead >= SLOT_UNITS else self._shares
+        if ahead < SLOT_UNITS:
+            return self._shares
+        if self._few is None:
+            self._few = [share for share in self._shares if not share.is_held][: self._cores]
+        return self._few
 
     def _has_all_cores(self, ahead: int) -> bool:
         return ahead >= SLOT_UNITS and len(self._shares_for(ahead)) >= self._cores
