@@ -57,7 +57,13 @@ def test_short_jobs_fill_one_worker_before_the_next() -> None:
 def test_when_no_slot_is_free_short_jobs_wait_at_the_worker_with_the_most_room_ahead() -> None:
     bench = Bench(slots("a", 0, ahead=8), slots("b", 0, ahead=24), costs=SHORT)
 
-    assert bench.placed(*["page"] * 5) == ["b", "b", "a", "b", None]
+    assert bench.placed(*["page"] * 5) == ["b", "b", "b", "a", None]
+
+
+def test_short_jobs_that_wait_go_to_the_workers_in_turn_a_run_of_neighbours_each() -> None:
+    bench = Bench(slots("a", 0, ahead=96), slots("b", 0, ahead=96), costs=SHORT)
+
+    assert bench.placed(*["page"] * 14) == ["a"] * 5 + ["b"] * 9
 
 
 def test_a_long_job_never_waits_at_a_worker() -> None:
