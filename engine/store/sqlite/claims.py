@@ -7,7 +7,7 @@ import heapq
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby, islice
 from typing import Any
 
@@ -161,9 +161,9 @@ class SqliteClaims:
     def _due(self, served: Served) -> statements.Due:
         return statements.due(self._by_queue(served), self._is_among(served), bool(self.except_queues))
 
-    def begin(self, chosen: dict[int, str], owner: str, now: datetime, lease_s: float) -> list[rows.Row]:
-        """Change the chosen jobs; their rows (`seq`, then `READ_COLUMNS`) in claiming order."""
-        now_ms, until_ms = rows.to_ms(now), rows.to_ms(now + timedelta(seconds=lease_s))
+    def begin(self, chosen: dict[int, str], owner: str, now: datetime, until: datetime) -> list[rows.Row]:
+        """Change the chosen jobs; their rows (`seq`, then `BEGUN_COLUMNS`) in claiming order."""
+        now_ms, until_ms = rows.to_ms(now), rows.to_ms(until)
         by_worker: dict[str, list[int]] = {}
         for seq, worker in chosen.items():
             by_worker.setdefault(worker, []).append(seq)
@@ -173,7 +173,7 @@ class SqliteClaims:
                 values = (owner, now_ms, worker, until_ms, *some)
                 begun |= {row[0]: row for row in self._run(statements.claim(len(some)), values).fetchall()}
         for seq, row in begun.items():
-            if row[-1] is not None and given_up_by_begin(rows.row_to_job(row[1:]), now):
+            if row[-1] is not None and given_up_by_begin(rows.begun_to_job(row[1:], owner, now, until), now):
                 self._run(statements.GIVE_UP_KEY, (seq,))
         return [begun[seq] for seq in chosen if seq in begun]
 

@@ -101,8 +101,8 @@ def insert_new(connection: sqlite3.Connection, jobs: Sequence[Job], deltas: Coun
     """Insert the jobs that are not stored yet. Those that have any of the rare fields need a longer statement."""
     if not jobs:
         return
-    if all(map(rows.is_plain, jobs)):
-        deltas[Status.PENDING] += connection.executemany(statements.INSERT_PLAIN_JOB, map(rows.plain_job_to_row, jobs)).rowcount
+    if all(map(rows.is_new, jobs)):
+        deltas[Status.PENDING] += connection.executemany(statements.INSERT_NEW_JOB, map(rows.new_job_to_row, jobs)).rowcount
         return
     for status, alike in itertools.groupby(jobs, key=lambda job: job.status):
         deltas[status] += connection.executemany(statements.INSERT_JOB, map(rows.job_to_row, alike)).rowcount

@@ -31,6 +31,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 FIRST_RARE = Job.__struct_fields__.index("unique_key")
 PLAIN_COLUMNS, RARE_FIELDS = Job.__struct_fields__[:FIRST_RARE], Job.__struct_fields__[FIRST_RARE:]
+NEW_COLUMNS = (
+    "job_id", "task", "payload", "queue", "priority", "status", "scheduled_at", "created_at", "updated_at", "max_retries",
+    "timeout_s", "idempotency_key", "request_digest",
+)  # fmt: skip
+"""All that distinguishes new jobs with ordinary fields from each other: a value that is not bound costs nothing."""
+NEW_NUMBERS = ("attempt", "epoch", "lost_count", "retry_count")
+"""Zero for such a job; all other columns are NULL."""
 EXTRA_FIELDS = ("unique", "limit", "after", "run_if", "ref", "expires_s", "traceparent", "tracestate")
 """Fields that are stored together, as JSON, in the column `extra`. A change that sets one of them sets all.
 
@@ -40,6 +47,12 @@ RARE_COLUMNS = (*("group_name" if name == "group" else name for name in RARE_FIE
 JOB_COLUMNS = (*PLAIN_COLUMNS, *RARE_COLUMNS, "error_kind")
 """`error_kind` follows from `error`, and is written with it for the statements that ask for it."""
 READ_COLUMNS = (*PLAIN_COLUMNS, f"CASE WHEN extra IS NOT NULL THEN json_array({', '.join(RARE_COLUMNS)}) END")
+_SET_BY_BEGIN = (
+    "status", "updated_at", "claimed_by", "claimed_at", "queued_at", "locked_until", "last_run_at", "next_run_at", "finished_at",
+    "result", "cancel_requested_at",
+)  # fmt: skip
+BEGUN_COLUMNS = tuple(name for name in READ_COLUMNS if name not in _SET_BY_BEGIN)
+"""What must be read of a job that has just begun; the claim knows the others, since it has set them or they are NULL until then."""
 STATUSES = {str(status): status for status in Status}
 TEXTS: dict[str, str] = {status: status.value for status in (*Status, *ExecutionStatus)}
 """Statuses as plain `str`, since subclasses of `str` are slow to bind."""
@@ -53,6 +66,11 @@ def to_ms(at: datetime | None) -> int | None:
 def from_ms(ms: int | None) -> datetime | None:
     """A stored time."""
     return None if ms is None else _at(ms)
+
+
+def as_stored(at: datetime) -> datetime:
+    """The time to the millisecond."""
+    return _at(_ms(at))
 
 
 @functools.lru_cache(maxsize=256)
@@ -84,22 +102,30 @@ class Extra(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
     tracestate: str | None = None
 
 
-def is_plain(job: Job) -> bool:
-    """Whether the job is pending and has no error, and no value in any of `RARE_COLUMNS`."""
-    return _rare_values(job) == _NO_VALUES
+def is_new(job: Job) -> bool:
+    """Whether the job is pending and has values only in `NEW_COLUMNS`."""
+    return _other_values(job) == _OTHERS_OF_NEW
+
+
+def new_job_to_row(job: Job) -> Row:
+    """A row in the order of `NEW_COLUMNS`."""
+    return (
+        bytearray.fromhex(job.job_id), job.task, job.payload, job.queue, job.priority, "pending", _ms(job.scheduled_at),
+        _ms(job.created_at), _ms(job.updated_at), job.max_retries, job.timeout_s, job.idempotency_key, job.request_digest,
+    )  # fmt: skip
 
 
 def job_to_row(job: Job) -> Row:
     """A row in the order of `JOB_COLUMNS`."""
     return (
-        *plain_job_to_row(job), job.unique_key, job.held_key, to_ms(job.held_until), job.group, job.is_awaited, job.to_resolve,
+        *_plain_values(job), job.unique_key, job.held_key, to_ms(job.held_until), job.group, job.is_awaited, job.to_resolve,
         job.schedule, to_ms(job.fire_at), job.lane, to_ms(job.expires_at), to_ms(job.lapses_at),
         _column(job.cancelled_because), _column(job.tags), _extra_of(_extra_values(job)), kind_of(job.error),
     )  # fmt: skip
 
 
-def plain_job_to_row(job: Job) -> Row:
-    """A row in the order of `PLAIN_COLUMNS`."""
+def _plain_values(job: Job) -> Row:
+    """In the order of `PLAIN_COLUMNS`."""
     created_at = to_ms(job.created_at)
     return (
         bytearray.fromhex(job.job_id), job.task, job.payload, job.queue, job.priority, TEXTS[job.status], to_ms(job.scheduled_at),
@@ -126,6 +152,21 @@ def row_to_job(row: Row) -> Job:
         retry_count=retry_count, max_retries=max_retries, timeout_s=timeout_s, idempotency_key=idempotency_key, result=result,
         error=error, request_digest=request_digest, cancel_requested_at=from_ms(cancel_requested_at),
         **(_NOTHING if rare is None else _rare_fields(rare)),
+    )  # fmt: skip
+
+
+def begun_to_job(row: Row, owner: str, now: datetime, locked_until: datetime) -> Job:
+    """The job that `owner` has claimed and begun now, from `BEGUN_COLUMNS`."""
+    (
+        job_id, task, payload, queue, priority, scheduled_at, created_at, locked_by, attempt, epoch, lost_count, retry_count,
+        max_retries, timeout_s, idempotency_key, error, request_digest, rare,
+    ) = row  # fmt: skip
+    return Job(
+        job_id=job_id.hex(), task=task, payload=payload, queue=queue, priority=priority, status=Status.RUNNING,
+        scheduled_at=_at(scheduled_at), created_at=_at(created_at), updated_at=now, claimed_by=owner, claimed_at=now, queued_at=now,
+        locked_by=locked_by, locked_until=locked_until, last_run_at=now, attempt=attempt, epoch=epoch, lost_count=lost_count,
+        retry_count=retry_count, max_retries=max_retries, timeout_s=timeout_s, idempotency_key=idempotency_key, error=error,
+        request_digest=request_digest, **(_NOTHING if rare is None else _rare_fields(rare)),
     )  # fmt: skip
 
 
@@ -196,9 +237,11 @@ def _text(value: object) -> str:
     return _encode(value).decode()
 
 
-_rare_values = operator.attrgetter("status", "error", *RARE_FIELDS)
+_OTHER_FIELDS = [name for name in Job.__struct_fields__ if name == "status" or name not in NEW_COLUMNS]
+_other_values = operator.attrgetter(*_OTHER_FIELDS)
 _extra_values = operator.attrgetter(*EXTRA_FIELDS)
-_NO_VALUES = (Status.PENDING, None, *(() if name == "tags" else None for name in RARE_FIELDS))
+_DEFAULTS: dict[str, Any] = {"status": Status.PENDING, "tags": (), **dict.fromkeys(NEW_NUMBERS, 0)}
+_OTHERS_OF_NEW = tuple(map(_DEFAULTS.get, _OTHER_FIELDS))
 _CONVERSIONS: dict[type, Callable[[Any], Any]] = {
     datetime: lambda at: _ms(at), Status: TEXTS.__getitem__, CancelledBecause: lambda cause: _text(cause),
     tuple: lambda tags: _text(tags) if tags else None,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from jobyard.engine.jobs.owners import AFTER_HTTP, HTTP
 from jobyard.engine.store.sqlite.engine import sqlite3
-from jobyard.engine.store.sqlite.rows import JOB_COLUMNS, PLAIN_COLUMNS, READ_COLUMNS, settings_of
+from jobyard.engine.store.sqlite.rows import BEGUN_COLUMNS, JOB_COLUMNS, NEW_COLUMNS, NEW_NUMBERS, READ_COLUMNS, settings_of
 
 _ALL = ", ".join(READ_COLUMNS)
 _SMALL = ", ".join({"payload": "x'6E756C6C'", "result": "NULL"}.get(name, name) for name in READ_COLUMNS)
@@ -18,7 +18,9 @@ _HOLDER = "COALESCE(locked_by, claimed_by)"
 
 _INSERT = "INSERT INTO jobs ({columns}) VALUES ({values}) ON CONFLICT (job_id) DO NOTHING"
 INSERT_JOB = _INSERT.format(columns=", ".join(JOB_COLUMNS), values=", ".join("?" for _ in JOB_COLUMNS))
-INSERT_PLAIN_JOB = _INSERT.format(columns=", ".join(PLAIN_COLUMNS), values=", ".join("?" for _ in PLAIN_COLUMNS))
+INSERT_NEW_JOB = _INSERT.format(
+    columns=", ".join((*NEW_COLUMNS, *NEW_NUMBERS)), values=", ".join([*("?" for _ in NEW_COLUMNS), *("0" for _ in NEW_NUMBERS)])
+)
 FIND_BY_KEY = """
     SELECT job_id, request_digest, NULL FROM jobs WHERE idempotency_key = ?1
     UNION ALL SELECT job_id, request_digest, is_replaced FROM remembered_keys WHERE idempotency_key = ?1
@@ -165,7 +167,7 @@ def claim(count: int) -> str:
         UPDATE jobs SET status = 'running', epoch = epoch + 2, attempt = attempt + 1, claimed_by = ?1, claimed_at = ?2,
             queued_at = ?2, updated_at = ?2, locked_by = ?3, locked_until = ?4, last_run_at = ?2, next_run_at = NULL,
             lapses_at = NULL
-        WHERE seq IN ({", ".join(f"?{number}" for number in range(5, 5 + count))}) RETURNING seq, {_ALL}
+        WHERE seq IN ({", ".join(f"?{number}" for number in range(5, 5 + count))}) RETURNING seq, {", ".join(BEGUN_COLUMNS)}
     """
 
 

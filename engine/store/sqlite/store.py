@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -126,12 +126,14 @@ class SqliteStore:
             return Claimed(jobs=[])
         with self._commit():
             choice = choose_all(self._run, self._claims, self._lanes, due, now, allocation, served)
-            begun = self._claims.begin(choice.chosen, owner, choice.now, lease_s)
-            rare = {row[0]: rows.row_to_job(row[1:]) for row in begun if row[-1] is not None}  # of the others, none is in a lane
+            begun_at, until = rows.as_stored(choice.now), rows.as_stored(choice.now + timedelta(seconds=lease_s))
+            begun = self._claims.begin(choice.chosen, owner, begun_at, until)
+            read = partial(rows.begun_to_job, owner=owner, now=begun_at, locked_until=until)
+            rare = {row[0]: read(row[1:]) for row in begun if row[-1] is not None}  # of the others, none is in a lane
             self._lanes.take_slots(rare.values())
             self._deltas[Status.PENDING] -= len(begun)
             self._deltas[Status.RUNNING] += len(begun)
-        jobs = [after_begin(rare.get(row[0]) or rows.row_to_job(row[1:]), choice.now) for row in begun]
+        jobs = [after_begin(rare.get(row[0]) or read(row[1:]), choice.now) for row in begun]
         return Claimed(jobs=jobs, conflicts=int(bool(due) and not choice.is_any_due), asked=choice.asked)
 
     def runs_lost_job(self, owner: str, *, at_least: int) -> bool:
