@@ -317,14 +317,9 @@ class ExecutorPool:
         now = self._world.monotonic()
         patience_s = self._patience_s(now)
         waiting, self._unplaced = self._unplaced, deque()
-        without_room: set[str] = set()
         for attempt, since in waiting:
-            may_run, task = self._draining_since is None and attempt.ending is None, attempt.job.task
-            share = None
-            if may_run and task not in without_room:
-                share = allocator.take(task)
-                if share is None:
-                    without_room.add(task)
+            may_run = self._draining_since is None and attempt.ending is None
+            share = allocator.take(attempt.job.task) if may_run else None
             if share is not None:
                 share.slot = share.slot or self._new_slot()
                 if share.slot is not None and share.slot.hand(attempt):

@@ -54,10 +54,14 @@ class SlotAllocator:
         ]
         self._few: list[SlotShare] | None = None
         """Those for the shortest jobs; None when they must be found anew."""
+        self._without_room: set[str] = set()
+        """The tasks of which no further attempt finds room: many may wait."""
 
     def take(self, task: str) -> SlotShare | None:
         """The share for one more attempt at this task: the last one, for a part of what it may have; else the one with the fewest
         attempts; else a new one, for which the caller forks the executor. None if there is no room."""
+        if task in self._without_room:
+            return None
         ahead = self._durations.ahead(task)
         last = self._last
         if last is not None and last.count < ahead // PARTS and last.count < last.depth:
@@ -69,6 +73,7 @@ class SlotAllocator:
                     best = share
         if best is None:
             if not self._spare or self._has_all_cores(ahead):
+                self._without_room.add(task)
                 return None
             self._spare -= 1
             best = SlotShare(None, 0, 1)
