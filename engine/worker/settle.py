@@ -114,6 +114,8 @@ class Ledger:
         settles = [self._settle(end, now) for end in self._kept]
         done = self._store.apply(settles)
         ended, self._kept = self._kept, []
+        if any(end.outcome is not None for end in ended):
+            self.last_execution = now
         for end, change, was_done in zip(ended, settles, done, strict=True):
             self._note_settled(end, change, written) if was_done else self._look_again(end, change, written)
         self.stale_writes += done.count(False)
@@ -158,7 +160,6 @@ class Ledger:
         status = change.fields["status"]
         if change.execution is not None:
             self.attempt_metrics.note_ended(job.task, outcome.status, change.execution.duration_ms or 0)
-        self.last_execution = self._world.now()
         if status is Status.COMPLETED:
             self.counts["jobs_succeeded"] += 1
         elif status is Status.FAILED:

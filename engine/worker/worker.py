@@ -317,6 +317,8 @@ class Worker:
     def _keep_leases(self) -> None:
         """Extend the leases, and see which jobs are to be cancelled: after a hint, and regularly, for requests of other hosts."""
         now = self._world.monotonic()
+        if now < min(self._extend_at, self._cancel_look_at):
+            return
         held = [attempt.key for attempt in self._executors.attempts()]
         if now >= self._extend_at:
             self._extend_at = now + self._settings.lease_s / 3

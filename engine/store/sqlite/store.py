@@ -8,6 +8,7 @@ file raises `StoreBroken`, which ends the process: nothing continues in memory o
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -66,12 +67,12 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, durable: bool, waiting: Callable[[bool], None]) -> None:
         self._folder = path.parent
-        self._wal = path.with_name(path.name + "-wal")
+        self._wal = str(path.with_name(path.name + "-wal"))
         self._waiting = waiting
         self._lock = CommitLock(path.with_name(path.name + "-lock"), waiting)
         self._deltas: Counter[str] = Counter()
         self._checkpoint_at, self._commits = CHECKPOINT_BYTES, 0
-        self._sync = WalSync(self._wal) if durable else None
+        self._sync = WalSync(Path(self._wal)) if durable else None
         with self._told_plainly():
             uri = f"{path.absolute().as_uri()}?mode=rw"
             self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=FOREIGN_LOCK_S, cached_statements=256)
@@ -354,7 +355,7 @@ class SqliteStore:
         The commit stands whatever happens here: if the disk is full, the checkpoint is retried later.
         """
         with contextlib.suppress(FileNotFoundError):
-            size = self._wal.stat().st_size
+            size = os.stat(self._wal).st_size
             if size < self._checkpoint_at:
                 self._checkpoint_at = min(self._checkpoint_at, size + CHECKPOINT_BYTES)
                 return
