@@ -22,7 +22,7 @@ def measure_idle(system: System, start_recorder: StartRecorder, effort: Effort) 
     yield figure("memory_idle_mib", system.fresh_mib, f"{system.process_count()} processes")
     began, used_s = time.monotonic(), system.cpu_s()
     time.sleep(effort.idle_s)
-    yield figure("idle_cpu_percent", 100 * (system.cpu_s() - used_s) / (time.monotonic() - began))
+    yield figure("idle_cpu_percent", 100 * system.cpu_since_s(used_s) / (time.monotonic() - began))
 
 
 def measure_slots(system: System, start_recorder: StartRecorder, effort: Effort) -> Iterator[Figure]:
@@ -48,11 +48,11 @@ def measure_cost_per_job(system: System, start_recorder: StartRecorder, effort: 
 
 def _cost(system: System, way: str, submit: Callable[[], int]) -> Iterator[Figure]:
     system.wait_idle()
-    already, before_s = system.completed(), system.cpu_by_role_s()
+    already, before_s = system.completed(), system.cpu_s()
     jobs = submit()
     system.wait_completed(already + jobs)
     system.wait_idle()
-    used_s = {role: used - before_s.get(role, 0.0) for role, used in system.cpu_by_role_s().items()}
+    used_s = system.cpu_by_role_since_s(before_s)
     used_s["all"] = sum(used_s.values())
     for role in ROLE_WORDS:
         yield figure(f"cost_{way}_{role}_us", used_s[role] / jobs * 1e6)

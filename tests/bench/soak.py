@@ -141,12 +141,12 @@ def _sampled(system: System, prober: Prober, seconds: float) -> Iterator[Sample]
     every_s = max(MIN_SAMPLE_S, seconds / SAMPLES)
     while seen_at - began < seconds:
         time.sleep(every_s)
-        at, now_completed, now_cpu_s = time.monotonic(), system.completed(), system.cpu_s()
+        at, now_completed, used_s = time.monotonic(), system.completed(), system.cpu_since_s(cpu_s)
         yield Sample(
             at_s=at - began, jobs_per_s=(now_completed - completed) / (at - seen_at), waits_ms=prober.take(),
-            cpu_percent=100 * (now_cpu_s - cpu_s) / (at - seen_at), memory_mib=system.memory_mib(), log_mib=log_mib(system.jobyard),
+            cpu_percent=100 * used_s / (at - seen_at), memory_mib=system.memory_mib(), log_mib=log_mib(system.jobyard),
         )  # fmt: skip
-        seen_at, completed, cpu_s = at, now_completed, now_cpu_s
+        seen_at, completed, cpu_s = at, now_completed, system.cpu_s()
 
 
 def rows(samples: Sequence[Sample]) -> list[list[str]]:

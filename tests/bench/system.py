@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,18 +82,22 @@ class System:
         """PSS of the whole process tree."""
         return sum(memory_mib(process.pid) for process in self._tree())
 
-    def cpu_s(self) -> float:
-        """The CPU time that the living processes of the tree have used so far."""
-        return sum(cpu_s(process.pid) for process in self._tree())
+    def cpu_s(self) -> dict[int, float]:
+        """The CPU time that each living process of the tree has used so far."""
+        return {process.pid: cpu_s(process.pid) for process in self._tree()}
 
-    def cpu_by_role_s(self) -> dict[str, float]:
+    def cpu_since_s(self, before: Mapping[int, float]) -> float:
+        """What the processes that live now have used since then; the last bit of one that has exited meanwhile is not known."""
+        return sum(used - before.get(pid, 0.0) for pid, used in self.cpu_s().items())
+
+    def cpu_by_role_since_s(self, before: Mapping[int, float]) -> dict[str, float]:
         """The same by role; children count for the role that forked them, and the template counts as one of its executors."""
         roles = {entry["pid"]: entry["role"] for entry in self.jobyard.stats()["processes"]}
         used_s: dict[str, float] = {}
         for process in self._tree():
             role = roles.get(process.pid) or roles.get(process.ppid(), "supervisor")
             part = "executor" if role == "template" else role
-            used_s[part] = used_s.get(part, 0.0) + cpu_s(process.pid)
+            used_s[part] = used_s.get(part, 0.0) + cpu_s(process.pid) - before.get(process.pid, 0.0)
         return used_s
 
     def process_count(self) -> int:
