@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from flask import request
+from werkzeug.exceptions import MethodNotAllowed
 
 from jobyard.api.http.body import read_optional_body, required_body
 from jobyard.api.http.guards import client_of
@@ -14,6 +15,8 @@ from jobyard.api.http.request_metrics import request_id_of
 from jobyard.engine.limits.verbs import LimitVerb
 from jobyard.engine.wire.message import Message
 from jobyard.engine.wire.messages import AskLimits
+
+VERBS = ("/pause", "/resume", "/hold")
 
 
 class SchedulerClient(Protocol):
@@ -35,14 +38,17 @@ class Limits:
 
     def show(self, limit: str) -> Reply:
         """One of them."""
+        _refuse_verb()
         return self._ask(LimitVerb.FIND, limit)
 
     def put(self, limit: str) -> Reply:
         """Make or change one."""
+        _refuse_verb()
         return self._ask(LimitVerb.PUT, limit, body=read_optional_body(request.environ))
 
     def delete(self, limit: str) -> Reply:
         """Remove one."""
+        _refuse_verb()
         return self._ask(LimitVerb.DELETE, limit)
 
     def pause(self, limit: str) -> Reply:
@@ -62,3 +68,9 @@ class Limits:
         environ = request.environ
         asked = AskLimits(verb=verb, name=name, body=body, by=client_of(environ), request_id=request_id_of(environ))
         return message_reply(self._scheduler.send(asked))
+
+
+def _refuse_verb() -> None:
+    """The name of a task, and so of a limit, may have slashes: only the path as it was sent tells `/pause` from `%2Fpause`."""
+    if request.environ.get("RAW_URI", "").partition("?")[0].endswith(VERBS):
+        raise MethodNotAllowed(valid_methods=["POST"])

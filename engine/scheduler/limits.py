@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from datetime import datetime
 
-from jobyard.engine.errors import NotFound
+from jobyard.engine.errors import Conflict, NotFound
 from jobyard.engine.jobs.request_fields import fields_of
 from jobyard.engine.jobs.strict_json import shown
 from jobyard.engine.limits import definition
@@ -17,6 +17,7 @@ from jobyard.engine.limits.verbs import LimitVerb
 from jobyard.engine.logs import Log
 from jobyard.engine.store.declare_limit import change_limit, declare_limit, replaced
 from jobyard.engine.store.port import Store
+from jobyard.engine.timestamps import rfc3339
 from jobyard.engine.wire.json_reply import as_json
 from jobyard.engine.wire.messages import AskLimits, Json
 from jobyard.engine.world import World
@@ -54,15 +55,18 @@ class Limits:
             self._get(asked.name)
         after, before = declare_limit(self._store.limits, asked.name, numbers, origin=API)
         if after is not before:
-            self._log.info("limit_stored", limit=after.name, request_id=asked.request_id)
+            self._log.info("limit_stored", limit=after.name, by=asked.by, request_id=asked.request_id)
             self._follow(after.name)
         return self._shown(after, 201 if before is None else 200)
 
     def _delete(self, asked: AskLimits) -> Json:
         limit = self._get(asked.name)
+        if limit.name.startswith(HOOK) and self._store.hooks.find(limit.name.removeprefix(HOOK)) is not None:
+            told = f"limit {shown(limit.name)} goes with its hook: change its numbers, or delete the hook"
+            raise Conflict("conflict", told, "name")
         if not self._store.limits.delete(limit.name):
             raise _not_found(asked.name)
-        self._log.info("limit_deleted", limit=limit.name, request_id=asked.request_id)
+        self._log.info("limit_deleted", limit=limit.name, by=asked.by, request_id=asked.request_id)
         self._follow(limit.name)
         return Json(body=b"", status=204)
 
@@ -80,7 +84,7 @@ class Limits:
         after, _ = change_limit(
             self._store.limits, limit.name, lambda one: one if one.paused is None else replaced(one, paused=None), new=limit
         )
-        self._log.info("limit_resumed", limit=after.name, request_id=asked.request_id)
+        self._log.info("limit_resumed", limit=after.name, by=asked.by, request_id=asked.request_id)
         self._follow(after.name)
         return self._shown(after)
 
@@ -92,7 +96,9 @@ class Limits:
             stands = hold_of(limit, now)
             return limit if stands is not None and stands >= until else replaced(limit, hold_until=until)
 
-        return self._shown(self._change_or_make(asked, held))
+        after = self._change_or_make(asked, held)
+        self._log.info("limit_held", limit=after.name, until=rfc3339(after.hold_until), by=asked.by, request_id=asked.request_id)
+        return self._shown(after)
 
     def _list(self, asked: AskLimits) -> Json:
         now = self._world.now()

@@ -93,6 +93,28 @@ def test_a_limit_that_is_not_there_is_404(client: FlaskClient, method: str, rest
     assert error(getattr(client, method)(f"/api/limits/stripe{rest}"), 404)[0] == "not_found"
 
 
+def test_a_verb_is_asked_for_by_post_only_but_a_task_may_be_called_so(client: FlaskClient) -> None:
+    for method in ("GET", "PUT", "DELETE"):
+        for verb in ("pause", "resume", "hold"):
+            refused = client.open(f"/api/limits/stripe/{verb}", method=method)
+            assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
+
+    assert client.put("/api/limits/task:a%2Fpause").json["name"] == "task:a/pause"
+    assert client.get("/api/limits/task:a%2Fpause").status_code == 200
+
+
+def test_the_limit_of_a_hook_goes_with_its_hook(client: FlaskClient) -> None:
+    client.put("/api/hooks/h", json={"url": "https://example.org/hook", "events": ["job.completed"]})
+
+    kept = client.delete("/api/limits/hook:h")
+    changed = client.put("/api/limits/hook:h", json={"max_running": 2})
+    client.delete("/api/hooks/h")
+
+    assert (kept.status_code, kept.json["error"]["code"]) == (409, "conflict")
+    assert (changed.status_code, changed.json["max_running"]) == (200, 2)
+    assert client.get("/api/limits/hook:h").status_code == 404
+
+
 def test_an_unknown_field_and_another_type_are_refused(client: FlaskClient) -> None:
     assert error(client.put("/api/limits/stripe", json={"max": 1})) == ("unknown_field", "max")
     assert error(client.post("/api/limits/stripe/resume", json={"now": 1}))[0] == "unknown_field"
