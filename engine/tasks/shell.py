@@ -66,9 +66,22 @@ class _Output:
         return bool(data)
 
 
+class _Program(subprocess.Popen[bytes]):
+    """Ends when its own start is interrupted, too: `Popen` waits for the program to be there, and would leave it behind."""
+
+    def __init__(self, command: list[str], **options: Any) -> None:
+        try:
+            super().__init__(command, **options)
+        except BaseException:
+            if hasattr(self, "pid") and self.returncode is None:
+                self.kill()
+                self.wait()
+            raise
+
+
 def _run(command: list[str], stdout: _Output, stderr: _Output) -> int:
     try:
-        program = subprocess.Popen(
+        program = _Program(
             command, stdin=subprocess.DEVNULL, stdout=stdout.write_fd, stderr=stderr.write_fd, preexec_fn=_die_with_task
         )  # fmt: skip
     except OSError as wrong:

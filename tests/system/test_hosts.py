@@ -54,7 +54,7 @@ def boots_of(jobyard: Jobyard, job_ids: list[str], status: str = "success") -> l
     return [parse_owner(execution["worker_id"]).boot for execution in executions if execution["status"] == status]
 
 
-def wait_completed(jobyard: Jobyard, count: int, *, within_s: float = 60) -> None:
+def wait_completed(jobyard: Jobyard, count: int, *, within_s: float = 300) -> None:
     wait_for(lambda: jobyard.stats()["jobs"]["completed"] == count, within_s=within_s, told=f"{count} completed jobs")
 
 

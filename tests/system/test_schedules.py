@@ -146,7 +146,7 @@ def test_a_host_that_is_frozen_for_longer_than_its_lease_makes_no_fire_twice(tmp
         for _ in range(2):
             with stopped(frozen):
                 wait_fires(other, "allow", fires(other, "allow") + 2 * LEASE_S)
-            wait_for(lambda: frozen.get("/health").status == 200, told="a healthy host")
+            wait_for(lambda: frozen.get("/health").status == 200, within_s=300, told="a healthy host")
             wait_fires(frozen, "allow", fires(other, "allow") + 2)
 
         for overlap, at in first.items():

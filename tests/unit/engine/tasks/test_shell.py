@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +88,20 @@ def test_an_invalid_payload_is_unrecoverable(payload: object) -> None:
 def test_a_program_that_cannot_be_run_is_unrecoverable(program: str) -> None:
     with pytest.raises(Unrecoverable, match="cannot be run"):
         run_program({"command": [program]})
+
+
+def test_an_interrupt_of_the_program_s_own_start_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def interrupted(program: subprocess.Popen[bytes], *given: Any, **options: Any) -> None:
+        start(program, *given, **options)
+        started.append(program.pid)
+        raise KeyboardInterrupt
+
+    start = subprocess.Popen.__init__
+    monkeypatch.setattr(subprocess.Popen, "__init__", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        sh("exec sleep 60")
+
+    assert not Path(f"/proc/{started[0]}").exists()
