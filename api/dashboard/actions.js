@@ -1,6 +1,7 @@
 // The actions on a job's page: cancel it, make it due now, retry it, delete it, copy it as a curl command.
 
 import { ask, post, Refused } from "./api.js";
+import { button, strong } from "./buttons.js";
 import { confirm, copy } from "./dialog.js";
 import { h } from "./dom.js";
 import { say } from "./notice.js";
@@ -10,11 +11,10 @@ import { CAN_RETRY, ENDED } from "./status.js";
 
 export function actions(job, live) {
   return h("div", { class: "buttons" },
-    !ENDED.includes(job.status) && h("button", { key: "cancel", type: "button", onclick: () => cancel(job, live) }, "Cancel"),
-    job.status === "pending" && new Date(job.scheduled_at) > new Date()
-      && h("button", { key: "run", type: "button", onclick: () => change(job, "run", live) }, "Run now"),
-    CAN_RETRY.includes(job.status) && h("button", { key: "retry", type: "button", class: "strong", onclick: () => change(job, "retry", live) }, "Retry"),
-    ENDED.includes(job.status) && h("button", { key: "delete", type: "button", onclick: () => remove(job, live) }, "Delete"),
+    !ENDED.includes(job.status) && button("Cancel", () => cancel(job, live)),
+    job.status === "pending" && new Date(job.scheduled_at) > new Date() && button("Run now", () => change(job, "run", live)),
+    CAN_RETRY.includes(job.status) && strong("Retry", () => change(job, "retry", live)),
+    ENDED.includes(job.status) && button("Delete", () => remove(job, live)),
     h("button", { key: "curl", type: "button", onclick: () => copyCurl(job) }, "Copy as curl"));
 }
 

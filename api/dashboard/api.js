@@ -24,6 +24,10 @@ export async function post(path, body, signal) {
   return (await ask("POST", path, body, signal)).data;
 }
 
+export async function put(path, body) {
+  return (await ask("PUT", path, body)).data;
+}
+
 export async function ask(method, path, body, signal) {
   const headers = { Accept: "application/json" };
   if (token() !== null) headers.Authorization = `Bearer ${token()}`;

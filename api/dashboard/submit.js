@@ -26,6 +26,7 @@ export function submit(root) {
   draw();
   return {
     title: "Submit",
+    isOnce: true,
     async look(signal) {
       known = await tasks(signal); // if this fails, so would the submission
       draw();
