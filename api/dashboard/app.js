@@ -5,6 +5,8 @@ import { Refused } from "./api.js";
 import { byId, h, render } from "./dom.js";
 import { failures } from "./failures.js";
 import { age } from "./format.js";
+import { hook } from "./hook.js";
+import { hooks } from "./hooks.js";
 import { job } from "./job.js";
 import { jobs } from "./jobs.js";
 import { limit } from "./limit.js";
@@ -12,6 +14,7 @@ import { limits } from "./limits.js";
 import { Live } from "./live.js";
 import { say } from "./notice.js";
 import { overview } from "./overview.js";
+import { queues } from "./queues.js";
 import { learnRights, mayChange } from "./rights.js";
 import { route } from "./route.js";
 import { scheduleForm } from "./schedule-form.js";
@@ -20,10 +23,15 @@ import { schedules } from "./schedules.js";
 import { signOut, token } from "./session.js";
 import { showSignIn } from "./sign-in.js";
 import { submit } from "./submit.js";
+import { system } from "./system.js";
 import { followTheme } from "./theme.js";
+import { workersPage } from "./workers-page.js";
 
-const PAGES = { overview, jobs, job, schedules, schedule, "schedule-form": scheduleForm, limits, limit, failures, submit, missing };
-const LIST_OF = { job: "jobs", schedule: "schedules", "schedule-form": "schedules", limit: "limits" };
+const PAGES = {
+  overview, jobs, job, queues, schedules, schedule, "schedule-form": scheduleForm, limits, limit, failures, hooks, hook, workers: workersPage, system,
+  submit, missing,
+};
+const LIST_OF = { job: "jobs", schedule: "schedules", "schedule-form": "schedules", limit: "limits", hook: "hooks" };
 const WORDS = { live: "Live", paused: "Paused", away: "Away", starting: "Starting", idle: "Idle" };
 
 let state = "starting";
