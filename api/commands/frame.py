@@ -55,7 +55,7 @@ def _summary(snapshot: Snapshot, speeds: Mapping[str, float] | None, title: str)
         "Jobs   " + " ".join(f"{coloured(status)} {counts[status]}" for status in shown),
         "Rate   " + (_rates(speeds) if speeds else "…"),
         "Queue  " + _depth(snapshot),
-        f"Slots  [{'|' * round(BAR * busy / max(slots, 1)):{BAR}}] {busy} of {slots} busy",
+        f"Slots  [{'|' * round(BAR * busy / max(slots, 1)):{BAR}}] {busy} of {slots} busy{_lag(snapshot)}",
     ]
 
 
@@ -68,6 +68,14 @@ def _depth(snapshot: Snapshot) -> str:
     sizes = f"{sum(queue.get('ready', 0) for queue in queues)} ready, {sum(queue.get('leased', 0) for queue in queues)} leased"
     filled = "  ".join(f"{priority}: {count}" for priority, count in sorted(snapshot.depth.items(), reverse=True) if count)
     return f"{sizes}; by priority {filled}" if filled else sizes
+
+
+def _lag(snapshot: Snapshot) -> str:
+    """How long jobs waited from due to begun, in the latest minute in which any began."""
+    if snapshot.lag_ms is None:
+        return ""
+    shares = (f"{part} {f'{ms:.0f} ms' if ms < 1000 else span(ms / 1000)}" for part, ms in snapshot.lag_ms.items())
+    return "; wait " + "  ".join(shares)
 
 
 # ---- the tables

@@ -21,6 +21,7 @@ COMMAND_FUNCTIONS: Mapping[str, str] = {
     "submit": "submit.submit_jobs", "list": "jobs.list_jobs", "show": "jobs.show_job", "why": "jobs.why_not",
     "wait": "jobs.wait_for_jobs", "logs": "logs.show_logs", "cancel": "changes.cancel_jobs", "retry": "changes.retry_jobs",
     "delete": "changes.delete_jobs", "run-now": "changes.run_now", "tag": "changes.tag_job", "failures": "failures.list_failures",
+    "queues": "queues.list_queues",
     "stats": "overview.show_stats", "top": "top.show_top", "tasks": "overview.show_tasks",
     "groups": "groups.list_groups", "group": "groups.show_group",
     "schedules": "schedules.list_schedules", "schedule": "schedules.schedule_group", "limits": "limits.list_limits",

@@ -39,6 +39,8 @@ class Snapshot:
     """The running jobs, by id."""
     depth: Mapping[str, int]
     """The number of jobs in the queue, by priority."""
+    lag_ms: Mapping[str, float] | None = None
+    """How late jobs began in the latest minute in which any did: `p50`, `p95`, `p99`."""
 
     def components(self, role: str) -> dict[str, Json]:
         """The counters of the components with this role."""
@@ -60,16 +62,18 @@ class Snapshot:
 
     def as_json(self) -> dict[str, object]:
         """The snapshot for programs."""
-        return {"stats": self.stats, "running": list(self.jobs.values()), "queue_depth": self.depth}
+        return {"stats": self.stats, "running": list(self.jobs.values()), "queue_depth": self.depth, "lag_ms": self.lag_ms}
 
 
 def take_snapshot(client: Client, world: World) -> Snapshot:
     """Query the service."""
     stats = client.ask("GET", "/stats")
     jobs = client.ask("GET", RUNNING_PATH) if stats["jobs"][Status.RUNNING] else []
-    depth = client.ask("GET", "/api/history")["queue_depth"]
+    history = client.ask("GET", "/api/history")
+    lags = [minute["lag_ms"] for minute in history.get("minutes", ()) if minute["lag_ms"] is not None]
     return Snapshot(
-        at=world.now().astimezone(), at_s=world.monotonic(), stats=stats, jobs={job["job_id"]: job for job in jobs}, depth=depth
+        at=world.now().astimezone(), at_s=world.monotonic(), stats=stats, jobs={job["job_id"]: job for job in jobs},
+        depth=history["queue_depth"], lag_ms=lags[-1] if lags else None,
     )  # fmt: skip
 
 

@@ -1,20 +1,26 @@
-// The actions on a job's page: cancel it, make it due now, retry it, delete it, copy it as a curl command.
+// The actions on a job's page: cancel it, make it due now, retry it, run or edit and submit it again, delete it, copy it as a curl command.
 
 import { ask, post, Refused } from "./api.js";
+import { act, button, strong } from "./buttons.js";
 import { confirm, copy } from "./dialog.js";
 import { h } from "./dom.js";
 import { say } from "./notice.js";
+import { fieldsOf } from "./resubmission.js";
+import { mayChange } from "./rights.js";
 import { address } from "./route.js";
 import { token } from "./session.js";
 import { CAN_RETRY, ENDED } from "./status.js";
 
+const HOOKS = "webhook"; // its jobs are made by hooks only
+
 export function actions(job, live) {
   return h("div", { class: "buttons" },
-    !ENDED.includes(job.status) && h("button", { key: "cancel", type: "button", onclick: () => cancel(job, live) }, "Cancel"),
-    job.status === "pending" && new Date(job.scheduled_at) > new Date()
-      && h("button", { key: "run", type: "button", onclick: () => change(job, "run", live) }, "Run now"),
-    CAN_RETRY.includes(job.status) && h("button", { key: "retry", type: "button", class: "strong", onclick: () => change(job, "retry", live) }, "Retry"),
-    ENDED.includes(job.status) && h("button", { key: "delete", type: "button", onclick: () => remove(job, live) }, "Delete"),
+    !ENDED.includes(job.status) && button("Cancel", () => cancel(job, live)),
+    job.status === "pending" && new Date(job.scheduled_at) > new Date() && button("Run now", () => change(job, "run", live)),
+    CAN_RETRY.includes(job.status) && strong("Retry", () => change(job, "retry", live)),
+    job.task !== HOOKS && ENDED.includes(job.status) && button("Run again", () => runAgain(job, live)),
+    job.task !== HOOKS && mayChange() && h("a", { key: "edit", class: "button", href: address("submit", { from: job.job_id }) }, "Edit and resubmit"),
+    ENDED.includes(job.status) && button("Delete", () => remove(job, live)),
     h("button", { key: "curl", type: "button", onclick: () => copyCurl(job) }, "Copy as curl"));
 }
 
@@ -31,6 +37,12 @@ async function change(job, verb, live) {
     say(fault instanceof Refused ? fault.message : `Nothing is known to have changed: ${fault.message}.`);
   }
   await live.now();
+}
+
+// A new job with the same fields; this one stays as it is.
+async function runAgain(job, live) {
+  const made = await act(() => post("/api/jobs", JSON.stringify(fieldsOf(job))), "It runs again, as this new job.", live);
+  if (made !== null) location.hash = address(`jobs/${made.job_id}`);
 }
 
 async function remove(job, live) {
@@ -50,8 +62,7 @@ async function copyCurl(job) {
 }
 
 export function curl(job) {
-  const { task, payload, queue, priority, max_retries, timeout_s, tags } = job;
-  const body = JSON.stringify({ task, payload, queue, priority, max_retries, timeout_s, ...(tags.length > 0 ? { tags } : {}) });
+  const body = JSON.stringify(fieldsOf(job));
   const sign = token() === null ? "" : ' -H "Authorization: Bearer $API_TOKEN"';
   return `curl -X POST ${location.origin}/api/jobs${sign} -H 'Content-Type: application/json' -d '${body.replaceAll("'", "'\\''")}'`;
 }

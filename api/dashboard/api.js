@@ -24,8 +24,21 @@ export async function post(path, body, signal) {
   return (await ask("POST", path, body, signal)).data;
 }
 
+export async function put(path, body) {
+  return (await ask("PUT", path, body)).data;
+}
+
+export async function getText(path, signal) {
+  return (await sent("GET", path, undefined, signal, "text/plain")).text;
+}
+
 export async function ask(method, path, body, signal) {
-  const headers = { Accept: "application/json" };
+  const { response, text } = await sent(method, path, body, signal, "application/json");
+  return { data: text === "" ? null : parse(text), headers: response.headers };
+}
+
+async function sent(method, path, body, signal, media) {
+  const headers = { Accept: media };
   if (token() !== null) headers.Authorization = `Bearer ${token()}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const limit = AbortSignal.timeout(TIMEOUT_MS);
@@ -33,7 +46,7 @@ export async function ask(method, path, body, signal) {
   const { response, text } = await fetched(path, { method, headers, body, signal: either, cache: "no-store" }, signal);
   if (response.status >= 500) throw new Away(words(text) ?? `it answers with status ${response.status}`);
   if (!response.ok) throw new Refused(response.status, parse(text).error);
-  return { data: text === "" ? null : parse(text), headers: response.headers };
+  return { response, text };
 }
 
 async function fetched(path, options, signal) {

@@ -2,15 +2,16 @@
 
 import { Away, get, post, Refused } from "./api.js";
 import { closeDialog, drawDialog, openDialog } from "./dialog.js";
-import { h } from "./dom.js";
+import { byId, h } from "./dom.js";
 import { bodyOf, queryOf } from "./filter.js";
 import { count, plural } from "./format.js";
 import { say } from "./notice.js";
 
 const STEP = 200;
 const PAUSE_MS = 2000;
+const SPREADS = { 0: "all at once", 60: "evenly over 1 minute", 600: "evenly over 10 minutes", 3600: "evenly over 1 hour", 86400: "evenly over 1 day" };
 const VERBS = {
-  retry: { title: "Retry all that match", button: "Retry them", done: "retried", left: "that cannot be retried" },
+  retry: { title: "Retry all that match", button: "Retry them", done: "retried", left: "that cannot be retried", hasSpread: true },
   delete: { title: "Delete all that match", button: "Delete them", done: "deleted", left: "that have not ended" },
   cancel: { title: "Cancel all that match", button: "Cancel them", done: "cancelled", left: "that had ended already" },
 };
@@ -35,6 +36,8 @@ function question(words, filter, found, go) {
   return [
     h("p", { id: "bulk-count" }, `${those} ${found.count === 1 ? "matches" : "match"}: ${chosen.length ? chosen.join(", ") : "all jobs"}.`),
     h("p", { class: "soft" }, `Those ${words.left} are left as they are.`),
+    words.hasSpread && found.count > 0 && h("div", { class: "field" }, h("label", { for: "bulk-spread" }, "Due"),
+      h("select", { id: "bulk-spread" }, Object.entries(SPREADS).map(([s, title]) => h("option", { value: s }, title)))),
     buttons(cancelButton("Keep them"), found.count > 0 && h("button", { key: "go", type: "button", class: "strong", onclick: go }, words.button)),
   ];
 }
@@ -43,12 +46,13 @@ function question(words, filter, found, go) {
 async function run(verb, filter, found, signal, live) {
   const words = VERBS[verb];
   const sums = { changed: 0, skipped: 0 };
+  const spread_s = Number(byId("bulk-spread")?.value ?? 0);
   let cursor = null;
   let trouble = null;
   do {
     drawDialog(words.title, ...progress(words, sums, found, trouble));
     try {
-      const step = await post(`/api/jobs/${verb}`, JSON.stringify({ filter: bodyOf(filter), limit: STEP, ...(cursor ? { cursor } : {}) }), signal);
+      const step = await post(`/api/jobs/${verb}`, JSON.stringify({ filter: bodyOf(filter), limit: STEP, ...(spread_s ? { spread_s } : {}), ...(cursor ? { cursor } : {}) }), signal);
       sums.changed += step.changed;
       sums.skipped += step.skipped;
       cursor = step.cursor;

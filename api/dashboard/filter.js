@@ -5,7 +5,8 @@ import { h } from "./dom.js";
 import { address } from "./route.js";
 import { STATUSES } from "./status.js";
 
-const NAMES = ["status", "task", "queue", "tag", "error_kind", "text", "created_after", "created_before"];
+const LINKED = { schedule: "Schedule", group: "Group" }; // have a field only when a link brought them
+const NAMES = ["status", "task", "queue", "tag", ...Object.keys(LINKED), "error_kind", "text", "created_after", "created_before"];
 
 export function filterOf(given) {
   return Object.fromEntries(NAMES.map((name) => [name, given.get(name) ?? ""]).filter(([, value]) => value !== ""));
@@ -36,6 +37,7 @@ export function filterForm(filter) {
     field("Task", "task", filter),
     field("Queue", "queue", filter),
     field("Tags", "tag", filter),
+    Object.entries(LINKED).map(([name, title]) => name in filter && field(title, name, filter)),
     field("Text in payload or error", "text", filter, { type: "search" }),
     field("Kind of error", "error_kind", filter, { type: "search" }),
     field("Created after", "created_after", filter, { type: "datetime-local", value: toLocal(filter.created_after) }),
@@ -54,7 +56,7 @@ function field(title, name, filter, more = {}) {
 function apply(event) {
   event.preventDefault();
   const given = new FormData(event.target);
-  const values = Object.fromEntries(NAMES.map((name) => [name, String(given.get(name)).trim()]));
+  const values = Object.fromEntries(NAMES.map((name) => [name, String(given.get(name) ?? "").trim()]));
   for (const name of ["created_after", "created_before"]) if (values[name] !== "") values[name] = new Date(values[name]).toISOString();
   location.hash = address("jobs", values);
 }

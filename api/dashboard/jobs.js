@@ -3,6 +3,7 @@
 
 import { ask, Away, get } from "./api.js";
 import { bulk } from "./bulk.js";
+import { button } from "./buttons.js";
 import { h, render } from "./dom.js";
 import { filterForm, filterOf, queryOf } from "./filter.js";
 import { ago, moment, oneLine, plural, span } from "./format.js";
@@ -25,9 +26,9 @@ export function jobs(root, { given }, { live }) {
       h("h1", { tabindex: -1 }, "Jobs"),
       h("p", { class: "soft", id: "count" }, words),
       h("div", { class: "buttons" },
-        h("button", { type: "button", onclick: () => all("retry") }, "Retry all that match"),
-        h("button", { type: "button", onclick: () => all("cancel") }, "Cancel all that match"),
-        h("button", { type: "button", onclick: () => all("delete") }, "Delete all that match"))),
+        button("Retry all that match", () => all("retry")),
+        button("Cancel all that match", () => all("cancel")),
+        button("Delete all that match", () => all("delete")))),
     filterForm(filter),
     h("div", { key: "list", id: "list" }, shown));
   const all = async (verb) => {

@@ -1,5 +1,5 @@
 // Keeps the page up to date by polling: every 2 s, not while the tab is hidden, a few times sooner after an action, less often when
-// an answer is expensive for the service, and less and less often while it is unavailable.
+// an answer is expensive for the service (but after at most 30 s), and less and less often while it is unavailable.
 
 import { Away, isAbort } from "./api.js";
 
@@ -14,18 +14,20 @@ export class Live {
   #running = null;
   #failures = 0;
   #soon = [];
+  #isOnce = false;
 
-  // `onState({state, words, nextAt})`: called with live, paused or away.  `refused(error)`: called with the service's error.
+  // `onState({state, words, nextAt, seenAt})`: called with live, idle, paused or away.  `refused(error)`: called with the service's error.
   constructor({ onState, refused }) {
     this.onState = onState;
     this.refused = refused;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#pause() : this.now()));
   }
 
-  // Polls this from now on; it gets an abort signal for when its answer is no longer needed.
-  follow(look) {
+  // Polls this from now on, or until it has succeeded once; it gets an abort signal for when its answer is no longer needed.
+  follow(look, { isOnce = false } = {}) {
     this.stop();
     this.#look = look;
+    this.#isOnce = isOnce;
     return this.now();
   }
 
@@ -51,8 +53,9 @@ export class Live {
       await this.#look(running.signal);
       if (running.signal.aborted) return;
       this.#failures = 0;
-      this.onState({ state: "live" });
-      this.#again(Math.max(this.#soon.shift() ?? EVERY_MS, SHARE * (performance.now() - began)));
+      if (this.#isOnce) this.#look = null;
+      this.onState({ state: this.#isOnce ? "idle" : "live", seenAt: Date.now() });
+      this.#again(Math.min(LONGEST_MS, Math.max(this.#soon.shift() ?? EVERY_MS, SHARE * (performance.now() - began))));
     } catch (fault) {
       if (running.signal.aborted || isAbort(fault)) return;
       this.#failed(fault);
@@ -68,7 +71,7 @@ export class Live {
   }
 
   #again(pause) {
-    if (!document.hidden) this.#timer = setTimeout(() => this.#poll(), pause);
+    if (!document.hidden && this.#look !== null) this.#timer = setTimeout(() => this.#poll(), pause);
   }
 
   #pause() {

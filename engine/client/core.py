@@ -193,11 +193,16 @@ class Core:
         raise error_of(answer)
 
     def ask(self, method: str, path: str, body: Any = None) -> Operation[Any]:
-        """The decoded answer to any request of the HTTP interface. After a lost answer only GET and PUT are repeated."""
+        """The decoded answer to any request of the HTTP interface, or its text, as of `/metrics`.
+
+        After a lost answer only GET and PUT are repeated.
+        """
         sent = None if body is None else to_json_text(body, root="body")
         request = Request(method=method, path=path, body=sent, is_idempotent=method in ("GET", "PUT"))
         try:
             response = yield from self._ask(request)
+            if response.headers.get("content-type", "").startswith("text/plain"):
+                return response.body.decode()
             return None if response.status == 204 else value_of(response, Any)
         except OutcomeUncertain as lost:
             raise lost.error from None

@@ -145,7 +145,7 @@ class Client:
         return self._run(self._core.health())
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Send any request of the HTTP interface (docs/http.md); returns the decoded JSON of the answer."""
+        """Send any request of the HTTP interface (docs/http.md); returns the decoded JSON of the answer, or its text."""
         return self._run(self._core.ask(method, path, body))
 
     def ask_pages(self, path: str) -> Iterator[Any]:

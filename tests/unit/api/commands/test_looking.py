@@ -196,6 +196,25 @@ def test_failures_are_listed_by_their_number(service: FakeService) -> None:
     assert service.asked() == ["GET /api/failures?since=2026-01-04T00%3A00%3A00Z"]
 
 
+def test_queues_and_tasks_are_listed_with_what_is_due_and_paused(service: FakeService) -> None:
+    text = (
+        "# TYPE jobyard_jobs_due gauge\njobyard_jobs_due{queue=\"mail\"} 3.0\njobyard_oldest_due_job_seconds{queue=\"mail\"} 65.0\n"
+        'jobyard_task_jobs_due{task="a \\"b\\""} 3.0\njobyard_task_oldest_due_job_seconds{task="a \\"b\\""} 65.0\n'
+    )
+    pause = {"by": "api", "since": "2026-01-04T02:04:20.123Z", "reason": "provider down", "until": None}
+    service.on("GET /metrics", httpx.Response(200, text=text))
+    service.on("GET /api/limits", [{"name": "queue:mail", "paused": pause}, {"name": "stripe", "paused": None}])
+
+    listed = service.run("queues").stdout.splitlines()
+    rows = [json.loads(line) for line in service.run("queues", "--json").stdout.splitlines()]
+
+    assert listed[1].split() == ["queue", "mail", "3", "1", "min", "5", "s", "by", "api:", "provider", "down"]
+    assert rows == [
+        {"kind": "queue", "name": "mail", "due": 3, "oldest_due_s": 65.0, "paused": pause},
+        {"kind": "task", "name": 'a "b"', "due": 3, "oldest_due_s": 65.0, "paused": None},
+    ]
+
+
 def test_no_failures_are_told_as_such(service: FakeService) -> None:
     service.on("GET /api/failures", [])
 

@@ -24,6 +24,7 @@ from jobyard.api.commands.snapshot import Snapshot, rates
 from tests.unit.api.commands.conftest import FakeService
 
 STATUSES = ("pending", "claimed", "queued", "running", "completed", "failed", "cancelled")
+LAG_MS = {"p50": 4.5, "p95": 12.4, "p99": 1500.0}
 DEPTH = {str(priority): 0 for priority in range(10)} | {"9": 2, "5": 40}
 
 
@@ -47,12 +48,17 @@ def a_snapshot(
     ]
     jobs = {f"{number:024x}": {"task": task, "priority": 5, "attempt": 1} for number in range(slots)}
     stats = {"jobs": dict.fromkeys(STATUSES, 3), "processes": processes, "components": components}
-    return Snapshot(at=datetime(2026, 1, 4, 12, 0, tzinfo=UTC), at_s=at_s, stats=stats, jobs=jobs, depth=DEPTH)
+    at = datetime(2026, 1, 4, 12, 0, tzinfo=UTC)
+    return Snapshot(at=at, at_s=at_s, stats=stats, jobs=jobs, depth=DEPTH, lag_ms=LAG_MS)
 
 
 def shown(snapshot: Snapshot, *, width: int = 80, height: int | None = 24) -> list[str]:
     lines = frame(snapshot, None, width=width, height=height, title="Jobyard")
     return [ANSI.sub("", line) for line in lines]
+
+
+def test_the_wait_from_due_to_begun_is_shown() -> None:
+    assert "; wait p50 4 ms  p95 12 ms  p99 1.5 s" in "\n".join(shown(a_snapshot()))
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (132, 50), (40, 12), (20, 9)])
