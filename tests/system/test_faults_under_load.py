@@ -34,7 +34,7 @@ def counted(jobyard: Jobyard, status: str) -> int:
     return int(jobyard.stats()["jobs"].get(status, 0))
 
 
-def wait_completed(jobyard: Jobyard, count: int, *, within_s: float = 40) -> None:
+def wait_completed(jobyard: Jobyard, count: int, *, within_s: float = 300) -> None:
     wait_for(lambda: counted(jobyard, "completed") == count, within_s=within_s, told=f"{count} completed jobs")
 
 

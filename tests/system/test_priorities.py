@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from jobyard.engine.timestamps import rfc3339
 from tests.support.notes import Notes
 from tests.support.system import Jobyard
 from tests.support.waiting import wait_for
@@ -58,9 +60,10 @@ def test_the_highest_priority_goes_first_and_the_older_among_equals(one_slot: Jo
 
 
 def test_a_job_that_was_due_earlier_goes_first(one_slot: Jobyard, notes: Notes, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
     with slot_held(one_slot, notes, tmp_path):
-        later = submit_labelled(one_slot, notes, "later", delay_s=0.2)
-        earlier = submit_labelled(one_slot, notes, "earlier", delay_s=0.1)
+        later = submit_labelled(one_slot, notes, "later", scheduled_at=rfc3339(now + timedelta(seconds=0.2)))
+        earlier = submit_labelled(one_slot, notes, "earlier", scheduled_at=rfc3339(now + timedelta(seconds=0.1)))
         wait_due(one_slot, [later, earlier])
     for job_id in (later, earlier):
         one_slot.wait_for_job(job_id)

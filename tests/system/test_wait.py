@@ -47,7 +47,7 @@ def connections(jobyard: Jobyard) -> int:
 def test_the_answer_arrives_with_the_end_and_not_when_the_time_is_up(jobyard: Jobyard) -> None:
     never_ends, ends = jobyard.submit(delay_s=NEVER_S), jobyard.submit(delay_s=0.2)
     with a_client(jobyard) as patient, a_client(jobyard) as client:
-        patient.sendall(asks(never_ends, 30))
+        patient.sendall(asks(never_ends, 60))
         client.sendall(asks(ends, 60))
 
         assert answers_of([client]) == [(200, "completed")]
