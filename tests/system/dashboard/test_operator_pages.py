@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.support.notes import Notes
 from tests.support.waiting import wait_for
 from tests.system.dashboard.conftest import Tab
+from tests.system.dashboard.scripts import CONTRAST
 
 
 def test_a_limit_is_made_changed_paused_resumed_and_deleted(tab: Tab) -> None:
@@ -168,3 +170,27 @@ def test_a_job_runs_again_and_is_edited_and_submitted_anew(tab: Tab) -> None:
     expect(page.get_by_role("region", name="Result")).to_contain_text("edited")
     edited = tab.jobyard.job(page.url.rpartition("/")[2])
     assert (edited["priority"], edited["tags"], edited["timeout_s"]) == (7, ["a"], 77)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_a_phone_and_its_text_has_contrast(tab: Tab, scheme: str) -> None:
+    ask = tab.jobyard.ask
+    ask("PUT", f"/api/schedules/{'s' * 64}", {"cron": "0 2 * * *", "time_zone": "America/Argentina/Buenos_Aires", "job": {}})
+    ask("PUT", f"/api/limits/{'l' * 64}", {"max_running": 2, "count": 5, "per_s": 10})
+    ask("POST", f"/api/limits/queue:{'q' * 64}/pause", {"reason": "r" * 200})
+    hook = {"url": "http://127.0.0.1:9/" + "u" * 200, "events": ["job.failed"], "filter": {"queue": "none"}}
+    ask("PUT", f"/api/hooks/{'h' * 64}", hook)
+    tab.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    tab.page.set_viewport_size({"width": 360, "height": 740})
+
+    for address in (
+        "#/queues", "#/schedules", f"#/schedules/{'s' * 64}", "#/schedule-form", "#/limits", f"#/limits/queue:{'q' * 64}",
+        "#/failures", "#/hooks", f"#/hooks/{'h' * 64}", "#/workers", "#/system",
+    ):  # fmt: skip
+        page = tab.open(address)
+        page.locator("main section, main form, main table, main .none").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") == 360, address
+        assert page.evaluate(CONTRAST) == [], address
+
+    for path in (f"schedules/{'s' * 64}", f"limits/{'l' * 64}", f"limits/queue:{'q' * 64}", f"hooks/{'h' * 64}"):
+        assert ask("DELETE", f"/api/{path}").status == 204

@@ -32,7 +32,9 @@ def test_the_dashboard_works_and_asks_nothing_outside_the_prefix(context: Browse
     expect(page.locator(".head .badge")).to_have_text("completed")
     tab.open("#/jobs")
     expect(page.locator("tbody tr").first).to_contain_text("echo")
-    tab.open("#/")
+    for address in ("#/", "#/queues", "#/schedules", "#/schedule-form", "#/limits", "#/failures", "#/hooks", "#/system"):
+        tab.open(address)
+        page.locator("main section, main form, main table, main .none").first.wait_for()
 
     assert [asked for asked in tab.asked if not asked.startswith((f"{url}/", "data:"))] == []
     tab.check()
