@@ -343,6 +343,6 @@ def test_whatever_happens_the_invariants_hold() -> None:
     run_state_machine_as_test(
         LifeOfJobs,
         settings=settings(
-            max_examples=150, stateful_step_count=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+            max_examples=150, stateful_step_count=40, derandomize=True, suppress_health_check=list(HealthCheck)
         ),
     )  # fmt: skip

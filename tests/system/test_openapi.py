@@ -41,7 +41,7 @@ def lines(context: schemathesis.SerializationContext, body: Any) -> bytes:
 
 @schema.parametrize()
 @settings(
-    max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck),
+    max_examples=EXAMPLES, derandomize=True, database=None, suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.generate),
 )  # fmt: skip
 def test_every_answer_conforms_to_the_document(small: Jobyard, case: schemathesis.Case) -> None:

@@ -99,6 +99,7 @@ def test_a_stopping_front_answers_all_waiting_clients(tmp_path: Path) -> None:
     with Jobyard(tmp_path, SCHEDULERS=1, WATCHERS=1, WORKERS=1, CONCURRENCY=1) as jobyard:
         job_id = jobyard.submit(delay_s=NEVER_S)
         with crowd(jobyard, asks(job_id, 60), size=20) as clients:
+            jobyard.job(job_id)  # answered after the front has read what arrived before
             jobyard.stop()
 
             assert answers_of(clients) == [(200, "pending")] * 20

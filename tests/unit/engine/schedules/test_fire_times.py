@@ -147,14 +147,14 @@ ASKED = (
 )  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=25, phases=NO_SHRINKING)
 @given(st.sampled_from(ZONES), st.tuples(*ASKED))
 def test_the_rule_holds_against_all_instants_around_the_changes_of_the_clock(zone: str, asked: Any) -> None:
     check_against_all_instants(zone, *asked)
 
 
 @pytest.mark.long
-@settings(max_examples=3_000, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=3_000, phases=NO_SHRINKING)
 @given(st.sampled_from(sorted(available_timezones() - {"Factory", "localtime"})), st.tuples(*ASKED))
 def test_the_rule_holds_in_every_zone(zone: str, asked: Any) -> None:
     check_against_all_instants(zone, *asked)
@@ -176,7 +176,7 @@ def check_against_all_instants(
     assert set(found) == instants(timing, begin, end)
 
 
-@settings(max_examples=40, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=40, phases=NO_SHRINKING)
 @given(st.sampled_from(ZONES), st.integers(0, 10**6), st.integers(0, 70 * 60), fields(0, 59), st.sampled_from(["*", "2", "0-23/2"]))
 def test_the_next_fire_is_the_same_from_wherever_one_asks(zone: str, which: int, minutes: int, minute: str, hour: str) -> None:
     begin = changes(zone)[which % len(changes(zone))] - 30 * HOUR
@@ -188,7 +188,7 @@ def test_the_next_fire_is_the_same_from_wherever_one_asks(zone: str, which: int,
     assert next_fire(timing, asked) == first
 
 
-@settings(max_examples=100, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=100, phases=NO_SHRINKING)
 @given(
     st.one_of(st.integers(1, 100_000).map(float), st.decimals(1, 1000, places=3).map(float)),
     st.datetimes(datetime(1990, 1, 1), datetime(2037, 1, 1), timezones=st.just(UTC)), st.booleans(),

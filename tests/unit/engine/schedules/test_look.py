@@ -171,7 +171,7 @@ def test_jitter_is_the_same_each_time_and_never_past_the_next_fire() -> None:
     assert max(delays) < MINUTE and len(set(delays)) > 150 and jitter("s", timing, NOON, 0) == timedelta()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(OVERLAP), st.sampled_from(CATCH_UP), st.integers(1, 20), st.sampled_from([7.5, 60.0, None]),
     st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 8), st.booleans(), st.booleans()), min_size=1, max_size=12),
@@ -198,7 +198,7 @@ def test_fires_and_misses_are_what_arithmetic_says(
     assert schedule.fires + sum(schedule.missed.values()) == passed[0] and schedule.missed_is_exact
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.sampled_from(OVERLAP), st.sampled_from(CATCH_UP), st.integers(1, 8), st.integers(1, 12), st.sets(st.integers(1, 12)),
     st.booleans(), st.integers(0, 6),

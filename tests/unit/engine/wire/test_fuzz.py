@@ -133,7 +133,7 @@ def wires() -> Iterator[Wires]:
             made.close()
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(damaged_bodies())
 def test_a_damaged_message_is_damage_or_a_message_that_holds_what_its_type_says(body: bytes) -> None:
     try:
@@ -145,7 +145,7 @@ def test_a_damaged_message_is_damage_or_a_message_that_holds_what_its_type_says(
     assert decode(encode(message)) == message or "nan" in repr(message)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(said=st.lists(streams, min_size=1, max_size=4), cuts=st.lists(st.tuples(ANY, ANY), max_size=16))
 @example(said=[frame(Ping()) + b"\0\0\0\1\xc1" + frame(Ping()), frame(Ping())], cuts=[])
 def test_each_connection_says_what_came_before_its_own_damage_and_the_others_all(
@@ -175,7 +175,7 @@ def test_each_connection_says_what_came_before_its_own_damage_and_the_others_all
             assert stream.send(Ping()) is not is_damaged
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(damage=st.lists(streams, max_size=3), hints=st.lists(damaged_bodies() | st.binary(max_size=30), max_size=5))
 def test_the_hub_goes_on_listening_whatever_comes(damage: list[bytes], hints: list[bytes]) -> None:
     """Through the door that other processes use: a bad peer's and a good one's connection, and the hints."""
@@ -202,7 +202,7 @@ def test_the_hub_goes_on_listening_whatever_comes(damage: list[bytes], hints: li
         assert good.recv(100) == frame(Json(body=b"1"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=streams, cut=ANY)
 def test_a_peer_that_dies_anywhere_is_told_of_once_after_what_it_said(text: bytes, cut: int) -> None:
     text = text[: cut % (len(text) + 1)]
@@ -218,7 +218,7 @@ def test_a_peer_that_dies_anywhere_is_told_of_once_after_what_it_said(text: byte
         assert {envelope.peer for envelope in site.envelopes} == {stream}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(length=st.integers(LIMIT + 1, (1 << 32) - 1))
 def test_a_frame_over_the_limit_ends_its_connection_before_any_of_it_has_come(length: int) -> None:
     with wires() as site:

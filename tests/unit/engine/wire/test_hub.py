@@ -290,7 +290,7 @@ def test_a_frame_over_a_streams_own_limit_ends_its_connection(site: Site) -> Non
     theirs.close()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(st.lists(st.binary(max_size=60) | st.sampled_from([frame(Ping()), frame(Find(job_id="a"))]), max_size=6))
 def test_no_bytes_crash_the_hub_or_touch_another_connection(site: Site, pieces: list[bytes]) -> None:
     bad, bad_end = site.pair()
