@@ -340,7 +340,7 @@ def test_failures_lead_to_their_jobs(tab: Tab, notes: Notes) -> None:
 
     expect(page.get_by_label("Status")).to_have_value("failed")
     expect(page.get_by_label("Task")).to_have_value("give_up")
-    assert page.locator(ROWS).count() >= 2
+    expect(page.locator(ROWS).nth(1)).to_be_visible()
 
 
 # ---- the page itself
