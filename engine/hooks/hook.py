@@ -23,13 +23,24 @@ from jobyard.engine.tasks.webhook import key_of
 from jobyard.engine.timestamps import rfc3339
 
 NAME_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
-EVENTS = ("job.completed", "job.failed", "job.cancelled", "job.lost", "job.retried")
+MISSED, GROUP_ENDED = "schedule.missed", "group.ended"
+EVENTS = ("job.completed", "job.failed", "job.cancelled", "job.lost", "job.retried", MISSED, GROUP_ENDED)
 FILTERS = ("task", "queue", "group", "tag", "schedule")
 RESULT = "result"
 FIELDS = ("url", "events", "filter", "secret", "job", "include")
 MAX_URL_CHARS = 2_048
 MAX_TAGS = 16
 ANY_ID = "0" * 24
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """What an event that is not about a job has of a job's fields."""
+
+    task: str | None = None
+    queue: str | None = None
+    group: str | None = None
+    schedule: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 class Disabled(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +69,8 @@ class Hook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     disabled: Disabled | None = None
     version: int = 1
 
-    def selects(self, event_type: str, job: Job) -> bool:
-        """Whether the event of this job is to be delivered."""
+    def selects(self, event_type: str, job: Job | Subject) -> bool:
+        """Whether the event of this job, or other subject, is to be delivered."""
         if self.disabled is not None or event_type not in self.events:
             return False
         tags = self.filter.get("tag", [])
@@ -182,4 +193,4 @@ def _template(job: object, now: datetime, defaults: Defaults) -> Job:
         raise
 
 
-__all__ = ["ANY_ID", "EVENTS", "NAME_PATTERN", "RESULT", "WEBHOOK", "Disabled", "Hook", "check_name", "parse"]
+__all__ = ["ANY_ID", "EVENTS", "NAME_PATTERN", "RESULT", "WEBHOOK", "Disabled", "Hook", "Subject", "check_name", "parse"]

@@ -65,13 +65,21 @@ class Look:
     fires: Fires = field(default_factory=Fires)
     missed: Counter[str] = field(default_factory=Counter)
     is_exact: bool = True
-    newest_missed: datetime | None = None
+    newest: dict[str, datetime] = field(default_factory=dict)
+    """The newest fire time that was missed for each reason."""
+    sample: Job | None = None
+    """A job as the schedule makes it now, if anything was missed or made."""
+
+    @property
+    def newest_missed(self) -> datetime | None:
+        """The newest of all."""
+        return max(self.newest.values(), default=None)
 
     def miss(self, reason: str, newest: datetime | None, count: int = 1) -> None:
         """Count missed fire times; `newest` is the last of them."""
         if count and newest is not None:
             self.missed[reason] += count
-            self.newest_missed = max(newest, self.newest_missed or newest)
+            self.newest[reason] = max(newest, self.newest.get(reason, newest))
 
     def after(self, job_ids: Sequence[str | None]) -> Schedule:
         """The schedule once the jobs are stored under these ids; None for a job whose unique key another job holds."""

@@ -7,18 +7,20 @@ from datetime import datetime
 
 from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.lifecycle import Change
-from jobyard.engine.schedules.look import Fires
+from jobyard.engine.schedules.look import Fires, Look
 from jobyard.engine.schedules.schedule import Schedule
 from jobyard.engine.store.port import Inserted, Insertion
 from jobyard.engine.store.schedule_port import Decide, DueLooks, Fired
 
 
 class InMemorySchedules:
-    """See `ScheduleStore`. `jobs` lists all jobs, `insert` stores one, `apply` changes one."""
+    """See `ScheduleStore`. `jobs` lists all jobs, `insert` stores one, `apply` changes one, `note` gets each look that counts."""
 
     def __init__(
-        self, *, jobs: Callable[[], list[Job]], insert: Callable[[Job], Insertion], apply: Callable[[Change], bool]
+        self, *, jobs: Callable[[], list[Job]], insert: Callable[[Job], Insertion], apply: Callable[[Change], bool],
+        note: Callable[[Look, datetime], None] = lambda look, now: None,
     ) -> None:  # fmt: skip
+        self._note = note
         self._jobs = jobs
         self._insert = insert
         self._apply = apply
@@ -69,6 +71,7 @@ class InMemorySchedules:
             job_ids = [self._fire(job) for job in look.fires.jobs]
             cancelled = [(job, change.after(job)) for job, change in look.fires.cancels if self._apply(change)]
             self._schedules[name] = look.after(job_ids)
+            self._note(look, now)
             done.fired.append(Fired(look, job_ids, cancelled))
         return done
 

@@ -126,7 +126,10 @@ class Fires:
         def decide(schedule: Schedule, living: Sequence[Job], made: Made) -> Look | None:
             nonlocal room
             look = look_at(schedule, now=now, living=living, room=room, make=make, made=made)
-            room -= 0 if look is None else len(look.fires.jobs)
+            if look is not None:
+                room -= len(look.fires.jobs)
+                if look.missed or look.fires.jobs:
+                    look.sample = look.fires.jobs[0] if look.fires.jobs else make(schedule, now)
             return look
 
         return decide

@@ -44,6 +44,11 @@ class GroupStanding(NamedTuple):
     ended_at: datetime | None = None
     is_awaited: bool = False
 
+    @property
+    def end(self) -> datetime | None:
+        """When the group ended; None while it lives."""
+        return None if self.lives else self.ended_at
+
 
 class Fact(NamedTuple):
     """How one dependency stands. One that is no longer stored stands against nothing."""

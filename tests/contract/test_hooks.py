@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,12 +11,16 @@ import msgspec
 import pytest
 
 from jobyard.engine.hooks.events import is_from_hook
-from jobyard.engine.hooks.hook import EVENTS, Disabled, Hook
+from jobyard.engine.hooks.hook import EVENTS, GROUP_ENDED, MISSED, Disabled, Hook
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import ExecutionStatus, Job, JobFilter, Outcome, Status
 from jobyard.engine.jobs.lifecycle import Change
+from jobyard.engine.schedules.fire_times import Timing
+from jobyard.engine.schedules.look import Look, Made, look_at
+from jobyard.engine.schedules.schedule import ALLOW, Definition, Paused, Schedule
 from jobyard.engine.store.named_port import NamedRow
 from jobyard.engine.store.port import Store
+from jobyard.engine.timestamps import rfc3339
 from tests.contract.conftest import Open
 from tests.support.builders import a_job
 from tests.support.claims import WATCHER, AllAt
@@ -150,3 +155,91 @@ def test_a_hook_that_another_process_has_stored_is_heeded(open_another: Open) ->
     other.apply([settled(second, DONE)])
 
     assert ("all", "job.completed") in told(one)
+
+
+# ---- the end of a group
+
+
+def test_the_end_of_a_group_is_told_once(store: Store) -> None:
+    put(store, "g", events=(GROUP_ENDED,), filter={"group": "b"})
+    put(store, "task", events=(GROUP_ENDED,), filter={"task": "echo"})
+    store.insert([[a_job(group="b"), a_job(group="b"), a_job(group="c"), a_job()]])
+    jobs = store.claim_due(owner=WATCHER, now=START, lease_s=30, allocation=AllAt()).jobs
+    first, *others = (settled(job, DONE) for job in jobs)
+
+    store.apply([first])
+    before = made(store)
+    store.apply(others)
+
+    assert before == []
+    (job,) = made(store)
+    event = json.loads(job.payload)["event"]
+    assert event["type"] == "group.ended" and event["data"] == {"group": "b", "ended_at": event["timestamp"]}
+
+
+def test_members_that_end_in_one_commit_or_at_two_hosts_are_one_end_and_a_group_that_lives_again_ends_again(
+    store: Store, open_another: Open
+) -> None:
+    put(store, "g", events=(GROUP_ENDED,))
+    store.insert([[a_job(group="b"), a_job(group="b")]])
+    one, two = store.claim_due(owner=WATCHER, now=START, lease_s=30, allocation=AllAt()).jobs
+
+    store.apply([settled(one, DONE), settled(two, msgspec.structs.replace(WRONG, unrecoverable=True))])
+    open_another().apply([settled(one, DONE)])  # it has ended already
+    again = store.find([two.job_id])[0]
+    assert again is not None and len(made(store)) == 1
+
+    store.apply([lifecycle.retry(again, now=LATER)])
+    cancelled = store.find([two.job_id])[0]
+    assert cancelled is not None
+    store.apply([lifecycle.cancel(cancelled, now=LATER + timedelta(seconds=1))])
+
+    assert len(made(store)) == 2
+
+
+# ---- missed fires
+
+
+def test_what_a_look_at_a_schedule_has_missed_is_told_by_reason(store: Store) -> None:
+    put(store, "m", events=(MISSED,), filter={"task": "echo", "tag": ["t"], "schedule": "s"})
+    put(store, "other", events=(MISSED,), filter={"queue": "mail"})
+    assert store.schedules.save(a_schedule(), was=None)
+
+    assert look(store, after_s=60) == []
+    missed = look(store, after_s=5 * 60)
+    again = look(store, after_s=5 * 60)
+
+    (job,) = missed
+    event = json.loads(job.payload)["event"]
+    assert (event["type"], again) == ("schedule.missed", missed)
+    assert event["data"] == {
+        "schedule": "s", "reason": "catch_up", "count": 3, "fire_at": rfc3339(START + timedelta(seconds=4 * 60)), "task": "echo",
+        "queue": "default", "tags": ["t"],
+    }  # fmt: skip
+
+
+def test_a_pause_is_no_news(store: Store) -> None:
+    put(store, "m", events=(MISSED,))
+    assert store.schedules.save(msgspec.structs.replace(a_schedule(), paused=Paused(by="api", since=START)), was=None)
+
+    assert look(store, after_s=5 * 60) == []
+
+
+def a_schedule() -> Schedule:
+    timing = Timing(every_s=60, starts_at=START)
+    asked = Definition(timing=timing, job={"task": "echo"}, overlap=ALLOW)
+    return Schedule(name="s", asked=asked, next_fire_at=START + timedelta(seconds=60))
+
+
+def look(store: Store, *, after_s: float) -> list[Job]:
+    """Look at what is due then; all deliveries so far."""
+    now = START + timedelta(seconds=after_s)
+
+    def decide(schedule: Schedule, living: Sequence[Job], known: Made) -> Look | None:
+        seen = look_at(schedule, now=now, living=living, room=9, make=lambda one, at: a_job(schedule="s", tags=("t",)), made=known)
+        if seen is not None:
+            seen.sample = a_job(schedule="s", tags=("t",))
+        return seen
+
+    store.schedules.fire_due(decide, now=now, limit=9)
+    return made(store)

@@ -13,13 +13,14 @@ from datetime import datetime
 import msgspec
 
 from jobyard.engine.errors import InvalidRequest, StoreUnavailable
-from jobyard.engine.hooks.events import deliveries, events_of
+from jobyard.engine.hooks.events import deliveries, events_of, missed_deliveries, missed_in
 from jobyard.engine.hooks.hook import Hook
 from jobyard.engine.jobs import lifecycle
 from jobyard.engine.jobs.job import PRIORITIES, Execution, HttpLease, Job, JobFilter, Output, Status, without_payload
 from jobyard.engine.jobs.lifecycle import HELD, TERMINAL, Change, Verb
 from jobyard.engine.jobs.owners import http_worker
 from jobyard.engine.jobs.unique import is_held
+from jobyard.engine.schedules.look import Look
 from jobyard.engine.store.bounds import (
     AHEAD_LOOK,
     COUNT_LOOK,
@@ -71,8 +72,9 @@ class MemoryStore:
         """The order of a list, also of jobs that are no longer stored."""
         self._hosts: dict[str, HostHeartbeat] = {}
         self.schedules: ScheduleStore = InMemorySchedules(
-            jobs=self.all_jobs, insert=lambda job: self._insert_request([job], lambda: False), apply=self._apply_one
-        )
+            jobs=self.all_jobs, insert=lambda job: self._insert_request([job], lambda: False), apply=self._apply_one,
+            note=self._tell_missed,
+        )  # fmt: skip
         self.hooks: NamedRows = InMemoryNamedRows()
         self.http_tasks: NamedRows = InMemoryNamedRows(in_use=self._is_living)
         self.limits: InMemoryLimits = InMemoryLimits(self.all_jobs)
@@ -377,10 +379,17 @@ class MemoryStore:
         return True
 
     def _tell_hooks(self, change: Change) -> None:
-        hooks = [msgspec.json.decode(row.body, type=Hook) for row in self.hooks.all()]
+        hooks = self._all_hooks()
         for event in events_of(change) if hooks else []:
-            for job in deliveries(hooks, event, self._jobs[event.job_id]):
+            for job in deliveries(hooks, event, self._jobs[event.job_id], lambda group: self.workflows.group_standing(group).end):
                 self._insert_request([job], lambda: False)
+
+    def _tell_missed(self, look: Look, now: datetime) -> None:
+        for job in missed_deliveries(self._all_hooks(), missed_in(look, now)):
+            self._insert_request([job], lambda: False)
+
+    def _all_hooks(self) -> list[Hook]:
+        return [msgspec.json.decode(row.body, type=Hook) for row in self.hooks.all()]
 
     def _newest_first(self) -> list[Job]:
         return sorted(reversed(self._jobs.values()), key=lambda job: job.created_at, reverse=True)

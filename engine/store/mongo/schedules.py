@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,17 +21,19 @@ from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
+from jobyard.engine.hooks.events import Missed
 from jobyard.engine.jobs.job import Job
 from jobyard.engine.jobs.lifecycle import TERMINAL, Change
 from jobyard.engine.schedules.look import Fires, Look
 from jobyard.engine.schedules.schedule import ALLOW, CAUGHT_UP, OVERLAPPED, PAUSED, Schedule
 from jobyard.engine.store.mongo.documents import HIDDEN, SMALL, Document, document_to_job
+from jobyard.engine.store.mongo.hooks import MARK, MongoHooks, missed_document
 from jobyard.engine.store.mongo.server import MongoServer
 from jobyard.engine.store.port import Inserted, Insertion, NotUnique
 from jobyard.engine.store.schedule_port import Decide, DueLooks, Fired
 
 COUNTED = 100
-SHOWN = {"counted": 0}
+SHOWN = {"counted": 0, MARK: 0}
 GUARD_TRIES = 20
 Fire = tuple[datetime, str]
 GONE = [*(status.value for status in TERMINAL), *HIDDEN]
@@ -42,8 +44,9 @@ class MongoSchedules:
 
     def __init__(
         self, server: MongoServer, *, insert: Callable[[Sequence[Sequence[Job]]], list[Insertion]],
-        apply: Callable[[Sequence[Change]], list[bool]],
+        apply: Callable[[Sequence[Change]], list[bool]], hooks: MongoHooks,
     ) -> None:  # fmt: skip
+        self._hooks = hooks
         self._server = server
         self._insert = insert
         self._apply = apply
@@ -107,7 +110,7 @@ class MongoSchedules:
         stored = [(look, [job_ids[job.job_id] for job in look.fires.jobs]) for look in looks]
         stored = [(look, ids) for look, ids in stored if _UNSURE not in ids]
         cancelled = [self._cancel(look.fires.cancels) for look, _ in stored]
-        advanced = self._advance([(look, look.after(ids)) for look, ids in stored])
+        advanced = self._advance([(look, look.after(ids)) for look, ids in stored], now)
         for (look, ids), ended in zip(stored, cancelled, strict=True):
             if look.schedule.name in advanced:
                 done.fired.append(Fired(look, ids, ended))
@@ -184,15 +187,21 @@ class MongoSchedules:
             found = self._server.jobs.find(wanted, {"schedule": 1, "fire_at": 1})
             return {(document["schedule"], document["fire_at"]): str(document["_id"]) for document in found}
 
-    def _advance(self, changed: Sequence[tuple[Look, Schedule]]) -> set[str]:
+    def _advance(self, changed: Sequence[tuple[Look, Schedule]], now: datetime) -> set[str]:
         """The names of the schedules that advanced; the others were changed by somebody else meanwhile."""
         if not changed:
             return set()
+        missed = {after.name: self._hooks.missed_in(look, now) for look, after in changed}
+        advanced = self._update(changed, missed)
+        self._hooks.tell_missed([one for name in advanced for one in missed[name]])
+        return advanced
+
+    def _update(self, changed: Sequence[tuple[Look, Schedule]], missed: Mapping[str, Sequence[Missed]]) -> set[str]:
         stamp = ObjectId()
         updates = [
             UpdateOne(
                 {"_id": after.name, "version": look.schedule.version},
-                {"$set": {**_document(after), "stamp": stamp}, "$push": _counted(_times(look))},
+                {"$set": {**_document(after), "stamp": stamp}, "$push": _counted(_times(look)) | _marks(missed[after.name])},
             )
             for look, after in changed
         ]
@@ -237,6 +246,10 @@ def _late(before: Schedule, stored: Schedule, own: Sequence[Fire], counted: Sequ
         stored, fires=stored.fires + len(left), missed=missed, version=stored.version + 1,
         last_fire_at=at if is_newest else stored.last_fire_at, last_job_id=job_id if is_newest else stored.last_job_id,
     )  # fmt: skip
+
+
+def _marks(missed: Sequence[Missed]) -> Document:
+    return {MARK: {"$each": [missed_document(one) for one in missed]}} if missed else {}
 
 
 def _counted(times: Sequence[datetime]) -> Document:

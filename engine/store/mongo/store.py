@@ -95,11 +95,15 @@ class MongoStore:
         self._requests = MongoInsert(server, self._counts, self._lanes, origin=origin)
         self.workflows: WorkflowStore = self._requests.workflows
         self._removal = MongoRemoval(server, self._counts, self._outputs, self._requests.workflows)
-        self.schedules: ScheduleStore = MongoSchedules(
-            server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply
-        )
         self.hooks: NamedRows = MongoNamedRows(server, "hooks")
-        self._told_hooks = MongoHooks(server, self.hooks, World(), lambda jobs: self._requests.insert(jobs, lambda number: False))
+        self._told_hooks = MongoHooks(
+            server, self.hooks, World(), lambda jobs: self._requests.insert(jobs, lambda number: False),
+            group_end=lambda group: self._requests.workflows.group_standing(group).end,
+        )  # fmt: skip
+        self.schedules: ScheduleStore = MongoSchedules(
+            server, insert=lambda requests: self._requests.insert(requests, lambda number: False), apply=self.apply,
+            hooks=self._told_hooks,
+        )  # fmt: skip
         self.http_tasks: NamedRows = MongoNamedRows(server, "http_tasks", in_use=lambda task: is_living(server, task))
         self.remembered_keys = MongoRememberedKeys(server)
         self._words: str | None = None

@@ -17,6 +17,7 @@ from jobyard.engine.schedules.schedule import ALLOW, Schedule
 from jobyard.engine.store.port import Inserted
 from jobyard.engine.store.schedule_port import Decide, DueLooks, Fired
 from jobyard.engine.store.sqlite import rows, statements
+from jobyard.engine.store.sqlite.hooks import SqliteHooks
 from jobyard.engine.store.sqlite.insert import insert_jobs
 from jobyard.engine.store.sqlite.lanes import SqliteLanes
 from jobyard.engine.store.sqlite.workflows import SqliteWorkflows
@@ -39,10 +40,9 @@ class SqliteSchedules:
 
     def __init__(
         self, connection: sqlite3.Connection, *, commit: Context, reading: Context, deltas: Counter[str], lanes: SqliteLanes,
-        tell: Callable[[Sequence[Change]], None],
+        hooks: SqliteHooks,
     ) -> None:  # fmt: skip
-        """`tell` gets the changes of jobs, for hooks."""
-        self._tell = tell
+        self._hooks = hooks
         self._connection = connection
         self._run = connection.execute
         self._commit = commit
@@ -104,6 +104,7 @@ class SqliteSchedules:
                 job_ids = [self._fire(job) for job in look.fires.jobs]
                 cancelled = self._cancel(look.fires.cancels)
                 self._save(look.after(job_ids), schedule.version)
+                self._hooks.tell_missed(look, now)
                 done.fired.append(Fired(look, job_ids, cancelled))
         return done
 
@@ -136,7 +137,7 @@ class SqliteSchedules:
                 done.append((job, after := change.after(job)))
                 self._deltas[job.status] -= 1
                 self._deltas[after.status] += 1
-                self._tell([change])
+                self._hooks.tell([change])
                 self._lanes.follow([change])
         return done
 

@@ -84,14 +84,17 @@ class SqliteStore:
             self.http_tasks: NamedRows = SqliteNamedRows(
                 self._run, "http_tasks", commit=self._commit, reading=self._told_plainly, in_use=statements.LIVING
             )
-            tell_hooks = SqliteHooks(self._connection, lambda jobs: self._insert(jobs, lambda: False)).tell
-            self._changes = SqliteChanges(self._connection, deltas=self._deltas, lanes=self._lanes, tell=tell_hooks)
-            self.schedules: ScheduleStore = SqliteSchedules(
-                self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas, lanes=self._lanes,
-                tell=tell_hooks,
-            )
             workflows = SqliteWorkflows(self._connection, commit=self._commit, reading=self._told_plainly)
             self.workflows: WorkflowStore = workflows
+            hooks = SqliteHooks(
+                self._connection, lambda jobs: self._insert(jobs, lambda: False),
+                group_end=lambda group: workflows.group_standing(group).end,
+            )  # fmt: skip
+            self._changes = SqliteChanges(self._connection, deltas=self._deltas, lanes=self._lanes, tell=hooks.tell)
+            self.schedules: ScheduleStore = SqliteSchedules(
+                self._connection, commit=self._commit, reading=self._told_plainly, deltas=self._deltas, lanes=self._lanes,
+                hooks=hooks,
+            )
             self._insert = partial(insert_jobs, self._connection, workflows, deltas=self._deltas, lanes=self._lanes)
             self.remembered_keys = SqliteRememberedKeys(self._connection, commit=self._commit, reading=self._told_plainly)
             self._claims = SqliteClaims(self._run)
