@@ -23,6 +23,7 @@ from bson import ObjectId
 from jobyard.engine.config import Settings, read_settings
 from jobyard.engine.store.mongo.server import MongoServer
 from jobyard.engine.store.mongo.store import MongoStore
+from tests.support.mongo_steps import Before, make_stepwise
 from tests.support.waiting import wait_for
 
 STOP_S = 8.0
@@ -114,10 +115,12 @@ def settings_for(uri: str, database: str, **more: object) -> Settings:
     return read_settings({"MONGO_URI": uri, "MONGO_DB": database} | {name: str(value) for name, value in more.items()})
 
 
-def open_mock(client: mongomock.MongoClient, **options: object) -> MongoStore:
-    """A store on the mock, with the one unique index that matters there."""
+def open_mock(client: mongomock.MongoClient, *, before: Before | None = None, **options: object) -> MongoStore:
+    """A store on the mock, with the one unique index that matters there; `before` precedes every command."""
     _accept_sort()
     server = MongoServer(client, "jobs")
+    if before is not None:
+        make_stepwise(server, before)
     server.jobs.create_index("idempotency_key", unique=True, sparse=True)
     return MongoStore(server, **options)  # type: ignore[arg-type]
 

@@ -68,13 +68,13 @@ class MongoClaims:
             if were_empty and not chosen and allocation.most:
                 of_lanes.read()
                 of_lanes.choose(allocation, down_to=PRIORITIES[0])
-            taken = of_lanes.take()
+            stamp = ObjectId()
+            taken = of_lanes.take(stamp)
             jobs: list[Job] = []
             if chosen or taken:
-                stamp = ObjectId()
                 self._doubt = (stamp, [*chosen, *(one.head["_id"] for one in taken)])
                 jobs = self._begin(chosen, taken, stamp, owner, of_lanes.begins_at, lease_s)
-            self._give_back(taken, jobs, now)
+            self._give_back(taken, jobs, stamp, now)
             is_to_repeat = of_lanes.put_aside() and not jobs
             conflicts = claimed.conflicts + len(chosen) + len(of_lanes.chosen) - len(jobs)
             claimed = Claimed(jobs=jobs, conflicts=conflicts, asked=claimed.asked + of_lanes.asked)
@@ -159,10 +159,9 @@ class MongoClaims:
         with self._server.call(writes=True):
             return self._server.jobs.bulk_write(updates, ordered=False).modified_count
 
-    def _give_back(self, taken: Sequence[Chosen], begun: Sequence[Job], now: datetime) -> None:
+    def _give_back(self, taken: Sequence[Chosen], begun: Sequence[Job], stamp: ObjectId, now: datetime) -> None:
         ids = {job.job_id for job in begun}
-        lost = [(str(one.head["_id"]), one.epoch) for one in taken if str(one.head["_id"]) not in ids]
-        self._lanes.give_back(lost, now)
+        self._lanes.give_back([one.key for one in taken if one.job_id not in ids], stamp, now)
 
     def _portions(self, served: Served, *, at_most: int) -> Iterator[Document]:
         """What is served and is under no limit that applies by itself: jobs of such a limit begin in lanes only."""

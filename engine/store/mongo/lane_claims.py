@@ -1,7 +1,8 @@
 """Claims jobs of lanes on MongoDB: they are chosen by what was read, take their slots by guarded updates, and begin after that.
 
-Whoever loses a slot to another claimer leaves the job where it is. A lane against which something stands is put aside, guarded by
-its `rev`; then the part is read once more, since what became free before that woke nobody.
+A slot names the claim that took it, so of several claims that want the same job each gives back only its own. Whoever loses a slot
+to another claim leaves the job where it is. A lane against which something stands is put aside, guarded by its `rev`; then the part
+is read once more, since what became free before that woke nobody.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from jobyard.engine.limits.rules import (
     take_token,
 )
 from jobyard.engine.store.mongo.documents import SMALL, Document, document_to_job, guard_of, update_of
-from jobyard.engine.store.mongo.lanes import PENDING, MongoLanes, slot_key, state_of
+from jobyard.engine.store.mongo.lanes import PENDING, MongoLanes, new_slot, slot_key, state_of
 from jobyard.engine.store.mongo.server import DUPLICATE, MongoServer
 from jobyard.engine.store.port import Allocation, Candidate, Served
 
@@ -42,7 +43,7 @@ MOST_LANES = 300
 UNSERVED_S = timedelta(seconds=1)
 CLAIM_WAITS = timedelta(seconds=5)
 """A claim that is later than that has another clock."""
-HEAD_FIELDS = {"task": 1, "lost_count": 1, "scheduled_at": 1, "epoch": 1}
+HEAD_FIELDS = {"task": 1, "lost_count": 1, "scheduled_at": 1, "epoch": 1, "attempt": 1}
 
 
 @dataclass(slots=True)
@@ -58,21 +59,28 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A job to begin, its worker, and the parts in which it needs a slot."""
+    """A job to begin, its worker, the parts in which it needs a slot, and those in which it has one since an earlier attempt."""
 
     head: Document
     worker: str
+    lane: str
     parts: tuple[str, ...]
+    kept: tuple[str, ...]
+
+    @property
+    def job_id(self) -> str:
+        """Its id."""
+        return str(self.head["_id"])
 
     @property
     def key(self) -> str:
-        """What names its slots."""
-        return slot_key(str(self.head["_id"]), self.epoch)
+        """What names its slots, together with the claim."""
+        return slot_key(self.job_id, self.epoch)
 
     @property
     def guard(self) -> Document:
         """The filter that matches while it may begin with these slots."""
-        return {"_id": self.head["_id"], "status": PENDING, "epoch": self.head["epoch"]}
+        return {"_id": self.head["_id"], "status": PENDING, "epoch": self.head["epoch"], "lane": self.lane}
 
     @property
     def epoch(self) -> int:
@@ -96,7 +104,7 @@ class MongoLaneClaims:
         self._aside: list[tuple[Turn, Obstacle | None, datetime | None]] = []
         self._moved: dict[str, Turn] = {}
         self.begins_at = now
-        """No earlier than the last end of the parts, which another process may have noted after this claim's time."""
+        """No earlier than the last end in the parts, which another process may have noted after this claim's time."""
         self.chosen: list[Chosen] = []
         self.asked: list[tuple[Job, Job]] = []
         """The running jobs that were asked to cancel for a new one, before and after."""
@@ -120,8 +128,6 @@ class MongoLaneClaims:
             for document in self._server.parts.find({"_id": {"$in": sorted(parts)}}):
                 part = document["_id"]
                 self._states[part] = self._before[part] = self._clamped(part, state_of(document))
-                if timedelta() < document.get("freed_at", self._now) - self._now < CLAIM_WAITS:
-                    self.begins_at = max(self.begins_at, document["freed_at"])
                 if is_kept(part):
                     self._holders[part] = {slot["job_id"] for slot in document.get("slots", ())}
 
@@ -153,7 +159,9 @@ class MongoLaneClaims:
             if worker is None:
                 continue
             turn.heads = deque(other for other in turn.heads if other["_id"] != head["_id"])
-            self.chosen.append(Chosen(head, worker, self._needed(turn.lane, head)))
+            kept = self._has_kept(turn.lane, head)
+            needed = tuple(part for part in parts_of(turn.lane) if part not in kept)
+            self.chosen.append(Chosen(head, worker, turn.lane, needed, kept))
             self._take(turn.lane)
             self._moved[turn.key] = turn
             turns.append(turn)
@@ -172,20 +180,25 @@ class MongoLaneClaims:
         return self._kept(turn.lane) or (turn.heads[0] if turn.heads else None)
 
     def _kept(self, lane: str) -> Document | None:
-        """The pending job that has the slot of a schedule."""
+        """The pending job that has the slot of a schedule since an earlier attempt."""
         holders = [job_id for part in parts_of(lane) for job_id in self._holders.get(part, ())]
         if not holders:
             return None
-        wanted = {"_id": {"$in": [ObjectId(job_id) for job_id in holders]}, "status": PENDING, "lane": lane}
+        ids = [ObjectId(job_id) for job_id in holders]
+        wanted = {"_id": {"$in": ids}, "status": PENDING, "lane": lane, "attempt": {"$gt": 0}}
         with self._server.call():
             head = self._server.jobs.find_one(wanted, HEAD_FIELDS)
         return None if head is None or any(chosen.head["_id"] == head["_id"] for chosen in self.chosen) else head
 
-    def _needed(self, lane: str, head: Document) -> tuple[str, ...]:
-        return tuple(part for part in parts_of(lane) if str(head["_id"]) not in self._holders.get(part, ()))
+    def _has_kept(self, lane: str, head: Document) -> tuple[str, ...]:
+        """A slot of a job that has not begun yet is that of a claim under way, which may still give it back."""
+        if not head["attempt"]:
+            return ()
+        return tuple(part for part in parts_of(lane) if str(head["_id"]) in self._holders.get(part, ()))
 
     def _obstacle(self, turn: Turn, head: Document) -> Obstacle | None:
-        parts = self._needed(turn.lane, head)
+        kept = self._has_kept(turn.lane, head)
+        parts = [part for part in parts_of(turn.lane) if part not in kept]
         return obstacle(parts, limits=self._lanes.limits, state=self._state, now=self._now)
 
     def _state(self, part: str) -> PartState:
@@ -201,29 +214,44 @@ class MongoLaneClaims:
 
     # ---- slots
 
-    def take(self) -> list[Chosen]:
-        """Take the slots of what was chosen; those that have all of theirs. The others leave none behind."""
+    def take(self, claim: ObjectId) -> list[Chosen]:
+        """Take the slots of what was chosen, in the name of this claim; those that have all of theirs. The others leave none."""
         wanted: dict[str, list[Chosen]] = {}
         for chosen in self.chosen:
             for part in chosen.parts:
                 wanted.setdefault(part, []).append(chosen)
-        if not wanted:
-            return self.chosen
         self._make_parts(set(wanted) - self._before.keys())
-        updates = [self._taking(part, jobs) for part, jobs in wanted.items()]
+        updates = [self._taking(part, jobs, claim) for part, jobs in wanted.items()]
+        updates += [_keeping(part, one) for one in self.chosen for part in one.kept]
+        if not updates:
+            return self.chosen
         with self._server.call(writes=True):
-            if self._server.parts.bulk_write(updates, ordered=False).matched_count == len(updates):
-                return self.chosen
-            keys = [chosen.key for chosen in self.chosen]
-            there = {
-                (document["_id"], slot["key"])
-                for document in self._server.parts.find({"slots.key": {"$in": keys}}, {"slots": 1})
-                for slot in document["slots"]
-            }
-        whole = [chosen for chosen in self.chosen if all((part, chosen.key) in there for part in chosen.parts)]
-        lost = [chosen for chosen in self.chosen if chosen not in whole]
-        self._lanes.give_back([(str(chosen.head["_id"]), chosen.epoch) for chosen in lost], self._now)
+            are_all = self._server.parts.bulk_write(updates, ordered=False).matched_count == len(updates)
+        parts = sorted({*wanted, *(part for one in self.chosen for part in one.kept)})
+        there = self._look_after(parts, with_slots=not are_all)
+        if are_all:
+            return self.chosen
+
+        whole = [
+            one
+            for one in self.chosen
+            if there.issuperset((part, one.key, claim) for part in one.parts)
+            and there.issuperset((part, one.key, None) for part in one.kept)
+        ]
+        self._lanes.give_back([one.key for one in self.chosen if one not in whole], claim, self._now)
         return whole
+
+    def _look_after(self, parts: Sequence[str], *, with_slots: bool) -> set[tuple[str, str, ObjectId | None]]:
+        """Once the slots are taken: when the last of others became free, and who has which slot."""
+        there: set[tuple[str, str, ObjectId | None]] = set()
+        fields = {"freed_at": 1, "slots": 1} if with_slots else {"freed_at": 1}
+        with self._server.call():
+            for document in self._server.parts.find({"_id": {"$in": parts}}, fields):
+                freed_at = document.get("freed_at", self._now)
+                if timedelta() < freed_at - self._now < CLAIM_WAITS:
+                    self.begins_at = max(self.begins_at, freed_at)
+                there |= {(document["_id"], slot["key"], slot.get("claim")) for slot in document.get("slots", ())}
+        return there
 
     def _make_parts(self, parts: set[str]) -> None:
         kept = {part: {"is_kept": True} if is_kept(part) else {} for part in sorted(parts)}
@@ -236,10 +264,10 @@ class MongoLaneClaims:
                     if any(error["code"] != DUPLICATE for error in fault.details["writeErrors"]):
                         raise
 
-    def _taking(self, part: str, jobs: Sequence[Chosen]) -> UpdateOne:
+    def _taking(self, part: str, jobs: Sequence[Chosen], claim: ObjectId) -> UpdateOne:
         limit = self._lanes.limits.get(limit_of(part))
         most = ONE_AT_A_TIME.max_running if is_kept(part) else None if limit is None else limit.numbers.max_running
-        slots = [{"key": one.key, "job_id": str(one.head["_id"]), "at": self._now} for one in jobs]
+        slots = [new_slot(one.job_id, one.epoch, at=self._now, claim=claim) for one in jobs]
         guard: Document = {"_id": part}
         update: Document = {"$push": {"slots": {"$each": slots}}}
         if most is not None:
@@ -316,6 +344,13 @@ class MongoLaneClaims:
             with self._server.call(writes=True):
                 if self._server.jobs.update_one(guard_of(change), update_of(change, ObjectId())).matched_count:
                     self.asked.append((job, change.after(job)))
+
+
+def _keeping(part: str, one: Chosen) -> UpdateOne:
+    """The slot that the job has kept is that of its new attempt: who frees those of earlier ones leaves it, and no claim takes it
+    back."""
+    anew = {"slots.0.key": one.key, "slots.0.epoch": one.epoch, "slots.0.claim": None}
+    return UpdateOne({"_id": part, "slots.0.job_id": one.job_id}, {"$set": anew})
 
 
 def first_ready(server: MongoServer) -> datetime | None:

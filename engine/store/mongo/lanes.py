@@ -1,7 +1,8 @@
 """Lanes and slots of limits on MongoDB; see `store.sqlite.lanes` for what they are.
 
     limits   the definitions; every process reads them again after `KNOWN_FOR_S`
-    parts    what a part has in use: `slots`, an array of {key, job_id, at}, `tat` and `hold_until`; `key` is the job's id and epoch
+    parts    what a part has in use: `slots`, an array of {key, job_id, epoch, at, claim}, `tat` and `hold_until`; `key` is the
+             job's id and epoch, `claim` what stamps the job when it begins
     lanes    the lanes that may have pending jobs; `rev` rises whenever a job enters, and guards what a claimer found
 
 A slot is taken before its job begins, and freed after the job's change. So a death in between leaves a slot too many, never one too
@@ -43,9 +44,9 @@ Entry = tuple[str, int, datetime]
 class MongoLanes:
     """The limits as one process knows them, and the lanes."""
 
-    def __init__(self, server: MongoServer) -> None:
+    def __init__(self, server: MongoServer, world: World) -> None:
         self._server = server
-        self._world = World()
+        self._world = world
         self._known_until = float("-inf")
         self.limits: dict[str, Limit] = {}
         self.implicit: frozenset[str] = frozenset()
@@ -150,22 +151,25 @@ class MongoLanes:
         if not changes:
             return
         keys = [slot_key(change.job_id, change.epoch) for change in changes if change.status is Status.RUNNING]
-        ended = [change.job_id for change in changes if _gives_up_all(change)]
+        ended = {change.job_id: change.epoch for change in changes if _gives_up_all(change)}
         ran = {"slots.key": {"$in": keys}, "is_kept": {"$ne": True}}
-        kept = {"slots.job_id": {"$in": ended}, "is_kept": True}
+        kept = {"slots.job_id": {"$in": [*ended]}, "is_kept": True}
         freed: Counter[str] = Counter()
         now: Any = max(change.fields["updated_at"] for change in changes)  # type: ignore[type-var]
         with self._server.call(writes=True):
-            for wanted in (ran, kept):
-                freed.update(document["_id"] for document in self._server.parts.find(wanted, {"_id": 1}))
-            if not freed:
+            freed.update(document["_id"] for document in self._server.parts.find(ran, {"_id": 1}))
+            keeping = list(self._server.parts.find(kept, {"slots": 1}))
+            freed.update(document["_id"] for document in keeping)
+            updates: list[UpdateMany | UpdateOne] = []
+            if len(freed) > len(keeping):
+                updates.append(UpdateMany(ran, {"$pull": {"slots": {"key": {"$in": keys}}}, "$max": {"freed_at": now}}))
+            for document in keeping:
+                [slot] = document["slots"]
+                old = {"job_id": slot["job_id"], "epoch": {"$lte": ended[slot["job_id"]]}}
+                updates.append(UpdateOne({"_id": document["_id"]}, {"$pull": {"slots": old}, "$max": {"freed_at": now}}))
+            if not updates:
                 return
-            self._server.parts.bulk_write(
-                [
-                    UpdateMany(ran, {"$pull": {"slots": {"key": {"$in": keys}}}, "$max": {"freed_at": now}}),
-                    UpdateMany(kept, {"$pull": {"slots": {"job_id": {"$in": ended}}}, "$max": {"freed_at": now}}),
-                ]
-            )
+            self._server.parts.bulk_write(updates)
         for part in freed:
             self.wake(part, len(keys), now)
 
@@ -220,15 +224,21 @@ class MongoLanes:
                     found[document["_id"]] = state_of(document)
         return found
 
-    def give_back(self, taken: Iterable[tuple[str, int]], now: datetime) -> None:
-        """These jobs, by id and the epoch that they would have had, have not begun after all."""
-        keys = [slot_key(job_id, epoch) for job_id, epoch in taken]
-        if keys:
-            with self._server.call(writes=True):
-                parts = [document["_id"] for document in self._server.parts.find({"slots.key": {"$in": keys}}, {"_id": 1})]
-                self._server.parts.update_many({"_id": {"$in": parts}}, {"$pull": {"slots": {"key": {"$in": keys}}}})
-            for part in parts:
-                self.wake(part, len(keys), now)
+    def give_back(self, keys: Sequence[str], claim: ObjectId, now: datetime) -> None:
+        """What this claim took under these keys is free again: the jobs have not begun after all."""
+        if not keys:
+            return
+        taken = {"key": {"$in": list(keys)}, "claim": claim}
+        with self._server.call(writes=True):
+            parts = [document["_id"] for document in self._server.parts.find({"slots.key": {"$in": list(keys)}}, {"_id": 1})]
+            self._server.parts.update_many({"_id": {"$in": parts}}, {"$pull": {"slots": taken}})
+        for part in parts:
+            self.wake(part, len(keys), now)
+
+
+def new_slot(job_id: str, epoch: int, *, at: datetime, claim: ObjectId | None = None) -> Document:
+    """The slot of a job that runs at this epoch, or is about to. `claim`: None if it was found running."""
+    return {"key": slot_key(job_id, epoch), "job_id": job_id, "epoch": epoch, "at": at, "claim": claim}
 
 
 def lane_key(lane: str, priority: int) -> str:

@@ -80,12 +80,14 @@ RUNNING, ENDED = ExecutionStatus.RUNNING, [status.value for status in TERMINAL]
 class MongoStore:
     """Implements `Store` and `Hosts`."""
 
-    def __init__(self, server: MongoServer, *, origin: str = "", place: tuple[int, int] = (0, 1)) -> None:
+    def __init__(
+        self, server: MongoServer, *, origin: str = "", place: tuple[int, int] = (0, 1), world: World | None = None
+    ) -> None:  # fmt: skip
         """`origin`: this host, as accepted jobs are marked. `place`: the index of this claimer and their number on this host."""
         self._server = server
         self._place = place
         self._counts = MongoCounts(server)
-        self._lanes = MongoLanes(server)
+        self._lanes = MongoLanes(server, world or World())
         self.limits: LimitStore = MongoLimits(server, self._lanes)
         self._claims = MongoClaims(server, self._counts, self._lanes, place=place)
         self._search = MongoSearch(server, self._counts.read, World())
