@@ -23,7 +23,8 @@ from tests.support.waiting import wait_for
 
 SMALL = {"SCHEDULERS": 1, "WATCHERS": 3, "WORKERS": 1, "POLL_S": 0.5}
 ALL = {"catch_up": "all", "catch_up_max": 1000, "overlap": "allow"}
-LEASE_S = 3
+LEASE_S = 8
+"""How long a store waits for MongoDB follows from it: with less, a machine loaded ten times over gets no answer in time."""
 WATCHERS = ("watcher-9001", "watcher-9002", "watcher-9003")
 
 
@@ -143,11 +144,10 @@ def test_a_host_that_is_frozen_for_longer_than_its_lease_makes_no_fire_twice(tmp
         }
         wait_fires(other, "allow", 2)
 
-        for _ in range(2):
-            with stopped(frozen):
-                wait_fires(other, "allow", fires(other, "allow") + 2 * LEASE_S)
-            wait_for(lambda: frozen.get("/health").status == 200, within_s=300, told="a healthy host")
-            wait_fires(frozen, "allow", fires(other, "allow") + 2)
+        with stopped(frozen):
+            wait_fires(other, "allow", fires(other, "allow") + 2 * LEASE_S)
+        wait_for(lambda: frozen.get("/health").status == 200, within_s=300, told="a healthy host")
+        wait_fires(frozen, "allow", fires(other, "allow") + 2)
 
         for overlap, at in first.items():
             check_adds_up(other, overlap, at)
