@@ -61,7 +61,7 @@ def test_a_pickle_is_never_loaded(control: ControlProcess, tmp_path: Path) -> No
 
     assert "#TRACEBACK" in first and "#TRACEBACK" in later
     assert not (tmp_path / "owned").exists()
-    assert control.answers(control.client())
+    assert control.answers(control.client(deadline_s=LIMIT_S))
 
 
 @pytest.mark.parametrize("method", ["shutdown", "create", "debug_info", "number_of_objects", "incref", "decref", "get_methods"])
@@ -70,7 +70,7 @@ def test_other_methods_of_a_manager_cannot_be_called(control: ControlProcess, me
         answer = said(conn, json.dumps([None, method, [], {}]).encode())
 
     assert "#TRACEBACK" in answer
-    assert control.answers(control.client())
+    assert control.answers(control.client(deadline_s=LIMIT_S))
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_other_methods_of_a_manager_cannot_be_called(control: ControlProcess, me
 )  # fmt: skip
 def test_only_the_methods_that_are_exposed_can_be_called(control: ControlProcess, name: str, method: str) -> None:
     with pytest.raises(ControlAway, match="failed to execute the call"):
-        control.client().call(name, method)
+        control.client(deadline_s=LIMIT_S).call(name, method)
 
 
 def test_every_exposed_method_is_there(control: ControlProcess) -> None:
-    client = control.client()
+    client = control.client(deadline_s=LIMIT_S)
     asked = {
         "write": ("s", []), "remove": ("s",), "publish": ("n", 1, 1.0, {}), "give": ("s", {"id": "1"}), "withdraw": ("s", "1"),
         "settle": ("1", True, "done"), "outcome": ("1",), "read": ([],),
@@ -105,7 +105,7 @@ def test_an_invalid_request_is_answered_and_affects_no_other_client(control: Con
         answer = said(conn, request_)
 
     assert "#TRACEBACK" in answer or "#ERROR" in answer
-    assert control.answers(control.client())
+    assert control.answers(control.client(deadline_s=LIMIT_S))
 
 
 def test_without_descriptors_it_does_not_spin_and_serves_existing_clients(tmp_path: Path) -> None:
